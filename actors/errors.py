@@ -1,0 +1,94 @@
+"""Every error of retrylab, as one family tree.
+
+::
+
+    RetrylabError
+    ├── DeliveryError                 what an attempt can end in, for those who write a transport
+    │   ├── TransientError            worth another attempt
+    │   └── PermanentError            no attempt will ever succeed
+    ├── ServiceUnavailable            a circuit breaker let nothing through
+    ├── IdempotencyConflict           a known notification id came with another payload
+    ├── TemplateError                 a template is unknown, or a variable of it is missing
+    ├── ConfigurationError            settings or a scenario file that cannot be used
+    ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
+    └── ActorSystemError              misuse of the actor system
+        ├── WouldDeadlock             a blocking wait where nothing could ever answer
+        ├── ForeignAwait              a handler awaited something the simulated clock knows nothing about
+        └── MailboxFull               a bounded mailbox refused a message
+
+Arguments stay positional: SimPy rebuilds exceptions as ``type(e)(*e.args)``.
+"""
+
+from __future__ import annotations
+
+
+class RetrylabError(Exception):
+    """The root of the family."""
+
+
+class DeliveryError(RetrylabError):
+    """What a transport may raise instead of returning an outcome."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason, retry_after)
+        self.reason = reason
+        """What went wrong, for people."""
+        self.retry_after = retry_after
+        """Seconds the provider asked to wait, or None."""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class TransientError(DeliveryError):
+    """The attempt failed in a way that another attempt may not."""
+
+
+class PermanentError(DeliveryError):
+    """The notification can never be delivered as it is."""
+
+
+class ServiceUnavailable(RetrylabError):
+    """The circuit breaker is open."""
+
+    def __init__(self, message: str = "Circuit breaker is open") -> None:
+        super().__init__(message)
+
+
+class IdempotencyConflict(RetrylabError):
+    """A notification id that is known already came with a different payload."""
+
+
+class TemplateError(RetrylabError):
+    """A template is unknown, or names a variable that the notification does not carry."""
+
+
+class ConfigurationError(RetrylabError):
+    """Settings that cannot be used. `problems` holds all of them, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class InvariantBreach(RetrylabError):
+    """Something happened that must not, whatever the settings."""
+
+
+class ActorSystemError(RetrylabError):
+    """The actor system was used in a way that cannot work."""
+
+
+class WouldDeadlock(ActorSystemError):
+    """A blocking wait inside a handler: nothing else runs until the handler returns."""
+
+
+class ForeignAwait(ActorSystemError):
+    """A handler awaited real I/O on a clock that is not real."""
+
+
+class MailboxFull(ActorSystemError):
+    """A bounded mailbox had no room, and its policy is to refuse."""

@@ -1,0 +1,325 @@
+"""The vocabulary: what goes between people, actors and the history of a run.
+
+Every message is immutable, built from keywords, and serialisable with msgspec. Instants on the system's clock are
+whole nanoseconds since the start of the run and end in ``_ns``; the same name without the suffix is a property that
+gives the timezone-aware UTC datetime. Domain events carry the datetimes they were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+
+from actors.time import utc
+
+
+class NotificationChannel(StrEnum):
+    """The ways to reach a person."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    PUSH = "push"
+    WEBHOOK = "webhook"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
+    """The base of all messages. A message never refers back to itself, so the garbage collector may pass it by."""
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot be changed, so that a message that carries one cannot be either."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a message's metadata cannot be changed; build a new message")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+
+NO_METADATA = FrozenDict()
+
+
+# ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SendNotification(Message, frozen=True, kw_only=True, gc=False):
+    """Deliver this, once."""
+
+    notification_id: str
+    """Unique for ever: the same id is sent once, and goes to the provider as its idempotency key."""
+
+    channel: NotificationChannel
+    recipient: str
+    """The address in the channel's own terms: mailbox, phone number, device token, URL."""
+
+    message: str
+    subject: str | None = None
+    metadata: Mapping[str, Any] = NO_METADATA
+    """What templates and transports read (`template`, `lang`, `badge`, …); copied and frozen."""
+
+    user_id: str | None = None
+    """Whose preferences and limits apply; the recipient when None. Read it as `user`."""
+
+    critical: bool = False
+    """Bypasses preferences and quiet hours."""
+
+    expires_after: float | None = None
+    """Seconds after acceptance from which it is dead-lettered as expired and no longer sent. None: never."""
+
+    def __post_init__(self) -> None:
+        if type(self.metadata) is not FrozenDict:
+            msgspec.structs.force_setattr(self, "metadata", FrozenDict(self.metadata))
+
+    @property
+    def user(self) -> str:
+        """Whose preferences and limits apply."""
+        return self.user_id if self.user_id is not None else self.recipient
+
+
+# ── domain events ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class UserRegistered(Message, frozen=True, kw_only=True, gc=False):
+    """Someone signed up."""
+
+    user_id: str
+    email: str
+    name: str
+    registered_at: datetime
+
+
+class OrderPlaced(Message, frozen=True, kw_only=True, gc=False):
+    """An order came in."""
+
+    order_id: str
+    user_id: str
+    customer_email: str
+    customer_phone: str
+    total_amount: Decimal | float
+    placed_at: datetime
+
+
+class OrderShipped(Message, frozen=True, kw_only=True, gc=False):
+    """A parcel is on its way."""
+
+    order_id: str
+    user_id: str
+    customer_email: str
+    carrier: str
+    tracking_number: str
+    shipped_at: datetime
+
+
+class PaymentReceived(Message, frozen=True, kw_only=True, gc=False):
+    """Money arrived."""
+
+    payment_id: str
+    order_id: str
+    user_id: str
+    customer_email: str
+    amount: Decimal | float
+    received_at: datetime
+
+
+DomainEvent = UserRegistered | OrderPlaced | OrderShipped | PaymentReceived
+
+
+# ── events of the system: published on the bus, and recorded in order as the history of the run ─────────────────
+
+
+class RecordedEvent(Message, frozen=True, kw_only=True, gc=False):
+    """Something that happened, at an instant of the system's clock."""
+
+    at_ns: int
+    """When, in nanoseconds since the start of the run."""
+
+    epoch_ns: int
+    """Where on the calendar the run's clock started: nanoseconds from 1970 to its 0."""
+
+    @property
+    def at(self) -> datetime:
+        """When, in UTC."""
+        return utc(self.epoch_ns + self.at_ns)
+
+
+class NotificationEvent(RecordedEvent, frozen=True, kw_only=True, gc=False):
+    """Something that happened to one notification."""
+
+    notification_id: str
+    channel: NotificationChannel
+
+
+class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """Accepted: from now on it ends as sent, dead-lettered or suppressed."""
+
+    user_id: str
+
+
+class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """The provider took it."""
+
+    attempt: int
+    """The number of the attempt that succeeded, the first is 1."""
+
+    started_ns: int
+    """When that attempt started."""
+
+    @property
+    def started(self) -> datetime:
+        """When that attempt started, in UTC."""
+        return utc(self.epoch_ns + self.started_ns)
+
+
+class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """An attempt failed; published for every failed attempt, the last one too."""
+
+    reason: str
+    kind: str
+    """Which outcome: the class name, as in :mod:`actors.outcomes`."""
+
+    attempt: int
+    """How many attempts are used up with this one; a ChannelFault uses none, so it may be 0."""
+
+    started_ns: int
+    """When the attempt started."""
+
+    next_retry_at_ns: int | None = None
+    """When it will be tried again; None when it will not."""
+
+    answer: str | None = None
+    """The provider's answer as it came."""
+
+    @property
+    def started(self) -> datetime:
+        """When the attempt started, in UTC."""
+        return utc(self.epoch_ns + self.started_ns)
+
+    @property
+    def next_retry_at(self) -> datetime | None:
+        """When it will be tried again, in UTC; None when it will not."""
+        return None if self.next_retry_at_ns is None else utc(self.epoch_ns + self.next_retry_at_ns)
+
+
+class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """No further attempt will be made, unless someone redrives it."""
+
+    reason: str
+    attempts: int
+
+
+class NotificationSuppressed(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """Not sent because the person does not want it, or the address is known to be dead."""
+
+    reason: str
+
+
+class DeferralCause(StrEnum):
+    """What a deferred notification waits for."""
+
+    RATE_LIMIT = "rate_limit"
+    CIRCUIT_BREAKER = "circuit_breaker"
+    QUIET_HOURS = "quiet_hours"
+
+
+class NotificationDeferred(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """Waits without using up an attempt; one event a wait, however long."""
+
+    cause: DeferralCause
+    resumes_at_ns: int | None = None
+    """When it goes on at the earliest, as far as is known now; None when an operator decides."""
+
+    @property
+    def resumes_at(self) -> datetime | None:
+        """When it goes on at the earliest, in UTC."""
+        return None if self.resumes_at_ns is None else utc(self.epoch_ns + self.resumes_at_ns)
+
+
+class DuplicateIgnored(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """A known id came again. With another payload it is a conflict, and the sender is told."""
+
+    conflict: bool
+
+
+class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """Taken out of the dead letter queue for a fresh set of attempts."""
+
+
+class DeadLetterDiscarded(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """Removed from the dead letter queue for good. It stays dead-lettered in the count."""
+
+    reason: str
+
+
+class BreakerTransitioned(RecordedEvent, frozen=True, kw_only=True, gc=False):
+    """A circuit breaker changed its state."""
+
+    breaker: str
+    """Its name: the channel's."""
+
+    from_state: str
+    to_state: str
+    cause: str
+    """The event of the transition table that caused it."""
+
+
+class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
+    """An actor raised; what its supervisor decided."""
+
+    actor: str
+    error: str
+    decision: str
+
+
+# ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class AttemptRecord(Message, frozen=True, kw_only=True, gc=False):
+    """One attempt in the history of a notification."""
+
+    number: int
+    """The first is 1; a redrive starts again at 1."""
+
+    started_ns: int
+    ended_ns: int
+    kind: str
+    """Which outcome: the class name, as in :mod:`actors.outcomes`."""
+
+    reason: str
+    answer: str | None = None
+
+
+class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
+    """A notification that was given up, with all that is needed to find out why and to try again."""
+
+    notification_id: str
+    command: SendNotification
+    failure_reason: str
+    attempts: int
+    """Attempts used since it was accepted or last redriven."""
+
+    first_failure_ns: int
+    """When it first failed: not when it was first tried."""
+
+    last_failure_ns: int
+    epoch_ns: int
+    history: tuple[AttemptRecord, ...] = ()
+    """Every attempt, those before a redrive included."""
+
+    @property
+    def channel(self) -> NotificationChannel:
+        """The channel it should have gone out on."""
+        return self.command.channel
+
+    @property
+    def first_failure(self) -> datetime:
+        """When it first failed, in UTC."""
+        return utc(self.epoch_ns + self.first_failure_ns)
+
+    @property
+    def last_failure(self) -> datetime:
+        """When it last failed, in UTC."""
+        return utc(self.epoch_ns + self.last_failure_ns)

@@ -1,0 +1,39 @@
+"""Time inside is whole nanoseconds since the start of the run; seconds are for the edges.
+
+Floats break ties: ``(t + 60) - t < 60`` holds at t = 4.1. So every instant on a system's clock is an ``int``
+whose name ends in ``_ns``, and these few functions are the only place where the two meet.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+NS_PER_S = 1_000_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ns(seconds: float) -> int:
+    """Return `seconds` as the nearest whole number of nanoseconds."""
+    return round(seconds * NS_PER_S)
+
+
+def seconds(nanoseconds: int) -> float:
+    """Return a number of nanoseconds as seconds."""
+    return nanoseconds / NS_PER_S
+
+
+def utc(nanoseconds_since_1970: int) -> datetime:
+    """Return the UTC datetime of an instant, to the microsecond (what a datetime can hold)."""
+    return _EPOCH + timedelta(microseconds=nanoseconds_since_1970 // 1000)
+
+
+def since_1970_ns(instant: datetime) -> int:
+    """Return the nanoseconds from 1970 to `instant`.
+
+    Raises:
+        ValueError: `instant` has no time zone, so it names no instant.
+    """
+    if instant.tzinfo is None:
+        raise ValueError(f"wanted a datetime with a time zone, got {instant!r}")
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
