@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from actors.time import utc
+from actors.instants import utc
 
 
 class NotificationChannel(StrEnum):
