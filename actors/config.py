@@ -27,7 +27,7 @@ from actors.quantities import (
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class RetryConfig(Settings):
@@ -59,11 +59,7 @@ class RetryConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _attempts_follow_the_schedule(cls, data: Any) -> Any:
-        if (
-            isinstance(data, dict)
-            and isinstance(data.get("schedule"), (list, tuple))
-            and "max_attempts" not in data
-        ):
+        if isinstance(data, dict) and isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
             return {**data, "max_attempts": len(data["schedule"]) + 1}
         return data
 
@@ -131,7 +127,7 @@ class RateLimitConfig(Settings):
     @property
     def limit(self) -> Rate:
         """How many, in how long."""
-        return self.rate if self.rate is not None else Rate(float(self.max_per_minute), 60.0)
+        return self.rate or Rate(float(self.max_per_minute or 0), 60.0)
 
 
 class ProviderConfig(Settings):

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
@@ -39,7 +40,8 @@ _RATE_PATTERN = r"^\d+(\.\d+)?([eE][+-]?\d+)?\s*/\s*(\d+(\.\d+)?)?\s*(ms|s|min|m
 _SHARE_PATTERN = r"^\d+(\.\d+)?([eE][+-]?\d+)?\s*%$"
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rate:
     """So many in each period: ``100/min`` is 100 in 60 s, which is not the same limit as 5 in 3 s."""
 
     count: float
@@ -103,7 +105,7 @@ class Wanted:
         self._schema = schema | {"description": text}
 
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
-        unit_required = bool(info.context) and info.context.get("units") == "required"
+        unit_required = (info.context or {}).get("units") == "required"
         result = self._read(value, unit_required)
         if result is None:
             raise wanted(self.text)
@@ -166,9 +168,7 @@ PositiveDuration = Annotated[float, _duration(" of more than 0", lambda seconds:
 
 PositiveRate = Annotated[
     Rate,
-    Wanted(
-        "a rate of more than 0 such as 20/s or 100/min", _rate, {"type": "string", "pattern": _RATE_PATTERN}
-    ),
+    Wanted("a rate of more than 0 such as 20/s or 100/min", _rate, {"type": "string", "pattern": _RATE_PATTERN}),
 ]
 """A :class:`Rate` of more than 0."""
 
