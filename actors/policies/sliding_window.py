@@ -1,0 +1,43 @@
+"""The exact sliding window: a log of what was admitted."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.policies.recent_keys import RecentKeys
+
+
+class SlidingWindow(RecentKeys[deque[int]]):
+    """At most `limit` in any window of `window_ns`, for each key; the window is half-open, ``(now - width, now]``.
+
+    Exact where a counter of the previous and the current window only estimates, for the price of `limit` instants a
+    key. When that is too much (a limit of many thousands), take a :class:`~actors.policies.token_bucket.TokenBucket`.
+
+    Raises:
+        ValueError: `limit` or `window_ns` is less than 1.
+    """
+
+    __slots__ = ("_limit", "_window_ns")
+
+    def __init__(self, limit: int, window_ns: int) -> None:
+        if limit < 1 or window_ns < 1:
+            raise ValueError(f"wanted a limit and a window of at least 1, got {limit!r} and {window_ns!r}")
+        super().__init__(horizon_ns=window_ns)
+        self._limit = limit
+        self._window_ns = window_ns
+
+    def try_acquire(self, key: str, now_ns: int) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which one fits."""
+        if now_ns >= self._turn_at_ns:
+            self._turn(now_ns)
+        log = self._recent.get(key)
+        if log is None:
+            # The log holds the last `limit` admissions and lets go of its oldest by itself: nothing is ever pruned.
+            log = self._recent[key] = self._older.pop(key) if key in self._older else deque(maxlen=self._limit)
+        if len(log) == self._limit and (fits_at_ns := log[0] + self._window_ns) > now_ns:
+            return fits_at_ns
+        log.append(now_ns)
+        return now_ns
+
+    def _is_idle(self, log: deque[int], now_ns: int) -> bool:
+        return log[-1] + self._window_ns <= now_ns

@@ -1,0 +1,15 @@
+"""A wait in seconds, from settings or from a provider, as nanoseconds: always finite, never negative."""
+
+from __future__ import annotations
+
+from actors.instants import ns
+
+LONGEST_WAIT_NS = 2**62
+"""About 146 years: an instant of this century plus this wait still fits into 64 bits, which is what a database has."""
+
+_LONGEST_WAIT_S = LONGEST_WAIT_NS / 1e9
+
+
+def wait_ns(seconds: float) -> int:
+    """Return `seconds` (at least 0, not NaN) as the nearest nanosecond, or :data:`LONGEST_WAIT_NS` if that is less."""
+    return ns(seconds) if seconds < _LONGEST_WAIT_S else LONGEST_WAIT_NS
