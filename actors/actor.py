@@ -1,0 +1,248 @@
+"""Actors: what they may ask of the world, and nothing of how the world is made.
+
+An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps on
+a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
+`stream`, `record`, `spawn`), so that the same code runs on any clock::
+
+    class Greeter(Actor):
+        @handles(Greet)
+        def on_greet(self, message: Greet) -> str:
+            self.after(60.0, Remind(name=message.name))
+            return f"Hello {message.name}"
+
+A handler may be ``async def``: it may then await :meth:`Actor.sleep` and futures. While it waits, the actor takes no
+other message; they queue up in its own mailbox, in order.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import pykka
+
+from actors.coroutines import DeadlineScope, park
+from actors.errors import ActorSystemError
+from actors.instants import ns
+from actors.mailbox import Inbox, Mailbox
+from actors.messages import RecordedEvent
+
+if TYPE_CHECKING:
+    from actors.effects import Cancellable, Effect
+    from actors.futures import Future
+    from actors.system import ActorSystem
+
+Decision = Literal["restart", "stop", "escalate"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A", bound="Actor")
+
+
+def handles(*message_types: type) -> Callable[[F], F]:
+    """Mark a method as the handler of these message types (exactly these: subclasses are types of their own)."""
+
+    def mark(method: F) -> F:
+        method.__handles__ = message_types  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """What happens to an actor that raises on a message nobody waits for an answer to.
+
+    It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
+    `max_delay`; after more than `max_restarts` within `window`, its supervisor decides (:meth:`Actor.on_child_failure`).
+    Timers it had set and effects it had begun still reach it after a restart.
+    """
+
+    max_restarts: int = 5
+    window: float = 60.0
+    """Seconds."""
+    initial_delay: float = 0.1
+    """Seconds."""
+    max_delay: float = 10.0
+    """Seconds."""
+    then: Decision = "stop"
+    """The decision about an actor without a supervisor; ``escalate`` ends the whole run with its error."""
+
+
+STOP_ON_FAILURE = Supervision(max_restarts=0)
+"""As pykka does it: an actor that raises is stopped."""
+
+_birthplace: ContextVar[tuple[ActorSystem, Actor | None]] = ContextVar("birthplace")
+"""The system, and the parent, that an actor is being started under."""
+
+NOTHING: dict[type, Callable[[Any], Any]] = {}
+"""The handlers of an actor that does not take messages now; see :attr:`Actor._receptive`."""
+
+
+class ActorRef(pykka.ActorRef[A]):
+    """A pykka reference whose `tell` is bound once, to the shortest way into the system's queue."""
+
+    def __init__(self, actor: A) -> None:
+        super().__init__(actor)
+        self._system = actor.system
+        self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and return the answer, or with ``block=False`` a future of it, which can be awaited.
+
+        Raises:
+            WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer.
+            pykka.Timeout: no answer within `timeout` seconds.
+        """
+        future = self._system._ask(self, message)
+        return future.get(timeout=timeout) if block else future
+
+
+class Actor(pykka.Actor):
+    """The base class of actors; see the module's text. `spawn` one, do not call its constructor."""
+
+    supervision: ClassVar[Supervision] = Supervision()
+    mailbox: ClassVar[Mailbox] = Mailbox()
+
+    system: ActorSystem
+    """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
+
+    _born: tuple[tuple[Any, ...], dict[str, Any]]
+    """What its constructor was called with, for a restart."""
+
+    _routes: ClassVar[dict[type, str]] = {}
+
+    # The identity of the actor, which a restart keeps; all else is made anew by __init__.
+    _IDENTITY = frozenset(
+        {
+            "actor_urn",
+            "actor_inbox",
+            "actor_stopped",
+            "_actor_ref",
+            "system",
+            "_born",
+            "_parent",
+            "_watchers",
+            "_restarts",
+        }
+    )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._routes = dict(cls._routes)
+        for name, member in vars(cls).items():
+            for message_type in getattr(member, "__handles__", ()):
+                cls._routes[message_type] = name
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
+        self = super().__new__(cls)
+        self._born = (args, kwargs)
+        return self
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        if "_actor_ref" not in self.__dict__:
+            self._be_born()
+        handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
+        self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
+        self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
+        # What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING
+        # while it is busy with an async handler, suspended or stopped. So the common case needs no other check.
+        self._receptive = NOTHING
+
+    def _be_born(self) -> None:
+        try:
+            system, parent = _birthplace.get()
+        except LookupError:
+            system, parent = getattr(type(self), "system", None), None  # type: ignore[assignment]
+            if system is None:
+                raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
+        self.system = system
+        self._parent: Actor | None = parent
+        self._watchers: dict[str, ActorRef[Any]] = {}
+        self._restarts: list[int] = []
+        super().__init__()
+        self.actor_urn = system._new_urn()
+        self._actor_ref = ActorRef(self)
+
+    # pykka's three hooks for a new runtime
+
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        raise ActorSystemError("futures belong to a system: use ActorRef.ask")
+
+    def _start_actor_loop(self) -> None:
+        self.system._begin(self)
+
+    # What a handler may ask for
+
+    @property
+    def now_ns(self) -> int:
+        """The instant of the message being handled, in nanoseconds since the start of the run."""
+        return self.system.now_ns
+
+    @property
+    def epoch_ns(self) -> int:
+        """Where on the calendar the run's clock started, in nanoseconds since 1970."""
+        return self.system.epoch_ns
+
+    def after(self, delay: float, message: Any) -> Cancellable:
+        """Have `message` come to this actor in `delay` seconds."""
+        return self.system.set_timer(self.system.now_ns + ns(delay), self, message)
+
+    def at(self, instant_ns: int, message: Any) -> Cancellable:
+        """Have `message` come to this actor at an instant; one in the past is now. Ties fire in the order set."""
+        return self.system.set_timer(instant_ns, self, message)
+
+    def perform(
+        self, effect: Effect, request: Any, *, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        """Begin some I/O; ``Performed(request=request, result=…)`` comes back to this actor when it is done.
+
+        After `timeout_ns` it comes back with `on_timeout` as its result, and what is under way is cancelled.
+        """
+        return self.system.perform(self, effect, request, timeout_ns, on_timeout)
+
+    def stream(self, name: str) -> Random:
+        """Return the random stream of this name, derived from the run's seed."""
+        return self.system.streams.stream(name)
+
+    def record(self, event: RecordedEvent) -> None:
+        """Add an event to the history of the run."""
+        self.system.record(event)
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
+        """Start an actor whose supervisor is this one."""
+        return self.system._spawn(self, actor_class, args, kwargs)
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Receive :class:`~actors.system.Terminated` when that actor stops, and `Restarted` when it restarts.
+
+        An actor that has stopped already is reported at once.
+        """
+        self.system._watch(self, ref)
+
+    async def sleep(self, delay: float) -> None:
+        """Wait `delay` seconds of the system's time, in an ``async`` handler."""
+        self.system._run_under_way("sleep")
+        due_ns = self.system.now_ns + ns(delay)
+        await park(lambda resume: self.system.set_timer(due_ns, self, resume))
+
+    def move_on_after(self, delay: float) -> DeadlineScope:
+        """Give up what is awaited inside the ``with`` block after `delay` seconds, and go on behind the block.
+
+        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck.
+        """
+        return DeadlineScope(self, ns(delay))
+
+    # Hooks
+
+    def on_child_failure(self, child: ActorRef[Any], error: Exception) -> Decision:
+        """Decide about a child that failed more often than its supervision allows; by default it is stopped."""
+        return "stop"

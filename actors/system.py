@@ -1,0 +1,505 @@
+"""The actor system: one first-in-first-out queue of messages that are ready, and who drains it.
+
+Two systems share this code: :class:`actors.live.LiveSystem` on trio and :class:`simulation.system.SimulatedSystem` on
+SimPy. They differ in where time comes from, and in nothing that decides the order of messages; that is why a run under
+trio's ``MockClock`` has the same history as one in simulated time.
+
+Rules of order: messages are handled in the order in which they were told, whatever actor they are for; timers due at
+the same instant fire in the order in which they were set, and all that follows from one is handled before the next.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import uuid
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+import pykka
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from actors.actor import NOTHING, Actor, ActorRef, Decision, _birthplace
+from actors.coroutines import DeadlineExpired, DeadlineReached, HandlerRun, Parked, Resume
+from actors.effects import Cancellable, Effect, Foreseen, Performed
+from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
+from actors.futures import Future, Unanswered
+from actors.instants import ns, since_1970_ns
+from actors.messages import ActorFailed, RecordedEvent
+from actors.randomness import RandomStreams
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=Actor)
+
+UNDELIVERED_KEPT = 1000
+START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""Where a run starts on the calendar when nothing else is said: fixed, so that runs are repeatable."""
+
+
+class Terminated(msgspec.Struct, frozen=True):
+    """An actor that the receiver watches has stopped."""
+
+    ref: ActorRef[Any]
+    error: Exception | None
+    """What it raised; None when it was asked to stop."""
+
+
+class Restarted(msgspec.Struct, frozen=True):
+    """An actor that the receiver watches has lost its state and starts again."""
+
+    ref: ActorRef[Any]
+    error: Exception
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """A message nobody handled: a dead letter in the actors' sense, which has nothing to do with a notification's."""
+
+    recipient: str
+    message: Any
+    reason: str
+    at_ns: int
+
+
+class _Begin:
+    """The first message of an actor's life, and of each life after a restart."""
+
+    __slots__ = ()
+
+
+class _NextFromInbox:
+    """Stands in the ready queue for the oldest message in the inbox of a bounded actor."""
+
+    __slots__ = ()
+
+
+_BEGIN = _Begin()
+_NEXT_FROM_INBOX = _NextFromInbox()
+_FIRST_HANDLED_ELSEWHERE = (Resume, _Begin, _NextFromInbox, DeadlineExpired)
+
+
+def _ignore(_event: RecordedEvent) -> None:
+    """Record nothing."""
+
+
+class ActorSystem(ABC):
+    """What the two systems have in common: everything but time."""
+
+    now_ns: int
+    """The instant of the message being handled, in nanoseconds since the start of the run."""
+
+    def __init__(
+        self, *, seed: int = 0, start: datetime = START_OF_TIME, record: Callable[[Any], None] = _ignore
+    ) -> None:
+        """Make a system.
+
+        Args:
+            seed: what all random streams are derived from.
+            start: the instant on the calendar at which the system's clock reads 0.
+            record: receives every event of the history, in order.
+        """
+        self.now_ns = 0
+        self.epoch_ns = since_1970_ns(start)
+        self.streams = RandomStreams(seed)
+        self.record = record
+        self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
+        """The latest messages nobody handled."""
+        self.undelivered_count = 0
+        self._urns = self.streams.stream("urn")
+        self._ready: deque[tuple[Actor, Any]] = deque()
+        self._actors: dict[str, Actor] = {}
+        self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
+        self._run_now: HandlerRun | None = None
+        """The async handler whose code is running at this moment."""
+
+    # ── what differs between clocks ─────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
+        """Have `message` come to `actor` at an instant; one in the past is now."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the run behind the message being handled."""
+
+    @abstractmethod
+    def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        """Begin real I/O."""
+
+    @abstractmethod
+    def _teller(self, actor: Actor) -> Callable[[Any], None]:
+        """Return the function that becomes the `tell` of the actor's reference."""
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """See to it that the ready queue will be drained."""
+
+    @abstractmethod
+    def _block_on(self, future: Future[Any], timeout: float | None) -> None:
+        """Return when `future` is settled, or raise Unanswered or WouldDeadlock."""
+
+    @abstractmethod
+    def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
+        """Wait for `future` in a coroutine that is no handler."""
+
+    @abstractmethod
+    def _drive(self, run: HandlerRun) -> Any:
+        """Start an async handler and run it until it first waits."""
+
+    @abstractmethod
+    def _go_on(self, run: HandlerRun, error: BaseException | None) -> Any:
+        """Resume a parked async handler and run it until it waits again."""
+
+    # ── what people call ────────────────────────────────────────────────────────────────────────────────────────
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
+        """Start an actor, and return the reference to it."""
+        return self._spawn(None, actor_class, args, kwargs)
+
+    def bind(self, actor_class: type[A]) -> type[A]:
+        """Return a subclass whose ``start()`` puts its actors into this system, as pykka's own classes work."""
+        return type(actor_class.__name__, (actor_class,), {"system": self})
+
+    @property
+    def future_class(self) -> type[Future[Any]]:
+        """The class of this system's futures."""
+        return self._future_class
+
+    def perform(
+        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        """Begin an effect for `actor`; see :meth:`Actor.perform`. An answer at the instant of the time-out counts."""
+        if type(effect) is not Foreseen:
+            return self._call(actor, effect, request, timeout_ns, on_timeout)
+        now_ns = self.now_ns
+        delay_ns, result = effect.delay_ns, effect.result
+        if timeout_ns is not None and delay_ns > timeout_ns:
+            delay_ns, result = timeout_ns, on_timeout
+        ended_ns = now_ns + delay_ns
+        done = Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns)
+        return self.set_timer(ended_ns, actor, done)
+
+    def crash(self, ref: ActorRef[Any], error: Exception) -> None:
+        """Have an actor fail as if it had raised `error` (fault injection)."""
+        actor = self._actors.get(ref.actor_urn)
+        if actor is not None:
+            self._failed(actor, None, error)
+
+    # ── births and deaths ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
+        token = _birthplace.set((self, parent))
+        try:
+            return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
+        finally:
+            _birthplace.reset(token)
+
+    def _new_urn(self) -> str:
+        return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
+
+    def _begin(self, actor: Actor) -> None:
+        actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
+        self._actors[actor.actor_urn] = actor
+        self._post(actor, _BEGIN)
+
+    def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
+        watched = self._actors.get(ref.actor_urn)
+        if watched is None:
+            self._enqueue(watcher, Terminated(ref, None))
+        else:
+            watched._watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
+
+    def _notify_watchers(self, actor: Actor, message: Any) -> None:
+        for urn in actor._watchers:
+            watcher = self._actors.get(urn)
+            if watcher is not None:
+                self._enqueue(watcher, message)
+
+    def _terminated(self, actor: Actor, error: Exception | None) -> None:
+        """Settle what a stopped actor leaves behind."""
+        actor._receptive = NOTHING
+        if self._actors.pop(actor.actor_urn, None) is None:
+            return
+        inbox = _inbox(actor)
+        while not inbox.empty():
+            self._refuse(actor, inbox.get())
+        self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
+
+    def _refuse(self, actor: Actor, message: Any) -> None:
+        """Answer for an actor that is dead."""
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        if reply_to is None:
+            self._not_delivered(actor, message, "the actor has stopped")
+        elif isinstance(message, _ActorStop):
+            reply_to.set(None)
+        else:
+            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
+            reply_to.set_exception((pykka.ActorDeadError, error, None))
+
+    def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
+        if type(message) in _FIRST_HANDLED_ELSEWHERE or isinstance(message, _ActorStop):
+            return
+        self.undelivered_count += 1
+        self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
+        logger.debug("%s did not get %r: %s", actor, message, reason)
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _enqueue(self, actor: Actor, message: Any) -> None:
+        """Put a message into the ready queue, from the system's own thread."""
+        self._ready.append((actor, message))
+        self._wake()
+
+    def _post(self, actor: Actor, message: Any) -> None:
+        """Put a message into the ready queue, from any thread."""
+        self._enqueue(actor, message)
+
+    def _tell_bounded(self, actor: Actor, message: Any) -> None:
+        """Put a message into the inbox of an actor whose mailbox is bounded."""
+        inbox, mailbox = _inbox(actor), actor.mailbox
+        assert mailbox.capacity is not None
+        is_stop = type(message) is Envelope and isinstance(message.message, _ActorStop)
+        if len(inbox.queue) >= mailbox.capacity and not is_stop:
+            if mailbox.overflow == "refuse":
+                raise MailboxFull(f"the mailbox of {actor} holds {mailbox.capacity} messages, its capacity")
+            lost = message if mailbox.overflow == "drop_newest" else inbox.get()
+            self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
+            if type(lost) is Envelope and lost.reply_to is not None:
+                lost.reply_to.set_exception((MailboxFull, MailboxFull(f"the mailbox of {actor} was full"), None))
+            if mailbox.overflow == "drop_newest":
+                return
+            inbox.append(message)  # the dropped one's place in the ready queue is this one's now
+            return
+        inbox.append(message)
+        self._post(actor, _NEXT_FROM_INBOX)
+
+    def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
+        future = self._future_class()
+        try:
+            ref.tell(Envelope(message, reply_to=future))
+        except (pykka.ActorDeadError, MailboxFull):
+            future.set_exception()
+        return future
+
+    # ── handling ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deliver(self, actor: Actor, message: Any) -> Any:
+        """Handle a message that is not for a plain handler of an actor ready to take it.
+
+        Returns what `_drive` and `_go_on` return: in a live system, something to wait for.
+        """
+        kind = type(message)
+        if kind is Resume:
+            return self._go_on(message.run, message.error) if message.park == message.run.park_count else None
+        if kind is DeadlineExpired:
+            return self._expire(message)
+        if actor.actor_stopped.is_set():
+            return None if kind is _NextFromInbox else self._refuse(actor, message)
+        if kind is _Begin:
+            return self._start_life(actor)
+        inbox = _inbox(actor)
+        if actor._receptive is NOTHING:
+            inbox.owed += 1
+            if kind is not _NextFromInbox:
+                inbox.append(message)
+            return None
+        if kind is _NextFromInbox:
+            if inbox.empty():
+                return None  # dropped since, to make room
+            message = inbox.get()
+        return self._handle(actor, message)
+
+    def _handle(self, actor: Actor, message: Any) -> Any:
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        kind = type(message)
+        handler = actor._plain.get(kind) or actor._coroutine.get(kind) or actor._handle_receive
+        try:
+            answer = handler(message)
+        except Exception as error:
+            self._raised(actor, message, reply_to, error)
+            return None
+        except BaseException as error:
+            self._stop_everything(actor, error)
+            return None
+        if inspect.iscoroutine(answer):
+            actor._receptive = NOTHING
+            return self._drive(HandlerRun(actor, answer, reply_to))
+        if reply_to is not None:
+            reply_to.set(answer)
+        if actor.actor_stopped.is_set():
+            self._terminated(actor, None)
+        else:
+            self._take_up_owed(actor)
+        return None
+
+    def _start_life(self, actor: Actor) -> Any:
+        try:
+            actor.on_start()
+        except Exception as error:
+            self._failed(actor, None, error)
+            return None
+        actor._receptive = actor._plain
+        self._take_up_owed(actor)
+        return None
+
+    def _take_up_owed(self, actor: Actor) -> None:
+        """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
+        inbox = _inbox(actor)
+        if inbox.owed:
+            inbox.owed -= 1
+            self._ready.appendleft((actor, _NEXT_FROM_INBOX))
+
+    # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run_under_way(self, what: str) -> HandlerRun:
+        if self._run_now is None:
+            raise ActorSystemError(f"{what}() works in an async handler; a plain one uses after() or at()")
+        return self._run_now
+
+    def _step(self, run: HandlerRun, error: BaseException | None = None, value: Any = None) -> Any:
+        """Run a handler until it waits (return what it yielded) or ends (return None)."""
+        run.park_count += 1
+        self._run_now = run
+        try:
+            if error is not None:
+                return run.coroutine.throw(error)
+            return run.coroutine.send(value)
+        except StopIteration as stop:
+            self._ended(run)
+            if run.reply_to is not None:
+                run.reply_to.set(stop.value)
+        except Exception as raised:
+            self._ended(run)
+            self._raised(run.actor, None, run.reply_to, raised)
+        except BaseException:
+            self._ended(run)
+            raise
+        return None
+
+    def _ended(self, run: HandlerRun) -> None:
+        actor = run.actor
+        self._run_now = None
+        if actor.actor_stopped.is_set():
+            self._terminated(actor, None)
+        else:
+            actor._receptive = actor._plain
+            self._take_up_owed(actor)
+
+    def _resume_when_done(self, future: Future[Any], resume: Resume) -> None:
+        future.when_done(lambda: self._post(resume.run.actor, resume))
+
+    def _park(self, run: HandlerRun, parked: Parked) -> None:
+        self._run_now = None
+        run.waits_on = parked.arm(Resume(run))
+
+    def _expire(self, expired: DeadlineExpired) -> Any:
+        scope = expired.scope
+        if scope.run is None:
+            return None
+        run = scope.run
+        scope.error = DeadlineReached()
+        if run.foreign is not None:
+            run.deadline_error = scope.error
+            run.foreign.cancel()
+            return None
+        if run.waits_on is not None:
+            run.waits_on.cancel()
+        return self._go_on(run, scope.error)
+
+    # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _raised(self, actor: Actor, message: Any, reply_to: Future[Any] | None, error: Exception) -> None:
+        if reply_to is None:
+            self._failed(actor, message, error)
+        else:
+            logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
+            reply_to.set_exception((type(error), error, error.__traceback__))
+
+    def _failed(self, actor: Actor, message: Any, error: Exception) -> None:
+        """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
+        info = (type(error), error, error.__traceback__)
+        rule, now_ns = actor.supervision, self.now_ns
+        window_ns = ns(rule.window)
+        actor._restarts = [at_ns for at_ns in actor._restarts if at_ns > now_ns - window_ns]
+        if isinstance(error, InvariantBreach):
+            raise error  # not the actor's failure: the run is broken
+        decision: Decision = "restart"
+        if len(actor._restarts) >= rule.max_restarts:
+            parent = actor._parent
+            decision = rule.then if parent is None else parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]
+        self.record(
+            ActorFailed(
+                at_ns=now_ns,
+                epoch_ns=self.epoch_ns,
+                actor=type(actor).__name__,
+                error=f"{type(error).__name__}: {error}",
+                decision=decision,
+            )
+        )
+        if decision == "restart":
+            logger.error("%s raised on %r and is restarted", actor, message, exc_info=info)
+            self._call_on_failure(actor, info)
+            delay_s = min(rule.initial_delay * 2.0 ** len(actor._restarts), rule.max_delay)
+            actor._restarts.append(now_ns)
+            self._restart(actor, ns(delay_s), error)
+        else:
+            actor._handle_failure(*info)
+            self._call_on_failure(actor, info)
+            self._terminated(actor, error)
+            if decision == "escalate":
+                self._escalate(actor, error)
+
+    def _call_on_failure(self, actor: Actor, info: Any) -> None:
+        try:
+            actor.on_failure(*info)
+        except Exception:
+            actor._handle_failure(*sys.exc_info())
+
+    def _escalate(self, actor: Actor, error: Exception) -> None:
+        if actor._parent is None:
+            raise error
+        self._failed(actor._parent, None, error)
+
+    def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
+        identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
+        actor.__dict__.clear()
+        actor.__dict__.update(identity)
+        args, kwargs = actor._born
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the same object: references to it stay good
+        self.set_timer(self.now_ns + delay_ns, actor, _BEGIN)
+        self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
+
+    def _stop_everything(self, actor: Actor, error: BaseException) -> None:
+        """Stop all actors, as pykka does when one raises what is no Exception (a KeyboardInterrupt, say)."""
+        logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
+        for each in list(self._actors.values()):
+            each._stop()
+            self._terminated(each, None)
+
+    def _raise_dead(self, actor: Actor, message: Any) -> NoReturn:
+        if type(message) is not Envelope:
+            self._not_delivered(actor, message, "the actor has stopped")
+        raise pykka.ActorDeadError(f"{actor.actor_ref} not found")
+
+    def _would_deadlock(self) -> WouldDeadlock:
+        return WouldDeadlock(
+            "blocking wait for an answer inside a handler: nothing else runs until the handler returns; "
+            "make it async and write: await ref.ask(message, block=False)"
+        )
+
+    def _no_answer(self, future: Future[Any], timeout: float | None) -> Unanswered:
+        return Unanswered(f"no answer within {timeout} seconds", future)
+
+
+def _inbox(actor: Actor) -> Any:
+    return actor.actor_inbox

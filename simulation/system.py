@@ -1,0 +1,213 @@
+"""The actor system on SimPy's clock: an hour passes in the time that it takes to compute.
+
+No SimPy event is made for a message, and no process for an actor: SimPy is asked only where time passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import datetime
+from typing import Any
+
+import simpy
+import simpy.rt
+from simpy.core import EmptySchedule
+from simpy.events import URGENT
+
+from actors.actor import Actor
+from actors.coroutines import HandlerRun, Parked
+from actors.effects import Cancellable
+from actors.errors import ForeignAwait
+from actors.futures import Future
+from actors.instants import NS_PER_S, ns
+from actors.system import START_OF_TIME, ActorSystem
+
+
+class Timer(simpy.Event):
+    """A SimPy event that brings one message to one actor.
+
+    It is born triggered; its callbacks are shared by all timers of a system, which SimPy never changes.
+    """
+
+    def __init__(self, env: simpy.Environment, actor: Actor, message: Any, callbacks: Any) -> None:
+        self.env = env
+        self.actor = actor
+        self.message = message
+        self.callbacks = callbacks
+        self._ok = True
+        self._value = None
+
+    def cancel(self) -> None:
+        """See to it that the message does not come."""
+        if self.callbacks is not None:
+            self.callbacks = []
+
+
+class SimulatedSystem(ActorSystem):
+    """Actors in simulated time.
+
+    ``real_time_factor`` makes the clock follow the wall's, for demonstrations: with 1 a second takes a second, with
+    0.1 a tenth of one. Processes of your own may live in the same `env` and tell actors anything.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        start: datetime = START_OF_TIME,
+        record: Callable[[Any], None] | None = None,
+        env: simpy.Environment | None = None,
+        real_time_factor: float | None = None,
+    ) -> None:
+        super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
+        if env is None:
+            env = (
+                simpy.Environment(initial_time=0)
+                if real_time_factor is None
+                else simpy.rt.RealtimeEnvironment(initial_time=0, factor=real_time_factor / NS_PER_S, strict=False)
+            )
+        self.env = env
+        self._idle = True
+        """Whether no handler is running: what is told or timed now comes from outside."""
+        self._drain_scheduled = False
+        self._stopping = False
+        self._fire_callbacks = [self._fire]
+        self._drain_callbacks = [self._drain_after_tell]
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
+        if self._idle:
+            self.now_ns = int(self.env.now)  # called by a process of the user's, or between runs
+        env = self.env
+        timer = Timer(env, actor, message, self._fire_callbacks)
+        delay_ns = instant_ns - self.now_ns
+        env.schedule(timer, delay=delay_ns if delay_ns > 0 else 0)
+        return timer
+
+    def _fire(self, timer: Any) -> None:
+        self.now_ns = self.env._now
+        self._ready.append((timer.actor, timer.message))
+        self._drain()
+
+    def run(self, *, until: float | None = None, until_ns: int | None = None) -> None:
+        """Run until nothing is left to happen, until `stop`, or until an instant (in seconds, or in nanoseconds).
+
+        What is due at that instant itself does not run. A timer that was cancelled does not move the clock.
+        """
+        if until is not None:
+            until_ns = ns(until)
+        end = None
+        if until_ns is not None:
+            end = simpy.Event(self.env)
+            end._ok, end._value = True, None
+            end.callbacks.append(lambda _: self.stop())
+            self.env.schedule(end, URGENT, max(0, until_ns - self.env.now))
+        self._stopping = False
+        step = self.env.step
+        try:
+            while not self._stopping:
+                step()
+        except EmptySchedule:
+            return
+        finally:
+            if end is not None and end.callbacks is not None:
+                end.callbacks = []
+        if end is not None and end.callbacks is None:
+            self.now_ns = int(self.env.now)
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _teller(self, actor: Actor) -> Callable[[Any], None]:
+        stopped = actor.actor_stopped
+        if actor.mailbox.capacity is not None:
+
+            def tell_bounded(message: Any) -> None:
+                if stopped.is_set():
+                    self._raise_dead(actor, message)
+                self._tell_bounded(actor, message)
+
+            return tell_bounded
+
+        append = self._ready.append
+
+        def tell(message: Any) -> None:
+            if stopped._flag:  # type: ignore[attr-defined]  # is_set() without the call
+                self._raise_dead(actor, message)
+            append((actor, message))
+            if self._idle:
+                self._wake()
+
+        return tell
+
+    def _wake(self) -> None:
+        if self._idle and not self._drain_scheduled:
+            # Told from outside a handler: drain when SimPy gets to it, at this same instant.
+            self._drain_scheduled = True
+            event = simpy.Event(self.env)
+            event._ok, event._value = True, None
+            event.callbacks = self._drain_callbacks  # type: ignore[assignment]
+            self.env.schedule(event)
+
+    def _drain_after_tell(self, _event: Any) -> None:
+        self._drain_scheduled = False
+        self.now_ns = int(self.env.now)
+        self._drain()
+
+    def _drain(self) -> None:
+        ready = self._ready
+        popleft = ready.popleft
+        self._idle = False
+        try:
+            while ready:
+                actor, message = popleft()
+                handler = actor._receptive.get(type(message))
+                if handler is None:
+                    self._deliver(actor, message)
+                else:
+                    try:
+                        handler(message)
+                    except Exception as error:
+                        self._failed(actor, message, error)
+        finally:
+            self._idle = True
+
+    # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _drive(self, run: HandlerRun) -> None:
+        self._go_on(run, None)
+
+    def _go_on(self, run: HandlerRun, error: BaseException | None) -> None:
+        yielded = self._step(run, error)
+        while yielded is not None:
+            if type(yielded) is Parked:
+                self._park(run, yielded)
+                return
+            yielded = self._step(
+                run,
+                ForeignAwait(
+                    f"a handler of {run.actor} awaited {yielded!r} in simulated time, where only trio's loop could "
+                    "answer; await self.sleep(), a future of ask(), or use self.perform()"
+                ),
+            )
+
+    def _block_on(self, future: Future[Any], timeout: float | None) -> None:
+        if timeout == 0:
+            raise self._no_answer(future, timeout)
+        if not self._idle:
+            raise self._would_deadlock()
+        end_ns = None if timeout is None else self.env.now + ns(timeout)
+        while not future.done:
+            next_ns = self.env.peek()
+            if next_ns == float("inf") or (end_ns is not None and next_ns > end_ns):
+                raise self._no_answer(future, timeout)
+            self.env.step()
+
+    def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
+        raise ForeignAwait("await a future of a simulated system in a handler; elsewhere call its get()")
+
+    def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        raise ForeignAwait(f"{actor} wants real I/O ({effect!r}) in simulated time: give it a simulated provider")
