@@ -110,13 +110,14 @@ class Backoff:
         return self._jitter(base_ns, previous_ns)
 
     # Every draw ends in a comparison of whole numbers, so that no rounding of a float lifts a wait above its bound.
+    # U(a, b) is cut off and not rounded, so that b itself is drawn as little as `random()` draws 1.
 
     def _full(self, base_ns: int, _previous_ns: int | None) -> int:
-        return min(base_ns, round(base_ns * self._draw()))
+        return min(base_ns, int(base_ns * self._draw()))
 
     def _equal(self, base_ns: int, _previous_ns: int | None) -> int:
         half = base_ns / 2
-        return min(base_ns, round(half + half * self._draw()))
+        return min(base_ns, int(half + half * self._draw()))
 
     def _proportional(self, base_ns: int, _previous_ns: int | None) -> int:
         share = self._config.jitter_share
@@ -128,7 +129,7 @@ class Backoff:
         if not self._config.cap_after_draw:
             # The cap bounds what is drawn from, on both sides: the range must not turn over when initial > max_delay.
             low, high = min(low, longest), min(high, longest)
-        return min(longest, low + round(max(0, high - low) * self._draw()))
+        return min(longest, low + int(max(0, high - low) * self._draw()))
 
 
 def retry_after_ns(retry_after: float | None) -> int:

@@ -13,7 +13,8 @@ class TokenBucket(RecentKeys[int]):
     In any span of time at most ``burst + limit / window_ns * span`` are admitted. Remembers for each key the
     theoretical arrival time of ITU-T I.371, the instant at which its bucket would be full again. All whole numbers:
     time is counted in parts of a nanosecond, as many to the nanosecond as it takes to make ``window_ns / limit``
-    whole, so the rate is met exactly and nothing drifts.
+    whole, so the rate is met exactly and nothing drifts. (With a burst of 1 there is no room to save up the part of a
+    nanosecond by which a request comes later than its token, so the pace is that of the next whole nanosecond.)
 
     Raises:
         ValueError: `limit`, `window_ns` or `burst` is less than 1.

@@ -1,0 +1,261 @@
+"""Backoff: the numbers of the specification and of peers, and the laws that hold for any settings."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.config import RetryConfig
+from actors.errors import ConfigurationError
+from actors.instants import NS_PER_S, ns
+from actors.policies.backoff import Backoff, base_delay, retry_after_ns
+from actors.policies.waits import LONGEST_WAIT_NS
+
+LARGEST_DRAW = 1 - 2**-53
+
+
+class Scripted(random.Random):
+    """Draws what it is told to, and says how often it was asked."""
+
+    def __init__(self, draws: Iterable[float]) -> None:
+        super().__init__(0)
+        self._draws = iter(draws)
+        self.count = 0
+
+    def random(self) -> float:
+        self.count += 1
+        return next(self._draws)
+
+
+def delays(attempts: Iterable[int], **settings: Any) -> list[float]:
+    config = RetryConfig(**settings)
+    return [base_delay(config, attempt) for attempt in attempts]
+
+
+def jittered_s(draws: Iterable[float], attempts: Iterable[int], **settings: Any) -> list[float]:
+    backoff = Backoff(RetryConfig(**settings), Scripted(draws))
+    return [backoff.next_delay_ns(attempt, None) / NS_PER_S for attempt in attempts]
+
+
+# Without jitter
+
+
+def test_the_delays_of_the_specification() -> None:
+    assert delays([1, 2, 3, 4, 10]) == [1.0, 2.0, 4.0, 8.0, 60.0]
+    assert RetryConfig().calculate_delay(3) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({"max_delay": 40}, [1, 2, 4, 8, 16, 32, 40, 40], id="V02"),
+        pytest.param({"initial_delay": 1e300, "max_delay": 1e-100}, [1e-100], id="V06"),
+        pytest.param({"schedule": [1, 2, 3]}, [1, 2, 3, 3], id="V08"),
+        pytest.param({}, [1, 2, 4], id="V12"),
+        pytest.param({"initial_delay": 0}, [0, 0, 0], id="V12-zero"),
+        pytest.param({"initial_delay": 2, "max_delay": 30}, [2, 4, 8, 16, 30], id="V16"),
+        pytest.param({"max_delay": 20}, [1, 2, 4, 8, 16, 20, 20, 20, 20], id="V18"),
+        pytest.param({"backoff": "constant", "initial_delay": 3}, [3, 3, 3], id="constant"),
+        pytest.param({"backoff": "constant", "initial_delay": 90}, [60, 60], id="constant-capped"),
+        pytest.param({"backoff": "linear", "initial_delay": 9, "max_delay": 30}, [9, 18, 27, 30, 30], id="linear"),
+        pytest.param({"backoff": "fibonacci"}, [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60], id="fibonacci"),
+        pytest.param({"backoff_multiplier": 1, "initial_delay": 7}, [7, 7, 7], id="multiplier-1"),
+        pytest.param({"schedule": [5, 300, 7200], "max_delay": 60}, [5, 300, 7200, 7200], id="schedule-uncapped"),
+    ],
+)
+def test_delays_without_jitter(settings: dict[str, Any], expected: list[float]) -> None:
+    attempts = range(1, len(expected) + 1)
+    assert delays(attempts, **settings) == expected
+    assert jittered_s([], attempts, **settings) == pytest.approx(expected, abs=0.5e-9)
+
+
+def test_v02_a_power_far_above_the_cap_is_the_cap() -> None:
+    assert delays([50], max_delay=40) == [40]
+
+
+def test_v14_a_day_doubled_a_thousand_times() -> None:
+    day = 86400.0
+    assert delays([1000], initial_delay=day, max_delay=2 * day) == [2 * day]
+    endless = RetryConfig(initial_delay=day, max_delay=1e300)
+    assert base_delay(endless, 2000) == 1e300
+    assert Backoff(endless, random.Random(1)).next_delay_ns(2000, None) == LONGEST_WAIT_NS
+
+
+@pytest.mark.parametrize("attempt", [0, -1, -64])
+@pytest.mark.parametrize("jitter", ["none", "full", "decorrelated"])
+def test_an_attempt_below_one_is_refused(attempt: int, jitter: Any) -> None:
+    config = RetryConfig(jitter=jitter)
+    with pytest.raises(ValueError, match="at least 1"):
+        base_delay(config, attempt)
+    with pytest.raises(ValueError, match="at least 1"):
+        Backoff(config, random.Random(1)).next_delay_ns(attempt, None)
+
+
+durations = st.one_of(st.just(0.0), st.floats(1e-9, 1e7), st.floats(0, 1e308))
+formulas = st.fixed_dictionaries(
+    {
+        "initial_delay": durations,
+        "backoff_multiplier": st.one_of(st.just(1.0), st.floats(1, 3), st.floats(1, 1e308)),
+        "max_delay": durations,
+        "backoff": st.sampled_from(["exponential", "constant", "linear", "fibonacci"]),
+    }
+)
+schedules = st.fixed_dictionaries({"schedule": st.lists(durations, min_size=1, max_size=100)})
+attempts = st.one_of(st.integers(1, 70), st.integers(1, 10**6), st.integers(1, 10**400))
+
+
+@given(formulas, attempts, attempts)
+def test_without_jitter_delays_are_finite_bounded_and_never_fall(
+    settings: dict[str, Any], one: int, other: int
+) -> None:
+    config = RetryConfig(**settings)
+    earlier, later = (base_delay(config, attempt) for attempt in sorted((one, other)))
+    assert 0 <= earlier <= later <= config.max_delay
+    assert math.isfinite(later)
+
+
+@given(formulas)
+def test_the_first_delay_is_the_initial_one_up_to_the_cap(settings: dict[str, Any]) -> None:
+    config = RetryConfig(**settings)
+    assert base_delay(config, 1) == min(config.initial_delay, config.max_delay)
+
+
+@given(st.one_of(formulas, schedules), attempts)
+def test_backoff_without_jitter_is_the_base_delay_and_draws_nothing(settings: dict[str, Any], attempt: int) -> None:
+    config = RetryConfig(**settings)
+    expected_s = base_delay(config, attempt)
+    expected_ns = ns(expected_s) if expected_s < LONGEST_WAIT_NS / NS_PER_S else LONGEST_WAIT_NS
+    assert Backoff(config, Scripted([])).next_delay_ns(attempt, 123) == expected_ns
+
+
+# With jitter
+
+
+def test_v20_full_jitter_with_a_pinned_generator() -> None:
+    backoff = Backoff(RetryConfig(jitter="full", backoff="constant", initial_delay=10), random.Random(42))
+    got = [backoff.next_delay_ns(attempt, None) / NS_PER_S for attempt in range(1, 6)]
+    assert got == pytest.approx([6.3943, 0.2501, 2.7503, 2.2321, 7.3647], rel=1e-3)
+
+
+def test_v26_proportional_jitter_of_a_quarter() -> None:
+    got = jittered_s([0, 0.4, 0.6, 1], [1, 1, 1, 1], jitter="proportional", jitter_share=0.25)
+    assert got == [0.75, 0.95, 1.05, 1.25]
+
+
+def test_v28_the_cap_comes_after_the_jitter() -> None:
+    got = jittered_s([0.5, 0.9, 1], [2, 2, 2], jitter="proportional", initial_delay=10, max_delay=1)
+    assert got == [1, 1, 1]
+
+
+def test_v30_the_largest_draw_of_full_jitter_stays_below_the_delay() -> None:
+    draws = [LARGEST_DRAW] * 8
+    got = jittered_s(draws, [1, 2, 3, 4, 5, 6, 7, 1], jitter="full", initial_delay=0.005, max_delay=0.1)
+    assert [int(delay * 1000) for delay in got] == [4, 9, 19, 39, 79, 99, 99, 4]
+
+
+def test_equal_jitter_keeps_half() -> None:
+    assert jittered_s([0, 0.5, 1], [2, 2, 2], jitter="equal") == [1.0, 1.5, 2.0]
+
+
+def test_decorrelated_jitter_draws_between_the_initial_delay_and_three_times_the_last() -> None:
+    config = RetryConfig(jitter="decorrelated", initial_delay=1, max_delay=10)
+    backoff = Backoff(config, Scripted([0.5, 0.5, 0.5, 0.5]))
+    first = backoff.next_delay_ns(1, None)
+    second = backoff.next_delay_ns(2, first)
+    third = backoff.next_delay_ns(3, second)
+    fourth = backoff.next_delay_ns(4, third)
+    # U(1, 3), U(1, 6), then U(1, 3 * 3.5) and U(1, 3 * 5.5) with the range cut at 10.
+    assert [first, second, third, fourth] == [ns(2), ns(3.5), ns(5.5), ns(5.5)]
+
+
+def test_x8_the_cap_bounds_the_range_or_the_draw() -> None:
+    previous_ns = ns(10)
+    bounded = Backoff(RetryConfig(jitter="decorrelated", max_delay=10), Scripted([0.5]))
+    piled_up = Backoff(RetryConfig(jitter="decorrelated", max_delay=10, cap_after_draw=True), Scripted([0.5]))
+    assert bounded.next_delay_ns(5, previous_ns) == ns(5.5)
+    assert piled_up.next_delay_ns(5, previous_ns) == ns(10)
+
+
+def test_proportional_jitter_may_lift_a_scheduled_wait_by_its_share() -> None:
+    got = jittered_s([1, 1], [1, 2], jitter="proportional", jitter_share=0.1, schedule=[100, 200], max_delay=60)
+    assert got == pytest.approx([110, 220])
+
+
+def test_decorrelated_jitter_has_no_use_for_a_schedule() -> None:
+    with pytest.raises(ConfigurationError, match="decorrelated"):
+        Backoff(RetryConfig(jitter="decorrelated", schedule=(1, 2)), random.Random(1))
+
+
+jitters = st.sampled_from(["full", "equal", "decorrelated", "proportional"])
+shares = st.floats(0, LARGEST_DRAW)
+previous = st.none() | st.integers(0, LONGEST_WAIT_NS)
+
+
+@given(formulas, jitters, st.floats(0.001, 1), st.booleans(), attempts, previous, shares)
+def test_no_jitter_exceeds_the_cap_or_turns_the_range_over(
+    settings: dict[str, Any],
+    jitter: Any,
+    share: float,
+    cap_after_draw: bool,
+    attempt: int,
+    previous_ns: int | None,
+    draw: float,
+) -> None:
+    config = RetryConfig(**settings, jitter=jitter, jitter_share=share, cap_after_draw=cap_after_draw)
+    source = Scripted([draw])
+    delay_ns = Backoff(config, source).next_delay_ns(attempt, previous_ns)
+    cap_ns = Backoff(RetryConfig(backoff="constant", initial_delay=1e308, max_delay=config.max_delay), source)
+    assert source.count == 1
+    assert 0 <= delay_ns <= cap_ns.next_delay_ns(1, None)
+    base_ns = Backoff(RetryConfig(**settings), source).next_delay_ns(attempt, None)
+    if jitter in ("full", "equal"):
+        assert delay_ns <= base_ns
+    if jitter == "equal":
+        assert delay_ns >= math.floor(base_ns / 2)
+    if jitter == "decorrelated":
+        assert delay_ns >= Backoff(RetryConfig(**settings), source).next_delay_ns(1, None)
+
+
+@given(schedules, st.sampled_from(["full", "equal"]), attempts, shares)
+def test_jitter_never_lifts_a_scheduled_wait(settings: dict[str, Any], jitter: Any, attempt: int, draw: float) -> None:
+    scheduled_ns = Backoff(RetryConfig(**settings), Scripted([])).next_delay_ns(attempt, None)
+    backoff = Backoff(RetryConfig(**settings, jitter=jitter), Scripted([draw]))
+    assert backoff.next_delay_ns(attempt, None) <= scheduled_ns
+
+
+def test_the_same_seed_gives_the_same_waits() -> None:
+    def waits(seed: int) -> list[int]:
+        backoff = Backoff(RetryConfig(jitter="full"), random.Random(seed))
+        return [backoff.next_delay_ns(attempt, None) for attempt in range(1, 20)]
+
+    assert waits(7) == waits(7) != waits(8)
+
+
+# A provider's hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected_ns"),
+    [
+        (None, 0),
+        (0, 0),
+        (1.5, ns(1.5)),
+        (30, ns(30)),
+        (-0.1, 0),
+        (math.nan, 0),
+        (math.inf, 0),
+        (-math.inf, 0),
+        (True, 0),
+        ("30", 0),
+        (1e300, LONGEST_WAIT_NS),
+        (10**400, LONGEST_WAIT_NS),
+    ],
+)
+def test_a_hint_in_seconds_or_nonsense(hint: Any, expected_ns: int) -> None:
+    assert retry_after_ns(hint) == expected_ns
