@@ -38,12 +38,18 @@ def base_delay(config: RetryConfig, attempt: int) -> float:
         case "constant":
             return min(initial, longest)
         case "linear":
-            # Compared before it is multiplied: an int beyond the floats can be compared with one, not multiplied.
-            return longest if attempt >= longest / initial else initial * attempt
+            return _linear(initial, longest, attempt)
         case "fibonacci":
             return _fibonacci(initial, longest, attempt)
         case "exponential":
             return _exponential(initial, config.backoff_multiplier, longest, attempt)
+
+
+def _linear(initial: float, longest: float, attempt: int) -> float:
+    try:
+        return min(initial * attempt, longest)
+    except OverflowError:  # An attempt beyond the floats.
+        return longest
 
 
 def _exponential(initial: float, multiplier: float, longest: float, attempt: int) -> float:
