@@ -133,8 +133,8 @@ class Backoff:
         low, longest = self._initial_ns, self._longest_ns
         high = 3 * (low if previous_ns is None else previous_ns)
         if not self._config.cap_after_draw:
-            # The cap bounds what is drawn from, on both sides: the range must not turn over when initial > max_delay.
-            low, high = min(low, longest), min(high, longest)
+            high = min(high, longest)
+        # With initial_delay above max_delay the range has no width; it must not turn over.
         return min(longest, low + int(max(0, high - low) * self._draw()))
 
 

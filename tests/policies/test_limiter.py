@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.config import RateLimitConfig
@@ -180,6 +180,7 @@ arrivals = st.lists(
 )
 
 
+@settings(max_examples=500)
 @given(kinds, st.integers(1, 5), st.integers(1, 12), st.integers(1, 4), arrivals)
 def test_admits_whatever_fits_and_nothing_else_and_names_the_earliest_instant(
     kind: Any, limit: int, width: int, burst: int, requests: list[tuple[int, str, bool]]
@@ -229,6 +230,26 @@ def test_a_user_who_is_refused_all_the_time_is_remembered(make: Callable[[int, i
     for now_ns in range(0, 500, 10):
         assert limiter.try_acquire("u", now_ns) > now_ns
     assert limiter.active_keys == 1
+
+
+@pytest.mark.parametrize("make", [SlidingWindow, lambda limit, width: TokenBucket(limit, width, limit)])
+@pytest.mark.parametrize("start", range(0, 60, 7))
+def test_a_user_is_not_forgotten_before_it_makes_no_difference(make: Callable[[int, int], Limiter], start: int) -> None:
+    limiter = make(2, 20)
+    for now_ns in range(start + 10):
+        limiter.try_acquire("someone else", now_ns)
+    now_ns = start + 10
+    assert admitted(limiter, [now_ns, now_ns]) == [True, True]
+    fits_at_ns = now_ns + (20 if isinstance(limiter, SlidingWindow) else 10)
+    for later_ns in range(now_ns, fits_at_ns):
+        limiter.try_acquire("someone else", later_ns)
+    assert limiter.try_acquire("u", fits_at_ns - 1) == fits_at_ns
+    assert limiter.try_acquire("u", fits_at_ns) == fits_at_ns
+    if isinstance(limiter, TokenBucket):
+        # Empty at `fits_at_ns`, so one nanosecond short of its second token.
+        for later_ns in range(fits_at_ns, fits_at_ns + 19):
+            limiter.try_acquire("someone else", later_ns)
+        assert admitted(limiter, [fits_at_ns + 19] * 2) == [True, False]
 
 
 def test_forget_idle_drops_exactly_those_that_make_no_difference() -> None:
