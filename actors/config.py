@@ -1,14 +1,14 @@
 """Settings of channels and policies: the same keys in a scenario file, in a live configuration and in Python.
 
-Durations are seconds, shares lie between 0 and 1, rates are :class:`actors.quantities.Rate`. A setting left out takes the
-default written here. Models are frozen and refuse unknown keys.
+Durations are seconds, shares lie between 0 and 1, rates are :class:`actors.quantities.Rate`. A setting left out takes
+the default written here. Models are frozen and refuse unknown keys.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from actors.distributions import Distribution
 from actors.quantities import (
@@ -22,12 +22,7 @@ from actors.quantities import (
     number,
     wanted,
 )
-
-
-class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from actors.settings import Settings
 
 
 class RetryConfig(Settings):
@@ -95,7 +90,10 @@ class CircuitBreakerConfig(Settings):
     """Half-open at the exact instant `opened_at + timeout`, or only at the first one after it (as resilience4j)."""
 
     resume_rate: PositiveRate = Rate(10.0, 1.0)
-    """The pace at which those who waited resume when it has closed; it doubles every second until none waits."""
+    """The pace at which those who waited resume when it has closed; it grows until none waits."""
+
+    resume_doubling: PositiveDuration = 10.0
+    """How long it takes that pace to double."""
 
     enabled: StrictBool = True
 
@@ -136,6 +134,9 @@ class ProviderConfig(Settings):
     latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
     failure_rate: Share = 0.0
     """Share of attempts that fail transiently."""
+
+    capacity: PositiveWholeNumber | None = None
+    """How many it works on at once; the rest queue. None: no bound."""
 
 
 class ChannelConfig(Settings):

@@ -1,28 +1,43 @@
 """Distributions of durations: latency, think time, anything that takes a while.
 
-A file gives one as a single key with its parameters, ``{lognormal: {median: 80ms, p99: 900ms}}``.
+A file gives one as a single key with its parameters, ``{lognormal: {median: 80ms, p99: 900ms}}``; a duration alone,
+``80ms``, is a constant.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from random import Random
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import GetJsonSchemaHandler, PrivateAttr, ValidationInfo, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from actors.quantities import Duration, PositiveDuration, number, wanted
+from actors.csv_column import DataFile, read_numbers
+from actors.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveNumber,
+    number,
+    parse_duration,
+    wanted,
+)
+from actors.settings import Settings, at_key
 
 Draw = Callable[[], float]
 """Returns one duration in seconds."""
 
-
-class _Parameters(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
 
-class Uniform(_Parameters):
+class Uniform(Settings):
     """Equally likely anywhere from `low` to `high`."""
 
     low: Duration = 0.0
@@ -34,21 +49,35 @@ class Uniform(_Parameters):
             raise wanted("high at least as large as low")
         return self
 
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        low, width, uniform = self.low, self.high - self.low, random.random
+        return lambda: low + width * uniform()
 
-class Exponential(_Parameters):
+
+class Exponential(Settings):
     """Memoryless, with this mean."""
 
     mean: PositiveDuration
 
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        return partial(random.expovariate, 1.0 / self.mean)
 
-class Normal(_Parameters):
+
+class Normal(Settings):
     """Normal, cut at 0: what would be negative is 0."""
 
     mean: Duration
     sd: Duration
 
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        mean, sd, normal = self.mean, self.sd, random.normalvariate
+        return lambda: max(0.0, normal(mean, sd))
 
-class Lognormal(_Parameters):
+
+class Lognormal(Settings):
     """Lognormal by its median and 99th percentile, as latency is usually reported."""
 
     median: PositiveDuration
@@ -60,19 +89,28 @@ class Lognormal(_Parameters):
             raise wanted("p99 at least as large as median")
         return self
 
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        mu = math.log(self.median)
+        return partial(random.lognormvariate, mu, (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL)
 
-class Pareto(_Parameters):
+
+class Pareto(Settings):
     """Pareto: P(X > x) = (minimum / x)^alpha. With alpha at most 1 it has no mean."""
 
     minimum: PositiveDuration
     alpha: Annotated[float, number(0.01)]
 
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        minimum, exponent, uniform = self.minimum, -1.0 / self.alpha, random.random
+        return lambda: minimum * (1.0 - uniform()) ** exponent
 
-_P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
+class Distribution(Settings):
+    """One distribution of durations; give exactly one of the keys. A duration alone is a constant."""
 
-class Distribution(_Parameters):
-    """One distribution of durations; give exactly one of the keys."""
+    wanted_text: ClassVar[str] = "a duration such as 80ms, or a distribution such as {exponential: {mean: 80ms}}"
 
     constant: Duration | None = None
     uniform: Uniform | None = None
@@ -80,36 +118,79 @@ class Distribution(_Parameters):
     normal: Normal | None = None
     lognormal: Lognormal | None = None
     pareto: Pareto | None = None
+    mixture: tuple[Component, ...] | None = None
+    """One of several distributions, each chosen as often as its weight says."""
+
+    empirical: DataFile | None = None
+    """A CSV file with measured durations in seconds, in the column `seconds` or the only one; drawn with
+    replacement. A path is relative to the file it stands in."""
+
+    _measured: tuple[float, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _duration_alone(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if isinstance(data, (str, int, float)):
+            unit_required = (info.context or {}).get("units") == "required"
+            seconds = parse_duration(data, unit_required=unit_required)
+            if seconds is None or seconds < 0:
+                raise wanted(cls.wanted_text)
+            data = {"constant": data}
+        return handler(data)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise wanted("exactly one of " + ", ".join(type(self).model_fields))
+        keys = Distribution.model_fields
+        given = [key for key in keys if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
+        if self.mixture == ():
+            raise wanted("a mixture of at least one distribution")
+        if self.empirical is not None:
+            try:
+                self._measured = _read_durations(self.empirical)
+            except PydanticCustomError as problem:
+                raise at_key("empirical", problem, self.empirical) from None
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core)
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws a duration in seconds from `random`; a constant one draws nothing."""
-        match self.model_dump(exclude_unset=True):
-            case {"constant": value}:
-                return lambda: value
-            case {"uniform": _}:
-                assert self.uniform is not None
-                low, width = self.uniform.low, self.uniform.high - self.uniform.low
-                return lambda: low + width * random.random()
-            case {"exponential": _}:
-                assert self.exponential is not None
-                rate = 1.0 / self.exponential.mean
-                return lambda: random.expovariate(rate)
-            case {"normal": _}:
-                assert self.normal is not None
-                mean, sd = self.normal.mean, self.normal.sd
-                return lambda: max(0.0, random.normalvariate(mean, sd))
-            case {"lognormal": _}:
-                assert self.lognormal is not None
-                mu = math.log(self.lognormal.median)
-                sigma = (math.log(self.lognormal.p99) - mu) / _P99_OF_STANDARD_NORMAL
-                return lambda: random.lognormvariate(mu, sigma)
-            case _:
-                assert self.pareto is not None
-                minimum, exponent = self.pareto.minimum, -1.0 / self.pareto.alpha
-                return lambda: minimum * (1.0 - random.random()) ** exponent
+        if self.constant is not None:
+            value = self.constant
+            return lambda: value
+        if self.mixture is not None:
+            draws = [component.sampler(random) for component in self.mixture]
+            bounds = list(itertools.accumulate(component.weight for component in self.mixture))
+            total, last, uniform = bounds[-1], len(draws) - 1, random.random
+            return lambda: draws[min(bisect(bounds, total * uniform()), last)]()
+        if self.empirical is not None:
+            return partial(random.choice, self._measured)
+        parametric = self.uniform or self.exponential or self.normal or self.lognormal or self.pareto
+        assert parametric is not None  # exactly one is given
+        return parametric.sampler(random)
+
+
+class Component(Distribution):
+    """A distribution in a mixture."""
+
+    weight: PositiveNumber
+    """How often it is chosen, against the weights of the others."""
+
+
+def _read_durations(file: str) -> tuple[float, ...]:
+    def column(header: list[str]) -> int | None:
+        return header.index("seconds") if "seconds" in header else 0 if len(header) == 1 else None
+
+    path = Path(file)
+    numbers = read_numbers(path, column, "a column named seconds, or a single one,")
+    for line, seconds in numbers:
+        if seconds < 0:
+            raise wanted(f"seconds of at least 0 in line {line} of {path.name}", f"{seconds:g}")
+    return tuple(seconds for _, seconds in numbers)
+
+
+Distribution.model_rebuild()

@@ -19,25 +19,33 @@ from pydantic_core import PydanticCustomError, core_schema
 
 FROM_FILE = {"units": "required"}
 
-_SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
+_UNITS: dict[str, Callable[[float], float]] = {
+    "ns": lambda number: number / 1e9,  # dividing keeps 7us at the float nearest to 0.000007; times 1e-6 does not
+    "us": lambda number: number / 1e6,
+    "µs": lambda number: number / 1e6,
+    "ms": lambda number: number / 1e3,
+    "s": lambda number: number,
+    "m": lambda number: number * 60,
+    "min": lambda number: number * 60,
+    "h": lambda number: number * 3600,
+    "d": lambda number: number * 86400,
 }
-_NUMBER = r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
-_DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s|min|m|h|d)")
-_RATE = re.compile(rf"{_NUMBER}\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|min|m|h|d)")
-_SHARE = re.compile(rf"{_NUMBER}\s*%")
+_NUMBER_PATTERN = r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
+_DURATION_PATTERN = rf"{_NUMBER_PATTERN} ?(ns|us|µs|ms|s|min|m|h|d)"
+_RATE_PATTERN = rf"{_NUMBER_PATTERN} ?/ ?([0-9]+(?:\.[0-9]+)?)? ?(ms|s|min|m|h|d)"
+_SHARE_PATTERN = rf"{_NUMBER_PATTERN} ?%"
+_DURATION = re.compile(_DURATION_PATTERN)
+_RATE = re.compile(_RATE_PATTERN)
+_SHARE = re.compile(_SHARE_PATTERN)
 
-_DURATION_PATTERN = r"^\d+(\.\d+)?([eE][+-]?\d+)?\s*(ns|us|µs|ms|s|min|m|h|d)$"
-_RATE_PATTERN = r"^\d+(\.\d+)?([eE][+-]?\d+)?\s*/\s*(\d+(\.\d+)?)?\s*(ms|s|min|m|h|d)$"
-_SHARE_PATTERN = r"^\d+(\.\d+)?([eE][+-]?\d+)?\s*%$"
+LONGEST_S = 36525 * 86400.0
+"""A hundred years: no duration in a file may last longer, so that every instant of a run is a date."""
+
+FASTEST_PER_S = 1e9
+"""One a nanosecond."""
+
+SLOWEST_PER_S = 1e-12
+"""One in thirty thousand years: as good as never, and no arithmetic on it goes wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +62,21 @@ class Rate:
         return self.count / self.period
 
 
-def wanted(what: str) -> PydanticCustomError:
-    """Return the problem that says what was wanted, e.g. ``wanted a whole number of at least 1``."""
-    return PydanticCustomError("wanted", "wanted {what}", {"what": what})
+def wanted(what: str, got: str | None = None) -> PydanticCustomError:
+    """Return the problem that says what was wanted, e.g. ``wanted a whole number of at least 1``.
+
+    Args:
+        what: What was wanted.
+        got: What was there, in words, where the value itself does not show it.
+    """
+    context = {"what": what} if got is None else {"what": what, "got": got}
+    return PydanticCustomError("wanted", "wanted {what}", context)
 
 
 def parse_duration(value: Any, *, unit_required: bool = False) -> float | None:
     """Return `value` in seconds (``80ms``, ``10s``, ``5m``, ``2h``, ``1d``), or None when it is not a duration."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        result = float(match[1]) * _SECONDS[match[2]]
+        result = _UNITS[match[2]](float(match[1]))
         return result if math.isfinite(result) else None
     return None if unit_required else _plain_number(value)
 
@@ -72,7 +86,7 @@ def parse_rate(value: Any, *, unit_required: bool = False) -> Rate | None:
     if isinstance(value, Rate):
         return value
     if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
-        count, period = float(match[1]), float(match[2] or 1) * _SECONDS[match[3]]
+        count, period = float(match[1]), _UNITS[match[3]](float(match[2] or 1))
         return Rate(count, period) if math.isfinite(count) and 0 < period < math.inf else None
     number = None if unit_required else _plain_number(value)
     return None if number is None else Rate(number, 1.0)
@@ -96,13 +110,24 @@ def _plain_number(value: Any) -> float | None:
 class Wanted:
     """The marker of an annotated type: reads a value, and says what was wanted when it does not fit.
 
-    Its `read` returns the value, or None for one that does not fit.
+    Args:
+        text: What is wanted, for people.
+        read: Takes the value and whether a unit is required; returns what it means, or None when it does not fit.
+        schema: What may stand in a file, as JSON Schema.
+        write: The opposite of `read`: gives the value as it can stand in a file. None: it stands there as it is.
     """
 
-    def __init__(self, text: str, read: Callable[[Any, bool], Any], schema: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        text: str,
+        read: Callable[[Any, bool], Any],
+        schema: dict[str, Any],
+        write: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.text = text
         self._read = read
-        self._schema = schema | {"description": text}
+        self._schema = {"description": text} | schema
+        self._write = write
 
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
         unit_required = (info.context or {}).get("units") == "required"
@@ -112,24 +137,53 @@ class Wanted:
         return result
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.with_info_plain_validator_function(self._validate)
+        write = self._write
+        return core_schema.with_info_plain_validator_function(
+            self._validate,
+            serialization=write and core_schema.plain_serializer_function_ser_schema(write, when_used="json"),
+        )
 
     def __get_pydantic_json_schema__(self, _core: Any, _handler: Any) -> dict[str, Any]:
         return dict(self._schema)
 
 
+def write_duration(seconds: float) -> str:
+    """Return `seconds` as a file has them: ``0.08s``; reading it back gives the very same number."""
+    return f"{_shortest(seconds)}s"
+
+
+def write_rate(rate: Rate) -> str:
+    """Return `rate` as a file has it: ``20/s``, ``100/60s``."""
+    return f"{_shortest(rate.count)}/{'' if rate.period == 1 else _shortest(rate.period)}s"
+
+
+def _shortest(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
+
+
 def _duration(minimum: str, accepts: Callable[[float], bool]) -> Wanted:
     def read(value: Any, unit_required: bool) -> float | None:
         result = parse_duration(value, unit_required=unit_required)
+        if result is not None and unit_required and result > LONGEST_S:
+            raise wanted("a duration of at most 36525d (a hundred years)")
         return result if result is not None and accepts(result) else None
 
-    schema = {"type": "string", "pattern": _DURATION_PATTERN}
-    return Wanted(f"a duration{minimum} such as 80ms, 10s, 5m or 2h", read, schema)
+    schema = {"type": "string", "pattern": f"^{_DURATION_PATTERN}$"}
+    return Wanted(f"a duration{minimum} such as 80ms, 10s, 5m or 2h", read, schema, write_duration)
+
+
+def _signed_duration(value: Any, unit_required: bool) -> float | None:
+    sign = -1 if isinstance(value, str) and value.startswith("-") else 1
+    result = parse_duration(value.lstrip("+-") if isinstance(value, str) else value, unit_required=unit_required)
+    return sign * result if result is not None and abs(result) <= LONGEST_S else None
 
 
 def _rate(value: Any, unit_required: bool) -> Rate | None:
     result = parse_rate(value, unit_required=unit_required)
-    return result if result is not None and result.count > 0 else None
+    if result is not None and unit_required and result.per_second > FASTEST_PER_S:
+        raise wanted("a rate of at most 1000000000/s")
+    slowest = SLOWEST_PER_S if unit_required else 0.0
+    return result if result is not None and result.count > 0 and result.per_second >= slowest else None
 
 
 def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
@@ -137,7 +191,7 @@ def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
         result = parse_share(value)
         return result if result is not None and accepts(result) else None
 
-    percent = {"type": "string", "pattern": _SHARE_PATTERN}
+    percent = {"type": "string", "pattern": f"^{_SHARE_PATTERN}$"}
     return Wanted(text, read, {"anyOf": [percent, {"type": "number", "minimum": 0, "maximum": 1}]})
 
 
@@ -160,15 +214,40 @@ def number(minimum: float) -> Wanted:
     return Wanted(f"a number of at least {minimum:g}", read, {"type": "number", "minimum": minimum})
 
 
+def _more_than_0(value: Any, _unit_required: bool) -> float | None:
+    result = _plain_number(value)
+    return result if result is not None and result > 0 else None
+
+
+def _text(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
 Duration = Annotated[float, _duration("", lambda seconds: seconds >= 0)]
 """Seconds, at least 0."""
 
-PositiveDuration = Annotated[float, _duration(" of more than 0", lambda seconds: seconds > 0)]
-"""Seconds, more than 0."""
+PositiveDuration = Annotated[float, _duration(" of more than 0", lambda seconds: seconds >= 1e-9)]
+"""Seconds, at least a nanosecond."""
+
+SignedDuration = Annotated[
+    float,
+    Wanted(
+        "a duration such as 90s or -5m",
+        _signed_duration,
+        {"type": "string", "pattern": f"^[+-]?{_DURATION_PATTERN}$"},
+        write_duration,
+    ),
+]
+"""Seconds, also less than 0."""
 
 PositiveRate = Annotated[
     Rate,
-    Wanted("a rate of more than 0 such as 20/s or 100/min", _rate, {"type": "string", "pattern": _RATE_PATTERN}),
+    Wanted(
+        "a rate of more than 0 such as 20/s or 100/min",
+        _rate,
+        {"type": "string", "pattern": f"^{_RATE_PATTERN}$"},
+        write_rate,
+    ),
 ]
 """A :class:`Rate` of more than 0."""
 
@@ -180,3 +259,10 @@ PositiveShare = Annotated[float, _share("a share of more than 0% and at most 100
 
 WholeNumber = Annotated[int, whole_number(0)]
 PositiveWholeNumber = Annotated[int, whole_number(1)]
+
+PositiveNumber = Annotated[
+    float, Wanted("a number of more than 0", _more_than_0, {"type": "number", "exclusiveMinimum": 0})
+]
+"""Finite, more than 0."""
+
+Text = Annotated[str, Wanted("text that is not empty", _text, {"type": "string", "pattern": r"\S"})]

@@ -1,0 +1,172 @@
+"""Settings of injected failures: the same keys in a scenario file and in a live configuration.
+
+Rates are shares of the attempts that a fault meets, between 0 and 1; a fault left out injects nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, StrictBool, WrapValidator, model_validator
+
+from actors.distributions import Distribution
+from actors.messages import NotificationChannel
+from actors.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveNumber,
+    PositiveRate,
+    PositiveWholeNumber,
+    Share,
+    SignedDuration,
+    Text,
+    Wanted,
+    wanted,
+)
+from actors.settings import Settings
+
+
+def _channels(value: Any, _unit_required: bool) -> tuple[NotificationChannel, ...] | None:
+    names = tuple(NotificationChannel) if value == "all" else value if isinstance(value, (list, tuple)) else [value]
+    try:
+        chosen = {NotificationChannel(name) for name in names}
+    except (ValueError, TypeError):
+        return None
+    return tuple(channel for channel in NotificationChannel if channel in chosen) or None
+
+
+_ONE_CHANNEL = {"enum": [channel.value for channel in NotificationChannel]}
+
+ChannelNames = Annotated[
+    tuple[NotificationChannel, ...],
+    Wanted(
+        "email, sms, push, webhook, a list of them, or all",
+        _channels,
+        {"anyOf": [_ONE_CHANNEL, {"const": "all"}, {"type": "array", "items": _ONE_CHANNEL, "minItems": 1}]},
+    ),
+]
+"""One channel, a list of them, or ``all``; read, it is a tuple in the order of the enum."""
+
+
+class Throttle(Settings):
+    """A quota that the provider enforces: what goes over it is answered with `throttled`."""
+
+    rate: PositiveRate
+    """How much it takes, from all senders together."""
+
+    retry_after: Duration | None = None
+    """The wait that it asks for. None: it does not say."""
+
+
+class Burst(Settings):
+    """Failures in bursts: a two-state Markov chain (Gilbert 1960) with exponential stays in each state."""
+
+    mean_good: PositiveDuration
+    """How long a good spell lasts on average."""
+
+    mean_bad: PositiveDuration
+    """How long a bad spell lasts on average."""
+
+    failure_rate: Share = 1.0
+    """Share of attempts that fail in a bad spell."""
+
+
+class Flap(Settings):
+    """Up and down in turn while the window lasts, up first; down answers with transient failures."""
+
+    up: PositiveDuration
+    down: PositiveDuration
+
+
+class Reorder(Settings):
+    """Messages between actors overtake each other."""
+
+    delay: Distribution
+    """By how much each is late."""
+
+
+class Crash(Settings):
+    """One actor raises and is restarted by its supervisor."""
+
+    wanted_text: ClassVar[str] = "process, or an actor such as {actor: breaker}"
+
+    actor: Text
+
+
+class FaultConfig(Settings):
+    """What goes wrong, on which channels and when. Several keys act together."""
+
+    wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
+
+    channel: ChannelNames
+    """The channels whose provider is hit: one, a list, or `all`; read, it is a tuple in the order of the enum."""
+
+    at: Duration = 0.0
+    """When the window starts, from the start of the run."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long the window lasts: it is [at, at + for). None: to the end of the run."""
+
+    failure_rate: Share | None = None
+    """Share of attempts that fail transiently."""
+
+    fail_first: PositiveWholeNumber | None = None
+    """The first so many attempts in the window fail transiently."""
+
+    outage: StrictBool = False
+    """Every attempt fails transiently, after the provider's latency."""
+
+    latency: Distribution | None = None
+    """The provider's latency, in place of its usual one."""
+
+    latency_factor: PositiveNumber | None = None
+    """Multiplies the provider's latency."""
+
+    hang: StrictBool = False
+    """The provider never answers: attempts run into their timeout."""
+
+    throttle: Throttle | None = None
+    permanent_rate: Share | None = None
+    """Share of attempts that fail for good."""
+
+    dead_destination_rate: Share | None = None
+    """Share of attempts that find the address gone."""
+
+    burst: Burst | None = None
+    flap: Flap | None = None
+    capacity: PositiveWholeNumber | None = None
+    """How many the provider works on at once; the rest queue."""
+
+    lost_reply_rate: Share | None = None
+    """Share of attempts that succeed, but whose reply is lost."""
+
+    duplicate_rate: Share | None = None
+    """Share of messages between actors that arrive twice."""
+
+    reorder: Reorder | None = None
+    crash: Annotated[Crash | Literal["process"], WrapValidator(lambda value, _, info: _crash(value, info))] | None = (
+        None
+    )
+    """An actor, or the whole process, stops at the window's start."""
+
+    restart_after: Duration | None = None
+    """How long after a crash it comes back."""
+
+    clock_step: SignedDuration | None = None
+    """By how much the wall clock jumps; the monotonic clock does not."""
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Self:
+        faults = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
+        if not any(key in self.model_fields_set and getattr(self, key) is not None for key in faults):
+            raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
+        if self.restart_after is not None and self.crash is None:
+            raise wanted("crash beside restart_after", "none")
+        return self
+
+
+_NOT_FAULTS = {"channel", "at", "for_", "restart_after"}
+
+
+def _crash(value: Any, info: Any) -> Any:
+    return value if value == "process" else Crash.model_validate(value, context=info.context)

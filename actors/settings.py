@@ -1,0 +1,130 @@
+"""The base of all settings models: frozen, no unknown keys, and problems in plain words.
+
+pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each becomes
+what was wanted, or the nearest known key; whoever reports it adds the place and what was there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from actors.quantities import Wanted, wanted
+
+_WANTED_BY_TYPE = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "too_short": "a list of at least one entry",
+}
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    wanted_text: ClassVar[str] = "a mapping"
+    """What to say was wanted where something else than a mapping is given."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            problems = _plain_problems(cls, error.errors(include_url=False))
+            raise ValidationError.from_exception_data(cls.__name__, problems) from None
+
+
+def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:
+    """Return `problem` as one of the `value` of `key`, for a model validator that sees several keys to raise."""
+    return ValidationError.from_exception_data(key, [InitErrorDetails(type=problem, loc=(key,), input=value)])
+
+
+def known_keys(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the keys of `model` as they are written in a file, with their annotations."""
+    return {
+        field.alias or name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        for name, field in model.model_fields.items()
+    }
+
+
+def unknown(key: str, known: Iterable[str], what: str = "key") -> str:
+    """Return the text of the problem of an unknown `key`: the nearest known one, else all of them."""
+    known = list(known)
+    near = nearest(key, known)
+    return f"unknown {what}; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+
+
+def nearest(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that looks most like `key`, or None when none does."""
+    return next(iter(difflib.get_close_matches(key[:100], list(known), n=1)), None)
+
+
+def describe(annotation: Any) -> str:
+    """Return what a value of this type looks like, for ``wanted …``."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        markers = [marker.text for marker in annotation.__metadata__ if isinstance(marker, Wanted)]
+        return markers[0] if markers else describe(arguments[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return describe(next(argument for argument in arguments if argument is not type(None)))
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type):
+        if issubclass(kind, Settings):
+            return kind.wanted_text
+        if issubclass(kind, Enum):
+            return "one of " + ", ".join(str(member.value) for member in kind)
+        if issubclass(kind, bool):
+            return "true or false"
+        if issubclass(kind, Mapping):
+            return "a mapping"
+        if issubclass(kind, (tuple, list)):
+            return "a list"
+    return "text"
+
+
+def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[InitErrorDetails]:
+    known = known_keys(model)
+    misspelt = {
+        nearest(str(error["loc"][-1]), known)
+        for error in errors
+        if error["type"] == "extra_forbidden" and len(error["loc"]) == 1
+    }
+    problems = []
+    for error in errors:
+        if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
+            continue  # it is there, misspelt, and that is said already
+        problems.append(InitErrorDetails(type=_plain(model, known, error), loc=error["loc"], input=error["input"]))
+    return problems
+
+
+def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) -> PydanticCustomError:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "wanted":
+            return wanted(context["what"], context.get("got"))
+        case "extra_forbidden":
+            return PydanticCustomError("unknown_key", "{text}", {"text": unknown(str(error["loc"][-1]), known)})
+        case "missing":
+            return wanted(describe(known[str(error["loc"][0])]), "nothing")
+        case "model_type" | "model_attributes_type" if not error["loc"]:
+            return wanted(model.wanted_text)
+        case "literal_error" | "enum":
+            return wanted("one of " + context["expected"].replace("'", "").replace(" or ", ", "))
+        case plain if plain in _WANTED_BY_TYPE:
+            return wanted(_WANTED_BY_TYPE[plain])
+        case other:
+            return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})

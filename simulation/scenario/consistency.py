@@ -1,0 +1,119 @@
+"""What must fit together across a scenario file, checked on whatever of it can be read.
+
+On the plain data, not on the finished model: a file with a misspelt key and a fault on an unused channel has two
+problems, and both are to be said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from actors.messages import NotificationChannel
+from simulation.scenario.expectations import Expectation
+from simulation.scenario.model import CHANNELS_OF_EVENT
+from simulation.summary_shape import summary_shape
+
+Finding = tuple[tuple[str | int, ...], str]
+"""The path of a value, and what is wrong with it."""
+
+NOT_YET: dict[tuple[str, ...], str] = {
+    ("workload", "*", "clients"): "a closed workload (clients)",
+    ("channels", "*", "provider", "capacity"): "capacity",
+    ("faults", "*", "burst"): "burst",
+    ("faults", "*", "capacity"): "capacity",
+    ("faults", "*", "duplicate_rate"): "duplicate_rate",
+    ("faults", "*", "reorder"): "reorder",
+    ("faults", "*", "crash"): "crash",
+    ("faults", "*", "clock_step"): "clock_step",
+}
+"""Keys that the schema has and the simulator does not act on yet, with what to call each; ``*`` is any key or index."""
+
+
+def findings(scenario: Any) -> Iterator[Finding]:
+    """Yield what does not fit together in the plain data of a scenario file."""
+    if not isinstance(scenario, dict):
+        return
+    for pattern, name in NOT_YET.items():
+        for path in _matches(scenario, pattern):
+            yield path, f"{name} is not supported yet"
+    used = _channels_used(scenario)
+    if used is not None:
+        yield from _faults_elsewhere(scenario.get("faults"), used)
+        yield from _expectations(scenario.get("expect"), used)
+
+
+def not_yet(path: tuple[str, ...]) -> bool:
+    """Return whether the simulator does not act on the key at the end of `path` yet."""
+    return any(
+        len(path) == len(pattern) and all(part in ("*", key) for part, key in zip(pattern, path, strict=True))
+        for pattern in NOT_YET
+    )
+
+
+def _matches(value: Any, pattern: tuple[str, ...], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if len(path) == len(pattern):
+        if value is not None:
+            yield path
+        return
+    key = pattern[len(path)]
+    children: Iterator[tuple[str | int, Any]] = iter(())
+    if isinstance(value, dict):
+        children = iter(value.items())
+    elif isinstance(value, list):
+        children = iter(enumerate(value))
+    for name, child in children:
+        if key in ("*", name):
+            yield from _matches(child, pattern, (*path, name))
+
+
+def _channels_used(scenario: dict[str, Any]) -> set[NotificationChannel] | None:
+    """Return the channels that the file uses, or None when what it says of them is wrong and so nobody knows."""
+    used: set[NotificationChannel] = set()
+    workload, channels = scenario.get("workload"), scenario.get("channels", {})
+    if not isinstance(workload, list) or not isinstance(channels, dict):
+        return None
+    for entry in workload:
+        if not isinstance(entry, dict):
+            return None
+        event, name = entry.get("event"), entry.get("channel")
+        if isinstance(event, str) and event in CHANNELS_OF_EVENT:
+            used.update(CHANNELS_OF_EVENT[event])
+        elif (channel := _channel(name)) is not None:
+            used.add(channel)
+        else:
+            return None
+    for name in channels:
+        if (channel := _channel(name)) is None:
+            return None
+        used.add(channel)
+    return used
+
+
+def _channel(name: Any) -> NotificationChannel | None:
+    return NotificationChannel(name) if isinstance(name, str) and name in set(NotificationChannel) else None
+
+
+def _faults_elsewhere(faults: Any, used: set[NotificationChannel]) -> Iterator[Finding]:
+    wanted = ", ".join(channel for channel in NotificationChannel if channel in used)
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        named = fault.get("channel") if isinstance(fault, dict) else None
+        for place, name in enumerate(named) if isinstance(named, list) else [(None, named)]:
+            channel = _channel(name)
+            if channel is not None and channel not in used:
+                path: tuple[str | int, ...] = ("faults", index, "channel")
+                text = f"wanted a channel that this file uses ({wanted}), got {name!r}"
+                yield (path if place is None else (*path, place)), text
+
+
+def _expectations(expect: Any, used: set[NotificationChannel]) -> Iterator[Finding]:
+    shape = summary_shape(channel for channel in NotificationChannel if channel in used)
+    for index, text in enumerate(expect if isinstance(expect, list) else ()):
+        try:
+            problem = Expectation.parse(text).problem(shape)
+        except PydanticCustomError:
+            continue  # the model says so
+        if problem is not None:
+            yield ("expect", index), problem

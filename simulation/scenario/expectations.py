@@ -1,0 +1,133 @@
+"""What a scenario expects of its run: ``dlq.peak <= 150``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from actors.quantities import parse_duration, parse_rate, parse_share, wanted
+from actors.settings import nearest
+from simulation.summary_shape import Figure, Shape
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_FORM = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WANTED = "an expectation such as sent_fraction >= 0.99"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A bound on one figure of the summary."""
+
+    text: str
+    """As it was written."""
+
+    path: tuple[str, ...]
+    op: str
+    """One of ``>= <= > < == !=``."""
+
+    value: float
+    """Durations in seconds, shares between 0 and 1, rates a second."""
+
+    def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool]:
+        """Return the figure in `summary` and whether it is as expected.
+
+        A statistic over nothing is None, and None never holds, not even for ``!=``: no run has shown it.
+        """
+        figure: Any = summary
+        for key in self.path:
+            figure = figure.get(key) if isinstance(figure, Mapping) else None
+        if isinstance(figure, bool) or not isinstance(figure, (int, float)):
+            return None, False
+        return figure, _COMPARE[self.op](figure, self.value)
+
+    @classmethod
+    def parse(cls, text: Any) -> Expectation:
+        """Return the expectation that `text` states.
+
+        Raises:
+            PydanticCustomError: It states none.
+        """
+        match = _FORM.fullmatch(text) if isinstance(text, str) else None
+        value = _number(match[3]) if match else None
+        if match is None or value is None:
+            raise wanted(_WANTED)
+        return cls(" ".join(text.split()), tuple(match[1].split(".")), match[2], value)
+
+    def problem(self, shape: Shape) -> str | None:
+        """Return what is wrong with the path or the unit when the summary has this `shape`, or None."""
+        part: Figure | Shape = shape
+        for depth, key in enumerate(self.path):
+            if isinstance(part, Figure) or key not in part:
+                return _no_such_figure(self.path, depth, part)
+            part = part[key]
+        path = ".".join(self.path)
+        if not isinstance(part, Figure):
+            return f"wanted a single figure, such as {path}.{'.'.join(_first_figure(part))}, got {path}"
+        if part in (Figure.TEXT, Figure.LIST):
+            return f"wanted a figure of the summary, got {path}, which is {'a list' if part is Figure.LIST else 'text'}"
+        match = _FORM.fullmatch(self.text)
+        written = match[3] if match else ""
+        if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
+            return f"wanted a number that fits {path} ({part}), got {written!r}"
+        return None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: Any) -> Expectation:
+            return value if isinstance(value, cls) else cls.parse(value)
+
+        return core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.text)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_.-]+\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
+
+
+def _number(text: str) -> float | None:
+    if _NUMBER.fullmatch(text):
+        value = float(text)
+        return value if abs(value) != float("inf") else None
+    if (rate := parse_rate(text)) is not None:
+        return rate.per_second
+    duration = parse_duration(text)
+    return duration if duration is not None else parse_share(text)
+
+
+def _unit_fits(text: str, figure: Figure) -> bool:
+    if parse_duration(text) is not None:
+        return figure is Figure.SECONDS
+    if parse_share(text) is not None:
+        return figure is Figure.SHARE
+    return figure is Figure.PER_SECOND
+
+
+def _no_such_figure(path: tuple[str, ...], depth: int, part: Figure | Shape) -> str:
+    wrong = ".".join(path)
+    if isinstance(part, Figure):
+        return f"wanted a figure of the summary, got {wrong}; {'.'.join(path[:depth])} is a single figure"
+    near = nearest(path[depth], part)
+    if near is not None:
+        return f"wanted a figure of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"
+    where = f"{'.'.join(path[:depth])} has" if depth else "known are"
+    return f"wanted a figure of the summary, got {wrong}; {where} {', '.join(part)}"
+
+
+def _first_figure(shape: Shape) -> tuple[str, ...]:
+    key, part = next(iter(shape.items()), ("", Figure.COUNT))
+    return (key,) if isinstance(part, Figure) else (key, *_first_figure(part))

@@ -1,0 +1,378 @@
+"""A scenario as its file describes it, typed: durations in seconds, shares between 0 and 1, everything frozen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StrictBool,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
+
+from actors.config import ChannelConfig
+from actors.distributions import Distribution
+from actors.faults_config import ChannelNames, FaultConfig
+from actors.instants import NS_PER_S, ns, since_1970_ns
+from actors.messages import NotificationChannel
+from actors.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveShare,
+    PositiveWholeNumber,
+    Text,
+    Wanted,
+    WholeNumber,
+    wanted,
+)
+from actors.settings import Settings, nearest
+from simulation.arrivals import Arrivals
+from simulation.scenario.expectations import Expectation
+
+EventName: TypeAlias = Literal["UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"]
+
+CHANNELS_OF_EVENT: dict[str, tuple[NotificationChannel, ...]] = {
+    "UserRegistered": (NotificationChannel.EMAIL,),
+    "OrderPlaced": (NotificationChannel.EMAIL, NotificationChannel.SMS),
+    "OrderShipped": (NotificationChannel.EMAIL,),
+    "PaymentReceived": (NotificationChannel.EMAIL,),
+}
+"""The channels on which a domain event ends up as notifications."""
+
+
+# ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class EventWorkload(Settings):
+    """Domain events, which go the whole way: bus, subscribers, notifications."""
+
+    event: EventName
+    """Which domain event arrives."""
+
+    arrivals: Arrivals
+    """When."""
+
+    users: PositiveWholeNumber | None = None
+    """Spread uniformly at random over so many users. None: every event has its own."""
+
+    @property
+    def channels(self) -> tuple[NotificationChannel, ...]:
+        """The channels that it uses."""
+        return CHANNELS_OF_EVENT[self.event]
+
+
+class ChannelWorkload(Settings):
+    """Notifications, sent directly to one channel."""
+
+    channel: NotificationChannel
+    arrivals: Arrivals
+    """When."""
+
+    users: PositiveWholeNumber | None = None
+    """Spread uniformly at random over so many users. None: every notification has its own."""
+
+    expires_after: PositiveDuration | None = None
+    """A notification older than this is dead-lettered as expired. None: never."""
+
+    critical: StrictBool = False
+    """Bypasses preferences and quiet hours."""
+
+    @property
+    def channels(self) -> tuple[NotificationChannel, ...]:
+        """The channels that it uses."""
+        return (self.channel,)
+
+
+class ClosedWorkload(Settings):
+    """Clients that each wait for the end of their notification, think, and send the next one."""
+
+    channel: NotificationChannel
+    clients: PositiveWholeNumber
+    think: Distribution
+    """How long a client waits before the next one."""
+
+    users: PositiveWholeNumber | None = None
+    """Spread uniformly at random over so many users. None: every notification has its own."""
+
+    expires_after: PositiveDuration | None = None
+    """A notification older than this is dead-lettered as expired. None: never."""
+
+    critical: StrictBool = False
+    """Bypasses preferences and quiet hours."""
+
+    @property
+    def channels(self) -> tuple[NotificationChannel, ...]:
+        """The channels that it uses."""
+        return (self.channel,)
+
+
+_ENTRY = "an entry such as {event: OrderPlaced, arrivals: {poisson: 20/s}}"
+_ENTRY_BY_KEY: dict[str, type[EventWorkload] | type[ChannelWorkload] | type[ClosedWorkload]] = {
+    "clients": ClosedWorkload,
+    "think": ClosedWorkload,
+    "event": EventWorkload,
+    "channel": ChannelWorkload,
+}
+
+
+def _by_its_keys(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    """Validate an entry as the one kind that its keys show, so that problems are those of that kind alone."""
+    if isinstance(value, (EventWorkload, ChannelWorkload, ClosedWorkload)):
+        return value
+    if not isinstance(value, dict):
+        raise wanted(_ENTRY)
+    if "event" in value and "channel" in value:
+        raise wanted("either event or channel", "both")
+    found = next((kind for key, kind in _ENTRY_BY_KEY.items() if key in value), None)
+    if found is None:
+        meant = {nearest(str(key), _ENTRY_BY_KEY) for key in value}
+        found = next((kind for key, kind in _ENTRY_BY_KEY.items() if key in meant), None)
+    if found is None:
+        raise wanted("an entry with event or channel", "neither")
+    return found.model_validate(value, context=info.context)
+
+
+WorkloadEntry: TypeAlias = EventWorkload | ChannelWorkload | ClosedWorkload
+
+
+# ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PreferenceShare(Settings):
+    """A share of the users who have switched a channel off, or on."""
+
+    share: PositiveShare
+    channel: NotificationChannel
+    enabled: StrictBool
+    """Whether they want it; all channels are on to begin with."""
+
+
+def _time_of_day(value: Any, _unit_required: bool) -> time | None:
+    if isinstance(value, time):
+        return value if value.tzinfo is None else None
+    if not isinstance(value, str) or not value.isascii() or value.count(":") not in (1, 2):
+        return None
+    hours, *rest = value.split(":")
+    if not all(part.isdigit() and len(part) == 2 for part in rest) or not (hours.isdigit() and len(hours) <= 2):
+        return None
+    try:
+        minute, second = int(rest[0]), int(rest[1]) if len(rest) == 2 else 0
+        return time(int(hours), minute, second)
+    except ValueError:
+        return None
+
+
+TimeOfDay = Annotated[
+    time,
+    Wanted(
+        "a time of day such as 22:00",
+        _time_of_day,
+        {"type": "string", "pattern": r"^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"},
+        time.isoformat,
+    ),
+]
+
+
+def _zone(value: Any, _unit_required: bool) -> str | None:
+    try:
+        return value if isinstance(value, str) and ZoneInfo(value).key == value else None
+    except (ValueError, OSError, KeyError):
+        return None
+
+
+ZoneName = Annotated[str, Wanted("a time zone such as Europe/Berlin", _zone, {"type": "string"})]
+
+
+class QuietHoursShare(Settings):
+    """A share of the users who want nothing during some hours of their day."""
+
+    share: PositiveShare
+    from_: TimeOfDay = Field(alias="from")
+    """Local time at which they start, itself included."""
+
+    to: TimeOfDay
+    """Local time at which they end, itself excluded; earlier than `from` means the next day."""
+
+    zone: ZoneName = "UTC"
+    """The users' time zone."""
+
+    channels: ChannelNames = tuple(NotificationChannel)
+    """Where they apply: one, a list, or `all`."""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> QuietHoursShare:
+        if self.from_ == self.to:
+            raise wanted("from and to that differ", f"{self.to:%H:%M} twice")
+        return self
+
+
+class TemplateText(Settings):
+    """A template; `{name}` stands for a variable out of the notification's metadata."""
+
+    subject: str | None = None
+    body: str
+    html: StrictBool = False
+    """The body is HTML: variables are escaped."""
+
+
+# ── the whole ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Channels(Settings):
+    """Settings of each channel; one left out has the defaults."""
+
+    email: ChannelConfig = ChannelConfig()
+    sms: ChannelConfig = ChannelConfig()
+    push: ChannelConfig = ChannelConfig()
+    webhook: ChannelConfig = ChannelConfig()
+
+
+def _instant(value: Any, _unit_required: bool) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else value
+        if isinstance(instant, datetime) and instant.tzinfo is not None:
+            instant = instant.astimezone(UTC)
+            return instant if 1970 <= instant.year <= 2200 else None
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+Instant = Annotated[
+    datetime,
+    Wanted(
+        "a UTC instant from 1970 to 2200 such as 2026-01-01T00:00:00Z",
+        _instant,
+        {"type": "string", "format": "date-time"},
+        datetime.isoformat,
+    ),
+]
+
+
+class Sweep(Settings):
+    """Which settings to vary: each path into the scenario, such as `channels.email.retry.max_attempts`, with the values
+    to try."""
+
+    model_config = ConfigDict(extra="allow")
+    wanted_text: ClassVar[str] = "a mapping such as {channels.email.retry.max_attempts: [1, 3, 5], replicates: 20}"
+
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(init=False)
+
+    replicates: PositiveWholeNumber = 1
+    """How many runs, each with its own seed, for every combination of values."""
+
+    @property
+    def vary(self) -> dict[str, tuple[Any, ...]]:
+        """The values to try, by path, as they are written in the file."""
+        return dict(self.__pydantic_extra__)
+
+
+def _all_traces(workload: Any) -> bool:
+    arrivals = [entry.get("arrivals") for entry in workload if isinstance(entry, dict)] if workload else []
+    return bool(arrivals) and all(isinstance(process, dict) and process.get("trace") for process in arrivals)
+
+
+class Scenario(Settings):
+    """A failure-injection scenario of retrylab: what arrives, what goes wrong, and what is expected of it."""
+
+    wanted_text: ClassVar[str] = "a mapping with at least duration and workload"
+
+    name: Text
+    """What the scenario is called, in reports; the file's name without its ending when left out."""
+
+    description: str = ""
+    """What it shows."""
+
+    seed: WholeNumber = 0
+    """Where all its randomness comes from: same seed, same run."""
+
+    duration: PositiveDuration
+    """How long notifications arrive. May be left out when all arrivals are traces: then it is the longest trace's."""
+
+    drain: Duration = 3600.0
+    """After `duration`, at most so long until nothing is in flight."""
+
+    start: Instant = datetime(2026, 1, 1, tzinfo=UTC)
+    """Where on the calendar the run starts: matters to quiet hours and diurnal arrivals."""
+
+    record: Literal["full", "aggregates"] = "full"
+    """Keep a row for every notification and attempt, or the aggregates only."""
+
+    remember_ids: PositiveDuration = 86400.0
+    """How long a notification's id is remembered, so that a second one with it is not sent."""
+
+    workload: Annotated[
+        tuple[Annotated[WorkloadEntry, WrapValidator(_by_its_keys)], ...],
+        Field(min_length=1),
+    ]
+    """What arrives."""
+
+    channels: Channels = Channels()
+    """Settings of the channels."""
+
+    faults: tuple[FaultConfig, ...] = ()
+    """What goes wrong."""
+
+    expect: tuple[Expectation, ...] = ()
+    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise."""
+
+    sweep: Sweep | None = None
+    """Which settings to vary in a sweep."""
+
+    preferences: tuple[PreferenceShare, ...] = ()
+    """Which channels shares of the users have switched off."""
+
+    quiet_hours: tuple[QuietHoursShare, ...] = ()
+    """When shares of the users want nothing."""
+
+    templates: dict[Text, TemplateText] = Field(default_factory=dict)
+    """Templates by name; `name.lang` is the one for a language."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_long_as_its_traces(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(data, dict) or data.get("duration") is not None or not _all_traces(data.get("workload")):
+            return handler(data)
+        scenario = handler({**data, "duration": "1s"})
+        opened = [entry for entry in scenario.workload if not isinstance(entry, ClosedWorkload)]
+        longest = max(entry.arrivals.trace.duration for entry in opened if entry.arrivals.trace is not None)
+        object.__setattr__(scenario, "duration", longest)  # not yet handed out, so still to be completed
+        return scenario
+
+    @property
+    def channels_used(self) -> tuple[NotificationChannel, ...]:
+        """The channels of the workload and those with settings of their own, in the order of the enum."""
+        used = {channel for entry in self.workload for channel in entry.channels}
+        used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
+        return tuple(channel for channel in NotificationChannel if channel in used)
+
+    def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
+        """Return the settings of `channel`, the defaults when the file has none."""
+        config: ChannelConfig = getattr(self.channels, channel.value)
+        return config
+
+    @property
+    def duration_ns(self) -> int:
+        """When arrivals stop."""
+        return ns(self.duration)
+
+    @property
+    def drain_ns(self) -> int:
+        """How long the run goes on at most after that."""
+        return ns(self.drain)
+
+    @property
+    def epoch_ns(self) -> int:
+        """Nanoseconds from 1970 to the start of the run."""
+        return since_1970_ns(self.start)
+
+    @property
+    def time_of_day_ns(self) -> int:
+        """The time of day (UTC) at which the run starts."""
+        return self.epoch_ns % (86_400 * NS_PER_S)
