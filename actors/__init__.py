@@ -1,0 +1,55 @@
+"""The failure handling of a notification service, as actors that exchange messages.
+
+Everything a service needs is importable from here; what is not used is not imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+_HOME_OF = {
+    name: module
+    for module, names in {
+        "actors.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
+        "actors.config": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig RateLimitConfig RetryConfig",
+        "actors.distributions": "Distribution",
+        "actors.effects": "Foreseen Performed",
+        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach PermanentError RetrylabError "
+        "ServiceUnavailable TemplateError TransientError UnknownChannel",
+        "actors.faults_config": "FaultConfig",
+        "actors.live": "LiveSystem",
+        "actors.mailbox": "Mailbox",
+        "actors.messages": "BreakerTransitioned DeadLetterMessage NotificationChannel NotificationDeferred "
+        "NotificationFailed NotificationMovedToDeadLetter NotificationRequested NotificationSent "
+        "NotificationSuppressed OrderPlaced OrderShipped PaymentReceived SendNotification UserRegistered",
+        "actors.notifier": "Notifier Pipeline",
+        "actors.outcomes": "Ambiguous ChannelFault DeadDestination Outcome Permanent Sent Transient",
+        "actors.pipeline.attempts": "Attempt Provider",
+        "actors.pipeline.preferences": "Preferences",
+        "actors.pipeline.templates": "Template Templates",
+        "actors.standalone": "CircuitBreaker RateLimiter",
+        "actors.storage.lossy": "LossyStore",
+        "actors.storage.memory": "MemoryStore",
+        "actors.system": "ActorSystem Restarted Terminated",
+        "actors.unreliable": "NotificationService",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = sorted(_HOME_OF)
+
+# A library stays silent until its user sets up logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -87,6 +87,8 @@ class ActorRef(pykka.ActorRef[A]):
 
     def __init__(self, actor: A) -> None:
         super().__init__(actor)
+        self.actor = actor
+        """The actor itself, to look at what it shows: from the system's own thread, and never to call a handler."""
         self._system = actor.system
         self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
 

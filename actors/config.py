@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from actors.distributions import Distribution
+from actors.messages import NotificationChannel
 from actors.quantities import (
     Duration,
     PositiveDuration,
@@ -157,3 +158,19 @@ class ChannelConfig(Settings):
     """Attempts under way at once (bulkhead). None: no bound."""
 
     provider: ProviderConfig = ProviderConfig()
+
+
+class NotifierConfig(Settings):
+    """All settings of a live notifier."""
+
+    channels: dict[NotificationChannel, ChannelConfig] = Field(default_factory=dict)
+    """The channels there are; all four with their defaults when empty."""
+
+    remember_ids: PositiveDuration = 86_400.0
+    """How long the id of a notification that has ended is remembered; the same id is not sent again meanwhile."""
+
+    drain: Duration = 30.0
+    """How long a shutdown waits for what is in flight."""
+
+    platform: str = "our platform"
+    """What templates call the service."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import GetJsonSchemaHandler, PrivateAttr, ValidationInfo, model_validator
+from pydantic import GetJsonSchemaHandler, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -29,7 +29,7 @@ from actors.quantities import (
     parse_duration,
     wanted,
 )
-from actors.settings import Settings, at_key
+from actors.settings import Settings, at_key, one_key_of
 
 Draw = Callable[[], float]
 """Returns one duration in seconds."""
@@ -155,7 +155,12 @@ class Distribution(Settings):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(core)
+        reference = handler(core)
+        one_key_of(handler.resolve_ref_schema(reference), Distribution)
+        if cls is not Distribution:
+            return reference
+        alone = TypeAdapter(Duration).json_schema()
+        return {"anyOf": [alone, reference]}
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws a duration in seconds from `random`; a constant one draws nothing."""

@@ -7,7 +7,9 @@
     │   ├── TransientError            worth another attempt
     │   └── PermanentError            no attempt will ever succeed
     ├── ServiceUnavailable            a circuit breaker let nothing through
+    ├── IllegalTransition             a breaker's state has no such event (in actors.policies.breaker)
     ├── IdempotencyConflict           a known notification id came with another payload
+    ├── UnknownChannel                a command for a channel that is not configured
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
@@ -57,6 +59,10 @@ class ServiceUnavailable(RetrylabError):
 
 class IdempotencyConflict(RetrylabError):
     """A notification id that is known already came with a different payload."""
+
+
+class UnknownChannel(RetrylabError):
+    """A command names a channel that is not configured."""
 
 
 class TemplateError(RetrylabError):

@@ -68,7 +68,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Bypasses preferences and quiet hours."""
 
     expires_after: float | None = None
-    """Seconds after acceptance from which it is dead-lettered as expired and no longer sent. None: never."""
+    """Seconds; when it is older than this it is dead-lettered as expired and no longer sent. None: never."""
 
     def __post_init__(self) -> None:
         if type(self.metadata) is not FrozenDict:
@@ -277,21 +277,6 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
 # ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class AttemptRecord(Message, frozen=True, kw_only=True, gc=False):
-    """One attempt in the history of a notification."""
-
-    number: int
-    """The first is 1; a redrive starts again at 1."""
-
-    started_ns: int
-    ended_ns: int
-    kind: str
-    """Which outcome: the class name, as in :mod:`actors.outcomes`."""
-
-    reason: str
-    answer: str | None = None
-
-
 class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     """A notification that was given up, with all that is needed to find out why and to try again."""
 
@@ -306,8 +291,8 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     last_failure_ns: int
     epoch_ns: int
-    history: tuple[AttemptRecord, ...] = ()
-    """Every attempt, those before a redrive included."""
+    history: tuple[NotificationFailed, ...] = ()
+    """Every failed attempt, those before a redrive included."""
 
     @property
     def channel(self) -> NotificationChannel:

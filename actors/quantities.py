@@ -148,7 +148,10 @@ class Wanted:
 
 
 def write_duration(seconds: float) -> str:
-    """Return `seconds` as a file has them: ``0.08s``; reading it back gives the very same number."""
+    """Return `seconds` as a file has them: ``2h``, ``0.08s``; reading it back gives the very same number."""
+    for unit, name in ((3600, "h"), (60, "m")):
+        if seconds and seconds % unit == 0:
+            return f"{_shortest(seconds / unit)}{name}"
     return f"{_shortest(seconds)}s"
 
 
@@ -191,7 +194,7 @@ def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
         result = parse_share(value)
         return result if result is not None and accepts(result) else None
 
-    percent = {"type": "string", "pattern": f"^{_SHARE_PATTERN}$"}
+    percent = {"type": "string", "pattern": r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?([eE]-[0-9]+)?) ?%$"}
     return Wanted(text, read, {"anyOf": [percent, {"type": "number", "minimum": 0, "maximum": 1}]})
 
 

@@ -71,6 +71,16 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(key[:100], list(known), n=1)), None)
 
 
+def one_key_of(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Make a JSON Schema of an object require exactly one of the keys of `model`, none of them null."""
+    schema["oneOf"] = [{"required": [key]} for key in known_keys(model)]
+    for key in known_keys(model):
+        described = schema["properties"][key]
+        described.pop("default", None)
+        choices = described.pop("anyOf", [])
+        described |= {"anyOf": [choice for choice in choices if choice != {"type": "null"}]}
+
+
 def describe(annotation: Any) -> str:
     """Return what a value of this type looks like, for ``wanted …``."""
     arguments = get_args(annotation)

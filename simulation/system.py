@@ -86,7 +86,7 @@ class SimulatedSystem(ActorSystem):
         return timer
 
     def _fire(self, timer: Any) -> None:
-        self.now_ns = self.env._now
+        self.now_ns = self.env._now  # type: ignore[assignment]  # whole nanoseconds, as all that we schedule
         self._ready.append((timer.actor, timer.message))
         self._drain()
 

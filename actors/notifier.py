@@ -1,0 +1,222 @@
+"""The notifier: wires the pipeline, in the order of its arrow diagram, on any system; and runs it live.
+
+::
+
+    domain event → event bus → subscribers → SendNotification
+      → handler → rate limiter → circuit breaker → channel → provider
+      → handler: sent · retry after backoff · dead letter queue → admin alert
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from actors.actor import ActorRef
+from actors.channels.channel import Channel
+from actors.config import ChannelConfig, NotifierConfig
+from actors.instants import ns
+from actors.live import LiveSystem
+from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
+from actors.pipeline.alert import AdminAlert
+from actors.pipeline.attempts import Provider, Stages, Wiring
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.event_bus import EventBus
+from actors.pipeline.handler import Acceptance, Handler
+from actors.pipeline.preferences import Preferences
+from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.subscribers import subscribe_all
+from actors.pipeline.templates import Templates
+from actors.storage.memory import MemoryStore
+from actors.storage.store import Store
+from actors.system import ActorSystem
+from actors.unreliable import NotificationService
+
+logger = logging.getLogger(__name__)
+
+SENT_KEPT = 10_000
+
+
+class Pipeline:
+    """All actors of the pipeline, on one system."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        channels: Mapping[NotificationChannel, ChannelConfig],
+        providers: Mapping[NotificationChannel, Provider],
+        *,
+        store: Store,
+        preferences: Preferences | None = None,
+        templates: Templates | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        wiring = self.wiring = Wiring(stages={channel: Stages() for channel in channels})
+        self.alert = system.spawn(AdminAlert, notify)
+        self.dead_letter_queue = system.spawn(DeadLetterQueue, store, self.alert, wiring)
+        self.handler: ActorRef[Handler] = system.spawn(
+            Handler, channels, wiring, store, self._announce, preferences, templates
+        )
+        wiring.handler, wiring.dead_letter_queue = self.handler, self.dead_letter_queue
+        for channel, config in channels.items():
+            stages = wiring.stages[channel]
+            stages.handler = self.handler
+            if config.rate_limit is not None or config.quota is not None:
+                stages.rate_limiter = system.spawn(RateLimiterActor, channel, config, stages)
+            stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
+            stages.channel = system.spawn(Channel, providers[channel], config, stages)
+        self.bus = EventBus(system, self.handler.tell)
+        subscribe_all(self.bus, frozenset(channels))
+
+    def _announce(self, event: Any) -> None:
+        self.bus.announce(event)
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return self.handler.actor.in_flight
+
+    @property
+    def dead_letters(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue, oldest first."""
+        return list(self.dead_letter_queue.actor.letters)
+
+
+class Notifier:
+    """The pipeline live, inside a trio service; make one with :meth:`open`."""
+
+    def __init__(self, system: LiveSystem, pipeline: Pipeline, events: Events) -> None:
+        self.system = system
+        self.pipeline = pipeline
+        self.bus = pipeline.bus
+        """Subscribe to domain events and notification events here."""
+        self._events = events
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: NotifierConfig | Mapping[str, Any] | None = None,
+        *,
+        providers: Mapping[NotificationChannel, Provider] | Provider | None = None,
+        store: Store | None = None,
+        preferences: Preferences | None = None,
+        templates: Templates | None = None,
+        notify: Callable[[str], None] | None = None,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Notifier, None]:
+        """Run the pipeline for as long as the block lasts; then let what is in flight end, for `config.drain` seconds.
+
+        Args:
+            config: settings, or a mapping of them; all channels with their defaults when None.
+            providers: who delivers, one for each channel or one for all; the unreliable provider of each channel's
+                settings when None.
+            store: keeps what must survive; in memory when None.
+            preferences: of the users; none when None.
+            templates: that notifications may name; the built-in ones when None.
+            notify: called with the text of each admin alert; it is logged when None.
+            seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
+
+        Raises:
+            pydantic.ValidationError: the mapping is no valid configuration.
+        """
+        if not isinstance(config, NotifierConfig):
+            config = NotifierConfig.model_validate(config or {})
+        channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
+        store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
+        events = Events()
+        seed = seed if seed is not None else secrets.randbits(64)
+        async with LiveSystem(seed=seed, record=events.record) as system:
+            pipeline = Pipeline(
+                system,
+                channels,
+                _providers(channels, providers, system),
+                store=store,
+                preferences=preferences,
+                templates=templates if templates is not None else Templates(variables={"platform": config.platform}),
+                notify=notify,
+            )
+            events.pipeline = pipeline
+            yield cls(system, pipeline, events)
+            await events.wait_until_quiet(config.drain)
+
+    def publish(self, event: Any) -> Awaitable[None]:
+        """Publish a domain event; awaiting it waits until what it gives rise to is accepted."""
+        return self.bus.publish(event)
+
+    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+        """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
+        return self.bus.send(command)
+
+    async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
+        """Wait until nothing is in flight, at most `timeout` seconds; tell whether it is so."""
+        return await self._events.wait_until_quiet(timeout)
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return self.pipeline.in_flight
+
+    @property
+    def sent_notifications(self) -> list[NotificationSent]:
+        """The latest that were sent, oldest first."""
+        return list(self._events.sent)
+
+    @property
+    def dead_letter_queue(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue, oldest first. Its actor, for questions, is in `pipeline`."""
+        return self.pipeline.dead_letters
+
+
+class Events:
+    """Hears every recorded event of a live pipeline: keeps the latest that were sent, and knows when all is quiet."""
+
+    def __init__(self) -> None:
+        self.sent: deque[NotificationSent] = deque(maxlen=SENT_KEPT)
+        self.pipeline: Pipeline | None = None
+        self._quiet: list[trio.Event] = []
+
+    def record(self, event: Any) -> None:
+        """Take note of an event."""
+        if type(event) is NotificationSent:
+            self.sent.append(event)
+        if self._quiet and self.pipeline is not None and self.pipeline.in_flight == 0:
+            for waiting in self._quiet:
+                waiting.set()
+            self._quiet.clear()
+
+    async def wait_until_quiet(self, timeout: float) -> bool:
+        """Wait until nothing is in flight; tell whether it is so."""
+        assert self.pipeline is not None
+        if self.pipeline.in_flight:
+            quiet = trio.Event()
+            self._quiet.append(quiet)
+            with trio.move_on_after(timeout):
+                await quiet.wait()
+        left = self.pipeline.in_flight
+        if left:
+            logger.warning("%d notifications are still in flight", left)
+        return left == 0
+
+
+def _providers(
+    channels: Mapping[NotificationChannel, ChannelConfig],
+    providers: Mapping[NotificationChannel, Provider] | Provider | None,
+    system: ActorSystem,
+) -> Mapping[NotificationChannel, Provider]:
+    if isinstance(providers, Provider):
+        return dict.fromkeys(channels, providers)
+    return {
+        channel: providers[channel]
+        if providers is not None
+        else NotificationService.from_config(config.provider, (), system.streams, f"{channel}.provider")
+        for channel, config in channels.items()
+    }

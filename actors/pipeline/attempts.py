@@ -1,0 +1,81 @@
+"""What goes between the stages of the pipeline: handler → rate limiter → circuit breaker → channel, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actors.messages import Message, NotificationChannel, SendNotification
+from actors.outcomes import Ambiguous, Outcome
+
+if TYPE_CHECKING:
+    from actors.actor import ActorRef
+    from actors.effects import Effect
+
+TIMED_OUT = Ambiguous(reason="timed out")
+
+
+class Attempt(Message, frozen=True, kw_only=True, gc=False):
+    """Try to deliver this, on the way to the channel. Known by identity: an answer to an earlier one is stale."""
+
+    command: SendNotification
+    """With its template filled in."""
+
+    number: int
+    """The first is 1."""
+
+    charged: bool
+    """Whether an earlier attempt was counted against the user's limit already."""
+
+    expires_at_ns: int | None
+    """After this instant it is no longer sent. None: never expires."""
+
+
+class Admitted(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that the circuit breaker lets through, with the number of its permit.
+
+    Handed to `perform` as the request, so what comes back is ``Performed(request=Admitted(…), result=outcome)``.
+    """
+
+    attempt: Attempt
+    permit: int
+
+
+class Refused(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that a stage turned away without asking the provider; to be treated as if this were its outcome."""
+
+    attempt: Attempt
+    outcome: Outcome
+
+
+class Expired(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that waited in a stage for longer than its notification is good for."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Stages:
+    """The references along one channel's way. Filled in while the pipeline is wired, read when its actors start."""
+
+    handler: ActorRef[Any] | None = None
+    rate_limiter: ActorRef[Any] | None = None
+    circuit_breaker: ActorRef[Any] | None = None
+    channel: ActorRef[Any] | None = None
+
+
+@dataclass(slots=True)
+class Wiring:
+    """The references of the whole pipeline; filled in and read as :class:`Stages` are."""
+
+    handler: ActorRef[Any] | None = None
+    dead_letter_queue: ActorRef[Any] | None = None
+    stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
+
+
+class Provider:
+    """Whoever delivers in the end: a real transport, or a simulated one."""
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        """Return the effect that makes this attempt; its result is an outcome."""
+        raise NotImplementedError

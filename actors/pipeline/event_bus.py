@@ -1,0 +1,193 @@
+"""The event bus: domain events and notification events go to whoever subscribed to their type.
+
+Subscribers are plain or ``async def`` functions, several to an event. Each gets the event in an actor of its own, so
+they run side by side; one that raises is reported, and the others neither notice nor wait. A subscriber may return the
+commands that the event gives rise to (one, or several), or send them itself::
+
+    @bus.subscribe(OrderPlaced)
+    def order_text(event):
+        return SendNotification(...)
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, handles
+from actors.futures import Future
+from actors.messages import SendNotification
+from actors.pipeline.handler import Acceptance, Submit
+from actors.system import ActorSystem
+
+logger = logging.getLogger(__name__)
+
+Subscriber = Callable[[Any], Any]
+S = TypeVar("S", bound=Subscriber)
+
+
+class Publish(msgspec.Struct, frozen=True):
+    """Bring an event to its subscribers."""
+
+    event: Any
+    done: Future[None] | None = None
+    """Settled when every subscriber has returned, and what they sent has been accepted."""
+
+
+class _Publication:
+    """One event on its way; counts what is still to come back."""
+
+    __slots__ = ("done", "open")
+
+    def __init__(self, done: Future[None] | None) -> None:
+        self.done = done
+        self.open = 1
+
+    def one_done(self) -> None:
+        self.open -= 1
+        if self.open == 0 and self.done is not None:
+            self.done.set(None)
+
+
+class _Call(msgspec.Struct, frozen=True):
+    """Call a subscriber with an event."""
+
+    event: Any
+    publication: _Publication
+
+
+class EventBus:
+    """What people hold: subscribe to types of events, publish events, send commands."""
+
+    def __init__(self, system: ActorSystem, handler: Callable[[Any], None]) -> None:
+        self._system = system
+        self._to_handler = handler
+        self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
+
+    def subscribe(self, *event_types: type) -> Callable[[S], S]:
+        """Have a function called with each event of these types, domain events and notification events alike."""
+
+        def subscribe(function: S) -> S:
+            actor_class = _AsyncSubscriber if inspect.iscoroutinefunction(function) else _PlainSubscriber
+            ref = self._system.spawn(actor_class, function, self._submit)
+            for event_type in event_types:
+                self._subscribers.setdefault(event_type, []).append((function, ref))
+            return function
+
+        return subscribe
+
+    def unsubscribe(self, function: Subscriber, *event_types: type) -> None:
+        """Stop calling a function with events of these types, or of any type when none is given."""
+        for event_type in event_types or tuple(self._subscribers):
+            left = [entry for entry in self._subscribers.get(event_type, ()) if entry[0] is not function]
+            self._subscribers[event_type] = left
+
+    def publish(self, event: Any) -> Awaitable[None]:
+        """Bring an event to its subscribers.
+
+        Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
+        when nobody awaits.
+        """
+        done: Future[None] = self._system.future_class()
+        self.announce(event, done)
+        return done
+
+    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+        """Send a command to the handler; awaiting it gives its acceptance, once that is durable.
+
+        Raises (where it is awaited):
+            IdempotencyConflict: the id is known already, with a different payload.
+            UnknownChannel: the command's channel is not configured.
+        """
+        return self._submit(command)
+
+    def announce(self, event: Any, done: Future[None] | None = None) -> None:
+        """Publish without anything to wait for; costs next to nothing when nobody subscribed."""
+        subscribers = self._subscribers.get(type(event))
+        if subscribers:
+            publication = _Publication(done)
+            publication.open = len(subscribers)
+            for _, ref in subscribers:
+                ref.tell(_Call(event, publication))
+        elif done is not None:
+            done.set(None)
+
+    def _submit(self, command: SendNotification) -> Future[Acceptance]:
+        answer: Future[Acceptance] = self._system.future_class()
+        self._to_handler(Submit(command, answer))
+        return answer
+
+
+class _PlainSubscriber(Actor):
+    """Calls one plain function."""
+
+    def __init__(self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]]) -> None:
+        super().__init__()
+        self._function = function
+        self._submit = submit
+
+    @handles(_Call)
+    def on_call(self, call: _Call) -> None:
+        try:
+            self._send(commands_of(self._function(call.event)), call.publication)
+        except Exception:
+            logger.exception("subscriber %r raised on %r", self._function, call.event)
+        call.publication.one_done()
+
+    def _send(self, commands: Iterable[SendNotification], publication: _Publication) -> None:
+        for command in commands:
+            publication.open += 1
+            answer = self._submit(command)
+            answer.when_done(functools.partial(_settle, answer, publication))
+
+
+class _AsyncSubscriber(_PlainSubscriber):
+    """Calls one coroutine function, each time in a task of its own."""
+
+    @handles(_Call)
+    def on_call(self, call: _Call) -> None:
+        self.spawn(_Task).tell(_Run(self, call))
+
+    async def call(self, call: _Call) -> None:
+        """Call the function, then send what it returned."""
+        try:
+            self._send(commands_of(await self._function(call.event)), call.publication)
+        except Exception:
+            logger.exception("subscriber %r raised on %r", self._function, call.event)
+        call.publication.one_done()
+
+
+class _Run(msgspec.Struct, frozen=True):
+    subscriber: _AsyncSubscriber
+    call: _Call
+
+
+class _Task(Actor):
+    """Runs one call of an async subscriber and stops, so that a slow call keeps no other one waiting."""
+
+    supervision = STOP_ON_FAILURE
+
+    @handles(_Run)
+    async def on_run(self, run: _Run) -> None:
+        await run.subscriber.call(run.call)
+        self.stop()
+
+
+def _settle(answer: Future[Acceptance], publication: _Publication) -> None:
+    try:
+        answer.get(timeout=0)
+    except Exception:
+        logger.exception("a command of a subscriber was not accepted")
+    publication.one_done()
+
+
+def commands_of(result: Any) -> list[SendNotification]:
+    """Return the commands that a subscriber returned: none, one, or several."""
+    if result is None:
+        return []
+    return [result] if isinstance(result, SendNotification) else list(result)

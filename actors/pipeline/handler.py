@@ -1,0 +1,479 @@
+"""The handler: owns every notification from its acceptance to its end, and decides about retries.
+
+It accepts a command once (idempotency), asks for preferences and quiet hours, fills in the template, sends an attempt
+on its way and, when the outcome is back, ends the notification or sets the timer of the next attempt. Each change is
+committed to the store, recorded, and announced on the bus, in this order, before anything follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, assert_never
+
+import msgspec
+
+from actors.actor import Actor, Supervision, handles
+from actors.config import ChannelConfig
+from actors.effects import Performed
+from actors.errors import IdempotencyConflict, TemplateError, UnknownChannel
+from actors.futures import Future
+from actors.instants import since_1970_ns, utc
+from actors.messages import (
+    DeadLetterMessage,
+    DeferralCause,
+    DuplicateIgnored,
+    Message,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.outcomes import (
+    Ambiguous,
+    ChannelFault,
+    DeadDestination,
+    Outcome,
+    Permanent,
+    Sent,
+    Transient,
+)
+from actors.pipeline.attempts import Attempt, Expired, Refused, Wiring
+from actors.pipeline.preferences import Preferences
+from actors.pipeline.templates import Templates
+from actors.policies.backoff import Backoff, retry_after_ns
+from actors.policies.idempotency import fingerprint
+from actors.storage.store import Delivery, Store
+from actors.system import Restarted
+
+EXPIRED = "expired"
+SWITCHED_OFF = "switched off by the user"
+ADDRESS_GONE = "the address is gone"
+
+
+class Acceptance(StrEnum):
+    """The answer to a SendNotification."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """The same id with the same payload is in flight or has ended already; nothing happens."""
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """A SendNotification whose sender wants to know when its acceptance is durable."""
+
+    command: SendNotification
+    answer: Future[Acceptance]
+    """Gets the acceptance, or IdempotencyConflict or UnknownChannel."""
+
+
+class Redrive(Message, frozen=True, kw_only=True, gc=False):
+    """Take a dead letter up again, with a fresh set of attempts."""
+
+    letter: DeadLetterMessage
+
+
+class _GoOn(Message, frozen=True, gc=False):
+    """The wait of this notification is over: for its retry, or for the end of quiet hours."""
+
+    delivery: Delivery
+
+
+class _Commit(msgspec.Struct, frozen=True, gc=False):
+    """The request of a commit that takes its time."""
+
+    event: NotificationEvent
+    delivery: Delivery
+    go_on: Callable[[Delivery], None]
+
+
+class Handler(Actor):
+    """Accepts notifications and sees each of them to its end."""
+
+    supervision = Supervision(then="escalate")
+
+    def __init__(
+        self,
+        channels: Mapping[NotificationChannel, ChannelConfig],
+        wiring: Wiring,
+        store: Store,
+        announce: Callable[[NotificationEvent], None],
+        preferences: Preferences | None = None,
+        templates: Templates | None = None,
+    ) -> None:
+        super().__init__()
+        self._wiring = wiring
+        self._stages = wiring.stages
+        self._store = store
+        self._announce = announce
+        self._preferences = preferences
+        self._templates = templates
+        self._retry = {channel: config.retry for channel, config in channels.items()}
+        self._backoffs = {
+            channel: Backoff(config.retry, self.stream(f"{channel}.backoff")) for channel, config in channels.items()
+        }
+        self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._not_accepted_yet = 0
+        """How many of the deliveries are not committed as accepted."""
+        self._dead_addresses: set[tuple[NotificationChannel, str]] = set()
+        self._epoch_ns = self.epoch_ns
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return len(self._deliveries) - self._not_accepted_yet
+
+    def on_start(self) -> None:
+        assert self._wiring.dead_letter_queue is not None
+        self._to_dead_letter_queue = self._wiring.dead_letter_queue.tell
+        for channel, stages in self._stages.items():
+            entrance = stages.rate_limiter or stages.circuit_breaker
+            assert entrance is not None
+            self._entrances[channel] = entrance.tell
+            for ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
+                if ref is not None:
+                    self.watch(ref)
+        for delivery in self._store.open_deliveries():
+            self._deliveries[delivery.command.notification_id] = delivery
+            if delivery.due_ns is None:
+                self._send(delivery)
+            else:
+                self.at(delivery.due_ns, _GoOn(delivery))
+
+    # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @handles(SendNotification)
+    def on_send_notification(self, command: SendNotification) -> Acceptance:
+        return self._accept(command, self._prepare)
+
+    @handles(Submit)
+    def on_submit(self, submit: Submit) -> None:
+        """Accept a command, and answer when that is durable."""
+
+        def answer_and_prepare(delivery: Delivery) -> None:
+            submit.answer.set(Acceptance.ACCEPTED)
+            self._prepare(delivery)
+
+        try:
+            if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
+                submit.answer.set(Acceptance.DUPLICATE)
+        except (IdempotencyConflict, UnknownChannel):
+            submit.answer.set_exception()
+
+    def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
+        notification_id, now_ns = command.notification_id, self.system.now_ns
+        known = self._deliveries.get(notification_id)
+        ended = self._store.remembered.get(notification_id, now_ns)
+        if known is not None or ended is not None:
+            return self._repeated(command, fingerprint(known.command) if known is not None else ended)
+        if command.channel not in self._stages:
+            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+        delivery = self._deliveries[notification_id] = Delivery(command, now_ns)
+        requested = NotificationRequested(
+            at_ns=now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=notification_id,
+            channel=command.channel,
+            user_id=command.user,
+        )
+        self._commit(requested, delivery, go_on)
+        return Acceptance.ACCEPTED
+
+    def _repeated(self, command: SendNotification, known_payload: int | None) -> Acceptance:
+        conflict = fingerprint(command) != known_payload
+        event = DuplicateIgnored(
+            at_ns=self.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            conflict=conflict,
+        )
+        self.record(event)
+        self._announce(event)
+        if conflict:
+            raise IdempotencyConflict(
+                f"notification id {command.notification_id!r} is known already, with a different payload"
+            )
+        return Acceptance.DUPLICATE
+
+    def _prepare(self, delivery: Delivery) -> None:
+        """Ask for preferences and quiet hours, then send the next attempt on its way."""
+        command = delivery.command
+        if self._dead_addresses and (command.channel, command.recipient) in self._dead_addresses:
+            self._suppress(delivery, ADDRESS_GONE)
+            return
+        if self._preferences is not None and not command.critical:
+            if not self._preferences.is_enabled(command.user, command.channel):
+                self._suppress(delivery, SWITCHED_OFF)
+                return
+            quiet_until = self._preferences.quiet_until(
+                command.user, command.channel, utc(self._epoch_ns + self.now_ns)
+            )
+            if quiet_until is not None:
+                self._defer(delivery, since_1970_ns(quiet_until) - self._epoch_ns)
+                return
+        self._send(delivery)
+
+    def _suppress(self, delivery: Delivery, reason: str) -> None:
+        command = delivery.command
+        event = NotificationSuppressed(
+            at_ns=self.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            reason=reason,
+        )
+        self._commit(event, delivery, _nothing_more)
+
+    def _defer(self, delivery: Delivery, until_ns: int) -> None:
+        if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
+            self._give_up(delivery, EXPIRED)
+            return
+        command = delivery.command
+        delivery.due_ns = until_ns
+        event = NotificationDeferred(
+            at_ns=self.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            cause=DeferralCause.QUIET_HOURS,
+            resumes_at_ns=until_ns,
+        )
+        self._commit(event, delivery, self._wait)
+
+    def _wait(self, delivery: Delivery) -> None:
+        assert delivery.due_ns is not None
+        self.at(delivery.due_ns, _GoOn(delivery))
+
+    @handles(_GoOn)
+    def on_go_on(self, message: _GoOn) -> None:
+        delivery = message.delivery
+        if self._deliveries.get(delivery.command.notification_id) is not delivery:
+            return  # set in an earlier life of this actor
+        delivery.due_ns = None
+        self._prepare(delivery)
+
+    # ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, delivery: Delivery) -> None:
+        command = delivery.command
+        if command.expires_after is None:
+            expires_at_ns = None
+        else:
+            expires_at_ns = delivery.expires_at_ns
+            if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
+                self._give_up(delivery, EXPIRED)
+                return
+        if self._templates is not None and "template" in command.metadata:
+            try:
+                command = self._templates.fill_in(command)
+            except TemplateError as error:
+                self._give_up(delivery, str(error))
+                return
+        attempt = Attempt(
+            command=command,
+            number=delivery.attempts + 1,
+            charged=delivery.charged,
+            expires_at_ns=expires_at_ns,
+        )
+        delivery.charged = True
+        delivery.current = attempt
+        self._entrances[command.channel](attempt)
+
+    def _delivery_of(self, attempt: Attempt) -> Delivery | None:
+        """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
+        delivery = self._deliveries.get(attempt.command.notification_id)
+        return delivery if delivery is not None and delivery.current is attempt else None
+
+    @handles(Performed)
+    def on_performed(self, performed: Performed) -> None:
+        request = performed.request
+        if type(request) is _Commit:
+            self._commit_is_done(request)
+            return
+        delivery = self._delivery_of(request.attempt)
+        if delivery is None:
+            return
+        if type(performed.result) is Sent:
+            self._sent(delivery, performed)
+        else:
+            self._failed(delivery, performed.result, performed.started_ns)
+
+    @handles(Refused)
+    def on_refused(self, refused: Refused) -> None:
+        delivery = self._delivery_of(refused.attempt)
+        if delivery is not None:
+            self._failed(delivery, refused.outcome, self.now_ns)
+
+    @handles(Expired)
+    def on_expired(self, expired: Expired) -> None:
+        delivery = self._delivery_of(expired.attempt)
+        if delivery is not None:
+            self._give_up(delivery, EXPIRED)
+
+    @handles(Restarted)
+    def on_stage_restarted(self, restarted: Restarted) -> None:
+        """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
+        for channel, stages in self._stages.items():
+            if restarted.ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
+                lost = [
+                    delivery
+                    for delivery in self._deliveries.values()
+                    if delivery.current is not None and delivery.command.channel is channel
+                ]
+                for delivery in lost:
+                    self._send(delivery)
+
+    def _sent(self, delivery: Delivery, performed: Performed) -> None:
+        command = delivery.command
+        delivery.current = None
+        event = NotificationSent(
+            at_ns=self.system.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            attempt=delivery.attempts + 1,
+            started_ns=performed.started_ns,
+        )
+        self._commit(event, delivery, _nothing_more)
+
+    def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int) -> None:
+        delivery.current = None
+        match outcome:
+            case Transient():
+                delivery.attempts += 1
+                self._retry_or_give_up(delivery, outcome, started_ns, retry_after_ns(outcome.retry_after))
+            case Ambiguous():
+                delivery.attempts += 1
+                self._retry_or_give_up(delivery, outcome, started_ns, 0)
+            case ChannelFault():
+                self._retry_or_give_up(delivery, outcome, started_ns, 0)
+            case Permanent() | DeadDestination():
+                delivery.attempts += 1
+                if isinstance(outcome, DeadDestination):
+                    self._dead_addresses.add((delivery.command.channel, delivery.command.recipient))
+                self._fail(delivery, outcome, started_ns, None, outcome.reason)
+            case Sent():
+                raise AssertionError("an attempt that succeeded has not failed")
+            case _:
+                assert_never(outcome)
+
+    def _retry_or_give_up(self, delivery: Delivery, outcome: Outcome, started_ns: int, hint_ns: int) -> None:
+        channel = delivery.command.channel
+        if delivery.attempts >= self._retry[channel].max_attempts:
+            self._fail(delivery, outcome, started_ns, None, outcome.reason)
+            return
+        delay_ns = self._backoffs[channel].next_delay_ns(max(delivery.attempts, 1), delivery.previous_delay_ns)
+        delivery.previous_delay_ns = delay_ns
+        retry_at_ns = self.system.now_ns + max(delay_ns, hint_ns)
+        expires_at_ns = delivery.expires_at_ns
+        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
+            self._fail(delivery, outcome, started_ns, None, EXPIRED)
+        else:
+            self._fail(delivery, outcome, started_ns, retry_at_ns, outcome.reason)
+
+    def _fail(
+        self, delivery: Delivery, outcome: Outcome, started_ns: int, retry_at_ns: int | None, reason: str
+    ) -> None:
+        """Record a failed attempt; then wait for the next one, or give up for `reason` when there is none."""
+        command = delivery.command
+        event = NotificationFailed(
+            at_ns=self.system.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            reason=outcome.reason,
+            kind=type(outcome).__name__,
+            attempt=delivery.attempts,
+            started_ns=started_ns,
+            next_retry_at_ns=retry_at_ns,
+            answer=outcome.answer,
+        )
+        delivery.failures += (event,)
+        delivery.due_ns = retry_at_ns
+        if retry_at_ns is not None:
+            self._commit(event, delivery, self._wait)
+        else:
+            self._commit(event, delivery, lambda delivery: self._give_up(delivery, reason))
+
+    def _give_up(self, delivery: Delivery, reason: str) -> None:
+        command = delivery.command
+        delivery.current = None
+        event = NotificationMovedToDeadLetter(
+            at_ns=self.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            reason=reason,
+            attempts=delivery.attempts,
+        )
+        failures = delivery.failures
+        letter = DeadLetterMessage(
+            notification_id=command.notification_id,
+            command=command,
+            failure_reason=reason,
+            attempts=delivery.attempts,
+            first_failure_ns=failures[0].at_ns if failures else event.at_ns,
+            last_failure_ns=failures[-1].at_ns if failures else event.at_ns,
+            epoch_ns=self._epoch_ns,
+            history=failures,
+        )
+        self._commit(event, delivery, lambda _: self._to_dead_letter_queue(letter))
+
+    @handles(Redrive)
+    def on_redrive(self, redrive: Redrive) -> None:
+        letter = redrive.letter
+        if letter.notification_id in self._deliveries:
+            return
+        self._dead_addresses.discard((letter.command.channel, letter.command.recipient))
+        delivery = Delivery(letter.command, self.now_ns, charged=True, failures=letter.history)
+        self._deliveries[letter.notification_id] = delivery
+        event = NotificationRedriven(
+            at_ns=self.now_ns,
+            epoch_ns=self._epoch_ns,
+            notification_id=letter.notification_id,
+            channel=letter.command.channel,
+        )
+        self._commit(event, delivery, self._prepare)
+
+    # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None]) -> None:
+        effect = self._store.commit(event, delivery.command)
+        if effect is None:
+            self._committed(event)
+            go_on(delivery)
+        else:
+            if type(event) in _OPENING:
+                self._not_accepted_yet += 1
+            self.perform(effect, _Commit(event, delivery, go_on))
+
+    def _commit_is_done(self, commit: _Commit) -> None:
+        if self._deliveries.get(commit.event.notification_id) is not commit.delivery:
+            self._committed(commit.event)  # begun in an earlier life; this one's state came from the store
+            return
+        if type(commit.event) in _OPENING:
+            self._not_accepted_yet -= 1
+        self._committed(commit.event)
+        commit.go_on(commit.delivery)
+
+    def _committed(self, event: NotificationEvent) -> None:
+        if type(event) in _ENDING:
+            self._deliveries.pop(event.notification_id, None)
+        self.system.record(event)
+        self._announce(event)
+
+
+_OPENING = frozenset({NotificationRequested, NotificationRedriven})
+_ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
+
+
+def _nothing_more(_delivery: Delivery) -> None:
+    """A notification that has ended: nothing follows."""

@@ -1,0 +1,82 @@
+"""Preferences: which channels a user wants, and when not to be disturbed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from actors.messages import NotificationChannel
+from actors.policies.quiet_hours import QuietHours
+
+ALL_CHANNELS = frozenset(NotificationChannel)
+
+
+class SwitchedOff(msgspec.Struct, frozen=True, kw_only=True):
+    """A share of the users does not want these channels."""
+
+    share: float
+    """Between 0 and 1."""
+
+    channels: frozenset[NotificationChannel] = ALL_CHANNELS
+
+
+class Quiet(msgspec.Struct, frozen=True, kw_only=True):
+    """A share of the users is not to be disturbed at these hours."""
+
+    share: float
+    """Between 0 and 1."""
+
+    hours: QuietHours
+    channels: frozenset[NotificationChannel] = ALL_CHANNELS
+
+
+class Preferences:
+    """What single users have set, and behind that, rules for shares of all users.
+
+    Whether a user belongs to the share of a rule follows from the user's id alone, so it is the same in every run.
+    """
+
+    def __init__(self, *, switched_off: Iterable[SwitchedOff] = (), quiet: Iterable[Quiet] = ()) -> None:
+        self._switched_off = tuple(switched_off)
+        self._quiet = tuple(quiet)
+        self._enabled: dict[tuple[str, NotificationChannel], bool] = {}
+        self._hours: dict[str, QuietHours | None] = {}
+
+    def set_channel(self, user_id: str, channel: NotificationChannel, enabled: bool) -> None:
+        """Switch a channel on or off for a user."""
+        self._enabled[user_id, channel] = enabled
+
+    def set_quiet_hours(self, user_id: str, hours: QuietHours | None) -> None:
+        """Set the hours at which a user is not to be disturbed on any channel; None: never quiet."""
+        self._hours[user_id] = hours
+
+    def is_enabled(self, user_id: str, channel: NotificationChannel) -> bool:
+        """Tell whether the user wants notifications on this channel."""
+        chosen = self._enabled.get((user_id, channel))
+        if chosen is not None:
+            return chosen
+        return not any(
+            channel in rule.channels and _belongs(user_id, f"off/{number}", rule.share)
+            for number, rule in enumerate(self._switched_off)
+        )
+
+    def quiet_until(self, user_id: str, channel: NotificationChannel, at: datetime) -> datetime | None:
+        """Return when the quiet hours that `at` lies in are over, or None when it lies in none."""
+        if user_id in self._hours:
+            hours = self._hours[user_id]
+            return None if hours is None else hours.end_of_quiet(at)
+        ends = [
+            end
+            for number, rule in enumerate(self._quiet)
+            if channel in rule.channels and _belongs(user_id, f"quiet/{number}", rule.share)
+            if (end := rule.hours.end_of_quiet(at)) is not None
+        ]
+        return max(ends, default=None)
+
+
+def _belongs(user_id: str, rule: str, share: float) -> bool:
+    digest = hashlib.sha256(f"{rule}/{user_id}".encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64

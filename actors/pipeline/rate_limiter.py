@@ -1,0 +1,164 @@
+"""The rate limiter of one channel: the limit of each user, then the quota of the whole channel."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from actors.actor import Actor, handles
+from actors.config import ChannelConfig, RateLimitConfig
+from actors.effects import Cancellable
+from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred
+from actors.outcomes import Permanent
+from actors.pipeline.attempts import Attempt, Expired, Refused, Stages
+from actors.pipeline.waiting_line import WaitingLine
+from actors.policies.limiter import make_limiter
+
+OVER_LIMIT = Permanent(reason="rate limit exceeded")
+
+
+class _Advance(Message, frozen=True, gc=False):
+    """Time to look after those who wait at a gate."""
+
+    gate: int
+
+
+class _KeyLine(WaitingLine):
+    """Those of one key who wait, and the instant at which the first of them may fit."""
+
+    fits_at_ns = 0
+
+
+class Gate:
+    """One limiter, and a line for each key that waits at it. Those of one key go in the order in which they came."""
+
+    def __init__(self, config: RateLimitConfig, number: int, key_of: Callable[[Attempt], str | None]) -> None:
+        self.drops = config.on_limit == "drop"
+        self.number = number
+        self.key_of = key_of
+        """Returns what an attempt is counted under; None when it is not counted here."""
+        self.timer: Cancellable | None = None
+        self.timer_ns = 0
+        self._limiter = make_limiter(config)
+        self._lines: dict[str, _KeyLine] = {}
+        self._wakes: list[tuple[int, str]] = []
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        """Charge one and return `now_ns`, or return the earliest instant at which one more may fit."""
+        line = self._lines.get(key)
+        return self._limiter.try_acquire(key, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+
+    def wait(self, key: str, attempt: Attempt, fits_at_ns: int) -> None:
+        """Let an attempt wait until its turn."""
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _KeyLine()
+            line.fits_at_ns = fits_at_ns
+            heapq.heappush(self._wakes, (fits_at_ns, key))
+        line.append(attempt)
+        if attempt.expires_at_ns is not None:
+            heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, key))
+
+    def advance(self, now_ns: int, go: Callable[[Attempt], None], expire: Callable[[Attempt], None]) -> None:
+        """Let go who fits now."""
+        while self._wakes and self._wakes[0][0] <= now_ns:
+            key = heapq.heappop(self._wakes)[1]
+            line = self._lines.get(key)
+            if line is None:
+                continue
+            for attempt in line.expired(now_ns):
+                expire(attempt)
+            while line and line.fits_at_ns <= now_ns:
+                line.fits_at_ns = self._limiter.try_acquire(key, now_ns)
+                if line.fits_at_ns == now_ns:
+                    go(line.pop())
+                else:
+                    heapq.heappush(self._wakes, (line.fits_at_ns, key))
+            if not line:
+                del self._lines[key]
+
+    @property
+    def next_wake_ns(self) -> int | None:
+        """When to call `advance` next."""
+        return self._wakes[0][0] if self._wakes else None
+
+
+class RateLimiterActor(Actor):
+    """Passes attempts on to the circuit breaker, at no more than the limits allow."""
+
+    def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
+        super().__init__()
+        self._channel = channel
+        self._stages = stages
+        self._gates: list[Gate] = []
+        if config.rate_limit is not None:
+            self._gates.append(Gate(config.rate_limit, len(self._gates), _user_not_charged_yet))
+        if config.quota is not None:
+            self._gates.append(Gate(config.quota, len(self._gates), _everybody))
+
+    def on_start(self) -> None:
+        assert self._stages.circuit_breaker is not None
+        assert self._stages.handler is not None
+        self._to_breaker = self._stages.circuit_breaker.tell
+        self._to_handler = self._stages.handler.tell
+
+    @handles(Attempt)
+    def on_attempt(self, attempt: Attempt) -> None:
+        self._pass_gates(attempt, 0)
+
+    @handles(_Advance)
+    def on_advance(self, advance: _Advance) -> None:
+        gate = self._gates[advance.gate]
+        gate.timer = None
+        gate.advance(self.now_ns, lambda attempt: self._pass_gates(attempt, gate.number + 1), self._expire)
+        self._set_timer(gate)
+
+    def _pass_gates(self, attempt: Attempt, number: int) -> None:
+        now_ns = self.system.now_ns
+        for gate in self._gates[number:]:
+            key = gate.key_of(attempt)
+            if key is not None and (fits_at_ns := gate.fits_at(key, now_ns)) != now_ns:
+                self._refuse(gate, key, attempt, fits_at_ns)
+                return
+        self._to_breaker(attempt)
+
+    def _refuse(self, gate: Gate, key: str, attempt: Attempt, fits_at_ns: int) -> None:
+        if gate.drops:
+            self._to_handler(Refused(attempt=attempt, outcome=OVER_LIMIT))
+            return
+        if attempt.expires_at_ns is not None and fits_at_ns > attempt.expires_at_ns:
+            self._expire(attempt)
+            return
+        gate.wait(key, attempt, fits_at_ns)
+        self._set_timer(gate)
+        self.record(
+            NotificationDeferred(
+                at_ns=self.now_ns,
+                epoch_ns=self.epoch_ns,
+                notification_id=attempt.command.notification_id,
+                channel=self._channel,
+                cause=DeferralCause.RATE_LIMIT,
+                resumes_at_ns=fits_at_ns,
+            )
+        )
+
+    def _expire(self, attempt: Attempt) -> None:
+        self._to_handler(Expired(attempt=attempt))
+
+    def _set_timer(self, gate: Gate) -> None:
+        wake_ns = gate.next_wake_ns
+        if gate.timer is not None:
+            if gate.timer_ns == wake_ns:
+                return
+            gate.timer.cancel()
+            gate.timer = None
+        if wake_ns is not None:
+            gate.timer, gate.timer_ns = self.at(wake_ns, _Advance(gate.number)), wake_ns
+
+
+def _user_not_charged_yet(attempt: Attempt) -> str | None:
+    return None if attempt.charged else attempt.command.user
+
+
+def _everybody(_attempt: Attempt) -> str:
+    return ""

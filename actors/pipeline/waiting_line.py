@@ -1,0 +1,53 @@
+"""Those who wait in a stage: first come, first served, and gone when they expire."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from actors.pipeline.attempts import Attempt
+
+
+class WaitingLine:
+    """Attempts in the order in which they came.
+
+    Keeps the expiries in a heap beside the line, so that its owner needs one timer for all who wait, however many.
+    """
+
+    def __init__(self) -> None:
+        self._line: OrderedDict[int, Attempt] = OrderedDict()
+        self._places = itertools.count()
+        self._expiries: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def append(self, attempt: Attempt) -> None:
+        """Let an attempt wait behind all others."""
+        place = next(self._places)
+        self._line[place] = attempt
+        if attempt.expires_at_ns is not None:
+            heapq.heappush(self._expiries, (attempt.expires_at_ns, place))
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return iter(self._line.values())
+
+    def pop(self) -> Attempt:
+        """Take the one that has waited longest."""
+        return self._line.popitem(last=False)[1]
+
+    def expired(self, now_ns: int) -> Iterator[Attempt]:
+        """Take out those that are no longer good."""
+        while self._expiries and self._expiries[0][0] < now_ns:
+            attempt = self._line.pop(heapq.heappop(self._expiries)[1], None)
+            if attempt is not None:
+                yield attempt
+
+    @property
+    def next_expiry_ns(self) -> int | None:
+        """The first instant at which someone waiting is no longer good; None when nobody ever expires."""
+        while self._expiries and self._expiries[0][1] not in self._line:
+            heapq.heappop(self._expiries)
+        return self._expiries[0][0] + 1 if self._expiries else None

@@ -1,0 +1,34 @@
+"""The pace at which those resume who waited for an open circuit breaker."""
+
+from __future__ import annotations
+
+import math
+
+from actors.instants import ns
+from actors.quantities import Rate
+
+
+class Pace:
+    """A release rate that starts at `initial` and doubles with every `doubling` seconds.
+
+    So a provider that has just come back does not meet everybody at once, and yet the line empties in the end whatever
+    the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1) have been
+    released by t; solved for t this is the instant of the k-th release.
+    """
+
+    def __init__(self, initial: Rate, doubling: float, start_ns: int) -> None:
+        self._rate = initial.per_second
+        self._doubling = doubling
+        self._start_ns = start_ns
+        self._released = 0
+
+    @property
+    def next_ns(self) -> int:
+        """The earliest instant at which the next one may go; the first may go at once."""
+        k = self._released
+        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        return self._start_ns + ns(elapsed)
+
+    def release(self) -> None:
+        """Count one that goes."""
+        self._released += 1

@@ -1,0 +1,74 @@
+"""The store in memory: commits at no cost, and is gone with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from actors.effects import Foreseen
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.policies.idempotency import RememberedIds, fingerprint
+from actors.storage.store import Delivery, dead_letter_after, state_after
+
+DAY_NS = 86_400 * 1_000_000_000
+
+
+class _Entry:
+    __slots__ = ("command", "events")
+
+    def __init__(self, command: SendNotification, event: NotificationEvent) -> None:
+        self.command = command
+        self.events = [event]
+
+
+class MemoryStore:
+    """Keeps the histories of notifications that have not ended, and of dead letters."""
+
+    def __init__(self, *, remember_ids_ns: int = DAY_NS) -> None:
+        self.remembered = RememberedIds(remember_ids_ns)
+        self._open: dict[str, _Entry] = {}
+        self._dead: dict[str, _Entry] = {}
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Foreseen | None:
+        self._apply(event, command)
+        return None
+
+    def _apply(self, event: NotificationEvent, command: SendNotification) -> None:
+        kind, notification_id = type(event), event.notification_id
+        if kind is NotificationRequested:
+            self._open[notification_id] = _Entry(command, event)
+        elif kind is NotificationSent or kind is NotificationSuppressed:
+            del self._open[notification_id]
+            self.remembered.add(notification_id, fingerprint(command), event.at_ns)
+        elif kind is NotificationMovedToDeadLetter:
+            entry = self._open.pop(notification_id)
+            entry.events.append(event)
+            self._dead[notification_id] = entry
+            self.remembered.add(notification_id, fingerprint(command), event.at_ns)
+        elif kind is NotificationRedriven:
+            entry = self._dead.pop(notification_id)
+            entry.events.append(event)
+            self._open[notification_id] = entry
+            self.remembered.forget(notification_id)
+        elif kind is DeadLetterDiscarded:
+            del self._dead[notification_id]
+        else:
+            self._open[notification_id].events.append(event)
+
+    def open_deliveries(self) -> Iterable[Delivery]:
+        return [state_after(entry.command, entry.events) for entry in self._open.values()]
+
+    def dead_letters(self) -> Iterable[DeadLetterMessage]:
+        for entry in self._dead.values():
+            moved = entry.events[-1]
+            assert isinstance(moved, NotificationMovedToDeadLetter)
+            yield dead_letter_after(entry.command, entry.events, moved)
