@@ -168,6 +168,9 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     started_ns: int
     """When that attempt started."""
 
+    requested_at_ns: int
+    """When the notification was accepted."""
+
     @property
     def started(self) -> datetime:
         """When that attempt started, in UTC."""
@@ -209,6 +212,8 @@ class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True
 
     reason: str
     attempts: int
+    requested_at_ns: int
+    """When the notification was accepted."""
 
 
 class NotificationSuppressed(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -285,6 +290,9 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     failure_reason: str
     attempts: int
     """Attempts used since it was accepted or last redriven."""
+
+    requested_at_ns: int
+    """When the notification was accepted."""
 
     first_failure_ns: int
     """When it first failed: not when it was first tried."""

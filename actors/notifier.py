@@ -58,10 +58,23 @@ class Pipeline:
         preferences: Preferences | None = None,
         templates: Templates | None = None,
         notify: Callable[[str], None] | None = None,
+        log: bool = True,
     ) -> None:
+        """Start all actors.
+
+        Args:
+            system: the clock to run on.
+            channels: the settings of each channel there is.
+            providers: who delivers on each channel.
+            store: keeps what must survive.
+            preferences: of the users; none when None.
+            templates: that notifications may name; metadata that names one is ignored when None.
+            notify: called with the text of each admin alert; it is logged when None.
+            log: whether dead letters are worth an error in the log.
+        """
         wiring = self.wiring = Wiring(stages={channel: Stages() for channel in channels})
         self.alert = system.spawn(AdminAlert, notify)
-        self.dead_letter_queue = system.spawn(DeadLetterQueue, store, self.alert, wiring)
+        self.dead_letter_queue = system.spawn(DeadLetterQueue, store, self.alert, wiring, log)
         self.handler: ActorRef[Handler] = system.spawn(
             Handler, channels, wiring, store, self._announce, preferences, templates
         )

@@ -42,16 +42,21 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
 
 
 class Refused(Message, frozen=True, kw_only=True, gc=False):
-    """An attempt that a stage turned away without asking the provider; to be treated as if this were its outcome."""
+    """An attempt that a stage turned away without asking the provider; it counts as if this were its outcome."""
 
     attempt: Attempt
     outcome: Outcome
 
 
-class Expired(Message, frozen=True, kw_only=True, gc=False):
-    """An attempt that waited in a stage for longer than its notification is good for."""
+class Abandoned(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that a stage will never let through; its notification is to be dead-lettered, for this reason."""
 
     attempt: Attempt
+    reason: str
+
+
+EXPIRED = "expired"
+RATE_LIMIT_EXCEEDED = "rate limit exceeded"
 
 
 @dataclass(slots=True)

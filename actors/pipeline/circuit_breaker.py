@@ -27,7 +27,7 @@ from actors.outcomes import (
     Sent,
     Transient,
 )
-from actors.pipeline.attempts import Admitted, Attempt, Expired, Refused, Stages
+from actors.pipeline.attempts import EXPIRED, Abandoned, Admitted, Attempt, Refused, Stages
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import Breaker, BreakerState, IllegalTransition, Transition
 from actors.policies.pace import Pace
@@ -154,7 +154,7 @@ class CircuitBreakerActor(Actor):
         """Let go who may go now, and set the timer for when to look again."""
         now_ns = self.now_ns
         for attempt in self._line.expired(now_ns):
-            self._to_handler(Expired(attempt=attempt))
+            self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
         while self._line and (self._slots is None or self._in_flight < self._slots):
             if self._pace is not None and self._pace.next_ns > now_ns:
                 break

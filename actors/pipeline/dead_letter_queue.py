@@ -66,15 +66,16 @@ Query: TypeAlias = Peek | Dequeue | Get | ListDeadLetters | RedriveDeadLetter | 
 
 
 class DeadLetterQueue(Actor):
-    """Dead letters by notification id, oldest first."""
+    """Dead letters by notification id, oldest first. `log` says whether each one is worth an error in the log."""
 
     supervision = Supervision(then="escalate")
 
-    def __init__(self, store: Store, alert: ActorRef[Any], wiring: Wiring) -> None:
+    def __init__(self, store: Store, alert: ActorRef[Any], wiring: Wiring, log: bool = True) -> None:
         super().__init__()
         self._store = store
         self._to_alert = alert.tell
         self._wiring = wiring
+        self._log = log
         self._letters: dict[str, DeadLetterMessage] = {}
 
     @property
@@ -90,7 +91,8 @@ class DeadLetterQueue(Actor):
     @handles(DeadLetterMessage)
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
         self._letters[letter.notification_id] = letter
-        logger.error("DLQ: %s failed after %d attempts", letter.notification_id, letter.attempts)
+        if self._log:
+            logger.error("DLQ: %s failed after %d attempts", letter.notification_id, letter.attempts)
         self._to_alert(
             Alert(notification_id=letter.notification_id, channel=letter.channel, reason=letter.failure_reason)
         )

@@ -44,7 +44,7 @@ from actors.outcomes import (
     Sent,
     Transient,
 )
-from actors.pipeline.attempts import Attempt, Expired, Refused, Wiring
+from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Refused, Wiring
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.backoff import Backoff, retry_after_ns
@@ -52,7 +52,6 @@ from actors.policies.idempotency import fingerprint
 from actors.storage.store import Delivery, Store
 from actors.system import Restarted
 
-EXPIRED = "expired"
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
 
@@ -175,7 +174,7 @@ class Handler(Actor):
             return self._repeated(command, fingerprint(known.command) if known is not None else ended)
         if command.channel not in self._stages:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
-        delivery = self._deliveries[notification_id] = Delivery(command, now_ns)
+        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         requested = NotificationRequested(
             at_ns=now_ns,
             epoch_ns=self._epoch_ns,
@@ -312,11 +311,11 @@ class Handler(Actor):
         if delivery is not None:
             self._failed(delivery, refused.outcome, self.now_ns)
 
-    @handles(Expired)
-    def on_expired(self, expired: Expired) -> None:
-        delivery = self._delivery_of(expired.attempt)
+    @handles(Abandoned)
+    def on_abandoned(self, abandoned: Abandoned) -> None:
+        delivery = self._delivery_of(abandoned.attempt)
         if delivery is not None:
-            self._give_up(delivery, EXPIRED)
+            self._give_up(delivery, abandoned.reason)
 
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
@@ -341,6 +340,7 @@ class Handler(Actor):
             channel=command.channel,
             attempt=delivery.attempts + 1,
             started_ns=performed.started_ns,
+            requested_at_ns=delivery.requested_at_ns,
         )
         self._commit(event, delivery, _nothing_more)
 
@@ -413,6 +413,7 @@ class Handler(Actor):
             channel=command.channel,
             reason=reason,
             attempts=delivery.attempts,
+            requested_at_ns=delivery.requested_at_ns,
         )
         failures = delivery.failures
         letter = DeadLetterMessage(
@@ -420,6 +421,7 @@ class Handler(Actor):
             command=command,
             failure_reason=reason,
             attempts=delivery.attempts,
+            requested_at_ns=delivery.requested_at_ns,
             first_failure_ns=failures[0].at_ns if failures else event.at_ns,
             last_failure_ns=failures[-1].at_ns if failures else event.at_ns,
             epoch_ns=self._epoch_ns,
@@ -433,7 +435,9 @@ class Handler(Actor):
         if letter.notification_id in self._deliveries:
             return
         self._dead_addresses.discard((letter.command.channel, letter.command.recipient))
-        delivery = Delivery(letter.command, self.now_ns, charged=True, failures=letter.history)
+        delivery = Delivery(
+            letter.command, letter.requested_at_ns, fresh_since_ns=self.now_ns, charged=True, failures=letter.history
+        )
         self._deliveries[letter.notification_id] = delivery
         event = NotificationRedriven(
             at_ns=self.now_ns,

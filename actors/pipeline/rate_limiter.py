@@ -9,12 +9,9 @@ from actors.actor import Actor, handles
 from actors.config import ChannelConfig, RateLimitConfig
 from actors.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred
-from actors.outcomes import Permanent
-from actors.pipeline.attempts import Attempt, Expired, Refused, Stages
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, Stages
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.limiter import make_limiter
-
-OVER_LIMIT = Permanent(reason="rate limit exceeded")
 
 
 class _Advance(Message, frozen=True, gc=False):
@@ -110,7 +107,11 @@ class RateLimiterActor(Actor):
     def on_advance(self, advance: _Advance) -> None:
         gate = self._gates[advance.gate]
         gate.timer = None
-        gate.advance(self.now_ns, lambda attempt: self._pass_gates(attempt, gate.number + 1), self._expire)
+        gate.advance(
+            self.now_ns,
+            go=lambda attempt: self._pass_gates(attempt, gate.number + 1),
+            expire=lambda attempt: self._abandon(attempt, EXPIRED),
+        )
         self._set_timer(gate)
 
     def _pass_gates(self, attempt: Attempt, number: int) -> None:
@@ -124,10 +125,10 @@ class RateLimiterActor(Actor):
 
     def _refuse(self, gate: Gate, key: str, attempt: Attempt, fits_at_ns: int) -> None:
         if gate.drops:
-            self._to_handler(Refused(attempt=attempt, outcome=OVER_LIMIT))
+            self._abandon(attempt, RATE_LIMIT_EXCEEDED)
             return
         if attempt.expires_at_ns is not None and fits_at_ns > attempt.expires_at_ns:
-            self._expire(attempt)
+            self._abandon(attempt, EXPIRED)
             return
         gate.wait(key, attempt, fits_at_ns)
         self._set_timer(gate)
@@ -142,8 +143,8 @@ class RateLimiterActor(Actor):
             )
         )
 
-    def _expire(self, attempt: Attempt) -> None:
-        self._to_handler(Expired(attempt=attempt))
+    def _abandon(self, attempt: Attempt, reason: str) -> None:
+        self._to_handler(Abandoned(attempt=attempt, reason=reason))
 
     def _set_timer(self, gate: Gate) -> None:
         wake_ns = gate.next_wake_ns

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from actors.effects import Effect
+from actors.instants import ns
 from actors.messages import (
     DeadLetterMessage,
     NotificationDeferred,
@@ -32,6 +33,9 @@ class Delivery(msgspec.Struct, gc=False):
 
     command: SendNotification
     requested_at_ns: int
+    fresh_since_ns: int
+    """When it was accepted, or last redriven: its expiry counts from here."""
+
     attempts: int = 0
     """Attempts used up since it was accepted or redriven."""
 
@@ -55,7 +59,7 @@ class Delivery(msgspec.Struct, gc=False):
         """The last instant at which it may be sent."""
         if self.command.expires_after is None:
             return None
-        return self.requested_at_ns + round(self.command.expires_after * 1e9)
+        return self.fresh_since_ns + ns(self.command.expires_after)
 
 
 class Store(Protocol):
@@ -78,7 +82,7 @@ class Store(Protocol):
 
 def state_after(command: SendNotification, events: Sequence[NotificationEvent]) -> Delivery:
     """Return the state of a notification with this history, whose first event is that it was requested."""
-    delivery = Delivery(command, events[0].at_ns)
+    delivery = Delivery(command, events[0].at_ns, fresh_since_ns=events[0].at_ns)
     for event in events:
         delivery.due_ns = None
         match event:
@@ -92,7 +96,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent]) 
             case NotificationDeferred():
                 delivery.due_ns = event.resumes_at_ns
             case NotificationRequested() | NotificationRedriven():
-                delivery.requested_at_ns = event.at_ns
+                delivery.fresh_since_ns = event.at_ns
                 delivery.attempts = 0
                 delivery.previous_delay_ns = None
             case _:
@@ -110,6 +114,7 @@ def dead_letter_after(
         command=command,
         failure_reason=moved.reason,
         attempts=moved.attempts,
+        requested_at_ns=moved.requested_at_ns,
         first_failure_ns=failures[0].at_ns if failures else moved.at_ns,
         last_failure_ns=failures[-1].at_ns if failures else moved.at_ns,
         epoch_ns=moved.epoch_ns,
