@@ -95,7 +95,7 @@ class Pipeline:
     @property
     def in_flight(self) -> int:
         """How many notifications are accepted and have not ended."""
-        return self.handler.actor.in_flight
+        return self.handler.actor.count_in_flight()
 
     @property
     def dead_letters(self) -> list[DeadLetterMessage]:

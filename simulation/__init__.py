@@ -1,0 +1,36 @@
+"""Scenarios on a simulated clock: run one, and look at what came of it.
+
+::
+
+    import simulation
+
+    result = simulation.run("scenarios/provider-outage.yaml", seed=7)
+    result.summary["sent_fraction"]
+    result.attempts.groupby("outcome").size()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME_OF = {
+    "Result": "simulation.result",
+    "Scenario": "simulation.scenario",
+    "SimulatedSystem": "simulation.system",
+    "load": "simulation.scenario",
+    "run": "simulation.runner",
+}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

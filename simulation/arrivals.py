@@ -30,7 +30,7 @@ from actors.quantities import (
     Text,
     wanted,
 )
-from actors.settings import Settings, at_key
+from actors.settings import Settings, at_key, one_key_of
 
 DAY_NS = 86_400 * NS_PER_S
 COUNT_MAX = 10_000_000
@@ -137,7 +137,7 @@ class Arrivals(Settings):
     @model_validator(mode="wrap")
     @classmethod
     def _flat_trace(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        if isinstance(data, dict) and isinstance(data.get("trace"), str):
+        if isinstance(data, dict) and not isinstance(data.get("trace"), (dict, TraceArrivals, type(None))):
             return handler({"trace": FlatTrace.model_validate(data, context=info.context)})
         return handler(data)
 
@@ -151,7 +151,9 @@ class Arrivals(Settings):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(core)
+        reference = handler(core)
+        one_key_of(handler.resolve_ref_schema(reference), cls)
+        return {"anyOf": [reference, handler(FlatTrace.__pydantic_core_schema__)]}
 
 
 def _read_counts(path: Path, name: str) -> tuple[int, ...]:

@@ -124,9 +124,8 @@ class Handler(Actor):
         self._dead_addresses: set[tuple[NotificationChannel, str]] = set()
         self._epoch_ns = self.epoch_ns
 
-    @property
-    def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
+    def count_in_flight(self) -> int:
+        """Return how many notifications are accepted and have not ended."""
         return len(self._deliveries) - self._not_accepted_yet
 
     def on_start(self) -> None:

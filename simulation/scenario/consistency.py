@@ -45,14 +45,6 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _expectations(scenario.get("expect"), used)
 
 
-def not_yet(path: tuple[str, ...]) -> bool:
-    """Return whether the simulator does not act on the key at the end of `path` yet."""
-    return any(
-        len(path) == len(pattern) and all(part in ("*", key) for part, key in zip(pattern, path, strict=True))
-        for pattern in NOT_YET
-    )
-
-
 def _matches(value: Any, pattern: tuple[str, ...], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     if len(path) == len(pattern):
         if value is not None:

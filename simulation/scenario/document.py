@@ -60,7 +60,7 @@ class Problem:
         path = self.path
         if self.place.prefix and path[: len(self.place.prefix)] == self.place.prefix:
             path = path[len(self.place.prefix) :]
-        return f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}"
+        return _printable(f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}")
 
     @property
     def sort_key(self) -> tuple[int, int, int]:
@@ -179,8 +179,12 @@ def _flow(node: Node) -> Iterator[str]:
         yield repr(node.value)[1:-1] if isinstance(node.value, str) else node.written
 
 
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def _shortened(text: str, length: int) -> str:
-    text = "".join(character if character.isprintable() else " " for character in text)
+    text = _printable(text[: length + 1])
     return text if len(text) <= length else text[: length - 2] + " …"
 
 
@@ -285,7 +289,8 @@ class _Reading:
         place = self.at(node.start_mark.line, node.start_mark.column)
         self._values += 1
         if self._values > VALUES_MAX:
-            raise Unreadable([Problem(place, path, f"too large: wanted at most {VALUES_MAX:,} values")])
+            text = f"too large with its aliases written out: wanted at most {VALUES_MAX:,} values"
+            raise Unreadable([Problem(place, path[:1], text)])
         if id(node) in inside:
             raise Unreadable([Problem(place, path, "an alias inside the very value that it stands for")])
         if isinstance(node, yaml.ScalarNode):
@@ -302,12 +307,15 @@ class _Reading:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(key_place, path, "wanted text as a key, got a list or a mapping"))
                 continue
-            key = key_node.value
+            key = _joined(key_node.value)
             if key == "<<" and key_node.tag == _PLAIN:
                 text = "merge keys are not part of YAML 1.2; write the keys out, or alias the whole mapping"
                 self.problems.append(Problem(key_place, (*path, key), text))
                 continue
             value = self.node(value_node, (*path, key), inside)
+            if not _is_unicode(key):
+                self.problems.append(Problem(key_place, path, "wanted text as a key, got half a surrogate pair"))
+                continue
             if key in mapping.entries:
                 first = mapping.key_places[key]
                 where = f"line {first.line}, column {first.column}" if first.line else "the same value"
@@ -334,12 +342,24 @@ class _Reading:
             self.problems.append(Problem(place, path, f"wanted a number below 2^63, got {_shortened(text, 60)}"))
             return None
         self._only_core_tags(node, place, path, "str")
+        text = _joined(text)
+        if not _is_unicode(text):
+            self.problems.append(Problem(place, path, "wanted text, got half a surrogate pair"))
         return text
 
     def _only_core_tags(self, node: yaml.Node, place: Place, path: tuple[str, ...], name: str) -> None:
         if node.tag != _CORE + name:
             tag = node.tag.replace(_CORE, "!!") if node.tag.startswith(_CORE) else node.tag
             self.problems.append(Problem(place, path, f"wanted a plain value, got the tag {_shortened(tag, 60)}"))
+
+
+def _joined(text: str) -> str:
+    r"""Return `text` with surrogate pairs, as JSON escapes them (``\ud83d\ude00``), made into characters."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 # ── syntax errors in plain words ────────────────────────────────────────────────────────────────────────────────
@@ -375,7 +395,8 @@ def _in_plain_words(error: yaml.MarkedYAMLError, reading: _Reading) -> Problem:
             text = _shortened(match.expand(words), 120)
             break
     start = error.context_mark
-    if start is not None and mark is not None and start.line != mark.line and reading.at(0, 0).line:
+    inside = start is not None and mark is not None and start.line != mark.line and reading.at(0, 0).line
+    if inside and start is not None and "document" not in text:
         text += f" (in what starts at line {start.line + 1}, column {start.column + 1})"
     return Problem(reading.at(mark.line, mark.column) if mark else reading.at(0, 0), (), text)
 

@@ -31,7 +31,7 @@ from actors.quantities import (
     WholeNumber,
     wanted,
 )
-from actors.settings import Settings, nearest
+from actors.settings import NotEmpty, Settings, nearest
 from simulation.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
 
@@ -215,6 +215,8 @@ class QuietHoursShare(Settings):
 class TemplateText(Settings):
     """A template; `{name}` stands for a variable out of the notification's metadata."""
 
+    wanted_text: ClassVar[str] = "a template such as {subject: Welcome, body: 'Hello {name}!'}"
+
     subject: str | None = None
     body: str
     html: StrictBool = False
@@ -262,7 +264,7 @@ class Sweep(Settings):
     model_config = ConfigDict(extra="allow")
     wanted_text: ClassVar[str] = "a mapping such as {channels.email.retry.max_attempts: [1, 3, 5], replicates: 20}"
 
-    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(init=False)
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], NotEmpty()]] = Field(init=False)
 
     replicates: PositiveWholeNumber = 1
     """How many runs, each with its own seed, for every combination of values."""
@@ -307,10 +309,7 @@ class Scenario(Settings):
     remember_ids: PositiveDuration = 86400.0
     """How long a notification's id is remembered, so that a second one with it is not sent."""
 
-    workload: Annotated[
-        tuple[Annotated[WorkloadEntry, WrapValidator(_by_its_keys)], ...],
-        Field(min_length=1),
-    ]
+    workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(_by_its_keys)], ...], NotEmpty()]
     """What arrives."""
 
     channels: Channels = Channels()

@@ -1,0 +1,139 @@
+"""The figures of a run, or of one channel in it: folded from the history, a chunk of events at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from actors.policies.breaker import BreakerState
+from simulation.statistics import durations
+
+OPEN_STATES = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
+
+
+def by_type(events: Sequence[RecordedEvent]) -> dict[type, list[Any]]:
+    """Sort events by their type, each in order."""
+    sorted_events: dict[type, list[Any]] = {}
+    for event in events:
+        try:
+            sorted_events[type(event)].append(event)
+        except KeyError:
+            sorted_events[type(event)] = [event]
+    return sorted_events
+
+
+class Figures:
+    """Counts and durations over some of the history."""
+
+    def __init__(self, *, exact: bool) -> None:
+        self._counts: dict[type, int] = {}
+        self._first_attempts = 0
+        self._dlq_size = 0
+        self._dlq_peak = 0
+        self._delivery_times = durations(exact=exact)
+        self._retry_delays = durations(exact=exact)
+
+    def fold(self, events: dict[type, list[Any]]) -> None:
+        """Take in a chunk of the history, sorted by type."""
+        counts = self._counts
+        for kind, of_kind in events.items():
+            counts[kind] = counts.get(kind, 0) + len(of_kind)
+        sent: list[NotificationSent] = events.get(NotificationSent, [])
+        failed: list[NotificationFailed] = events.get(NotificationFailed, [])
+        self._delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
+        self._retry_delays.extend(
+            [event.next_retry_at_ns - event.at_ns for event in failed if event.next_retry_at_ns is not None]
+        )
+        # A ChannelFault uses up no attempt: it carries the number of the one before.
+        self._first_attempts += sum(event.attempt == 1 for event in sent)
+        self._first_attempts += sum(event.attempt == 1 and event.kind != "ChannelFault" for event in failed)
+        self._follow_dlq(events)
+
+    def _follow_dlq(self, events: dict[type, list[Any]]) -> None:
+        moved = events.get(NotificationMovedToDeadLetter, [])
+        taken = events.get(NotificationRedriven, []) + events.get(DeadLetterDiscarded, [])
+        if not taken:
+            self._dlq_size += len(moved)
+            self._dlq_peak = max(self._dlq_peak, self._dlq_size)
+            return
+        # Between one and the other the order decides about the peak; at the same instant the larger size counts.
+        for _, change in sorted(
+            [(event.at_ns, 1) for event in moved] + [(event.at_ns, -1) for event in taken], key=_up
+        ):
+            self._dlq_size += change
+            self._dlq_peak = max(self._dlq_peak, self._dlq_size)
+
+    def _count(self, *kinds: type) -> int:
+        return sum(self._counts.get(kind, 0) for kind in kinds)
+
+    def summary(self, simulated_ns: int) -> dict[str, Any]:
+        """Return the figures as the summary names them."""
+        accepted = self._count(NotificationRequested)
+        sent = self._count(NotificationSent)
+        suppressed = self._count(NotificationSuppressed)
+        dead_lettered = self._count(NotificationMovedToDeadLetter) - self._count(NotificationRedriven)
+        attempts = self._count(NotificationSent, NotificationFailed)
+        simulated_s = simulated_ns / NS_PER_S
+        return {
+            "accepted": accepted,
+            "sent": sent,
+            "dead_lettered": dead_lettered,
+            "suppressed": suppressed,
+            "in_flight": accepted - sent - suppressed - dead_lettered,
+            "attempts": attempts,
+            "retries": attempts - self._first_attempts,
+            "deferred": self._count(NotificationDeferred),
+            "duplicates": self._count(DuplicateIgnored),
+            "sent_fraction": sent / accepted if accepted else None,
+            "throughput_per_s": sent / simulated_s if simulated_s else None,
+            "retry_amplification": attempts / self._first_attempts if self._first_attempts else None,
+            "delivery_time_s": self._delivery_times.statistics(),
+            "retry_delay_s": self._retry_delays.statistics(),
+            "dlq": {
+                "final": self._dlq_size,
+                "peak": self._dlq_peak,
+                "growth_per_min": self._dlq_size / (simulated_s / 60) if simulated_s else None,
+            },
+        }
+
+
+class BreakerFigures:
+    """How often one breaker opened, and for how long it was open."""
+
+    def __init__(self) -> None:
+        self._opened = 0
+        self._open_ns = 0
+        self._open_since_ns: int | None = None
+
+    def fold(self, transition: BreakerTransitioned) -> None:
+        """Take in a transition."""
+        if self._open_since_ns is not None:
+            self._open_ns += transition.at_ns - self._open_since_ns
+            self._open_since_ns = None
+        if transition.to_state in OPEN_STATES:
+            self._opened += 1
+            self._open_since_ns = transition.at_ns
+
+    def summary(self, simulated_ns: int) -> dict[str, Any]:
+        """Return the figures as the summary names them."""
+        still_open_ns = 0 if self._open_since_ns is None else simulated_ns - self._open_since_ns
+        return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S}
+
+
+def _up(entry: tuple[int, int]) -> tuple[int, int]:
+    at_ns, change = entry
+    return at_ns, -change

@@ -1,0 +1,131 @@
+"""The recorder: keeps the history of a run, or only its figures, and watches that nothing is lost in it.
+
+Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the figures in
+one go, so that recording an event costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvariantBreach
+from actors.instants import seconds
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from simulation.figures import BreakerFigures, Figures, by_type
+from simulation.series import SeriesCounter
+
+CHUNK = 4096
+DEAD_LETTERS_KEPT = 10_000
+"""In a run that keeps no rows."""
+
+CHANGE_OF_IN_FLIGHT = {
+    NotificationRequested: 1,
+    NotificationRedriven: 1,
+    NotificationSent: -1,
+    NotificationSuppressed: -1,
+    NotificationMovedToDeadLetter: -1,
+}
+
+
+class Recorder:
+    """Receives every event of a run, in order."""
+
+    def __init__(self, channels: Sequence[NotificationChannel], *, keep_history: bool, series_bucket_ns: int) -> None:
+        self.history: list[RecordedEvent] = []
+        """The whole history if it is kept; else the first dead letters."""
+        self.keeps_history = keep_history
+        self.figures = Figures(exact=keep_history)
+        self.channel_figures = {channel: Figures(exact=keep_history) for channel in channels}
+        self.breaker_figures = {channel: BreakerFigures() for channel in channels}
+        self.series = SeriesCounter(series_bucket_ns)
+        self.in_flight_now: Callable[[], int] = lambda: 0
+        """Returns how many notifications the pipeline itself holds in flight."""
+        self.when_quiet: Callable[[], None] | None = None
+        """Called when nothing is in flight; None while that does not matter."""
+        self.on_chunk: Callable[[int], None] | None = None
+        """Told the time now and then, for a progress bar."""
+        self._in_flight = 0
+        self._chunk: list[RecordedEvent] = []
+        self._digest = hashlib.sha256()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take an event into the history.
+
+        Raises:
+            InvariantBreach: accepted is not sent + dead-lettered + suppressed + in flight.
+        """
+        chunk = self._chunk
+        chunk.append(event)
+        change = CHANGE_OF_IN_FLIGHT.get(type(event))
+        if change is not None:
+            self._in_flight += change
+            if self._in_flight != self.in_flight_now():
+                self._breach(event)
+            if self._in_flight == 0 and self.when_quiet is not None:
+                self.when_quiet()
+        if len(chunk) >= CHUNK:
+            self.fold()
+
+    @property
+    def in_flight(self) -> int:
+        """How many are accepted and have not ended, by the history."""
+        return self._in_flight
+
+    def fold(self) -> None:
+        """Work up what has been recorded since the last time."""
+        chunk = self._chunk
+        if not chunk:
+            return
+        self._digest.update(self._encoder.encode(chunk))
+        sorted_events = by_type(chunk)
+        for transition in sorted_events.get(BreakerTransitioned, []):
+            self.breaker_figures[transition.breaker].fold(transition)
+        self.figures.fold(sorted_events)
+        self._fold_channels(sorted_events)
+        self.series.fold(sorted_events)
+        if self.keeps_history:
+            self.history.extend(chunk)
+        else:
+            room = DEAD_LETTERS_KEPT - len(self.history)
+            self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
+        if self.on_chunk is not None:
+            self.on_chunk(chunk[-1].at_ns)
+        chunk.clear()
+
+    def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
+        for channel, figures in self.channel_figures.items():
+            if len(self.channel_figures) == 1:
+                figures.fold(sorted_events)
+            else:
+                figures.fold(
+                    {
+                        kind: [event for event in events if event.channel is channel]
+                        for kind, events in sorted_events.items()
+                        if hasattr(kind, "channel")
+                    }
+                )
+
+    def digest(self) -> str:
+        """Return the SHA-256 over the ordered history so far."""
+        self.fold()
+        return self._digest.hexdigest()
+
+    def _breach(self, event: RecordedEvent) -> None:
+        raise InvariantBreach(
+            f"at {seconds(event.at_ns)} s, after {event!r}: accepted - sent - dead-lettered - suppressed is "
+            f"{self._in_flight} by the history, but {self.in_flight_now()} are in flight"
+        )

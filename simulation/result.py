@@ -1,0 +1,122 @@
+"""What came of a run: its summary, its tables, and both on disk."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import BreakerTransitioned, NotificationMovedToDeadLetter
+from simulation.recorder import Recorder
+from simulation.scenario import Scenario
+from simulation.tables import attempts_table, notifications_table
+
+TABLES = ("notifications", "attempts", "breaker", "dlq", "series")
+
+
+class Result:
+    """The result of one run. Times in its tables are seconds from the start."""
+
+    def __init__(self, scenario: Scenario, runtime: str, recorder: Recorder, simulated_ns: int) -> None:
+        self.scenario = scenario
+        self._recorder = recorder
+        self._simulated_ns = simulated_ns
+        self.summary = self._summary(runtime)
+        """The figures of the run, as a plain dict that is also the JSON document."""
+
+    def _summary(self, runtime: str) -> dict[str, Any]:
+        recorder, simulated_ns = self._recorder, self._simulated_ns
+        digest = recorder.digest()
+        breakers = {str(name): figures.summary(simulated_ns) for name, figures in recorder.breaker_figures.items()}
+        summary: dict[str, Any] = {
+            "scenario": self.scenario.name,
+            "seed": self.scenario.seed,
+            "runtime": runtime,
+            "simulated_s": simulated_ns / NS_PER_S,
+            **recorder.figures.summary(simulated_ns),
+            "breaker": breakers,
+            "channels": {
+                str(channel): {**figures.summary(simulated_ns), "breaker": breakers[str(channel)]}
+                for channel, figures in recorder.channel_figures.items()
+            },
+        }
+        expectations = []
+        for expectation in self.scenario.expect:
+            value, holds = expectation.evaluate(summary)
+            expectations.append({"text": expectation.text, "value": value, "holds": holds})
+        return {**summary, "expectations": expectations, "digest": digest}
+
+    @property
+    def holds(self) -> bool:
+        """Whether every expectation of the scenario holds."""
+        return all(expectation["holds"] for expectation in self.summary["expectations"])
+
+    @property
+    def history(self) -> list[Any]:
+        """Every recorded event, in order; with ``record: aggregates`` only the first dead letters."""
+        return self._recorder.history
+
+    @cached_property
+    def notifications(self) -> pd.DataFrame:
+        """One row a notification; empty with ``record: aggregates``."""
+        return notifications_table(self.history if self._recorder.keeps_history else [])
+
+    @cached_property
+    def attempts(self) -> pd.DataFrame:
+        """One row an attempt; empty with ``record: aggregates``."""
+        return attempts_table(self.history if self._recorder.keeps_history else [])
+
+    @cached_property
+    def breaker(self) -> pd.DataFrame:
+        """One row a transition of a breaker."""
+        transitions: list[BreakerTransitioned] = self._recorder.series.transitions
+        return pd.DataFrame(
+            {
+                "time": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
+                "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
+                "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
+                "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
+                "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
+            }
+        )
+
+    @cached_property
+    def dlq(self) -> pd.DataFrame:
+        """One row a dead letter; the first 10,000 with ``record: aggregates``."""
+        moved = [event for event in self.history if type(event) is NotificationMovedToDeadLetter]
+        return pd.DataFrame(
+            {
+                "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
+                "id": pd.Series([event.notification_id for event in moved], dtype="str"),
+                "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
+                "reason": pd.Series([event.reason for event in moved], dtype="str"),
+                "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
+                "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
+            }
+        )
+
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
+        return self._recorder.series.frame(
+            [str(channel) for channel in self.scenario.channels_used], self._simulated_ns
+        )
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `summary.json`, the tables as Parquet and `overview.png` into a directory; return the paths."""
+        from simulation.plots import overview
+
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        written = [directory / "summary.json"]
+        written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
+        for name in TABLES:
+            written.append(directory / f"{name}.parquet")
+            getattr(self, name).to_parquet(written[-1], index=False)
+        written.append(directory / "overview.png")
+        overview(self).savefig(written[-1])
+        return written

@@ -1,0 +1,114 @@
+"""The history of a run as tables: one row a notification, one row an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+
+IN_FLIGHT = "in_flight"
+_OUTCOMES = {
+    NotificationSent: "sent",
+    NotificationMovedToDeadLetter: "dead_lettered",
+    NotificationSuppressed: "suppressed",
+}
+
+
+class _Row:
+    __slots__ = ("attempts", "channel", "finished_at_ns", "notification_id", "outcome", "requested_at_ns", "user")
+
+    def __init__(self, event: NotificationRequested) -> None:
+        self.notification_id = event.notification_id
+        self.channel = str(event.channel)
+        self.user = event.user_id
+        self.requested_at_ns = event.at_ns
+        self.outcome = IN_FLIGHT
+        self.attempts = 0
+        self.finished_at_ns: int | None = None
+
+
+def notifications_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each accepted notification, in the order of acceptance.
+
+    `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
+    counts all of them, those before a redrive too.
+    """
+    rows: dict[str, _Row] = {}
+    open_rows: dict[str, _Row] = {}
+    order: list[_Row] = []
+    for event in history:
+        kind = type(event)
+        if kind is NotificationRequested:
+            row = open_rows[event.notification_id] = _Row(event)  # type: ignore[attr-defined,arg-type]
+            order.append(row)
+        elif kind is NotificationFailed:
+            open_rows[event.notification_id].attempts += 1  # type: ignore[attr-defined]
+        elif kind in _OUTCOMES:
+            row = open_rows.pop(event.notification_id)  # type: ignore[attr-defined]
+            row.attempts += kind is NotificationSent
+            row.outcome = _OUTCOMES[kind]
+            row.finished_at_ns = event.at_ns
+            if kind is NotificationMovedToDeadLetter:
+                rows[row.notification_id] = row
+        elif kind is NotificationRedriven:
+            row = open_rows[event.notification_id] = rows.pop(event.notification_id)  # type: ignore[attr-defined]
+            row.outcome, row.finished_at_ns = IN_FLIGHT, None
+    return pd.DataFrame(
+        {
+            "id": pd.Series([row.notification_id for row in order], dtype="str"),
+            "channel": pd.Series([row.channel for row in order], dtype="str"),
+            "user": pd.Series([row.user for row in order], dtype="str"),
+            "requested_at": pd.Series([row.requested_at_ns / NS_PER_S for row in order], dtype="float64"),
+            "outcome": pd.Series([row.outcome for row in order], dtype="str"),
+            "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
+            "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
+        }
+    )
+
+
+def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each attempt, in the order in which they ended.
+
+    `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
+    """
+    attempts: list[NotificationSent | NotificationFailed] = []
+    delays_ns: list[int | None] = []
+    waits_ns: dict[str, int] = {}
+    for event in history:
+        if isinstance(event, (NotificationSent, NotificationFailed)):
+            attempts.append(event)
+            delays_ns.append(waits_ns.pop(event.notification_id, None))
+            if isinstance(event, NotificationFailed) and event.next_retry_at_ns is not None:
+                waits_ns[event.notification_id] = event.next_retry_at_ns - event.at_ns
+    failed = NotificationFailed
+    return pd.DataFrame(
+        {
+            "id": pd.Series([event.notification_id for event in attempts], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in attempts], dtype="str"),
+            "attempt": pd.Series([event.attempt for event in attempts], dtype="int64"),
+            "start": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "end": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "outcome": pd.Series(
+                [event.kind if isinstance(event, failed) else "Sent" for event in attempts], dtype="str"
+            ),
+            "reason": pd.Series(
+                [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
+            ),
+            "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
+        }
+    )
+
+
+def _seconds_or_none(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / NS_PER_S
