@@ -1,0 +1,188 @@
+"""The command line. What a command needs is imported when it runs, so that ``--help`` is there at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulation.result import Result
+    from simulation.scenario import Scenario
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="See how your retry, breaker and limiter settings behave in an outage, before the outage does.",
+)
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    HOLDS = 0
+    DOES_NOT_HOLD = 1
+    BAD_INPUT = 2
+    INVARIANT_BROKEN = 3
+
+
+class RuntimeName(StrEnum):
+    """The clock to run on."""
+
+    SIMPY = "simpy"
+    TRIO = "trio"
+
+
+@app.callback()
+def retrylab(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """See how your settings behave in an outage."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"retrylab {version_of('retrylab')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.", show_default=False)],
+    seed: Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s.",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = (
+        RuntimeName.SIMPY
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write summary.json, tables and a picture here.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+) -> None:
+    """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input."""
+    from actors.errors import InvariantBreach
+
+    scenarios = _load_all(files, sets or [], seed)
+    directories = _directories(files, out)
+    results = []
+    for file, scenario, directory in zip(files, scenarios, directories, strict=True):
+        try:
+            result = _run_one(scenario, runtime, quiet=as_json)
+        except InvariantBreach as breach:
+            _say(f"{file}: an invariant broke, which is a bug: {breach}")
+            _say(f"to see it again: {_command(file, scenario.seed, sets or [], runtime)}")
+            raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+        results.append(result)
+        if directory is not None:
+            _save(result, directory)
+        if not as_json:
+            from simulation.console import print_result
+
+            print_result(result, directory)
+    if as_json:
+        documents = [result.summary for result in results]
+        typer.echo(json.dumps(documents if len(files) > 1 else documents[0], indent=2, allow_nan=False))
+    if not all(result.holds for result in results):
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors and other tools."""
+    from simulation.scenario import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> list[Scenario]:
+    """Load every file before any runs, and report the problems of all of them."""
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+
+    scenarios: list[Scenario] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            scenarios.append(load(file, sets=sets, seed=seed))
+        except ConfigurationError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+    if problems:
+        for problem in problems:
+            _say(problem)
+        raise typer.Exit(Exit.BAD_INPUT)
+    return scenarios
+
+
+def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
+    """Return where each result goes: into `out` itself, or a folder each in it when there are several."""
+    if out is None:
+        return [None] * len(files)
+    if len(files) == 1:
+        return [out]
+    directories = [out / file.stem for file in files]
+    for number, directory in enumerate(directories):
+        if directory in directories[:number]:
+            _say(f"--out {out}: {files[number]} and another file are both called {directory.name}")
+            raise typer.Exit(Exit.BAD_INPUT)
+    return list(directories)
+
+
+def _run_one(scenario: Scenario, runtime: RuntimeName, *, quiet: bool) -> Result:
+    from simulation.runner import run as run_scenario
+
+    if quiet or not sys.stderr.isatty():
+        return run_scenario(scenario, runtime=runtime.value)
+    from simulation.console import progress_bar
+
+    with progress_bar(scenario) as advance:
+        return run_scenario(scenario, runtime=runtime.value, progress=advance)
+
+
+def _save(result: Result, directory: Path) -> None:
+    try:
+        result.save(directory)
+    except OSError as error:
+        _say(f"--out {directory}: {error.strerror}")
+        raise typer.Exit(Exit.BAD_INPUT) from None
+
+
+def _command(file: Path, seed: int, sets: Sequence[str], runtime: RuntimeName) -> str:
+    import shlex
+
+    words: list[Any] = ["retrylab", "run", file, "--seed", seed, "--runtime", runtime.value]
+    for change in sets:
+        words += ["--set", change]
+    return shlex.join(map(str, words))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command; what goes wrong is said in a line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)

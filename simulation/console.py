@@ -1,0 +1,103 @@
+"""What a run looks like in a terminal: a progress bar while it goes on, then its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from simulation.result import Result
+from simulation.scenario import Scenario
+
+NOTHING = "–"
+WIDTH_OF_A_FILE = 120
+"""In a file or a pipe there is no terminal whose width could be taken."""
+
+
+@contextmanager
+def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
+    """Show a bar on stderr; yields what is to be told the seconds that are over."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(escape(scenario.name), total=scenario.duration_ns / 1e9, clock="")
+
+        def advance(seconds: float) -> None:
+            progress.update(task, completed=min(seconds, scenario.duration_ns / 1e9), clock=duration_text(seconds))
+
+        yield advance
+
+
+def print_result(result: Result, directory: Path | None) -> None:
+    """Print the figures of a run on stdout, and where the rest is."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_FILE)
+    summary = result.summary
+    console.print(
+        f"[bold]{escape(summary['scenario'])}[/bold]  seed {summary['seed']} · {summary['runtime']} · "
+        f"{duration_text(summary['simulated_s'])} simulated",
+        highlight=False,
+    )
+    if result.scenario.description:
+        console.print(escape(result.scenario.description), style="dim", highlight=False)
+    console.print(_figures_table(summary))
+    for expectation in summary["expectations"]:
+        mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
+        value = NOTHING if expectation["value"] is None else f"{expectation['value']:.6g}"
+        console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
+    console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
+    if directory is not None:
+        console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
+
+
+_COUNTS = {
+    "accepted": "accepted",
+    "sent": "sent",
+    "dead": "dead_lettered",
+    "suppressed": "suppressed",
+    "in flight": "in_flight",
+}
+_ALWAYS_SHOWN = {"accepted", "sent", "dead"}
+
+
+def _figures_table(summary: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS_SHOWN or summary[key]}
+    table.add_column("channel", no_wrap=True)
+    for heading in (*counts, "attempts", "p50", "p99", "max", "opened", "open for"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for channel, figures in summary["channels"].items():
+        breaker = figures["breaker"]
+        open_for = duration_text(breaker["open_s"]) if breaker["opened"] else NOTHING
+        table.add_row(channel, *_cells(figures, counts), f"{breaker['opened']:,}", open_for)
+    if len(summary["channels"]) > 1:
+        table.add_row("all", *_cells(summary, counts), "", "", style="bold")
+    return table
+
+
+def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
+    amplification = figures["retry_amplification"]
+    times = figures["delivery_time_s"]
+    return [
+        *(f"{figures[key]:,}" for key in counts.values()),
+        NOTHING if amplification is None else f"{figures['attempts']:,} (×{amplification:.2f})",
+        *(duration_text(times[key]) for key in ("p50", "p99", "max")),
+    ]
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration with three significant digits, in a unit that suits it."""
+    if seconds is None:
+        return NOTHING
+    if seconds == 0:
+        return "0 s"
+    for below, factor, unit in ((1, 1000, "ms"), (120, 1, "s"), (7200, 1 / 60, "min"), (172_800, 1 / 3600, "h")):
+        if seconds < below:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds / 86_400:.3g} d"
