@@ -23,7 +23,7 @@ from actors.quantities import (
     number,
     wanted,
 )
-from actors.settings import Settings
+from actors.settings import NotEmpty, Settings
 
 
 class RetryConfig(Settings):
@@ -40,7 +40,7 @@ class RetryConfig(Settings):
     """No wait is longer than this, jitter included; does not apply to a `schedule`."""
 
     backoff: Literal["exponential", "constant", "linear", "fibonacci"] = "exponential"
-    schedule: tuple[Duration, ...] | None = None
+    schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
     """The waits one by one, in place of a formula; `max_attempts` then defaults to its length + 1, and the last
     wait repeats when there are more attempts than that."""
 
@@ -58,12 +58,6 @@ class RetryConfig(Settings):
         if isinstance(data, dict) and isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
             return {**data, "max_attempts": len(data["schedule"]) + 1}
         return data
-
-    @model_validator(mode="after")
-    def _schedule_is_not_empty(self) -> Self:
-        if self.schedule is not None and not self.schedule:
-            raise wanted("a schedule of at least one wait")
-        return self
 
     def calculate_delay(self, attempt: int) -> float:
         """Return the wait in seconds after the `attempt`-th attempt failed, without jitter."""
@@ -103,6 +97,8 @@ class RateLimitConfig(Settings):
     """At most so many in each window, per user or for the whole channel."""
 
     max_per_minute: PositiveWholeNumber | None = None
+    """How many in any minute."""
+
     rate: PositiveRate | None = None
     """The same with another window: ``10/s``, ``500/h``, ``3/10s``. Give one of the two."""
 

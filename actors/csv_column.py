@@ -69,16 +69,16 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise wanted("an existing CSV file", str(path)) from None
+        raise wanted("a CSV file that exists") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise wanted("a CSV file that can be read", f"{path}: {reason[:1].lower()}{reason[1:]}") from None
+        raise wanted(f"a CSV file that can be read ({reason[:1].lower()}{reason[1:]})") from None
     if len(content) > _BYTES_MAX:
-        raise wanted(f"a CSV file of at most {_BYTES_MAX >> 20} MiB", f"{path}: larger")
+        raise wanted(f"a CSV file of at most {_BYTES_MAX >> 20} MiB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise wanted("a CSV file in UTF-8", str(path)) from None
+        raise wanted("a CSV file in UTF-8") from None
 
 
 def _number(cell: str) -> float | None:

@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from actors.csv_column import DataFile, read_numbers
 from actors.quantities import (
+    LONGEST_S,
     Duration,
     PositiveDuration,
     PositiveNumber,
@@ -29,12 +30,15 @@ from actors.quantities import (
     parse_duration,
     wanted,
 )
-from actors.settings import Settings, at_key, one_key_of
+from actors.settings import NotEmpty, Settings, at_key, one_key_of
 
 Draw = Callable[[], float]
 """Returns one duration in seconds."""
 
 _P99_OF_STANDARD_NORMAL = 2.3263478740408408
+
+_LOG_LONGEST = math.log(LONGEST_S)
+"""A heavy tail ends at a hundred years: what is drawn stays a number, and the instant it leads to a date."""
 
 
 class Uniform(Settings):
@@ -91,8 +95,9 @@ class Lognormal(Settings):
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
-        mu = math.log(self.median)
-        return partial(random.lognormvariate, mu, (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL)
+        mu, normal, exp = math.log(self.median), random.normalvariate, math.exp
+        sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
+        return lambda: exp(min(normal(mu, sigma), _LOG_LONGEST))
 
 
 class Pareto(Settings):
@@ -103,8 +108,8 @@ class Pareto(Settings):
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
-        minimum, exponent, uniform = self.minimum, -1.0 / self.alpha, random.random
-        return lambda: minimum * (1.0 - uniform()) ** exponent
+        log_minimum, alpha, exponential, exp = math.log(self.minimum), self.alpha, random.expovariate, math.exp
+        return lambda: exp(min(log_minimum + exponential(alpha), _LOG_LONGEST))
 
 
 class Distribution(Settings):
@@ -113,12 +118,14 @@ class Distribution(Settings):
     wanted_text: ClassVar[str] = "a duration such as 80ms, or a distribution such as {exponential: {mean: 80ms}}"
 
     constant: Duration | None = None
+    """Always the same."""
+
     uniform: Uniform | None = None
     exponential: Exponential | None = None
     normal: Normal | None = None
     lognormal: Lognormal | None = None
     pareto: Pareto | None = None
-    mixture: tuple[Component, ...] | None = None
+    mixture: Annotated[tuple[Component, ...], NotEmpty()] | None = None
     """One of several distributions, each chosen as often as its weight says."""
 
     empirical: DataFile | None = None
@@ -144,8 +151,6 @@ class Distribution(Settings):
         given = [key for key in keys if getattr(self, key) is not None]
         if len(given) != 1:
             raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
-        if self.mixture == ():
-            raise wanted("a mixture of at least one distribution")
         if self.empirical is not None:
             try:
                 self._measured = _read_durations(self.empirical)

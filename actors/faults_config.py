@@ -51,6 +51,8 @@ ChannelNames = Annotated[
 class Throttle(Settings):
     """A quota that the provider enforces: what goes over it is answered with `throttled`."""
 
+    wanted_text: ClassVar[str] = "a quota such as {rate: 10/s, retry_after: 30s}"
+
     rate: PositiveRate
     """How much it takes, from all senders together."""
 
@@ -73,6 +75,8 @@ class Burst(Settings):
 
 class Flap(Settings):
     """Up and down in turn while the window lasts, up first; down answers with transient failures."""
+
+    wanted_text: ClassVar[str] = "up and down such as {up: 30s, down: 10s}"
 
     up: PositiveDuration
     down: PositiveDuration

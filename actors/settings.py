@@ -12,8 +12,16 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from actors.quantities import Wanted, wanted
 
@@ -24,8 +32,23 @@ _WANTED_BY_TYPE = {
     "dict_type": "a mapping",
     "list_type": "a list",
     "tuple_type": "a list",
-    "too_short": "a list of at least one entry",
 }
+
+
+class NotEmpty:
+    """The marker of a list of at least one entry. (pydantic's own counts only those entries that are valid.)"""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "minItems": 1}
+
+    @staticmethod
+    def _check(value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and not value:
+            raise wanted("a list of at least one entry")
+        return value
 
 
 class Settings(BaseModel):
