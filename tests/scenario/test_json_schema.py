@@ -1,0 +1,137 @@
+"""The published schema and the loader agree: what editors accept is what runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.errors import ConfigurationError
+from simulation import scenario
+from simulation.scenario.consistency import NOT_YET
+from simulation.scenario.document import Place, Unreadable, data, read
+
+jsonschema = pytest.importorskip("jsonschema")
+
+DATA = Path(__file__).parent / "data"
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("**/*.yaml"))
+SCHEMA = scenario.json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def plain(text: str) -> Any:
+    return data(read(text, Place("f.yaml", 1, 1)))
+
+
+def test_it_is_a_schema_that_can_be_printed() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
+    assert SCHEMA["title"] == "retrylab scenario"
+    assert SCHEMA["required"] == ["workload"]
+
+
+@pytest.mark.parametrize("file", [*sorted(DATA.glob("*.yaml")), *SHIPPED], ids=lambda file: file.stem)
+def test_good_files_are_valid(file: Path) -> None:
+    assert [error.message for error in VALIDATOR.iter_errors(plain(file.read_text()))] == []
+
+
+SMALL = "duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "drain: 3",
+        "drain: 1 hour",
+        "drain: '٣s'",
+        "seed: -1",
+        "seed: 1.5",
+        "record: some",
+        "name: ''",
+        "zzz: 1",
+        "workload: []",
+        "workload: [{event: OrderPlaced}]",
+        "workload: [{channel: email, arrivals: {}}]",
+        "workload: [{channel: email, arrivals: {poisson: 20/s, constant: 5/s}}]",
+        "workload: [{channel: email, arrivals: {poisson: }}]",
+        "workload: [{channel: email, arrivals: {trace: counts.csv, every: 5m}}]",
+        "workload: [{channel: email, arrivals: {poisson: 20}}]",
+        "channels: {emial: {}}",
+        "channels: {email: {retry: {max_attempts: 0}}}",
+        "channels: {email: {retry: {schedule: []}}}",
+        "channels: {email: {timeout: 10}}",
+        "channels: {email: {provider: {latency: 80}}}",
+        "channels: {email: {provider: {latency: {mixture: [{constant: 1s}]}}}}",
+        "channels: {email: {provider: {failure_rate: 130%}}}",
+        "channels: {email: {provider: {failure_rate: 1.5}}}",
+        "faults: [{channel: fax, outage: true}]",
+        "faults: [{outage: true}]",
+        "faults: [{channel: email, outage: on}]",
+        "faults: [{channel: email, throttle: {retry_after: 3s}}]",
+        "faults: [{channel: [], outage: true}]",
+        "expect: [sent_fraction]",
+        "expect: [5]",
+        "sweep: {seed: []}",
+        "sweep: {replicates: 0}",
+        "quiet_hours: [{share: 30%, from: 25:00, to: 07:00}]",
+        "preferences: [{share: 30%, channel: sms}]",
+        "templates: {welcome: Hello}",
+        "workload: 5",
+        "channels: []",
+    ],
+)
+def test_bad_files_are_invalid_to_both(change: str) -> None:
+    key = change.partition(":")[0]
+    rest = "".join(line + "\n" for line in SMALL.splitlines() if not line.startswith(f"{key}:"))
+    text = f"{rest}{change}\n"
+    assert not VALIDATOR.is_valid(plain(text))
+    with pytest.raises(ConfigurationError):
+        scenario.parse(text)
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("malformed/*.yaml")), ids=lambda file: file.stem)
+def test_what_is_invalid_is_refused(file: Path) -> None:
+    try:
+        invalid = not VALIDATOR.is_valid(plain(file.read_text()))
+    except (Unreadable, UnicodeDecodeError):
+        return
+    if invalid:
+        with pytest.raises(ConfigurationError):
+            scenario.load(file)
+
+
+def test_everything_is_described() -> None:
+    def properties(part: Any, path: str = "") -> Any:
+        if isinstance(part, dict):
+            for name, described in part.get("properties", {}).items():
+                yield f"{path}.{name}", described
+            for key, child in part.items():
+                yield from properties(child, f"{path}.{key}")
+
+    bare = [
+        path
+        for path, described in properties(SCHEMA)
+        if "description" not in described and "$ref" not in str(described)
+    ]
+    # a few speak for themselves: their type's own description or list of values says it all
+    assert [path for path in bare if path.split(".")[-1] not in SELF_EXPLANATORY] == []
+
+
+SELF_EXPLANATORY = {"low", "high", "mean", "sd", "median", "p99", "minimum", "alpha", "channel", "kind", "backoff"} | {
+    "jitter", "enabled", "subject", "body"
+}  # fmt: skip
+
+
+def test_defaults_are_written_as_in_a_file() -> None:
+    retry = SCHEMA["$defs"]["RetryConfig"]["properties"]
+    assert (retry["initial_delay"]["default"], retry["max_delay"]["default"]) == ("1s", "1m")
+    assert SCHEMA["properties"]["drain"]["default"] == "1h"
+    assert SCHEMA["$defs"]["CircuitBreakerConfig"]["properties"]["resume_rate"]["default"] == "10/s"
+
+
+def test_keys_without_effect_yet_say_so() -> None:
+    text = json.dumps(SCHEMA)
+    assert text.count("Not supported yet") == len(NOT_YET)
+    assert SCHEMA["$defs"]["FaultConfig"]["properties"]["crash"]["description"].startswith("Not supported yet. ")
