@@ -38,16 +38,17 @@ _WANTED_BY_TYPE = {
 class NotEmpty:
     """The marker of a list of at least one entry. (pydantic's own counts only those entries that are valid.)"""
 
+    text = "a list of at least one entry"
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {**handler(core), "minItems": 1}
 
-    @staticmethod
-    def _check(value: Any) -> Any:
+    def _check(self, value: Any) -> Any:
         if isinstance(value, (list, tuple)) and not value:
-            raise wanted("a list of at least one entry")
+            raise wanted(self.text)
         return value
 
 
@@ -108,7 +109,7 @@ def describe(annotation: Any) -> str:
     """Return what a value of this type looks like, for ``wanted …``."""
     arguments = get_args(annotation)
     if get_origin(annotation) is Annotated:
-        markers = [marker.text for marker in annotation.__metadata__ if isinstance(marker, Wanted)]
+        markers = [marker.text for marker in annotation.__metadata__ if isinstance(marker, (Wanted, NotEmpty))]
         return markers[0] if markers else describe(arguments[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return describe(next(argument for argument in arguments if argument is not type(None)))

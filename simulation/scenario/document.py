@@ -382,6 +382,7 @@ _PLAIN_WORDS = (
     (r"(?:sequence|block sequence) entries are not allowed here", "a list entry '- ' cannot start here"),
     (r"mapping keys are not allowed here", "a key cannot start here"),
     (r"found unknown escape character '(.*)'", r"no such escape \\\1 in double quotes; use single quotes"),
+    (r"expected (.+), but found '\\x00'", r"the text ends where \1 was wanted"),
     (r"found undefined tag handle '(.*)'", r"wanted a plain value, got the tag \1"),
 )
 

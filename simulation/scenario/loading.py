@@ -119,6 +119,9 @@ def _validated(root: Node, directory: str) -> tuple[Scenario | None, list[Proble
 def _problem(root: Node, detail: ErrorDetails) -> Problem:
     context = detail.get("ctx", {})
     location = detail["loc"]
+    if location[-1:] == ("[key]",) and _at(root, location) is None:  # pydantic's mark of a bad key in a mapping
+        key = str(location[-2])
+        return _located(root, location[:-1], f"wanted {context.get('what', 'another key')}, got {key!r}", at_key=True)
     if detail["type"] == "unknown_key":
         return _located(root, location, context["text"], at_key=True)
     if detail["type"] != "wanted":
