@@ -1,0 +1,63 @@
+"""What the README shows runs, and says what the README says it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulation.scenario import parse
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def in_a_process(code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_first_shell_block_holds_the_two_commands():
+    main_job, tests = blocks("sh")[0].splitlines()
+    assert main_job.endswith("retrylab run scenarios/provider-outage.yaml")
+    assert tests.endswith("-m pytest")
+    for command in (main_job, tests):
+        assert command.startswith("python3 -m venv ")
+        assert " install " in command
+
+
+def test_the_output_shown_is_that_of_the_command():
+    shown = blocks("text")[0].splitlines()
+    code = "from simulation.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "scenarios/provider-outage.yaml"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in shown]
+
+
+def test_the_scenario_shown_is_a_scenario():
+    for text in blocks("yaml"):
+        assert parse(text, "README.md").expect
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_the_python_code_runs(number):
+    in_a_process(blocks("python")[number])
+
+
+def test_the_service_shown_sends_what_it_says():
+    (code,) = (block for block in blocks("python") if "Notifier.open" in block)
+    assert in_a_process(code) == (
+        "['email-user-registered-ann', 'email-order-placed-17', 'sms-order-placed-17'] 1\n"
+    )  # fmt: skip
+
+
+def test_the_embedding_is_ten_lines_of_trio_code():
+    (code,) = (block for block in blocks("python") if "Notifier.open" in block)
+    body = code[code.index("async def main") :].splitlines()
+    assert len([line for line in body if line.strip()]) <= 13

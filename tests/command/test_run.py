@@ -1,0 +1,135 @@
+"""`retrylab run` and `retrylab schema` as a person or a CI job meets them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
+STEADY = ROOT / "scenarios" / "steady-state.yaml"
+MALFORMED = sorted((ROOT / "tests" / "malformed").glob("*.yaml"))
+
+
+def retrylab(*arguments, cwd=ROOT):
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_expectations_that_hold_exit_0_and_are_shown():
+    done = retrylab("run", OUTAGE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "provider-outage" in done.stdout
+    assert "holds  sent_fraction >= 0.99" in done.stdout
+
+
+def test_an_expectation_that_does_not_hold_exits_1_and_shows_the_value():
+    done = retrylab("run", OUTAGE, "--set", "expect=[sent_fraction >= 1, attempts > 0]")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "FAILS  sent_fraction >= 1  is 0.9" in done.stdout
+    assert "holds  attempts > 0" in done.stdout
+
+
+def test_json_is_one_document_and_nothing_else_also_on_exit_1():
+    done = retrylab("run", OUTAGE, "--json", "--set", "expect=[sent_fraction >= 1]")
+    assert (done.returncode, done.stderr) == (1, "")
+    summary = json.loads(done.stdout)
+    assert summary["scenario"] == "provider-outage"
+    assert summary["expectations"] == [
+        {"text": "sent_fraction >= 1", "value": summary["sent_fraction"], "holds": False}
+    ]
+
+
+def test_json_of_several_files_is_a_list_in_their_order():
+    done = retrylab("run", STEADY, OUTAGE, "--json")
+    assert [summary["scenario"] for summary in json.loads(done.stdout)] == ["steady-state", "provider-outage"]
+
+
+def test_seed_and_runtime_are_those_asked_for():
+    simulated = json.loads(retrylab("run", STEADY, "--json", "--seed", 99).stdout)
+    live = json.loads(retrylab("run", STEADY, "--json", "--seed", 99, "--runtime", "trio").stdout)
+    assert (simulated["seed"], simulated["runtime"], live["runtime"]) == (99, "simpy", "trio")
+    assert simulated["digest"] == live["digest"]
+
+
+def test_out_holds_summary_tables_and_a_picture(tmp_path):
+    done = retrylab("run", OUTAGE, "--out", tmp_path / "new" / "folder", "--json")
+    summary = json.loads(done.stdout)
+    folder = tmp_path / "new" / "folder"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert len(pd.read_parquet(folder / "notifications.parquet")) == summary["accepted"]
+    assert len(pd.read_parquet(folder / "attempts.parquet")) == summary["attempts"]
+    assert len(pd.read_parquet(folder / "dlq.parquet")) == summary["dead_lettered"]
+    assert (folder / "overview.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in folder.iterdir()} == {
+        "summary.json", "notifications.parquet", "attempts.parquet", "breaker.parquet", "dlq.parquet",
+        "series.parquet", "overview.png",
+    }  # fmt: skip
+
+
+def test_out_of_several_files_is_a_folder_each(tmp_path):
+    retrylab("run", STEADY, OUTAGE, "--out", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["provider-outage", "steady-state"]
+
+
+def test_out_that_cannot_be_written_is_bad_input(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = retrylab("run", STEADY, "--out", tmp_path / "file")
+    assert done.returncode == 2
+    assert done.stderr == f"--out {tmp_path / 'file'}: File exists\n"
+
+
+def test_all_problems_of_all_files_are_said_before_anything_runs(tmp_path):
+    (tmp_path / "one.yaml").write_text("name: one\nduration: 10\nworkload: []\n")
+    (tmp_path / "two.yaml").write_text("- a list\n")
+    done = retrylab("run", STEADY, "one.yaml", "two.yaml", "three.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert "one.yaml:2:11: duration: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h, got 10" in lines
+    assert any(line.startswith("two.yaml:1:1: ") for line in lines)
+    assert "three.yaml: no such file" in lines
+
+
+@pytest.mark.parametrize("setting", ["nonsense", "channels.email.retry.max_attempts=many", "=1", "workload.7.users=3"])
+def test_a_setting_that_does_not_fit_is_bad_input(setting):
+    done = retrylab("run", STEADY, "--set", setting)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("--set ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_schema_accepts_every_scenario_and_no_malformed_setting():
+    schema = json.loads(retrylab("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in sorted((ROOT / "scenarios").glob("*.yaml")):
+        document = json.loads(json.dumps(yaml.safe_load(path.read_text()), default=str))
+        validator.validate(document)
+        document["channels"] = {"email": {"retry": {"max_attempts": "many"}}}
+        assert not validator.is_valid(document)
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert retrylab("--version").stdout == f"retrylab {version('retrylab')}\n"
+
+
+@pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
+def test_a_malformed_file_exits_2_without_a_traceback(path, capsys):
+    """In this process, since there are many: what the command prints and how it exits."""
+    from simulation.cli import app
+
+    with pytest.raises(SystemExit) as exited:
+        app(["run", str(path)])
+    said = capsys.readouterr()
+    assert exited.value.code == 2
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert said.err.strip()

@@ -1,0 +1,100 @@
+"""The central promise: the same seed gives the same history, run again, in any process, and on either clock."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import simulation
+from simulation.scenario import load
+
+SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+
+DIGESTS = """
+import json, sys
+import simulation
+print(json.dumps({path: simulation.run(path).summary["digest"] for path in sys.argv[1:]}))
+"""
+
+each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+
+
+@cache
+def result_of(path):
+    return simulation.run(path)
+
+
+@cache
+def digests_in_a_process(hash_seed):
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-c", DIGESTS, *map(str, SCENARIOS)]
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def test_there_are_scenarios_to_test():
+    assert len(SCENARIOS) >= 6
+
+
+@each_scenario
+def test_two_runs_have_equal_digests(path):
+    assert simulation.run(path).summary == result_of(path).summary
+
+
+@each_scenario
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_processes_with_other_hash_seeds_have_equal_digests(path, hash_seed):
+    assert digests_in_a_process(hash_seed)[str(path)] == result_of(path).summary["digest"]
+
+
+@each_scenario
+def test_trio_under_mock_clock_has_the_history_of_the_simulated_run(path):
+    simulated, live = result_of(path), simulation.run(path, runtime="trio")
+    for one, other in zip(simulated.history, live.history, strict=False):
+        assert one == other
+    assert live.summary == {**simulated.summary, "runtime": "trio"}
+
+
+@each_scenario
+def test_another_seed_has_another_history(path):
+    assert simulation.run(path, seed=load(path).seed + 1).summary["digest"] != result_of(path).summary["digest"]
+
+
+@each_scenario
+def test_what_is_accepted_is_accounted_for(path):
+    for figures in (result_of(path).summary, *result_of(path).summary["channels"].values()):
+        ended = figures["sent"] + figures["dead_lettered"] + figures["suppressed"]
+        assert figures["accepted"] == ended + figures["in_flight"] > 0
+
+
+@each_scenario
+def test_figures_alone_have_the_same_digest_and_counts(path):
+    figures_only = simulation.run(path, sets=["record=aggregates"]).summary
+    full = result_of(path).summary
+    assert figures_only["digest"] == full["digest"]
+    for key, value in full.items():
+        if key.endswith("_time_s") or key.endswith("_delay_s"):
+            for name in ("mean", "max"):
+                assert figures_only[key][name] == pytest.approx(value[name])
+        elif isinstance(value, int):
+            assert figures_only[key] == value
+
+
+@each_scenario
+def test_the_tables_tell_the_same_as_the_summary(path):
+    result = result_of(path)
+    summary = result.summary
+    outcomes = result.notifications["outcome"].value_counts().to_dict()
+    for outcome in ("sent", "dead_lettered", "suppressed", "in_flight"):
+        assert outcomes.get(outcome, 0) == summary[outcome]
+    assert len(result.attempts) == summary["attempts"] == result.notifications["attempts"].sum()
+    assert len(result.dlq) == summary["dead_lettered"]
+    assert result.series["arrivals"].sum() == summary["accepted"]
+    assert result.series["in_flight"].iloc[-1] == summary["in_flight"]
+    assert result.series["dlq_size"].iloc[-1] == summary["dlq"]["final"]
+    for channel, breaker in summary["breaker"].items():
+        transitions = result.breaker[result.breaker["channel"] == channel]
+        assert (transitions["to"] == "open").sum() == breaker["opened"]
