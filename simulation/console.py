@@ -25,10 +25,10 @@ def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
     """Show a bar on stderr; yields what is to be told the seconds that are over."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(scenario.name), total=scenario.duration_ns / 1e9, clock="")
+        task = progress.add_task(escape(scenario.name), total=scenario.arrivals_end_ns / 1e9, clock="")
 
         def advance(seconds: float) -> None:
-            progress.update(task, completed=min(seconds, scenario.duration_ns / 1e9), clock=duration_text(seconds))
+            progress.update(task, completed=min(seconds, scenario.arrivals_end_ns / 1e9), clock=duration_text(seconds))
 
         yield advance
 
@@ -70,25 +70,26 @@ def _figures_table(summary: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS_SHOWN or summary[key]}
     table.add_column("channel", no_wrap=True)
-    for heading in (*counts, "attempts", "p50", "p99", "max", "opened", "open for"):
+    for heading in (*counts, "attempts", "p50", "p99", "breaker open"):
         table.add_column(heading, justify="right", no_wrap=True)
     for channel, figures in summary["channels"].items():
-        breaker = figures["breaker"]
-        open_for = duration_text(breaker["open_s"]) if breaker["opened"] else NOTHING
-        table.add_row(channel, *_cells(figures, counts), f"{breaker['opened']:,}", open_for)
+        table.add_row(channel, *_cells(figures, counts), _open_text(figures["breaker"]))
     if len(summary["channels"]) > 1:
-        table.add_row("all", *_cells(summary, counts), "", "", style="bold")
+        table.add_row("all", *_cells(summary, counts), "", style="bold")
     return table
 
 
 def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
     amplification = figures["retry_amplification"]
-    times = figures["delivery_time_s"]
     return [
         *(f"{figures[key]:,}" for key in counts.values()),
-        NOTHING if amplification is None else f"{figures['attempts']:,} (×{amplification:.2f})",
-        *(duration_text(times[key]) for key in ("p50", "p99", "max")),
+        NOTHING if amplification is None else f"×{amplification:.2f}",
+        *(duration_text(figures["delivery_time_s"][key]) for key in ("p50", "p99")),
     ]
+
+
+def _open_text(breaker: dict[str, Any]) -> str:
+    return f"{breaker['opened']:,} times, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
 
 
 def duration_text(seconds: float | None) -> str:

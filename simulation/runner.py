@@ -36,11 +36,11 @@ class Conductor(Actor):
 
     def __init__(self, scenario: Scenario, recorder: Recorder) -> None:
         super().__init__()
-        self._duration_ns = scenario.duration_ns
+        self._arrivals_end_ns = scenario.arrivals_end_ns
         self._recorder = recorder
 
     def on_start(self) -> None:
-        self.at(self._duration_ns, _ArrivalsEnd())
+        self.at(self._arrivals_end_ns, _ArrivalsEnd())
 
     @handles(_ArrivalsEnd)
     def on_arrivals_end(self, _: _ArrivalsEnd) -> None:
@@ -80,7 +80,7 @@ def run(
     recorder = Recorder(
         scenario.channels_used,
         keep_history=scenario.record == "full",
-        series_bucket_ns=bucket_width_ns(scenario.duration_ns),
+        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
     )
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
@@ -99,7 +99,7 @@ def _run_on_simpy(scenario: Scenario, recorder: Recorder) -> int:
 
     system = SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record)
     build(system, scenario, recorder)
-    system.run(until_ns=scenario.duration_ns + scenario.drain_ns)
+    system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
     return system.now_ns
 
 
@@ -112,7 +112,7 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder) -> int:
     async def main() -> int:
         async with LiveSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
             build(system, scenario, recorder)
-            await system.run(until_ns=scenario.duration_ns + scenario.drain_ns)
+            await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
             return system.now_ns
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -45,7 +45,7 @@ class Source(Actor):
         self._times: Iterator[int] = arrival_times_ns(
             entry.arrivals,
             self.stream(f"workload.{number}.arrivals"),
-            scenario.duration_ns,
+            scenario.arrivals_end_of(entry),
             time_of_day_ns=scenario.time_of_day_ns,
         )
         self._arrived = 0

@@ -295,7 +295,8 @@ class Scenario(Settings):
     """Where all its randomness comes from: same seed, same run."""
 
     duration: PositiveDuration
-    """How long notifications arrive. May be left out when all arrivals are traces: then it is the longest trace's."""
+    """How long notifications arrive. A trace says itself how long it is, and is replayed whole; so `duration` may be
+    left out when all arrivals are traces."""
 
     drain: Duration = 3600.0
     """After `duration`, at most so long until nothing is in flight."""
@@ -357,9 +358,14 @@ class Scenario(Settings):
         return config
 
     @property
-    def duration_ns(self) -> int:
-        """When arrivals stop."""
-        return ns(self.duration)
+    def arrivals_end_ns(self) -> int:
+        """When all arrivals are over: at `duration`, or at the end of a longer trace."""
+        return max(self.arrivals_end_of(entry) for entry in self.workload)
+
+    def arrivals_end_of(self, entry: WorkloadEntry) -> int:
+        """Return when the arrivals of one entry are over, in nanoseconds."""
+        trace = None if isinstance(entry, ClosedWorkload) else entry.arrivals.trace
+        return ns(self.duration if trace is None else trace.duration)
 
     @property
     def drain_ns(self) -> int:
