@@ -35,6 +35,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
+from actors.settings import validated
 from actors.storage.memory import MemoryStore
 from actors.storage.store import Store
 from actors.system import ActorSystem
@@ -139,10 +140,10 @@ class Notifier:
             seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
 
         Raises:
-            pydantic.ValidationError: the mapping is no valid configuration.
+            ConfigurationError: the mapping is no valid configuration; all its problems.
         """
         if not isinstance(config, NotifierConfig):
-            config = NotifierConfig.model_validate(config or {})
+            config = validated(NotifierConfig, config or {})
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
         events = Events()

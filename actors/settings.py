@@ -10,7 +10,7 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from actors.errors import ConfigurationError
 from actors.quantities import Wanted, wanted
 
 _WANTED_BY_TYPE = {
@@ -68,6 +69,29 @@ class Settings(BaseModel):
         except ValidationError as error:
             problems = _plain_problems(cls, error.errors(include_url=False))
             raise ValidationError.from_exception_data(cls.__name__, problems) from None
+
+
+M = TypeVar("M", bound="Settings")
+
+
+def validated(model: type[M], data: Mapping[str, Any]) -> M:
+    """Return settings from a mapping.
+
+    Raises:
+        ConfigurationError: all that is wrong, one line each: ``channels.email.timeout: wanted …, got 'soon'``.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError([_line(problem) for problem in error.errors(include_url=False)]) from None
+
+
+def _line(problem: ErrorDetails) -> str:
+    path = ".".join(str(key) for key in problem["loc"] if key != "[key]")
+    if problem["type"] != "wanted":
+        return f"{path}: {problem['msg']}"
+    context = problem.get("ctx", {})
+    return f"{path}: wanted {context['what']}, got {context.get('got') or repr(problem['input'])[:100]}"
 
 
 def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:
