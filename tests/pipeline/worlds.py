@@ -1,0 +1,262 @@
+"""The pipeline on either clock, for tests: one scenario function, two clocks, equal histories."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import trio
+import trio.testing
+
+from actors.actor import Actor, Supervision, handles
+from actors.config import ChannelConfig
+from actors.effects import Effect, Foreseen
+from actors.futures import Future
+from actors.instants import ns
+from actors.live import LiveSystem
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationChannel,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.notifier import Pipeline
+from actors.outcomes import Outcome, Sent
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.preferences import Preferences
+from actors.pipeline.templates import Templates
+from actors.storage.memory import MemoryStore
+from actors.storage.store import Store
+from actors.system import ActorSystem
+from simulation.system import SimulatedSystem
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
+PUSH, WEBHOOK = NotificationChannel.PUSH, NotificationChannel.WEBHOOK
+OK = Sent()
+
+
+def email(notification_id: str = "n", **fields: Any) -> SendNotification:
+    """Return a command to send an email; every field has a default."""
+    given = {"channel": EMAIL, "recipient": "ann@example.org", "subject": "Hi", "message": "Hello"}
+    return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+class Try(msgspec.Struct, frozen=True):
+    """One attempt, as its provider saw it."""
+
+    at_ns: int
+    notification_id: str
+    user: str
+    number: int
+    command: SendNotification
+
+    @property
+    def at(self) -> float:
+        """Seconds since the start."""
+        return self.at_ns / 1e9
+
+
+class Scripted(Provider):
+    """Gives the outcomes of a list one after the other and then succeeds; or what a function of the try says."""
+
+    def __init__(
+        self,
+        outcomes: Iterable[Outcome] | Callable[[Try], Any] = (),
+        latency: float | Callable[[Try], float] = 0.0,
+    ) -> None:
+        if callable(outcomes):
+            self._next = outcomes
+        else:
+            left = iter(outcomes)
+            self._next = lambda _: next(left, OK)
+        self._latency = latency
+        self.tries: list[Try] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        command = attempt.command
+        this = Try(now_ns, command.notification_id, command.user, attempt.number, command)
+        self.tries.append(this)
+        outcome = self._next(this)
+        return Foreseen(ns(self._latency(this) if callable(self._latency) else self._latency), outcome)
+
+    @property
+    def times(self) -> list[float]:
+        """When the attempts started, in seconds."""
+        return [each.at for each in self.tries]
+
+    @property
+    def ids(self) -> list[str]:
+        """The notifications of the attempts, in order."""
+        return [each.notification_id for each in self.tries]
+
+
+class _Do(msgspec.Struct, frozen=True):
+    function: Callable[[], Any]
+
+
+class _Script(Actor):
+    """Does what a scenario wants done, at its time, between the other messages."""
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+
+    @handles(_Do)
+    def on_do(self, message: _Do) -> None:
+        message.function()
+
+
+class World:
+    """A pipeline on some system, its providers, and the history of what happened."""
+
+    def __init__(self, system: ActorSystem, history: list[Any]) -> None:
+        self.system = system
+        self.history = history
+        self.notes: list[Any] = []
+        """What a scenario wants to compare between the clocks, beside the history."""
+        self._script = system.spawn(_Script)
+
+    def open(
+        self,
+        provider: Provider | Mapping[NotificationChannel, Provider] | None = None,
+        *,
+        store: Store | None = None,
+        preferences: Preferences | None = None,
+        templates: Templates | None = None,
+        notify: Callable[[str], Any] | None = None,
+        log: bool = False,
+        **channels: Mapping[str, Any],
+    ) -> Pipeline:
+        """Start the pipeline; settings by the channels' names; email with its defaults when none is given."""
+        configs = {
+            NotificationChannel(name): ChannelConfig.model_validate(settings)
+            for name, settings in (channels or {"email": {}}).items()
+        }
+        self.provider = provider if provider is not None else Scripted()
+        self.store = store if store is not None else MemoryStore()
+        self.alerts: list[str] = []
+        self.pipeline = Pipeline(
+            self.system,
+            configs,
+            self.provider if isinstance(self.provider, Mapping) else dict.fromkeys(configs, self.provider),
+            store=self.store,
+            preferences=preferences,
+            templates=templates,
+            notify=notify if notify is not None else self.alerts.append,
+            log=log,
+        )
+        return self.pipeline
+
+    def at(self, seconds: float, function: Callable[..., Any], *args: Any) -> None:
+        """Have ``function(*args)`` called at an instant of the run."""
+        script = self._script.actor
+        self.system.set_timer(ns(seconds), script, _Do(lambda: function(*args)))
+
+    def send(self, *commands: SendNotification, at: float = 0.0) -> None:
+        """Send commands at an instant, and note what becomes of their acceptance."""
+        self.at(at, lambda: [self.note_answer(self.pipeline.bus.send(command)) for command in commands])
+
+    def ask(self, ref: Any, message: Any, *, at: float) -> None:
+        """Ask an actor at an instant, and note the answer."""
+        self.at(at, lambda: self.note_answer(ref.ask(message, block=False)))
+
+    def note_answer(self, future: Awaitable[Any]) -> None:
+        """Note the answer, or the class of the error, when it is there."""
+        assert isinstance(future, Future)
+
+        def note() -> None:
+            try:
+                self.notes.append(future.get(timeout=0))
+            except Exception as error:
+                self.notes.append(type(error).__name__)
+
+        future.when_done(note)
+
+    def events(self, *kinds: type) -> list[Any]:
+        """Return the recorded events of these types, in order."""
+        return [event for event in self.history if isinstance(event, kinds)]
+
+    def times(self, *kinds: type) -> list[float]:
+        """Return when events of these types were recorded, in seconds."""
+        return [event.at_ns / 1e9 for event in self.events(*kinds)]
+
+    def sent_ids(self) -> list[str]:
+        """Return the ids of what was sent, in order."""
+        return [event.notification_id for event in self.events(NotificationSent)]
+
+    @property
+    def letters(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue."""
+        return self.pipeline.dead_letters
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the dead letters are in the queue."""
+        return [letter.failure_reason for letter in self.letters]
+
+    @property
+    def failures(self) -> list[NotificationFailed]:
+        """The failed attempts, in order."""
+        return self.events(NotificationFailed)
+
+
+Scenario = Callable[[World], Any]
+
+
+def simulate(scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START) -> World:
+    """Run a scenario on SimPy's clock."""
+    history: list[Any] = []
+    system = SimulatedSystem(seed=seed, start=start, record=history.append)
+    world = World(system, history)
+    scenario(world)
+    system.run(until=until)
+    return world
+
+
+def run_on_trio(scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START) -> World:
+    """Run a scenario on trio's mock clock."""
+
+    async def main() -> World:
+        history: list[Any] = []
+        async with LiveSystem(seed=seed, start=start, record=history.append) as system:
+            world = World(system, history)
+            scenario(world)
+            await system.run(until=until)
+        return world
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def on_both_clocks(scenario: Scenario, **run: Any) -> World:
+    """Run a scenario on both clocks, check that all that happened is the same, and return the simulated world."""
+    simulated, live = simulate(scenario, **run), run_on_trio(scenario, **run)
+    assert simulated.history == live.history
+    assert simulated.notes == live.notes
+    check_conservation(simulated)
+    return simulated
+
+
+def check_conservation(world: World) -> None:
+    """Check that accepted = sent + dead-lettered + suppressed + in flight, by the history and by the pipeline."""
+    opened = len(world.events(NotificationRequested, NotificationRedriven))
+    ended = len(world.events(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter))
+    assert opened - ended == world.pipeline.in_flight
+
+
+def most_in_a_window(times_ns: Sequence[int], width_ns: int) -> int:
+    """Return the most instants in any window ``(t - width, t]``."""
+    window: list[int] = []
+    most = 0
+    for instant_ns in sorted(times_ns):
+        heapq.heappush(window, instant_ns)
+        while window[0] <= instant_ns - width_ns:
+            heapq.heappop(window)
+        most = max(most, len(window))
+    return most
