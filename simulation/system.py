@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from datetime import datetime
+from heapq import heappop, heappush
+from math import ceil
 from typing import Any
 
 import simpy
 import simpy.rt
 from simpy.core import EmptySchedule
-from simpy.events import URGENT
+from simpy.events import NORMAL, URGENT
 
 from actors.actor import Actor
 from actors.coroutines import HandlerRun, Parked
@@ -21,6 +23,9 @@ from actors.errors import ForeignAwait
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
 from actors.system import START_OF_TIME, ActorSystem
+
+_NO_CALLBACKS: list[Any] = []
+"""Those of an event that was cancelled: SimPy has no way of taking one back."""
 
 
 class Timer(simpy.Event):
@@ -40,7 +45,8 @@ class Timer(simpy.Event):
     def cancel(self) -> None:
         """See to it that the message does not come."""
         if self.callbacks is not None:
-            self.callbacks = []
+            self.callbacks = _NO_CALLBACKS
+            self.message = None
 
 
 class SimulatedSystem(ActorSystem):
@@ -67,6 +73,7 @@ class SimulatedSystem(ActorSystem):
                 else simpy.rt.RealtimeEnvironment(initial_time=0, factor=real_time_factor / NS_PER_S, strict=False)
             )
         self.env = env
+        self.now_ns = ceil(env.now)
         self._idle = True
         """Whether no handler is running: what is told or timed now comes from outside."""
         self._drain_scheduled = False
@@ -77,16 +84,17 @@ class SimulatedSystem(ActorSystem):
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
+        env, now_ns = self.env, self.now_ns
         if self._idle:
-            self.now_ns = int(self.env.now)  # called by a process of the user's, or between runs
-        env = self.env
+            now_ns = self.now_ns = ceil(env.now)  # called by a process of the user's, or between runs
         timer = Timer(env, actor, message, self._fire_callbacks)
-        delay_ns = instant_ns - self.now_ns
-        env.schedule(timer, delay=delay_ns if delay_ns > 0 else 0)
+        # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
+        # have moved by a fraction.
+        heappush(env._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(env._eid), timer))
         return timer
 
     def _fire(self, timer: Any) -> None:
-        self.now_ns = self.env._now  # type: ignore[assignment]  # whole nanoseconds, as all that we schedule
+        self.now_ns = self.env._now  # type: ignore[assignment]  # whole nanoseconds, as set_timer wrote it
         self._ready.append((timer.actor, timer.message))
         self._drain()
 
@@ -104,17 +112,19 @@ class SimulatedSystem(ActorSystem):
             end.callbacks.append(lambda _: self.stop())
             self.env.schedule(end, URGENT, max(0, until_ns - self.env.now))
         self._stopping = False
-        step = self.env.step
+        step, queue = self.env.step, self.env._queue
         try:
             while not self._stopping:
+                while queue and queue[0][3].callbacks is _NO_CALLBACKS:
+                    heappop(queue)  # cancelled: to step over it would move the clock
                 step()
         except EmptySchedule:
             return
         finally:
             if end is not None and end.callbacks is not None:
-                end.callbacks = []
+                end.callbacks = _NO_CALLBACKS
         if end is not None and end.callbacks is None:
-            self.now_ns = int(self.env.now)
+            self.now_ns = ceil(self.env.now)
 
     def stop(self) -> None:
         self._stopping = True
@@ -154,7 +164,7 @@ class SimulatedSystem(ActorSystem):
 
     def _drain_after_tell(self, _event: Any) -> None:
         self._drain_scheduled = False
-        self.now_ns = int(self.env.now)
+        self.now_ns = ceil(self.env.now)
         self._drain()
 
     def _drain(self) -> None:
