@@ -32,12 +32,27 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed, so that a message that carries one cannot be either."""
+    """A dict that cannot be changed, nor what is in it, so that a message that carries one cannot be either.
+
+    Lists inside become tuples, and dicts become FrozenDicts.
+    """
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        super().__init__({key: _frozen(value) for key, value in items.items()} if items else {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a message's metadata cannot be changed; build a new message")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return FrozenDict(value)
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 NO_METADATA = FrozenDict()
@@ -47,7 +62,11 @@ NO_METADATA = FrozenDict()
 
 
 class SendNotification(Message, frozen=True, kw_only=True, gc=False):
-    """Deliver this, once."""
+    """Deliver this, once.
+
+    Raises:
+        ValueError: `expires_after` is negative, or not a number.
+    """
 
     notification_id: str
     """Unique for ever: the same id is sent once, and goes to the provider as its idempotency key."""
@@ -73,6 +92,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         if type(self.metadata) is not FrozenDict:
             msgspec.structs.force_setattr(self, "metadata", FrozenDict(self.metadata))
+        if self.expires_after is not None and not self.expires_after >= 0:
+            raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
 
     @property
     def user(self) -> str:

@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from actors.config import ChannelConfig, NotifierConfig
 from actors.instants import ns
 from actors.live import LiveSystem
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
-from actors.pipeline.alert import AdminAlert
+from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.attempts import Provider, Stages, Wiring
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
@@ -58,7 +58,7 @@ class Pipeline:
         store: Store,
         preferences: Preferences | None = None,
         templates: Templates | None = None,
-        notify: Callable[[str], None] | None = None,
+        notify: Notify | None = None,
         log: bool = True,
     ) -> None:
         """Start all actors.
@@ -70,16 +70,15 @@ class Pipeline:
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.
-            notify: called with the text of each admin alert; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
         """
-        wiring = self.wiring = Wiring(stages={channel: Stages() for channel in channels})
-        self.alert = system.spawn(AdminAlert, notify)
-        self.dead_letter_queue = system.spawn(DeadLetterQueue, store, self.alert, wiring, log)
-        self.handler: ActorRef[Handler] = system.spawn(
-            Handler, channels, wiring, store, self._announce, preferences, templates
-        )
-        wiring.handler, wiring.dead_letter_queue = self.handler, self.dead_letter_queue
+        announce = self._announce
+        wiring = self.wiring = Wiring(announce, stages={channel: Stages(announce) for channel in channels})
+        self.alert = wiring.alert = system.spawn(AdminAlert, notify)
+        self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(DeadLetterQueue, store, wiring, log)
+        self.handler: ActorRef[Handler] = system.spawn(Handler, channels, wiring, store, preferences, templates)
+        wiring.handler = self.handler
         for channel, config in channels.items():
             stages = wiring.stages[channel]
             stages.handler = self.handler
@@ -124,7 +123,7 @@ class Notifier:
         store: Store | None = None,
         preferences: Preferences | None = None,
         templates: Templates | None = None,
-        notify: Callable[[str], None] | None = None,
+        notify: Notify | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
         """Run the pipeline for as long as the block lasts; then let what is in flight end, for `config.drain` seconds.
@@ -136,7 +135,7 @@ class Notifier:
             store: keeps what must survive; in memory when None.
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
-            notify: called with the text of each admin alert; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
 
         Raises:

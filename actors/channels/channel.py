@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from actors.actor import Actor, handles
+from typing import Any
+
+from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
-from actors.effects import Performed
+from actors.effects import Effect, Foreseen, Performed
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
-from actors.outcomes import Ambiguous, Permanent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider, Stages
+
+OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
 
 
 class Channel(Actor):
-    """Makes the attempts that the circuit breaker admits, and brings it their outcomes."""
+    """Makes the attempts that the circuit breaker admits, and brings it their outcomes.
+
+    Whatever a provider does, raise or return what is no outcome, becomes an outcome here.
+    """
+
+    supervision = Supervision(then="escalate")
 
     def __init__(self, provider: Provider, config: ChannelConfig, stages: Stages) -> None:
         super().__init__()
@@ -27,12 +36,15 @@ class Channel(Actor):
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted) -> None:
         system = self.system
-        effect = self._attempt(admitted.attempt, system.now_ns)
+        try:
+            effect: Effect = self._attempt(admitted.attempt, system.now_ns)
+        except Exception as error:
+            effect = Foreseen(0, error)
         system.perform(self, effect, admitted, self._timeout_ns, TIMED_OUT)
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
-        if isinstance(performed.result, Exception):
+        if type(performed.result) not in OUTCOMES:
             performed = Performed(
                 request=performed.request,
                 result=outcome_of(performed.result),
@@ -42,12 +54,19 @@ class Channel(Actor):
         self._to_breaker(performed)
 
 
-def outcome_of(error: Exception) -> Transient | Permanent | Ambiguous:
-    """Return the outcome of an attempt whose transport raised; one that it does not know may have been sent."""
-    match error:
-        case TransientError():
+def outcome_of(result: Any) -> Outcome:
+    """Return the outcome of an attempt whose transport raised, or returned what is none.
+
+    What it does not know may have been sent, so it is ambiguous.
+    """
+    while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
+        result = result.exceptions[0]  # a nursery inside the transport wrapped it
+    match result:
+        case TransientError() as error:
             return Transient(reason=error.reason, retry_after=error.retry_after)
-        case PermanentError():
+        case PermanentError() as error:
             return Permanent(reason=error.reason)
-        case _:
+        case Exception() as error:
             return Ambiguous(reason=f"{type(error).__name__}: {error}")
+        case other:
+            return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")

@@ -1,18 +1,23 @@
-"""The admin alert: tells people that something landed in the dead letter queue, and never gets in anyone's way."""
+"""The admin alert: tells people that something needs them, and never gets in anyone's way."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-from actors.actor import Actor, handles
+from actors.actor import STOP_ON_FAILURE, Actor, Supervision, handles
 from actors.instants import ns
 from actors.messages import Message, NotificationChannel
 
 logger = logging.getLogger(__name__)
 
 ALERTS_KEPT = 1000
+
+Notify: TypeAlias = Callable[[str], Awaitable[None] | None]
+"""Brings the text of an alert to people: a plain function that returns at once, or an ``async def`` that may not."""
 
 
 class Alert(Message, frozen=True, kw_only=True, gc=False):
@@ -28,30 +33,75 @@ class Alert(Message, frozen=True, kw_only=True, gc=False):
         return f"Notification {self.notification_id} moved to DLQ: {self.reason}"
 
 
+class ChannelBroken(Message, frozen=True, kw_only=True, gc=False):
+    """A provider said that the channel itself is broken: credentials, configuration."""
+
+    channel: NotificationChannel
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """What the administrator reads."""
+        return f"Channel {self.channel} is broken: {self.reason}"
+
+
 class AdminAlert(Actor):
     """Raises one alert for each channel and reason; further ones within `quiet_for` seconds are only counted.
 
-    Best effort: `notify` may raise or be slow to no harm, since it is called in this actor and no other one waits for
-    it.
+    Best effort: a `notify` that raises is reported in the log and harms nothing, and an ``async`` one may take its
+    time, since each alert is brought in an actor of its own.
     """
 
-    def __init__(self, notify: Callable[[str], None] | None = None, quiet_for: float = 300.0) -> None:
+    supervision = Supervision(then="restart")
+
+    def __init__(self, notify: Notify | None = None, quiet_for: float = 300.0) -> None:
         super().__init__()
         self._notify = notify if notify is not None else logger.warning
         self._quiet_for_ns = ns(quiet_for)
-        self._latest_ns: dict[tuple[NotificationChannel, str], int] = {}
+        self._latest_ns: dict[tuple[type, NotificationChannel, str], int] = {}
+        """When each was last raised, in order of time: what is quiet no longer stands in front."""
         self.alerts: deque[str] = deque(maxlen=ALERTS_KEPT)
         """The texts of the latest alerts raised."""
         self.repeated = 0
         """How many were only counted."""
 
-    @handles(Alert)
-    def on_alert(self, alert: Alert) -> None:
-        key = (alert.channel, alert.reason)
-        latest_ns = self._latest_ns.get(key)
-        if latest_ns is not None and self.now_ns - latest_ns < self._quiet_for_ns:
+    @handles(Alert, ChannelBroken)
+    def on_alert(self, alert: Alert | ChannelBroken) -> None:
+        latest_ns, now_ns = self._latest_ns, self.now_ns
+        while latest_ns and now_ns - latest_ns[oldest := next(iter(latest_ns))] >= self._quiet_for_ns:
+            del latest_ns[oldest]
+        key = (type(alert), alert.channel, alert.reason)
+        if key in latest_ns:
             self.repeated += 1
             return
-        self._latest_ns[key] = self.now_ns
+        latest_ns[key] = now_ns
         self.alerts.append(alert.text)
-        self._notify(alert.text)
+        if inspect.iscoroutinefunction(self._notify):
+            self.spawn(_Messenger, self._notify).tell(_Bring(text=alert.text))
+        else:
+            try:
+                self._notify(alert.text)
+            except Exception:
+                logger.exception("could not raise the alert %r", alert.text)
+
+
+class _Bring(Message, frozen=True, kw_only=True, gc=False):
+    text: str
+
+
+class _Messenger(Actor):
+    """Brings one alert and stops, so that a slow one keeps no other waiting."""
+
+    supervision = STOP_ON_FAILURE
+
+    def __init__(self, notify: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__()
+        self._notify = notify
+
+    @handles(_Bring)
+    async def on_bring(self, bring: _Bring) -> None:
+        try:
+            await self._notify(bring.text)
+        except Exception:
+            logger.exception("could not raise the alert %r", bring.text)
+        self.stop()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actors.messages import Message, NotificationChannel, SendNotification
+from actors.messages import Message, NotificationChannel, NotificationEvent, SendNotification
 from actors.outcomes import Ambiguous, Outcome
 
 if TYPE_CHECKING:
     from actors.actor import ActorRef
     from actors.effects import Effect
+    from actors.futures import Future
+    from actors.policies.breaker import Breaker
+    from actors.policies.limiter import Limiter
+    from actors.policies.pace import Pace
+    from actors.storage.store import Delivery
 
 TIMED_OUT = Ambiguous(reason="timed out")
 
@@ -48,6 +54,10 @@ class Refused(Message, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
 
 
+class ForgetWaiting(Message, frozen=True, gc=False):
+    """Let go of all attempts that wait, and say nothing about them: the handler sends anew what is under way."""
+
+
 class Abandoned(Message, frozen=True, kw_only=True, gc=False):
     """An attempt that a stage will never let through; its notification is to be dead-lettered, for this reason."""
 
@@ -59,23 +69,58 @@ EXPIRED = "expired"
 RATE_LIMIT_EXCEEDED = "rate limit exceeded"
 
 
+def _announce_to_nobody(_event: Any) -> None:
+    """Announce nothing."""
+
+
 @dataclass(slots=True)
 class Stages:
     """The references along one channel's way. Filled in while the pipeline is wired, read when its actors start."""
+
+    announce: Callable[[Any], None] = _announce_to_nobody
+    """Publishes a recorded event on the bus."""
 
     handler: ActorRef[Any] | None = None
     rate_limiter: ActorRef[Any] | None = None
     circuit_breaker: ActorRef[Any] | None = None
     channel: ActorRef[Any] | None = None
 
+    # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
+    # a user another quota. Those who wait are not kept; the handler knows them.
+    limiters: tuple[Limiter, ...] = ()
+    breaker: Breaker | None = None
+    pace: Pace | None = None
+    """Set while those who waited for the breaker resume."""
+    in_flight: int = 0
+    """Attempts at the provider."""
+
+
+@dataclass(slots=True, eq=False)
+class Commit:
+    """A change that the store has been handed and is not done with; at most one at a time for each notification."""
+
+    event: NotificationEvent
+    delivery: Delivery
+    go_on: Callable[[Delivery], None]
+    """What follows when it is done."""
+    duplicates: list[Future[Any]] = field(default_factory=list)
+    """Those who sent the same command while its acceptance was under way; they are told when it is durable."""
+
 
 @dataclass(slots=True)
 class Wiring:
     """The references of the whole pipeline; filled in and read as :class:`Stages` are."""
 
+    announce: Callable[[Any], None] = _announce_to_nobody
+    """Publishes a recorded event on the bus."""
+
     handler: ActorRef[Any] | None = None
     dead_letter_queue: ActorRef[Any] | None = None
+    alert: ActorRef[Any] | None = None
     stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
+
+    commits: dict[str, Commit] = field(default_factory=dict)
+    """The handler's commits that are under way, by notification; a restarted one waits for them too."""
 
 
 class Provider:

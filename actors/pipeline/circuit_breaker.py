@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from actors.actor import Actor, handles
+from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Cancellable, Performed
 from actors.messages import (
@@ -17,6 +17,7 @@ from actors.messages import (
     Message,
     NotificationChannel,
     NotificationDeferred,
+    RecordedEvent,
 )
 from actors.outcomes import (
     Ambiguous,
@@ -27,7 +28,7 @@ from actors.outcomes import (
     Sent,
     Transient,
 )
-from actors.pipeline.attempts import EXPIRED, Abandoned, Admitted, Attempt, Refused, Stages
+from actors.pipeline.attempts import EXPIRED, Abandoned, Admitted, Attempt, ForgetWaiting, Refused, Stages
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import Breaker, BreakerState, IllegalTransition, Transition
 from actors.policies.pace import Pace
@@ -51,17 +52,18 @@ _ADVANCE = _Advance()
 class CircuitBreakerActor(Actor):
     """Lets attempts through to the channel, and learns from their outcomes."""
 
+    supervision = Supervision(then="escalate")
+
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
         super().__init__()
         self._channel = channel
         self._config = config.circuit_breaker
         self._stages = stages
         self._slots = config.max_in_flight
-        self._in_flight = 0
         self._line = WaitingLine()
-        self._breaker = Breaker(self._config, name=channel, on_transition=self._on_transition)
-        self._pace: Pace | None = None
-        """Set while those who waited for the breaker resume."""
+        if stages.breaker is None:
+            stages.breaker = Breaker(self._config, name=channel, on_transition=self._on_transition)
+        self._breaker = stages.breaker
         self._timer: Cancellable | None = None
         self._timer_ns = 0
 
@@ -73,10 +75,11 @@ class CircuitBreakerActor(Actor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if not self._line and (self._slots is None or self._in_flight < self._slots):
+        stages = self._stages
+        if not self._line and stages.pace is None and (self._slots is None or stages.in_flight < self._slots):
             permit = self._breaker.try_acquire(self.system.now_ns)
             if permit is not None:
-                self._in_flight += 1
+                stages.in_flight += 1
                 self._to_channel(Admitted(attempt=attempt, permit=permit))
                 return
         self._refuse_or_wait(attempt)
@@ -84,7 +87,7 @@ class CircuitBreakerActor(Actor):
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
-        self._in_flight -= 1
+        self._stages.in_flight -= 1
         self._learn(performed.result, admitted.permit)
         self._to_handler(performed)
         if self._line:
@@ -103,6 +106,11 @@ class CircuitBreakerActor(Actor):
             return False  # it is in that state already
         self._advance()
         return True
+
+    @handles(ForgetWaiting)
+    def on_forget_waiting(self, _: ForgetWaiting) -> None:
+        self._line = WaitingLine()
+        self._set_timer()
 
     @handles(_Advance)
     def on_advance(self, _: _Advance) -> None:
@@ -130,16 +138,17 @@ class CircuitBreakerActor(Actor):
         if shut and self._config.when_open == "fail":
             self._refuse(attempt)
             return
+        paced = self._stages.pace is not None
         self._line.append(attempt)
-        if shut or self._pace is not None:
-            self._record_deferral(attempt)
         self._advance()
+        if self._line and (shut or paced):
+            self._record_deferral(attempt)
 
     def _refuse(self, attempt: Attempt) -> None:
         self._to_handler(Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)))
 
     def _record_deferral(self, attempt: Attempt) -> None:
-        self.record(
+        self._record(
             NotificationDeferred(
                 at_ns=self.now_ns,
                 epoch_ns=self.epoch_ns,
@@ -152,27 +161,27 @@ class CircuitBreakerActor(Actor):
 
     def _advance(self) -> None:
         """Let go who may go now, and set the timer for when to look again."""
-        now_ns = self.now_ns
+        now_ns, stages = self.now_ns, self._stages
         for attempt in self._line.expired(now_ns):
             self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
-        while self._line and (self._slots is None or self._in_flight < self._slots):
-            if self._pace is not None and self._pace.next_ns > now_ns:
+        while self._line and (self._slots is None or stages.in_flight < self._slots):
+            if stages.pace is not None and stages.pace.next_ns > now_ns:
                 break
             permit = self._breaker.try_acquire(now_ns)
             if permit is None:
                 break
-            if self._pace is not None:
-                self._pace.release()
-            self._in_flight += 1
+            if stages.pace is not None:
+                stages.pace.release()
+            stages.in_flight += 1
             self._to_channel(Admitted(attempt=self._line.pop(), permit=permit))
         if not self._line:
-            self._pace = None
+            stages.pace = None
         self._set_timer()
 
     def _set_timer(self) -> None:
         wakes = [self._line.next_expiry_ns, self._breaker.reopen_at_ns if self._line else None]
-        if self._pace is not None:
-            wakes.append(self._pace.next_ns)
+        if self._line and self._stages.pace is not None:
+            wakes.append(self._stages.pace.next_ns)
         wake_ns = min((instant_ns for instant_ns in wakes if instant_ns is not None), default=None)
         if self._timer is not None:
             if self._timer_ns == wake_ns:
@@ -182,8 +191,12 @@ class CircuitBreakerActor(Actor):
         if wake_ns is not None and wake_ns > self.now_ns:
             self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
 
+    def _record(self, event: RecordedEvent) -> None:
+        self.record(event)
+        self._stages.announce(event)
+
     def _on_transition(self, transition: Transition) -> None:
-        self.record(
+        self._record(
             BreakerTransitioned(
                 at_ns=transition.at_ns,
                 epoch_ns=self.epoch_ns,
@@ -194,11 +207,11 @@ class CircuitBreakerActor(Actor):
             )
         )
         if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            if transition.from_state is BreakerState.CLOSED and self._pace is None:
+            if transition.from_state is BreakerState.CLOSED and self._stages.pace is None:
                 self._shut_in_front_of_the_line()
-            self._pace = None
+            self._stages.pace = None
         elif transition.to_state is BreakerState.CLOSED and self._line:
-            self._pace = Pace(self._config.resume_rate, self._config.resume_doubling, self.now_ns)
+            self._stages.pace = Pace(self._config.resume_rate, self._config.resume_doubling, self.now_ns)
 
     def _shut_in_front_of_the_line(self) -> None:
         """Those who only waited for a slot of the bulkhead now wait for the breaker."""

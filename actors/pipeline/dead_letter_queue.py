@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from actors.actor import Actor, ActorRef, Supervision, handles
+from actors.actor import Actor, Supervision, handles
 from actors.effects import Performed
 from actors.messages import (
     DeadLetterDiscarded,
@@ -70,10 +70,9 @@ class DeadLetterQueue(Actor):
 
     supervision = Supervision(then="escalate")
 
-    def __init__(self, store: Store, alert: ActorRef[Any], wiring: Wiring, log: bool = True) -> None:
+    def __init__(self, store: Store, wiring: Wiring, log: bool = True) -> None:
         super().__init__()
         self._store = store
-        self._to_alert = alert.tell
         self._wiring = wiring
         self._log = log
         self._letters: dict[str, DeadLetterMessage] = {}
@@ -85,6 +84,8 @@ class DeadLetterQueue(Actor):
 
     def on_start(self) -> None:
         assert self._wiring.handler is not None
+        assert self._wiring.alert is not None
+        self._to_alert = self._wiring.alert.tell
         self._to_handler = self._wiring.handler.tell
         self._letters = {letter.notification_id: letter for letter in self._store.dead_letters()}
 
@@ -139,6 +140,8 @@ class DeadLetterQueue(Actor):
 
     def _discard(self, letter: DeadLetterMessage, reason: str) -> None:
         del self._letters[letter.notification_id]
+        if not self._store.is_dead_letter(letter.notification_id):
+            return  # on its way to be redriven since before a restart of this actor
         event = DeadLetterDiscarded(
             at_ns=self.now_ns,
             epoch_ns=self.epoch_ns,
@@ -148,10 +151,14 @@ class DeadLetterQueue(Actor):
         )
         effect = self._store.commit(event, letter.command)
         if effect is None:
-            self.record(event)
+            self._committed(event)
         else:
             self.perform(effect, event)
 
     @handles(Performed)
-    def on_committed(self, performed: Performed) -> None:
-        self.record(performed.request)
+    def on_performed(self, performed: Performed) -> None:
+        self._committed(performed.request)
+
+    def _committed(self, event: DeadLetterDiscarded) -> None:
+        self.record(event)
+        self._wiring.announce(event)

@@ -18,8 +18,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
+from pykka import ActorDeadError
 
-from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, handles
+from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
 from actors.futures import Future
 from actors.messages import SendNotification
 from actors.pipeline.handler import Acceptance, Submit
@@ -83,9 +84,15 @@ class EventBus:
 
     def unsubscribe(self, function: Subscriber, *event_types: type) -> None:
         """Stop calling a function with events of these types, or of any type when none is given."""
+        gone = []
         for event_type in event_types or tuple(self._subscribers):
-            left = [entry for entry in self._subscribers.get(event_type, ()) if entry[0] is not function]
-            self._subscribers[event_type] = left
+            entries = self._subscribers.get(event_type, [])
+            self._subscribers[event_type] = [entry for entry in entries if entry[0] is not function]
+            gone += [ref for subscriber, ref in entries if subscriber is function]
+        needed = {ref.actor_urn for entries in self._subscribers.values() for _, ref in entries}
+        for ref in {ref.actor_urn: ref for ref in gone}.values():
+            if ref.actor_urn not in needed:
+                ref.stop(block=False)  # behind the events that are on their way to it
 
     def publish(self, event: Any) -> Awaitable[None]:
         """Bring an event to its subscribers.
@@ -112,12 +119,18 @@ class EventBus:
         if subscribers:
             publication = _Publication(done)
             publication.open = len(subscribers)
-            for _, ref in subscribers:
-                ref.tell(_Call(event, publication))
+            for function, ref in subscribers:
+                try:
+                    ref.tell(_Call(event, publication))
+                except ActorDeadError:
+                    logger.error("subscriber %r has stopped and does not get %r", function, event)
+                    publication.one_done()
         elif done is not None:
             done.set(None)
 
     def _submit(self, command: SendNotification) -> Future[Acceptance]:
+        if type(command) is not SendNotification:
+            raise TypeError(f"wanted a SendNotification, got {command!r}")
         answer: Future[Acceptance] = self._system.future_class()
         self._to_handler(Submit(command, answer))
         return answer
@@ -125,6 +138,8 @@ class EventBus:
 
 class _PlainSubscriber(Actor):
     """Calls one plain function."""
+
+    supervision = Supervision(then="restart")
 
     def __init__(self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]]) -> None:
         super().__init__()
@@ -187,7 +202,15 @@ def _settle(answer: Future[Acceptance], publication: _Publication) -> None:
 
 
 def commands_of(result: Any) -> list[SendNotification]:
-    """Return the commands that a subscriber returned: none, one, or several."""
+    """Return the commands that a subscriber returned: none, one, or several.
+
+    Raises:
+        TypeError: it returned something else.
+    """
     if result is None:
         return []
-    return [result] if isinstance(result, SendNotification) else list(result)
+    commands = [result] if isinstance(result, SendNotification) else list(result)
+    for command in commands:
+        if type(command) is not SendNotification:
+            raise TypeError(f"wanted None, a SendNotification or several, got {command!r}")
+    return commands

@@ -7,6 +7,7 @@ committed to the store, recorded, and announced on the bus, in this order, befor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, assert_never
@@ -44,13 +45,17 @@ from actors.outcomes import (
     Sent,
     Transient,
 )
-from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Refused, Wiring
+from actors.pipeline.alert import ChannelBroken
+from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Commit, ForgetWaiting, Refused, Stages, Wiring
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.backoff import Backoff, retry_after_ns
 from actors.policies.idempotency import fingerprint
-from actors.storage.store import Delivery, Store
+from actors.policies.waits import wait_ns
+from actors.storage.store import Delivery, Store, dead_letter
 from actors.system import Restarted
+
+logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
@@ -62,6 +67,9 @@ class Acceptance(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     """The same id with the same payload is in flight or has ended already; nothing happens."""
+
+    REFUSED = "refused"
+    """It cannot be accepted: the id came with another payload, or its channel is not configured."""
 
 
 class Submit(msgspec.Struct, frozen=True):
@@ -84,16 +92,13 @@ class _GoOn(Message, frozen=True, gc=False):
     delivery: Delivery
 
 
-class _Commit(msgspec.Struct, frozen=True, gc=False):
-    """The request of a commit that takes its time."""
-
-    event: NotificationEvent
-    delivery: Delivery
-    go_on: Callable[[Delivery], None]
-
-
 class Handler(Actor):
-    """Accepts notifications and sees each of them to its end."""
+    """Accepts notifications and sees each of them to its end.
+
+    When it is restarted it takes every notification up again where the store says that it is. What was under way in the
+    stages is sent anew and their answers to the old attempt are stale, so that nothing is lost; an attempt that was at
+    the provider then reaches it twice, with the same id.
+    """
 
     supervision = Supervision(then="escalate")
 
@@ -102,7 +107,6 @@ class Handler(Actor):
         channels: Mapping[NotificationChannel, ChannelConfig],
         wiring: Wiring,
         store: Store,
-        announce: Callable[[NotificationEvent], None],
         preferences: Preferences | None = None,
         templates: Templates | None = None,
     ) -> None:
@@ -110,19 +114,31 @@ class Handler(Actor):
         self._wiring = wiring
         self._stages = wiring.stages
         self._store = store
-        self._announce = announce
+        self._announce = wiring.announce
         self._preferences = preferences
         self._templates = templates
         self._retry = {channel: config.retry for channel, config in channels.items()}
+        self._shortest_wait_of_fault_ns = {
+            channel: wait_ns(config.retry.calculate_delay(1)) for channel, config in channels.items()
+        }
         self._backoffs = {
             channel: Backoff(config.retry, self.stream(f"{channel}.backoff")) for channel, config in channels.items()
         }
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
-        self._deliveries: dict[str, Delivery] = {}
-        self._not_accepted_yet = 0
-        """How many of the deliveries are not committed as accepted."""
-        self._dead_addresses: set[tuple[NotificationChannel, str]] = set()
         self._epoch_ns = self.epoch_ns
+        # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
+        commits = wiring.commits
+        self._deliveries = {
+            **{delivery.command.notification_id: delivery for delivery in store.open_deliveries(self._epoch_ns)},
+            **{notification_id: commit.delivery for notification_id, commit in commits.items()},
+        }
+        self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
+        """How many of the deliveries are not committed as accepted."""
+        self._dead_addresses = {
+            (letter.channel, letter.command.recipient)
+            for letter in store.dead_letters()
+            if letter.history and letter.history[-1].kind == DeadDestination.__name__
+        }
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -130,7 +146,9 @@ class Handler(Actor):
 
     def on_start(self) -> None:
         assert self._wiring.dead_letter_queue is not None
+        assert self._wiring.alert is not None
         self._to_dead_letter_queue = self._wiring.dead_letter_queue.tell
+        self._to_alert = self._wiring.alert.tell
         for channel, stages in self._stages.items():
             entrance = stages.rate_limiter or stages.circuit_breaker
             assert entrance is not None
@@ -138,18 +156,38 @@ class Handler(Actor):
             for ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
                 if ref is not None:
                     self.watch(ref)
-        for delivery in self._store.open_deliveries():
-            self._deliveries[delivery.command.notification_id] = delivery
-            if delivery.due_ns is None:
-                self._send(delivery)
+            self._let_stages_forget(stages)
+        for notification_id, delivery in list(self._deliveries.items()):
+            if notification_id in self._wiring.commits:
+                continue  # goes on when its commit is done
+            if delivery.is_spent:
+                self._give_up(delivery, self._reason_to_give_up(delivery))
+            elif delivery.due_ns is None:
+                self._prepare(delivery)
             else:
-                self.at(delivery.due_ns, _GoOn(delivery))
+                self._wait(delivery)
+
+    def _reason_to_give_up(self, delivery: Delivery) -> str:
+        """Return why no attempt followed the latest one."""
+        failure = delivery.failures[-1]
+        could_go_on = failure.kind in _RETRIED and failure.attempt < self._retry[failure.channel].max_attempts
+        return EXPIRED if could_go_on else failure.reason
+
+    def _let_stages_forget(self, stages: Stages) -> None:
+        for ref in (stages.rate_limiter, stages.circuit_breaker):
+            if ref is not None:
+                ref.tell(ForgetWaiting())
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @handles(SendNotification)
     def on_send_notification(self, command: SendNotification) -> Acceptance:
-        return self._accept(command, self._prepare)
+        """Accept a command that was told. Nobody is there to raise to, so what is refused is logged."""
+        try:
+            return self._accept(command, self._prepare)
+        except (IdempotencyConflict, UnknownChannel) as error:
+            logger.error("not accepted: %s", error)
+            return Acceptance.REFUSED
 
     @handles(Submit)
     def on_submit(self, submit: Submit) -> None:
@@ -161,14 +199,18 @@ class Handler(Actor):
 
         try:
             if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
-                submit.answer.set(Acceptance.DUPLICATE)
+                commit = self._wiring.commits.get(submit.command.notification_id)
+                if commit is not None and type(commit.event) in _OPENING:
+                    commit.duplicates.append(submit.answer)
+                else:
+                    submit.answer.set(Acceptance.DUPLICATE)
         except (IdempotencyConflict, UnknownChannel):
             submit.answer.set_exception()
 
     def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
         notification_id, now_ns = command.notification_id, self.system.now_ns
         known = self._deliveries.get(notification_id)
-        ended = self._store.remembered.get(notification_id, now_ns)
+        ended = self._store.remembered.get(notification_id, self._epoch_ns + now_ns)
         if known is not None or ended is not None:
             return self._repeated(command, fingerprint(known.command) if known is not None else ended)
         if command.channel not in self._stages:
@@ -293,7 +335,7 @@ class Handler(Actor):
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         request = performed.request
-        if type(request) is _Commit:
+        if type(request) is Commit:
             self._commit_is_done(request)
             return
         delivery = self._delivery_of(request.attempt)
@@ -321,13 +363,11 @@ class Handler(Actor):
         """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
         for channel, stages in self._stages.items():
             if restarted.ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
-                lost = [
-                    delivery
-                    for delivery in self._deliveries.values()
-                    if delivery.current is not None and delivery.command.channel is channel
-                ]
-                for delivery in lost:
-                    self._send(delivery)
+                self._let_stages_forget(stages)
+                for delivery in list(self._deliveries.values()):
+                    if delivery.current is not None and delivery.command.channel == channel:
+                        delivery.charged = delivery.current.charged  # perhaps it had not come to the limiter yet
+                        self._send(delivery)
 
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
         command = delivery.command
@@ -353,7 +393,9 @@ class Handler(Actor):
                 delivery.attempts += 1
                 self._retry_or_give_up(delivery, outcome, started_ns, 0)
             case ChannelFault():
-                self._retry_or_give_up(delivery, outcome, started_ns, 0)
+                channel = delivery.command.channel
+                self._to_alert(ChannelBroken(channel=channel, reason=outcome.reason))
+                self._retry_or_give_up(delivery, outcome, started_ns, self._shortest_wait_of_fault_ns[channel])
             case Permanent() | DeadDestination():
                 delivery.attempts += 1
                 if isinstance(outcome, DeadDestination):
@@ -396,6 +438,8 @@ class Handler(Actor):
             answer=outcome.answer,
         )
         delivery.failures += (event,)
+        if delivery.first_failure_ns is None:
+            delivery.first_failure_ns = event.at_ns
         delivery.due_ns = retry_at_ns
         if retry_at_ns is not None:
             self._commit(event, delivery, self._wait)
@@ -414,28 +458,23 @@ class Handler(Actor):
             attempts=delivery.attempts,
             requested_at_ns=delivery.requested_at_ns,
         )
-        failures = delivery.failures
-        letter = DeadLetterMessage(
-            notification_id=command.notification_id,
-            command=command,
-            failure_reason=reason,
-            attempts=delivery.attempts,
-            requested_at_ns=delivery.requested_at_ns,
-            first_failure_ns=failures[0].at_ns if failures else event.at_ns,
-            last_failure_ns=failures[-1].at_ns if failures else event.at_ns,
-            epoch_ns=self._epoch_ns,
-            history=failures,
-        )
+        letter = dead_letter(delivery, event)
         self._commit(event, delivery, lambda _: self._to_dead_letter_queue(letter))
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
-        if letter.notification_id in self._deliveries:
-            return
+        if not self._store.is_dead_letter(letter.notification_id):
+            return  # redriven already
         self._dead_addresses.discard((letter.command.channel, letter.command.recipient))
+        clocks_apart_ns = letter.epoch_ns - self._epoch_ns
         delivery = Delivery(
-            letter.command, letter.requested_at_ns, fresh_since_ns=self.now_ns, charged=True, failures=letter.history
+            letter.command,
+            letter.requested_at_ns + clocks_apart_ns,
+            fresh_since_ns=self.now_ns,
+            charged=True,
+            failures=letter.history,
+            first_failure_ns=letter.first_failure_ns + clocks_apart_ns,
         )
         self._deliveries[letter.notification_id] = delivery
         event = NotificationRedriven(
@@ -456,15 +495,16 @@ class Handler(Actor):
         else:
             if type(event) in _OPENING:
                 self._not_accepted_yet += 1
-            self.perform(effect, _Commit(event, delivery, go_on))
+            commit = self._wiring.commits[event.notification_id] = Commit(event, delivery, go_on)
+            self.perform(effect, commit)
 
-    def _commit_is_done(self, commit: _Commit) -> None:
-        if self._deliveries.get(commit.event.notification_id) is not commit.delivery:
-            self._committed(commit.event)  # begun in an earlier life; this one's state came from the store
-            return
+    def _commit_is_done(self, commit: Commit) -> None:
+        del self._wiring.commits[commit.event.notification_id]
         if type(commit.event) in _OPENING:
             self._not_accepted_yet -= 1
         self._committed(commit.event)
+        for answer in commit.duplicates:
+            answer.set(Acceptance.DUPLICATE)
         commit.go_on(commit.delivery)
 
     def _committed(self, event: NotificationEvent) -> None:
@@ -475,6 +515,7 @@ class Handler(Actor):
 
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
+_RETRIED = frozenset({Transient.__name__, Ambiguous.__name__, ChannelFault.__name__})
 _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
 
 

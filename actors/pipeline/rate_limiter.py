@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from actors.actor import Actor, handles
+from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig, RateLimitConfig
 from actors.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, Stages
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, ForgetWaiting, Stages
 from actors.pipeline.waiting_line import WaitingLine
-from actors.policies.limiter import make_limiter
+from actors.policies.limiter import Limiter, make_limiter
 
 
 class _Advance(Message, frozen=True, gc=False):
@@ -29,14 +29,16 @@ class _KeyLine(WaitingLine):
 class Gate:
     """One limiter, and a line for each key that waits at it. Those of one key go in the order in which they came."""
 
-    def __init__(self, config: RateLimitConfig, number: int, key_of: Callable[[Attempt], str | None]) -> None:
+    def __init__(
+        self, config: RateLimitConfig, number: int, key_of: Callable[[Attempt], str | None], limiter: Limiter
+    ) -> None:
         self.drops = config.on_limit == "drop"
         self.number = number
         self.key_of = key_of
         """Returns what an attempt is counted under; None when it is not counted here."""
         self.timer: Cancellable | None = None
         self.timer_ns = 0
-        self._limiter = make_limiter(config)
+        self._limiter = limiter
         self._lines: dict[str, _KeyLine] = {}
         self._wakes: list[tuple[int, str]] = []
 
@@ -74,6 +76,11 @@ class Gate:
             if not line:
                 del self._lines[key]
 
+    def forget_waiting(self) -> None:
+        """Let go of all who wait."""
+        self._lines.clear()
+        self._wakes.clear()
+
     @property
     def next_wake_ns(self) -> int | None:
         """When to call `advance` next."""
@@ -83,15 +90,19 @@ class Gate:
 class RateLimiterActor(Actor):
     """Passes attempts on to the circuit breaker, at no more than the limits allow."""
 
+    supervision = Supervision(then="escalate")
+
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
         super().__init__()
         self._channel = channel
         self._stages = stages
-        self._gates: list[Gate] = []
-        if config.rate_limit is not None:
-            self._gates.append(Gate(config.rate_limit, len(self._gates), _user_not_charged_yet))
-        if config.quota is not None:
-            self._gates.append(Gate(config.quota, len(self._gates), _everybody))
+        limits = [(config.rate_limit, _user_not_charged_yet), (config.quota, _everybody)]
+        counted = [(limit, key_of) for limit, key_of in limits if limit is not None]
+        if not stages.limiters:
+            stages.limiters = tuple(make_limiter(limit) for limit, _ in counted)
+        self._gates = [
+            Gate(limit, number, key_of, stages.limiters[number]) for number, (limit, key_of) in enumerate(counted)
+        ]
 
     def on_start(self) -> None:
         assert self._stages.circuit_breaker is not None
@@ -102,6 +113,12 @@ class RateLimiterActor(Actor):
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
         self._pass_gates(attempt, 0)
+
+    @handles(ForgetWaiting)
+    def on_forget_waiting(self, _: ForgetWaiting) -> None:
+        for gate in self._gates:
+            gate.forget_waiting()
+            self._set_timer(gate)
 
     @handles(_Advance)
     def on_advance(self, advance: _Advance) -> None:
@@ -132,16 +149,16 @@ class RateLimiterActor(Actor):
             return
         gate.wait(key, attempt, fits_at_ns)
         self._set_timer(gate)
-        self.record(
-            NotificationDeferred(
-                at_ns=self.now_ns,
-                epoch_ns=self.epoch_ns,
-                notification_id=attempt.command.notification_id,
-                channel=self._channel,
-                cause=DeferralCause.RATE_LIMIT,
-                resumes_at_ns=fits_at_ns,
-            )
+        event = NotificationDeferred(
+            at_ns=self.now_ns,
+            epoch_ns=self.epoch_ns,
+            notification_id=attempt.command.notification_id,
+            channel=self._channel,
+            cause=DeferralCause.RATE_LIMIT,
+            resumes_at_ns=fits_at_ns,
         )
+        self.record(event)
+        self._stages.announce(event)
 
     def _abandon(self, attempt: Attempt, reason: str) -> None:
         self._to_handler(Abandoned(attempt=attempt, reason=reason))

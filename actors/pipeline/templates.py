@@ -124,8 +124,10 @@ class Templates:
             return str(compiled.render(variables))
         except UndefinedError as error:
             raise TemplateError(f"template {name!r}: {error.message}") from None
-        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except JinjaError as error:
             raise TemplateError(f"template {name!r}: {error}") from None
+        except Exception as error:  # of a variable's own code, or of an expression in the template
+            raise TemplateError(f"template {name!r}: {type(error).__name__}: {error}") from None
 
 
 _SINGLE_BRACES = {

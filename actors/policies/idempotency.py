@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from actors.messages import SendNotification
 
@@ -19,13 +20,21 @@ def fingerprint(command: SendNotification) -> int:
             command.user_id,
             command.critical,
             command.expires_after,
-            repr(sorted(metadata.items())) if metadata else None,
+            repr(sorted(metadata.items(), key=_name)) if metadata else None,
         )
     )
 
 
+def _name(item: tuple[Any, Any]) -> str:
+    return str(item[0])
+
+
 class RememberedIds:
-    """The ids of notifications that have ended, each for `ttl_ns` nanoseconds; after that an id is new again."""
+    """The ids of notifications that have ended, each for `ttl_ns` nanoseconds; after that an id is new again.
+
+    An id may also be kept without a term, as that of a dead letter is for as long as somebody may redrive it. Instants
+    are of any clock that never goes back.
+    """
 
     def __init__(self, ttl_ns: int) -> None:
         self._ttl_ns = ttl_ns
@@ -47,6 +56,10 @@ class RememberedIds:
         self._fingerprints[notification_id] = payload
         self._ended.append((now_ns, notification_id))
 
+    def keep(self, notification_id: str, payload: int) -> None:
+        """Remember an id until it is forgotten, or added with a term."""
+        self._fingerprints[notification_id] = payload
+
     def forget(self, notification_id: str) -> None:
-        """Forget an id, as of a dead letter that is redriven: it is in flight again."""
+        """Forget an id that was kept, as of a dead letter that is redriven: it is in flight again."""
         self._fingerprints.pop(notification_id, None)

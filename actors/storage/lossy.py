@@ -8,29 +8,38 @@ from actors.effects import Foreseen
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import DAY_NS, MemoryStore
 
+Change = tuple[NotificationEvent, SendNotification]
+
 
 class LossyStore(MemoryStore):
-    """A MemoryStore in which a change is durable `commit_delay_ns` after it was handed over, and not before."""
+    """A MemoryStore in which a change is durable `commit_delay_ns` after it was handed over, and not before.
+
+    It keeps all changes of a run, so it is not for long ones.
+    """
 
     def __init__(self, *, commit_delay_ns: int, remember_ids_ns: int = DAY_NS) -> None:
         super().__init__(remember_ids_ns=remember_ids_ns)
+        self._remember_ids_ns = remember_ids_ns
         self._commit_delay_ns = commit_delay_ns
-        self._under_way: deque[tuple[int, NotificationEvent, SendNotification]] = deque()
+        self._durable: list[Change] = []
+        self._under_way: deque[tuple[int, Change]] = deque()
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Foreseen:
-        self.settle(event.at_ns)
-        self._under_way.append((event.at_ns + self._commit_delay_ns, event, command))
+        self._apply(event, command)
+        self._settle(event.at_ns)
+        self._under_way.append((event.at_ns + self._commit_delay_ns, (event, command)))
         return Foreseen(self._commit_delay_ns, None)
 
-    def settle(self, now_ns: int) -> None:
-        """Make durable what has been under way for long enough."""
+    def _settle(self, now_ns: int) -> None:
         while self._under_way and self._under_way[0][0] <= now_ns:
-            _, event, command = self._under_way.popleft()
-            self._apply(event, command)
+            self._durable.append(self._under_way.popleft()[1])
 
     def crash(self, now_ns: int) -> int:
         """Forget what is not durable yet; return how many changes that were."""
-        self.settle(now_ns)
+        self._settle(now_ns)
         lost = len(self._under_way)
         self._under_way.clear()
+        super().__init__(remember_ids_ns=self._remember_ids_ns)
+        for event, command in self._durable:
+            self._apply(event, command)
         return lost

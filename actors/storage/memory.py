@@ -48,12 +48,12 @@ class MemoryStore:
             self._open[notification_id] = _Entry(command, event)
         elif kind is NotificationSent or kind is NotificationSuppressed:
             del self._open[notification_id]
-            self.remembered.add(notification_id, fingerprint(command), event.at_ns)
+            self.remembered.add(notification_id, fingerprint(command), event.epoch_ns + event.at_ns)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.events.append(event)
             self._dead[notification_id] = entry
-            self.remembered.add(notification_id, fingerprint(command), event.at_ns)
+            self.remembered.keep(notification_id, fingerprint(command))
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
             entry.events.append(event)
@@ -61,14 +61,18 @@ class MemoryStore:
             self.remembered.forget(notification_id)
         elif kind is DeadLetterDiscarded:
             del self._dead[notification_id]
+            self.remembered.add(notification_id, fingerprint(command), event.epoch_ns + event.at_ns)
         else:
             self._open[notification_id].events.append(event)
 
-    def open_deliveries(self) -> Iterable[Delivery]:
-        return [state_after(entry.command, entry.events) for entry in self._open.values()]
+    def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
+        return [state_after(entry.command, entry.events, epoch_ns) for entry in self._open.values()]
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         for entry in self._dead.values():
             moved = entry.events[-1]
             assert isinstance(moved, NotificationMovedToDeadLetter)
             yield dead_letter_after(entry.command, entry.events, moved)
+
+    def is_dead_letter(self, notification_id: str) -> bool:
+        return notification_id in self._dead

@@ -3,6 +3,10 @@
 A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
 memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
 done. What a store keeps is the history of each notification, from which its state can be told (:func:`state_after`).
+
+What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
+crash of the process can lose them. Its histories outlive the process, so the instants in them may be of another run's
+clock; they are anchored to the asking one's by way of the calendar.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ from typing import Protocol
 import msgspec
 
 from actors.effects import Effect
-from actors.instants import ns
 from actors.messages import (
     DeadLetterMessage,
     NotificationDeferred,
@@ -21,11 +24,12 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
-    NotificationRequested,
+    RecordedEvent,
     SendNotification,
 )
 from actors.pipeline.attempts import Attempt
 from actors.policies.idempotency import RememberedIds
+from actors.policies.waits import wait_ns
 
 
 class Delivery(msgspec.Struct, gc=False):
@@ -52,20 +56,27 @@ class Delivery(msgspec.Struct, gc=False):
     """The wait before the latest attempt, which decorrelated jitter starts from."""
 
     failures: tuple[NotificationFailed, ...] = ()
-    """Every failed attempt, those before a redrive included."""
+    """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
+
+    first_failure_ns: int | None = None
+    """When it first failed, or was first given up."""
+
+    is_spent: bool = False
+    """Whether its latest attempt was the last one, so that it is to be given up."""
 
     @property
     def expires_at_ns(self) -> int | None:
         """The last instant at which it may be sent."""
         if self.command.expires_after is None:
             return None
-        return self.fresh_since_ns + ns(self.command.expires_after)
+        return self.fresh_since_ns + wait_ns(self.command.expires_after)
 
 
 class Store(Protocol):
     """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
 
     remembered: RememberedIds
+    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         """Make durable that `event` happened to the notification of `command`.
@@ -73,50 +84,82 @@ class Store(Protocol):
         Returns None when it is, or an effect at the end of which it is.
         """
 
-    def open_deliveries(self) -> Iterable[Delivery]:
-        """Return what had not ended, in the order of acceptance, for a handler that starts again."""
+    def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
+        """Return what has not ended, in the order of acceptance, for a handler that starts again.
+
+        Args:
+            epoch_ns: where on the calendar the handler's clock started; the instants returned are on that clock.
+        """
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first."""
 
+    def is_dead_letter(self, notification_id: str) -> bool:
+        """Tell whether this is the notification of a dead letter."""
 
-def state_after(command: SendNotification, events: Sequence[NotificationEvent]) -> Delivery:
-    """Return the state of a notification with this history, whose first event is that it was requested."""
-    delivery = Delivery(command, events[0].at_ns, fresh_since_ns=events[0].at_ns)
+
+def state_after(command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int) -> Delivery:
+    """Return the state of a notification with this history, whose first event is that it was requested.
+
+    Its instants are on the clock that started at `epoch_ns`.
+    """
+    requested_at_ns = anchored(events[0], events[0].at_ns, epoch_ns)
+    delivery = Delivery(command, requested_at_ns, fresh_since_ns=requested_at_ns)
     for event in events:
+        at_ns = anchored(event, event.at_ns, epoch_ns)
         delivery.due_ns = None
         match event:
             case NotificationFailed():
                 delivery.attempts = event.attempt
                 delivery.charged = True
                 delivery.failures += (event,)
-                delivery.due_ns = event.next_retry_at_ns
-                if event.next_retry_at_ns is not None:
+                if delivery.first_failure_ns is None:
+                    delivery.first_failure_ns = at_ns
+                if event.next_retry_at_ns is None:
+                    delivery.is_spent = True
+                else:
+                    delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
                     delivery.previous_delay_ns = event.next_retry_at_ns - event.at_ns
             case NotificationDeferred():
-                delivery.due_ns = event.resumes_at_ns
-            case NotificationRequested() | NotificationRedriven():
-                delivery.fresh_since_ns = event.at_ns
+                if event.resumes_at_ns is not None:
+                    delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
+            case NotificationMovedToDeadLetter():
+                if delivery.first_failure_ns is None:
+                    delivery.first_failure_ns = at_ns
+            case NotificationRedriven():
+                delivery.fresh_since_ns = at_ns
                 delivery.attempts = 0
+                delivery.charged = True
                 delivery.previous_delay_ns = None
+                delivery.is_spent = False
             case _:
                 pass
     return delivery
+
+
+def anchored(event: RecordedEvent, instant_ns: int, epoch_ns: int) -> int:
+    """Return an instant that `event` names, on the clock that started at `epoch_ns`."""
+    return instant_ns + event.epoch_ns - epoch_ns
 
 
 def dead_letter_after(
     command: SendNotification, events: Sequence[NotificationEvent], moved: NotificationMovedToDeadLetter
 ) -> DeadLetterMessage:
     """Return the dead letter of a notification with this history, which `moved` ends."""
-    failures = state_after(command, events).failures
+    return dead_letter(state_after(command, events, moved.epoch_ns), moved)
+
+
+def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
+    """Return the dead letter of a notification in this state, which `moved` ends; on the clock of `moved`."""
+    failures = delivery.failures
     return DeadLetterMessage(
-        notification_id=command.notification_id,
-        command=command,
+        notification_id=moved.notification_id,
+        command=delivery.command,
         failure_reason=moved.reason,
         attempts=moved.attempts,
         requested_at_ns=moved.requested_at_ns,
-        first_failure_ns=failures[0].at_ns if failures else moved.at_ns,
-        last_failure_ns=failures[-1].at_ns if failures else moved.at_ns,
+        first_failure_ns=moved.at_ns if delivery.first_failure_ns is None else delivery.first_failure_ns,
+        last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
         epoch_ns=moved.epoch_ns,
         history=failures,
     )

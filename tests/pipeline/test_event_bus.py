@@ -1,0 +1,320 @@
+"""The event bus: several subscribers to an event, isolated from each other and from the notifications."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from worlds import OK, Scripted, World, email, on_both_clocks, simulate
+
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    OrderPlaced,
+)
+from actors.outcomes import ChannelFault, DeadDestination, Permanent
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.preferences import Preferences, SwitchedOff
+
+PLACED = OrderPlaced(
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    customer_phone="+4670",
+    total_amount=Decimal("12.50"),
+    placed_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def test_an_order_has_three_subscribers_email_sms_and_a_counter():
+    def scenario(world: World) -> None:
+        bus = world.open(email={}, sms={}).bus
+
+        @bus.subscribe(OrderPlaced)
+        def count(event: OrderPlaced) -> None:
+            world.notes.append(("counted", event.order_id))
+
+        world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert sorted(world.sent_ids()) == ["email-order-placed-7", "sms-order-placed-7"]
+    assert world.notes == [("counted", "7"), None]
+
+
+def test_plain_and_async_subscribers_run_side_by_side_and_a_slow_one_keeps_nobody_waiting():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+        note = world.notes.append
+
+        def now() -> float:
+            return world.system.now_ns / 1e9
+
+        @bus.subscribe(OrderPlaced)
+        async def slow(event: OrderPlaced) -> None:
+            await world.pipeline.handler.actor.sleep(5)  # any actor's: the time is the system's
+            note(("slow", now()))
+
+        @bus.subscribe(OrderPlaced)
+        def raises(event: OrderPlaced) -> None:
+            raise RuntimeError("a bug")
+
+        @bus.subscribe(OrderPlaced)
+        async def raises_later(event: OrderPlaced) -> None:
+            raise RuntimeError("another bug")
+
+        @bus.subscribe(OrderPlaced)
+        def plain(event: OrderPlaced) -> None:
+            note(("plain", now()))
+
+        world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
+        world.at(2, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert world.notes == [("plain", 1.0), ("plain", 2.0), ("slow", 6.0), None, ("slow", 7.0), None]
+    assert len(world.sent_ids()) == 1
+    assert world.events(ActorFailed) == []
+
+
+def test_subscribers_return_commands_or_send_them_and_publishing_waits_for_their_acceptance():
+    def scenario(world: World) -> None:
+        bus = world.open(push={}).bus
+        two = [email("a", channel="push"), email("b", channel="push")]
+        bus.subscribe(OrderPlaced)(lambda event: two)
+
+        @bus.subscribe(OrderPlaced)
+        async def sends(event: OrderPlaced) -> None:
+            world.notes.append(await bus.send(email("c", channel="push")))
+            world.notes.append(await bus.send(email("a", channel="push")))
+
+        def published() -> None:
+            world.notes.append(len(world.events(NotificationRequested)))
+
+        def publish() -> None:
+            bus.publish(PLACED).when_done(published)  # type: ignore[attr-defined]
+
+        world.at(0, publish)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["accepted", "duplicate", 3]
+    assert sorted(world.sent_ids()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("junk", [True, "text", ["a", "b"], [email("x"), 7], {"x": 1}], ids=repr)
+def test_a_subscriber_that_returns_junk_is_reported_and_nothing_else_happens(junk, caplog):
+    def scenario(world: World) -> None:
+        bus = world.open(Scripted(latency=1.0)).bus
+        world.send(email("before"))
+        bus.subscribe(OrderPlaced)(lambda event: junk)
+        world.at(0.5, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert sorted(world.sent_ids()) == ["before", "email-order-placed-7"]
+    assert world.notes == ["accepted", None]
+    assert len(world.provider.tries) == 2
+    assert world.events(ActorFailed) == []
+    assert "raised on OrderPlaced" in caplog.text
+
+
+def test_only_commands_can_be_sent():
+    world = simulate(lambda world: world.open())
+    with pytest.raises(TypeError, match="SendNotification"):
+        world.pipeline.bus.send("a text")
+
+
+def test_a_conflict_is_told_to_the_one_who_awaits_and_publishing_ends_all_the_same():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+        bus.subscribe(OrderPlaced)(lambda event: email("a", message="another text"))
+        world.send(email("a"))
+        world.send(email("a", message="yet another"), email("a", channel="push"), at=1)
+        world.at(2, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["accepted", "IdempotencyConflict", "IdempotencyConflict", None]
+    assert world.events(ActorFailed) == []
+
+
+def test_nobody_hears_what_they_unsubscribed_from():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+
+        def hear(event: object) -> None:
+            world.notes.append(type(event).__name__)
+
+        bus.subscribe(OrderPlaced, NotificationSent)(hear)
+        world.at(0, lambda: bus.publish(PLACED))
+        world.at(1, bus.unsubscribe, hear, OrderPlaced)
+        world.at(2, lambda: bus.publish(PLACED))
+        world.send(email("a"), at=2)
+        world.at(3, bus.unsubscribe, hear)
+        world.send(email("b"), at=4)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["OrderPlaced", "NotificationSent", "accepted", "NotificationSent", "accepted"]
+
+
+def test_the_actor_of_a_function_that_is_subscribed_to_nothing_stops_behind_what_is_on_its_way():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+        before = len(world.system._actors)
+
+        @bus.subscribe(OrderPlaced)
+        @bus.subscribe(NotificationSent)
+        def hear(event: object) -> None:
+            world.notes.append(type(event).__name__)
+
+        def last_words() -> None:
+            world.note_answer(bus.publish(PLACED))
+            bus.unsubscribe(hear)
+
+        world.at(1, last_words)
+        world.at(2, lambda: world.notes.append(len(world.system._actors) - before))
+
+    assert on_both_clocks(scenario).notes == ["OrderPlaced", None, 0]
+
+
+def test_an_async_subscriber_finishes_what_it_was_at_when_it_was_unsubscribed():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+
+        @bus.subscribe(OrderPlaced)
+        async def slow(event: OrderPlaced) -> object:
+            await world.pipeline.handler.actor.sleep(5)
+            return email("late")
+
+        world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
+        world.at(2, bus.unsubscribe, slow)
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["email-order-placed-7", "late"]
+    assert world.notes == [None]
+
+
+def test_an_event_without_subscribers_is_published_at_once():
+    def scenario(world: World) -> None:
+        world.open(push={})
+        world.at(0, lambda: world.note_answer(world.pipeline.bus.publish(PLACED)))
+
+    assert on_both_clocks(scenario).notes == [None]
+
+
+EVENTS = (
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+
+
+def all_kinds_of_events(world: World) -> None:
+    """A scenario in which every event of the system happens, those of each stage included."""
+    outcomes = [Permanent(), OK, DeadDestination(), ChannelFault(), OK]
+    pipeline = world.open(
+        Scripted(outcomes),
+        email={"rate_limit": {"rate": "1/s"}},
+        push={},
+        preferences=Preferences(switched_off=[SwitchedOff(share=1.0, channels=frozenset({"push"}))]),
+    )
+    queue = pipeline.dead_letter_queue
+    world.send(email("a"), email("b"), email("b"), email("p", channel="push"))
+    world.ask(queue, RedriveDeadLetter(notification_id="a"), at=3)
+    world.ask(queue, DiscardDeadLetter(notification_id="a", reason="done"), at=4)
+    world.send(email("c", recipient="bob@example.org"), at=5)
+    world.send(email("d", recipient="cid@example.org"), at=6)
+
+
+def test_every_event_of_the_system_is_on_the_bus_in_the_order_of_the_history():
+    def scenario(world: World) -> None:
+        all_kinds_of_events(world)
+        heard = []
+        for kind in EVENTS:
+            world.pipeline.bus.subscribe(kind)(heard.append)
+        world.heard = heard
+
+    world = on_both_clocks(scenario)
+    assert {type(event) for event in world.history} == set(EVENTS)
+    assert world.heard == world.history
+
+
+def test_what_subscribers_and_alerts_do_changes_nothing_that_happens_to_notifications(caplog):
+    def raising(world: World) -> None:
+        all_kinds_of_events(world)
+
+        def raises(event: object) -> None:
+            raise RuntimeError("a bug")
+
+        async def raises_later(event: object) -> None:
+            raise RuntimeError("another bug")
+
+        world.pipeline.bus.subscribe(*EVENTS)(raises)
+        world.pipeline.bus.subscribe(*EVENTS)(raises_later)
+        world.pipeline.alert.actor._notify = raises
+
+    assert on_both_clocks(raising).history == simulate(all_kinds_of_events).history
+
+
+def test_a_subscriber_whose_actor_is_gone_harms_nobody():
+    def scenario(world: World) -> None:
+        bus = world.open(email={}, sms={}).bus
+
+        @bus.subscribe(OrderPlaced, NotificationSent)
+        def hear(event: object) -> None:
+            world.notes.append("heard")
+
+        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is hear]
+        world.at(0, lambda: refs[0].stop(block=False))
+        world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert len(world.sent_ids()) == 2
+    assert world.notes == [None]
+    assert world.events(ActorFailed) == []
+
+
+def test_a_subscriber_whose_actor_crashes_over_and_over_still_hears_events():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+
+        @bus.subscribe(OrderPlaced)
+        def hear(event: object) -> None:
+            world.notes.append("heard")
+
+        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is hear]
+        for _ in range(20):
+            world.at(0, world.system.crash, refs[0], RuntimeError("injected"))
+        world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["heard", None]
+
+
+def test_many_failures_of_one_bug_do_not_end_the_run():
+    """More than any supervision allows, and within its window."""
+
+    def scenario(world: World) -> None:
+        world.open(Scripted(lambda this: Permanent(reason=this.notification_id)), notify=_raise, email={})
+        world.send(*(email(f"n{number}") for number in range(50)))
+
+    world = on_both_clocks(scenario)
+    assert len(world.letters) == 50
+    assert world.events(ActorFailed) == []
+
+
+def _raise(_text: str) -> None:
+    raise RuntimeError("the pager is down")

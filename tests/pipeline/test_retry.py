@@ -1,0 +1,320 @@
+"""What follows from each of the six outcomes: attempts used up, waits, expiry, dead letters."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
+
+from actors.effects import Effect
+from actors.errors import PermanentError, TransientError
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.pipeline.attempts import Provider
+from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+
+QUIET_BREAKER = {"enabled": False}
+
+
+def one(outcomes: Any, *, latency: float = 0.0, expires_after: float | None = None, **settings: Any):
+    """Return a scenario of one email that meets these outcomes."""
+
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted(outcomes() if callable(outcomes) else outcomes, latency=latency),
+            email={"circuit_breaker": QUIET_BREAKER, **settings},
+        )
+        world.send(email("n", expires_after=expires_after))
+
+    return scenario
+
+
+@pytest.mark.parametrize("outcome", [Transient(reason="busy", answer="451"), Ambiguous(reason="reply lost")])
+def test_transient_and_ambiguous_failures_are_retried_until_the_attempts_are_spent(outcome: Outcome):
+    world = on_both_clocks(one([outcome] * 5))
+    assert world.provider.times == [0.0, 1.0, 3.0]
+    assert [failure.attempt for failure in world.failures] == [1, 2, 3]
+    assert [failure.next_retry_at_ns for failure in world.failures] == [1_000_000_000, 3_000_000_000, None]
+    assert {failure.kind for failure in world.failures} == {type(outcome).__name__}
+    assert {failure.answer for failure in world.failures} == {outcome.answer}
+    (letter,) = world.letters
+    assert (letter.failure_reason, letter.attempts) == (outcome.reason, 3)
+    assert list(letter.history) == world.failures
+
+
+@pytest.mark.parametrize("outcome", [Permanent(reason="no such template"), DeadDestination(reason="unregistered")])
+def test_permanent_failures_are_dead_lettered_at_once(outcome: Outcome):
+    world = on_both_clocks(one([Transient(), outcome]))
+    assert world.provider.times == [0.0, 1.0]
+    assert [failure.next_retry_at for failure in world.failures][-1] is None
+    (letter,) = world.letters
+    assert (letter.failure_reason, letter.attempts) == (outcome.reason, 2)
+
+
+def test_later_notifications_to_a_dead_address_are_suppressed_until_it_is_redriven():
+    def scenario(world: World) -> None:
+        world.open(Scripted([DeadDestination(reason="gone")]), email={}, push={})
+        world.send(email("a"))
+        world.send(email("b"), email("p", channel="push"), email("c", recipient="bob@example.org"), at=1)
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="a"), at=2)
+        world.send(email("d"), at=3)
+
+    world = on_both_clocks(scenario)
+    assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["b"]
+    assert world.events(NotificationSuppressed)[0].reason == "the address is gone"
+    assert world.sent_ids() == ["p", "c", "a", "d"]
+
+
+def test_a_retry_of_another_notification_to_an_address_that_died_meanwhile_is_suppressed():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient(), DeadDestination()]))
+        world.send(email("a"), email("b"))
+
+    world = on_both_clocks(scenario)
+    assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["a"]
+
+
+def test_success_says_how_often_it_was_tried_and_since_when():
+    world = on_both_clocks(one([Transient(), Transient()], latency=0.5))
+    (sent,) = world.events(NotificationSent)
+    assert (sent.attempt, sent.requested_at_ns) == (3, 0)
+    assert (sent.started_ns, sent.at_ns) == (4_000_000_000, 4_500_000_000)
+
+
+# ── the provider's own hint ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("hint", "second_attempt"),
+    [
+        (None, 1.0),
+        (0.2, 1.0),
+        (30.0, 30.0),
+        (300.0, 300.0),
+        (-5.0, 1.0),
+        (math.nan, 1.0),
+        (math.inf, 1.0),
+        ("30", 1.0),
+    ],
+)
+def test_retry_after_is_a_lower_bound_also_beyond_the_maximum_and_nonsense_is_ignored(hint, second_attempt):
+    world = on_both_clocks(one([Transient(retry_after=hint)]))
+    assert world.provider.times == [0.0, second_attempt]
+
+
+def test_a_hint_beyond_the_expiry_dead_letters_at_once():
+    world = on_both_clocks(one([Transient(reason="busy", retry_after=60.1)], expires_after=60))
+    assert world.provider.times == [0.0]
+    assert world.times(NotificationMovedToDeadLetter) == [0.0]
+    assert world.reasons == ["expired"]
+    assert [(failure.reason, failure.next_retry_at_ns) for failure in world.failures] == [("busy", None)]
+
+
+def test_a_hint_of_centuries_does_not_overflow():
+    world = on_both_clocks(one([Transient(retry_after=1e300)]), until=3600)
+    assert world.provider.times == [0.0]
+    assert world.pipeline.in_flight == 1
+    assert world.failures[0].next_retry_at.year > 2100
+
+
+# ── expiry ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("expires_after", "attempts"), [(3.0, 3), (2.999999999, 2), (1.0, 2), (0.999999999, 1), (0.0, 1)]
+)
+def test_a_retry_at_the_expiry_instant_is_made_and_one_after_it_is_not_scheduled(expires_after, attempts):
+    world = on_both_clocks(one([Transient()] * 9, expires_after=expires_after, retry={"max_attempts": 4}))
+    assert world.provider.times == [0.0, 1.0, 3.0][:attempts]
+    assert world.reasons == ["expired"]
+    assert world.letters[0].attempts == attempts
+    assert world.times(NotificationMovedToDeadLetter) == [[0.0, 1.0, 3.0][attempts - 1]]
+
+
+def test_the_last_attempt_of_all_is_not_blamed_on_the_expiry():
+    world = on_both_clocks(one([Transient(reason="busy")] * 9, expires_after=3.5))
+    assert world.reasons == ["busy"]
+
+
+def test_an_attempt_under_way_at_the_expiry_may_still_succeed():
+    world = on_both_clocks(one([OK], latency=5.0, expires_after=1.0))
+    assert world.times(NotificationSent) == [5.0]
+
+
+def test_an_expiry_that_never_comes_is_no_expiry():
+    world = on_both_clocks(one([Transient()], expires_after=math.inf))
+    assert world.provider.times == [0.0, 1.0]
+
+
+# ── the channel is broken ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_channel_fault_uses_no_attempt_opens_the_breaker_and_alerts():
+    def scenario(world: World) -> None:
+        world.open(Scripted([ChannelFault(reason="bad password")]), email={"retry": {"max_attempts": 1}})
+        world.send(email("a"))
+
+    world = on_both_clocks(scenario)
+    assert [(failure.attempt, failure.kind) for failure in world.failures] == [(0, "ChannelFault")]
+    assert [(each.to_state, each.at_ns) for each in world.events(BreakerTransitioned)] == [
+        ("open", 0),
+        ("half-open", 60_000_000_000),
+        ("closed", 60_000_000_000),
+    ]
+    (sent,) = world.events(NotificationSent)
+    assert sent.attempt == 1
+    assert world.alerts == ["Channel email is broken: bad password"]
+
+
+@pytest.mark.parametrize("jitter", ["none", "full", "equal", "decorrelated", "proportional"])
+def test_after_a_channel_fault_it_waits_at_least_the_first_delay_whatever_the_jitter(jitter):
+    faults = [ChannelFault()] * 20
+    world = on_both_clocks(one(faults, retry={"initial_delay": 2.0, "jitter": jitter}))
+    at_ns = [each.at_ns for each in world.provider.tries]
+    waits_ns = [later - earlier for earlier, later in itertools.pairwise(at_ns)]
+    assert len(waits_ns) == 20
+    assert min(waits_ns) >= 2_000_000_000
+    assert world.sent_ids() == ["n"]
+
+
+def test_channel_faults_between_failures_leave_the_count_alone():
+    world = on_both_clocks(one([Transient(), ChannelFault(), Ambiguous(), ChannelFault(), Transient(), OK]))
+    assert [failure.attempt for failure in world.failures] == [1, 1, 2, 2, 3]
+    assert world.letters[0].attempts == 3
+
+
+def test_a_channel_fault_ends_with_the_expiry():
+    world = on_both_clocks(one([ChannelFault()] * 99, expires_after=10))
+    assert world.reasons == ["expired"]
+    assert world.letters[0].attempts == 0
+
+
+# ── redriving ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_redrive_starts_a_fresh_budget_and_keeps_the_history():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient(reason="busy")] * 5), email={"circuit_breaker": QUIET_BREAKER})
+        world.send(email("n"), at=2)
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times == [2.0, 3.0, 5.0, 100.0, 101.0, 103.0]
+    assert [failure.attempt for failure in world.failures] == [1, 2, 3, 1, 2]
+    assert world.sent_ids() == ["n"]
+
+
+def test_first_failure_stays_through_redrives_and_is_not_the_first_attempt():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()] * 99, latency=0.5), email={"circuit_breaker": QUIET_BREAKER})
+        world.send(email("n"), at=2)
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    world = on_both_clocks(scenario)
+    (letter,) = world.letters
+    assert letter.first_failure_ns == 2_500_000_000
+    assert letter.last_failure_ns == 104_500_000_000
+    assert (letter.attempts, len(letter.history)) == (3, 6)
+    assert letter.requested_at_ns == 2_000_000_000
+
+
+def test_first_failure_stays_also_when_it_was_no_failed_attempt():
+    def scenario(world: World) -> None:
+        world.open(Scripted([OK, Transient(), Permanent()]), email={"rate_limit": {"rate": "1/h", "on_limit": "drop"}})
+        world.send(email("a"), email("n"), at=2)
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    world = on_both_clocks(scenario)
+    (letter,) = world.letters
+    assert letter.first_failure_ns == 2_000_000_000
+    assert letter.last_failure_ns == 101_000_000_000
+
+
+def test_the_expiry_counts_anew_from_a_redrive():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()] * 3), email={"retry": {"max_attempts": 2}})
+        world.send(email("n", expires_after=10))
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    assert on_both_clocks(scenario).times(NotificationSent) == [101.0]
+
+
+# ── transports that raise, or worse ─────────────────────────────────────────────────────────────────────────────
+
+
+class Raising(Provider):
+    """Raises, or returns what is no effect, before anything has been done."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.calls = 0
+
+    def attempt(self, attempt: Any, now_ns: int) -> Effect:
+        self.calls += 1
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "calls"),
+    [
+        (TransientError("busy", 5.0), "busy", 3),
+        (PermanentError("no such number"), "no such number", 1),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", 3),
+        (ExceptionGroup("nursery", [ExceptionGroup("inner", [PermanentError("bad")])]), "bad", 1),
+    ],
+)
+def test_a_provider_that_raises_has_failed_and_no_actor_with_it(error, reason, calls):
+    def scenario(world: World) -> None:
+        world.open(Raising(error), email={"circuit_breaker": QUIET_BREAKER, "max_in_flight": 1})
+        world.send(email("a"), email("b"))
+
+    world = on_both_clocks(scenario)
+    assert world.reasons == [reason] * 2
+    assert world.provider.calls == 2 * calls
+    assert world.events(ActorFailed) == []
+
+
+@pytest.mark.parametrize("junk", [None, "sent", 250, object])
+def test_what_is_no_outcome_is_ambiguous(junk):
+    world = on_both_clocks(one([junk] * 3))
+    assert {failure.kind for failure in world.failures} == {"Ambiguous"}
+    assert world.reasons == [f"the provider returned {junk!r}, which is no outcome"]
+    assert world.events(ActorFailed) == []
+
+
+# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+OUTCOMES = st.sampled_from([Transient(), Transient(throttled=True), Ambiguous(), ChannelFault(), Permanent(), OK])
+
+
+@given(st.lists(OUTCOMES, max_size=12), st.integers(1, 5), st.sampled_from(["none", "full", "decorrelated"]))
+def test_no_more_attempts_than_allowed_and_no_attempt_after_an_end(outcomes, max_attempts, jitter):
+    def fate(this: Try) -> Outcome:
+        return outcomes[len(world.provider.tries) - 1] if len(world.provider.tries) <= len(outcomes) else OK
+
+    def scenario(made: World) -> None:
+        nonlocal world
+        world = made
+        world.open(Scripted(fate), email={"retry": {"max_attempts": max_attempts, "jitter": jitter, "max_delay": 100}})
+        world.send(email("n"))
+
+    world: World = None  # type: ignore[assignment]
+    simulate(scenario)
+    used = [each for each in (outcomes + [OK] * 20)[: len(world.provider.tries)] if type(each) is not ChannelFault]
+    assert len(used) <= max_attempts
+    ended = [type(each) for each in used if type(each) in (Permanent, type(OK))]
+    assert len(ended) <= 1
+    assert world.pipeline.in_flight == 0
+    assert len(world.sent_ids()) + len(world.letters) == 1
+    assert bool(world.sent_ids()) == (type(used[-1]) is type(OK))
