@@ -6,64 +6,23 @@ the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool
 
 from actors.distributions import Distribution
+from actors.limit_config import RateLimitConfig as RateLimitConfig
 from actors.messages import NotificationChannel
 from actors.quantities import (
     Duration,
     PositiveDuration,
     PositiveRate,
-    PositiveShare,
     PositiveWholeNumber,
     Rate,
     Share,
-    number,
-    wanted,
 )
-from actors.settings import NotEmpty, Settings
-
-
-class RetryConfig(Settings):
-    """When to try again after a failed attempt, and when to stop."""
-
-    max_attempts: PositiveWholeNumber = 3
-    """All sends, the first included."""
-
-    initial_delay: Duration = 1.0
-    """The wait after the first failure."""
-
-    backoff_multiplier: Annotated[float, number(1)] = 2.0
-    max_delay: Duration = 60.0
-    """No wait is longer than this, jitter included; does not apply to a `schedule`."""
-
-    backoff: Literal["exponential", "constant", "linear", "fibonacci"] = "exponential"
-    schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
-    """The waits one by one, in place of a formula; `max_attempts` then defaults to its length + 1, and the last
-    wait repeats when there are more attempts than that."""
-
-    jitter: Literal["none", "full", "equal", "decorrelated", "proportional"] = "none"
-    jitter_share: PositiveShare = 0.2
-    """The x of `proportional` jitter: the wait is multiplied by U(1 - x, 1 + x)."""
-
-    cap_after_draw: StrictBool = False
-    """Decorrelated jitter only: cap the draw, as AWS's first text does (waits then pile up at `max_delay`), and not
-    the range that is drawn from."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _attempts_follow_the_schedule(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
-            return {**data, "max_attempts": len(data["schedule"]) + 1}
-        return data
-
-    def calculate_delay(self, attempt: int) -> float:
-        """Return the wait in seconds after the `attempt`-th attempt failed, without jitter."""
-        from actors.policies.backoff import base_delay
-
-        return base_delay(self, attempt)
+from actors.retry_config import RetryConfig as RetryConfig
+from actors.settings import Settings
 
 
 class CircuitBreakerConfig(Settings):
@@ -91,38 +50,6 @@ class CircuitBreakerConfig(Settings):
     """How long it takes that pace to double."""
 
     enabled: StrictBool = True
-
-
-class RateLimitConfig(Settings):
-    """At most so many in each window, per user or for the whole channel."""
-
-    max_per_minute: PositiveWholeNumber | None = None
-    """How many in any minute."""
-
-    rate: PositiveRate | None = None
-    """The same with another window: ``10/s``, ``500/h``, ``3/10s``. Give one of the two."""
-
-    kind: Literal["sliding_window", "fixed_window", "token_bucket"] = "sliding_window"
-    burst: PositiveWholeNumber | None = None
-    """Token bucket only: how many may go at once; the count of the rate when None."""
-
-    on_limit: Literal["defer", "drop"] = "defer"
-    """A refused notification waits until it fits, or is dead-lettered."""
-
-    @model_validator(mode="after")
-    def _one_rate(self) -> Self:
-        if (self.max_per_minute is None) == (self.rate is None):
-            raise wanted("one of max_per_minute and rate")
-        if self.rate is not None and self.rate.count < 1:
-            raise wanted("a rate that lets at least 1 through in its window, such as 1/10s")
-        if self.burst is not None and self.kind != "token_bucket":
-            raise wanted("burst only with kind: token_bucket")
-        return self
-
-    @property
-    def limit(self) -> Rate:
-        """How many, in how long."""
-        return self.rate or Rate(float(self.max_per_minute or 0), 60.0)
 
 
 class ProviderConfig(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from actors.config import RetryConfig
-from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
 from actors.policies.backoff import Backoff, base_delay, retry_after_ns
-from actors.policies.waits import LONGEST_WAIT_NS
+from actors.policies.waits import LONGEST_WAIT_NS, wait_ns
 
 LARGEST_DRAW = 1 - 2**-53
 
@@ -64,6 +65,18 @@ def test_the_delays_of_the_specification() -> None:
         pytest.param({"backoff": "constant", "initial_delay": 3}, [3, 3, 3], id="constant"),
         pytest.param({"backoff": "constant", "initial_delay": 90}, [60, 60], id="constant-capped"),
         pytest.param({"backoff": "linear", "initial_delay": 9, "max_delay": 30}, [9, 18, 27, 30, 30], id="linear"),
+        pytest.param(
+            {"backoff": "linear", "initial_delay": 0.009, "increment": 0.03, "max_delay": 0.099},
+            [0.009, 0.039, 0.069, 0.099, 0.099],
+            id="V10",
+        ),
+        pytest.param({"backoff": "linear", "initial_delay": 4, "increment": 0}, [4, 4, 4], id="linear-level"),
+        pytest.param({"backoff": "linear", "initial_delay": 0, "increment": 2}, [0, 2, 4], id="linear-from-zero"),
+        pytest.param(
+            {"initial_delay": 2, "min_delay": 20, "max_delay": 1e9}, [20, 20, 20, 20, 32, 64, 128, 256], id="V04"
+        ),
+        pytest.param({"initial_delay": 0, "min_delay": 3}, [3, 3], id="minimum-of-nothing"),
+        pytest.param({"schedule": [1, 9], "min_delay": 5}, [1, 9, 9], id="schedule-without-minimum"),
         pytest.param({"backoff": "fibonacci"}, [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60], id="fibonacci"),
         pytest.param({"backoff_multiplier": 1, "initial_delay": 7}, [7, 7, 7], id="multiplier-1"),
         pytest.param({"schedule": [5, 300, 7200], "max_delay": 60}, [5, 300, 7200, 7200], id="schedule-uncapped"),
@@ -71,12 +84,54 @@ def test_the_delays_of_the_specification() -> None:
 )
 def test_delays_without_jitter(settings: dict[str, Any], expected: list[float]) -> None:
     attempts = range(1, len(expected) + 1)
-    assert delays(attempts, **settings) == expected
+    assert delays(attempts, **settings) == pytest.approx(expected, rel=1e-15)
     assert jittered_s([], attempts, **settings) == pytest.approx(expected, abs=0.5e-9)
 
 
 def test_v02_a_power_far_above_the_cap_is_the_cap() -> None:
     assert delays([50], max_delay=40) == [40]
+
+
+def test_v04_the_twentieth_delay() -> None:
+    assert delays([20], initial_delay=2, min_delay=20, max_delay=1e9) == [1048576]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param(
+            {"schedule": [5, 300, 1800, 7200, 18000, 36000, 36000]},
+            [5, 305, 2105, 9305, 27305, 63305, 99305],
+            id="svix",
+        ),
+        pytest.param(
+            {"initial_delay": math.exp(2.5), "backoff_multiplier": math.exp(2.5), "max_delay": 86400},
+            [12.18, 160.60, 1968.64, 23995.10, 110395.10, 196795.10],
+            id="qstash",
+        ),
+        pytest.param(
+            {"backoff_multiplier": 1.6, "max_delay": 120},
+            [1, 2.6, 5.16, 9.256, 15.8096, 26.29536, 43.072576, 69.9161216, 112.86579456, 181.585271296, 291.536434],
+            id="grpc-connection",
+        ),
+        pytest.param({"initial_delay": 10, "max_delay": 300}, [10, 30, 70, 150, 310, 610, 910], id="kubernetes"),
+        pytest.param(
+            {"initial_delay": 0.05, "max_delay": 20},
+            [0.05, 0.15, 0.35, 0.75, 1.55, 3.15, 6.35, 12.75, 25.55, 45.55, 65.55],
+            id="botocore-v2.1",
+        ),
+    ],
+)
+def test_fidelity_15_and_16_published_schedules_add_up(settings: dict[str, Any], expected: list[float]) -> None:
+    config = RetryConfig(**settings)
+    waits = [base_delay(config, attempt) for attempt in range(1, len(expected) + 1)]
+    assert list(itertools.accumulate(waits)) == pytest.approx(expected, abs=0.01)
+
+
+def test_fidelity_16_fails_three_times_then_succeeds() -> None:
+    config = RetryConfig(schedule=(5, 300, 1800, 7200, 18000, 36000, 36000))
+    assert sum(config.calculate_delay(attempt) for attempt in (1, 2, 3)) == 35 * 60 + 5
+    assert config.max_attempts == 8
 
 
 def test_v14_a_day_doubled_a_thousand_times() -> None:
@@ -98,35 +153,43 @@ def test_an_attempt_below_one_is_refused(attempt: int, jitter: Any) -> None:
 
 
 durations = st.one_of(st.just(0.0), st.floats(1e-9, 1e7), st.floats(0, 1e308))
-formulas = st.fixed_dictionaries(
-    {
-        "initial_delay": durations,
-        "backoff_multiplier": st.one_of(st.just(1.0), st.floats(1, 3), st.floats(1, 1e308)),
-        "max_delay": durations,
-        "backoff": st.sampled_from(["exponential", "constant", "linear", "fibonacci"]),
+
+
+@st.composite
+def formulas(draw: st.DrawFn) -> dict[str, Any]:
+    min_delay, max_delay = sorted([draw(st.just(0.0) | durations), draw(durations)])
+    kind = draw(st.sampled_from(["exponential", "constant", "linear", "fibonacci"]))
+    return {
+        "initial_delay": draw(durations),
+        "backoff_multiplier": draw(st.one_of(st.just(1.0), st.floats(1, 3), st.floats(1, 1e308))),
+        "min_delay": min_delay,
+        "max_delay": max_delay,
+        "backoff": kind,
+        "increment": draw(st.none() | durations) if kind == "linear" else None,
     }
-)
+
+
 schedules = st.fixed_dictionaries({"schedule": st.lists(durations, min_size=1, max_size=100)})
 attempts = st.one_of(st.integers(1, 70), st.integers(1, 10**6), st.integers(1, 10**400))
 
 
-@given(formulas, attempts, attempts)
+@given(formulas(), attempts, attempts)
 def test_without_jitter_delays_are_finite_bounded_and_never_fall(
     settings: dict[str, Any], one: int, other: int
 ) -> None:
     config = RetryConfig(**settings)
     earlier, later = (base_delay(config, attempt) for attempt in sorted((one, other)))
-    assert 0 <= earlier <= later <= config.max_delay
+    assert config.min_delay <= earlier <= later <= config.max_delay
     assert math.isfinite(later)
 
 
-@given(formulas)
-def test_the_first_delay_is_the_initial_one_up_to_the_cap(settings: dict[str, Any]) -> None:
+@given(formulas())
+def test_the_first_delay_is_the_initial_one_within_its_bounds(settings: dict[str, Any]) -> None:
     config = RetryConfig(**settings)
-    assert base_delay(config, 1) == min(config.initial_delay, config.max_delay)
+    assert base_delay(config, 1) == max(config.min_delay, min(config.initial_delay, config.max_delay))
 
 
-@given(st.one_of(formulas, schedules), attempts)
+@given(st.one_of(formulas(), schedules), attempts)
 def test_backoff_without_jitter_is_the_base_delay_and_draws_nothing(settings: dict[str, Any], attempt: int) -> None:
     config = RetryConfig(**settings)
     expected_s = base_delay(config, attempt)
@@ -187,17 +250,104 @@ def test_proportional_jitter_may_lift_a_scheduled_wait_by_its_share() -> None:
     assert got == pytest.approx([110, 220])
 
 
-def test_decorrelated_jitter_has_no_use_for_a_schedule() -> None:
-    with pytest.raises(ConfigurationError, match="decorrelated"):
-        Backoff(RetryConfig(jitter="decorrelated", schedule=(1, 2)), random.Random(1))
+def soft_waits(config: RetryConfig, source: random.Random, count: int) -> list[float]:
+    backoff, memory_ns, waits = Backoff(config, source), None, []
+    for attempt in range(1, count + 1):
+        delay_ns, memory_ns = backoff.next_wait(attempt, memory_ns)
+        waits.append(delay_ns / NS_PER_S)
+    return waits
 
 
-jitters = st.sampled_from(["full", "equal", "decorrelated", "proportional"])
+@pytest.mark.parametrize(
+    ("max_delay", "expected"),
+    [
+        (1e9, [10.2537, 3.7838, 20.3690, 32.1965, 123.7448]),
+        (30, [10.2537, 3.7838, 20.3690, 30, 30]),
+    ],
+)
+def test_v24_soft_jitter_with_a_pinned_generator(max_delay: float, expected: list[float]) -> None:
+    config = RetryConfig(jitter="soft", initial_delay=10, max_delay=max_delay)
+    assert soft_waits(config, random.Random(42), 5) == pytest.approx(expected, rel=1e-4)
+
+
+def test_v28_soft_jitter_is_capped_after_the_draw() -> None:
+    assert soft_waits(RetryConfig(jitter="soft", initial_delay=10, max_delay=1), Scripted([0.5] * 3), 3) == [1, 1, 1]
+
+
+def test_soft_waits_add_up_to_the_curve_whatever_was_drawn_on_the_way() -> None:
+    config = RetryConfig(jitter="soft", max_delay=1e9)
+    for seed in range(20):
+        source = random.Random(seed)
+        waits = soft_waits(config, source, 9)
+        source = random.Random(seed)
+        t = 8 + [source.random() for _ in range(9)][-1]
+        assert sum(waits) == pytest.approx(2**t * math.tanh(math.sqrt(4 * t)) / 1.4)
+
+
+def test_soft_jitter_goes_on_from_the_middle_when_its_memory_is_lost() -> None:
+    backoff = Backoff(RetryConfig(jitter="soft", max_delay=1e9), Scripted([0.5, 0.5, 0.5, 0.5]))
+    _, reached_ns = backoff.next_wait(3, None)
+    lost, _ = backoff.next_wait(4, None)
+    kept, _ = backoff.next_wait(4, reached_ns)
+    assert lost == kept
+    assert backoff.next_delay_ns(4, 123) == kept
+
+
+@given(st.one_of(st.just(0.0), durations), durations, attempts, st.floats(0, LARGEST_DRAW))
+def test_soft_waits_are_bounded_for_any_attempt(initial: float, longest: float, attempt: int, draw: float) -> None:
+    config = RetryConfig(jitter="soft", initial_delay=initial, max_delay=longest)
+    backoff, memory_ns = Backoff(config, Scripted([draw] * 3)), None
+    for later in range(3):
+        delay_ns, memory_ns = backoff.next_wait(attempt + later, memory_ns)
+        assert 0 <= delay_ns <= wait_ns(longest)
+        assert 0 <= memory_ns <= LONGEST_WAIT_NS
+
+
+def test_v32_additive_jitter_under_the_cap() -> None:
+    for draw in (0, 0.3, LARGEST_DRAW):
+        got = jittered_s([draw] * 8, range(1, 9), jitter="additive", jitter_max=1, max_delay=60)
+        assert got[6:] == [60, 60]
+        assert got[:6] == pytest.approx([2**n + draw for n in range(6)])
+
+
+def test_x4_the_cap_comes_last_or_before_the_jitter() -> None:
+    settings: dict[str, Any] = {"initial_delay": 1, "backoff_multiplier": 1.6, "max_delay": 120}
+    last = jittered_s([1, 0], [20, 20], jitter="proportional", **settings)
+    before = jittered_s([1, 0], [20, 20], jitter="proportional", cap_before_jitter=True, **settings)
+    assert last == [120, 96]
+    assert before == [144, 96]
+    added = jittered_s([0.5], [20], jitter="additive", jitter_max=8, cap_before_jitter=True, **settings)
+    assert added == [124]
+
+
+def test_a_minimum_bounds_the_range_of_full_jitter() -> None:
+    assert jittered_s([0, 0.5, 1], [5, 5, 5], jitter="full", min_delay=4) == [4, 10, 16]
+    assert jittered_s([0, 0.5, 1], [1, 1, 1], jitter="full", min_delay=4) == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"jitter": "decorrelated", "schedule": (1, 2)}, "no schedule with jitter: decorrelated"),
+        ({"jitter": "soft", "schedule": (1, 2)}, "no schedule with jitter: soft"),
+        ({"jitter": "soft", "backoff": "linear"}, "backoff: exponential"),
+        ({"jitter": "soft", "backoff_multiplier": 3}, "backoff_multiplier: 2"),
+        ({"min_delay": 61}, "min_delay of at most max_delay"),
+        ({"increment": 1}, "only with backoff: linear"),
+        ({"cap_before_jitter": True, "jitter": "full"}, "proportional or additive"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        RetryConfig(**settings)
+
+
+jitters = st.sampled_from(["full", "equal", "decorrelated", "proportional", "additive"])
 shares = st.floats(0, LARGEST_DRAW)
 previous = st.none() | st.integers(0, LONGEST_WAIT_NS)
 
 
-@given(formulas, jitters, st.floats(0.001, 1), st.booleans(), attempts, previous, shares)
+@given(formulas(), jitters, st.floats(0.001, 1), st.booleans(), attempts, previous, shares)
 def test_no_jitter_exceeds_the_cap_or_turns_the_range_over(
     settings: dict[str, Any],
     jitter: Any,
@@ -212,7 +362,10 @@ def test_no_jitter_exceeds_the_cap_or_turns_the_range_over(
     delay_ns = Backoff(config, source).next_delay_ns(attempt, previous_ns)
     cap_ns = Backoff(RetryConfig(backoff="constant", initial_delay=1e308, max_delay=config.max_delay), source)
     assert source.count == 1
-    assert 0 <= delay_ns <= cap_ns.next_delay_ns(1, None)
+    assert Backoff(RetryConfig(**settings | {"initial_delay": 0, "increment": None}), source).next_delay_ns(
+        1, None
+    ) <= (delay_ns)
+    assert delay_ns <= cap_ns.next_delay_ns(1, None)
     base_ns = Backoff(RetryConfig(**settings), source).next_delay_ns(attempt, None)
     if jitter in ("full", "equal"):
         assert delay_ns <= base_ns
