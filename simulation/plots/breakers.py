@@ -1,0 +1,150 @@
+"""The states of the circuit breakers over time, as bands: one lane a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from actors.policies.breaker import BreakerState
+from simulation.plots.layout import PANEL_WIDTH, SMALL_SIZE
+from simulation.plots.text import width_in
+from simulation.scenario import Scenario
+
+Spans = dict[BreakerState, list[tuple[float, float]]]
+"""For each state the spans of time, from and to in seconds, in which a breaker was in it."""
+
+PIXELS = 2000
+"""Times across the picture that are told apart; what lies closer together is drawn as one."""
+LABELS_MAX = 40
+LANE = 0.72
+HEADROOM = 0.5
+"""Room above the first lane for the letters of windows, in lanes."""
+NARROW_INCHES = 0.03
+"""A probe that takes less than this is drawn as a tick, half as high as the lane: as wide as it was, nobody saw it."""
+
+
+class Look(NamedTuple):
+    """How a state is drawn: apart from the others also without colour, by lightness and hatching."""
+
+    face: str
+    edge: str
+    ink: str
+    hatch: str = ""
+
+
+LOOKS = {
+    BreakerState.CLOSED: Look("#d9ebe2", "#d9ebe2", "#35574a"),
+    BreakerState.HALF_OPEN: Look("#f0b400", "#6b4e00", "#222222", "////"),
+    BreakerState.OPEN: Look("#a3320f", "#a3320f", "#ffffff"),
+    BreakerState.FORCED_OPEN: Look("#222222", "#ffffff", "#ffffff", "xxxx"),
+    BreakerState.DISABLED: Look("#ffffff", "#888888", "#222222", "...."),
+}
+"""How each state looks."""
+
+
+def spans_of(transitions: pd.DataFrame, channel: str, scenario: Scenario, end_s: float) -> Spans:
+    """Return when the breaker of `channel` was in which state, from its `transitions` (``result.breaker``)."""
+    spans: Spans = {}
+    own = transitions[transitions["channel"] == channel]
+    enabled = getattr(scenario.channels, channel).circuit_breaker.enabled
+    state, since_s = BreakerState.CLOSED if enabled else BreakerState.DISABLED, 0.0
+    for at_s, before, after in zip(own["time"], own["from"], own["to"], strict=True):
+        spans.setdefault(BreakerState(before), []).append((since_s, at_s))
+        state, since_s = BreakerState(after), at_s
+    spans.setdefault(state, []).append((since_s, end_s))
+    return spans
+
+
+def merged(spans: Sequence[tuple[float, float]], gap_s: float) -> list[tuple[float, float]]:
+    """Return `spans` with those joined that lie no farther apart than this."""
+    joined: list[tuple[float, float]] = []
+    for start_s, end_s in spans:
+        if joined and start_s - joined[-1][1] <= gap_s:
+            joined[-1] = joined[-1][0], end_s
+        else:
+            joined.append((start_s, end_s))
+    return joined
+
+
+def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end_s: float) -> None:
+    """Draw a lane for each channel, the first on top, with the states written into what is wide enough."""
+    channels = [str(channel) for channel in scenario.channels_used]
+    seen: set[BreakerState] = set()
+    for lane, channel in enumerate(channels):
+        spans = spans_of(transitions, channel, scenario, end_s)
+        seen.update(spans)
+        _draw_lane(axes, spans, lane, channel, end_s)
+    axes.set_title("Circuit breakers")
+    axes.set_ylim(len(channels) - 0.5, -0.5 - HEADROOM)
+    axes.set_yticks(range(len(channels)), channels)
+    axes.tick_params(axis="y", length=0)
+    handles = [
+        Patch(facecolor=look.face, edgecolor=look.edge, hatch=look.hatch, label=str(state))
+        for state, look in LOOKS.items()
+        if state in seen
+    ]
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(handles),
+        borderaxespad=0.4,
+        handlelength=1.6,
+        handletextpad=0.5,
+        columnspacing=1.4,
+    )
+
+
+def _draw_lane(axes: Axes, spans: Spans, lane: int, channel: str, end_s: float) -> None:
+    for state, look in LOOKS.items():
+        if state not in spans:
+            continue
+        drawn = spans[state]
+        dense = len(drawn) > PIXELS // 2
+        if dense:
+            drawn = merged(drawn, end_s / PIXELS)
+        probing = state is BreakerState.HALF_OPEN
+        half = (lane, LANE / 2)  # where so many lie side by side that the states between them would be hidden
+        axes.broken_barh(
+            [(start_s, stop_s - start_s) for start_s, stop_s in drawn],
+            half if probing and dense else (lane - LANE / 2, LANE),
+            facecolor=look.face,
+            edgecolor=look.edge,
+            hatch=look.hatch,
+            linewidth=0.0 if probing or state is BreakerState.CLOSED else 0.7,
+            label=f"{channel}: {state}",
+            zorder=2.5 if probing else 2,
+        )
+        if probing:
+            narrow_s = NARROW_INCHES / PANEL_WIDTH * end_s
+            ticks = [(start_s + stop_s) / 2 for start_s, stop_s in drawn if stop_s - start_s < narrow_s]
+            axes.vlines(ticks, lane, lane + LANE / 2, color=look.face, linewidth=1.2, zorder=2.6)
+        if not dense:
+            _write(axes, state, drawn, lane, PANEL_WIDTH / end_s)
+
+
+def _write(
+    axes: Axes, state: BreakerState, spans: Sequence[tuple[float, float]], lane: int, inches_per_s: float
+) -> None:
+    """Write the state into each span that is wide enough for it; closed is what goes without saying."""
+    room_s = (width_in(state, SMALL_SIZE) + 0.1) / inches_per_s
+    wide = [(start_s, stop_s) for start_s, stop_s in spans if stop_s - start_s > room_s]
+    if state is BreakerState.CLOSED or len(wide) > LABELS_MAX:
+        return
+    look = LOOKS[state]
+    for start_s, stop_s in wide:
+        axes.text(
+            (start_s + stop_s) / 2,
+            lane,
+            str(state),
+            size=SMALL_SIZE,
+            color=look.ink,
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": look.face, "edgecolor": "none"} if look.hatch else None,
+            zorder=3,
+        )

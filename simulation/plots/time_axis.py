@@ -1,0 +1,75 @@
+"""The time axis: seconds from the start, written in the unit that suits the length of the run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from simulation.scenario import EventWorkload, Scenario
+from simulation.scenario.model import ChannelWorkload
+
+TICKS_MAX = 11
+
+
+class Unit(NamedTuple):
+    """A unit of time, and the distances of ticks that look natural in it."""
+
+    name: str
+    seconds: float
+    steps: tuple[float, ...]
+    up_to_s: float
+    """The longest run that is shown in it."""
+
+
+_DECIMAL = tuple(step * 10.0**power for power in range(-9, 3) for step in (1, 2, 5))
+UNITS = (
+    Unit("ms", 0.001, _DECIMAL, 1.0),
+    Unit("s", 1.0, (*_DECIMAL[: _DECIMAL.index(10.0)], 10.0, 15.0, 20.0, 30.0), 180.0),
+    Unit("min", 60.0, (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0), 3 * 3600.0),
+    Unit("h", 3600.0, (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0), 3 * 86_400.0),
+    Unit("days", 86_400.0, (0.5, 1.0, 2.0, 5.0, 7.0, 14.0, 28.0, 91.0, 182.0, 365.0, 3652.5), float("inf")),
+)
+
+
+def unit_of(end_s: float) -> Unit:
+    """Return the unit for a run of this length."""
+    return next(unit for unit in UNITS if end_s <= unit.up_to_s)
+
+
+def ticks_s(end_s: float) -> list[float]:
+    """Return where the ticks are, in seconds: some ten at round numbers of the unit, from 0."""
+    unit = unit_of(end_s)
+    length = end_s / unit.seconds
+    step = next((step for step in unit.steps if length / step < TICKS_MAX), unit.steps[-1])
+    return [number * step * unit.seconds for number in range(int(length / step) + 1)]
+
+
+def minds_the_clock(scenario: Scenario) -> bool:
+    """Tell whether the time of day matters in `scenario`: there are quiet hours, or arrivals with a daily rhythm."""
+    return bool(scenario.quiet_hours) or any(
+        entry.arrivals.diurnal is not None
+        for entry in scenario.workload
+        if isinstance(entry, (EventWorkload, ChannelWorkload))
+    )
+
+
+def draw_time_axis(axes: Axes, scenario: Scenario, end_s: float) -> None:
+    """Put ticks and a label on the shared time axis; the time of day (UTC) below, where that matters."""
+    unit = unit_of(end_s)
+    with_clock = minds_the_clock(scenario)
+
+    def label(at_s: float, _position: int | None = None) -> str:
+        text = f"{at_s / unit.seconds:.9g}"
+        if not with_clock:
+            return text
+        clock = scenario.start + timedelta(seconds=at_s)
+        return f"{text}\n{clock:%m-%d}" if unit.name == "days" else f"{text}\n{clock:%H:%M}"
+
+    axes.set_xlim(0, end_s)
+    axes.xaxis.set_major_locator(FixedLocator(ticks_s(end_s)))
+    axes.xaxis.set_major_formatter(FuncFormatter(label))
+    below = {False: "", True: ", and the date" if unit.name == "days" else ", and the time of day (UTC)"}
+    axes.set_xlabel(f"time since the start ({unit.name}){below[with_clock]}")
