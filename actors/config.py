@@ -6,50 +6,15 @@ the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-from typing import Literal
+from pydantic import Field
 
-from pydantic import Field, StrictBool
-
+from actors.breaker_config import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.distributions import Distribution
 from actors.limit_config import RateLimitConfig as RateLimitConfig
 from actors.messages import NotificationChannel
-from actors.quantities import (
-    Duration,
-    PositiveDuration,
-    PositiveRate,
-    PositiveWholeNumber,
-    Rate,
-    Share,
-)
+from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share
 from actors.retry_config import RetryConfig as RetryConfig
 from actors.settings import Settings
-
-
-class CircuitBreakerConfig(Settings):
-    """When to stop sending to a provider that fails, and how to find out that it is back."""
-
-    failure_threshold: PositiveWholeNumber = 5
-    """Consecutive failures that open it."""
-
-    timeout: PositiveDuration = 60.0
-    """How long it stays open before a probe is let through."""
-
-    half_open_permits: PositiveWholeNumber = 1
-    """Probes under way at once while half-open; as many successes close it."""
-
-    when_open: Literal["wait", "fail"] = "wait"
-    """A notification that meets an open breaker waits and uses up no attempt, or fails at once and does."""
-
-    reopen: Literal["at", "after"] = "at"
-    """Half-open at the exact instant `opened_at + timeout`, or only at the first one after it (as resilience4j)."""
-
-    resume_rate: PositiveRate = Rate(10.0, 1.0)
-    """The pace at which those who waited resume when it has closed; it grows until none waits."""
-
-    resume_doubling: PositiveDuration = 10.0
-    """How long it takes that pace to double."""
-
-    enabled: StrictBool = True
 
 
 class ProviderConfig(Settings):

@@ -1,7 +1,9 @@
-"""The circuit breaker: one table of transitions, and permits numbered by generation.
+"""The circuit breaker: permits numbered by generation.
 
-After Michael Nygard, *Release It!*, 2007; names and operator states as in resilience4j. What trips it is
-:mod:`actors.policies.tripping`; here is only what a trip means.
+After Michael Nygard, *Release It!*, 2007; names and operator states as in resilience4j. The states and their
+transitions are :mod:`actors.policies.breaker_table`; what trips it is :mod:`actors.policies.tripping`, what probes
+decide :mod:`actors.policies.probes`, how long it stays open :mod:`actors.policies.open_time`, and what it lets through
+right after it has closed :mod:`actors.policies.ramp`. Here is only what each of them means to those who ask.
 
 A permit is the number of the generation it was given in, and every transition begins a new generation. So a result is
 late exactly when its permit is not the current number, and a late result changes nothing: not the counts of a state
@@ -12,110 +14,31 @@ proves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from random import Random
 
-from actors.config import CircuitBreakerConfig
-from actors.errors import RetrylabError
-from actors.policies.tripping import ConsecutiveFailures
+from actors.breaker_config import CircuitBreakerConfig
+from actors.policies.breaker_table import (
+    TRANSITIONS,
+    BreakerEvent,
+    BreakerState,
+    IllegalTransition,
+    Transition,
+    next_state,
+)
+from actors.policies.open_time import OpenTime
+from actors.policies.probes import Probes
+from actors.policies.ramp import Ramp
+from actors.policies.tripping import make_tripping
 from actors.policies.waits import wait_ns
 
-
-class BreakerState(StrEnum):
-    """What it does with a request for a permit."""
-
-    CLOSED = "closed"
-    """Admits, and counts failures."""
-    OPEN = "open"
-    """Refuses until its time is over."""
-    HALF_OPEN = "half-open"
-    """Admits a few probes."""
-    FORCED_OPEN = "forced-open"
-    """Refuses until an operator says otherwise."""
-    DISABLED = "disabled"
-    """Admits, and counts nothing."""
-
-
-class BreakerEvent(StrEnum):
-    """What moves it from one state to another."""
-
-    TRIP = "trip"
-    """Too many failures, a failed probe, or a channel fault."""
-    WAIT_OVER = "wait-over"
-    """A permit was asked for, and the open time has passed."""
-    RECOVER = "recover"
-    """As many probes succeeded as it takes."""
-    FORCE_OPEN = "force-open"
-    """An operator's order."""
-    DISABLE = "disable"
-    """An operator's order."""
-    CLOSE = "close"
-    """An operator's order."""
-
+__all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "IllegalTransition", "Transition", "next_state"]
 
 _CLOSED = BreakerState.CLOSED
 _OPEN = BreakerState.OPEN
 _HALF_OPEN = BreakerState.HALF_OPEN
 _FORCED_OPEN = BreakerState.FORCED_OPEN
 _DISABLED = BreakerState.DISABLED
-
-TRANSITIONS: dict[BreakerState, dict[BreakerEvent, BreakerState]] = {
-    _CLOSED: {
-        BreakerEvent.TRIP: _OPEN,
-        BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
-        BreakerEvent.DISABLE: _DISABLED,
-    },
-    _OPEN: {
-        BreakerEvent.WAIT_OVER: _HALF_OPEN,
-        BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
-        BreakerEvent.DISABLE: _DISABLED,
-        BreakerEvent.CLOSE: _CLOSED,
-    },
-    _HALF_OPEN: {
-        BreakerEvent.TRIP: _OPEN,
-        BreakerEvent.RECOVER: _CLOSED,
-        BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
-        BreakerEvent.DISABLE: _DISABLED,
-        BreakerEvent.CLOSE: _CLOSED,
-    },
-    _FORCED_OPEN: {
-        BreakerEvent.DISABLE: _DISABLED,
-        BreakerEvent.CLOSE: _CLOSED,
-    },
-    _DISABLED: {
-        BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
-        BreakerEvent.CLOSE: _CLOSED,
-    },
-}
-"""State, event, next state: every transition there is."""
-
-
-class IllegalTransition(RetrylabError):
-    """The breaker's state knows no such event; the breaker stays as it is."""
-
-    def __init__(self, name: str, state: BreakerState, event: BreakerEvent) -> None:
-        super().__init__(name, state, event)
-        self.name = name
-        """The breaker's name."""
-        self.state = state
-        """The state it is in, and stays in."""
-        self.event = event
-        """What was asked of it."""
-
-    def __str__(self) -> str:
-        breaker = f"breaker {self.name!r}" if self.name else "breaker"
-        possible = ", ".join(TRANSITIONS[self.state])
-        return f"{breaker} is {self.state} and knows no {self.event} there (possible: {possible})"
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One transition that took place."""
-
-    from_state: BreakerState
-    to_state: BreakerState
-    event: BreakerEvent
-    at_ns: int
+_METRICS_ONLY = BreakerState.METRICS_ONLY
 
 
 class Breaker:
@@ -123,18 +46,38 @@ class Breaker:
 
     `on_transition` hears of each transition after it has taken place, so nothing that it does can change it; an error
     that it raises goes to the caller.
+
+    Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. Nobody
+    has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it was
+    due. Who wants to hear of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
+
+    Args:
+        config: What it does.
+        name: Which breaker this is, for errors.
+        on_transition: Hears of each transition.
+        random: The stream for the jitter of `open_growth`: one draw for each opening.
+        first_generation: The number of its first permits; for those who replace one breaker by another.
+
+    Raises:
+        ValueError: `config` asks for jitter, and `random` is None.
     """
 
     __slots__ = (
         "_admits_all",
+        "_changes_at_ns",
+        "_exceeded_at_ns",
         "_generation",
+        "_half_open_ns",
+        "_half_open_then",
+        "_ignored_is_success",
         "_on_transition",
-        "_open_ns",
+        "_open_time",
         "_opened_at_ns",
-        "_permits",
-        "_probe_successes",
-        "_probes_under_way",
-        "_reopen_at_ns",
+        "_openings",
+        "_probes",
+        "_ramp",
+        "_refused",
+        "_reopen_after_ns",
         "_state",
         "_tripping",
         "name",
@@ -146,21 +89,29 @@ class Breaker:
         *,
         name: str = "",
         on_transition: Callable[[Transition], None] | None = None,
+        random: Random | None = None,
+        first_generation: int = 1,
     ) -> None:
         self.name = name
         """Which breaker this is, for errors."""
         self._on_transition = on_transition
-        self._tripping = ConsecutiveFailures(config.failure_threshold)
-        self._permits = config.half_open_permits
+        self._tripping = make_tripping(config)
+        self._probes = Probes(config)
+        self._open_time = OpenTime(config, random)
+        self._ramp = None if config.ramp is None else Ramp(config.ramp)
+        self._ignored_is_success = config.ignored_counts_as == "success"
+        self._half_open_ns = None if config.half_open_max is None else wait_ns(config.half_open_max)
+        self._half_open_then = config.half_open_then
         # Peers disagree about the instant `opened_at + timeout`; one nanosecond is the whole difference.
-        self._open_ns = wait_ns(config.timeout) + (config.reopen == "after")
-        self._state = _CLOSED if config.enabled else _DISABLED
-        self._admits_all = True
-        self._generation = 1
+        self._reopen_after_ns = int(config.reopen == "after")
+        self._state = BreakerState(config.initial_state) if config.enabled else _DISABLED
+        self._admits_all = self._state is not _FORCED_OPEN
+        self._generation = first_generation
         self._opened_at_ns: int | None = None
-        self._reopen_at_ns: int | None = None
-        self._probes_under_way = 0
-        self._probe_successes = 0
+        self._changes_at_ns: int | None = None
+        self._exceeded_at_ns: int | None = None
+        self._openings = 0
+        self._refused = 0
 
     @property
     def state(self) -> BreakerState:
@@ -168,88 +119,167 @@ class Breaker:
         return self._state
 
     @property
+    def generation(self) -> int:
+        """The number that permits have now."""
+        return self._generation
+
+    @property
     def opened_at_ns(self) -> int | None:
-        """When it opened or was forced open; None in the other states."""
+        """When it opened or was forced open; None in the other states, and when it began so."""
         return self._opened_at_ns
 
     @property
     def reopen_at_ns(self) -> int | None:
         """While open, the first instant at which a permit may be had; None in the other states."""
-        return self._reopen_at_ns
+        return self._changes_at_ns if self._state is _OPEN else None
+
+    @property
+    def changes_at_ns(self) -> int | None:
+        """The instant at which time alone makes a difference; None if only a result or an order does.
+
+        While open that is when a permit may be had, while half-open when it has been so for as long as it may, while
+        closed the end of the ramp. What happens then: the half-open one changes with :meth:`advance` or any other
+        call; the open one, and a half-open one that lets further probes out, only when a permit is asked for.
+        """
+        return self._changes_at_ns
 
     @property
     def consecutive_failures(self) -> int:
         """Failures that count since the last success; while open, how many there were when it tripped."""
         return self._tripping.count
 
+    @property
+    def openings(self) -> int:
+        """How many times it has opened since it was last closed (or in another state than open and half-open)."""
+        return self._openings
+
+    @property
+    def exceeded_at_ns(self) -> int | None:
+        """While metrics-only, the first instant at which it would have tripped; None if it would not have."""
+        return self._exceeded_at_ns
+
+    @property
+    def refused(self) -> int:
+        """Requests refused since the last transition."""
+        return self._refused
+
+    def failure_rate(self, now_ns: int) -> float | None:
+        """Return the share of failures in the window; None below the minimum of calls, and without a window.
+
+        While open it is that of the instant at which it tripped.
+        """
+        return self._tripping.failure_rate(self._rate_instant_ns(now_ns))
+
+    def slow_call_rate(self, now_ns: int) -> float | None:
+        """Return the share of slow calls in the window, as :meth:`failure_rate` does that of failures."""
+        return self._tripping.slow_call_rate(self._rate_instant_ns(now_ns))
+
     def try_acquire(self, now_ns: int) -> int | None:
         """Return a permit, or None when refused. Every permit has to be settled by one of the `record` methods.
 
-        An open breaker whose time is over becomes half-open here, with this permit as its first probe.
+        An open breaker whose time is over becomes half-open here, with this permit as its first probe. During a ramp
+        each request counts as one call of the traffic of which a share goes through, whether admitted or not.
         """
         if self._admits_all:
             return self._generation
-        if self._reopen_at_ns is not None and now_ns >= self._reopen_at_ns:
-            self._apply(BreakerEvent.WAIT_OVER, now_ns)
-        if self._state is _HALF_OPEN and self._has_probe_left():
-            self._probes_under_way += 1
+        self.advance(now_ns)
+        if self._is_due(now_ns):
+            if self._state is _OPEN:
+                self._apply(BreakerEvent.WAIT_OVER, now_ns)
+            else:
+                self._probes.give_up_on_those_under_way()
+                self._changes_at_ns = now_ns + (self._half_open_ns or 0)
+        if self._state is _HALF_OPEN:
+            if self._probes.has_left():
+                self._probes.take()
+                return self._generation
+        elif self._admits_all or (self._state is _CLOSED and self._ramp is not None and self._ramp.ask(now_ns)):
             return self._generation
+        self._refused += 1
         return None
 
     def would_admit(self, now_ns: int) -> bool:
-        """Return whether :meth:`try_acquire` would give a permit, and change nothing."""
-        if self._reopen_at_ns is not None:
-            return now_ns >= self._reopen_at_ns
-        return self._admits_all or (self._state is _HALF_OPEN and self._has_probe_left())
+        """Return whether :meth:`try_acquire` would give a permit, and change nothing but what is due by now."""
+        return self.admits_at_ns(now_ns) == now_ns
 
-    def record_success(self, permit: int, now_ns: int) -> bool:
-        """Settle a permit: the provider did the work. Return False, with nothing changed, if the permit is stale."""
+    def admits_at_ns(self, now_ns: int) -> int | None:
+        """Return the earliest instant from now on at which it is worth asking for a permit, if nothing else happens.
+
+        `now_ns` itself when one would be given now; None when only a result or an order can bring one. It is a lower
+        bound in one case: where a half-open breaker whose probes are all out opens again instead of closing.
+        """
+        self.advance(now_ns)
+        if self._admits_all or (self._state is _HALF_OPEN and self._probes.has_left()):
+            return now_ns
+        if self._state is _CLOSED and self._ramp is not None:
+            return self._ramp.admits_at_ns(now_ns)
+        return None if self._changes_at_ns is None else max(now_ns, self._changes_at_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Do what time alone has made due by `now_ns`, as of the instant at which it was due."""
+        if not self._is_due(now_ns):
+            return
+        due_ns = self._changes_at_ns
+        assert due_ns is not None
+        if self._state is _CLOSED:
+            self._admits_all, self._changes_at_ns = True, None
+        elif self._state is _HALF_OPEN and self._half_open_then == "open":
+            self._apply(BreakerEvent.PROBES_OVERDUE, due_ns)
+        elif self._state is _HALF_OPEN and self._half_open_then == "closed":
+            self._apply(BreakerEvent.BENEFIT_OF_THE_DOUBT, due_ns)
+            self.advance(now_ns)  # the ramp that began then may be over
+
+    def record_success(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
+        """Settle a permit: the provider did the work, in `duration_ns`. False, with nothing changed, if it is stale."""
         if permit != self._generation:
             return False
         if self._state is _CLOSED:
-            self._tripping.success(now_ns)
-        elif self._settle_probe():
-            self._probe_successes += 1
-            if self._probe_successes == self._permits:
-                self._apply(BreakerEvent.RECOVER, now_ns)
-        return True
+            if self._tripping.success(now_ns, duration_ns):
+                self._apply(BreakerEvent.TRIP, now_ns)
+            return True
+        return self._record_elsewhere(permit, now_ns, False, duration_ns)
 
-    def record_failure(self, permit: int, now_ns: int) -> bool:
+    def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider failed, or did not answer in time. False if the permit is stale."""
         if permit != self._generation:
             return False
         if self._state is _CLOSED:
-            if self._tripping.failure(now_ns):
+            if self._tripping.failure(now_ns, duration_ns):
                 self._apply(BreakerEvent.TRIP, now_ns)
-        elif self._settle_probe():
-            self._apply(BreakerEvent.TRIP, now_ns)
-        return True
+            return True
+        return self._record_elsewhere(permit, now_ns, True, duration_ns)
 
     def record_neutral(self, permit: int, now_ns: int) -> bool:
         """Settle a permit that says nothing about the provider (throttled, cancelled). False if it is stale.
 
         A probe's permit can be had again.
         """
+        self.advance(now_ns)
         if permit != self._generation:
             return False
-        self._settle_probe()
+        self._probes.give_back()
         return True
 
-    def record_reachable(self, permit: int, now_ns: int) -> bool:
+    def record_reachable(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider answered, and refused this one message. False if the permit is stale.
 
-        While closed that is neither a success nor a failure; as a probe's answer it is a success.
+        While it counts (closed, metrics-only) that is what `ignored_counts_as` says; as a probe's answer it is a
+        success.
         """
-        if self._state is _CLOSED:
+        if not self._ignored_is_success and (self._state is _CLOSED or self._state is _METRICS_ONLY):
             return permit == self._generation
-        return self.record_success(permit, now_ns)
+        return self.record_success(permit, now_ns, duration_ns)
 
     def trip(self, permit: int, now_ns: int) -> bool:
         """Settle a permit: the channel itself is broken, so open at once. False if the permit is stale."""
+        self.advance(now_ns)
         if permit != self._generation:
             return False
         if self._state is _CLOSED or self._state is _HALF_OPEN:
             self._apply(BreakerEvent.TRIP, now_ns)
+        elif self._state is _METRICS_ONLY:
+            self._tripping.failure(now_ns, 0)
+            self._exceed(now_ns)
         return True
 
     def force_open(self, now_ns: int) -> None:
@@ -258,7 +288,7 @@ class Breaker:
         Raises:
             IllegalTransition: it is forced open already.
         """
-        self._apply(BreakerEvent.FORCE_OPEN, now_ns)
+        self.order(BreakerEvent.FORCE_OPEN, now_ns)
 
     def disable(self, now_ns: int) -> None:
         """Admit everything and count nothing until further orders.
@@ -266,7 +296,15 @@ class Breaker:
         Raises:
             IllegalTransition: it is disabled already.
         """
-        self._apply(BreakerEvent.DISABLE, now_ns)
+        self.order(BreakerEvent.DISABLE, now_ns)
+
+    def metrics_only(self, now_ns: int) -> None:
+        """Admit everything and count, with all counts at zero, and never open, until further orders.
+
+        Raises:
+            IllegalTransition: it is metrics-only already.
+        """
+        self.order(BreakerEvent.METRICS_ONLY, now_ns)
 
     def close(self, now_ns: int) -> None:
         """Begin anew: closed, with all counts at zero.
@@ -274,41 +312,63 @@ class Breaker:
         Raises:
             IllegalTransition: it is closed already.
         """
-        self._apply(BreakerEvent.CLOSE, now_ns)
+        self.order(BreakerEvent.CLOSE, now_ns)
 
-    def _has_probe_left(self) -> bool:
-        # Successes count against the permits too: no more probes go out than it takes to close.
-        return self._probes_under_way + self._probe_successes < self._permits
+    def order(self, event: BreakerEvent, now_ns: int) -> None:
+        """Do what an operator orders.
 
-    def _settle_probe(self) -> bool:
-        if self._probes_under_way == 0:
+        Raises:
+            IllegalTransition: it is in that state already.
+        """
+        self.advance(now_ns)
+        self._apply(event, now_ns)
+
+    def _is_due(self, now_ns: int) -> bool:
+        return self._changes_at_ns is not None and now_ns >= self._changes_at_ns
+
+    def _rate_instant_ns(self, now_ns: int) -> int:
+        return self._opened_at_ns if self._state is _OPEN and self._opened_at_ns is not None else now_ns
+
+    def _record_elsewhere(self, permit: int, now_ns: int, failed: bool, duration_ns: int) -> bool:
+        self.advance(now_ns)
+        if permit != self._generation:
             return False
-        self._probes_under_way -= 1
+        if self._state is _HALF_OPEN:
+            is_back = self._probes.settle(failed, duration_ns)
+            if is_back is not None:
+                self._apply(BreakerEvent.RECOVER if is_back else BreakerEvent.TRIP, now_ns)
+        elif self._state is _METRICS_ONLY:
+            count = self._tripping.failure if failed else self._tripping.success
+            if count(now_ns, duration_ns):
+                self._exceed(now_ns)
         return True
+
+    def _exceed(self, now_ns: int) -> None:
+        if self._exceeded_at_ns is None:
+            self._exceeded_at_ns = now_ns
 
     def _apply(self, event: BreakerEvent, now_ns: int) -> None:
         before = self._state
         after = next_state(before, event, self.name)
         self._state = after
         self._generation += 1
-        self._admits_all = after is _CLOSED or after is _DISABLED
+        self._admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
         self._opened_at_ns = now_ns if after is _OPEN or after is _FORCED_OPEN else None
-        self._reopen_at_ns = now_ns + self._open_ns if after is _OPEN else None
-        self._probes_under_way = 0
-        self._probe_successes = 0
-        if after is not _OPEN:
+        self._changes_at_ns = self._exceeded_at_ns = None
+        self._refused = 0
+        self._probes.reset()
+        if after is _OPEN:
+            self._changes_at_ns = now_ns + self._open_time.next_ns(self._openings) + self._reopen_after_ns
+            self._openings += 1
+        else:
             self._tripping.reset()
+            if after is _HALF_OPEN:
+                if self._half_open_ns is not None:
+                    self._changes_at_ns = now_ns + self._half_open_ns
+            else:
+                self._openings = 0
+                if after is _CLOSED and self._ramp is not None and before in (_OPEN, _HALF_OPEN, _FORCED_OPEN):
+                    self._ramp.start(now_ns)
+                    self._admits_all, self._changes_at_ns = False, self._ramp.end_ns
         if self._on_transition is not None:
             self._on_transition(Transition(before, after, event, now_ns))
-
-
-def next_state(state: BreakerState, event: BreakerEvent, name: str = "") -> BreakerState:
-    """Return the state that `event` leads to from `state`, by :data:`TRANSITIONS`.
-
-    Raises:
-        IllegalTransition: there is none.
-    """
-    after = TRANSITIONS[state].get(event)
-    if after is None:
-        raise IllegalTransition(name, state, event)
-    return after

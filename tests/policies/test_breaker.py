@@ -149,7 +149,7 @@ def test_v64_an_event_that_the_state_does_not_know_is_refused() -> None:
         next_state(BreakerState.CLOSED, BreakerEvent.WAIT_OVER)
 
 
-@pytest.mark.parametrize("order", ["force_open", "disable", "close"])
+@pytest.mark.parametrize("order", ["force_open", "disable", "metrics_only", "close"])
 def test_v64_a_refused_order_changes_nothing(order: str) -> None:
     breaker, heard = make()
     if order != "close":
@@ -164,7 +164,7 @@ def test_the_refusal_names_the_breaker_its_state_and_the_event_and_can_be_rebuil
     error = IllegalTransition("email", BreakerState.CLOSED, BreakerEvent.WAIT_OVER)
     assert isinstance(error, RetrylabError)
     assert str(error) == (
-        "breaker 'email' is closed and knows no wait-over there (possible: trip, force-open, disable)"
+        "breaker 'email' is closed and knows no wait-over there (possible: trip, force-open, disable, metrics-only)"
     )
     assert str(type(error)(*error.args)) == str(error)
 

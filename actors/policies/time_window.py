@@ -1,0 +1,96 @@
+"""The time window: the calls that ended within the last so many seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+
+EXACT_INSTANTS = 10_000
+"""A window that holds more instants than this begins to lay together what is closest."""
+
+
+class TimeWindow:
+    """The results of the calls that ended in ``(now - width, now]``, to the nanosecond.
+
+    A sliding log with one entry for each instant, where resilience4j and Polly count in buckets of a second or a tenth
+    of the width, which are cheaper and let a whole bucket leave at once. Each call costs a constant (each entry is
+    added once and removed once). Memory is bounded: as soon as the log holds :data:`EXACT_INSTANTS` entries, calls
+    less than 1/`EXACT_INSTANTS` of the width apart may share an entry, at the instant of the latest of them, so there
+    are never more than about twice as many entries, and a call leaves late by that fraction of the width at most.
+
+    Raises:
+        ValueError: `width_ns` is less than 1.
+    """
+
+    __slots__ = ("_grain_ns", "_log", "_width_ns", "calls", "duration_ns", "failures", "slow")
+
+    def __init__(self, width_ns: int) -> None:
+        if width_ns < 1:
+            raise ValueError(f"wanted a window of at least 1 ns, got {width_ns!r}")
+        self._width_ns = width_ns
+        self._grain_ns = max(1, width_ns // EXACT_INSTANTS)
+        self._log: deque[_Entry] = deque()
+        self.calls = 0
+        """Calls in the window."""
+        self.failures = 0
+        """Those of them that failed."""
+        self.slow = 0
+        """Those of them that were slow, failed or not."""
+        self.duration_ns = 0
+        """How long they took together."""
+
+    @property
+    def total(self) -> int:
+        """What `failures` and `slow` are a share of."""
+        return self.calls
+
+    @property
+    def entries(self) -> int:
+        """How many instants are remembered."""
+        return len(self._log)
+
+    def record(self, now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
+        """Count a call that ended now. `now_ns` never goes back from one call to the next."""
+        self.advance(now_ns)
+        log = self._log
+        entry = log[-1] if log else None
+        if entry is None or not self._shares(entry, now_ns):
+            entry = _Entry()
+            log.append(entry)
+        entry.at_ns = now_ns
+        entry.calls += 1
+        entry.failures += failed
+        entry.slow += slow
+        entry.duration_ns += duration_ns
+        self.calls += 1
+        self.failures += failed
+        self.slow += slow
+        self.duration_ns += duration_ns
+
+    def advance(self, now_ns: int) -> None:
+        """Let go of the calls that the window has left behind."""
+        log, left_ns = self._log, now_ns - self._width_ns
+        while log and log[0].at_ns <= left_ns:
+            entry = log.popleft()
+            self.calls -= entry.calls
+            self.failures -= entry.failures
+            self.slow -= entry.slow
+            self.duration_ns -= entry.duration_ns
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._log.clear()
+        self.calls = self.failures = self.slow = self.duration_ns = 0
+
+    def _shares(self, entry: _Entry, now_ns: int) -> bool:
+        if entry.at_ns == now_ns:
+            return True
+        return len(self._log) >= EXACT_INSTANTS and entry.at_ns // self._grain_ns == now_ns // self._grain_ns
+
+
+class _Entry:
+    """The calls of one instant."""
+
+    __slots__ = ("at_ns", "calls", "duration_ns", "failures", "slow")
+
+    def __init__(self) -> None:
+        self.at_ns = self.calls = self.failures = self.slow = self.duration_ns = 0
