@@ -102,13 +102,13 @@ class AwsBudgetConfig(Settings):
     capacity: PositiveWholeNumber = 500
     """What is there to begin with, and at most."""
 
-    retry_cost: WholeNumber = 14
+    retry_cost: PositiveWholeNumber = 14
     """Of a retry."""
 
-    throttled_cost: WholeNumber = 5
+    throttled_cost: PositiveWholeNumber = 5
     """Of a retry after throttling."""
 
-    timeout_cost: WholeNumber | None = None
+    timeout_cost: PositiveWholeNumber | None = None
     """Of a retry after an ambiguous attempt (the legacy mode charges 10, and 5 otherwise). None: as `retry_cost`."""
 
 

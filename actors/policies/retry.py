@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import math
 from random import Random
+from typing import Literal, TypeAlias
 
 from actors.config import RetryConfig
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.policies.backoff import Backoff, base_delay, retry_after_ns
 from actors.policies.waits import LONGEST_WAIT_NS, wait_ns
+
+FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
+"""The kinds of failure that are worth another attempt; a throttled one is no transient one here."""
 
 
 class Progress:
@@ -132,7 +136,7 @@ class RetryPolicy:
     def _rule_of(self, outcome: Transient | Ambiguous) -> _Rule:
         if (rule := self._by_reason.get(outcome.reason)) is not None:
             return rule
-        return self._by_kind.get(_kind(outcome), self._general)
+        return self._by_kind.get(failure_kind(outcome), self._general)
 
     def _spread(self, hint_ns: int) -> int:
         """Put jitter on top of a hint."""
@@ -141,7 +145,8 @@ class RetryPolicy:
         return min(LONGEST_WAIT_NS, hint_ns + int(hint_ns * self._hint_jitter * self._draw()))
 
 
-def _kind(outcome: Transient | Ambiguous) -> str:
+def failure_kind(outcome: Transient | Ambiguous) -> FailureKind:
+    """Return the kind of a failure that another attempt may not meet."""
     if isinstance(outcome, Ambiguous):
         return "ambiguous"
     return "throttled" if outcome.throttled else "transient"

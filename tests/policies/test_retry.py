@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -19,16 +19,17 @@ from actors.policies.retry import Progress, RetryPolicy
 from actors.policies.waits import LONGEST_WAIT_NS
 from actors.quantities import FROM_FILE
 
-FAILED = Transient()
-THROTTLED = Transient(throttled=True)
-AMBIGUOUS = Ambiguous()
+Failure: TypeAlias = Transient | Ambiguous
+FAILED: Failure = Transient()
+THROTTLED: Failure = Transient(throttled=True)
+AMBIGUOUS: Failure = Ambiguous()
 
 
 def policy_of(seed: int = 0, **settings: Any) -> RetryPolicy:
     return RetryPolicy(RetryConfig(**settings), random.Random(seed))
 
 
-def waits(policy: RetryPolicy, outcomes: Sequence[Transient | Ambiguous | ChannelFault]) -> list[float | None]:
+def waits(policy: RetryPolicy, outcomes: Sequence[Failure | ChannelFault]) -> list[float | None]:
     progress = Progress()
     got = [policy.next_wait_ns(outcome, progress) for outcome in outcomes]
     return [None if wait is None else wait / NS_PER_S for wait in got]
