@@ -1,7 +1,7 @@
 """Actors: what they may ask of the world, and nothing of how the world is made.
 
-An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps on
-a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
+An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps
+on a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
 `stream`, `record`, `spawn`), so that the same code runs on any clock::
 
     class Greeter(Actor):
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import pykka
 
-from actors.coroutines import DeadlineScope, park
+from actors.coroutines import DeadlineScope, HandlerRun, park
 from actors.errors import ActorSystemError
 from actors.instants import ns
 from actors.mailbox import Inbox, Mailbox
@@ -57,7 +57,8 @@ class Supervision:
     """What happens to an actor that raises on a message nobody waits for an answer to.
 
     It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
-    `max_delay`; after more than `max_restarts` within `window`, its supervisor decides (:meth:`Actor.on_child_failure`).
+    `max_delay`; after more than `max_restarts` within `window`, its supervisor decides
+    (:meth:`Actor.on_child_failure`).
     Timers it had set and effects it had begun still reach it after a restart.
     """
 
@@ -96,9 +97,11 @@ class ActorRef(pykka.ActorRef[A]):
         """Send a message and return the answer, or with ``block=False`` a future of it, which can be awaited.
 
         Raises:
-            WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer.
+            WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer; nothing is sent then.
             pykka.Timeout: no answer within `timeout` seconds.
         """
+        if block and not self._system._may_block() and self.is_alive():
+            raise self._system._would_deadlock()
         future = self._system._ask(self, message)
         return future.get(timeout=timeout) if block else future
 
@@ -116,6 +119,8 @@ class Actor(pykka.Actor):
     """What its constructor was called with, for a restart."""
 
     _routes: ClassVar[dict[type, str]] = {}
+    _run: HandlerRun | None = None
+    """Its async handler under way, if there is one."""
 
     # The identity of the actor, which a restart keeps; all else is made anew by __init__.
     _IDENTITY = frozenset(
@@ -239,7 +244,8 @@ class Actor(pykka.Actor):
     def move_on_after(self, delay: float) -> DeadlineScope:
         """Give up what is awaited inside the ``with`` block after `delay` seconds, and go on behind the block.
 
-        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck.
+        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck. As
+        with trio's, everything that is awaited later inside the block is given up too.
         """
         return DeadlineScope(self, ns(delay))
 

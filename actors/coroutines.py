@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pykka
+
     from actors.actor import Actor
     from actors.effects import Cancellable
-    from actors.futures import Future
 
 
 class Parked:
@@ -29,31 +30,41 @@ class Parked:
 class HandlerRun:
     """One async handler under way, for one message."""
 
-    __slots__ = ("actor", "coroutine", "deadline_error", "foreign", "park_count", "reply_to", "waits_on")
+    __slots__ = ("actor", "coroutine", "life", "message", "park_count", "reply_to", "scopes", "waits_on")
 
-    def __init__(self, actor: Actor, coroutine: Coroutine[Any, Any, Any], reply_to: Future[Any] | None) -> None:
+    def __init__(
+        self, actor: Actor, message: Any, coroutine: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None
+    ) -> None:
         self.actor = actor
+        self.message = message
         self.coroutine = coroutine
         self.reply_to = reply_to
         self.park_count = 0
         """Numbers the waits, so that a resume for an earlier one is known for stale."""
-        self.foreign: Cancellable | None = None
-        """What cancels the real I/O it awaits, while it does (live only)."""
         self.waits_on: Cancellable | None = None
         """The timer it is parked on, if it is one."""
-        self.deadline_error: DeadlineReached | None = None
-        """A deadline that struck where it could not be raised at once: it is at the next wait."""
+        self.life = Scope(self)
+        """Round all of it: struck when its actor is restarted or stopped under it."""
+        self.scopes = [self.life]
+        """The scopes it is in, the outermost first."""
+
+    @property
+    def struck(self) -> Scope | None:
+        """The outermost scope that was struck: while the handler is in it, nothing it waits for comes."""
+        for scope in self.scopes:
+            if scope.error is not None:
+                return scope
+        return None
 
 
 class Resume:
-    """The message that makes a parked handler go on, with an error to raise in it or with none."""
+    """The message that makes a parked handler go on."""
 
-    __slots__ = ("error", "park", "run")
+    __slots__ = ("park", "run")
 
-    def __init__(self, run: HandlerRun, error: BaseException | None = None) -> None:
+    def __init__(self, run: HandlerRun) -> None:
         self.run = run
         self.park = run.park_count
-        self.error = error
 
 
 @types.coroutine
@@ -62,39 +73,70 @@ def park(arm: Callable[[Resume], Any]) -> Generator[Parked, None, None]:
     yield Parked(arm)
 
 
-class DeadlineReached(BaseException):
-    """Thrown into a handler at its deadline. A BaseException, so that ``except Exception`` does not swallow it."""
+class HandlerCancelled(BaseException):
+    """Raised in a handler where it waits, when a deadline is reached or its actor is restarted or stopped.
+
+    As trio's Cancelled, a BaseException, so that ``except Exception`` does not swallow it; and as with that, whatever
+    the handler goes on to wait for inside the scope is cancelled too.
+    """
 
 
-class DeadlineExpired:
-    """The timer message of a deadline."""
+class Scope:
+    """A part of a handler that can be cancelled."""
+
+    __slots__ = ("error", "run", "trio_scope")
+
+    def __init__(self, run: HandlerRun | None = None) -> None:
+        self.run = run
+        """None before and after it."""
+        self.error: HandlerCancelled | None = None
+        """What is raised in the handler, once the scope is struck."""
+        self.trio_scope: Any = None
+        """In a live system, a cancel scope of the same extent, for what goes on under trio."""
+
+    def strike(self) -> None:
+        """Cancel what the handler waits for in this scope, now or later."""
+        self.error = HandlerCancelled()
+
+
+class Strike:
+    """The message that cancels a part of a handler: the timer message of a deadline, for one."""
 
     __slots__ = ("scope",)
 
-    def __init__(self, scope: DeadlineScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
 
-class DeadlineScope:
+class DeadlineScope(Scope):
     """The ``with`` block of :meth:`Actor.move_on_after`."""
 
+    __slots__ = ("_actor", "_delay_ns", "_timer", "cancelled_caught")
+
     def __init__(self, actor: Actor, delay_ns: int) -> None:
+        super().__init__()
         self._actor = actor
         self._delay_ns = delay_ns
         self._timer: Cancellable | None = None
-        self.run: HandlerRun | None = None
-        self.error: DeadlineReached | None = None
         self.cancelled_caught = False
 
     def __enter__(self) -> DeadlineScope:
-        self.run = self._actor.system._run_under_way("move_on_after")
-        due_ns = self._actor.system.now_ns + self._delay_ns
-        self._timer = self._actor.system.set_timer(due_ns, self._actor, DeadlineExpired(self))
+        system = self._actor.system
+        self.run = system._run_under_way("move_on_after")
+        self.run.scopes.append(self)
+        self.trio_scope = system._enter_trio_scope()
+        self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))
         return self
 
-    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> bool:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
         assert self._timer is not None
+        assert self.run is not None
         self._timer.cancel()
+        self.run.scopes.remove(self)
         self.run = None
-        self.cancelled_caught = error is not None and error is self.error
-        return self.cancelled_caught
+        if self.trio_scope is None:
+            self.cancelled_caught = error is not None and error is self.error
+            return self.cancelled_caught
+        done = bool(self.trio_scope.__exit__(kind, error, traceback))
+        self.cancelled_caught = self.trio_scope.cancelled_caught
+        return done

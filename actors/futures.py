@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import queue
 import sys
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -14,6 +16,8 @@ from actors.coroutines import park
 
 if TYPE_CHECKING:
     from actors.system import ActorSystem
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -30,14 +34,17 @@ class Unanswered(pykka.Timeout):
 
 
 class Future(pykka.Future[T]):
-    """The answer to an `ask`. Each system has a subclass of its own, since pykka makes new ones without arguments."""
+    """The answer to an `ask`. Each system has a subclass of its own, since pykka makes new ones without arguments.
+
+    May be settled, and waited for, in any thread.
+    """
 
     system: ClassVar[ActorSystem]
 
     def __init__(self) -> None:
         super().__init__()
         self._outcome: tuple[Any, BaseException | None] | None = None
-        self._callbacks: list[Callable[[], Any]] = []
+        self._callbacks: deque[Callable[[], Any]] = deque()
 
     def set(self, value: T | None = None) -> None:
         """Give the answer."""
@@ -53,9 +60,19 @@ class Future(pykka.Future[T]):
         if self.done or self._get_hook is not None:
             raise queue.Full
         self._outcome = outcome
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        self._call_back()
+
+    def _call_back(self) -> None:
+        # Two threads may get here at once; popleft gives each callback to one of them.
+        while self._callbacks:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:
+                return
+            try:
+                callback()
+            except Exception:
+                logger.exception("a callback of %r raised", self)  # no concern of whoever gave the answer
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have the answer computed by `func` when it is asked for."""
@@ -69,11 +86,13 @@ class Future(pykka.Future[T]):
         return self._outcome is not None
 
     def when_done(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` when there is an answer, at once if there is."""
+        """Call `callback` when there is an answer, at once if there is, in the thread that gives it.
+
+        What it raises is logged.
+        """
+        self._callbacks.append(callback)
         if self.done:
-            callback()
-        else:
-            self._callbacks.append(callback)
+            self._call_back()
 
     def get(self, *, timeout: float | None = None) -> T:
         """Return the answer, or raise it if it is an exception. Blocks where that can work.
@@ -88,6 +107,10 @@ class Future(pykka.Future[T]):
         if self._get_hook is not None:
             return super().get(timeout=timeout)
         if self._outcome is None:
+            if timeout == 0:
+                raise self.system._no_answer(self, timeout)
+            if not self.system._may_block():
+                raise self.system._would_deadlock()
             self.system._block_on(self, timeout)
             assert self._outcome is not None
         value, error = self._outcome
@@ -103,8 +126,7 @@ class Future(pykka.Future[T]):
                 # A future made by map() or join() waits for others: `leaf` is the one that is not settled yet.
                 leaf = unanswered.future
             assert leaf is not None
-            run = self.system._run_now
-            if run is not None:
+            if self.system._current_run() is not None:
                 yield from park(functools.partial(self.system._resume_when_done, leaf))
             else:
                 yield from self.system._wait_outside(leaf)

@@ -8,8 +8,10 @@ trio's shuffling of tasks has nothing to shuffle.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
+import logging
 import threading
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -17,17 +19,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import outcome
 import pykka
 import trio
 
 from actors.actor import Actor
-from actors.coroutines import HandlerRun, Parked, Resume
+from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Performed
 from actors.errors import ActorSystemError
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
 from actors.system import ActorSystem
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE_NS = 1_000
 """A timer this close to the clock is exactly due: trio's clock is a float, ours is not."""
@@ -60,19 +63,23 @@ class Turn:
 
 
 class Waiting:
-    """Where the task of a parked handler waits for its next turn."""
+    """Where the task of a handler waits for its next turn."""
 
-    __slots__ = ("error", "event", "turn")
+    __slots__ = ("event", "in_line", "struck", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_line: bool = False) -> None:
         self.event = trio.Event()
+        self.in_line = in_line
+        """Whether nothing but a turn is missing: it is back from what it waited for."""
         self.turn: Turn | None = None
-        self.error: BaseException | None = None
+        self.struck = False
+        """Whether it is given the turn to be cancelled."""
 
-    def give(self, turn: Turn, error: BaseException | None = None) -> None:
-        """Let the handler go on, with an error to raise in it or with none."""
-        self.turn, self.error = turn, error
+    def give(self, turn: Turn) -> Turn:
+        """Let the handler go on."""
+        self.turn = turn
         self.event.set()
+        return turn
 
 
 @types.coroutine
@@ -80,11 +87,21 @@ def _hand_to_trio(trap: Any) -> Generator[Any, Any, Any]:
     return (yield trap)
 
 
+async def _cancellation() -> trio.Cancelled | None:
+    """Return the Cancelled that is due here, or None when a shield keeps it out."""
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled as cancelled:
+        return cancelled
+    return None
+
+
 class LiveSystem(ActorSystem):
     """Actors under trio; use it as ``async with LiveSystem() as system:``.
 
-    Leaving the block lets the messages that are ready be handled, then cancels what is under way. An error that ends
-    the dispatcher cancels the block and is raised from it. `tell`, and asks from other threads, are thread-safe.
+    Leaving the block lets the messages that are ready be handled; then it stops all actors, and cancels what is under
+    way. Questions nobody has answered by then are answered with ActorDeadError. An error that ends the dispatcher
+    cancels the block and is raised from it. `tell`, and asks from other threads, are thread-safe.
     """
 
     def __init__(
@@ -96,6 +113,7 @@ class LiveSystem(ActorSystem):
         self._sequence = itertools.count()
         self._idle: trio.Event | None = None
         self._stopping = False
+        self._closed = False
         self._stopped = trio.Event()
         self._crash: BaseException | None = None
         self._waiting: dict[HandlerRun, Waiting] = {}
@@ -113,7 +131,7 @@ class LiveSystem(ActorSystem):
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[LiveSystem, None]:
-        raised: Exception | None = None
+        raised: BaseException | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._trio_token = trio.lowlevel.current_trio_token()
@@ -124,12 +142,12 @@ class LiveSystem(ActorSystem):
                 yield self
                 self.stop()
                 await self._stopped.wait()
-            except Exception as error:
+            except BaseException as error:
                 raised = error  # raised below: not inside a group because of a nursery that is nobody's business
             finally:
                 nursery.cancel_scope.cancel()
         if self._crash is not None:
-            raise self._crash
+            raise self._crash from (None if isinstance(raised, trio.Cancelled) else raised)
         if raised is not None:
             raise raised
 
@@ -157,6 +175,14 @@ class LiveSystem(ActorSystem):
 
     def _wall_ns(self) -> int:
         return round((trio.current_time() - self._started_at) * NS_PER_S)
+
+    def _catch_up(self) -> None:
+        """Set the clock by trio's, but to the instant of a timer if that is due just now."""
+        wall_ns = self._wall_ns()
+        if self._heap and abs(self._heap[0][0] - wall_ns) <= TOLERANCE_NS:
+            self.now_ns = max(self.now_ns, self._heap[0][0])
+        elif wall_ns > self.now_ns + TOLERANCE_NS:
+            self.now_ns = wall_ns
 
     def _trio_time(self, instant_ns: int) -> float:
         return self._started_at + instant_ns / NS_PER_S
@@ -187,7 +213,7 @@ class LiveSystem(ActorSystem):
         told = self._idle.is_set()
         self._idle = None
         if told:
-            self.now_ns = max(self.now_ns, self._wall_ns())
+            self._catch_up()
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -202,13 +228,31 @@ class LiveSystem(ActorSystem):
         except trio.Cancelled:
             raise
         except BaseException as error:
-            self._crash = error
-            self._nursery.cancel_scope.cancel()
+            self._fail(error)
         finally:
-            self._stopping = True
-            self._stopped.set()
-            for waiting in self._waiting.values():
-                waiting.give(Turn())  # nobody hands out turns any more: handlers only unwind now
+            self._close()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the whole system with an error."""
+        if self._crash is None:
+            self._crash = error
+        self._nursery.cancel_scope.cancel()
+
+    def _close(self) -> None:
+        """Stop all actors, the youngest first, and leave nobody waiting for an answer or a turn."""
+        self._stopping = self._closed = True
+        for actor in reversed(list(self._actors.values())):
+            actor._stop()
+            self._terminated(actor, None)
+        while self._ready:
+            actor, message = self._ready.popleft()
+            if type(message) is Strike and message.scope.run is not None:
+                message.scope.trio_scope.cancel()
+            self._refuse(actor, message)
+        for waiting in self._waiting.values():
+            if waiting.in_line:
+                waiting.give(Turn())
+        self._stopped.set()
 
     async def _drain(self) -> None:
         ready = self._ready
@@ -258,9 +302,15 @@ class LiveSystem(ActorSystem):
             self._enqueue(actor, message)
             return
         try:
-            self._trio_token.run_sync_soon(self._enqueue, actor, message)
+            self._trio_token.run_sync_soon(self._enqueue_from_a_thread, actor, message)
         except trio.RunFinishedError:
             raise pykka.ActorDeadError(f"{actor.actor_ref} not found: its system has ended") from None
+
+    def _enqueue_from_a_thread(self, actor: Actor, message: Any) -> None:
+        if self._closed:
+            self._refuse(actor, message)
+        else:
+            self._enqueue(actor, message)
 
     def _begin(self, actor: Actor) -> None:
         if not hasattr(self, "_thread"):
@@ -275,71 +325,94 @@ class LiveSystem(ActorSystem):
 
     def _drive(self, run: HandlerRun) -> Turn:
         turn = Turn()
+        run.life.trio_scope = trio.CancelScope()
         self._nursery.start_soon(self._run_handler, run, turn)
         return turn
 
-    def _go_on(self, run: HandlerRun, error: BaseException | None) -> Turn | None:
+    def _go_on(self, run: HandlerRun) -> Turn | None:
         waiting = self._waiting.get(run)
-        if waiting is None or waiting.turn is not None:
-            return None
-        turn = Turn()
-        waiting.give(turn, error)
-        return turn
+        return None if waiting is None or waiting.turn is not None else waiting.give(Turn())
+
+    def _strike(self, run: HandlerRun, scope: Scope) -> Turn | None:
+        # All that is cancelled here is cancelled by trio: real I/O, nurseries, and the wait for a turn.
+        scope.trio_scope.cancel()
+        waiting = self._waiting.get(run)
+        if waiting is None or waiting.turn is not None or waiting.in_line:
+            return None  # it awaits real I/O, or is on its way back
+        waiting.struck = True
+        return waiting.give(Turn())
+
+    def _enter_trio_scope(self) -> trio.CancelScope:
+        return trio.CancelScope().__enter__()
 
     async def _run_handler(self, run: HandlerRun, turn: Turn) -> None:
         """Run one handler to its end, taking turns with the dispatcher."""
         error: BaseException | None = None
         value: Any = None
         try:
-            while (yielded := self._step(run, error, value)) is not None:
-                error, value = None, None
-                if type(yielded) is Parked:
-                    if run.deadline_error is not None:
-                        error, run.deadline_error = run.deadline_error, None
-                        continue
-                    turn, error = await self._wait_parked(run, yielded, turn)
-                else:
-                    turn, error, value = await self._wait_foreign(run, yielded, turn)
+            with run.life.trio_scope:
+                while (yielded := self._step(run, error, value)) is not None:
+                    error, value = None, None
+                    if type(yielded) is not Parked:
+                        turn, error, value = await self._wait_foreign(run, yielded, turn)
+                    elif run.struck is None or (error := await _cancellation()) is None:
+                        turn, error = await self._wait_parked(run, yielded, turn)
+        except BaseException as raised:
+            self._handler_raised(run, raised)
         finally:
             self._waiting.pop(run, None)
             turn.over.set()
 
+    def _handler_raised(self, run: HandlerRun, raised: BaseException) -> None:
+        """Decide about what no supervisor decides about."""
+        cancelled: BaseException | None = None
+        rest: BaseException | None = raised
+        if isinstance(raised, trio.Cancelled):
+            cancelled, rest = raised, None
+        elif isinstance(raised, BaseExceptionGroup):
+            cancelled, rest = raised.split(trio.Cancelled)
+        if isinstance(rest, ExceptionGroup):
+            logger.error("%s raised when it was cancelled", run.actor, exc_info=rest)
+        elif rest is not None:
+            self._fail(rest)
+        if cancelled is not None:
+            raise cancelled
+
     async def _wait_parked(self, run: HandlerRun, parked: Parked, turn: Turn) -> tuple[Turn, BaseException | None]:
-        waiting = self._waiting[run] = Waiting()
         self._park(run, parked)
-        turn.over.set()
-        try:
-            await waiting.event.wait()
-        except trio.Cancelled as cancelled:
-            # A cancel scope round our own primitive. If the dispatcher has just given us the turn we have it already.
-            return waiting.turn or await self._come_back_in_line(run), cancelled
-        assert waiting.turn is not None
-        return waiting.turn, waiting.error
+        while True:
+            waiting = self._waiting[run] = Waiting()
+            turn.over.set()
+            try:
+                await waiting.event.wait()
+            except trio.Cancelled as cancelled:
+                # If the dispatcher has given it the turn already, it has it; if not, it was a scope of trio's.
+                return waiting.turn or await self._come_back_in_line(run), cancelled
+            assert waiting.turn is not None
+            turn = waiting.turn
+            if not waiting.struck:
+                return turn, None
+            # A shield of the handler's keeps the cancellation out: it waits on.
 
     async def _wait_foreign(self, run: HandlerRun, trap: Any, turn: Turn) -> tuple[Turn, BaseException | None, Any]:
         self._run_now = None
         error: BaseException | None = None
         value: Any = None
         turn.over.set()
-        with trio.CancelScope() as scope:
-            run.foreign = scope
-            if run.deadline_error is not None:
-                scope.cancel()
-            try:
-                value = await _hand_to_trio(trap)
-            except BaseException as raised:
-                error = raised
-        run.foreign = None
-        aborted = isinstance(value, outcome.Error) and isinstance(value.error, trio.Cancelled)
-        if scope.cancel_called and aborted and run.deadline_error is not None:
-            error, run.deadline_error = run.deadline_error, None
+        try:
+            value = await _hand_to_trio(trap)
+        except GeneratorExit:
+            run.coroutine.close()
+            raise
+        except BaseException as raised:
+            error = raised
         return await self._come_back_in_line(run), error, value
 
     async def _come_back_in_line(self, run: HandlerRun) -> Turn:
         """Wait for a turn, behind what is in the queue already."""
-        if self._stopped.is_set():
+        if self._closed:
             return Turn()
-        waiting = self._waiting[run] = Waiting()
+        waiting = self._waiting[run] = Waiting(in_line=True)
         run.park_count += 1
         self._enqueue(run.actor, Resume(run))
         with trio.CancelScope(shield=True):
@@ -370,19 +443,30 @@ class LiveSystem(ActorSystem):
         ended_ns = max(self.now_ns, self._wall_ns())
         self._enqueue(actor, Performed(request=request, result=result, started_ns=started_ns, ended_ns=ended_ns))
 
+    def _may_block(self) -> bool:
+        return threading.get_ident() != self._thread
+
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
-        if timeout == 0:
-            raise self._no_answer(future, timeout)
-        if threading.get_ident() == self._thread:
-            raise self._would_deadlock()
         answered = threading.Event()
-        self._trio_token.run_sync_soon(future.when_done, answered.set)
+        future.when_done(answered.set)
         if not answered.wait(timeout):
             raise self._no_answer(future, timeout)
 
+    def _current_run(self) -> HandlerRun | None:
+        return self._run_now if threading.get_ident() == self._thread else None
+
     def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
-        answered = trio.Event()
-        future.when_done(answered.set)
+        # Who waits may be in a trio run of its own, and who answers in any thread.
+        answered, token, thread = trio.Event(), trio.lowlevel.current_trio_token(), threading.get_ident()
+
+        def wake() -> None:
+            if threading.get_ident() == thread:
+                answered.set()
+            else:
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(answered.set)
+
+        future.when_done(wake)
         yield from answered.wait().__await__()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import queue
 import sys
 import uuid
 from abc import ABC, abstractmethod
@@ -26,7 +27,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from actors.actor import NOTHING, Actor, ActorRef, Decision, _birthplace
-from actors.coroutines import DeadlineExpired, DeadlineReached, HandlerRun, Parked, Resume
+from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.futures import Future, Unanswered
@@ -81,7 +82,7 @@ class _NextFromInbox:
 
 _BEGIN = _Begin()
 _NEXT_FROM_INBOX = _NextFromInbox()
-_FIRST_HANDLED_ELSEWHERE = (Resume, _Begin, _NextFromInbox, DeadlineExpired)
+_OF_THE_SYSTEM = (Resume, Strike, _Begin, _NextFromInbox)
 
 
 def _ignore(_event: RecordedEvent) -> None:
@@ -141,8 +142,12 @@ class ActorSystem(ABC):
         """See to it that the ready queue will be drained."""
 
     @abstractmethod
+    def _may_block(self) -> bool:
+        """Tell whether this is a place where a blocking wait can end."""
+
+    @abstractmethod
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
-        """Return when `future` is settled, or raise Unanswered or WouldDeadlock."""
+        """Return when `future` is settled, or raise Unanswered. Called where blocking works."""
 
     @abstractmethod
     def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
@@ -153,8 +158,16 @@ class ActorSystem(ABC):
         """Start an async handler and run it until it first waits."""
 
     @abstractmethod
-    def _go_on(self, run: HandlerRun, error: BaseException | None) -> Any:
+    def _go_on(self, run: HandlerRun) -> Any:
         """Resume a parked async handler and run it until it waits again."""
+
+    @abstractmethod
+    def _strike(self, run: HandlerRun, scope: Scope) -> Any:
+        """Cancel what an async handler waits for, and if it is parked, run it until it waits again."""
+
+    @abstractmethod
+    def _enter_trio_scope(self) -> Any:
+        """Enter a trio cancel scope for a part of an async handler, where there is trio."""
 
     # ── what people call ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,6 +239,7 @@ class ActorSystem(ABC):
         actor._receptive = NOTHING
         if self._actors.pop(actor.actor_urn, None) is None:
             return
+        self._give_up(actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message"))
         inbox = _inbox(actor)
         while not inbox.empty():
             self._refuse(actor, inbox.get())
@@ -239,13 +253,13 @@ class ActorSystem(ABC):
         if reply_to is None:
             self._not_delivered(actor, message, "the actor has stopped")
         elif isinstance(message, _ActorStop):
-            reply_to.set(None)
+            self._answer(reply_to, None)
         else:
             error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
-            reply_to.set_exception((pykka.ActorDeadError, error, None))
+            self._answer(reply_to, None, error)
 
     def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
-        if type(message) in _FIRST_HANDLED_ELSEWHERE or isinstance(message, _ActorStop):
+        if type(message) in _OF_THE_SYSTEM or isinstance(message, _ActorStop):
             return
         self.undelivered_count += 1
         self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
@@ -273,7 +287,7 @@ class ActorSystem(ABC):
             lost = message if mailbox.overflow == "drop_newest" else inbox.get()
             self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
             if type(lost) is Envelope and lost.reply_to is not None:
-                lost.reply_to.set_exception((MailboxFull, MailboxFull(f"the mailbox of {actor} was full"), None))
+                self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
             if mailbox.overflow == "drop_newest":
                 return
             inbox.append(message)  # the dropped one's place in the ready queue is this one's now
@@ -294,13 +308,17 @@ class ActorSystem(ABC):
     def _deliver(self, actor: Actor, message: Any) -> Any:
         """Handle a message that is not for a plain handler of an actor ready to take it.
 
-        Returns what `_drive` and `_go_on` return: in a live system, something to wait for.
+        Returns what `_drive`, `_go_on` and `_strike` return: in a live system, something to wait for.
         """
         kind = type(message)
         if kind is Resume:
-            return self._go_on(message.run, message.error) if message.park == message.run.park_count else None
-        if kind is DeadlineExpired:
-            return self._expire(message)
+            return self._go_on(message.run) if message.park == message.run.park_count else None
+        if kind is Strike:
+            scope = message.scope
+            if scope.run is None:
+                return None  # the handler has left that part
+            scope.strike()
+            return self._strike(scope.run, scope)
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is _Begin:
@@ -327,15 +345,18 @@ class ActorSystem(ABC):
             answer = handler(message)
         except Exception as error:
             self._raised(actor, message, reply_to, error)
+            if actor._receptive is not NOTHING:
+                self._take_up_owed(actor)
             return None
         except BaseException as error:
             self._stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
             actor._receptive = NOTHING
-            return self._drive(HandlerRun(actor, answer, reply_to))
+            actor._run = HandlerRun(actor, message, answer, reply_to)
+            return self._drive(actor._run)
         if reply_to is not None:
-            reply_to.set(answer)
+            self._answer(reply_to, answer)
         if actor.actor_stopped.is_set():
             self._terminated(actor, None)
         else:
@@ -361,39 +382,66 @@ class ActorSystem(ABC):
 
     # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run_under_way(self, what: str) -> HandlerRun:
-        if self._run_now is None:
-            raise ActorSystemError(f"{what}() works in an async handler; a plain one uses after() or at()")
+    def _current_run(self) -> HandlerRun | None:
+        """Return the async handler that this is called from, if it is."""
         return self._run_now
+
+    def _run_under_way(self, what: str) -> HandlerRun:
+        run = self._current_run()
+        if run is None:
+            raise ActorSystemError(f"{what}() works in an async handler; a plain one uses after() or at()")
+        return run
 
     def _step(self, run: HandlerRun, error: BaseException | None = None, value: Any = None) -> Any:
         """Run a handler until it waits (return what it yielded) or ends (return None)."""
         run.park_count += 1
+        if run.waits_on is not None:
+            run.waits_on.cancel()
+            run.waits_on = None
         self._run_now = run
         try:
             if error is not None:
                 return run.coroutine.throw(error)
             return run.coroutine.send(value)
         except StopIteration as stop:
-            self._ended(run)
-            if run.reply_to is not None:
-                run.reply_to.set(stop.value)
+            if self._ended(run) and run.reply_to is not None:
+                self._answer(run.reply_to, stop.value)
         except Exception as raised:
-            self._ended(run)
-            self._raised(run.actor, None, run.reply_to, raised)
-        except BaseException:
-            self._ended(run)
-            raise
+            if self._ended(run):
+                self._raised(run.actor, run.message, run.reply_to, self._explained(raised))
+            else:
+                logger.exception("%s raised when it was cancelled", run.actor)
+        except BaseException as raised:
+            if self._ended(run) and run.reply_to is not None:
+                self._answer(run.reply_to, None, pykka.ActorDeadError(f"{run.actor} was cancelled"))
+            if raised is not run.life.error:
+                raise
         return None
 
-    def _ended(self, run: HandlerRun) -> None:
+    def _ended(self, run: HandlerRun) -> bool:
+        """Let the actor of a handler that has ended go on; tell whether it had not been given up before."""
         actor = run.actor
         self._run_now = None
-        if actor.actor_stopped.is_set():
-            self._terminated(actor, None)
-        else:
-            actor._receptive = actor._plain
-            self._take_up_owed(actor)
+        run.life.run = None
+        if actor._run is not run:
+            return False
+        actor._run = None
+        actor._receptive = actor._plain
+        self._take_up_owed(actor)
+        return True
+
+    def _give_up(self, actor: Actor, error: BaseException) -> None:
+        """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
+        run, actor._run = actor._run, None
+        if run is None:
+            return
+        if run.reply_to is not None:
+            self._answer(run.reply_to, None, error)
+        self._enqueue(actor, Strike(run.life))
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return a clearer error for one that an async handler raised, where there is one."""
+        return error
 
     def _resume_when_done(self, future: Future[Any], resume: Resume) -> None:
         future.when_done(lambda: self._post(resume.run.actor, resume))
@@ -402,28 +450,25 @@ class ActorSystem(ABC):
         self._run_now = None
         run.waits_on = parked.arm(Resume(run))
 
-    def _expire(self, expired: DeadlineExpired) -> Any:
-        scope = expired.scope
-        if scope.run is None:
-            return None
-        run = scope.run
-        scope.error = DeadlineReached()
-        if run.foreign is not None:
-            run.deadline_error = scope.error
-            run.foreign.cancel()
-            return None
-        if run.waits_on is not None:
-            run.waits_on.cancel()
-        return self._go_on(run, scope.error)
-
     # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _raised(self, actor: Actor, message: Any, reply_to: Future[Any] | None, error: Exception) -> None:
+    def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
         if reply_to is None:
             self._failed(actor, message, error)
-        else:
-            logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
-            reply_to.set_exception((type(error), error, error.__traceback__))
+            return
+        logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
+        self._answer(reply_to, None, error)
+        if isinstance(error, InvariantBreach):
+            raise error
+
+    def _answer(self, reply_to: pykka.Future[Any], value: Any, error: BaseException | None = None) -> None:
+        try:
+            if error is None:
+                reply_to.set(value)
+            else:
+                reply_to.set_exception((type(error), error, error.__traceback__))
+        except queue.Full:
+            logger.warning("%r has been settled by someone else; the answer is lost", reply_to)
 
     def _failed(self, actor: Actor, message: Any, error: Exception) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
@@ -493,8 +538,8 @@ class ActorSystem(ABC):
 
     def _would_deadlock(self) -> WouldDeadlock:
         return WouldDeadlock(
-            "blocking wait for an answer inside a handler: nothing else runs until the handler returns; "
-            "make it async and write: await ref.ask(message, block=False)"
+            "blocking wait for an answer inside a handler, or in the thread that runs all actors: nothing could "
+            "answer; make the function async and write: await ref.ask(message, block=False)"
         )
 
     def _no_answer(self, future: Future[Any], timeout: float | None) -> Unanswered:

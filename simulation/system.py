@@ -17,7 +17,7 @@ from simpy.core import EmptySchedule
 from simpy.events import NORMAL, URGENT
 
 from actors.actor import Actor
-from actors.coroutines import HandlerRun, Parked
+from actors.coroutines import HandlerRun, Parked, Scope
 from actors.effects import Cancellable
 from actors.errors import ForeignAwait
 from actors.futures import Future
@@ -26,6 +26,20 @@ from actors.system import START_OF_TIME, ActorSystem
 
 _NO_CALLBACKS: list[Any] = []
 """Those of an event that was cancelled: SimPy has no way of taking one back."""
+
+
+_SAID_WITHOUT_A_LOOP = (
+    "must be called from async context",  # trio
+    "no running event loop",  # asyncio
+    "unknown async library, or not in async context",  # sniffio, and so anyio
+)
+
+
+def _foreign_await(awaited: Any) -> ForeignAwait:
+    return ForeignAwait(
+        f"an async handler awaited what only a real event loop could answer ({awaited!r}), in simulated time; "
+        "await self.sleep() or a future of ask(), or use self.perform()"
+    )
 
 
 class Timer(simpy.Event):
@@ -188,27 +202,40 @@ class SimulatedSystem(ActorSystem):
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _drive(self, run: HandlerRun) -> None:
-        self._go_on(run, None)
+        self._run_on(run, None)
 
-    def _go_on(self, run: HandlerRun, error: BaseException | None) -> None:
+    def _go_on(self, run: HandlerRun) -> None:
+        self._run_on(run, None)
+
+    def _strike(self, run: HandlerRun, scope: Scope) -> None:
+        self._run_on(run, scope.error)
+
+    def _enter_trio_scope(self) -> None:
+        """Nothing goes on under trio here."""
+
+    def _run_on(self, run: HandlerRun, error: BaseException | None) -> None:
+        """Run a handler until it waits for something that will come, or ends."""
         yielded = self._step(run, error)
         while yielded is not None:
-            if type(yielded) is Parked:
+            if type(yielded) is not Parked:
+                yielded = self._step(run, _foreign_await(yielded))
+            elif (scope := run.struck) is not None:
+                yielded = self._step(run, scope.error)
+            else:
                 self._park(run, yielded)
                 return
-            yielded = self._step(
-                run,
-                ForeignAwait(
-                    f"a handler of {run.actor} awaited {yielded!r} in simulated time, where only trio's loop could "
-                    "answer; await self.sleep(), a future of ask(), or use self.perform()"
-                ),
-            )
+
+    def _explained(self, error: Exception) -> Exception:
+        if isinstance(error, RuntimeError) and str(error) in _SAID_WITHOUT_A_LOOP:
+            explained = _foreign_await(error)
+            explained.__cause__ = error
+            return explained
+        return error
+
+    def _may_block(self) -> bool:
+        return self._idle
 
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
-        if timeout == 0:
-            raise self._no_answer(future, timeout)
-        if not self._idle:
-            raise self._would_deadlock()
         end_ns = None if timeout is None else self.env.now + ns(timeout)
         while not future.done:
             next_ns = self.env.peek()
