@@ -41,7 +41,9 @@ class Probes:
         self._permits = permits
         self._waits_for_all = config.decide == "when_all_used"
         self._failures_to_open = math.ceil(exact_share(config.failure_rate) * permits) if by_rate else 1
-        self._slow_to_open = math.ceil(exact_share(slow_call.rate) * permits) if by_rate and slow_call else 1
+        self._slow_to_open = permits + 1  # which is never reached
+        if slow_call is not None:
+            self._slow_to_open = math.ceil(exact_share(slow_call.rate) * permits) if by_rate else 1
         self._slow_ns: float = wait_ns(slow_call.duration) if slow_call else math.inf
         self.reset()
 

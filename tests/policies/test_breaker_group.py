@@ -1,0 +1,118 @@
+"""A breaker for each host: apart from each other, bounded, and forgotten in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.breaker_config import CircuitBreakerConfig
+from actors.instants import ns
+from actors.policies.breaker import BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker_group import BreakerGroup, recipient_host
+
+
+def trip(group: BreakerGroup, key: str, at_s: float) -> int:
+    breaker = group.breaker(key, ns(at_s))
+    permit = breaker.try_acquire(ns(at_s))
+    assert permit is not None
+    breaker.trip(permit, ns(at_s))
+    return permit
+
+
+@pytest.mark.parametrize(
+    ("recipient", "host"),
+    [
+        ("ann@Example.COM", "example.com"),
+        ('"odd@local"@example.org', "example.org"),
+        ("Ann <ann@example.com>", "example.com"),
+        ("ann@example.com.", "example.com"),
+        ("https://hooks.Example.com:8443/a?b=c@d", "hooks.example.com"),
+        ("https://user:secret@example.com/", "example.com"),
+        ("http://[::1]/", "::1"),
+        ("http://[::1/", ""),
+        ("+4915112345678", ""),
+        ("device-token", ""),
+        ("", ""),
+    ],
+)
+def test_the_host_of_a_recipient(recipient: str, host: str) -> None:
+    assert recipient_host(recipient) == host
+
+
+def test_one_host_does_not_close_the_way_to_another() -> None:
+    heard: list[tuple[str, Transition]] = []
+    group = BreakerGroup(
+        CircuitBreakerConfig(), name="email", on_transition=lambda key, step: heard.append((key, step))
+    )
+    trip(group, "bad.example", 0)
+    assert group.breaker("bad.example", 0).try_acquire(0) is None
+    assert group.breaker("good.example", 0).try_acquire(0) is not None
+    assert [(key, str(step.to_state)) for key, step in heard] == [("bad.example", "open")]
+    with pytest.raises(IllegalTransition, match=r"email/good\.example"):
+        group.breaker("good.example", 0).close(0)
+
+
+def test_who_is_not_asked_for_is_forgotten_when_his_open_time_is_over() -> None:
+    group = BreakerGroup(CircuitBreakerConfig(timeout=60), idle_ns=ns(10))
+    trip(group, "a", 0)
+    group.breaker("b", ns(119))
+    assert len(group) == 2, "twice the open time, though idle_ns is shorter"
+    group.breaker("c", ns(120))
+    assert [key for key, _ in group] == ["b", "c"]
+    assert group.breaker("a", ns(120)).state is BreakerState.CLOSED
+
+
+def test_memory_is_bounded_and_the_one_unused_for_longest_goes() -> None:
+    group = BreakerGroup(CircuitBreakerConfig(), keys_max=3)
+    for at_s, key in enumerate("abcad"):
+        group.breaker(key, ns(at_s))
+    assert [key for key, _ in group] == ["c", "a", "d"]
+    for number in range(1000):
+        group.breaker(f"host{number}", ns(5))
+    assert len(group) == 3
+
+
+def test_a_permit_from_before_it_was_forgotten_is_late() -> None:
+    group = BreakerGroup(CircuitBreakerConfig(failure_threshold=1), keys_max=1)
+    permit = group.breaker("a", 0).try_acquire(0)
+    assert permit is not None
+    group.breaker("b", 0)
+    again = group.breaker("a", 0)
+    assert again.record_failure(permit, 0) is False
+    assert again.state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (BreakerEvent.FORCE_OPEN, BreakerState.FORCED_OPEN),
+        (BreakerEvent.DISABLE, BreakerState.DISABLED),
+        (BreakerEvent.METRICS_ONLY, BreakerState.METRICS_ONLY),
+    ],
+)
+def test_an_order_holds_for_those_who_come_later_too(event: BreakerEvent, state: BreakerState) -> None:
+    group = BreakerGroup(CircuitBreakerConfig())
+    trip(group, "a", 0)
+    assert group.order(event, ns(1)) is True
+    assert group.order(event, ns(1)) is False
+    assert {group.breaker(key, ns(1)).state for key in "ab"} == {state}
+    assert group.order(BreakerEvent.CLOSE, ns(2)) is True
+    assert {group.breaker(key, ns(2)).state for key in "abc"} == {BreakerState.CLOSED}
+
+
+def test_closing_is_an_order_to_those_that_are_open() -> None:
+    group = BreakerGroup(CircuitBreakerConfig())
+    assert group.order(BreakerEvent.CLOSE, 0) is False
+    trip(group, "a", 0)
+    assert group.order(BreakerEvent.CLOSE, 0) is True
+    assert group.breaker("a", 0).state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [({}, {"keys_max": 0}, "at least 1"), ({"open_growth": {"jitter": 0.2}}, {}, "random stream")],
+)
+def test_what_it_cannot_be_made_of(settings: dict[str, Any], arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BreakerGroup(CircuitBreakerConfig(**settings), **arguments)
