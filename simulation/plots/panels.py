@@ -91,8 +91,10 @@ def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]
 
 
 def _count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
-    axes.set_ylim(0, highest * HEADROOM or 1)
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=whole) if highest else FixedLocator([0]))
+    top = highest * HEADROOM or 1.0
+    ticks = MaxNLocator(4, integer=whole).tick_values(0, top) if highest else [0.0]
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= top]))
     axes.yaxis.set_major_formatter(FuncFormatter(_number))
     axes.grid(axis="y")
 

@@ -1,0 +1,461 @@
+"""The overview shows the data: looked at by its parts, not by its pixels."""
+
+import io
+import itertools
+import subprocess
+import sys
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Rectangle, StepPatch
+from matplotlib.text import Text
+
+import simulation
+from simulation.plots import overview
+from simulation.plots.breakers import PIXELS
+from simulation.scenario import load, parse
+
+SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+
+OUTAGE = """
+    name: outage
+    description: Email is down for a while.
+    seed: 4
+    duration: 12m
+    workload:
+      - {event: OrderPlaced, arrivals: {poisson: 2/s}}
+    channels:
+      email:
+        retry: {max_attempts: 2}
+        circuit_breaker: {failure_threshold: 3, timeout: 20s}
+        provider: {latency: 3s}
+    faults:
+      - {channel: email, at: 1m, for: 1m, outage: true}
+      - {channel: sms, failure_rate: 10%}
+    expect: [dead_lettered <= 100, sent_fraction > 0.5]
+"""
+QUIET = """
+    name: nothing ever happens
+    duration: 10m
+    workload: [{channel: push, arrivals: {poisson: 1/d}}]
+"""
+FOUR = """
+    name: four channels, two weeks
+    duration: 14d
+    drain: 0s
+    record: aggregates
+    workload:
+      - {event: OrderPlaced, arrivals: {poisson: 2/h}}
+      - {channel: push, arrivals: {diurnal: {mean: 2/h, peak: 3/h, peak_at: 18h}}}
+      - {channel: webhook, arrivals: {poisson: 2/h}}
+    channels:
+      webhook: {circuit_breaker: {enabled: false}}
+      sms: {retry: {max_attempts: 1}}
+    quiet_hours: [{share: 50%, from: 22:00, to: 07:00, zone: America/New_York, channels: push}]
+    faults:
+      - {channel: sms, at: 2d, for: 5d, permanent_rate: 50%}
+      - {channel: email, at: 3d, for: 1d, hang: true}
+"""
+MANY_TRANSITIONS = """
+    name: many transitions
+    duration: 10m
+    workload: [{channel: sms, arrivals: {poisson: 20/s}}]
+    channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {failure_threshold: 1, timeout: 100ms}}}
+    faults: [{channel: sms, failure_rate: 50%}]
+"""
+OVERFULL = """
+    name: a name of a scenario that is much longer than anybody ought to choose, but somebody will all the same, with
+      $x_1$ and ^ and 名前 in it, and on and on until no line has room for it any longer, and then some more of it
+    description: >-
+      It costs $5 and $6. A description may be long as well, longer than there is room for. A description may be long as
+      well, longer than there is room for. A description may be long as well, longer than there is room for. A
+      description may be long as well, longer than there is room for. A description may be long as well, longer than
+      there is room for. A description may be long as well, longer than there is room for. A description may be long.
+    duration: 10m
+    workload:
+      - {event: OrderPlaced, arrivals: {poisson: 1/s}}
+      - {channel: push, arrivals: {poisson: 1/s}}
+      - {channel: webhook, arrivals: {burst: {size: 500, every: 3m}}}
+    quiet_hours: [{share: 12.5%, from: 00:05, to: 23:00, zone: America/Argentina/ComodRivadavia, channels: all}]
+    faults:
+      - {channel: [email, sms, push], at: 1m, for: 1m, throttle: {rate: 7/90s, retry_after: 45s}, latency_factor: 3}
+      - {channel: all, at: 1m, for: 2m, dead_destination_rate: 2%, permanent_rate: 3%, failure_rate: 10%}
+      - {channel: webhook, at: 61s, for: 2m, flap: {up: 7s, down: 3s}}
+      - {channel: webhook, at: 62s, for: 2m, fail_first: 20}
+      - {channel: webhook, at: 3m, for: 1m, hang: true}
+      - {channel: webhook, at: 4m, for: 1m, outage: true}
+      - {channel: webhook, at: 5m, for: 1m, latency: 2s}
+      - {channel: webhook, at: 6m, for: 1m, latency: 2s}
+      - {channel: webhook, at: 7m, for: 1m, latency: 2s}
+      - {channel: webhook, at: 8m, for: 1m, latency: 2s}
+      - {channel: webhook, at: 9m, for: 1m, latency: 2s}
+      - {channel: webhook, at: 599s, for: 1m, latency: 2s}
+      - {channel: webhook, at: 598s, for: 1m, lost_reply_rate: 1%}
+      - {channel: all, at: 20d, outage: true}
+    expect: [accepted == 1, sent == 1, attempts == 1, retries == 1, dlq.peak == 1]
+"""
+
+
+@cache
+def result_of(text):
+    return simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+
+
+@cache
+def figure_of(text):
+    return overview(result_of(text))
+
+
+@cache
+def shipped(path):
+    result = simulation.run(path)
+    return result, overview(result)
+
+
+def panel(figure, name):
+    (found,) = (axes for axes in figure.axes if axes.get_label() == name)
+    return found
+
+
+def names(figure):
+    return [axes.get_label() for axes in figure.axes]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+
+
+def steps(axes):
+    return {patch.get_label(): patch.get_data() for patch in axes.patches if isinstance(patch, StepPatch)}
+
+
+def bars(axes, label):
+    """Return the spans of time of what is drawn under this label."""
+    found = []
+    for collection in axes.collections:
+        if isinstance(collection, PolyCollection) and collection.get_label() == label:
+            for path in collection.get_paths():
+                times = path.vertices[:, 0]
+                found.append((times.min(), times.max()))
+    return found
+
+
+def bands(axes):
+    return {
+        collection.get_label(): bars(axes, collection.get_label())
+        for collection in axes.collections
+        if ": " in str(collection.get_label())
+    }
+
+
+def shades(axes, label):
+    return [
+        (patch.get_x(), patch.get_x() + patch.get_width())
+        for patch in axes.patches
+        if isinstance(patch, Rectangle) and patch.get_label() == label
+    ]
+
+
+# ── panels ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_panels_are_stacked_on_one_time_axis():
+    figure, result = figure_of(OUTAGE), result_of(OUTAGE)
+    assert names(figure) == ["windows", "rates", "in flight", "dlq", "breakers"]
+    bottoms = [axes.get_position().y0 for axes in figure.axes]
+    assert bottoms == sorted(bottoms, reverse=True)
+    assert {axes.get_xlim() for axes in figure.axes} == {(0.0, result.summary["simulated_s"])}
+    assert panel(figure, "breakers").get_xlabel() == "time since the start (min)"
+
+
+def test_a_run_without_faults_has_no_panel_for_them():
+    assert names(figure_of(QUIET)) == ["rates", "in flight", "dlq", "breakers"]
+
+
+def test_the_rates_are_counts_by_the_second():
+    series = result_of(OUTAGE).series
+    width_s = series["time"][1] - series["time"][0]
+    assert width_s != 1
+    drawn = steps(panel(figure_of(OUTAGE), "rates"))
+    for label, column in (("arrivals", "arrivals"), ("delivered", "sent"), ("failed attempts", "failed")):
+        np.testing.assert_allclose(drawn[label].values * width_s, series[column])
+        np.testing.assert_allclose(drawn[label].edges[:-1], series["time"])
+    assert panel(figure_of(OUTAGE), "rates").get_title("left").endswith(f"in steps of {width_s:.3g} s")
+
+
+@pytest.mark.parametrize(("name", "column"), [("in flight", "in_flight"), ("dlq", "dlq_size")])
+def test_the_levels_are_those_at_the_ends_of_the_buckets(name, column):
+    series = result_of(OUTAGE).series
+    (line,) = (line for line in panel(figure_of(OUTAGE), name).lines if line.get_label() == column)
+    width_s = series["time"][1] - series["time"][0]
+    assert list(line.get_ydata()) == [0, *series[column]]
+    np.testing.assert_allclose(line.get_xdata(), [0, *(series["time"] + width_s)])
+
+
+def test_more_buckets_than_can_be_told_apart_are_drawn_as_wider_ones():
+    text = OUTAGE.replace("duration: 12m", "duration: 12m\n    drain: 10h").replace("timeout: 20s", "timeout: 5h")
+    result, figure = result_of(text), figure_of(text)
+    assert len(result.series) > 3000
+    arrivals = steps(panel(figure, "rates"))["arrivals"]
+    assert len(arrivals.values) <= 600
+    assert (arrivals.values * np.diff(arrivals.edges)).sum() == pytest.approx(result.summary["accepted"])
+    (line,) = (line for line in panel(figure, "in flight").lines if line.get_label() == "in_flight")
+    assert max(line.get_ydata()) == result.series["in_flight"].max()
+
+
+def test_beside_the_dead_letter_queue_stand_peak_end_and_reasons():
+    result = result_of(OUTAGE)
+    (note,) = (text for text in texts(panel(figure_of(OUTAGE), "dlq")) if "peak" in text)
+    dlq = result.summary["dlq"]
+    assert note.splitlines()[0] == f"peak {dlq['peak']:,}, {dlq['final']:,} at the end"
+    counts = [int(line.split(" × ")[0]) for line in note.splitlines()[1:]]
+    assert sum(counts) == dlq["final"] == len(result.dlq)
+
+
+def test_the_dead_letters_that_are_not_kept_are_not_passed_over():
+    text = """
+        duration: 20m
+        record: aggregates
+        workload: [{channel: sms, arrivals: {poisson: 10/s}}]
+        faults: [{channel: sms, permanent_rate: 100%}]
+    """
+    assert result_of(text).summary["dlq"]["final"] > 10_000
+    (note,) = (text for text in texts(panel(figure_of(text), "dlq")) if "peak" in text)
+    assert note.splitlines()[1:] == ["of the first 10,000:", "10,000 × injected permanent failure"]
+
+
+def test_an_axis_that_one_spike_would_flatten_is_logarithmic_from_the_usual_rate_on():
+    text = """
+        duration: 10m
+        workload:
+          - {channel: sms, arrivals: {constant: 2/s}}
+          - {channel: sms, arrivals: {burst: {size: 1000, every: 4m}}}
+    """
+    spiky = panel(figure_of(text), "rates")
+    assert spiky.get_yscale() == "symlog"
+    assert spiky.get_title("left").endswith(", logarithmic above 2")
+    assert panel(figure_of(OUTAGE), "rates").get_yscale() == "linear"
+
+
+# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def replayed(result, channel):
+    """Return the bands of one lane by the transitions of the run."""
+    own = result.breaker[result.breaker["channel"] == channel]
+    times = [0.0, *own["time"], result.summary["simulated_s"]]
+    states = [own["from"].iloc[0] if len(own) else "closed", *own["to"]]
+    spans = {}
+    for state, span in zip(states, itertools.pairwise(times), strict=True):
+        spans.setdefault(f"{channel}: {state}", []).append(span)
+    return spans
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_the_bands_are_the_transitions(path):
+    result, figure = shipped(path)
+    expected = {}
+    for channel in result.scenario.channels_used:
+        expected |= replayed(result, channel)
+    drawn = bands(panel(figure, "breakers"))
+    assert drawn.keys() == expected.keys()
+    for label, spans in expected.items():
+        np.testing.assert_allclose(drawn[label], spans)
+
+
+def test_open_bands_add_up_to_the_open_time_of_the_summary():
+    drawn = bars(panel(figure_of(OUTAGE), "breakers"), "email: open")
+    assert len(drawn) >= 3
+    assert sum(end - start for start, end in drawn) == pytest.approx(
+        result_of(OUTAGE).summary["breaker"]["email"]["open_s"]
+    )
+
+
+def test_there_is_a_lane_for_each_channel_and_a_legend_for_the_states_there_are():
+    breakers = panel(figure_of(OUTAGE), "breakers")
+    assert [label.get_text() for label in breakers.get_yticklabels()] == ["email", "sms"]
+    assert [text.get_text() for text in breakers.get_legend().get_texts()] == ["closed", "half-open", "open"]
+
+
+def test_a_disabled_breaker_is_shown_as_one():
+    result, breakers = result_of(FOUR), panel(figure_of(FOUR), "breakers")
+    assert [label.get_text() for label in breakers.get_yticklabels()] == ["email", "sms", "push", "webhook"]
+    np.testing.assert_allclose(bars(breakers, "webhook: disabled"), [(0, result.summary["simulated_s"])])
+    assert "disabled" in texts(breakers)
+
+
+def test_thousands_of_transitions_are_drawn_as_few_bands_that_cover_them():
+    result = result_of(MANY_TRANSITIONS)
+    assert len(result.breaker) > 4000
+    drawn = bands(panel(figure_of(MANY_TRANSITIONS), "breakers"))
+    pixel_s = result.summary["simulated_s"] / PIXELS
+    for label, spans in replayed(result, "sms").items():
+        assert len(drawn[label]) <= PIXELS
+        starts = np.array([start for start, _ in drawn[label]])
+        stops = np.array([stop for _, stop in drawn[label]])
+        for start, stop in spans:
+            within = np.searchsorted(starts, start, side="right") - 1
+            assert start >= starts[within] - 1e-9
+            assert stop <= stops[within] + 1e-9
+        gaps = starts[1:] - stops[:-1]
+        assert (gaps > pixel_s).all()
+
+
+def test_states_differ_in_lightness_or_hatching_so_that_grey_print_tells_them_apart():
+    from matplotlib.colors import to_rgb
+
+    from simulation.plots.breakers import LOOKS
+
+    looks = [(float(np.dot(to_rgb(look.face), (0.2126, 0.7152, 0.0722))), look.hatch) for look in LOOKS.values()]
+    for (one, one_hatch), (other, other_hatch) in itertools.combinations(looks, 2):
+        assert one_hatch != other_hatch or abs(one - other) > 0.25
+
+
+# ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fault_is_shaded_and_lettered_in_all_panels_and_named_once():
+    figure = figure_of(OUTAGE)
+    np.testing.assert_allclose(bars(panel(figure, "windows"), "email: outage"), [(60, 120)])
+    assert "email: outage" in texts(panel(figure, "windows"))
+    for name in ("rates", "in flight", "dlq", "breakers"):
+        assert shades(panel(figure, name), "email: outage") == [(60, 120)]
+        assert "A" in texts(panel(figure, name))
+
+
+def test_a_fault_of_the_whole_run_has_a_bar_but_no_shade():
+    figure = figure_of(OUTAGE)
+    np.testing.assert_allclose(
+        bars(panel(figure, "windows"), "sms: 10% fail"), [(0, result_of(OUTAGE).summary["simulated_s"])]
+    )
+    assert shades(panel(figure, "rates"), "sms: 10% fail") == []
+
+
+def test_more_windows_than_there_is_room_for_are_counted():
+    windows = panel(figure_of(OVERFULL), "windows")
+    assert len(windows.get_yticklabels()) == 12
+    assert "and 2 more" in texts(windows)
+
+
+def test_the_end_of_arrivals_is_marked_when_a_drain_follows():
+    for text, marked in ((OUTAGE, True), (QUIET, False), (FOUR, False)):
+        lines = [line for line in panel(figure_of(text), "rates").lines if line.get_label() == "arrivals stop"]
+        assert bool(lines) is marked
+        assert ("arrivals stop" in texts(figure_of(text))) is marked
+        assert all(list(line.get_xdata()) == [720, 720] for line in lines)
+
+
+# ── header ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_name_description_verdict_and_seed_are_on_top():
+    name, description, verdict, counts = header_lines(figure_of(OUTAGE))
+    summary = result_of(OUTAGE).summary
+    assert (name, description) == ("outage", "Email is down for a while.")
+    assert verdict == "✓ 2 of 2 expectations hold  ·  seed 4"
+    assert counts.startswith(f"{summary['accepted']:,} accepted  ·  {summary['sent']:,} delivered")
+
+
+def header_lines(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+def test_an_expectation_that_does_not_hold_is_named_with_its_figure():
+    text = OUTAGE.replace("dead_lettered <= 100", "dead_lettered <= 1")
+    lines = header_lines(figure_of(text))
+    assert "✗ 1 of 2 expectations hold  ·  seed 4" in lines
+    assert f"does not hold: dead_lettered <= 1 — it is {result_of(text).summary['dead_lettered']}" in lines
+
+
+def test_a_figure_over_nothing_is_called_so():
+    lines = header_lines(figure_of(QUIET + "    expect: [delivery_time_s.p99 < 1s]\n"))
+    assert "does not hold: delivery_time_s.p99 < 1s — it is undefined: nothing was counted" in lines
+
+
+def test_of_many_broken_expectations_the_first_are_named_and_the_rest_counted():
+    lines = header_lines(figure_of(OVERFULL))
+    assert sum(line.startswith("does not hold: ") for line in lines) == 3
+    assert "and 2 more" in lines
+
+
+# ── any run ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FIGURES = {
+    **{text.split("name:")[1].split("\n")[0].strip()[:20]: text for text in (OUTAGE, QUIET, FOUR, MANY_TRANSITIONS)},
+    "overfull": OVERFULL,
+    **{path.stem: path for path in SCENARIOS},
+}
+
+
+@pytest.fixture(params=FIGURES.values(), ids=FIGURES.keys())
+def figure(request):
+    return shipped(request.param)[1] if isinstance(request.param, Path) else figure_of(request.param)
+
+
+def boxes(figure):
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent(renderer)
+            if box.width:
+                yield text.get_text(), box
+
+
+def test_no_text_is_clipped(figure):
+    width, height = figure.bbox.size
+    for text, box in boxes(figure):
+        assert 0 <= box.x0 < box.x1 <= width, text
+        assert 0 <= box.y0 < box.y1 <= height, text
+
+
+def test_no_text_lies_on_another(figure):
+    for (one, one_box), (other, other_box) in itertools.combinations(boxes(figure), 2):
+        # Boxes are as tall as the tallest letter would be: lines of one paragraph may touch.
+        overlap = min(one_box.y1, other_box.y1) - max(one_box.y0, other_box.y0)
+        if overlap > 3:
+            assert min(one_box.x1, other_box.x1) <= max(one_box.x0, other_box.x0), (one, other)
+
+
+def test_no_text_is_taken_for_a_formula(figure):
+    assert not any(text.get_parse_math() for text in figure.texts)
+
+
+def test_a_character_that_the_font_does_not_have_is_replaced():
+    assert "$x_1$ and ^ and \N{REPLACEMENT CHARACTER}" in " ".join(header_lines(figure_of(OVERFULL)))
+
+
+def test_equal_runs_give_equal_bytes():
+    def png():
+        file = io.BytesIO()
+        overview(result_of(OUTAGE)).savefig(file, format="png")
+        return file.getvalue()
+
+    assert png() == png()
+
+
+def test_the_style_of_the_caller_is_neither_used_nor_changed():
+    with matplotlib.rc_context({"font.size": 30.0, "axes.facecolor": "black"}):
+        before = dict(matplotlib.rcParams)
+        dark = overview(result_of(OUTAGE))
+        assert dict(matplotlib.rcParams) == before
+    assert panel(dark, "rates").get_facecolor() == panel(figure_of(OUTAGE), "rates").get_facecolor()
+    sizes = [[text.get_size() for text in figure.findobj(Text)] for figure in (dark, figure_of(OUTAGE))]
+    assert sizes[0] == sizes[1]
+
+
+def test_pyplot_is_not_imported():
+    code = "import sys, simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_result_of_a_run_can_be_saved_with_its_picture(tmp_path):
+    scenario = load(SCENARIOS[0], sets=["duration=10s"])
+    simulation.run(scenario).save(tmp_path)
+    assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")

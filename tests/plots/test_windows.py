@@ -1,0 +1,119 @@
+"""When faults and quiet hours hold, as the picture shows it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.faults_config import FaultConfig
+from actors.policies.quiet_hours import QuietHours
+from simulation.plots.windows import fault_text, windows
+from simulation.scenario import parse
+
+
+def scenario(rest):
+    return parse(
+        "duration: 1h\n"
+        "workload: [{channel: sms, arrivals: {constant: 1/s}}, {channel: push, arrivals: {constant: 1/s}}]\n" + rest,
+        "a.yaml",
+    )
+
+
+def found(rest, end_s=3600.0):
+    return [(window.text, list(window.spans)) for window in windows(scenario(rest), end_s)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("{channel: sms, at: 1m, for: 2m, outage: true}", [("sms: outage", [(60, 180)])]),
+        ("{channel: sms, at: 50m, outage: true}", [("sms: outage", [(3000, 3600)])]),
+        ("{channel: sms, at: 50m, for: 1h, outage: true}", [("sms: outage", [(3000, 3600)])]),
+        ("{channel: sms, at: 1h, outage: true}", []),
+        ("{channel: all, outage: true}", [("all: outage", [(0, 3600)])]),
+        ("{channel: [push, sms], hang: true}", [("all: hangs, no answer", [(0, 3600)])]),
+    ],
+)
+def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
+    assert found(f"faults: [{fault}]") == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"failure_rate": 0.125}, "12.5% fail"),
+        ({"permanent_rate": 0.5, "dead_destination_rate": 0.02}, "50% fail for good; 2% of addresses gone"),
+        ({"lost_reply_rate": 0.01}, "1% of replies lost"),
+        ({"fail_first": 1200}, "first 1,200 attempts fail"),
+        ({"latency_factor": 2.5}, "latency ×2.5"),
+        ({"latency": {"constant": 3}}, "other latency"),
+        ({"flap": {"up": 40, "down": 20}}, "flaps, 40 s up, 20 s down"),
+        ({"throttle": {"rate": "8/s", "retry_after": 30}}, "throttled to 8/s, Retry-After 30 s"),
+        ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
+        ({"throttle": {"rate": "5/3s"}}, "throttled to 5/3 s"),
+    ],
+)
+def test_a_fault_is_told_in_a_few_words(keys, text):
+    fault = FaultConfig.model_validate({"channel": "sms", **keys})
+    assert fault_text(fault).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def test_every_kind_of_fault_that_runs_has_words_of_its_own():
+    from simulation.scenario.consistency import NOT_YET
+
+    given_values = {
+        "outage": True,
+        "hang": True,
+        "fail_first": 3,
+        "latency": 1.0,
+        "latency_factor": 2.0,
+        "throttle": {"rate": "1/s"},
+        "flap": {"up": 1.0, "down": 1.0},
+    }
+    not_faults = {"channel", "at", "for_", "restart_after", *(path[-1] for path in NOT_YET)}
+    kinds = [name for name in FaultConfig.model_fields if name not in not_faults]
+    told = [
+        fault_text(FaultConfig.model_validate({"channel": "sms", kind: given_values.get(kind, 0.5)})) for kind in kinds
+    ]
+    assert len(set(told)) == len(kinds)
+    assert "fault" not in told
+
+
+def test_the_dips_of_a_flapping_provider_are_those_of_its_window():
+    (window,) = windows(scenario("faults: [{channel: sms, at: 1m, for: 150s, flap: {up: 40s, down: 20s}}]"), 3600.0)
+    assert window.dips == ((100, 120), (160, 180))
+    (window,) = windows(scenario("faults: [{channel: sms, at: 1m, for: 105s, flap: {up: 40s, down: 20s}}]"), 3600.0)
+    assert window.dips == ((100, 120), (160, 165))
+
+
+ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"])
+TIMES = st.times().map(lambda time: time.replace(second=0, microsecond=0))
+
+
+@given(
+    zone=ZONES,
+    start=st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1)).map(
+        lambda at: at.replace(microsecond=0, tzinfo=UTC)
+    ),
+    hours=st.tuples(TIMES, TIMES).filter(lambda pair: pair[0] != pair[1]),
+    days=st.integers(1, 5),
+    shares=st.lists(st.floats(0, 1), min_size=20, max_size=20),
+)
+def test_quiet_hours_are_shown_when_the_policy_says_it_is_quiet(zone, start, hours, days, shares):
+    begin, end = hours
+    rule = f"{{share: 50%, from: '{begin:%H:%M}', to: '{end:%H:%M}', zone: {zone}, channels: push}}"
+    end_s = days * 86_400.0
+    shown = windows(scenario(f"start: {start:%Y-%m-%dT%H:%M:%SZ}\nquiet_hours: [{rule}]"), end_s)
+    spans = [span for window in shown for span in window.spans]
+    policy = QuietHours(begin, end, zone)
+    for at_s in (share * end_s * 0.999 for share in shares):
+        is_quiet = policy.end_of_quiet(start + timedelta(seconds=at_s)) is not None
+        assert is_quiet is any(first <= at_s < last for first, last in spans)
+
+
+def test_a_night_of_quiet_hours_over_a_change_of_the_clock_is_as_long_as_it_is():
+    rule = "{share: 50%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels: push}"
+    ((text, spans),) = found(f"start: 2026-03-28T18:00:00Z\nquiet_hours: [{rule}]", 50_000.0)
+    assert text == "push: 50% of users quiet 22:00–07:00 Europe/Berlin"
+    assert spans == [(3 * 3600, 11 * 3600)]
