@@ -1,0 +1,186 @@
+"""The scenarios that ship hold what they expect, with any luck, and would not if what they show went away."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import simulation
+from simulation.scenario import json_schema, load
+
+SCENARIOS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))}
+SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
+OTHER_SEEDS = (101, 102, 103)
+
+WITHOUT = {
+    "burst-over-the-limit": [
+        (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "delivery_time_s.max >= 2m"}),
+        (["channels.email.rate_limit.on_limit=drop"], {"dead_lettered == 0", "deferred == 1200"}),
+        (["channels.email.rate_limit.max_per_minute=8"], {"delivery_time_s.max <= 5m"}),
+        (["workload.0.users=1"], {"deferred == 1200", "delivery_time_s.max <= 5m"}),
+        (["channels.email.provider.failure_rate=1%"], {"retry_amplification == 1"}),
+        (["channels.email.provider.latency=200ms"], {"delivery_time_s.p50 <= 150ms"}),
+    ],
+    "flapping-provider": [
+        (["faults.0.flap.down=1ms"], {"breaker.sms.opened >= 24"}),
+        (["channels.sms.circuit_breaker.enabled=false"], {"dead_lettered == 0", "breaker.sms.opened >= 24"}),
+        (["channels.sms.circuit_breaker.timeout=60s"], {"breaker.sms.open_s <= 200s", "delivery_time_s.p99 <= 30s"}),
+        (["channels.sms.circuit_breaker.when_open=fail"], {"retry_amplification <= 1.05"}),
+    ],
+    "hanging-provider": [
+        (["faults.0={channel: webhook, at: 3m, for: 1ms, hang: true}"], {"breaker.webhook.opened >= 5"}),
+        (
+            ["channels.webhook.circuit_breaker.enabled=false"],
+            {"breaker.webhook.opened >= 5", "channels.webhook.retry_amplification <= 1.02"},
+        ),
+        (["channels.webhook.retry.max_attempts=1"], {"dead_lettered == 0"}),
+        (["channels.webhook.timeout=2m"], {"breaker.webhook.opened >= 5"}),
+        (["channels.webhook.circuit_breaker.timeout=5m"], {"channels.webhook.delivery_time_s.max <= 3m"}),
+        (["faults.1.lost_reply_rate=0%"], {"channels.push.retries >= 30"}),
+        (["faults.1.lost_reply_rate=60%"], {"breaker.push.opened == 0"}),
+    ],
+    "poison-messages": [
+        (
+            ["faults.0={channel: email, at: 3m, for: 3m, failure_rate: 60%}"],
+            {
+                "breaker.email.opened == 0",
+                "channels.email.dead_lettered >= 1500",
+            },
+        ),
+        (
+            [
+                "faults.0={channel: email, at: 3m, for: 3m, failure_rate: 60%}",
+                "channels.email.circuit_breaker.enabled=false",
+            ],
+            {"channels.email.retry_amplification <= 1.02"},
+        ),
+        (["faults.0.permanent_rate=100%"], {"channels.email.dead_lettered <= 1900"}),
+        (["faults.1.dead_destination_rate=0%"], {"channels.email.suppressed >= 50"}),
+        (["faults.0.channel=all"], {"channels.push.sent_fraction == 1"}),
+    ],
+    "provider-outage": [
+        (
+            ["channels.email.circuit_breaker.enabled=false"],
+            {
+                "sent_fraction >= 0.99",
+                "dlq.peak <= 150",
+                "channels.email.dead_lettered == 0",
+                "breaker.email.open_s >= 2m",
+                "channels.email.retry_amplification <= 1.05",
+            },
+        ),
+        (["faults.0.for=10s"], {"breaker.email.open_s >= 2m"}),
+        (["faults.0.for=6m"], {"delivery_time_s.p99 <= 240"}),
+        (["channels.email.circuit_breaker.resume_rate=1/min"], {"delivery_time_s.p99 <= 240"}),
+        (["channels.push.circuit_breaker.failure_threshold=5"], {"breaker.push.opened == 0"}),
+    ],
+    "quiet-hours": [
+        (["start=2026-03-20T18:00:00Z"], {"channels.push.delivery_time_s.max <= 8.1h"}),
+        (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.delivery_time_s.max >= 7.9h"}),
+        (["preferences=[]"], {"channels.push.suppressed >= 1000"}),
+        (["workload.1.critical=false"], {"channels.sms.deferred == 0"}),
+        (["workload.1.critical=false", "preferences.0.channel=sms"], {"channels.sms.suppressed == 0"}),
+        (["workload.0.expires_after=1h"], {"dead_lettered == 0"}),
+    ],
+    "shop-events": [
+        (["channels.sms.timeout=5s"], {"breaker.sms.opened == 0", "channels.sms.retries == 0"}),
+        (["faults.0.latency_factor=1"], {"channels.sms.delivery_time_s.p99 >= 5s"}),
+        (["channels.email.max_in_flight=100"], {"channels.email.delivery_time_s.p99 >= 2s"}),
+        (["channels.email.max_in_flight=5"], {"channels.email.delivery_time_s.p99 <= 5s"}),
+        (["channels.email.provider.latency=250ms"], {"channels.email.delivery_time_s.p50 <= 200ms"}),
+        (["templates.welcome={body: 'Hello {nobody}'}"], {"dead_lettered == 0"}),
+    ],
+    "steady-state": [
+        (["channels.email.retry.max_attempts=1"], {"dead_lettered == 0"}),
+        (
+            ["channels.email.provider.failure_rate=30%", "channels.sms.provider.failure_rate=30%"],
+            {
+                "retry_amplification <= 1.02",
+                "breaker.email.opened == 0",
+                "breaker.sms.opened == 0",
+                "delivery_time_s.p99 <= 1.5s",
+            },
+        ),
+        (["channels.email.provider.latency=150ms"], {"channels.email.delivery_time_s.p50 <= 100ms"}),
+    ],
+    "throttling-provider": [
+        (["channels.sms={retry: {max_attempts: 3}}"], {"channels.sms.retries == 0", "channels.sms.deferred >= 3000"}),
+        (["faults.0.throttle={rate: 8/s}"], {"channels.push.retry_delay_s.p50 >= 30s"}),
+        (["faults.0.throttle.rate=20/s"], {"channels.push.retries >= 3000"}),
+        (["channels.push.retry.max_attempts=3"], {"dead_lettered == 0"}),
+        (
+            ["faults.0={channel: [push, sms], at: 2m, for: 5m, failure_rate: 60%}"],
+            {"breaker.push.opened == 0", "channels.sms.retries == 0"},
+        ),
+    ],
+}
+"""For each scenario: changes to it, and expectations that do not hold then."""
+
+each_scenario = pytest.mark.parametrize("name", SCENARIOS)
+
+
+@cache
+def summary_of(name):
+    return simulation.run(SCENARIOS[name]).summary
+
+
+def broken(summary):
+    return {one["text"]: one["value"] for one in summary["expectations"] if not one["holds"]}
+
+
+@each_scenario
+def test_it_says_what_it_shows_and_expects_something(name):
+    scenario = load(SCENARIOS[name])
+    assert scenario.name == name
+    assert 100 <= len(scenario.description) <= 400
+    assert any(letter.isdigit() for letter in scenario.description)
+    assert len(scenario.expect) >= 2
+
+
+@each_scenario
+def test_it_is_small_enough_to_be_run_again_and_again(name):
+    assert 5_000 <= summary_of(name)["accepted"] <= 30_000
+
+
+@each_scenario
+def test_its_expectations_hold(name):
+    assert broken(summary_of(name)) == {}
+
+
+@each_scenario
+@pytest.mark.parametrize("seed", OTHER_SEEDS)
+def test_its_expectations_hold_with_other_luck_too(name, seed):
+    assert broken(simulation.run(SCENARIOS[name], seed=seed).summary) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "expectations"),
+    [(name, sets, expectations) for name, changes in WITHOUT.items() for sets, expectations in changes],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value if isinstance(value, str) else "",
+)
+def test_an_expectation_fails_when_what_it_is_about_goes_away(name, sets, expectations):
+    assert expectations <= broken(simulation.run(SCENARIOS[name], sets=sets).summary).keys()
+
+
+@each_scenario
+def test_every_expectation_can_fail(name):
+    can_fail = {expectation for _, expectations in WITHOUT[name] for expectation in expectations}
+    assert {expectation.text for expectation in load(SCENARIOS[name]).expect} == can_fail
+
+
+@each_scenario
+def test_editors_find_the_schema_beside_it(name):
+    first_line = SCENARIOS[name].read_text(encoding="utf-8").splitlines()[0]
+    assert first_line == f"# yaml-language-server: $schema={SCHEMA.name}"
+
+
+def test_the_schema_beside_them_is_the_one_that_the_command_prints():
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), (
+        f"write it anew: retrylab schema > scenarios/{SCHEMA.name}"
+    )
+
+
+def test_all_four_domain_events_are_in_one_of_them():
+    events = {entry.event for entry in load(SCENARIOS["shop-events"]).workload}
+    assert events == {"UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"}
