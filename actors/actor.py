@@ -54,12 +54,12 @@ def handles(*message_types: type) -> Callable[[F], F]:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What happens to an actor that raises on a message nobody waits for an answer to.
+    """What happens to an actor that raises on a message nobody waits for an answer to, or as it starts.
 
     It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
     `max_delay`; after more than `max_restarts` within `window`, its supervisor decides
     (:meth:`Actor.on_child_failure`).
-    Timers it had set and effects it had begun still reach it after a restart.
+    Timers it had set and effects it had begun still reach it after a restart; the children it had spawned are stopped.
     """
 
     max_restarts: int = 5
@@ -119,6 +119,11 @@ class Actor(pykka.Actor):
     """What its constructor was called with, for a restart."""
 
     _routes: ClassVar[dict[type, str]] = {}
+
+    # Here, so that an actor whose constructor raised in a restart has them too.
+    _receptive: dict[type, Callable[[Any], Any]] = NOTHING
+    """What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING while
+    it is busy with an async handler, suspended or stopped. So the common case needs no other check."""
     _run: HandlerRun | None = None
     """Its async handler under way, if there is one."""
 
@@ -134,15 +139,20 @@ class Actor(pykka.Actor):
             "_parent",
             "_watchers",
             "_restarts",
+            "_children",
+            "_beginning",
+            "_lives",
         }
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._routes = dict(cls._routes)
-        for name, member in vars(cls).items():
-            for message_type in getattr(member, "__handles__", ()):
-                cls._routes[message_type] = name
+        cls._routes = {
+            message_type: name
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            for message_type in getattr(member, "__handles__", ())
+        }
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
         self = super().__new__(cls)
@@ -155,9 +165,6 @@ class Actor(pykka.Actor):
         handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
         self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
         self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
-        # What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING
-        # while it is busy with an async handler, suspended or stopped. So the common case needs no other check.
-        self._receptive = NOTHING
 
     def _be_born(self) -> None:
         try:
@@ -169,7 +176,11 @@ class Actor(pykka.Actor):
         self.system = system
         self._parent: Actor | None = parent
         self._watchers: dict[str, ActorRef[Any]] = {}
+        self._children: dict[str, Actor] = {}
         self._restarts: list[int] = []
+        self._lives = 0
+        self._beginning: object = None
+        """The message that its next life begins with."""
         super().__init__()
         self.actor_urn = system._new_urn()
         self._actor_ref = ActorRef(self)
@@ -225,7 +236,7 @@ class Actor(pykka.Actor):
         self.system.record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
-        """Start an actor whose supervisor is this one."""
+        """Start an actor whose supervisor is this one, and which stops when this one stops or restarts."""
         return self.system._spawn(self, actor_class, args, kwargs)
 
     def watch(self, ref: ActorRef[Any]) -> None:
@@ -252,5 +263,9 @@ class Actor(pykka.Actor):
     # Hooks
 
     def on_child_failure(self, child: ActorRef[Any], error: Exception) -> Decision:
-        """Decide about a child that failed more often than its supervision allows; by default it is stopped."""
+        """Decide about a child that failed more often than its supervision allows; by default it is stopped.
+
+        ``escalate`` stops it and has this actor fail with its error. If this raises, the child is stopped and this
+        actor fails.
+        """
         return "stop"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import queue
 import sys
 import uuid
@@ -74,15 +75,23 @@ class _Begin:
     __slots__ = ()
 
 
+class _Crash:
+    """Has an actor fail, whatever it is doing."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 class _NextFromInbox:
     """Stands in the ready queue for the oldest message in the inbox of a bounded actor."""
 
     __slots__ = ()
 
 
-_BEGIN = _Begin()
 _NEXT_FROM_INBOX = _NextFromInbox()
-_OF_THE_SYSTEM = (Resume, Strike, _Begin, _NextFromInbox)
+_OF_THE_SYSTEM = (Resume, Strike, _Begin, _Crash, _NextFromInbox)
 
 
 def _ignore(_event: RecordedEvent) -> None:
@@ -199,10 +208,13 @@ class ActorSystem(ABC):
         return self.set_timer(ended_ns, actor, done)
 
     def crash(self, ref: ActorRef[Any], error: Exception) -> None:
-        """Have an actor fail as if it had raised `error` (fault injection)."""
+        """Have an actor fail as if it had raised `error`, whatever it is doing (fault injection).
+
+        It happens in its turn, behind what has been told before. A dead actor stays as it is.
+        """
         actor = self._actors.get(ref.actor_urn)
         if actor is not None:
-            self._failed(actor, None, error)
+            self._post(actor, _Crash(error))
 
     # ── births and deaths ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,7 +231,10 @@ class ActorSystem(ABC):
     def _begin(self, actor: Actor) -> None:
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self._actors[actor.actor_urn] = actor
-        self._post(actor, _BEGIN)
+        if actor._parent is not None:
+            actor._parent._children[actor.actor_urn] = actor
+        actor._beginning = _Begin()
+        self._post(actor, actor._beginning)
 
     def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
         watched = self._actors.get(ref.actor_urn)
@@ -239,11 +254,20 @@ class ActorSystem(ABC):
         actor._receptive = NOTHING
         if self._actors.pop(actor.actor_urn, None) is None:
             return
+        if actor._parent is not None:
+            actor._parent._children.pop(actor.actor_urn, None)
+        self._stop_children(actor)
         self._give_up(actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message"))
         inbox = _inbox(actor)
         while not inbox.empty():
             self._refuse(actor, inbox.get())
         self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
+
+    def _stop_children(self, actor: Actor) -> None:
+        """Have the children of an actor whose life is over stop, behind what they have been told."""
+        children, actor._children = actor._children, {}
+        for child in children.values():
+            self._enqueue(child, _ActorStop())
 
     def _refuse(self, actor: Actor, message: Any) -> None:
         """Answer for an actor that is dead."""
@@ -322,7 +346,9 @@ class ActorSystem(ABC):
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is _Begin:
-            return self._start_life(actor)
+            return self._start_life(actor) if message is actor._beginning else None
+        if kind is _Crash:
+            return self._failed(actor, None, message.error)
         inbox = _inbox(actor)
         if actor._receptive is NOTHING:
             inbox.owed += 1
@@ -349,6 +375,10 @@ class ActorSystem(ABC):
                 self._take_up_owed(actor)
             return None
         except BaseException as error:
+            if reply_to is not None:
+                self._answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
             self._stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
@@ -363,15 +393,30 @@ class ActorSystem(ABC):
             self._take_up_owed(actor)
         return None
 
-    def _start_life(self, actor: Actor) -> Any:
+    def _start_life(self, actor: Actor) -> None:
         try:
-            actor.on_start()
+            if actor._lives:
+                self._make_anew(actor)
+            actor._lives += 1
+            answer = actor.on_start()  # type: ignore[func-returns-value]  # of pykka's; someone's may
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise ActorSystemError(
+                    "on_start cannot be async: have it tell its actor a message with an async handler"
+                )
         except Exception as error:
             self._failed(actor, None, error)
-            return None
+            return
         actor._receptive = actor._plain
         self._take_up_owed(actor)
-        return None
+
+    def _make_anew(self, actor: Actor) -> None:
+        """Give an actor the state it was born with; it is the same object, so that references to it stay good."""
+        identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
+        actor.__dict__.clear()
+        actor.__dict__.update(identity)
+        args, kwargs = actor._born
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
 
     def _take_up_owed(self, actor: Actor) -> None:
         """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
@@ -472,16 +517,15 @@ class ActorSystem(ABC):
 
     def _failed(self, actor: Actor, message: Any, error: Exception) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
-        info = (type(error), error, error.__traceback__)
-        rule, now_ns = actor.supervision, self.now_ns
-        window_ns = ns(rule.window)
-        actor._restarts = [at_ns for at_ns in actor._restarts if at_ns > now_ns - window_ns]
         if isinstance(error, InvariantBreach):
             raise error  # not the actor's failure: the run is broken
-        decision: Decision = "restart"
-        if len(actor._restarts) >= rule.max_restarts:
-            parent = actor._parent
-            decision = rule.then if parent is None else parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]
+        info = (type(error), error, error.__traceback__)
+        rule, now_ns = actor.supervision, self.now_ns
+        if rule.window < math.inf:
+            horizon_ns = now_ns - ns(rule.window)
+            actor._restarts = [at_ns for at_ns in actor._restarts if at_ns > horizon_ns]
+        failures = len(actor._restarts)
+        decision: Decision = "restart" if failures < rule.max_restarts else self._decide(actor, error)
         self.record(
             ActorFailed(
                 at_ns=now_ns,
@@ -493,41 +537,55 @@ class ActorSystem(ABC):
         )
         if decision == "restart":
             logger.error("%s raised on %r and is restarted", actor, message, exc_info=info)
-            self._call_on_failure(actor, info)
-            delay_s = min(rule.initial_delay * 2.0 ** len(actor._restarts), rule.max_delay)
+            try:
+                actor.on_failure(*info)
+            except Exception:
+                logger.exception("on_failure of %s raised", actor)
             actor._restarts.append(now_ns)
-            self._restart(actor, ns(delay_s), error)
+            doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
+            self._restart(actor, ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay)), error)
         else:
             actor._handle_failure(*info)
-            self._call_on_failure(actor, info)
+            try:
+                actor.on_failure(*info)
+            except Exception:
+                actor._handle_failure(*sys.exc_info())
             self._terminated(actor, error)
             if decision == "escalate":
                 self._escalate(actor, error)
 
-    def _call_on_failure(self, actor: Actor, info: Any) -> None:
+    def _decide(self, actor: Actor, error: Exception) -> Decision:
+        """Ask the supervisor of an actor that failed too often."""
+        parent = actor._parent
+        if parent is None:
+            return actor.supervision.then
+        if parent.actor_stopped.is_set():
+            return "stop"
         try:
-            actor.on_failure(*info)
-        except Exception:
-            actor._handle_failure(*sys.exc_info())
+            return parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]  # our own kind of reference
+        except Exception as raised:
+            self._enqueue(parent, _Crash(raised))
+            return "stop"
 
     def _escalate(self, actor: Actor, error: Exception) -> None:
         if actor._parent is None:
             raise error
-        self._failed(actor._parent, None, error)
+        if not actor._parent.actor_stopped.is_set():
+            self._failed(actor._parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
-        identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
-        actor.__dict__.clear()
-        actor.__dict__.update(identity)
-        args, kwargs = actor._born
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the same object: references to it stay good
-        self.set_timer(self.now_ns + delay_ns, actor, _BEGIN)
+        """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
+        actor._receptive = NOTHING
+        actor._beginning = _Begin()  # one that is under way already counts no more
+        self.set_timer(self.now_ns + delay_ns, actor, actor._beginning)
+        self._stop_children(actor)
+        self._give_up(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
 
     def _stop_everything(self, actor: Actor, error: BaseException) -> None:
-        """Stop all actors, as pykka does when one raises what is no Exception (a KeyboardInterrupt, say)."""
+        """Stop all actors, as pykka does when one raises what is no Exception."""
         logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
-        for each in list(self._actors.values()):
+        for each in reversed(list(self._actors.values())):
             each._stop()
             self._terminated(each, None)
 

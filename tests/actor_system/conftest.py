@@ -1,53 +1,12 @@
-"""One program, two clocks: what every test of the actor system is run on."""
+"""What the tests of the actor system share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-
-from actors.live import LiveSystem
-from actors.system import ActorSystem
-from simulation.system import SimulatedSystem
-
-CLOCKS = ("simulated", "live")
-A_WHILE = 1_000_000.0
-"""Seconds; long enough for all that a test sets going, and costs nothing."""
-
-
-@dataclass
-class Run:
-    """What a program did."""
-
-    system: ActorSystem
-    trace: list[Any] = field(default_factory=list)
-    """What it noted down, in order."""
-    history: list[Any] = field(default_factory=list)
-    """The events that were recorded."""
-
-
-Program = Callable[[ActorSystem, list[Any]], Any]
-"""Puts actors into a system, which note in the list what they see."""
-
-
-def run_on(clock: str, program: Program, *, until: float = A_WHILE, seed: int = 0) -> Run:
-    history: list[Any] = []
-    trace: list[Any] = []
-    if clock == "simulated":
-        system = SimulatedSystem(seed=seed, record=history.append)
-        program(system, trace)
-        system.run(until=until)
-        return Run(system, trace, history)
-
-    async def main() -> Run:
-        async with LiveSystem(seed=seed, record=history.append) as system:
-            program(system, trace)
-            await system.run(until=until)
-        return Run(system, trace, history)
-
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+from two_clocks import CLOCKS, Program, Run, run_on
 
 
 @pytest.fixture(params=CLOCKS)

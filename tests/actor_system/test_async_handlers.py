@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import run_on
+from two_clocks import run_on
 
 from actors.actor import Actor, handles
 from actors.errors import ActorSystemError, ForeignAwait
