@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from actors.policies.costs import never_fits
+from actors.policies.waits import NEVER_NS
+
 
 class FixedWindow:
     """At most `limit` in each window ``[n * window_ns, (n + 1) * window_ns)`` since the start of the run, for each key.
@@ -28,15 +31,25 @@ class FixedWindow:
         """Keys for which something is remembered."""
         return len(self._counts)
 
-    def try_acquire(self, key: str, now_ns: int) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which one fits."""
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
+        if cost != 1 and never_fits(cost, self._limit):
+            return NEVER_NS
         if now_ns >= self._ends_at_ns:
             self.forget_idle(now_ns)
-        count = self._counts.get(key, 0)
-        if count == self._limit:
+        count = self._counts.get(key, 0) + cost
+        if count > self._limit:
             return self._ends_at_ns
-        self._counts[key] = count + 1
+        self._counts[key] = count
         return now_ns
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, and charge nothing."""
+        if never_fits(cost, self._limit):
+            return NEVER_NS
+        if now_ns >= self._ends_at_ns or self._counts.get(key, 0) + cost <= self._limit:
+            return now_ns
+        return self._ends_at_ns
 
     def forget_idle(self, now_ns: int) -> None:
         """Drop the counts of a window that is over; also happens by itself at the first request of the next one."""

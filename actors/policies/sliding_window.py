@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 
+from actors.policies.costs import never_fits
 from actors.policies.recent_keys import RecentKeys
+from actors.policies.waits import NEVER_NS
 
 
 class SlidingWindow(RecentKeys[deque[int]]):
     """At most `limit` in any window of `window_ns`, for each key; the window is half-open, ``(now - width, now]``.
 
-    Exact where a counter of the previous and the current window only estimates, for the price of `limit` instants a
-    key. When that is too much (a limit of many thousands), take a :class:`~actors.policies.token_bucket.TokenBucket`.
+    Exact where a :class:`~actors.policies.sliding_counter.SlidingCounter` only estimates, for the price of `limit`
+    instants a key. When that is too much (a limit of many thousands), take a
+    :class:`~actors.policies.token_bucket.TokenBucket`.
 
     Raises:
         ValueError: `limit` or `window_ns` is less than 1.
@@ -26,8 +30,10 @@ class SlidingWindow(RecentKeys[deque[int]]):
         self._limit = limit
         self._window_ns = window_ns
 
-    def try_acquire(self, key: str, now_ns: int) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which one fits."""
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
+        if cost != 1:
+            return self._try_acquire(key, now_ns, cost)
         if now_ns >= self._turn_at_ns:
             self._turn(now_ns)
         log = self._recent.get(key)
@@ -38,6 +44,24 @@ class SlidingWindow(RecentKeys[deque[int]]):
             return fits_at_ns
         log.append(now_ns)
         return now_ns
+
+    def _try_acquire(self, key: str, now_ns: int, cost: int) -> int:
+        fits_at_ns = self.fits_at(key, now_ns, cost)
+        if fits_at_ns == now_ns:
+            self.try_acquire(key, now_ns)
+            self._recent[key].extend(repeat(now_ns, cost - 1))
+        return fits_at_ns
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, and charge nothing."""
+        if never_fits(cost, self._limit):
+            return NEVER_NS
+        log = self._recent.get(key) or self._older.get(key)
+        if log is None:
+            return now_ns
+        # So many of the oldest have to be out of the window for this one to fit.
+        over = len(log) + cost - self._limit
+        return now_ns if over <= 0 else max(now_ns, log[over - 1] + self._window_ns)
 
     def _is_idle(self, log: deque[int], now_ns: int) -> bool:
         return log[-1] + self._window_ns <= now_ns

@@ -7,6 +7,9 @@ from actors.instants import ns
 LONGEST_WAIT_NS = 2**62
 """About 146 years: an instant of this century plus this wait still fits into 64 bits, which is what a database has."""
 
+NEVER_NS = 2**63 - 1
+"""The instant at which that fits which never will; after every instant that a wait leads to."""
+
 _LONGEST_WAIT_S = LONGEST_WAIT_NS / 1e9
 
 
