@@ -11,6 +11,7 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned, NotificationMovedToDeadLetter
+from actors.policies.breaker import BreakerState
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
 from simulation.tables import attempts_table, notifications_table
@@ -102,9 +103,13 @@ class Result:
     @cached_property
     def series(self) -> pd.DataFrame:
         """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
-        return self._recorder.series.frame(
-            [str(channel) for channel in self.scenario.channels_used], self._simulated_ns
-        )
+        began = {
+            str(channel): BreakerState.CLOSED
+            if self.scenario.channel_config(channel).circuit_breaker.enabled
+            else BreakerState.DISABLED
+            for channel in self.scenario.channels_used
+        }
+        return self._recorder.series.frame(began, self._simulated_ns)
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write `summary.json`, the tables as Parquet and `overview.png` into a directory; return the paths."""

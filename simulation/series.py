@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -59,8 +60,8 @@ class SeriesCounter:
                 self._counts[name].update([event.at_ns // width_ns for event in events[kind]])
         self.transitions.extend(events.get(BreakerTransitioned, []))
 
-    def frame(self, breakers: list[str], end_ns: int) -> pd.DataFrame:
-        """Return a row for each bucket up to `end_ns`.
+    def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:
+        """Return a row for each bucket up to `end_ns`; `breakers` are by name, with the state in which each began.
 
         `time` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
         """
@@ -72,13 +73,12 @@ class SeriesCounter:
         ended = frame["sent"] + frame["dead_lettered"] + frame["suppressed"]
         frame["in_flight"] = (frame["arrivals"] + frame["redriven"] - ended).cumsum()
         frame["dlq_size"] = (frame["dead_lettered"] - frame["redriven"] - frame["discarded"]).cumsum()
-        for breaker in breakers:
-            frame[f"breaker_{breaker}"] = self._states(breaker, len(index))
+        for breaker, state in breakers.items():
+            frame[f"breaker_{breaker}"] = self._states(breaker, state, len(index))
         return frame.drop(columns=["redriven", "discarded"])
 
-    def _states(self, breaker: str, buckets: int) -> list[str]:
+    def _states(self, breaker: str, state: str, buckets: int) -> list[str]:
         states: list[str] = []
-        state: str = BreakerState.CLOSED
         for transition in self.transitions:
             if transition.breaker != breaker:
                 continue
