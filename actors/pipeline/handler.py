@@ -503,9 +503,9 @@ class Handler(Actor):
         if type(commit.event) in _OPENING:
             self._not_accepted_yet -= 1
         self._committed(commit.event)
+        commit.go_on(commit.delivery)
         for answer in commit.duplicates:
             answer.set(Acceptance.DUPLICATE)
-        commit.go_on(commit.delivery)
 
     def _committed(self, event: NotificationEvent) -> None:
         if type(event) in _ENDING:
