@@ -197,6 +197,11 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
         """When that attempt started, in UTC."""
         return utc(self.epoch_ns + self.started_ns)
 
+    @property
+    def requested_at(self) -> datetime:
+        """When the notification was accepted, in UTC."""
+        return utc(self.epoch_ns + self.requested_at_ns)
+
 
 class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """An attempt failed; published for every failed attempt, the last one too."""
@@ -235,6 +240,11 @@ class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True
     attempts: int
     requested_at_ns: int
     """When the notification was accepted."""
+
+    @property
+    def requested_at(self) -> datetime:
+        """When the notification was accepted, in UTC."""
+        return utc(self.epoch_ns + self.requested_at_ns)
 
 
 class NotificationSuppressed(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -327,6 +337,11 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     def channel(self) -> NotificationChannel:
         """The channel it should have gone out on."""
         return self.command.channel
+
+    @property
+    def requested_at(self) -> datetime:
+        """When the notification was accepted, in UTC."""
+        return utc(self.epoch_ns + self.requested_at_ns)
 
     @property
     def first_failure(self) -> datetime:

@@ -1,0 +1,314 @@
+"""The vocabulary: what events say word for word; immutable, serialisable, with datetimes beside the nanoseconds."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import EMAIL, SMS, World, email, on_both_clocks
+
+from actors import messages, outcomes
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    OrderPlaced,
+    OrderShipped,
+    PaymentReceived,
+    SendNotification,
+    UserRegistered,
+)
+from actors.pipeline.subscribers import order_email, order_sms, receipt_email, shipping_email, welcome_email
+from actors.pipeline.templates import Templates
+from actors.policies.idempotency import fingerprint
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EPOCH_NS = round(NOON.timestamp()) * 1_000_000_000
+S = 1_000_000_000
+
+REGISTERED = UserRegistered(user_id="ann", email="ann@example.org", name="Ann", registered_at=NOON)
+PLACED = OrderPlaced(
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    customer_phone="+4670",
+    total_amount=Decimal("12.50"),
+    placed_at=NOON,
+)
+SHIPPED = OrderShipped(
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    carrier="DHL",
+    tracking_number="JD01",
+    shipped_at=NOON,
+)
+PAID = PaymentReceived(
+    payment_id="p9",
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    amount=Decimal("12.50"),
+    received_at=NOON,
+)
+
+# ── what the events give rise to ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("command", "notification_id", "channel", "recipient", "subject", "text"),
+    [
+        (welcome_email(REGISTERED), "email-user-registered-ann", EMAIL, "ann@example.org", "Welcome!", None),
+        (order_email(PLACED), "email-order-placed-7", EMAIL, "ann@example.org", "Order Confirmation: 7", None),
+        (order_sms(PLACED), "sms-order-placed-7", SMS, "+4670", None, "Order 7 confirmed!"),
+        (shipping_email(SHIPPED), "email-order-shipped-7", EMAIL, "ann@example.org", "Order 7 is on its way", None),
+        (receipt_email(PAID), "email-payment-received-p9", EMAIL, "ann@example.org", "Receipt for order 7", None),
+    ],
+)
+def test_events_give_rise_to_these_notifications(command, notification_id, channel, recipient, subject, text):
+    assert command.notification_id == notification_id
+    assert command.channel is channel
+    assert command.recipient == recipient
+    assert command.subject == subject
+    assert command.user_id == "ann"
+    if text is not None:
+        assert command.message == text
+
+
+def test_texts_name_what_the_event_is_about():
+    assert "Ann" in welcome_email(REGISTERED).message
+    assert "12.50" in order_email(PLACED).message
+    assert "DHL" in shipping_email(SHIPPED).message
+    assert "JD01" in shipping_email(SHIPPED).message
+    assert "12.50" in receipt_email(PAID).message
+
+
+def test_all_events_of_one_order_are_different_notifications_and_the_welcome_is_the_template():
+    def scenario(world: World) -> None:
+        bus = world.open(email={}, sms={}, templates=Templates(variables={"platform": "Shop"})).bus
+        for event in (REGISTERED, PLACED, SHIPPED, PAID, PLACED):
+            world.at(0, bus.publish, event)
+
+    world = on_both_clocks(scenario)
+    assert sorted(world.sent_ids()) == [
+        "email-order-placed-7",
+        "email-order-shipped-7",
+        "email-payment-received-p9",
+        "email-user-registered-ann",
+        "sms-order-placed-7",
+    ]
+    (welcome,) = [each.command for each in world.provider.tries if "registered" in each.notification_id]
+    assert welcome.subject == "Welcome to Shop!"
+    assert welcome.message.startswith("Hello Ann, thank you for joining")
+
+
+# ── immutable, serialisable ─────────────────────────────────────────────────────────────────────────────────────
+
+WHEN: dict[str, Any] = {"at_ns": 90 * S, "epoch_ns": EPOCH_NS}
+OF: dict[str, Any] = {**WHEN, "notification_id": "n", "channel": EMAIL}
+FAILED = NotificationFailed(
+    **OF, reason="busy", kind="Transient", attempt=2, started_ns=89 * S, next_retry_at_ns=95 * S, answer="451 later"
+)
+COMMAND = email("n", metadata={"template": "welcome", "order": {"items": [1, 2]}}, critical=True, expires_after=60.0)
+
+ALL = [
+    COMMAND,
+    email("plain"),
+    REGISTERED,
+    PLACED,
+    SHIPPED,
+    PAID,
+    NotificationRequested(**OF, user_id="ann"),
+    NotificationSent(**OF, attempt=1, started_ns=89 * S, requested_at_ns=0),
+    FAILED,
+    NotificationMovedToDeadLetter(**OF, reason="busy", attempts=3, requested_at_ns=0),
+    NotificationSuppressed(**OF, reason="off"),
+    NotificationDeferred(**OF, cause=DeferralCause.QUIET_HOURS, resumes_at_ns=95 * S),
+    DuplicateIgnored(**OF, conflict=True),
+    NotificationRedriven(**OF),
+    DeadLetterDiscarded(**OF, reason="done"),
+    BreakerTransitioned(**WHEN, breaker="email", from_state="closed", to_state="open", cause="trip"),
+    ActorFailed(**WHEN, actor="Handler", error="bug", decision="restart"),
+    DeadLetterMessage(
+        notification_id="n",
+        command=COMMAND,
+        failure_reason="busy",
+        attempts=2,
+        requested_at_ns=0,
+        first_failure_ns=S,
+        last_failure_ns=90 * S,
+        epoch_ns=EPOCH_NS,
+        history=(FAILED,),
+    ),
+]
+
+
+def named(message: Any) -> str:
+    return type(message).__name__
+
+
+def test_no_message_is_forgotten_here():
+    concrete = {
+        kind
+        for kind in vars(messages).values()
+        if isinstance(kind, type) and issubclass(kind, messages.Message) and not kind.__subclasses__()
+    }
+    assert {type(message) for message in ALL} == concrete
+
+
+@pytest.mark.parametrize("message", ALL, ids=named)
+def test_messages_survive_json_msgpack_and_pickling(message):
+    kind = type(message)
+    assert msgspec.json.decode(msgspec.json.encode(message), type=kind, strict=False) == message
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=kind, strict=False) == message
+    assert pickle.loads(pickle.dumps(message)) == message
+    assert copy.deepcopy(message) == message
+
+
+@pytest.mark.parametrize("message", ALL, ids=named)
+def test_messages_are_immutable_and_built_from_keywords(message):
+    field = message.__struct_fields__[0]
+    with pytest.raises(AttributeError):
+        setattr(message, field, "other")
+    with pytest.raises(TypeError):
+        type(message)("positional")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda metadata: metadata.update(a=1),
+        lambda metadata: metadata.pop("template"),
+        lambda metadata: metadata.clear(),
+        lambda metadata: metadata.setdefault("x", 1),
+        lambda metadata: metadata.popitem(),
+        lambda metadata: metadata.__setitem__("x", 1),
+        lambda metadata: metadata.__delitem__("template"),
+        lambda metadata: metadata.__ior__({"x": 1}),
+        lambda metadata: metadata["order"].__setitem__("items", ()),
+        lambda metadata: metadata["order"]["items"].append(3),
+    ],
+)
+def test_metadata_cannot_be_changed_at_any_depth(change):
+    with pytest.raises((TypeError, AttributeError)):
+        change(COMMAND.metadata)
+    with pytest.raises((TypeError, AttributeError)):
+        change(msgspec.json.decode(msgspec.json.encode(COMMAND), type=SendNotification).metadata)
+
+
+def test_the_default_metadata_is_nobody_elses():
+    first, second = email("a"), email("b")
+    with pytest.raises(TypeError):
+        first.metadata["x"] = 1  # type: ignore[index]
+    assert second.metadata == {}
+
+
+def test_metadata_is_a_copy_down_to_the_bottom():
+    mine: dict[str, Any] = {"items": [1, {"name": "a"}]}
+    command = email("a", metadata=mine)
+    before = fingerprint(command)
+    mine["items"][1]["name"] = "b"
+    mine["items"].append(2)
+    mine["x"] = 1
+    assert command.metadata == {"items": (1, {"name": "a"})}
+    assert fingerprint(command) == before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+def test_a_command_read_back_from_json_is_the_same_notification(metadata):
+    command = email("a", metadata=metadata)
+    again = msgspec.json.decode(msgspec.json.encode(command), type=SendNotification)
+    assert again == command
+    assert fingerprint(again) == fingerprint(command)
+    assert isinstance(command.metadata, Mapping)
+
+
+def test_the_payload_has_the_same_fingerprint_whatever_the_order_of_its_metadata():
+    assert fingerprint(email("a", metadata={"x": 1, "y": 2})) == fingerprint(email("a", metadata={"y": 2, "x": 1}))
+    fingerprint(email("a", metadata={"x": 1, 2: 3}))
+
+
+@pytest.mark.parametrize(
+    "field", ["recipient", "message", "subject", "user_id", "critical", "expires_after", "metadata"]
+)
+def test_every_field_is_part_of_the_payload(field):
+    other = {"critical": True, "expires_after": 5.0, "metadata": {"x": 1}}.get(field, "other")
+    assert fingerprint(email("a", **{field: other})) != fingerprint(email("a"))
+    assert fingerprint(email("a", channel=SMS)) != fingerprint(email("a"))
+
+
+def test_limits_and_preferences_are_those_of_the_recipient_when_no_user_is_named():
+    assert email("a").user == "ann@example.org"
+    assert email("a", user_id="ann").user == "ann"
+    assert email("a", user_id="").user == ""
+
+
+@pytest.mark.parametrize("nonsense", [-1.0, math.nan, -math.inf])
+def test_a_notification_cannot_expire_before_it_is_made(nonsense):
+    with pytest.raises(ValueError, match="expires_after"):
+        email("a", expires_after=nonsense)
+
+
+def test_a_command_needs_its_fields():
+    with pytest.raises(TypeError):
+        SendNotification(notification_id="a", channel=EMAIL)  # type: ignore[call-arg]
+
+
+# ── instants ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("message", ALL, ids=named)
+def test_every_instant_has_its_datetime_in_utc(message):
+    instants = [name for name in message.__struct_fields__ if name.endswith("_ns") and name != "epoch_ns"]
+    for name in instants:
+        shown = getattr(message, name.removesuffix("_ns"))
+        assert shown.tzinfo is UTC
+        assert shown == NOON + timedelta(seconds=getattr(message, name) / S)
+
+
+def test_a_retry_that_is_not_made_has_no_instant():
+    event = msgspec.structs.replace(FAILED, next_retry_at_ns=None)
+    assert event.next_retry_at is None
+    assert NotificationDeferred(**OF, cause=DeferralCause.CIRCUIT_BREAKER).resumes_at is None
+
+
+def test_the_six_outcomes_are_serialisable_and_closed():
+    six = [kind for kind in vars(outcomes).values() if isinstance(kind, type) and kind.__module__ == outcomes.__name__]
+    six = [kind for kind in six if not kind.__name__.startswith("_")]
+    assert {kind.__name__ for kind in six} == {
+        "Sent",
+        "Transient",
+        "Permanent",
+        "DeadDestination",
+        "ChannelFault",
+        "Ambiguous",
+    }
+    for kind in six:
+        outcome = kind(reason="why", answer="250 OK")
+        assert msgspec.json.decode(msgspec.json.encode(outcome), type=outcomes.Outcome) == outcome
