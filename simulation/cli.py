@@ -40,7 +40,7 @@ class RuntimeName(StrEnum):
     TRIO = "trio"
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def retrylab(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
