@@ -9,20 +9,23 @@ from collections.abc import Callable, Generator
 from datetime import datetime
 from heapq import heappop, heappush
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
+import pykka
 import simpy
 import simpy.rt
 from simpy.core import EmptySchedule
 from simpy.events import NORMAL, URGENT
 
-from actors.actor import Actor
+from actors.actor import Actor, ActorRef
 from actors.coroutines import HandlerRun, Parked, Scope
 from actors.effects import Cancellable
 from actors.errors import ForeignAwait
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
 from actors.system import START_OF_TIME, ActorSystem
+
+A = TypeVar("A", bound=Actor)
 
 _NO_CALLBACKS: list[Any] = []
 """Those of an event that was cancelled: SimPy has no way of taking one back."""
@@ -94,6 +97,13 @@ class SimulatedSystem(ActorSystem):
         self._stopping = False
         self._fire_callbacks = [self._fire]
         self._drain_callbacks = [self._drain_after_tell]
+
+    def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
+        ref = super()._spawn(parent, actor_class, args, kwargs)
+        # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and nobody
+        # ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
+        pykka.ActorRegistry.unregister(ref)
+        return ref
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
