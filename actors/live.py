@@ -287,7 +287,7 @@ class LiveSystem(ActorSystem):
                 if get_ident() == self._thread:
                     self._tell_bounded(actor, message)
                 else:
-                    trio.from_thread.run_sync(self._tell_bounded, actor, message, trio_token=self._trio_token)
+                    self._tell_bounded_from_a_thread(actor, message)
             elif get_ident() != self._thread:
                 self._post(actor, message)
             else:
@@ -297,6 +297,20 @@ class LiveSystem(ActorSystem):
 
         return tell
 
+    def _tell_bounded_from_a_thread(self, actor: Actor, message: Any) -> None:
+        def tell() -> None:
+            if actor.actor_stopped.is_set():
+                self._raise_dead(actor, message)
+            self._tell_bounded(actor, message)
+
+        try:
+            trio.from_thread.run_sync(tell, trio_token=self._trio_token)
+        except trio.RunFinishedError:
+            raise self._system_has_ended(actor) from None
+
+    def _system_has_ended(self, actor: Actor) -> pykka.ActorDeadError:
+        return pykka.ActorDeadError(f"{actor.actor_ref} not found: its system has ended")
+
     def _post(self, actor: Actor, message: Any) -> None:
         if threading.get_ident() == self._thread:
             self._enqueue(actor, message)
@@ -304,7 +318,7 @@ class LiveSystem(ActorSystem):
         try:
             self._trio_token.run_sync_soon(self._enqueue_from_a_thread, actor, message)
         except trio.RunFinishedError:
-            raise pykka.ActorDeadError(f"{actor.actor_ref} not found: its system has ended") from None
+            raise self._system_has_ended(actor) from None
 
     def _enqueue_from_a_thread(self, actor: Actor, message: Any) -> None:
         if self._closed:

@@ -49,6 +49,11 @@ class Inbox:
         self.queue.append(message)
         self.peak = max(self.peak, len(self.queue))
 
+    def owe(self, message: Any) -> None:
+        """Keep a message whose turn it was: behind those owed before it, and before any whose turn is still to come."""
+        self.queue.insert(self.owed, message)
+        self.peak = max(self.peak, len(self.queue))
+
     def put(self, envelope: Any) -> None:
         """Send a pykka envelope to the actor."""
         assert self.actor is not None

@@ -304,20 +304,23 @@ class ActorSystem(ABC):
         """Put a message into the inbox of an actor whose mailbox is bounded."""
         inbox, mailbox = _inbox(actor), actor.mailbox
         assert mailbox.capacity is not None
-        is_stop = type(message) is Envelope and isinstance(message.message, _ActorStop)
-        if len(inbox.queue) >= mailbox.capacity and not is_stop:
-            if mailbox.overflow == "refuse":
-                raise MailboxFull(f"the mailbox of {actor} holds {mailbox.capacity} messages, its capacity")
-            lost = message if mailbox.overflow == "drop_newest" else inbox.get()
-            self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
-            if type(lost) is Envelope and lost.reply_to is not None:
-                self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
-            if mailbox.overflow == "drop_newest":
-                return
-            inbox.append(message)  # the dropped one's place in the ready queue is this one's now
+        if len(inbox.queue) < mailbox.capacity or _is_stop(message):
+            inbox.append(message)
+            self._post(actor, _NEXT_FROM_INBOX)
             return
-        inbox.append(message)
-        self._post(actor, _NEXT_FROM_INBOX)
+        if mailbox.overflow == "refuse":
+            raise MailboxFull(f"the mailbox of {actor} holds {mailbox.capacity} messages, its capacity")
+        lost = message
+        if mailbox.overflow == "drop_oldest":
+            oldest = next((number for number, waiting in enumerate(inbox.queue) if not _is_stop(waiting)), None)
+            if oldest is not None:
+                lost = inbox.queue[oldest]
+                del inbox.queue[oldest]
+                inbox.append(message)  # the dropped one's place in the ready queue is this one's now
+        if type(lost) is Envelope and lost.reply_to is not None:
+            self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
+        else:
+            self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
 
     def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
         future = self._future_class()
@@ -351,9 +354,9 @@ class ActorSystem(ABC):
             return self._failed(actor, None, message.error)
         inbox = _inbox(actor)
         if actor._receptive is NOTHING:
-            inbox.owed += 1
             if kind is not _NextFromInbox:
-                inbox.append(message)
+                inbox.owe(message)
+            inbox.owed += 1
             return None
         if kind is _NextFromInbox:
             if inbox.empty():
@@ -606,3 +609,7 @@ class ActorSystem(ABC):
 
 def _inbox(actor: Actor) -> Any:
     return actor.actor_inbox
+
+
+def _is_stop(message: Any) -> bool:
+    return isinstance(message.message if type(message) is Envelope else message, _ActorStop)
