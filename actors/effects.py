@@ -19,8 +19,11 @@ Effect: TypeAlias = Foreseen | Callable[[], Awaitable[Any]]
 """Foreseen, or a call that does real I/O (live only)."""
 
 
-class Performed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An effect is done."""
+class Performed(msgspec.Struct, frozen=True, kw_only=True):
+    """An effect is done.
+
+    The garbage collector looks at it, unlike at other messages: its request may refer to the actor that it waits for.
+    """
 
     request: Any
     """What was handed to `perform` along with it, to know it by."""

@@ -218,13 +218,18 @@ class LiveSystem(ActorSystem):
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _dispatch(self) -> None:
+        without_a_pause = 0
         try:
             while True:
-                await self._drain()
+                without_a_pause += await self._drain()
                 if self._stopping:
                     return
                 if not self._fire_next_timer():
                     await self._wait_for_something_to_do()
+                    without_a_pause = 0
+                elif without_a_pause >= MESSAGES_A_TURN:
+                    await self._let_others_run()
+                    without_a_pause = 0
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -254,7 +259,12 @@ class LiveSystem(ActorSystem):
                 waiting.give(Turn())
         self._stopped.set()
 
-    async def _drain(self) -> None:
+    async def _let_others_run(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._catch_up()
+
+    async def _drain(self) -> int:
+        """Handle messages until none is ready; return how many."""
         ready = self._ready
         popleft = ready.popleft
         handled = 0
@@ -272,7 +282,8 @@ class LiveSystem(ActorSystem):
                     self._failed(actor, message, error)
             handled += 1
             if handled % MESSAGES_A_TURN == 0:
-                await trio.lowlevel.checkpoint()
+                await self._let_others_run()
+        return handled
 
     def _teller(self, actor: Actor) -> Callable[[Any], None]:
         stopped = actor.actor_stopped
@@ -316,11 +327,11 @@ class LiveSystem(ActorSystem):
             self._enqueue(actor, message)
             return
         try:
-            self._trio_token.run_sync_soon(self._enqueue_from_a_thread, actor, message)
+            self._trio_token.run_sync_soon(self._enqueue_from_outside, actor, message)
         except trio.RunFinishedError:
             raise self._system_has_ended(actor) from None
 
-    def _enqueue_from_a_thread(self, actor: Actor, message: Any) -> None:
+    def _enqueue_from_outside(self, actor: Actor, message: Any) -> None:
         if self._closed:
             self._refuse(actor, message)
         else:
@@ -372,13 +383,13 @@ class LiveSystem(ActorSystem):
                     elif run.struck is None or (error := await _cancellation()) is None:
                         turn, error = await self._wait_parked(run, yielded, turn)
         except BaseException as raised:
-            self._handler_raised(run, raised)
+            self._unwound(run.actor, raised)
         finally:
             self._waiting.pop(run, None)
             turn.over.set()
 
-    def _handler_raised(self, run: HandlerRun, raised: BaseException) -> None:
-        """Decide about what no supervisor decides about."""
+    def _unwound(self, what: Any, raised: BaseException) -> None:
+        """Decide about what a task ends with that is no failure of an actor: mostly, that it was cancelled."""
         cancelled: BaseException | None = None
         rest: BaseException | None = raised
         if isinstance(raised, trio.Cancelled):
@@ -386,7 +397,7 @@ class LiveSystem(ActorSystem):
         elif isinstance(raised, BaseExceptionGroup):
             cancelled, rest = raised.split(trio.Cancelled)
         if isinstance(rest, ExceptionGroup):
-            logger.error("%s raised when it was cancelled", run.actor, exc_info=rest)
+            logger.error("%s raised when it was cancelled", what, exc_info=rest)
         elif rest is not None:
             self._fail(rest)
         if cancelled is not None:
@@ -447,15 +458,19 @@ class LiveSystem(ActorSystem):
         self, actor: Actor, effect: Any, request: Any, started_ns: int, scope: _EffectScope, on_timeout: Any
     ) -> None:
         result = on_timeout
-        with scope.scope:
-            try:
+        try:
+            with scope.scope:
                 result = await effect()
-            except Exception as error:
-                result = error
+        except Exception as error:
+            result = error
+        except BaseException as raised:
+            self._unwound(effect, raised)
+            return
         if scope.cancelled:
             return
-        ended_ns = max(self.now_ns, self._wall_ns())
-        self._enqueue(actor, Performed(request=request, result=result, started_ns=started_ns, ended_ns=ended_ns))
+        self._catch_up()
+        done = Performed(request=request, result=result, started_ns=started_ns, ended_ns=self.now_ns)
+        self._enqueue_from_outside(actor, done)
 
     def _may_block(self) -> bool:
         return threading.get_ident() != self._thread

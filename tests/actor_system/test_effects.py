@@ -1,0 +1,292 @@
+"""Effects: what an actor has done in the outside world, and the message that says it is done."""
+
+import gc
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+from two_clocks import run_on
+
+from actors.actor import Actor, handles
+from actors.effects import Foreseen, Performed
+from actors.errors import ForeignAwait
+from actors.instants import ns
+from actors.live import LiveSystem
+from actors.messages import ActorFailed
+from simulation.system import SimulatedSystem
+
+
+@dataclass(frozen=True)
+class Do:
+    what: Any
+
+
+class Doer(Actor):
+    def __init__(self, trace):
+        super().__init__()
+        self.trace = trace
+
+    @handles(Do)
+    def on_do(self, do):
+        do.what(self)
+
+    @handles(Performed)
+    def on_performed(self, done):
+        result = type(done.result).__name__ if isinstance(done.result, BaseException) else done.result
+        self.trace.append((done.request, result, done.started_ns, done.ended_ns, self.now_ns))
+
+
+def doing(what):
+    return lambda system, trace: system.spawn(Doer, trace).tell(Do(what))
+
+
+class TestForeseen:
+    @pytest.mark.parametrize(
+        ("takes", "timeout", "result", "at"),
+        [
+            (2.0, None, "answer", 2.0),
+            (2.0, 3.0, "answer", 2.0),
+            (2.0, 2.0, "answer", 2.0),  # just in time
+            (2.000000001, 2.0, "too late", 2.0),
+            (0.1 + 0.2, 0.3, "answer", 0.3),
+            (0.0, 0.0, "answer", 0.0),
+        ],
+    )
+    def test_its_result_comes_at_its_instant_or_the_time_outs(self, run_on_both, takes, timeout, result, at):
+        timeout_ns = None if timeout is None else ns(timeout)
+
+        def begin(doer):
+            doer.perform(Foreseen(ns(takes), "answer"), "request", timeout_ns=timeout_ns, on_timeout="too late")
+
+        def later(doer):
+            doer.after(1.0, Do(begin))
+
+        began, ended = ns(1.0), ns(1.0) + ns(at)
+        assert run_on_both(doing(later)).trace == [("request", result, began, ended, ended)]
+
+    def test_cancelled_it_brings_nothing(self, run_on_both):
+        def begin(doer):
+            effect = doer.perform(Foreseen(ns(2.0), "answer"), 1, timeout_ns=ns(3.0))
+            doer.after(1.0, Do(lambda _: [effect.cancel(), effect.cancel()]))
+            doer.perform(Foreseen(ns(5.0), "answer"), 2)
+
+        assert [request for request, *_ in run_on_both(doing(begin)).trace] == [2]
+
+    def test_results_of_one_instant_come_in_the_order_begun(self, run_on_both):
+        def begin(doer):
+            for number, (delay, timeout) in enumerate([(2, None), (9, 2), (2, 2), (9, 2), (2, 9)]):
+                doer.perform(Foreseen(delay, number), number, timeout_ns=timeout, on_timeout="late")
+
+        assert [request for request, *_ in run_on_both(doing(begin)).trace] == [0, 1, 2, 3, 4]
+
+
+class TestRealIo:
+    @pytest.fixture
+    def live(self, on_mock_clock):
+        def run(what, until=1000.0):
+            trace, systems = [], []
+
+            async def main():
+                async with LiveSystem() as system:
+                    systems.append(system)
+                    system.spawn(Doer, trace).tell(Do(what))
+                    await system.run(until=until)
+
+            on_mock_clock(main)
+            return trace
+
+        return run
+
+    def test_brings_the_result_or_the_exception(self, live):
+        async def works():
+            await trio.sleep(2.0)
+            return "answer"
+
+        async def fails():
+            raise ConnectionError("no route")
+
+        def begin(doer):
+            doer.after(1.0, Do(lambda doer: [doer.perform(works, 1), doer.perform(fails, 2)]))
+
+        assert live(begin) == [
+            (2, "ConnectionError", ns(1.0), ns(1.0), ns(1.0)),
+            (1, "answer", ns(1.0), ns(3.0), ns(3.0)),
+        ]
+
+    def test_what_it_raises_is_never_the_systems_failure(self, live):
+        """However it is wrapped: also what comes of a nursery of its own that is cancelled."""
+
+        async def raises_at_the_end():
+            try:
+                await trio.sleep(100.0)
+            finally:
+                raise ConnectionError("while closing")
+
+        async def in_a_nursery():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(raises_at_the_end)
+                await trio.sleep(100.0)
+
+        def begin(doer):
+            for effect in (raises_at_the_end, in_a_nursery):
+                doer.perform(effect, effect.__name__, timeout_ns=ns(2.0), on_timeout="too late")
+
+        results = {request: result for request, result, *_ in live(begin)}
+        assert results == {"raises_at_the_end": "ConnectionError", "in_a_nursery": "ExceptionGroup"}
+
+    def test_a_call_that_raises_before_it_awaits_is_the_same(self, live):
+        def not_even_a_coroutine():
+            raise ValueError("bad address")
+
+        def begin(doer):
+            doer.perform(not_even_a_coroutine, 1)
+
+        assert [result for _, result, *_ in live(begin)] == ["ValueError"]
+
+    def test_is_cancelled_at_its_time_out(self, live):
+        undone = []
+
+        async def hangs():
+            try:
+                await trio.sleep(3600.0)
+            except trio.Cancelled:
+                undone.append(trio.current_time())
+                raise
+
+        def begin(doer):
+            doer.perform(hangs, 1, timeout_ns=ns(2.0), on_timeout="too late")
+
+        assert live(begin) == [(1, "too late", 0, ns(2.0), ns(2.0))]
+        assert undone == [2.0]
+
+    def test_an_answer_that_cannot_be_stopped_counts_even_late(self, live):
+        async def commits():
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5.0)
+            return "committed"
+
+        def begin(doer):
+            doer.perform(commits, 1, timeout_ns=ns(2.0), on_timeout="too late")
+
+        assert live(begin) == [(1, "committed", 0, ns(5.0), ns(5.0))]
+
+    def test_cancelled_it_brings_nothing(self, live):
+        async def works():
+            await trio.sleep(2.0)
+
+        def begin(doer):
+            effect = doer.perform(works, 1)
+            doer.after(1.0, Do(lambda _: [effect.cancel(), effect.cancel()]))
+            doer.perform(works, 2)
+
+        assert [request for request, *_ in live(begin)] == [2]
+
+    def test_what_is_under_way_at_the_end_is_cancelled(self, live):
+        ended = []
+
+        async def hangs():
+            try:
+                await trio.sleep(3600.0)
+            finally:
+                ended.append(trio.current_time())
+
+        assert live(lambda doer: doer.perform(hangs, 1), until=10.0) == []
+        assert ended == [10.0]
+
+    def test_an_interrupt_in_it_ends_the_system(self, live):
+        async def interrupted():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            live(lambda doer: doer.perform(interrupted, 1))
+
+    def test_an_actor_never_sees_an_end_that_is_still_to_come(self, live):
+        """A hundred results while the dispatcher is busy with a thousand messages."""
+
+        async def works():
+            await trio.sleep(0.5)
+
+        def begin(doer):
+            for number in range(100):
+                doer.perform(works, number)
+            doer.after(0.5, Do(lambda doer: [doer.actor_ref.tell(Do(lambda _: None)) for _ in range(1000)]))
+
+        trace = live(begin)
+        assert len(trace) == 100
+        assert all(ended_ns <= now_ns for *_, ended_ns, now_ns in trace)
+
+    def test_in_a_simulation_is_a_clear_error_of_the_actors(self):
+        async def works():
+            pass
+
+        run = run_on("simulated", doing(lambda doer: doer.perform(works, 1)))
+        (failed,) = run.history
+        assert type(failed) is ActorFailed
+        assert failed.error.startswith("ForeignAwait: Doer (urn:uuid:")
+        assert "in simulated time: give it a simulated provider" in failed.error
+        with pytest.raises(ForeignAwait):
+            SimulatedSystem().spawn(Doer, []).ask(Do(lambda doer: doer.perform(works, 1)))
+
+
+class TestTheDispatcherLeavesOthersTheirTurn:
+    """However much the actors have to do, the user's own tasks get to run."""
+
+    @pytest.mark.parametrize("kind", ["messages", "timers", "handlers"])
+    async def test_while_it_is_never_idle(self, kind):
+        class Busy(Doer):
+            def on_start(self):
+                self.go_on()
+
+            def go_on(self):
+                if kind == "timers":
+                    self.after(0.0, "again")
+                else:
+                    self.actor_ref.tell("again")
+
+            @handles(str)
+            def on_text(self, _text):
+                self.go_on()
+
+        class BusyAsync(Busy):
+            @handles(str)
+            async def on_text(self, _text):
+                self.go_on()
+
+        with trio.fail_after(30), trio.CancelScope() as scope:
+            async with LiveSystem() as system:
+                system.spawn(BusyAsync if kind == "handlers" else Busy, [])
+                for _ in range(20):
+                    await trio.lowlevel.checkpoint()
+                await trio.to_thread.run_sync(lambda: None)
+                scope.cancel()
+
+    async def test_and_the_clock_goes_on_too(self):
+        instants = set()
+
+        class Busy(Doer):
+            @handles(str)
+            def on_text(self, _text):
+                instants.add(self.now_ns)
+                if len(instants) < 3:
+                    self.actor_ref.tell("again")
+
+        with trio.fail_after(30):
+            async with LiveSystem() as system:
+                busy = system.spawn(Busy, [])
+                busy.tell("go")
+                while len(instants) < 3:
+                    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("until", [None, 1.0])
+def test_a_simulation_is_freed_when_nobody_holds_it(until):
+    """Also one that ends with an effect under way whose request refers to its actor."""
+    system = SimulatedSystem()
+    system.spawn(Doer, []).tell(Do(lambda doer: doer.perform(Foreseen(ns(2.0), "answer"), doer.on_do)))
+    system.run(until=until)
+    gone = weakref.ref(system)
+    del system
+    gc.collect()
+    assert gone() is None
