@@ -30,7 +30,7 @@ from actors.outcomes import (
 )
 from actors.pipeline.attempts import EXPIRED, Abandoned, Admitted, Attempt, ForgetWaiting, Refused, Stages
 from actors.pipeline.waiting_line import WaitingLine
-from actors.policies.breaker import Breaker, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
 from actors.policies.pace import Pace
 
 BREAKER_OPEN = "circuit breaker is open"
@@ -39,7 +39,10 @@ BREAKER_OPEN = "circuit breaker is open"
 class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
     """An operator's order to the breaker of a channel; answered with whether it changed anything."""
 
-    order: Literal["force-open", "disable", "close"]
+    order: Literal["force-open", "disable", "close", "metrics-only"]
+
+
+_ADMITTING = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 
 
 class _Advance(Message, frozen=True, gc=False):
@@ -62,7 +65,9 @@ class CircuitBreakerActor(Actor):
         self._slots = config.max_in_flight
         self._line = WaitingLine()
         if stages.breaker is None:
-            stages.breaker = Breaker(self._config, name=channel, on_transition=self._on_transition)
+            stages.breaker = Breaker(
+                self._config, name=channel, on_transition=self._on_transition, random=self.stream(f"{channel}.breaker")
+            )
         self._breaker = stages.breaker
         self._timer: Cancellable | None = None
         self._timer_ns = 0
@@ -82,26 +87,24 @@ class CircuitBreakerActor(Actor):
                 stages.in_flight += 1
                 self._to_channel(Admitted(attempt=attempt, permit=permit))
                 return
-        self._refuse_or_wait(attempt)
+            shut = True
+        else:
+            shut = self._breaker.state not in _ADMITTING
+        self._refuse_or_wait(attempt, shut)
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
         self._stages.in_flight -= 1
-        self._learn(performed.result, admitted.permit)
+        self._learn(performed.result, admitted.permit, performed.ended_ns - performed.started_ns)
         self._to_handler(performed)
         if self._line:
             self._advance()
 
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
-        operate = {
-            "force-open": self._breaker.force_open,
-            "disable": self._breaker.disable,
-            "close": self._breaker.close,
-        }
         try:
-            operate[order.order](self.now_ns)
+            self._breaker.order(BreakerEvent(order.order), self.now_ns)
         except IllegalTransition:
             return False  # it is in that state already
         self._advance()
@@ -117,24 +120,23 @@ class CircuitBreakerActor(Actor):
         self._timer = None
         self._advance()
 
-    def _learn(self, outcome: Outcome, permit: int) -> None:
+    def _learn(self, outcome: Outcome, permit: int, duration_ns: int) -> None:
         breaker, now_ns = self._breaker, self.system.now_ns
         match outcome:
             case Sent():
-                breaker.record_success(permit, now_ns)
+                breaker.record_success(permit, now_ns, duration_ns)
             case Transient(throttled=True):
                 breaker.record_neutral(permit, now_ns)
             case Transient() | Ambiguous():
-                breaker.record_failure(permit, now_ns)
+                breaker.record_failure(permit, now_ns, duration_ns)
             case Permanent() | DeadDestination():
-                breaker.record_reachable(permit, now_ns)
+                breaker.record_reachable(permit, now_ns, duration_ns)
             case ChannelFault():
                 breaker.trip(permit, now_ns)
             case _:
                 assert_never(outcome)
 
-    def _refuse_or_wait(self, attempt: Attempt) -> None:
-        shut = self._breaker.state not in (BreakerState.CLOSED, BreakerState.DISABLED)
+    def _refuse_or_wait(self, attempt: Attempt, shut: bool) -> None:
         if shut and self._config.when_open == "fail":
             self._refuse(attempt)
             return
@@ -162,6 +164,7 @@ class CircuitBreakerActor(Actor):
     def _advance(self) -> None:
         """Let go who may go now, and set the timer for when to look again."""
         now_ns, stages = self.now_ns, self._stages
+        self._breaker.advance(now_ns)
         for attempt in self._line.expired(now_ns):
             self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
         while self._line and (self._slots is None or stages.in_flight < self._slots):
@@ -179,16 +182,24 @@ class CircuitBreakerActor(Actor):
         self._set_timer()
 
     def _set_timer(self) -> None:
-        wakes = [self._line.next_expiry_ns, self._breaker.reopen_at_ns if self._line else None]
-        if self._line and self._stages.pace is not None:
-            wakes.append(self._stages.pace.next_ns)
-        wake_ns = min((instant_ns for instant_ns in wakes if instant_ns is not None), default=None)
+        now_ns, breaker = self.now_ns, self._breaker
+        wakes = [self._line.next_expiry_ns]
+        if self._line:
+            wakes.append(breaker.admits_at_ns(now_ns))
+            if self._stages.pace is not None:
+                wakes.append(self._stages.pace.next_ns)
+        if breaker.state is BreakerState.HALF_OPEN:
+            wakes.append(breaker.changes_at_ns)
+        # What is due already waits for a slot, and for no timer.
+        wake_ns = min(
+            (instant_ns for instant_ns in wakes if instant_ns is not None and instant_ns > now_ns), default=None
+        )
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return
             self._timer.cancel()
             self._timer = None
-        if wake_ns is not None and wake_ns > self.now_ns:
+        if wake_ns is not None:
             self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
 
     def _record(self, event: RecordedEvent) -> None:
@@ -207,11 +218,13 @@ class CircuitBreakerActor(Actor):
             )
         )
         if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            if transition.from_state is BreakerState.CLOSED and self._stages.pace is None:
+            if transition.from_state in _ADMITTING and self._stages.pace is None:
                 self._shut_in_front_of_the_line()
             self._stages.pace = None
         elif transition.to_state is BreakerState.CLOSED and self._line:
             self._stages.pace = Pace(self._config.resume_rate, self._config.resume_doubling, self.now_ns)
+        elif transition.to_state is BreakerState.HALF_OPEN and self._config.half_open_max is not None:
+            self._set_timer()
 
     def _shut_in_front_of_the_line(self) -> None:
         """Those who only waited for a slot of the bulkhead now wait for the breaker."""

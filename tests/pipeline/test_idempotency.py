@@ -1,0 +1,151 @@
+"""The same id is sent once: in flight, when it has ended, as a dead letter; until it is forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from worlds import OK, Scripted, World, email, on_both_clocks, simulate
+
+from actors.errors import IdempotencyConflict
+from actors.messages import ActorFailed, DuplicateIgnored, NotificationRequested, NotificationSent
+from actors.outcomes import Permanent, Transient
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.handler import Acceptance
+from actors.policies.idempotency import RememberedIds
+from actors.storage.memory import MemoryStore
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+def test_one_of_many_with_the_same_id_is_sent():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()], latency=2.0))
+        world.send(email("a"), email("a"))
+        world.send(email("a"), at=1)  # under way
+        world.send(email("a"), at=2.5)  # waiting for its retry
+        world.send(email("a"), at=100)  # sent
+        world.send(email("a"), at=DAY - 1)
+
+    world = on_both_clocks(scenario, until=2 * DAY)
+    assert world.notes == ["accepted", *["duplicate"] * 5]
+    assert world.sent_ids() == ["a"]
+    assert len(world.events(NotificationRequested)) == 1
+    assert [event.conflict for event in world.events(DuplicateIgnored)] == [False] * 5
+
+
+def test_another_payload_is_a_conflict_told_to_the_sender_and_recorded():
+    def scenario(world: World) -> None:
+        world.open(Scripted(latency=2.0))
+        world.send(email("a"))
+        world.send(email("a", message="other"), at=1)
+        world.send(email("a", metadata={"x": 1}), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["accepted", "IdempotencyConflict", "IdempotencyConflict"]
+    assert [event.conflict for event in world.events(DuplicateIgnored)] == [True, True]
+    assert world.provider.tries[0].command.message == "Hello"
+    assert world.sent_ids() == ["a"]
+
+
+def test_a_conflict_says_which_id():
+    def scenario(world: World) -> None:
+        world.open()
+        world.send(email("a"))
+
+    world = simulate(scenario, until=10)
+    answer = world.pipeline.bus.send(email("a", message="other"))
+    with pytest.raises(IdempotencyConflict, match="'a' is known already"):
+        answer.get()  # type: ignore[attr-defined]
+
+
+def test_a_conflict_that_is_told_and_not_asked_harms_nobody(caplog):
+    def scenario(world: World) -> None:
+        handler = world.open(Scripted(latency=1.0)).handler
+        world.at(0, handler.tell, email("a"))
+        world.at(0.5, handler.tell, email("a", message="other"))
+        world.at(0.5, handler.tell, email("p", channel="push"))
+        world.ask(handler, email("a", message="other"), at=0.6)
+        world.ask(handler, email("p", channel="push"), at=0.6)
+        world.ask(handler, email("a"), at=0.6)
+        world.ask(handler, email("b"), at=0.6)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == [Acceptance.REFUSED, Acceptance.REFUSED, Acceptance.DUPLICATE, Acceptance.ACCEPTED]
+    assert world.sent_ids() == ["a", "b"]
+    assert len(world.provider.tries) == 2
+    assert world.events(ActorFailed) == []
+    assert "not accepted" in caplog.text
+
+
+def test_after_its_time_to_live_an_id_is_new():
+    def scenario(world: World) -> None:
+        world.open(store=MemoryStore(remember_ids_ns=100 * 1_000_000_000))
+        world.send(email("a"))
+        world.send(email("a", message="other"), at=99.999999)
+        world.send(email("a", message="other"), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["accepted", "IdempotencyConflict", "accepted"]
+    assert world.times(NotificationSent) == [0.0, 100.0]
+
+
+def test_the_id_of_a_dead_letter_is_known_for_as_long_as_it_may_be_redriven():
+    """Else a second notification of this id would overwrite the letter, or be sent a second time by a redrive."""
+
+    def scenario(world: World) -> None:
+        queue = world.open(Scripted([Permanent(), OK])).dead_letter_queue
+        world.send(email("a"))
+        world.send(email("a"), at=10 * DAY)
+        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=10 * DAY + 1)
+        world.send(email("a"), at=10 * DAY + 2)
+        world.send(email("a"), at=12 * DAY)
+
+    world = on_both_clocks(scenario, until=13 * DAY)
+    assert world.notes == ["accepted", "duplicate", True, "duplicate", "accepted"]
+
+
+def test_the_id_of_a_discarded_letter_is_remembered_from_its_discarding_on():
+    def scenario(world: World) -> None:
+        queue = world.open(Scripted([Permanent(), Permanent()])).dead_letter_queue
+        world.send(email("a"))
+        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=DAY)
+        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="old"), at=3 * DAY)
+        world.send(email("a"), at=3 * DAY + 23 * HOUR)
+        world.send(email("a"), at=4 * DAY)
+
+    world = on_both_clocks(scenario, until=5 * DAY)
+    assert world.notes == ["accepted", True, True, "duplicate", "accepted"]
+
+
+def test_memory_is_bounded_by_what_ended_within_the_time_to_live():
+    sizes = []
+
+    def scenario(world: World) -> None:
+        world.open(store=MemoryStore(remember_ids_ns=10 * 1_000_000_000))
+        for number in range(500):
+            world.send(email(f"n{number}"), at=number)
+            world.at(number, lambda: sizes.append(len(world.store.remembered)))
+
+    world = simulate(scenario)
+    assert len(world.sent_ids()) == 500
+    assert max(sizes) <= 11
+    assert Counter(world.notes) == {"accepted": 500}
+    assert world.pipeline.handler.actor._deliveries == {}
+    assert world.store._open == {}
+
+
+def test_remembered_ids_alone():
+    ids = RememberedIds(100)
+    ids.add("a", 1, 0)
+    ids.keep("b", 2)
+    assert [ids.get("a", 99), ids.get("a", 100)] == [1, None]
+    assert ids.get("b", 10**18) == 2
+    ids.add("b", 3, 10**18)
+    assert [ids.get("b", 10**18 + 99), ids.get("b", 10**18 + 100)] == [3, None]
+    ids.keep("c", 4)
+    ids.forget("c")
+    ids.forget("c")
+    assert ids.get("c", 10**18) is None
+    assert len(ids) == 0
