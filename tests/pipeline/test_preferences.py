@@ -1,0 +1,189 @@
+"""Preferences and quiet hours in the pipeline: switched off, put off until morning, and looked at again then."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from worlds import OK, START, Scripted, World, email, on_both_clocks
+
+from actors.messages import (
+    DeferralCause,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.outcomes import Transient
+from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
+from actors.policies.quiet_hours import QuietHours
+
+S = 1_000_000_000
+H = 3600.0
+NIGHT = QuietHours(time(22), time(7), "UTC")
+EMAIL = NotificationChannel.EMAIL
+
+
+def quiet(hours: QuietHours = NIGHT, user: str = "ann@example.org") -> Preferences:
+    preferences = Preferences()
+    preferences.set_quiet_hours(user, hours)
+    return preferences
+
+
+def test_a_channel_that_is_switched_off_suppresses_and_says_so():
+    def scenario(world: World) -> None:
+        preferences = Preferences()
+        preferences.set_channel("ann", EMAIL, False)
+        world.open(preferences=preferences, email={}, sms={})
+        world.send(email("a", user_id="ann"), email("b", user_id="ann", channel="sms"), email("c", user_id="bob"))
+
+    world = on_both_clocks(scenario)
+    (suppressed,) = world.events(NotificationSuppressed)
+    assert (suppressed.notification_id, suppressed.reason) == ("a", "switched off by the user")
+    assert world.sent_ids() == ["b", "c"]
+    assert world.notes == ["accepted"] * 3
+
+
+def test_a_suppressed_notification_has_ended_and_its_id_is_known():
+    def scenario(world: World) -> None:
+        preferences = Preferences(switched_off=[SwitchedOff(share=1.0)])
+        world.open(preferences=preferences)
+        world.send(email("a"))
+        world.at(1, preferences.set_channel, "ann@example.org", EMAIL, True)
+        world.send(email("a"), email("b"), at=2)
+
+    world = on_both_clocks(scenario)
+    assert world.notes == ["accepted", "duplicate", "accepted"]
+    assert world.sent_ids() == ["b"]
+
+
+def test_critical_ones_pass_preferences_and_quiet_hours():
+    def scenario(world: World) -> None:
+        preferences = Preferences(
+            switched_off=[SwitchedOff(share=1.0, channels=frozenset({"sms"}))], quiet=[Quiet(share=1.0, hours=NIGHT)]
+        )
+        world.open(preferences=preferences, email={}, sms={})
+        world.send(email("a", critical=True), email("b", critical=True, channel="sms"), at=23 * H)
+
+    assert on_both_clocks(scenario, until=30 * H).times(NotificationSent) == [23 * H] * 2
+
+
+def test_quiet_hours_put_off_until_their_end_as_one_deferral():
+    def scenario(world: World) -> None:
+        world.open(preferences=quiet())
+        world.send(email("a"), at=21.99 * H)
+        world.send(email("b"), at=22 * H)
+        world.send(email("c"), at=30.999 * H)
+        world.send(email("d"), at=31 * H)
+
+    world = on_both_clocks(scenario, until=40 * H)
+    sent = {event.notification_id: event.at_ns / S / H for event in world.events(NotificationSent)}
+    assert sent == {"a": pytest.approx(21.99), "b": 31.0, "c": 31.0, "d": 31.0}
+    deferred = world.events(NotificationDeferred)
+    assert [(event.notification_id, event.cause) for event in deferred] == [
+        ("b", DeferralCause.QUIET_HOURS),
+        ("c", DeferralCause.QUIET_HOURS),
+    ]
+    assert {event.resumes_at for event in deferred} == {START + timedelta(hours=31)}
+
+
+def test_a_retry_that_comes_due_at_night_waits_until_morning_too():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient()]), preferences=quiet(), email={"retry": {"initial_delay": "1h", "max_delay": "1h"}}
+        )
+        world.send(email("a"), at=21.5 * H)
+
+    world = on_both_clocks(scenario, until=40 * H)
+    assert world.provider.times == [21.5 * H, 31 * H]
+    assert world.events(NotificationSent)[0].attempt == 2
+
+
+def test_at_the_end_of_quiet_hours_preferences_are_looked_at_again():
+    def scenario(world: World) -> None:
+        preferences = quiet()
+        world.open(preferences=preferences)
+        world.send(email("off"), email("longer", user_id="bob"), at=23 * H)
+        preferences.set_quiet_hours("bob", NIGHT)
+        world.at(25 * H, preferences.set_channel, "ann@example.org", EMAIL, False)
+        world.at(25 * H, preferences.set_quiet_hours, "bob", QuietHours(time(22), time(9), "UTC"))
+
+    world = on_both_clocks(scenario, until=40 * H)
+    assert world.times(NotificationSuppressed) == [31 * H]
+    assert world.times(NotificationSent) == [33 * H]
+    assert [event.notification_id for event in world.events(NotificationDeferred)] == ["off", "longer", "longer"]
+
+
+@pytest.mark.parametrize("expires_after", [7.5 * H, 8 * H])
+def test_what_expires_before_morning_is_given_up_and_at_the_very_instant_it_is_sent(expires_after):
+    def scenario(world: World) -> None:
+        world.open(preferences=quiet())
+        world.send(email("a", expires_after=expires_after), at=23 * H)
+
+    world = on_both_clocks(scenario, until=40 * H)
+    if expires_after < 8 * H:
+        assert world.reasons == ["expired"]
+        assert world.times(NotificationMovedToDeadLetter) == [23 * H]
+    else:
+        assert world.times(NotificationSent) == [31 * H]
+
+
+@pytest.mark.parametrize(
+    ("day", "asleep_for"),
+    [
+        (datetime(2026, 3, 28, tzinfo=UTC), 8.0),  # the clock is put forward that night: an hour less
+        (datetime(2026, 6, 28, tzinfo=UTC), 9.0),
+        (datetime(2026, 10, 24, tzinfo=UTC), 10.0),  # and back: an hour more
+    ],
+)
+def test_a_night_is_as_long_as_the_clock_on_the_wall_makes_it(day, asleep_for):
+    berlin = QuietHours(time(22), time(7), "Europe/Berlin")
+    ten_in_the_evening = datetime(day.year, day.month, day.day, 22, tzinfo=berlin._zone).astimezone(UTC)
+
+    def scenario(world: World) -> None:
+        world.open(preferences=quiet(berlin))
+        world.send(email("a"))
+
+    world = on_both_clocks(scenario, start=ten_in_the_evening)
+    assert world.times(NotificationSent) == [asleep_for * H]
+
+
+def test_a_suppression_while_it_waits_for_its_retry():
+    def scenario(world: World) -> None:
+        preferences = Preferences()
+        world.open(Scripted([Transient(), OK]), preferences=preferences)
+        world.send(email("a"))
+        world.at(0.5, preferences.set_channel, "ann@example.org", EMAIL, False)
+
+    world = on_both_clocks(scenario)
+    assert world.times(NotificationSuppressed) == [1.0]
+    assert world.provider.times == [0.0]
+
+
+def test_shares_of_users_are_the_same_in_every_run_and_about_as_large_as_asked():
+    preferences = Preferences(switched_off=[SwitchedOff(share=0.3)], quiet=[Quiet(share=0.5, hours=NIGHT)])
+    users = [f"user {number}" for number in range(4000)]
+    off = [user for user in users if not preferences.is_enabled(user, EMAIL)]
+    night = datetime(2026, 1, 1, 23, tzinfo=UTC)
+    asleep = [user for user in users if preferences.quiet_until(user, EMAIL, night)]
+    assert len(off) / len(users) == pytest.approx(0.3, abs=0.03)
+    assert len(asleep) / len(users) == pytest.approx(0.5, abs=0.03)
+    # The one says nothing about the other.
+    assert len(set(off) & set(asleep)) / len(off) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_users_own_setting_counts_before_the_rules():
+    preferences = Preferences(switched_off=[SwitchedOff(share=1.0)], quiet=[Quiet(share=1.0, hours=NIGHT)])
+    night = datetime(2026, 1, 1, 23, tzinfo=UTC)
+    preferences.set_channel("ann", EMAIL, True)
+    preferences.set_quiet_hours("ann", None)
+    assert preferences.is_enabled("ann", EMAIL)
+    assert not preferences.is_enabled("ann", NotificationChannel.SMS)
+    assert preferences.quiet_until("ann", EMAIL, night) is None
+
+
+def test_of_several_quiet_hours_the_latest_end_counts():
+    rules = [Quiet(share=1.0, hours=NIGHT), Quiet(share=1.0, hours=QuietHours(time(20), time(9), "UTC"))]
+    until = Preferences(quiet=rules).quiet_until("ann", EMAIL, datetime(2026, 1, 1, 23, tzinfo=UTC))
+    assert until == datetime(2026, 1, 2, 9, tzinfo=UTC)
