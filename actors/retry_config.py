@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, ValidationError, ValidationInfo, WrapValidator, model_validator
+from pydantic import Field, StrictBool, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from actors.by_kind import by_kind
 from actors.quantities import (
     Duration,
     PositiveDuration,
@@ -21,7 +21,7 @@ from actors.quantities import (
     number,
     wanted,
 )
-from actors.settings import NotEmpty, Settings, at_key
+from actors.settings import NotEmpty, Settings
 
 
 class OutcomeRetryConfig(Settings):
@@ -115,22 +115,6 @@ class AwsBudgetConfig(Settings):
 BudgetConfig: TypeAlias = GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig
 
 
-def _by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
-    """Validate as the one model that `kind` names, so that problems are those of that model alone."""
-
-    def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, tuple(kinds.values())):
-            return value
-        if not isinstance(value, dict):
-            raise wanted("a mapping")
-        kind = value.get("kind", default)
-        if not isinstance(kind, str) or kind not in kinds:
-            raise at_key("kind", wanted("one of " + ", ".join(kinds)), kind)
-        return kinds[kind].model_validate(value, context=info.context)
-
-    return WrapValidator(read)
-
-
 _BUDGETS: dict[str, type[Settings]] = {
     "finagle": FinagleBudgetConfig,
     "grpc": GrpcBudgetConfig,
@@ -174,6 +158,9 @@ class RetryConfig(Settings):
     jitter_max: PositiveDuration = 1.0
     """The x of `additive` jitter: U(0, x) is added to the wait."""
 
+    jitter_factor: Annotated[float, number(1)] = 3.0
+    """Decorrelated jitter only: how many times the wait before a wait may be at most."""
+
     cap_after_draw: StrictBool = False
     """Decorrelated jitter only: cap the draw, as AWS's first text does (waits then pile up at `max_delay`), and not
     the range that is drawn from."""
@@ -200,7 +187,7 @@ class RetryConfig(Settings):
     per_reason: dict[Text, OutcomeRetryConfig] = Field(default_factory=dict)
     """The same by the exact text of the reason, before `per_outcome`."""
 
-    budget: Annotated[BudgetConfig, _by_kind(_BUDGETS, "finagle")] | None = None
+    budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "finagle")] | None = None
     """How many retries the channel as a whole may make. None: no bound."""
 
     @model_validator(mode="before")

@@ -23,6 +23,9 @@ from actors.policies.waits import LONGEST_WAIT_NS, wait_ns
 
 _TABLE_LENGTH = 64
 
+_OUT_OF_REACH = 2**80
+"""A range in nanoseconds in which hardly any draw is not cut off."""
+
 _SOFT_SCALE = 1 / 1.4
 """Brings the median of the first soft wait to `initial_delay`, near enough."""
 
@@ -89,7 +92,17 @@ class Backoff:
     it has to remember from one wait to the next is passed in and given back.
     """
 
-    __slots__ = ("_config", "_draw", "_initial_ns", "_jitter", "_longest_ns", "_shortest_ns", "_soft", "_table")
+    __slots__ = (
+        "_config",
+        "_draw",
+        "_factor",
+        "_initial_ns",
+        "_jitter",
+        "_longest_ns",
+        "_shortest_ns",
+        "_soft",
+        "_table",
+    )
 
     def __init__(self, config: RetryConfig, random: Random) -> None:
         self._config = config
@@ -100,6 +113,9 @@ class Backoff:
         # Index 0 stays unused, so that the attempt is the index.
         self._table = [0, *(wait_ns(base_delay(config, attempt)) for attempt in range(1, _TABLE_LENGTH + 1))]
         self._soft = config.jitter == "soft"
+        # Whole where it can be, so that the usual factor of 3 loses nothing.
+        factor = config.jitter_factor
+        self._factor: float = int(factor) if factor.is_integer() and factor < 1e6 else factor
         self._jitter = {
             "none": None,
             "full": self._full,
@@ -172,7 +188,7 @@ class Backoff:
     def _decorrelated(self, _base_ns: int, previous_ns: int | None) -> int:
         longest = self._longest_ns
         low = max(self._initial_ns, self._shortest_ns)
-        high = 3 * (low if previous_ns is None else previous_ns)
+        high = int(min(_OUT_OF_REACH, self._factor * (low if previous_ns is None else previous_ns)))
         if not self._config.cap_after_draw:
             high = min(high, longest)
         # With initial_delay above max_delay the range has no width; it must not turn over.

@@ -237,6 +237,15 @@ def test_decorrelated_jitter_draws_between_the_initial_delay_and_three_times_the
     assert [first, second, third, fourth] == [ns(2), ns(3.5), ns(5.5), ns(5.5)]
 
 
+def test_v22_decorrelated_jitter_with_another_factor_and_a_pinned_generator() -> None:
+    config = RetryConfig(jitter="decorrelated", jitter_factor=2, initial_delay=1)
+    backoff, previous_ns, waits = Backoff(config, random.Random(42)), None, []
+    for attempt in range(1, 6):
+        previous_ns = backoff.next_delay_ns(attempt, previous_ns)
+        waits.append(previous_ns / NS_PER_S)
+    assert waits == pytest.approx([1.6394, 1.0570, 1.3064, 1.3600, 2.2667], rel=1e-4)
+
+
 def test_x8_the_cap_bounds_the_range_or_the_draw() -> None:
     previous_ns = ns(10)
     bounded = Backoff(RetryConfig(jitter="decorrelated", max_delay=10), Scripted([0.5]))
@@ -357,7 +366,9 @@ def test_no_jitter_exceeds_the_cap_or_turns_the_range_over(
     previous_ns: int | None,
     draw: float,
 ) -> None:
-    config = RetryConfig(**settings, jitter=jitter, jitter_share=share, cap_after_draw=cap_after_draw)
+    config = RetryConfig(
+        **settings, jitter=jitter, jitter_share=share, jitter_factor=1 + 1e308 * share, cap_after_draw=cap_after_draw
+    )
     source = Scripted([draw])
     delay_ns = Backoff(config, source).next_delay_ns(attempt, previous_ns)
     cap_ns = Backoff(RetryConfig(backoff="constant", initial_delay=1e308, max_delay=config.max_delay), source)
