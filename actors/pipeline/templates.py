@@ -66,8 +66,10 @@ class Templates:
         """Read ``name.txt``, ``name.html``, ``name.lang.txt`` …; a first line ``Subject: …`` gives the subject.
 
         Raises:
-            TemplateError: a file is not UTF-8, or two give the same name.
+            TemplateError: there is no such directory, a file is not UTF-8 or no template, or two give the same name.
         """
+        if not directory.is_dir():
+            raise TemplateError(f"{directory}: wanted a directory of templates")
         templates = dict(BUILT_IN)
         found: dict[str, Path] = {}
         for path in sorted((*directory.glob("*.txt"), *directory.glob("*.html"))):
@@ -75,7 +77,7 @@ class Templates:
                 raise TemplateError(f"template {path.stem!r} is in both {found[path.stem].name} and {path.name}")
             found[path.stem] = path
             try:
-                text = path.read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError:
                 raise TemplateError(f"{path}: wanted text in UTF-8") from None
             subject = None
@@ -83,7 +85,11 @@ class Templates:
                 first, _, text = text.partition("\n")
                 subject = first.removeprefix("Subject:").strip()
             templates[path.stem] = Template(subject=subject, body=text.lstrip("\n"), html=path.suffix == ".html")
-        return cls(templates, variables=variables)
+        made = cls(templates, variables=variables)
+        for name, template in templates.items():
+            made._compile(name, template.body, template.html)
+            made._compile(name, template.subject or "", False)
+        return made
 
     def fill_in(self, command: SendNotification) -> SendNotification:
         """Return the command with subject and message made from the template that its metadata names.
@@ -116,11 +122,8 @@ class Templates:
         from jinja2 import TemplateError as JinjaError
         from jinja2 import UndefinedError
 
+        compiled = self._compiled.get((text, html)) or self._compile(name, text, html)
         try:
-            compiled = self._compiled.get((text, html))
-            if compiled is None:
-                is_jinja = "{{" in text or "{%" in text
-                compiled = self._compiled[text, html] = self._environments[is_jinja, html].from_string(text)
             return str(compiled.render(variables))
         except UndefinedError as error:
             raise TemplateError(f"template {name!r}: {error.message}") from None
@@ -128,6 +131,16 @@ class Templates:
             raise TemplateError(f"template {name!r}: {error}") from None
         except Exception as error:  # of a variable's own code, or of an expression in the template
             raise TemplateError(f"template {name!r}: {type(error).__name__}: {error}") from None
+
+    def _compile(self, name: str, text: str, html: bool) -> Any:
+        from jinja2 import TemplateError as JinjaError
+
+        is_jinja = "{{" in text or "{%" in text
+        try:
+            compiled = self._compiled[text, html] = self._environments[is_jinja, html].from_string(text)
+        except JinjaError as error:
+            raise TemplateError(f"template {name!r}: {error}") from None
+        return compiled
 
 
 _SINGLE_BRACES = {

@@ -1,0 +1,205 @@
+"""Templates: which one is taken, what it may say, what happens when something is missing; and that they stay inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import World, email, on_both_clocks
+
+from actors.errors import TemplateError
+from actors.messages import ActorFailed, NotificationFailed, NotificationSent
+from actors.pipeline.templates import BUILT_IN, Template, Templates
+
+HELLO = {"hello": Template(subject="For {name}", body="Hello {name}!"), "hello.de": Template(body="Hallo {name}!")}
+
+
+def filled(body: str, *, html: bool = False, **metadata: object) -> str:
+    templates = Templates({"t": Template(body=body, html=html)})
+    return templates.fill_in(email("n", metadata={"template": "t", **metadata})).message
+
+
+def test_the_built_in_ones():
+    templates = Templates(variables={"platform": "Shop"})
+    welcome = templates.fill_in(email("n", metadata={"template": "welcome", "name": "Ann"}))
+    assert welcome.subject == "Welcome to Shop!"
+    assert welcome.message.startswith("Hello Ann, thank you for joining")
+    order = templates.fill_in(email("n", metadata={"template": "order_confirm", "order_id": 7, "name": "Ann"}))
+    assert order.subject == "Order #7 Confirmed"
+
+
+def test_the_language_falls_back_and_a_subject_that_the_template_lacks_is_the_notifications_own():
+    templates = Templates(HELLO)
+
+    def fill(**metadata: object) -> tuple[str | None, str]:
+        command = templates.fill_in(email("n", metadata={"template": "hello", "name": "Ann", **metadata}))
+        return command.subject, command.message
+
+    assert fill() == ("For Ann", "Hello Ann!")
+    assert fill(lang="de") == ("Hi", "Hallo Ann!")
+    assert fill(lang="sv") == ("For Ann", "Hello Ann!")
+    assert fill(lang=None) == ("For Ann", "Hello Ann!")
+
+
+def test_both_syntaxes():
+    assert filled("{name} owes {amount}", name="Ann", amount=3) == "Ann owes 3"
+    assert filled("{{ name }} owes {{ '%.2f' % amount }}", name="Ann", amount=3) == "Ann owes 3.00"
+    assert filled("{% for item in items %}{{ item.name }};{% endfor %}", items=[{"name": "a"}, {"name": "b"}]) == "a;b;"
+    assert filled("{items[0].name}", items=[{"name": "a"}]) == "a"
+    assert filled("two lines\n", name="Ann") == "two lines\n"
+
+
+def test_variables_of_the_notification_itself():
+    assert filled("{recipient} {user_id} {notification_id} {subject} {message}") == (
+        "ann@example.org ann@example.org n Hi Hello"
+    )
+
+
+def test_html_is_escaped_where_the_body_is_html_and_nowhere_else():
+    name = "<script>alert('Ann & Bob')</script>"
+    assert "<script>" not in filled("<p>{name}</p>", html=True, name=name)
+    assert filled("<p>{name}</p>", html=True, name="Ann & Bob") == "<p>Ann &amp; Bob</p>"
+    assert filled("<p>{{ name }}</p>", html=True, name="Ann & Bob") == "<p>Ann &amp; Bob</p>"
+    assert filled("{name}", name=name) == name
+    templates = Templates({"t": Template(subject="{name}", body="{name}", html=True)})
+    command = templates.fill_in(email("n", metadata={"template": "t", "name": "Ann & Bob"}))
+    assert (command.subject, command.message) == ("Ann & Bob", "Ann &amp; Bob")
+
+
+def test_what_is_filled_in_is_text_and_not_a_template():
+    assert filled("{name}", name="{platform} {{ 7 * 7 }}") == "{platform} {{ 7 * 7 }}"
+    assert filled("{{ name }}", name="{{ 7 * 7 }}{% for %}") == "{{ 7 * 7 }}{% for %}"
+
+
+@given(st.text())
+def test_any_text_comes_through_as_it_is(name):
+    assert filled("{name}", name=name) == name
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "{{ ''.__class__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ name.__init__.__globals__ }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ lipsum.__globals__['os'].popen('id').read() }}",
+        "{{ ''['__class__'] }}",
+        "{{ ''|attr('__class__') }}",
+        "{{ '{0.__class__}'.format(name) }}",
+        "{{ range(999999999) }}",
+        "{% import 'os' as os %}",
+        "{% include '/etc/passwd' %}",
+        "{name.__class__}",
+        "{''.__class__.__mro__}",
+        "{{ items.append(1) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 1 / 0 }}",
+        "{{ name | nosuchfilter }}",
+        "{% if %}",
+        "{name",
+    ],
+)
+def test_nothing_gets_out_of_the_sandbox_and_every_error_is_a_template_error(escape):
+    with pytest.raises(TemplateError, match="template 't'"):
+        filled(escape, name="Ann", items=[1])
+
+
+class Hostile:
+    """A variable whose own code raises."""
+
+    def __str__(self) -> str:
+        raise NotImplementedError("no text")
+
+
+def test_a_missing_variable_is_named_and_dead_letters_for_good_without_an_attempt():
+    def scenario(world: World) -> None:
+        world.open(templates=Templates(HELLO))
+        world.send(email("a", metadata={"template": "hello"}), email("b", metadata={"template": "nosuch"}))
+        world.send(email("c", metadata={"template": "hello", "name": Hostile()}))
+        world.send(email("d", metadata={"template": "hello", "name": "Ann"}))
+
+    world = on_both_clocks(scenario)
+    assert world.reasons == [
+        "template 'hello': 'name' is undefined",
+        "template 'nosuch' is unknown; known are hello, hello.de",
+        "template 'hello': NotImplementedError: no text",
+    ]
+    assert [letter.attempts for letter in world.letters] == [0] * 3
+    assert world.events(NotificationFailed, ActorFailed) == []
+    assert [each.command.message for each in world.provider.tries] == ["Hello Ann!"]
+    assert [event.notification_id for event in world.events(NotificationSent)] == ["d"]
+
+
+def test_a_retry_is_filled_in_from_the_command_as_it_came():
+    """The dead letter shows what was asked for, so that it can be corrected and redriven."""
+
+    def scenario(world: World) -> None:
+        world.open(templates=Templates(HELLO))
+        world.send(email("a", metadata={"template": "hello", "nam": "Ann"}))
+
+    (letter,) = on_both_clocks(scenario).letters
+    assert letter.command == email("a", metadata={"template": "hello", "nam": "Ann"})
+
+
+def test_without_templates_the_metadata_is_the_transports_own():
+    def scenario(world: World) -> None:
+        world.open()
+        world.send(email("a", metadata={"template": "d-1234"}))
+
+    assert on_both_clocks(scenario).provider.tries[0].command == email("a", metadata={"template": "d-1234"})
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_from_a_directory_that_a_team_can_edit(tmp_path: Path):
+    (tmp_path / "hello.txt").write_text("Subject: For {name}\n\nHello {name}!\nBye\n", encoding="utf-8")
+    (tmp_path / "hello.sv.txt").write_text("Hej {name}, räksmörgås!", encoding="utf-8")
+    (tmp_path / "page.html").write_text("<b>{{ name }}</b>", encoding="utf-8")
+    (tmp_path / "welcome.txt").write_text("Subject: Yo\n\nYo {name}", encoding="utf-8")
+    (tmp_path / "notes.md").write_text("{{{", encoding="utf-8")
+    templates = Templates.from_directory(tmp_path, variables={"name": "A&B"})
+
+    def fill(name: str, **metadata: object) -> tuple[str | None, str]:
+        command = templates.fill_in(email("n", metadata={"template": name, **metadata}))
+        return command.subject, command.message
+
+    assert fill("hello") == ("For A&B", "Hello A&B!\nBye\n")
+    assert fill("hello", lang="sv") == ("Hi", "Hej A&B, räksmörgås!")
+    assert fill("page") == ("Hi", "<b>A&amp;B</b>")
+    assert fill("welcome") == ("Yo", "Yo A&B")  # in place of the built-in one
+    assert "order_confirm" in BUILT_IN
+    assert fill("order_confirm", order_id=1)[0] == "Order #1 Confirmed"
+
+
+def test_files_written_on_windows(tmp_path: Path):
+    (tmp_path / "hello.txt").write_bytes(b"\xef\xbb\xbfSubject: For {name}\r\n\r\nHello {name}!\r\n")
+    command = Templates.from_directory(tmp_path).fill_in(email("n", metadata={"template": "hello", "name": "Ann"}))
+    assert (command.subject, command.message) == ("For Ann", "Hello Ann!\n")
+
+
+def test_two_files_of_one_name_and_files_that_are_no_text_are_refused(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "a.html").write_text("x", encoding="utf-8")
+    with pytest.raises(TemplateError, match=r"template 'a' is in both a\.html and a\.txt"):
+        Templates.from_directory(tmp_path)
+    (tmp_path / "a.html").unlink()
+    (tmp_path / "b.txt").write_bytes("ö".encode("latin-1"))
+    with pytest.raises(TemplateError, match=r"b\.txt: wanted text in UTF-8"):
+        Templates.from_directory(tmp_path)
+
+
+def test_a_template_that_is_none_is_found_when_it_is_read_and_not_when_it_is_needed(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("Subject: {{ name\n\nHello", encoding="utf-8")
+    with pytest.raises(TemplateError, match="template 'a': "):
+        Templates.from_directory(tmp_path)
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path):
+    with pytest.raises(TemplateError, match="nosuch: wanted a directory"):
+        Templates.from_directory(tmp_path / "nosuch")
