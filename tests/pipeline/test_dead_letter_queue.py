@@ -1,0 +1,243 @@
+"""The dead letter queue: questions, redriving, discarding, the alert and the log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import OK, Scripted, World, email, on_both_clocks, simulate
+
+from actors.messages import (
+    ActorFailed,
+    DeadLetterDiscarded,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSent,
+)
+from actors.outcomes import Permanent, Transient
+from actors.pipeline.dead_letter_queue import (
+    Dequeue,
+    DiscardDeadLetter,
+    Get,
+    ListDeadLetters,
+    Peek,
+    RedriveDeadLetter,
+)
+
+BAD = Permanent(reason="bad address")
+
+
+def queue_of(world: World):
+    return world.pipeline.dead_letter_queue
+
+
+def three_letters(world: World) -> None:
+    """Open a pipeline in which a, b and c fail for good, and whatever comes after succeeds."""
+    world.open(Scripted([BAD, Permanent(reason="bad number"), Permanent(reason="too long")]), email={}, sms={})
+    world.send(email("a"), email("b", channel="sms"), email("c"))
+
+
+def note_ids(world: World) -> None:
+    """Replace letters among the notes by their ids."""
+
+    def plain(note: object) -> object:
+        if isinstance(note, list):
+            return [plain(each) for each in note]
+        return getattr(note, "notification_id", note)
+
+    world.notes[:] = [plain(note) for note in world.notes]
+
+
+def asked(*questions: object) -> list[object]:
+    def scenario(world: World) -> None:
+        three_letters(world)
+        for second, question in enumerate(questions, start=1):
+            world.ask(queue_of(world), question, at=second)
+
+    world = on_both_clocks(scenario)
+    note_ids(world)
+    return world.notes[3:]
+
+
+def test_peek_leaves_and_dequeue_removes_the_oldest():
+    assert asked(Peek(), Peek(), Dequeue(), Peek(), Dequeue(), Dequeue(), Dequeue(), Peek()) == [
+        "a", "a", "a", "b", "b", "c", None, None,
+    ]  # fmt: skip
+
+
+def test_get_shows_one_and_leaves_it():
+    assert asked(Get(notification_id="b"), Get(notification_id="b"), Get(notification_id="x")) == ["b", "b", None]
+
+
+def test_list_by_reason_and_channel():
+    assert asked(
+        ListDeadLetters(),
+        ListDeadLetters(reason="bad"),
+        ListDeadLetters(channel="email"),
+        ListDeadLetters(reason="bad", channel="email"),
+        ListDeadLetters(reason="nothing of the sort"),
+    ) == [["a", "b", "c"], ["a", "b"], ["a", "c"], ["a"], []]
+
+
+def test_redrive_takes_it_out_and_a_second_one_does_nothing():
+    def scenario(world: World) -> None:
+        three_letters(world)
+        queue = queue_of(world)
+        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=1)
+        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=1)
+        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=2)
+        world.ask(queue, RedriveDeadLetter(notification_id="x"), at=2)
+
+    world = on_both_clocks(scenario)
+    assert world.notes[3:] == [True, False, False, False]
+    assert world.times(NotificationRedriven) == [1.0]
+    assert world.sent_ids() == ["b"]
+    assert [letter.notification_id for letter in world.letters] == ["a", "c"]
+
+
+def test_discard_removes_with_a_reason_and_stays_dead_lettered_in_the_count():
+    def scenario(world: World) -> None:
+        three_letters(world)
+        queue = queue_of(world)
+        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="customer left"), at=1)
+        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="again"), at=2)
+        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=3)
+        world.ask(queue, Dequeue(), at=4)
+
+    world = on_both_clocks(scenario)
+    note_ids(world)
+    assert world.notes[3:] == [True, False, False, "b"]
+    discarded = [(event.notification_id, event.reason) for event in world.events(DeadLetterDiscarded)]
+    assert discarded == [("a", "customer left"), ("b", "dequeued")]
+    assert [letter.notification_id for letter in world.letters] == ["c"]
+    assert world.pipeline.in_flight == 0
+
+
+def test_a_letter_that_fails_again_is_at_the_end_of_the_queue():
+    def scenario(world: World) -> None:
+        world.open(Scripted(lambda _: BAD))
+        world.send(email("a"), email("b"))
+        world.ask(queue_of(world), RedriveDeadLetter(notification_id="a"), at=10)
+
+    world = on_both_clocks(scenario)
+    assert [letter.notification_id for letter in world.letters] == ["b", "a"]
+    assert [len(letter.history) for letter in world.letters] == [1, 2]
+
+
+def test_a_letter_has_the_command_every_attempt_and_the_providers_answers():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient(reason="busy", answer="451 4.7.1 later"), Permanent(reason="no", answer="550")]))
+        world.send(email("a", metadata={"x": 1}), at=5)
+
+    (letter,) = on_both_clocks(scenario).letters
+    assert letter.command == email("a", metadata={"x": 1})
+    assert [(each.reason, each.answer, each.attempt) for each in letter.history] == [
+        ("busy", "451 4.7.1 later", 1),
+        ("no", "550", 2),
+    ]
+    assert (letter.first_failure - letter.requested_at).total_seconds() == 0
+    assert (letter.last_failure - letter.first_failure).total_seconds() == 1
+
+
+# ── alert and log ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_alert_and_the_log_word_for_word(caplog):
+    def scenario(world: World) -> None:
+        world.open(Scripted(lambda _: Transient(reason="provider outage")), log=True)
+        world.send(email("welcome-1"))
+
+    world = on_both_clocks(scenario)
+    assert world.alerts == ["Notification welcome-1 moved to DLQ: provider outage"]
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in errors] == ["DLQ: welcome-1 failed after 3 attempts"] * 2  # both clocks
+
+
+def test_alerts_are_deduplicated_by_channel_and_reason_for_five_minutes():
+    def scenario(world: World) -> None:
+        world.open(Scripted(lambda this: Permanent(reason=this.command.message)), email={}, sms={})
+        world.send(email("a1", message="x"), email("a2", message="x"), email("a3", message="y"))
+        world.send(email("s1", channel="sms", message="x"), at=1)
+        world.send(email("a4", message="x"), at=299.9)
+        world.send(email("a5", message="x"), at=300)
+        world.send(email("a6", message="x"), at=599)
+
+    world = on_both_clocks(scenario)
+    assert [text.split()[1] for text in world.alerts] == ["a1", "a3", "s1", "a5"]
+    assert list(world.pipeline.alert.actor.alerts) == world.alerts
+    assert world.pipeline.alert.actor.repeated == 3
+    assert len(world.letters) == 7
+
+
+def test_what_is_remembered_about_alerts_is_bounded():
+    def scenario(world: World) -> None:
+        world.open(Scripted(lambda this: Permanent(reason=f"at {this.at}")))
+        for number in range(1000):
+            world.send(email(f"n{number}"), at=number)
+
+    world = simulate(scenario)
+    assert len(world.alerts) == 1000
+    assert len(world.pipeline.alert.actor._latest_ns) <= 301
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_alert_that_raises_or_takes_its_time_keeps_nobody_waiting(is_async, caplog):
+    def scenario(world: World) -> None:
+        def raises(text: str) -> None:
+            raise ConnectionError("the pager is down")
+
+        async def slow(text: str) -> None:
+            await world.pipeline.handler.actor.sleep(1000)
+            world.notes.append((text, world.system.now_ns))
+            raise ConnectionError("the pager is down")
+
+        world.open(Scripted([Permanent(reason="x"), Permanent(reason="y")]), notify=slow if is_async else raises)
+        world.send(email("a"), email("b"), email("c"))
+
+    world = on_both_clocks(scenario)
+    assert world.times(NotificationSent) == [0.0]
+    assert len(world.letters) == 2
+    assert world.events(ActorFailed) == []
+    if is_async:
+        assert world.notes[3:] == [
+            ("Notification a moved to DLQ: x", 1_000_000_000_000),
+            ("Notification b moved to DLQ: y", 1_000_000_000_000),
+        ]
+    assert "could not raise the alert 'Notification a moved to DLQ: x'" in caplog.text
+
+
+# ── conservation ────────────────────────────────────────────────────────────────────────────────────────────────
+
+ORDERS = st.tuples(
+    st.sampled_from(["redrive", "discard", "dequeue", "send"]), st.integers(0, 5), st.floats(0, 30, allow_nan=False)
+)
+
+
+@given(st.lists(ORDERS, max_size=25), st.lists(st.booleans(), min_size=6, max_size=60))
+def test_letters_are_conserved_whatever_is_ordered(orders, fates):
+    def scenario(world: World) -> None:
+        left = iter(fates)
+        world.open(Scripted(lambda _: BAD if next(left, False) else OK))
+        world.send(*(email(f"n{number}") for number in range(6)))
+        for order, number, at in orders:
+            notification_id = f"n{number}"
+            match order:
+                case "redrive":
+                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=notification_id), at=at)
+                case "discard":
+                    message = DiscardDeadLetter(notification_id=notification_id, reason="why not")
+                    world.ask(queue_of(world), message, at=at)
+                case "dequeue":
+                    world.ask(queue_of(world), Dequeue(), at=at)
+                case "send":
+                    world.send(email(notification_id), at=at)
+
+    world = simulate(scenario, until=1000)
+    moved = len(world.events(NotificationMovedToDeadLetter))
+    taken = len(world.events(NotificationRedriven)) + len(world.events(DeadLetterDiscarded))
+    assert len(world.letters) == moved - taken
+    assert world.pipeline.in_flight == 0
+    assert len(world.sent_ids()) == len(set(world.sent_ids()))
+    assert len(world.sent_ids()) + moved - len(world.events(NotificationRedriven)) == 6
