@@ -144,6 +144,11 @@ class Breaker:
         return self._changes_at_ns
 
     @property
+    def ramping_until_ns(self) -> int | None:
+        """While only a growing share of the calls is let through after closing, when that ends; else None."""
+        return self._changes_at_ns if self._state is _CLOSED else None
+
+    @property
     def consecutive_failures(self) -> int:
         """Failures that count since the last success; while open, how many there were when it tripped."""
         return self._tripping.count
@@ -178,7 +183,9 @@ class Breaker:
         """Return a permit, or None when refused. Every permit has to be settled by one of the `record` methods.
 
         An open breaker whose time is over becomes half-open here, with this permit as its first probe. During a ramp
-        each request counts as one call of the traffic of which a share goes through, whether admitted or not.
+        each request counts as one call of the traffic of which a share goes through, whether admitted or not; so ask
+        once for each call: whoever is refused and waits had better wait for the permit of a call that comes later, or
+        for :attr:`ramping_until_ns`.
         """
         if self._admits_all:
             return self._generation
@@ -206,7 +213,8 @@ class Breaker:
         """Return the earliest instant from now on at which it is worth asking for a permit, if nothing else happens.
 
         `now_ns` itself when one would be given now; None when only a result or an order can bring one. It is a lower
-        bound in one case: where a half-open breaker whose probes are all out opens again instead of closing.
+        bound in one case: where a half-open breaker whose probes are all out opens again instead of closing. During a
+        ramp it is the instant for the next call, not for one that has been refused already.
         """
         self.advance(now_ns)
         if self._admits_all or (self._state is _HALF_OPEN and self._probes.has_left()):
