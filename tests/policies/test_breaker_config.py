@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actors.breaker_config import CircuitBreakerConfig
+from actors.breaker_config import CircuitBreakerConfig, OpenGrowth
 from actors.policies.breaker import Breaker
 from actors.policies.tripping import ConsecutiveFailures, FailureRate, make_tripping
 from actors.quantities import FROM_FILE
@@ -136,4 +136,4 @@ def test_what_was_read_can_be_written_and_read_again() -> None:
 
 def test_jitter_needs_a_random_stream() -> None:
     with pytest.raises(ValueError, match="random stream"):
-        Breaker(CircuitBreakerConfig(open_growth={"jitter": 0.2}))
+        Breaker(CircuitBreakerConfig(open_growth=OpenGrowth(jitter=0.2)))

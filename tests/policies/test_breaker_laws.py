@@ -339,7 +339,8 @@ class BreakerLaws(RuleBasedStateMachine):
         growth, after = self.config.open_growth, self.config.reopen == "after"
         if growth is None:
             return TIMEOUT_NS + after
-        return min(TIMEOUT_NS * 2 ** (openings - 1), 4 * TIMEOUT_NS) * (1 - growth.jitter) - 1 + after
+        base_ns = min(TIMEOUT_NS << (openings - 1), 4 * TIMEOUT_NS)
+        return base_ns * (1 - growth.jitter) - 1 + after
 
     @invariant()
     def what_it_says_of_itself_is_true(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.breaker_config import CircuitBreakerConfig, RampConfig
+from actors.breaker_config import CircuitBreakerConfig, OpenGrowth, RampConfig
 from actors.instants import ns
 from actors.policies.breaker import Breaker, BreakerState
 from actors.policies.open_time import OpenTime
@@ -72,7 +73,7 @@ def test_the_instant_at_which_the_next_call_goes_through_is_known() -> None:
     ("order", "ramps"), [("force_open", True), ("disable", False), ("metrics_only", False), (None, True)]
 )
 def test_an_operator_closes_gently_what_had_been_shut(order: str | None, ramps: bool) -> None:
-    breaker = Breaker(CircuitBreakerConfig(ramp={"over": 30}))
+    breaker = Breaker(CircuitBreakerConfig(ramp=RampConfig(over=30)))
     assert breaker.changes_at_ns is None, "it does not begin with a ramp"
     if order is None:
         permit = breaker.try_acquire(0)
@@ -99,11 +100,11 @@ def test_exactly_the_whole_part_of_the_sum_of_shares_goes_through(over_ns: int, 
         now_ns += step
         at_ns = ramp.admits_at_ns(now_ns)
         assert now_ns <= at_ns <= max(now_ns, ramp.end_ns)
-        total += part + (1 - part) * min(Fraction(now_ns - 1000, over_ns), 1)
+        total += part + (1 - part) * Fraction(min(now_ns - 1000, over_ns), over_ns)
         goes = ramp.ask(now_ns)
         assert goes == (at_ns == now_ns)
         through += goes
-        assert through == total.__floor__()
+        assert through == math.floor(total)
 
 
 @given(
@@ -115,9 +116,10 @@ def test_exactly_the_whole_part_of_the_sum_of_shares_goes_through(over_ns: int, 
 def test_open_times_are_capped_finite_and_jittered_within_bounds(
     multiplier: float, opened_before: int, jitter: float, seed: int
 ) -> None:
-    growth = {"multiplier": multiplier, "max": 600, "jitter": jitter}
+    growth = OpenGrowth(multiplier=multiplier, max=600, jitter=jitter)
     open_ns = OpenTime(CircuitBreakerConfig(timeout=5, open_growth=growth), Random(seed)).next_ns(opened_before)
-    plain = OpenTime(CircuitBreakerConfig(timeout=5, open_growth=growth | {"jitter": 0}), None)
+    steady = OpenGrowth(multiplier=multiplier, max=600)
+    plain = OpenTime(CircuitBreakerConfig(timeout=5, open_growth=steady), None)
     base_ns = plain.next_ns(opened_before)
     assert ns(5) <= base_ns <= ns(600)
     assert plain.next_ns(opened_before + 1) >= base_ns
@@ -134,7 +136,7 @@ def test_the_jitter_takes_one_draw_for_each_opening_and_none_where_there_is_none
 
     for jitter, draws in ((0.2, 3), (0, 0)):
         random = Counting()
-        open_time = OpenTime(CircuitBreakerConfig(timeout=5, open_growth={"jitter": jitter}), random)
+        open_time = OpenTime(CircuitBreakerConfig(timeout=5, open_growth=OpenGrowth(jitter=jitter)), random)
         assert [open_time.next_ns(k) for k in range(3)] == [ns(5), ns(10), ns(20)]
         assert random.draws == draws
 
@@ -142,3 +144,15 @@ def test_the_jitter_takes_one_draw_for_each_opening_and_none_where_there_is_none
 def test_without_growth_it_is_always_the_same() -> None:
     open_time = OpenTime(CircuitBreakerConfig(timeout=5), None)
     assert {open_time.next_ns(k) for k in (0, 1, 10**6)} == {ns(5)}
+
+
+def test_a_ramp_that_began_and_ended_while_nobody_asked_is_over() -> None:
+    breaker = Breaker(
+        CircuitBreakerConfig(timeout=1, half_open_max=5, half_open_then="closed", ramp=RampConfig(over=30))
+    )
+    permit = breaker.try_acquire(0)
+    assert permit is not None
+    breaker.trip(permit, 0)
+    assert breaker.try_acquire(ns(1)) is not None
+    breaker.advance(ns(36))
+    assert (breaker.state, breaker.ramping_until_ns) == (BreakerState.CLOSED, None)

@@ -259,9 +259,9 @@ def test_the_rule_against_a_naive_recomputation(
 
 def test_a_crowded_time_window_stays_bounded_and_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_window, "EXACT_INSTANTS", 50)
-    width_ns = 10_000
+    width_ns = 2_000
     window, calls = TimeWindow(width_ns), []
-    for at_ns in range(0, 5 * width_ns, 3):
+    for at_ns in range(0, 4 * width_ns, 3):
         call = Call(at_ns, failed=at_ns % 7 == 0)
         calls.append(call)
         window.record(*call)
