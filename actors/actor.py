@@ -17,6 +17,7 @@ other message; they queue up in its own mailbox, in order.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -247,18 +248,22 @@ class Actor(pykka.Actor):
         self.system._watch(self, ref)
 
     async def sleep(self, delay: float) -> None:
-        """Wait `delay` seconds of the system's time, in an ``async`` handler."""
-        self.system._run_under_way("sleep")
-        due_ns = self.system.now_ns + ns(delay)
-        await park(lambda resume: self.system.set_timer(due_ns, self, resume))
+        """Wait `delay` seconds of the system's time (for ever if infinite), in an ``async`` handler."""
+        system = self.system
+        system._run_under_way("sleep")
+        if delay == math.inf:
+            await park(lambda _resume: None)
+            return
+        due_ns = system.now_ns + ns(delay)
+        await park(lambda resume: system.set_timer(due_ns, self, resume))
 
     def move_on_after(self, delay: float) -> DeadlineScope:
-        """Give up what is awaited inside the ``with`` block after `delay` seconds, and go on behind the block.
+        """Give up what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
 
         The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck. As
         with trio's, everything that is awaited later inside the block is given up too.
         """
-        return DeadlineScope(self, ns(delay))
+        return DeadlineScope(self, None if delay == math.inf else ns(delay))
 
     # Hooks
 

@@ -113,7 +113,7 @@ class DeadlineScope(Scope):
 
     __slots__ = ("_actor", "_delay_ns", "_timer", "cancelled_caught")
 
-    def __init__(self, actor: Actor, delay_ns: int) -> None:
+    def __init__(self, actor: Actor, delay_ns: int | None) -> None:
         super().__init__()
         self._actor = actor
         self._delay_ns = delay_ns
@@ -125,13 +125,14 @@ class DeadlineScope(Scope):
         self.run = system._run_under_way("move_on_after")
         self.run.scopes.append(self)
         self.trio_scope = system._enter_trio_scope()
-        self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))
+        if self._delay_ns is not None:
+            self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        assert self._timer is not None
         assert self.run is not None
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self.run.scopes.remove(self)
         self.run = None
         if self.trio_scope is None:

@@ -38,6 +38,9 @@ TOLERANCE_NS = 1_000
 MESSAGES_A_TURN = 256
 """How many messages are handled before other tasks get to run."""
 
+HEAP_SIZE_MIN = 1_000
+"""With fewer timers, nobody looks for cancelled ones among them."""
+
 
 class LiveTimer:
     """A message on its way to an actor at an instant."""
@@ -100,8 +103,11 @@ class LiveSystem(ActorSystem):
     """Actors under trio; use it as ``async with LiveSystem() as system:``.
 
     Leaving the block lets the messages that are ready be handled; then it stops all actors, and cancels what is under
-    way. Questions nobody has answered by then are answered with ActorDeadError. An error that ends the dispatcher
-    cancels the block and is raised from it. `tell`, and asks from other threads, are thread-safe.
+    way: also a handler's wait for a timer or an answer that is shielded, since neither comes any more. Questions nobody
+    has answered by then are answered with ActorDeadError. An error that ends the dispatcher cancels the block and is
+    raised from it.
+
+    `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
     """
 
     def __init__(
@@ -110,6 +116,7 @@ class LiveSystem(ActorSystem):
         start = start if start is not None else datetime.now(UTC)
         super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
         self._heap: list[tuple[int, int, int, LiveTimer]] = []
+        self._heap_size_max = HEAP_SIZE_MIN
         self._sequence = itertools.count()
         self._idle: trio.Event | None = None
         self._stopping = False
@@ -161,17 +168,30 @@ class LiveSystem(ActorSystem):
         await self._stopped.wait()
 
     def stop(self) -> None:
-        self._stopping = True
-        self._wake()
+        """End the run behind the messages that are ready; from any thread."""
+        if threading.get_ident() == self._thread:
+            self._stopping = True
+            self._wake()
+        else:
+            self._trio_token.run_sync_soon(self.stop)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> LiveTimer:
         timer = LiveTimer(actor, message)
-        heapq.heappush(self._heap, (max(instant_ns, self.now_ns), 1, next(self._sequence), timer))
+        heap = self._heap
+        heapq.heappush(heap, (max(instant_ns, self.now_ns), 1, next(self._sequence), timer))
+        if len(heap) > self._heap_size_max:
+            self._forget_cancelled_timers()
         if self._idle is not None:
             self._idle.set()
         return timer
+
+    def _forget_cancelled_timers(self) -> None:
+        """Take cancelled timers out before they are due, as often as keeps the heap at most half full of them."""
+        self._heap = [entry for entry in self._heap if entry[3].message is not None]
+        heapq.heapify(self._heap)
+        self._heap_size_max = max(HEAP_SIZE_MIN, 2 * len(self._heap))
 
     def _wall_ns(self) -> int:
         return round((trio.current_time() - self._started_at) * NS_PER_S)
@@ -252,11 +272,12 @@ class LiveSystem(ActorSystem):
         while self._ready:
             actor, message = self._ready.popleft()
             if type(message) is Strike and message.scope.run is not None:
+                message.scope.strike()
                 message.scope.trio_scope.cancel()
             self._refuse(actor, message)
         for waiting in self._waiting.values():
-            if waiting.in_line:
-                waiting.give(Turn())
+            if waiting.turn is None:
+                waiting.give(Turn())  # to go on if it is back from real I/O, else to unwind
         self._stopped.set()
 
     async def _let_others_run(self) -> None:
@@ -340,6 +361,10 @@ class LiveSystem(ActorSystem):
     def _begin(self, actor: Actor) -> None:
         if not hasattr(self, "_thread"):
             raise ActorSystemError("start actors inside: async with LiveSystem() as system")
+        if self._closed:
+            actor.actor_stopped.set()
+            pykka.ActorRegistry.unregister(actor.actor_ref)
+            raise ActorSystemError(f"{actor} came too late: its system has ended")
         super()._begin(actor)
 
     def _wake(self) -> None:
@@ -380,7 +405,11 @@ class LiveSystem(ActorSystem):
                     error, value = None, None
                     if type(yielded) is not Parked:
                         turn, error, value = await self._wait_foreign(run, yielded, turn)
-                    elif run.struck is None or (error := await _cancellation()) is None:
+                    elif run.struck is not None and (error := await _cancellation()) is not None:
+                        pass
+                    elif self._closed:
+                        error = run.life.error
+                    else:
                         turn, error = await self._wait_parked(run, yielded, turn)
         except BaseException as raised:
             self._unwound(run.actor, raised)
@@ -415,6 +444,8 @@ class LiveSystem(ActorSystem):
                 return waiting.turn or await self._come_back_in_line(run), cancelled
             assert waiting.turn is not None
             turn = waiting.turn
+            if self._closed:
+                return turn, run.life.error  # whatever keeps trio's cancellation out: nobody will ever resume it
             if not waiting.struck:
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.

@@ -55,9 +55,9 @@ class Inbox:
         self.peak = max(self.peak, len(self.queue))
 
     def put(self, envelope: Any) -> None:
-        """Send a pykka envelope to the actor."""
+        """Send a pykka envelope to the actor, past any bound, from any thread."""
         assert self.actor is not None
-        self.actor.system._enqueue(self.actor, envelope)
+        self.actor.system._post(self.actor, envelope)
 
     def get(self) -> Any:
         """Take the message that has waited longest."""

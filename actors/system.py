@@ -369,9 +369,9 @@ class ActorSystem(ABC):
         if type(message) is Envelope:
             message, reply_to = message.message, message.reply_to
         kind = type(message)
-        handler = actor._plain.get(kind) or actor._coroutine.get(kind) or actor._handle_receive
+        handler = actor._plain.get(kind) or actor._coroutine.get(kind)
         try:
-            answer = handler(message)
+            answer = actor._handle_receive(message) if handler is None else handler(message)
         except Exception as error:
             self._raised(actor, message, reply_to, error)
             if actor._receptive is not NOTHING:
@@ -380,8 +380,8 @@ class ActorSystem(ABC):
         except BaseException as error:
             if reply_to is not None:
                 self._answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
+            if handler is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # it ends the run
             self._stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
@@ -586,7 +586,7 @@ class ActorSystem(ABC):
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
 
     def _stop_everything(self, actor: Actor, error: BaseException) -> None:
-        """Stop all actors, as pykka does when one raises what is no Exception."""
+        """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
         logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
         for each in reversed(list(self._actors.values())):
             each._stop()

@@ -247,7 +247,10 @@ class SimulatedSystem(ActorSystem):
 
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
         end_ns = None if timeout is None else self.env.now + ns(timeout)
+        queue = self.env._queue
         while not future.done:
+            while queue and queue[0][3].callbacks is _NO_CALLBACKS:
+                heappop(queue)
             next_ns = self.env.peek()
             if next_ns == float("inf") or (end_ns is not None and next_ns > end_ns):
                 raise self._no_answer(future, timeout)

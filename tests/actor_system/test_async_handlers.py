@@ -1,5 +1,6 @@
 """Async handlers: one at a time for each actor, side by side for all, and in the dispatcher's order."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,21 @@ def test_thousands_of_messages_wait_in_order_and_none_costs_more_than_another(ru
         return len(handled)
 
     assert messages_taken(2000) < 2.1 * messages_taken(1000)
+
+
+def test_a_handler_may_sleep_for_ever(run_on_both):
+    def program(system, trace):
+        async def sleep(worker):
+            with worker.move_on_after(math.inf) as unlimited:
+                with worker.move_on_after(5.0) as scope:
+                    await worker.sleep(math.inf)
+                trace.append((scope.cancelled_caught, worker.now_ns))
+            trace.append(unlimited.cancelled_caught)
+            await worker.sleep(math.inf)
+
+        system.spawn(Worker, trace).tell(DoSlowly(sleep))
+
+    assert run_on_both(program).trace == [(True, ns(5.0)), False]
 
 
 def test_only_an_async_handler_can_sleep(run):
@@ -347,8 +363,8 @@ class TestTriosOwnCancelScopesInAHandler:
 class TestClosing:
     """Whatever the handlers are at, the block ends, at once."""
 
-    @pytest.mark.parametrize("in_finally", [None, "own", "foreign", "ask", "shielded"])
-    @pytest.mark.parametrize("at", ["own", "foreign", "ask"])
+    @pytest.mark.parametrize("in_finally", [None, "own", "foreign", "ask", "shielded", "shielded own", "shielded ask"])
+    @pytest.mark.parametrize("at", ["own", "foreign", "ask", "shielded own", "shielded ask"])
     @pytest.mark.parametrize("how", ["leave", "stop", "raise", "cancel"])
     def test_ends_handlers_wherever_they_wait(self, on_mock_clock, at, in_finally, how):
         trace = []
@@ -369,6 +385,12 @@ class TestClosing:
                             case "shielded":
                                 with trio.CancelScope(shield=True):
                                     await trio.sleep(0.5)
+                            case "shielded own":
+                                with trio.CancelScope(shield=True):
+                                    await worker.sleep(3600.0)
+                            case "shielded ask":
+                                with trio.CancelScope(shield=True):
+                                    await never
 
                     async def work(worker):
                         trace.append("begins")
@@ -400,6 +422,27 @@ class TestClosing:
         else:
             on_mock_clock(main)
         assert trace == ["begins"] * 3 + ["unwinds"] * 3
+
+    def test_leaves_no_handler_behind_that_had_not_begun(self, on_mock_clock):
+        async def main():
+            with trio.CancelScope() as outer:
+                async with LiveSystem() as system:
+
+                    async def work(worker):
+                        outer.cancel()
+                        system.spawn(Worker, []).tell(DoSlowly(sleep_behind_a_shield))
+                        await worker.sleep(3600.0)
+
+                    async def sleep_behind_a_shield(worker):
+                        with trio.CancelScope(shield=True):
+                            await worker.sleep(3600.0)
+
+                    system.spawn(Worker, []).tell(DoSlowly(work))
+                    await trio.sleep_forever()
+            assert trio.current_time() == 0.0
+
+        for _ in range(10):  # trio shuffles who is cancelled first
+            on_mock_clock(main)
 
     def test_lets_a_result_of_real_io_be_used_but_nothing_more_be_waited_for(self, on_mock_clock):
         trace = []

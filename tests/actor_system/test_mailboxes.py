@@ -10,7 +10,7 @@ import trio
 from two_clocks import run_on
 
 from actors.actor import Actor, handles
-from actors.errors import MailboxFull
+from actors.errors import ActorSystemError, MailboxFull
 from actors.instants import ns
 from actors.live import LiveSystem
 from actors.mailbox import Mailbox
@@ -302,7 +302,7 @@ class TestFromOtherThreads:
             assert system.undelivered_count == 3 - refused
 
     @pytest.mark.parametrize("actor_class", [Box, bounded(10, "refuse")])
-    def test_after_the_end_the_actor_is_dead(self, actor_class, on_mock_clock):
+    def test_after_the_end_the_actor_is_dead(self, actor_class):
         async def main():
             async with LiveSystem() as system:
                 box = system.spawn(actor_class, [])
@@ -310,7 +310,7 @@ class TestFromOtherThreads:
                 await trio.to_thread.run_sync(box.tell, Number(1))
             return box
 
-        box, raised = on_mock_clock(main), []
+        box, raised = trio.run(main), []
 
         def tell():
             try:
@@ -323,21 +323,31 @@ class TestFromOtherThreads:
         thread.join()
         assert len(raised) == 1
 
-    def test_what_is_on_its_way_when_the_system_ends_is_kept_or_answered(self, on_mock_clock):
-        async def main():
-            async with LiveSystem() as system:
-                box = system.spawn(Box, [])
-            # As when the thread looked whether the actor is alive just before it ended.
-            question = system.future_class()
-            await trio.to_thread.run_sync(system._post, box.actor, Number(1))
-            await trio.to_thread.run_sync(
-                system._post, box.actor, pykka._envelope.Envelope(Number(2), reply_to=question)
-            )
-            with pytest.raises(pykka.ActorDeadError):
-                await question
-            assert [each.message for each in system.undelivered] == [Number(1)]
+    async def test_what_is_on_its_way_when_the_system_ends_is_kept_or_answered(self):
+        async with LiveSystem() as system:
+            box = system.spawn(Box, [])
+        # As when the thread looked whether the actor is alive just before it ended.
+        question = system.future_class()
+        await trio.to_thread.run_sync(system._post, box.actor, Number(1))
+        await trio.to_thread.run_sync(system._post, box.actor, pykka._envelope.Envelope(Number(2), reply_to=question))
+        with pytest.raises(pykka.ActorDeadError):
+            await question
+        assert [each.message for each in system.undelivered] == [Number(1)]
 
-        on_mock_clock(main)
+    async def test_pykkas_own_inbox_can_be_used_there_too(self):
+        async with LiveSystem() as system:
+            box = system.spawn(Box, [])
+            question = system.future_class()
+            envelope = pykka._envelope.Envelope(Number(1), reply_to=question)
+            await trio.to_thread.run_sync(box.actor_inbox.put, envelope)
+            assert await question == 1
+
+    async def test_the_system_can_be_stopped_there(self):
+        async with LiveSystem() as system:
+            box = system.spawn(Box, [])
+            await trio.to_thread.run_sync(system.stop)
+            await system.run()
+            assert not box.is_alive()
 
     async def test_an_actor_can_be_started_and_stopped_there(self):
         async with LiveSystem() as system:
@@ -350,6 +360,18 @@ class TestFromOtherThreads:
 
             await trio.to_thread.run_sync(elsewhere)
             assert trace == [1]
+
+
+async def test_nothing_starts_in_a_system_that_has_ended():
+    class Late(Box):
+        def on_stop(self):
+            self.spawn(Box, [])
+
+    async with LiveSystem() as system:
+        system.spawn(Late, [])
+    with pytest.raises(ActorSystemError, match="its system has ended"):
+        system.spawn(Box, [])
+    assert pykka.ActorRegistry.get_by_class(Box) == []
 
 
 def test_names_and_random_streams_are_those_of_the_seed(run_on_both):

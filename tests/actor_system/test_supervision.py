@@ -493,17 +493,28 @@ class TestWhatEndsARun:
             run(program)
         assert caught.value is error
 
-    def test_an_interrupt_in_a_question_is_no_less_one(self, run):
-        def interrupt(_):
-            raise KeyboardInterrupt
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, pytest.fail.Exception])
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_what_is_no_exception_ends_it_whoever_asked(self, run, error, asked):
+        questions = []
+
+        def raise_it(_):
+            raise error
 
         def program(system, trace):
-            system.spawn(Subject, trace).ask(Do(interrupt), block=False)
+            subject = system.spawn(Subject, trace)
+            if asked:
+                questions.append(subject.ask(Do(raise_it), block=False))
+            else:
+                subject.tell(Do(raise_it))
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             run(program)
+        for question in questions:
+            with pytest.raises(pykka.ActorDeadError):
+                question.get()
 
-    def test_another_base_exception_stops_all_actors_as_in_pykka(self, run_on_both):
+    def test_one_in_on_receive_stops_all_actors_as_in_pykka(self, run_on_both):
         class Strange(BaseException):
             pass
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pykka
 import pytest
 import simpy
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.actor import Actor, handles
 from actors.instants import ns
+from actors.live import LiveSystem
 from simulation.system import SimulatedSystem
 
 DAY = 86_400.0
@@ -139,6 +141,33 @@ def test_a_cancelled_timer_keeps_nothing_alive_and_costs_no_real_time():
     ref.tell(Start(lambda clock: clock.after(3600.0, Tick(1)).cancel()))
     system.run()
     assert system.env.peek() == float("inf")
+
+
+def test_a_blocking_question_does_not_wait_for_a_cancelled_timer():
+    system = SimulatedSystem()
+    ref = system.spawn(Clock, [])
+    ref.tell(Start(lambda clock: clock.after(DAY, Tick(1)).cancel()))
+    ref.ask(Start(lambda clock: None))
+    with pytest.raises(pykka.Timeout):
+        system.future_class().get()
+    assert system.env.now == 0
+
+
+def test_a_live_system_forgets_cancelled_timers_long_before_they_are_due(on_mock_clock):
+    async def main():
+        trace = []
+        async with LiveSystem() as system:
+            clock = system.spawn(Clock, trace).actor
+            for number in range(20_000):
+                timer = clock.after(3600.0 + number % 7, Tick(number))
+                if number % 100:
+                    timer.cancel()
+            assert len(system._heap) < 1500
+            await system.run(until=DAY)
+        numbers = [number for number, _ in trace]
+        assert numbers == sorted(range(0, 20_000, 100), key=lambda number: (number % 7, number))
+
+    on_mock_clock(main)
 
 
 def test_the_end_of_an_earlier_run_does_not_move_the_clock():
