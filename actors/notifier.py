@@ -22,6 +22,7 @@ import trio
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.config import ChannelConfig, NotifierConfig
+from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.live import LiveSystem
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
@@ -128,6 +129,9 @@ class Notifier:
     ) -> AsyncGenerator[Notifier, None]:
         """Run the pipeline for as long as the block lasts; then let what is in flight end, for `config.drain` seconds.
 
+        A block that is left by an exception, or cancelled, waits for nothing: what is in flight then is the store's to
+        keep, and a notifier that is opened over the same store takes it up again.
+
         Args:
             config: settings, or a mapping of them; all channels with their defaults when None.
             providers: who delivers, one for each channel or one for all; the unreliable provider of each channel's
@@ -139,7 +143,7 @@ class Notifier:
             seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
 
         Raises:
-            ConfigurationError: the mapping is no valid configuration; all its problems.
+            ConfigurationError: the mapping is no valid configuration, or a channel has no provider; all problems.
         """
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, config or {})
@@ -157,7 +161,7 @@ class Notifier:
                 templates=templates if templates is not None else Templates(variables={"platform": config.platform}),
                 notify=notify,
             )
-            events.pipeline = pipeline
+            events.watch(pipeline)
             yield cls(system, pipeline, events)
             await events.wait_until_quiet(config.drain)
 
@@ -194,30 +198,42 @@ class Events:
 
     def __init__(self) -> None:
         self.sent: deque[NotificationSent] = deque(maxlen=SENT_KEPT)
-        self.pipeline: Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._quiet: list[trio.Event] = []
 
     def record(self, event: Any) -> None:
         """Take note of an event."""
         if type(event) is NotificationSent:
             self.sent.append(event)
-        if self._quiet and self.pipeline is not None and self.pipeline.in_flight == 0:
+        self._look()
+
+    def watch(self, pipeline: Pipeline) -> None:
+        """Look after this pipeline."""
+        self._pipeline = pipeline
+        pipeline.bus.when_idle = self._look
+
+    def _look(self) -> None:
+        if self._quiet and self._is_quiet():
             for waiting in self._quiet:
                 waiting.set()
             self._quiet.clear()
 
+    def _is_quiet(self) -> bool:
+        # What was published or sent and is not accepted yet will be in flight.
+        return self._pipeline is None or (self._pipeline.in_flight == 0 and self._pipeline.bus.under_way == 0)
+
     async def wait_until_quiet(self, timeout: float) -> bool:
-        """Wait until nothing is in flight; tell whether it is so."""
-        assert self.pipeline is not None
-        if self.pipeline.in_flight:
+        """Wait until nothing is in flight or on its way to be; tell whether it is so."""
+        if not self._is_quiet():
             quiet = trio.Event()
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):
                 await quiet.wait()
-        left = self.pipeline.in_flight
-        if left:
-            logger.warning("%d notifications are still in flight", left)
-        return left == 0
+        if self._is_quiet():
+            return True
+        assert self._pipeline is not None
+        logger.warning("%d notifications are still in flight", self._pipeline.in_flight)
+        return False
 
 
 def _providers(
@@ -227,9 +243,12 @@ def _providers(
 ) -> Mapping[NotificationChannel, Provider]:
     if isinstance(providers, Provider):
         return dict.fromkeys(channels, providers)
+    if providers is not None:
+        missing = [channel for channel in channels if channel not in providers]
+        if missing:
+            raise ConfigurationError([f"providers: none for {channel}" for channel in missing])
+        return providers
     return {
-        channel: providers[channel]
-        if providers is not None
-        else NotificationService.from_config(config.provider, (), system.streams, f"{channel}.provider")
+        channel: NotificationService.from_config(config.provider, (), system.streams, f"{channel}.provider")
         for channel, config in channels.items()
     }

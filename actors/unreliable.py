@@ -2,7 +2,7 @@
 
 The fate of an attempt is fixed when it starts. In this order:
 
-1. `hang`: no answer ever comes, whatever else holds.
+1. `hang`: no answer ever comes, whatever else holds, and nothing is delivered.
 2. `latency` (the last window that gives one) in place of the provider's own, times every `latency_factor`.
 3. `throttle`: over the quota, the answer is `throttled`.
 4. `outage`, and the down phase of `flap`: a transient failure.
@@ -168,12 +168,12 @@ class NotificationService(Provider):
         if now_ns >= weather.until_ns:
             weather = self._weather = self._weather_at(now_ns)
         latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
-        outcome = self._fate(weather, now_ns)
-        if outcome is None or weather.hangs:
-            return Foreseen(NEVER_NS, SENT)
-        return Foreseen(latency_ns, outcome)
+        # Drawn also where nothing hangs on it, so that the k-th attempt has the same luck whatever went wrong before.
+        drawn = self._draw()
+        outcome = None if weather.hangs else self._fate(weather, now_ns, drawn)
+        return Foreseen(NEVER_NS, SENT) if outcome is None else Foreseen(latency_ns, outcome)
 
-    def _fate(self, weather: _Weather, now_ns: int) -> Outcome | None:
+    def _fate(self, weather: _Weather, now_ns: int, drawn: float) -> Outcome | None:
         for throttle in weather.throttles:
             if not throttle.lets_through(now_ns):
                 return throttle.answer
@@ -185,7 +185,6 @@ class NotificationService(Provider):
         for countdown in weather.countdowns:
             if countdown.strikes():
                 return FAILED
-        drawn = self._draw()
         if drawn < weather.top:
             for upper_end, outcome in weather.ladder:
                 if drawn < upper_end:

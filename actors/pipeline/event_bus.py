@@ -69,6 +69,10 @@ class EventBus:
         self._system = system
         self._to_handler = handler
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
+        self.under_way = 0
+        """How many publications and commands have not been answered yet."""
+        self.when_idle: Callable[[], None] | None = None
+        """Called when there is none left of them."""
 
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike."""
@@ -101,6 +105,7 @@ class EventBus:
         when nobody awaits.
         """
         done: Future[None] = self._system.future_class()
+        self._count_until_done(done)
         self.announce(event, done)
         return done
 
@@ -132,8 +137,18 @@ class EventBus:
         if type(command) is not SendNotification:
             raise TypeError(f"wanted a SendNotification, got {command!r}")
         answer: Future[Acceptance] = self._system.future_class()
+        self._count_until_done(answer)
         self._to_handler(Submit(command, answer))
         return answer
+
+    def _count_until_done(self, answer: Future[Any]) -> None:
+        self.under_way += 1
+        answer.when_done(self._one_done)
+
+    def _one_done(self) -> None:
+        self.under_way -= 1
+        if self.under_way == 0 and self.when_idle is not None:
+            self.when_idle()
 
 
 class _PlainSubscriber(Actor):

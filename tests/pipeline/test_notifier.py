@@ -1,0 +1,399 @@
+"""The notifier live: opening, draining, closing; real transports and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import trio
+from worlds import EMAIL, SMS, email
+
+from actors import NotificationService, Notifier
+from actors.config import NotifierConfig
+from actors.errors import ConfigurationError, IdempotencyConflict, PermanentError, TransientError, UnknownChannel
+from actors.faults_config import FaultConfig
+from actors.messages import ActorFailed, NotificationFailed, NotificationSent, OrderPlaced
+from actors.outcomes import ChannelFault, Outcome, Permanent, Sent, Transient
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
+from actors.storage.memory import MemoryStore
+
+PLACED = OrderPlaced(
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    customer_phone="+4670",
+    total_amount=Decimal("12.50"),
+    placed_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+class Transport(Provider):
+    """A transport that does real I/O: an async function with each attempt."""
+
+    def __init__(self, deliver: Callable[[Attempt], Awaitable[Any]]) -> None:
+        self._deliver = deliver
+        self.started: list[float] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+        async def deliver() -> Outcome:
+            self.started.append(now_ns / 1e9)
+            return await self._deliver(attempt)
+
+        return deliver
+
+
+# ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_event_goes_all_the_way(autojump_clock):
+    async with Notifier.open(providers=NotificationService(latency=0.2)) as notifier:
+        await notifier.publish(PLACED)
+        assert notifier.in_flight == 2
+    assert sorted(event.notification_id for event in notifier.sent_notifications) == [
+        "email-order-placed-7",
+        "sms-order-placed-7",
+    ]
+    assert notifier.in_flight == 0
+
+
+async def test_leaving_the_block_lets_retries_end(autojump_clock):
+    async with Notifier.open(providers=NotificationService(fail_count=2, latency=1.0)) as notifier:
+        await notifier.send(email("a"))
+    assert [event.attempt for event in notifier.sent_notifications] == [3]
+    assert trio.current_time() > 5
+
+
+async def test_leaving_the_block_also_waits_for_what_nobody_awaited(autojump_clock):
+    async with Notifier.open(providers=NotificationService(latency=1.0)) as notifier:
+
+        @notifier.bus.subscribe(OrderPlaced)
+        async def slow(event: OrderPlaced) -> object:
+            await trio.sleep(5)
+            return email("later")
+
+        notifier.publish(PLACED)
+        notifier.send(email("a"))
+    assert sorted(event.notification_id for event in notifier.sent_notifications) == [
+        "a",
+        "email-order-placed-7",
+        "later",
+        "sms-order-placed-7",
+    ]
+
+
+async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_said_and_kept(autojump_clock, caplog):
+    store = MemoryStore()
+    config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "20s"}}}}
+    began = trio.current_time()
+    async with Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier:
+        await notifier.send(email("a"))
+    assert trio.current_time() - began == pytest.approx(5.0)
+    assert notifier.sent_notifications == []
+    assert "1 notifications are still in flight" in caplog.text
+    async with Notifier.open(config, providers=NotificationService(), store=store) as notifier:
+        await notifier.wait_until_quiet()
+        assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_a_breaker_that_stays_open_does_not_keep_the_service_from_ending(autojump_clock):
+    service = NotificationService(faults=[FaultConfig.model_validate({"channel": "all", "outage": True})])
+    async with Notifier.open({"drain": "1s"}, providers=service) as notifier:
+        for number in range(10):
+            await notifier.send(email(f"n{number}"))
+    assert notifier.in_flight == 10
+
+
+async def test_an_exception_in_the_block_comes_out_as_it_is_and_nothing_is_waited_for(autojump_clock):
+    store = MemoryStore()
+    began = trio.current_time()
+
+    async def block_that_raises() -> None:
+        async with Notifier.open(providers=NotificationService(latency=10.0), store=store) as notifier:
+            await notifier.send(email("a"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await block_that_raises()
+    assert trio.current_time() == began
+    assert [delivery.command.notification_id for delivery in store.open_deliveries(0)] == ["a"]
+
+
+async def test_a_block_that_is_cancelled_ends_at_once(autojump_clock):
+    began = trio.current_time()
+    with trio.move_on_after(3) as scope:
+        async with Notifier.open(providers=NotificationService(latency=10.0)) as notifier:
+            await notifier.send(email("a"))
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
+    async with Notifier.open(providers=NotificationService(latency=10.0)) as notifier:
+        assert await notifier.wait_until_quiet()
+        await notifier.send(email("a"))
+        assert not await notifier.wait_until_quiet(timeout=3)
+        assert not await notifier.wait_until_quiet(timeout=0)
+        assert await notifier.wait_until_quiet()
+        assert len(notifier.sent_notifications) == 1
+    assert caplog.text.count("still in flight") == 2
+
+
+async def test_two_notifiers_side_by_side(autojump_clock):
+    async with Notifier.open(seed=1) as one, Notifier.open(seed=2) as other:
+        await one.send(email("a"))
+        await other.send(email("a"))
+        await other.send(email("b"))
+    assert [len(one.sent_notifications), len(other.sent_notifications)] == [1, 2]
+
+
+async def test_on_the_real_clock():
+    async with Notifier.open(
+        {"channels": {"email": {"retry": {"initial_delay": "10ms"}}}}, providers=NotificationService(fail_count=2)
+    ) as notifier:
+        before = datetime.now(UTC)
+        await notifier.send(email("a"))
+        await notifier.wait_until_quiet(timeout=10)
+    (sent,) = notifier.sent_notifications
+    assert sent.attempt == 3
+    assert 0 <= (sent.at - before).total_seconds() < 10
+
+
+# ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_channel_that_is_not_configured_is_told_to_the_sender(autojump_clock):
+    async with Notifier.open({"channels": {"email": {}}}) as notifier:
+        with pytest.raises(UnknownChannel, match="sms is not configured; known are email"):
+            await notifier.send(email("a", channel="sms"))
+        await notifier.send(email("a"))
+        with pytest.raises(IdempotencyConflict):
+            await notifier.send(email("a", message="other"))
+        await notifier.publish(PLACED)  # its SMS is nobody's
+    assert len(notifier.sent_notifications) == 2
+
+
+async def test_all_four_channels_without_settings_and_one_provider_for_each(autojump_clock):
+    async with Notifier.open() as notifier:
+        for channel in ("email", "sms", "push", "webhook"):
+            await notifier.send(email(channel, channel=channel))
+    assert len(notifier.sent_notifications) == 4
+    services = {EMAIL: NotificationService(failure_rate=1.0), SMS: NotificationService()}
+    config = NotifierConfig.model_validate({"channels": {"email": {}, "sms": {}}})
+    async with Notifier.open(config, providers=services) as notifier:
+        await notifier.send(email("e"))
+        await notifier.send(email("s", channel="sms"))
+    assert [event.notification_id for event in notifier.sent_notifications] == ["s"]
+    assert [letter.notification_id for letter in notifier.dead_letter_queue] == ["e"]
+
+
+async def test_settings_that_cannot_be_used_are_refused_before_anything_starts():
+    with pytest.raises(ConfigurationError, match="max_attempts"):
+        async with Notifier.open({"channels": {"email": {"retry": {"max_attempts": 0}}}}):
+            raise AssertionError("not reached")
+    with pytest.raises(ConfigurationError, match="providers: none for sms"):
+        async with Notifier.open({"channels": {"email": {}, "sms": {}}}, providers={EMAIL: NotificationService()}):
+            raise AssertionError("not reached")
+
+
+async def test_remembered_ids_follow_the_settings(autojump_clock):
+    async with Notifier.open({"remember_ids": "1m"}) as notifier:
+        answers = []
+        for _ in range(3):
+            answers.append(await notifier.send(email("a")))
+            await trio.sleep(40)
+    assert answers == ["accepted", "duplicate", "accepted"]
+
+
+async def test_the_dead_letter_queue_can_be_asked(autojump_clock):
+    async with Notifier.open(providers=NotificationService(fail_count=3)) as notifier:
+        await notifier.send(email("a"))
+        await notifier.wait_until_quiet()
+        queue = notifier.pipeline.dead_letter_queue
+        letter = await queue.ask(Peek(), block=False)
+        assert letter.notification_id == "a"
+        assert await queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+    assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_alerts_may_be_async_and_slow(autojump_clock):
+    raised = []
+
+    async def page(text: str) -> None:
+        await trio.sleep(2)
+        raised.append(text)
+
+    async with Notifier.open(providers=NotificationService(failure_rate=1.0), notify=page) as notifier:
+        await notifier.send(email("a"))
+        await notifier.wait_until_quiet()
+        await trio.sleep(5)
+    assert raised == ["Notification a moved to DLQ: injected failure"]
+
+
+# ── real transports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def outcomes_of(deliver: Callable[[Attempt], Awaitable[Any]], **settings: Any) -> tuple[Notifier, list[Any]]:
+    """Send one email over a transport, and return the notifier and what was recorded."""
+    heard: list[Any] = []
+    config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "timeout": "10s", **settings}}}
+    async with Notifier.open(config, providers=Transport(deliver), notify=heard.append) as notifier:
+        notifier.bus.subscribe(NotificationFailed, NotificationSent, ActorFailed)(heard.append)
+        await notifier.send(email("a"))
+        await notifier.wait_until_quiet(timeout=1000)
+    return notifier, heard
+
+
+async def test_a_transport_gets_the_attempt_and_its_result_counts(autojump_clock):
+    seen = []
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        await trio.sleep(0.5)
+        seen.append((attempt.command.notification_id, attempt.number))
+        return Sent(answer="250 OK") if attempt.number == 2 else Transient(reason="busy", answer="451")
+
+    notifier, _ = await outcomes_of(deliver)
+    assert seen == [("a", 1), ("a", 2)]
+    (sent,) = notifier.sent_notifications
+    assert (sent.attempt, (sent.at_ns - sent.started_ns) / 1e9) == (2, pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (TransientError("busy", 7.0), "Transient", "busy"),
+        (PermanentError("no such mailbox"), "Permanent", "no such mailbox"),
+        (OSError(101, "Network is unreachable"), "Ambiguous", "OSError: [Errno 101] Network is unreachable"),
+        (trio.BrokenResourceError("reset"), "Ambiguous", "BrokenResourceError: reset"),
+        (KeyError("a bug"), "Ambiguous", "KeyError: 'a bug'"),
+    ],
+)
+async def test_what_a_transport_raises_becomes_an_outcome(autojump_clock, error, kind, reason):
+    async def deliver(attempt: Attempt) -> Outcome:
+        await trio.sleep(0.1)
+        if attempt.number == 1:
+            raise error
+        return Sent()
+
+    notifier, heard = await outcomes_of(deliver)
+    failed = next(event for event in heard if isinstance(event, NotificationFailed))
+    assert (failed.kind, failed.reason) == (kind, reason)
+    if kind == "Permanent":
+        assert [letter.failure_reason for letter in notifier.dead_letter_queue] == [reason]
+    else:
+        assert [event.attempt for event in notifier.sent_notifications] == [2]
+    if kind == "Transient":
+        assert (failed.next_retry_at_ns - failed.at_ns) / 1e9 == 7.0
+    assert not [event for event in heard if isinstance(event, ActorFailed)]
+
+
+async def test_an_error_out_of_a_nursery_in_the_transport_is_unwrapped(autojump_clock):
+    async def fails() -> None:
+        raise PermanentError("refused")
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+        return Sent()
+
+    notifier, _ = await outcomes_of(deliver)
+    assert [letter.failure_reason for letter in notifier.dead_letter_queue] == ["refused"]
+
+
+async def test_a_transport_that_takes_too_long_is_cancelled_and_ambiguous(autojump_clock):
+    cancelled = []
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        if attempt.number == 1:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                cancelled.append(trio.current_time())
+                raise
+        return Sent()
+
+    began = trio.current_time()
+    notifier, heard = await outcomes_of(deliver)
+    assert cancelled == [pytest.approx(began + 10)]
+    failed = next(event for event in heard if isinstance(event, NotificationFailed))
+    assert (failed.kind, failed.reason) == ("Ambiguous", "timed out")
+    assert [event.attempt for event in notifier.sent_notifications] == [2]
+
+
+async def test_a_transport_whose_own_deadline_strikes_is_no_cancellation_of_ours(autojump_clock):
+    async def deliver(attempt: Attempt) -> Outcome:
+        with trio.move_on_after(1):
+            await trio.sleep_forever()
+        if attempt.number == 1:
+            with trio.fail_after(1):
+                await trio.sleep_forever()
+        return Sent()
+
+    notifier, heard = await outcomes_of(deliver)
+    assert heard[0].reason.startswith("TooSlowError")
+    assert [event.attempt for event in notifier.sent_notifications] == [2]
+
+
+async def test_a_transport_may_return_any_of_the_six_and_nothing_else(autojump_clock):
+    async def deliver(attempt: Attempt) -> Any:
+        return [None, ChannelFault(reason="bad key"), "OK", Permanent(reason="no")][deliveries.pop(0)]
+
+    deliveries = [0, 1, 2, 3]
+    notifier, heard = await outcomes_of(deliver, retry={"max_attempts": 5})
+    assert [event.kind for event in heard if isinstance(event, NotificationFailed)] == [
+        "Ambiguous",
+        "ChannelFault",
+        "Ambiguous",
+        "Permanent",
+    ]
+    assert "Channel email is broken: bad key" in heard
+    assert notifier.dead_letter_queue[0].attempts == 3
+
+
+async def test_transports_run_side_by_side_up_to_the_bulkhead(autojump_clock):
+    under_way: list[int] = [0]
+    most: list[int] = []
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        under_way[0] += 1
+        most.append(under_way[0])
+        await trio.sleep(1)
+        under_way[0] -= 1
+        return Sent()
+
+    began = trio.current_time()
+    async with Notifier.open({"channels": {"email": {"max_in_flight": 4}}}, providers=Transport(deliver)) as notifier:
+        for number in range(12):
+            await notifier.send(email(f"n{number}"))
+    assert max(most) == 4
+    assert trio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_leaving_the_block_waits_for_a_transport_and_cancels_it_at_the_deadline(autojump_clock):
+    ends = []
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        try:
+            await trio.sleep(3 if attempt.command.notification_id == "short" else 1000)
+            ends.append("done")
+        except trio.Cancelled:
+            ends.append("cancelled")
+            raise
+        return Sent()
+
+    config = {"drain": "6s", "channels": {"email": {"timeout": "2000s"}}}
+    async with Notifier.open(config, providers=Transport(deliver)) as notifier:
+        await notifier.send(email("short"))
+        await notifier.send(email("long"))
+    assert ends == ["done", "cancelled"]
+    assert [event.notification_id for event in notifier.sent_notifications] == ["short"]
+
+
+def test_the_log_of_a_library_is_silent_until_it_is_set_up():
+    handlers = logging.getLogger("actors").handlers
+    assert [type(handler) for handler in handlers] == [logging.NullHandler]

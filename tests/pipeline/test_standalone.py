@@ -1,0 +1,176 @@
+"""One policy alone in a trio service: the circuit breaker round a call, the limiter for a user."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from actors import CircuitBreaker, RateLimiter
+from actors.config import CircuitBreakerConfig, RateLimitConfig
+from actors.errors import PermanentError, RetrylabError, ServiceUnavailable, TransientError
+from actors.policies.breaker import BreakerState
+
+
+async def works(value: object = "fine") -> object:
+    return value
+
+
+async def fails(error: Exception | None = None) -> None:
+    raise error if error is not None else TransientError("down")
+
+
+async def fail_often(breaker: CircuitBreaker, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(TransientError):
+            await breaker.call(fails)
+
+
+async def test_it_opens_refuses_and_lets_a_probe_through_at_the_exact_instant(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=3, timeout=60.0)
+    assert await breaker.call(works, 7) == 7
+    await fail_often(breaker, 3)
+    assert breaker.state is BreakerState.OPEN
+    calls = []
+
+    async def call() -> None:
+        calls.append(trio.current_time())
+
+    with pytest.raises(ServiceUnavailable, match=r"^Circuit breaker is open$"):
+        await breaker.call(call)
+    await trio.sleep(59.999)
+    with pytest.raises(ServiceUnavailable):
+        await breaker.call(call)
+    assert calls == []
+    await trio.sleep(0.001)
+    await breaker.call(call)
+    assert len(calls) == 1
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_a_failed_probe_opens_it_again(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1, timeout=10.0)
+    await fail_often(breaker, 1)
+    await trio.sleep(10)
+    await fail_often(breaker, 1)
+    await trio.sleep(9)
+    with pytest.raises(ServiceUnavailable):
+        await breaker.call(works)
+    await trio.sleep(1)
+    await breaker.call(works)
+
+
+async def test_a_success_in_between_starts_the_count_anew_and_any_exception_is_a_failure(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=2)
+    await fail_often(breaker, 1)
+    await breaker.call(works)
+    await fail_often(breaker, 1)
+    assert breaker.state is BreakerState.CLOSED
+    with pytest.raises(ZeroDivisionError):
+        await breaker.call(fails, ZeroDivisionError())
+    assert breaker.state is BreakerState.OPEN
+
+
+async def test_permanent_errors_do_not_count_and_as_a_probes_answer_close_it(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=2, timeout=10)
+    for _ in range(10):
+        with pytest.raises(PermanentError):
+            await breaker.call(fails, PermanentError("bad address"))
+    await fail_often(breaker, 2)
+    await trio.sleep(10)
+    with pytest.raises(PermanentError):
+        await breaker.call(fails, PermanentError("bad address"))
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_one_probe_at_a_time_and_one_that_is_cancelled_gives_its_permit_back(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1, timeout=10)
+    await fail_often(breaker, 1)
+    await trio.sleep(10)
+    async with trio.open_nursery() as nursery:
+
+        async def slow_probe() -> None:
+            with trio.move_on_after(5):
+                await breaker.call(trio.sleep_forever)
+
+        nursery.start_soon(slow_probe)
+        await trio.sleep(1)
+        with pytest.raises(ServiceUnavailable):
+            await breaker.call(works)
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert await breaker.call(works) == "fine"
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_a_late_success_from_before_the_trip_changes_nothing(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1, timeout=10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(breaker.call, trio.sleep, 12)
+        await trio.sleep(1)
+        await fail_often(breaker, 1)
+        await trio.sleep(10)
+
+        async def probe() -> None:
+            await breaker.call(trio.sleep, 5)
+
+        nursery.start_soon(probe)
+        await trio.sleep(2)
+        assert breaker.state is BreakerState.HALF_OPEN
+
+
+async def test_a_timed_out_call_is_a_failure_when_it_says_so(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1)
+
+    async def with_a_deadline() -> None:
+        with trio.fail_after(1):
+            await trio.sleep_forever()
+
+    with pytest.raises(trio.TooSlowError):
+        await breaker.call(with_a_deadline)
+    assert breaker.state is BreakerState.OPEN
+
+
+async def test_guard_does_the_same_for_a_block(autojump_clock):
+    seen = []
+    breaker = CircuitBreaker(
+        config=CircuitBreakerConfig(failure_threshold=1, timeout=5),
+        on_transition=lambda each: seen.append(each.to_state),
+    )
+    with pytest.raises(TransientError):
+        async with breaker.guard():
+            await fails()
+    with pytest.raises(ServiceUnavailable):
+        async with breaker.guard():
+            raise AssertionError("not reached")
+    await trio.sleep(5)
+    async with breaker.guard():
+        await works()
+    assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
+
+
+def test_service_unavailable_is_of_the_family():
+    assert issubclass(ServiceUnavailable, RetrylabError)
+    assert str(ServiceUnavailable()) == "Circuit breaker is open"
+
+
+async def test_the_limiter_says_yes_or_no_at_once_for_each_user(autojump_clock):
+    limiter = RateLimiter(max_per_minute=3)
+    began = trio.current_time()
+    assert [await limiter.check_limit("ann") for _ in range(5)] == [True, True, True, False, False]
+    assert await limiter.check_limit("bob")
+    assert trio.current_time() == began
+    await trio.sleep(59.999)
+    assert not await limiter.check_limit("ann")
+    await trio.sleep(0.001)
+    assert await limiter.check_limit("ann")
+
+
+async def test_a_hundred_a_minute_unless_told_otherwise(autojump_clock):
+    limiter = RateLimiter()
+    assert sum([await limiter.check_limit("ann") for _ in range(150)]) == 100
+    bucket = RateLimiter(config=RateLimitConfig.model_validate({"rate": "1/s", "kind": "token_bucket", "burst": 2}))
+    assert [await bucket.check_limit("ann") for _ in range(3)] == [True, True, False]
+
+
+async def test_both_work_on_the_real_clock():
+    assert await CircuitBreaker().call(works) == "fine"
+    assert await RateLimiter().check_limit("ann")
