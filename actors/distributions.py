@@ -167,6 +167,11 @@ class Distribution(Settings):
         alone = TypeAdapter(Duration).json_schema()
         return {"anyOf": [alone, reference]}
 
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """What the file of an `empirical` distribution holds, in seconds; nothing for the others."""
+        return self._measured
+
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws a duration in seconds from `random`; a constant one draws nothing."""
         if self.constant is not None:

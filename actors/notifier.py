@@ -21,9 +21,10 @@ import trio
 
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
-from actors.config import ChannelConfig, NotifierConfig
+from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
 from actors.errors import ConfigurationError
 from actors.instants import ns
+from actors.linter import lint
 from actors.live import LiveSystem
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
 from actors.pipeline.alert import AdminAlert, Notify
@@ -148,6 +149,7 @@ class Notifier:
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, config or {})
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
+        _warn(channels, has_own_providers=providers is not None)
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
         events = Events()
         seed = seed if seed is not None else secrets.randbits(64)
@@ -234,6 +236,15 @@ class Events:
         assert self._pipeline is not None
         logger.warning("%d notifications are still in flight", self._pipeline.in_flight)
         return False
+
+
+def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_providers: bool) -> None:
+    """Say in the log which settings cannot do what they say."""
+    for channel, config in channels.items():
+        if has_own_providers:  # nobody asks what the settings say of one
+            config = config.model_copy(update={"provider": ProviderConfig()})
+        for finding in lint(channel, config):
+            logger.warning("%s", finding)
 
 
 def _providers(

@@ -40,6 +40,19 @@ class RuntimeName(StrEnum):
     TRIO = "trio"
 
 
+_Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.", show_default=False)]
+_Seed = Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)]
+_Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s.",
+        show_default=False,
+    ),
+]
+
+
 @app.callback(invoke_without_command=True)
 def retrylab(
     context: typer.Context,
@@ -57,17 +70,9 @@ def retrylab(
 
 @app.command()
 def run(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.", show_default=False)],
-    seed: Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s.",
-            show_default=False,
-        ),
-    ] = None,
+    files: _Files,
+    seed: _Seed = None,
+    sets: _Sets = None,
     runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = (
         RuntimeName.SIMPY
     ),
@@ -82,6 +87,9 @@ def run(
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
+    for file, scenario in zip(files, scenarios, strict=True):
+        for warning in _warnings(file, scenario, sets or []):
+            _say(f"warning: {warning}")
     results = []
     for file, scenario, directory in zip(files, scenarios, directories, strict=True):
         try:
@@ -101,6 +109,21 @@ def run(
         documents = [result.summary for result in results]
         typer.echo(json.dumps(documents if len(files) > 1 else documents[0], indent=2, allow_nan=False))
     if not all(result.holds for result in results):
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+@app.command()
+def lint(files: _Files, sets: _Sets = None) -> None:
+    """Print the settings that cannot do what they say. Exit code 0: none; 1: some; 2: bad input."""
+    scenarios = _load_all(files, sets or [], None)
+    found = [
+        warning
+        for file, scenario in zip(files, scenarios, strict=True)
+        for warning in _warnings(file, scenario, sets or [])
+    ]
+    for warning in found:
+        typer.echo(warning)
+    if found:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 
@@ -129,6 +152,12 @@ def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> l
             _say(problem)
         raise typer.Exit(Exit.BAD_INPUT)
     return scenarios
+
+
+def _warnings(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[str]:
+    from simulation.lint_scenario import lint_scenario, located
+
+    return located(lint_scenario(scenario), file, sets)
 
 
 def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:

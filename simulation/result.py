@@ -56,6 +56,13 @@ class Result:
         """Whether every expectation of the scenario holds."""
         return all(expectation["holds"] for expectation in self.summary["expectations"])
 
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Settings that cannot do what they say: ``channels.email.timeout: 100ms is shorter than …``."""
+        from simulation.lint_scenario import lint_scenario
+
+        return [str(finding) for finding in lint_scenario(self.scenario)]
+
     @property
     def history(self) -> list[Any]:
         """Every recorded event, in order; with ``record: aggregates`` only the first dead letters."""

@@ -1,0 +1,38 @@
+"""Numbers as a warning says them: three digits, in the unit that suits."""
+
+from __future__ import annotations
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, or whole with its thousands set apart."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a file has it: ``250ms``, ``90s``, ``5m``, ``1h``."""
+    if 0 < seconds < 1:
+        return f"{number(seconds * 1000)}ms" if seconds >= 1e-3 else f"{number(seconds * 1e6)}us"
+    if seconds >= 172_800:
+        return f"{number(seconds / 86_400)}d"
+    if seconds >= 7200 or (seconds and seconds % 3600 == 0):
+        return f"{number(seconds / 3600)}h"
+    return f"{number(seconds / 60)}m" if seconds >= 120 else f"{number(seconds)}s"
+
+
+def rate(per_second: float) -> str:
+    """Return a rate as a file has it: ``20/s``, ``30/min``, ``2/h``."""
+    if per_second >= 1:
+        return f"{number(per_second)}/s"
+    return f"{number(per_second * 60)}/min" if per_second * 60 >= 1 else f"{number(per_second * 3600)}/h"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent; what is not all is never called 100%, and what is not nothing never 0%."""
+    if 0.9995 <= share < 1:
+        return "more than 99.9%"
+    return f"{share * 100:.3g}%" if share == 0 or share >= 0.0005 else "less than 0.05%"
+
+
+def count(value: float, noun: str) -> str:
+    """Return ``1 attempt`` or ``3 attempts``."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"

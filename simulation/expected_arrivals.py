@@ -1,0 +1,74 @@
+"""How many arrivals a process is expected to bring, without drawing any of them."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+from simulation.arrivals import Arrivals, DiurnalArrivals, wave
+
+DAY_S = 86_400.0
+_STEPS_A_DAY = 1440
+
+
+def expected_arrivals(arrivals: Arrivals, duration: float, *, time_of_day: float = 0.0) -> float:
+    """Return how many arrive in the first `duration` seconds, on average.
+
+    Args:
+        arrivals: the process.
+        duration: seconds.
+        time_of_day: seconds from midnight (UTC) to the start; diurnal arrivals only.
+    """
+    steady = arrivals.constant or arrivals.poisson
+    if steady is not None:
+        return steady.per_second * duration
+    if arrivals.burst is not None:
+        return float(arrivals.burst.size * math.ceil(duration / arrivals.burst.every))
+    if arrivals.ramp is not None:
+        return (arrivals.ramp.from_.per_second + arrivals.ramp.to.per_second) / 2 * duration
+    if arrivals.diurnal is not None:
+        return _of_a_wave(arrivals.diurnal, duration, time_of_day)
+    if arrivals.trace is not None:
+        whole, rest = divmod(duration, arrivals.trace.every)
+        counts = arrivals.trace.counts
+        part = counts[int(whole)] * rest / arrivals.trace.every if whole < len(counts) else 0.0
+        return sum(counts[: int(whole)]) + part
+    raise AssertionError("exactly one is given")
+
+
+def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
+    """Return how many are expected in the busiest stretch of so many seconds, or a little more than that."""
+    steady = arrivals.constant or arrivals.poisson
+    if steady is not None:
+        return steady.per_second * seconds
+    if arrivals.burst is not None:
+        return float(arrivals.burst.size * math.ceil(seconds / arrivals.burst.every))
+    if arrivals.ramp is not None:
+        return max(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second) * seconds
+    if arrivals.diurnal is not None:
+        return arrivals.diurnal.peak.per_second * seconds
+    if arrivals.trace is not None:
+        return _most_of_a_trace(arrivals.trace.counts, seconds / arrivals.trace.every)
+    raise AssertionError("exactly one is given")
+
+
+def _of_a_wave(diurnal: DiurnalArrivals, duration: float, time_of_day: float) -> float:
+    """Whole days by their mean, the rest by the midpoints of so many minutes."""
+    days, rest = divmod(duration, DAY_S)
+    level, swing = wave(diurnal.mean.per_second, diurnal.peak.per_second)
+    steps = max(1, math.ceil(rest / DAY_S * _STEPS_A_DAY))
+    width = rest / steps
+    since_peak = time_of_day - diurnal.peak_at
+    rates = (
+        max(0.0, level + swing * math.cos(2 * math.pi * (since_peak + (step + 0.5) * width) / DAY_S))
+        for step in range(steps)
+    )
+    return days * DAY_S * diurnal.mean.per_second + math.fsum(rates) * width
+
+
+def _most_of_a_trace(counts: tuple[int, ...], buckets: float) -> float:
+    """The busiest run of so many buckets; the last of them in part, and at its fullest wherever that is."""
+    whole = min(len(counts), int(buckets))
+    sums = [0, *accumulate(counts)]
+    most = max((sums[end] - sums[end - whole] for end in range(whole, len(sums))), default=0)
+    return most + (buckets - whole) * max(counts, default=0) if whole < len(counts) else float(most)

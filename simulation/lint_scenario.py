@@ -1,0 +1,214 @@
+"""The linter over a scenario: each channel's settings against what arrives on it, and what the scenario itself says.
+
+Rates follow from the workload, its users and their preferences, by formula. What follows from luck, or from a fault
+that is there to show something, is no finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.config import ChannelConfig
+from actors.instants import seconds
+from actors.lint_rules.retry import total_wait
+from actors.lint_rules.words import duration
+from actors.linter import Finding, lint, lint_expiry
+from actors.messages import NotificationChannel
+from simulation.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
+from simulation.scenario import overrides as changes
+from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, read
+
+_WITHOUT_EFFECT_AT_0 = (
+    "failure_rate", "permanent_rate", "dead_destination_rate", "lost_reply_rate", "duplicate_rate",
+)  # fmt: skip
+
+
+def lint_scenario(scenario: Scenario) -> list[Finding]:
+    """Return what in a scenario cannot do what it says, each once."""
+    found: list[Finding] = []
+    for channel in scenario.channels_used:
+        found += _channel(scenario, channel)
+    found += _expiries(scenario)
+    found += _faults(scenario)
+    found += _expectations(scenario)
+    return list(dict.fromkeys(found))
+
+
+def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[str]:
+    """Return findings with their places in the file of the scenario, in its order: ``file.yaml:8:7: …``.
+
+    A setting that the file does not have, a default, stands at the nearest that is there and that it is part of.
+
+    Args:
+        findings: of the scenario in the file.
+        path: a file that has been loaded, so that it can be read.
+        sets: the overrides it was loaded with.
+    """
+    root, _ = changes.apply(read(Path(path).read_text(encoding="utf-8-sig"), Place(str(path), 1, 1)), sets)
+    problems = [Problem(_place(root, finding.path), finding.path, finding.text) for finding in findings]
+    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
+
+
+def _place(node: Node, path: Sequence[str]) -> Place:
+    for key in path:
+        child: Node | None = None
+        if isinstance(node, MappingNode):
+            child = node.entries.get(key)
+        elif isinstance(node, ListNode) and key.isdigit() and int(key) < len(node.items):
+            child = node.items[int(key)]
+        if child is None:
+            break
+        node = child
+    return node.place
+
+
+# ── channels and their traffic ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Finding]:
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    config = scenario.channel_config(channel)
+    opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+    if len(opened) < len(entries):
+        # How often clients that wait for their answers send is what a run has to show.
+        yield from lint(channel, config)
+    elif entries:
+        yield from lint(
+            channel,
+            config,
+            arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
+            per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
+            most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+        )
+        yield from _horizon(scenario, channel, config)
+
+
+def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
+    run_s = seconds(scenario.arrivals_end_ns)
+    arrive = expected_arrivals(
+        entry.arrivals, seconds(scenario.arrivals_end_of(entry)), time_of_day=seconds(scenario.time_of_day_ns)
+    )
+    return arrive / run_s * _share_wanted(scenario, entry, channel)
+
+
+def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
+    """Return the share of an entry that preferences let through."""
+    if isinstance(entry, ChannelWorkload) and entry.critical:
+        return 1.0
+    off = sum(rule.share for rule in scenario.preferences if rule.channel is channel and not rule.enabled)
+    return max(0.0, 1.0 - off)
+
+
+def _of_the_busiest_user(
+    scenario: Scenario, entries: Sequence[ChannelWorkload | EventWorkload], channel: NotificationChannel
+) -> float:
+    """Return the notifications a second of a user whom all entries with `users` have; the others have one each."""
+    return sum(
+        _per_s(scenario, entry, channel) / entry.users
+        for entry in entries
+        if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
+    )
+
+
+def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield what goes on for longer than the run."""
+    drain_s, breaker = seconds(scenario.drain_ns), config.circuit_breaker
+    run_s = seconds(scenario.arrivals_end_ns) + drain_s
+    opens = breaker.enabled and breaker.initial_state == "closed"
+    if opens and breaker.timeout > run_s:
+        yield Finding(
+            ("channels", channel, "circuit_breaker", "timeout"),
+            f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays open",
+        )
+    retry_s = total_wait(config.retry)
+    if 0 < drain_s < retry_s and not _all_expire(scenario, channel, drain_s):
+        on_average = "" if config.retry.jitter == "none" else "on average "
+        yield Finding(
+            ("drain",),
+            f"{duration(drain_s)} is shorter than the {duration(retry_s)} that all attempts of a notification on "
+            f"{channel} take {on_average}in waits alone: what fails at the end of the arrivals is cut off in flight",
+        )
+
+
+def _all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float) -> bool:
+    ages = [getattr(entry, "expires_after", None) for entry in scenario.workload if channel in entry.channels]
+    return all(age is not None and age <= within_s for age in ages)
+
+
+def _expiries(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, EventWorkload) or entry.expires_after is None:
+            continue
+        text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
+        if text is not None:
+            yield Finding(("workload", str(number), "expires_after"), text)
+
+
+# ── faults and expectations ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _faults(scenario: Scenario) -> Iterator[Finding]:
+    end_s = seconds(scenario.arrivals_end_ns)
+    run_s = end_s + seconds(scenario.drain_ns)
+    quiet = _without_arrivals(scenario)
+    for index, fault in enumerate(scenario.faults):
+        path = ("faults", str(index))
+        if fault.at >= run_s:
+            yield Finding(
+                (*path, "at"),
+                f"{duration(fault.at)} is behind the end of the run at {duration(run_s)}: nothing meets it",
+            )
+        elif fault.at >= end_s:
+            yield Finding(
+                (*path, "at"),
+                f"{duration(fault.at)} is behind the last arrivals at {duration(end_s)}: it meets only what is still "
+                "in flight then",
+            )
+        for key in _WITHOUT_EFFECT_AT_0:
+            if getattr(fault, key) == 0:
+                yield Finding((*path, key), "0% injects nothing")
+        if fault.latency_factor == 1:
+            yield Finding((*path, "latency_factor"), "1 changes nothing")
+        if fault.burst is not None and fault.burst.failure_rate == 0:
+            yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
+        lasts = run_s if fault.for_ is None else fault.for_
+        if fault.flap is not None and fault.flap.up >= lasts:
+            yield Finding(
+                (*path, "flap", "up"),
+                f"{duration(fault.flap.up)} up comes first, and all lasts {duration(lasts)}: it is never down",
+            )
+        if all(channel in quiet for channel in fault.channel):
+            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: nothing meets it")
+
+
+def _expectations(scenario: Scenario) -> Iterator[Finding]:
+    quiet = _without_arrivals(scenario)
+    for index, expectation in enumerate(scenario.expect):
+        path = ("expect", str(index))
+        where = next((channel for channel in quiet if channel in expectation.path), None)
+        if where is not None:
+            yield Finding(
+                path, f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
+            )
+        elif expectation.path[-1] == "sent_fraction":
+            shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
+            outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
+            if outcomes == {True}:
+                yield Finding(path, "always holds, as a share is between 0 and 1")
+            elif outcomes == {False}:
+                yield Finding(path, "never holds, as a share is between 0 and 1")
+
+
+def _holds(expectation: Expectation, figure: float) -> bool:
+    summary: Any = figure
+    for key in reversed(expectation.path):
+        summary = {key: summary}
+    return expectation.evaluate(summary)[1]
+
+
+def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
+    busy = {channel for entry in scenario.workload for channel in entry.channels}
+    return [channel for channel in scenario.channels_used if channel not in busy]
