@@ -120,7 +120,6 @@ class LiveSystem(ActorSystem):
         self._sequence = itertools.count()
         self._idle: trio.Event | None = None
         self._stopping = False
-        self._closed = False
         self._stopped = trio.Event()
         self._crash: BaseException | None = None
         self._waiting: dict[HandlerRun, Waiting] = {}
@@ -243,6 +242,8 @@ class LiveSystem(ActorSystem):
             while True:
                 without_a_pause += await self._drain()
                 if self._stopping:
+                    self._stop_all()
+                    await self._drain()  # async handlers unwind in an order of ours
                     return
                 if not self._fire_next_timer():
                     await self._wait_for_something_to_do()
@@ -264,11 +265,9 @@ class LiveSystem(ActorSystem):
         self._nursery.cancel_scope.cancel()
 
     def _close(self) -> None:
-        """Stop all actors, the youngest first, and leave nobody waiting for an answer or a turn."""
+        """Leave no actor alive, and nobody waiting for an answer or a turn."""
         self._stopping = self._closed = True
-        for actor in reversed(list(self._actors.values())):
-            actor._stop()
-            self._terminated(actor, None)
+        self._stop_all()
         while self._ready:
             actor, message = self._ready.popleft()
             if type(message) is Strike and message.scope.run is not None:
@@ -361,10 +360,6 @@ class LiveSystem(ActorSystem):
     def _begin(self, actor: Actor) -> None:
         if not hasattr(self, "_thread"):
             raise ActorSystemError("start actors inside: async with LiveSystem() as system")
-        if self._closed:
-            actor.actor_stopped.set()
-            pykka.ActorRegistry.unregister(actor.actor_ref)
-            raise ActorSystemError(f"{actor} came too late: its system has ended")
         super()._begin(actor)
 
     def _wake(self) -> None:

@@ -91,7 +91,8 @@ class _NextFromInbox:
 
 
 _NEXT_FROM_INBOX = _NextFromInbox()
-_OF_THE_SYSTEM = (Resume, Strike, _Begin, _Crash, _NextFromInbox)
+_OF_THE_SYSTEM = (Resume, Strike, _Begin, _Crash, _NextFromInbox, Terminated, Restarted)
+"""What nobody misses when the actor it was for has stopped."""
 
 
 def _ignore(_event: RecordedEvent) -> None:
@@ -125,6 +126,7 @@ class ActorSystem(ABC):
         self._ready: deque[tuple[Actor, Any]] = deque()
         self._actors: dict[str, Actor] = {}
         self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
+        self._closed = False
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
 
@@ -229,6 +231,10 @@ class ActorSystem(ABC):
         return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
 
     def _begin(self, actor: Actor) -> None:
+        if self._closed:
+            actor.actor_stopped.set()
+            pykka.ActorRegistry.unregister(actor.actor_ref)
+            raise ActorSystemError(f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self._actors[actor.actor_urn] = actor
         if actor._parent is not None:
@@ -585,12 +591,16 @@ class ActorSystem(ABC):
         self._give_up(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
 
+    def _stop_all(self) -> None:
+        """Stop all actors at once, the youngest first as in pykka."""
+        for actor in reversed(list(self._actors.values())):
+            actor._stop()
+            self._terminated(actor, None)
+
     def _stop_everything(self, actor: Actor, error: BaseException) -> None:
         """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
         logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
-        for each in reversed(list(self._actors.values())):
-            each._stop()
-            self._terminated(each, None)
+        self._stop_all()
 
     def _raise_dead(self, actor: Actor, message: Any) -> NoReturn:
         if type(message) is not Envelope:

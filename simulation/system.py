@@ -20,7 +20,7 @@ from simpy.events import NORMAL, URGENT
 from actors.actor import Actor, ActorRef
 from actors.coroutines import HandlerRun, Parked, Scope
 from actors.effects import Cancellable
-from actors.errors import ForeignAwait
+from actors.errors import ActorSystemError, ForeignAwait
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
 from actors.system import START_OF_TIME, ActorSystem
@@ -71,6 +71,9 @@ class SimulatedSystem(ActorSystem):
 
     ``real_time_factor`` makes the clock follow the wall's, for demonstrations: with 1 a second takes a second, with
     0.1 a tenth of one. Processes of your own may live in the same `env` and tell actors anything.
+
+    Used as ``with SimulatedSystem() as system:``, it is closed in the end, as a live one is. One that is not closed may
+    just be dropped; then Python unwinds what its async handlers left off whenever it gets to it.
     """
 
     def __init__(
@@ -152,6 +155,24 @@ class SimulatedSystem(ActorSystem):
 
     def stop(self) -> None:
         self._stopping = True
+
+    def close(self) -> None:
+        """Stop all actors, as leaving the block of a live system does, and unwind the async handlers under way.
+
+        Raises:
+            ActorSystemError: this is inside a handler.
+        """
+        if not self._idle:
+            raise ActorSystemError("a handler cannot close its system: stop() it, and close it outside")
+        self._stop_all()
+        self._drain()
+        self._closed = True
+
+    def __enter__(self) -> SimulatedSystem:
+        return self
+
+    def __exit__(self, *_exc_info: Any) -> None:
+        self.close()
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 

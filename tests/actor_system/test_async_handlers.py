@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import pykka
 import pytest
 import trio
 from two_clocks import run_on
@@ -14,6 +15,7 @@ from actors.errors import ActorSystemError, ForeignAwait
 from actors.instants import ns
 from actors.live import LiveSystem
 from actors.messages import ActorFailed
+from simulation.system import SimulatedSystem
 
 
 @dataclass(frozen=True)
@@ -486,12 +488,51 @@ class TestClosing:
         on_mock_clock(main)
         assert caplog.text.count("raised when it was cancelled") == 2
 
-    def test_a_simulation_just_ends(self, run):
+    def test_unwinds_in_one_order_on_both_clocks(self, run_on_both):
         def program(system, trace):
+            class Ending(Worker):
+                def on_stop(self):
+                    trace.append(("on_stop", self.actor_urn))
+
             async def work(worker):
-                trace.append("begins")
+                try:
+                    await worker.sleep(3600.0)
+                finally:
+                    trace.append(("unwinds", worker.actor_urn, worker.now_ns))
+                    try:
+                        await worker.sleep(1.0)
+                    finally:
+                        trace.append(("gives up", worker.actor_urn, worker.now_ns))
+
+            for _ in range(20):
+                system.spawn(Ending, trace).tell(DoSlowly(work))
+
+        trace = run_on_both(program, until=10.0).trace
+        assert [what for what, *_ in trace] == ["on_stop"] * 20 + ["unwinds", "gives up"] * 20
+        assert {instant_ns for _, _, *rest in trace for instant_ns in rest} == {ns(10.0)}
+
+    def test_a_simulation_is_closed_by_its_block_or_by_hand(self):
+        trace = []
+
+        async def work(worker):
+            try:
                 await worker.sleep(3600.0)
+            finally:
+                trace.append("unwinds")
 
-            system.spawn(Worker, trace).tell(DoSlowly(work))
-
-        assert run(program, until=10.0).trace == ["begins"]
+        with SimulatedSystem() as system:
+            worker = system.spawn(Worker, trace)
+            question = worker.ask(DoSlowly(work), block=False)
+            system.run(until=1.0)
+            with pytest.raises(ActorSystemError, match="cannot close"):
+                system.spawn(Worker, trace).ask(Do(lambda _: system.close()))
+            assert trace == []
+        assert trace == ["unwinds"]
+        with pytest.raises(pykka.ActorDeadError):
+            question.get()
+        with pytest.raises(pykka.ActorDeadError):
+            worker.tell(Do(print))
+        with pytest.raises(ActorSystemError, match="its system has ended"):
+            system.spawn(Worker, trace)
+        system.close()  # once more is nothing
+        assert system.undelivered_count == 1

@@ -35,10 +35,10 @@ def run_on(clock: str, program: Program, *, until: float = A_WHILE, seed: int = 
     history: list[Any] = []
     trace: list[Any] = []
     if clock == "simulated":
-        system = SimulatedSystem(seed=seed, record=history.append)
-        program(system, trace)
-        system.run(until=until)
-        return Run(system, trace, history)
+        with SimulatedSystem(seed=seed, record=history.append) as simulated:
+            program(simulated, trace)
+            simulated.run(until=until)
+        return Run(simulated, trace, history)
 
     async def main() -> Run:
         async with LiveSystem(seed=seed, record=history.append) as system:
