@@ -1,0 +1,119 @@
+"""One run of one side in this process, printed as JSON: ``python side.py SIDE LOAD NOTIFICATIONS``.
+
+A process of its own gives each side the same start, and its peak memory to itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from load import LOADS, Load
+
+Run = Callable[[], Any]
+"""Does the work that is timed; building the model or reading the scenario is not."""
+
+Count = Callable[[Any], tuple[int, int]]
+"""Returns how many notifications and attempts there were, from what the run returned."""
+
+WARM_UP = 300
+"""Notifications in a run before the timed one, so that imports and caches do not count."""
+
+
+def process(load: Load) -> tuple[Run, Count]:
+    """Return the run of the SimPy model with a process for each notification."""
+    import simpy_process
+
+    env, model = simpy_process.build(load)
+    return env.run, lambda _: (len(model.notifications), len(model.attempts))
+
+
+def stores(load: Load) -> tuple[Run, Count]:
+    """Return the run of the SimPy model with a `Store` for each stage."""
+    import simpy_stores
+
+    env, stages = simpy_stores.build(load)
+    return env.run, lambda _: (len(stages.notifications), len(stages.attempts))
+
+
+def bare(load: Load) -> tuple[Run, Count]:
+    """Return the run of the loop over a heap."""
+    import bare_heapq
+
+    return lambda: bare_heapq.run(load), lambda counts: (counts[0] + counts[1], counts[2])
+
+
+def product(load: Load, record: str = "full", remember_ids: str = "1d") -> tuple[Run, Count]:
+    """Return the run of the scenario."""
+    import scenario_file
+
+    import simulation
+
+    scenario = scenario_file.scenario(load, record, remember_ids)
+    return lambda: simulation.run(scenario), _counts
+
+
+def aggregates(load: Load) -> tuple[Run, Count]:
+    """Return the run of the scenario that keeps no rows."""
+    return product(load, record="aggregates")
+
+
+def forgetful(load: Load) -> tuple[Run, Count]:
+    """Return the run of the scenario that keeps no rows, and ids for a minute."""
+    return product(load, record="aggregates", remember_ids="1m")
+
+
+def tables(load: Load) -> tuple[Run, Count]:
+    """Return the run of the scenario with all its tables made and kept."""
+    run, counts = product(load)
+
+    def run_and_make_tables() -> Any:
+        result = run()
+        made = (result.notifications, result.attempts, result.breaker, result.dlq, result.series)
+        assert all(table is not None for table in made)
+        return result
+
+    return run_and_make_tables, counts
+
+
+def _counts(result: Any) -> tuple[int, int]:
+    assert result.summary["in_flight"] == 0, "the run was to end with nothing in flight"
+    return result.summary["accepted"], result.summary["attempts"]
+
+
+SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
+    "process": process,
+    "stores": stores,
+    "bare": bare,
+    "product": product,
+    "aggregates": aggregates,
+    "forgetful": forgetful,
+    "tables": tables,
+}
+
+
+def main(side: str, load: str, notifications: str) -> None:
+    """Run it once for warming up and once for the clock."""
+    run, _ = SIDES[side](LOADS[load](WARM_UP))
+    run()
+    run, count = SIDES[side](LOADS[load](int(notifications)))
+    gc.collect()
+    started = time.process_time()
+    came_of_it = run()
+    seconds = time.process_time() - started
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    handled, attempts = count(came_of_it)
+    print(
+        json.dumps(
+            {"seconds": seconds, "notifications": handled, "attempts": attempts, "peak_rss_bytes": peak_kib * 1024}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

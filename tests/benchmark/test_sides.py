@@ -1,0 +1,49 @@
+"""The sides of the benchmark do the same work, or their ratios would mean nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import bare_heapq
+import pytest
+import scenario_file
+import simpy_process
+import simpy_stores
+from load import LOADS
+
+import simulation
+
+NOTIFICATIONS = 3000
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_hand_written_models_have_the_same_history(name: str) -> None:
+    load = LOADS[name](NOTIFICATIONS)
+    env, model = simpy_process.build(load)
+    env.run()
+    env, stages = simpy_stores.build(load)
+    env.run()
+    assert sorted(stages.attempts) == sorted(model.attempts)
+    assert sorted(stages.notifications) == sorted(model.notifications)
+    assert stages.transitions == model.transitions
+    assert stages.dead_letters == model.dead_letters
+    assert stages.deferred == model.deferred
+    outcomes = Counter(row[4] for row in model.notifications)
+    assert bare_heapq.run(load) == (outcomes["sent"], outcomes["dead-lettered"], len(model.attempts))
+    assert outcomes.total() == NOTIFICATIONS
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_scenario_is_the_same_work(name: str) -> None:
+    load = LOADS[name](NOTIFICATIONS)
+    env, model = simpy_process.build(load)
+    env.run()
+    summary = simulation.run(scenario_file.scenario(load)).summary
+    # Other draws of the same distributions, so the counts are near and not equal.
+    assert summary["in_flight"] == 0
+    assert summary["accepted"] == pytest.approx(NOTIFICATIONS, rel=0.1)
+    assert summary["retry_amplification"] == pytest.approx(len(model.attempts) / NOTIFICATIONS, rel=0.1)
+    assert summary["sent_fraction"] == pytest.approx(1 - len(model.dead_letters) / NOTIFICATIONS, abs=0.02)
+    opened = sum(to == "open" for _, _, _, to in model.transitions)
+    assert abs(summary["breaker"]["push"]["opened"] - opened) <= 3
+    assert (opened > 0) == (name == "tripping")
