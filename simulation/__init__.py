@@ -15,9 +15,11 @@ import importlib
 from typing import Any
 
 _HOME_OF = {
+    "Comparison": "simulation.comparison",
     "Result": "simulation.result",
     "Scenario": "simulation.scenario",
     "SimulatedSystem": "simulation.system",
+    "compare": "simulation.comparison",
     "load": "simulation.scenario",
     "run": "simulation.runner",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
+    from simulation.comparison import Comparison
     from simulation.result import Result
     from simulation.scenario import Scenario
 
@@ -128,6 +131,71 @@ def lint(files: _Files, sets: _Sets = None) -> None:
 
 
 @app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=A,B",
+            help="Values to compare, e.g. channels.email.retry.jitter=none,full; the first one is the baseline. "
+            "Given several times, every combination is run.",
+            show_default=False,
+        ),
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, with one seed after the other.")] = 10,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="PATH", help="A figure of the summary, e.g. delivery_time_s.p99.", show_default=False
+        ),
+    ] = None,
+    sets: _Sets = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write comparison.json and tables here.", show_default=False)
+    ] = None,
+) -> None:
+    """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
+    from actors.errors import ConfigurationError, InvariantBreach
+    from simulation.comparison import compare as compare_settings
+    from simulation.variations import parse_vary
+
+    try:
+        with _progress_of_runs(quiet=as_json) as progress:
+            comparison = compare_settings(
+                file,
+                parse_vary(vary or []),
+                replicates=replicates,
+                seed=seed,
+                metrics=metrics or None,
+                sets=sets or [],
+                workers=workers,
+                progress=progress,
+            )
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _say(problem)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except InvariantBreach as breach:
+        _say(f"{file}: an invariant broke, which is a bug: {breach}")
+        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    if out is not None:
+        _save(comparison, out)
+    if as_json:
+        typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
+    else:
+        from simulation.console import print_comparison
+
+        print_comparison(comparison, out)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""
     from simulation.scenario import json_schema
@@ -185,7 +253,15 @@ def _run_one(scenario: Scenario, runtime: RuntimeName, *, quiet: bool) -> Result
         return run_scenario(scenario, runtime=runtime.value, progress=advance)
 
 
-def _save(result: Result, directory: Path) -> None:
+def _progress_of_runs(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    if quiet or not sys.stderr.isatty():
+        return nullcontext()
+    from simulation.console import progress_of_runs
+
+    return progress_of_runs()
+
+
+def _save(result: Result | Comparison, directory: Path) -> None:
     try:
         result.save(directory)
     except OSError as error:

@@ -12,8 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from simulation.comparison import Comparison
+from simulation.paired import Difference
 from simulation.result import Result
 from simulation.scenario import Scenario
+from simulation.summary_shape import Figure
 
 NOTHING = "–"
 WIDTH_OF_A_FILE = 120
@@ -33,11 +36,18 @@ def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
         yield advance
 
 
+@contextmanager
+def progress_of_runs() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr; yields what is to be told how many runs are over, and of how many."""
+    columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda over, of: progress.update(task, completed=over, total=of)
+
+
 def print_result(result: Result, directory: Path | None) -> None:
     """Print the figures of a run on stdout, and where the rest is."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_FILE)
+    console = _stdout()
     summary = result.summary
     console.print(
         f"[bold]{escape(summary['scenario'])}[/bold]  seed {summary['seed']} · {summary['runtime']} · "
@@ -54,6 +64,11 @@ def print_result(result: Result, directory: Path | None) -> None:
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
+
+
+def _stdout() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
 
 
 _COUNTS = {
@@ -102,3 +117,70 @@ def duration_text(seconds: float | None) -> str:
         if seconds < below:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds / 86_400:.3g} d"
+
+
+LABEL_MAX = 34
+"""Longer names of settings are numbered, so that a table of them fits eighty columns."""
+
+
+def print_comparison(comparison: Comparison, directory: Path | None) -> None:
+    """Print how settings compare on stdout, and where the rest is."""
+    console = _stdout()
+    seeds, settings = comparison.seeds, comparison.settings
+    runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    console.print(
+        f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same luck",
+        highlight=False,
+    )
+    labels = [setting.label for setting in settings]
+    if max(map(len, labels)) > LABEL_MAX:
+        for number, setting in enumerate(settings, start=1):
+            console.print(f"#{number}  {escape(setting.label)}", highlight=False, soft_wrap=True)
+        labels = [f"#{number}" for number in range(1, len(settings) + 1)]
+    console.print(_comparison_table(comparison, labels))
+    if len(seeds) > 1:
+        console.print(
+            "[dim]± 95% confidence, Student's t over the differences by seed; *: excludes 0[/dim]",
+            highlight=False,
+        )
+    if directory is not None:
+        console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
+
+
+def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for metric, means in comparison.means.items():
+        figure = comparison.figure(metric)
+        table.add_row(f"[bold]{escape(metric)}[/bold]")
+        for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
+            cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
+            table.add_row(f"  {escape(label)}", NOTHING if mean is None else _figure_text(mean, figure), *cells)
+    return table
+
+
+def _difference_cells(found: Difference | None, figure: Figure, replicates: int) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    if found.mean == 0 and found.half_width == 0:
+        difference, interval = "same", ""
+    else:
+        difference = ("-" if found.mean < 0 else "+") + _figure_text(abs(found.mean), figure, 3)
+        interval = "" if found.half_width is None else f"± {_figure_text(found.half_width, figure, 3)}"
+    if found.excludes_0:
+        interval += " *"
+    if found.pairs < replicates:
+        interval += f" ({found.pairs} of {replicates} pairs)"
+    return difference, interval.strip()
+
+
+def _figure_text(value: float, figure: Figure, digits: int = 4) -> str:
+    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
+    if figure is Figure.SECONDS:
+        return duration_text(value)
+    if figure is Figure.SHARE:
+        return f"{value:.5f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"

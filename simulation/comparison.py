@@ -1,0 +1,297 @@
+"""Two or more settings on the same luck: what each makes of a scenario, and how sure the difference is.
+
+Every setting runs with the same seeds, and every part of a run draws from a stream of its own, so that arrivals,
+latencies and failures are those of the others as far as the setting leaves them alone (*common random numbers*). The
+differences are then taken seed by seed.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic_core import PydanticCustomError
+
+from actors.errors import ConfigurationError, InvariantBreach
+from simulation.paired import CONFIDENCE, Difference, difference, mean
+from simulation.scenario import Expectation, Scenario
+from simulation.summary_shape import Figure, summary_shape
+from simulation.variations import Setting, combinations, load_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = (
+    "sent_fraction",
+    "dead_lettered",
+    "attempts",
+    "retry_amplification",
+    "delivery_time_s.p50",
+    "delivery_time_s.p99",
+    "dlq.peak",
+)
+"""What is compared unless it is said otherwise; and of the breakers that open at all, how often and for how long."""
+
+Values: TypeAlias = "list[float | None]"
+"""A figure in each run, in the order of the seeds; None where it is of nothing."""
+
+_Task: TypeAlias = "tuple[Scenario, str, int, tuple[str, ...]]"
+
+
+def compare(
+    path: str | Path,
+    vary: Mapping[str, str | Sequence[Any]],
+    *,
+    replicates: int = 10,
+    seed: int | None = None,
+    metrics: Sequence[str] | None = None,
+    sets: Sequence[str] = (),
+    workers: int | None = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Run a scenario with every combination of settings, each with the same seeds, and return how they compare.
+
+    Args:
+        path: the scenario's file.
+        vary: the values to try for each path into the scenario, such as
+            ``{"channels.email.retry.jitter": ["none", "full"]}``; the first of each is the baseline.
+        replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
+            two for an interval.
+        seed: the first seed; the scenario's own when None.
+        metrics: figures of the summary by path; :data:`METRICS` and those of the breakers when None.
+        sets: ``path=value`` changes to the file that hold for every combination.
+        workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
+            that asks for more than one is imported by each, so what it does belongs under
+            ``if __name__ == "__main__":``.
+        progress: called with how many runs are over, and of how many.
+
+    Raises:
+        ConfigurationError: the file, a path, a value or a metric cannot be used; all problems.
+        InvariantBreach: a run broke a law that always holds: a bug.
+        ValueError: `replicates` or `workers` is less than 1.
+    """
+    if replicates < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"wanted replicates and workers of at least 1, got {replicates!r} and {workers!r}")
+    settings = combinations(vary)
+    scenarios = load_all(path, settings, sets, seed)
+    paths = _checked(metrics, scenarios) if metrics is not None else _default_metrics(scenarios)
+    first = scenarios[0].seed
+    seeds = range(first, first + replicates)
+    tasks: list[_Task] = [
+        (scenario, " ".join([*sets, *setting.sets]), seed, paths)
+        for scenario, setting in zip(scenarios, settings, strict=True)
+        for seed in seeds
+    ]
+    rows: list[Values] = []
+    for row in _results(tasks, min(len(tasks), workers or os.cpu_count() or 1)):
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(tasks))
+    runs = {
+        metric: [
+            [row[column] for row in rows[number * replicates : (number + 1) * replicates]]
+            for number in range(len(settings))
+        ]
+        for column, metric in enumerate(paths)
+    }
+    if metrics is None:
+        runs = {metric: values for metric, values in runs.items() if not _is_idle_breaker(metric, values)}
+    return Comparison(scenarios[0], settings, list(seeds), runs)
+
+
+class Comparison:
+    """How the settings of a scenario compare. The first setting is the baseline."""
+
+    def __init__(
+        self, scenario: Scenario, settings: list[Setting], seeds: list[int], values: dict[str, list[Values]]
+    ) -> None:
+        self.scenario = scenario
+        """The baseline."""
+        self.settings = settings
+        self.seeds = seeds
+        self.values = values
+        """By metric, for each setting, the figure in each run."""
+        self.means = {metric: [mean(runs) for runs in of_setting] for metric, of_setting in values.items()}
+        """By metric, for each setting; None where no run has the figure."""
+        self.differences: dict[str, list[Difference | None]] = {
+            metric: [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
+            for metric, of_setting in values.items()
+        }
+        """By metric, for each setting, to the baseline; None for the baseline itself, and where no pair has both."""
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each metric and setting: its mean, and the difference to the baseline with its interval."""
+        import pandas as pd
+
+        rows = []
+        for metric, means in self.means.items():
+            for number, (setting, value) in enumerate(zip(self.settings, means, strict=True)):
+                found = self.differences[metric][number]
+                rows.append(
+                    {
+                        "metric": metric,
+                        "setting": setting.label,
+                        **dict(setting.values),
+                        "runs": sum(value is not None for value in self.values[metric][number]),
+                        "mean": value,
+                        "pairs": found.pairs if found else 0,
+                        "difference": found.mean if found else None,
+                        "low": found.low if found else None,
+                        "high": found.high if found else None,
+                        "excludes_0": bool(found and found.excludes_0),
+                    }
+                )
+        frame = pd.DataFrame(rows)
+        numbers = ["mean", "difference", "low", "high"]
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: its setting, its seed and its metrics."""
+        import pandas as pd
+
+        rows = [
+            {
+                "setting": setting.label,
+                **dict(setting.values),
+                "seed": seed,
+                **{metric: values[number][run] for metric, values in self.values.items()},
+            }
+            for number, setting in enumerate(self.settings)
+            for run, seed in enumerate(self.seeds)
+        ]
+        return pd.DataFrame(rows).astype(dict.fromkeys(self.values, "float64"))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The comparison as a plain dict that is also the JSON document."""
+        return {
+            "scenario": self.scenario.name,
+            "seeds": self.seeds,
+            "confidence": CONFIDENCE,
+            "settings": [dict(setting.values) for setting in self.settings],
+            "metrics": {
+                metric: [
+                    {
+                        "mean": self.means[metric][number],
+                        "values": runs,
+                        "difference": _as_dict(self.differences[metric][number]),
+                    }
+                    for number, runs in enumerate(of_setting)
+                ]
+                for metric, of_setting in self.values.items()
+            },
+        }
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `comparison.json` and the tables as Parquet into a directory; return the paths."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        written = [directory / "comparison.json", directory / "comparison.parquet", directory / "runs.parquet"]
+        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        self.table.to_parquet(written[1], index=False)
+        self.runs.to_parquet(written[2], index=False)
+        return written
+
+    def figure(self, metric: str) -> Figure:
+        """Return what kind of figure a metric is."""
+        part: Any = summary_shape(self.scenario.channels_used)
+        for key in metric.split("."):
+            part = part[key]
+        return Figure(part)
+
+
+def _as_dict(found: Difference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "pairs": found.pairs,
+        "mean": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "excludes_0": found.excludes_0,
+    }
+
+
+# ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _results(tasks: Sequence[_Task], workers: int) -> Iterator[Values]:
+    """Yield the figures of each run, in the order of the tasks."""
+    if workers == 1:
+        yield from map(_run, tasks)
+        return
+    others = set(multiprocessing.active_children())
+    # Not forked: a service or a notebook that compares may have threads, which a fork would not survive.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent)
+    try:
+        yield from pool.map(_run, tasks)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(task: _Task) -> Values:
+    from simulation.runner import run
+
+    scenario, changes, seed, metrics = task
+    try:
+        summary = run(scenario, seed=seed).summary
+    except InvariantBreach as breach:
+        raise InvariantBreach(f"with seed {seed} and {changes}: {breach}") from None
+    return [_value(summary, metric) for metric in metrics]
+
+
+def _value(summary: Any, metric: str) -> float | None:
+    for key in metric.split("."):
+        summary = summary[key]
+    return None if summary is None else float(summary)
+
+
+# ── metrics ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
+    used = [channel for channel in scenarios[0].channels_used if all(channel in s.channels_used for s in scenarios)]
+    breakers = [f"breaker.{channel}.{key}" for channel in used for key in ("opened", "open_s")]
+    return (*METRICS, *breakers)
+
+
+def _is_idle_breaker(metric: str, values: list[Values]) -> bool:
+    return metric.startswith("breaker.") and not any(value for runs in values for value in runs)
+
+
+def _checked(metrics: Sequence[str], scenarios: Sequence[Scenario]) -> tuple[str, ...]:
+    """Return the metrics, each once.
+
+    Raises:
+        ConfigurationError: one is no figure of the summary of every setting.
+    """
+    shapes = [summary_shape(scenario.channels_used) for scenario in scenarios]
+    problems = []
+    for metric in metrics:
+        try:
+            found = [Expectation.parse(f"{metric} >= 0").problem(shape) for shape in shapes]
+        except PydanticCustomError:
+            found = [f"wanted a figure of the summary such as sent_fraction, got {metric!r}"]
+        problems += [f"--metric {metric}: {problem}" for problem in found if problem is not None]
+    if not metrics:
+        problems.append("--metric: wanted a figure of the summary such as sent_fraction, got none")
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return tuple(dict.fromkeys(metrics))

@@ -1,0 +1,149 @@
+"""Which settings to vary, and the combinations that come of it: ``channels.email.retry.jitter=none,full``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from actors.errors import ConfigurationError
+from simulation.scenario import Scenario, load
+
+COMBINATIONS_MAX = 1_000
+_NOT_VARIED = {"name", "description", "seed", "expect", "sweep"}
+_CLOSED_BY = {"{": "}", "[": "]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One combination of values."""
+
+    values: tuple[tuple[str, str], ...]
+    """Each path with its value, as it is written."""
+
+    label: str
+    """The same for people, with paths as short as can be told apart: ``jitter=full max_attempts=5``."""
+
+    @property
+    def sets(self) -> list[str]:
+        """The overrides that make it of the file."""
+        return [f"{path}={value}" for path, value in self.values]
+
+
+def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
+    """Return every combination of values, the first values of all first.
+
+    Args:
+        vary: the values of each path: YAML texts or plain Python values; or one text, in which commas part them.
+
+    Raises:
+        ConfigurationError: there are fewer than two combinations or too many, or a path or a value is missing.
+    """
+    values = {path.strip(): _written_values(path.strip(), given) for path, given in vary.items()}
+    count = 1
+    for path, texts in values.items():
+        if not all(path.split(".")):
+            raise _problem(path, "wanted path=a,b such as channels.email.retry.jitter=none,full")
+        if path.split(".")[0] in _NOT_VARIED:
+            raise _problem(path, f"wanted a setting of the run, got {path.split('.')[0]}")
+        count *= len(texts)
+    if count < 2:
+        raise ConfigurationError(
+            ["--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"]
+        )
+    if count > COMBINATIONS_MAX:
+        raise ConfigurationError([f"--vary: wanted at most {COMBINATIONS_MAX:,} combinations, got {count:,}"])
+    names = _short_names(list(values))
+    settings = []
+    for chosen in product(*values.values()):
+        pairs = tuple(zip(values, chosen, strict=True))
+        settings.append(Setting(pairs, " ".join(f"{names[path]}={value}" for path, value in pairs)))
+    return settings
+
+
+def parse_vary(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the values of each path, from ``path=a,b`` as it stands on a command line.
+
+    Raises:
+        ConfigurationError: a text does not have this form, or a path comes twice.
+    """
+    vary: dict[str, list[str]] = {}
+    for text in texts:
+        path, equals, values = text.partition("=")
+        path = path.strip()
+        if not equals or not path:
+            raise _problem(path or text, "wanted path=a,b such as channels.email.retry.jitter=none,full")
+        if path in vary:
+            raise _problem(path, "wanted each path once; give all its values with commas between them")
+        vary[path] = split_values(values)
+    return vary
+
+
+def split_values(text: str) -> list[str]:
+    """Split a list of YAML values at its commas, but for those inside brackets, braces and quotes."""
+    parts, start, closing, quote = [], 0, "", ""
+    for index, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and text[:index].rstrip()[-1:] in ("", "{", "[", ",", ":"):
+            quote = character
+        elif character in _CLOSED_BY:
+            closing = _CLOSED_BY[character] + closing
+        elif closing and character == closing[0]:
+            closing = closing[1:]
+        elif character == "," and not closing:
+            parts.append(text[start:index].strip())
+            start = index + 1
+    return [*parts, text[start:].strip()]
+
+
+def load_all(path: str | Path, settings: Sequence[Setting], sets: Sequence[str], seed: int | None) -> list[Scenario]:
+    """Return the scenario of each setting.
+
+    Raises:
+        ConfigurationError: the file or a value cannot be used; all problems of all of them.
+    """
+    scenarios: list[Scenario] = []
+    problems: list[str] = []
+    for setting in settings:
+        try:
+            scenarios.append(load(path, sets=[*sets, *setting.sets], seed=seed))
+        except ConfigurationError as error:
+            problems += [_as_varied(problem, setting) for problem in error.problems]
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return scenarios
+
+
+def _as_varied(problem: str, setting: Setting) -> str:
+    for path, _ in setting.values:
+        if problem.startswith(f"--set {path}:"):
+            return "--vary" + problem.removeprefix("--set")
+    return problem
+
+
+def _written_values(path: str, given: str | Sequence[Any]) -> list[str]:
+    texts = split_values(given) if isinstance(given, str) else [_written(value) for value in given]
+    if not texts or not all(texts):
+        raise _problem(path, "wanted values with a comma between them, got nothing in the place of one")
+    return texts
+
+
+def _written(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else json.dumps(value)
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    keys = {path: path.split(".") for path in paths}
+    for length in range(1, max(map(len, keys.values())) + 1):
+        names = {path: ".".join(parts[-length:]) for path, parts in keys.items()}
+        if len(set(names.values())) == len(paths):
+            return names
+    return {path: path for path in paths}
+
+
+def _problem(path: str, text: str) -> ConfigurationError:
+    return ConfigurationError([f"--vary {path}: {text}"])

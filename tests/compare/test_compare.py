@@ -1,0 +1,205 @@
+"""`simulation.compare` and `retrylab compare`: settings on the same luck."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError, InvariantBreach
+from simulation import comparison as module
+from simulation.console import print_comparison
+from simulation.paired import difference
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = """
+name: contended
+seed: 3
+duration: 60s
+workload:
+  - {channel: email, arrivals: {poisson: 5/s}}
+  - {channel: push, arrivals: {poisson: 1/s}}
+channels:
+  email:
+    retry: {max_attempts: 3, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 100ms}}, failure_rate: 30%}
+"""
+ATTEMPTS = "channels.email.retry.max_attempts"
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "contended.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def retrylab(*arguments, cwd=ROOT):
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_each_run_is_that_of_the_run_command(scenario):
+    compared = simulation.compare(
+        scenario, {ATTEMPTS: [3, 5]}, replicates=2, metrics=["attempts", "delivery_time_s.p99"]
+    )
+    for number, attempts in enumerate([3, 5]):
+        for run, seed in enumerate([3, 4]):
+            summary = simulation.run(scenario, seed=seed, sets=[f"{ATTEMPTS}={attempts}"]).summary
+            assert compared.values["attempts"][number][run] == summary["attempts"]
+            assert compared.values["delivery_time_s.p99"][number][run] == summary["delivery_time_s"]["p99"]
+    assert compared.seeds == [3, 4]
+
+
+def test_the_table_has_means_and_paired_differences(scenario):
+    compared = simulation.compare(scenario, {ATTEMPTS: [1, 3]}, replicates=3, seed=10, metrics=["sent", "attempts"])
+    table = compared.table.set_index(["metric", ATTEMPTS])
+    runs = compared.runs
+    assert list(runs["seed"]) == [10, 11, 12, 10, 11, 12]
+    one, three = (runs.loc[runs[ATTEMPTS] == text, "sent"].to_list() for text in "13")
+    assert table.loc[("sent", "1"), "mean"] == pytest.approx(sum(one) / 3)
+    expected = difference(three, one)
+    row = table.loc[("sent", "3")]
+    assert (row["difference"], row["low"], row["high"]) == (expected.mean, expected.low, expected.high)
+    assert row["excludes_0"]
+    baseline = table.loc[("sent", "1")]
+    assert pd.isna(baseline["difference"])
+    assert not baseline["excludes_0"]
+
+
+def test_what_the_setting_leaves_alone_has_the_same_luck(scenario):
+    compared = simulation.compare(
+        scenario, {ATTEMPTS: "2,6"}, replicates=4, metrics=["accepted", "channels.push.delivery_time_s.max"]
+    )
+    for metric in compared.values:
+        assert compared.differences[metric][1].mean == 0
+        assert not compared.differences[metric][1].excludes_0
+
+
+def test_common_random_numbers_give_narrower_intervals_than_independent_ones(scenario):
+    metrics = ["sent", "attempts", "delivery_time_s.mean"]
+    compared = simulation.compare(scenario, {ATTEMPTS: "3,4"}, replicates=12, metrics=metrics)
+    independent = simulation.compare(scenario, {ATTEMPTS: "3,4"}, replicates=12, seed=1000, metrics=metrics)
+    for metric in metrics:
+        apart = difference(independent.values[metric][1], compared.values[metric][0])
+        assert compared.differences[metric][1].half_width < apart.half_width
+
+
+def test_the_result_is_the_same_for_any_number_of_workers(scenario):
+    arguments = {"vary": {ATTEMPTS: "1,3", "channels.email.timeout": "5s,10s"}, "replicates": 2}
+    told = []
+    alone = simulation.compare(scenario, **arguments)
+    shared = simulation.compare(scenario, **arguments, workers=3, progress=lambda over, of: told.append((over, of)))
+    assert alone.document == shared.document
+    assert told == [(over, 8) for over in range(1, 9)]
+
+
+def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):
+    # With one attempt at most there is no retry, and so no delay of one.
+    compared = simulation.compare(scenario, {ATTEMPTS: "3,1"}, replicates=2, metrics=["retry_delay_s.max"])
+    assert compared.means["retry_delay_s.max"] == [2.0, None]
+    assert compared.differences["retry_delay_s.max"] == [None, None]
+    assert compared.document["metrics"]["retry_delay_s.max"][1] == {
+        "mean": None, "values": [None, None], "difference": None,
+    }  # fmt: skip
+    assert pd.isna(compared.table["mean"][1])
+    print_comparison(compared, None)
+    assert "max_attempts=1 –".split() in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_breakers_are_among_the_metrics_only_where_one_opens(scenario):
+    quiet = simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=1)
+    assert tuple(quiet.values) == module.METRICS
+    breakers = {"channels.email.circuit_breaker": "{enabled: false},{failure_threshold: 2}"}
+    opening = simulation.compare(scenario, breakers, replicates=1)
+    assert tuple(opening.values) == (*module.METRICS, "breaker.email.opened", "breaker.email.open_s")
+
+
+def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.compare(scenario, {ATTEMPTS: "3,many", "channels.email.retry.jitter": "ful,none"}, replicates=1)
+    assert refused.value.problems == [
+        "--vary channels.email.retry.jitter: wanted one of none, full, equal, decorrelated, proportional, additive, "
+        "soft, got 'ful'",
+        f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 'many'",
+    ]
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.compare(scenario, {ATTEMPTS: "1,2"}, metrics=["sent", "sent_fractoin", "dlq", "digest", "a b"])
+    assert refused.value.problems == [
+        "--metric sent_fractoin: wanted a figure of the summary, got sent_fractoin; did you mean sent_fraction?",
+        "--metric dlq: wanted a single figure, such as dlq.final, got dlq",
+        "--metric digest: wanted a figure of the summary, got digest, which is text",
+        "--metric a b: wanted a figure of the summary such as sent_fraction, got 'a b'",
+    ]
+    with pytest.raises(ValueError, match="replicates and workers of at least 1"):
+        simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=0)
+
+
+def test_a_broken_invariant_names_the_seed_and_the_setting(scenario, monkeypatch):
+    def broken(scenario, *, seed):
+        raise InvariantBreach("one was lost")
+
+    monkeypatch.setattr("simulation.runner.run", broken)
+    with pytest.raises(InvariantBreach, match=f"^with seed 3 and drain=1m {ATTEMPTS}=1: one was lost$"):
+        simulation.compare(scenario, {ATTEMPTS: "1,2"}, sets=["drain=1m"])
+
+
+def test_the_command_prints_a_table_that_fits_eighty_columns(scenario):
+    done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}=1,3", "--replicates", 3, "--metric", "sent_fraction",
+                    "--metric", "attempts", "--metric", "accepted", "--workers", 1)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "contended  seeds 3 to 5 · 2 settings on the same luck"
+    assert lines[1].split() == ["mean", "difference"]
+    assert [line.split()[0] for line in lines[2:-1]] == [
+        "sent_fraction", "max_attempts=1", "max_attempts=3", "attempts", "max_attempts=1", "max_attempts=3",
+        "accepted", "max_attempts=1", "max_attempts=3",
+    ]  # fmt: skip
+    assert lines[4].endswith(" *")
+    assert lines[-2].endswith("same")
+
+
+def test_long_names_of_settings_are_numbered(scenario):
+    latency = "channels.email.provider.latency={exponential: {mean: 100ms}},{lognormal: {median: 80ms, p99: 900ms}}"
+    done = retrylab("compare", scenario, "--vary", latency, "--replicates", 1, "--metric", "sent", "--workers", 1)
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert lines[:3] == [
+        "contended  seed 3 · 2 settings on the same luck",
+        "#1  latency={exponential: {mean: 100ms}}",
+        "#2  latency={lognormal: {median: 80ms, p99: 900ms}}",
+    ]
+    assert [line.split()[0] for line in lines[4:]] == ["sent", "#1", "#2"]
+
+
+def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
+    done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}=1,3", "--replicates", 2, "--seed", 7, "--json",
+                    "--out", tmp_path / "out")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert document["seeds"] == [7, 8]
+    assert document["settings"] == [{ATTEMPTS: "1"}, {ATTEMPTS: "3"}]
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == document
+    table = pd.read_parquet(tmp_path / "out" / "comparison.parquet")
+    assert len(table) == 2 * len(document["metrics"])
+    assert len(pd.read_parquet(tmp_path / "out" / "runs.parquet")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["nowhere.yaml", "--vary", "drain=1s,2s"], "nowhere.yaml: no such file\n"),
+        (["contended.yaml"], "--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full\n"),
+        (["contended.yaml", "--vary", "drain=1s,soon"],
+         "--vary drain: wanted a duration such as 80ms, 10s, 5m or 2h, got 'soon'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--set", "seed=x"],
+         "--set seed: wanted a whole number of at least 0, got 'x'\n"),
+    ],
+)  # fmt: skip
+def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):
+    done = retrylab("compare", *arguments, cwd=scenario.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", problem)

@@ -1,0 +1,77 @@
+"""Which values are compared, as they are written on a command line or in Python."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.errors import ConfigurationError
+from simulation.variations import combinations, parse_vary, split_values
+
+ELEVEN = "0,1,2,3,4,5,6,7,8,9,10"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("none,full", ["none", "full"]),
+        (" 1 , 2 ", ["1", "2"]),
+        ("5s", ["5s"]),
+        ("80ms,{lognormal: {median: 80ms, p99: 1s}}", ["80ms", "{lognormal: {median: 80ms, p99: 1s}}"]),
+        ("[3/s, 100/min],[5/s, 100/min]", ["[3/s, 100/min]", "[5/s, 100/min]"]),
+        ("null,{a: [1, {b: 2}], c: 3}", ["null", "{a: [1, {b: 2}], c: 3}"]),
+        ("'a, b','c'", ["'a, b'", "'c'"]),
+        ('{name: "}, {"},x', ['{name: "}, {"}', "x"]),
+        ("it's,fine", ["it's", "fine"]),
+        ("a,,b", ["a", "", "b"]),
+        ("", [""]),
+    ],
+)  # fmt: skip
+def test_a_list_is_split_at_its_outer_commas(text, values):
+    assert split_values(text) == values
+
+
+@given(st.lists(st.sampled_from(["1", "5s", "{a: 1, b: 2}", "[1, 2]", "'x, y'", "null"]), min_size=1))
+def test_joined_values_come_apart_again(values):
+    assert split_values(",".join(values)) == values
+
+
+def test_the_first_values_are_the_baseline_and_the_last_path_changes_fastest():
+    settings = combinations({"channels.email.retry.jitter": "none,full", "channels.email.timeout": ["5s", "10s"]})
+    assert [setting.label for setting in settings] == [
+        "jitter=none timeout=5s", "jitter=none timeout=10s", "jitter=full timeout=5s", "jitter=full timeout=10s",
+    ]  # fmt: skip
+    assert settings[2].sets == ["channels.email.retry.jitter=full", "channels.email.timeout=5s"]
+
+
+def test_labels_are_as_long_as_it_takes_to_tell_paths_apart():
+    first, *_ = combinations({"channels.email.timeout": "1s,2s", "channels.sms.timeout": "3s"})
+    assert first.label == "email.timeout=1s sms.timeout=3s"
+    first, *_ = combinations({"drain": "1s,2s", "channels.email.drain": "3s"})
+    assert first.label == "drain=1s email.drain=3s"
+
+
+def test_python_values_are_written_as_yaml():
+    settings = combinations({"channels.email.max_in_flight": [None, 5, 2.5, True, {"a": [1]}, "5s"]})
+    assert [setting.values[0][1] for setting in settings] == ["null", "5", "2.5", "true", '{"a": [1]}', "5s"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        (["nonsense"], "--vary nonsense: wanted path=a,b such as channels.email.retry.jitter=none,full"),
+        (["=1,2"], "--vary =1,2: wanted path=a,b such as channels.email.retry.jitter=none,full"),
+        (["a..b=1,2"], "--vary a..b: wanted path=a,b such as channels.email.retry.jitter=none,full"),
+        (["drain=1s,"], "--vary drain: wanted values with a comma between them, got nothing in the place of one"),
+        (["drain="], "--vary drain: wanted values with a comma between them, got nothing in the place of one"),
+        (["drain=1s"], "--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"),
+        ([], "--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"),
+        (["a=1,2", "a=3"], "--vary a: wanted each path once; give all its values with commas between them"),
+        (["seed=1,2"], "--vary seed: wanted a setting of the run, got seed"),
+        (["expect.0=a,b"], "--vary expect.0: wanted a setting of the run, got expect"),
+        ([f"{path}={ELEVEN}" for path in "abc"], "--vary: wanted at most 1,000 combinations, got 1,331"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_varied(texts, problem):
+    with pytest.raises(ConfigurationError) as refused:
+        combinations(parse_vary(texts))
+    assert refused.value.problems == [problem]
