@@ -20,7 +20,7 @@ import inspect
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -107,6 +107,26 @@ class ActorRef(pykka.ActorRef[A]):
         return future.get(timeout=timeout) if block else future
 
 
+@dataclass(slots=True)
+class Vita:
+    """What a system has to know of an actor beside its state.
+
+    An object of its own, since Python is quick only with those that have fewer than thirty attributes.
+    """
+
+    args: tuple[Any, ...]
+    """What its constructor was called with, for a restart."""
+    kwargs: dict[str, Any]
+    parent: Actor | None = None
+    watchers: dict[str, ActorRef[Any]] = field(default_factory=dict)
+    children: dict[str, Actor] = field(default_factory=dict)
+    restarts_ns: list[int] = field(default_factory=list)
+    """When it was restarted."""
+    lives: int = 0
+    beginning: object = None
+    """The message that its next life begins with."""
+
+
 class Actor(pykka.Actor):
     """The base class of actors; see the module's text. `spawn` one, do not call its constructor."""
 
@@ -116,8 +136,7 @@ class Actor(pykka.Actor):
     system: ActorSystem
     """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
 
-    _born: tuple[tuple[Any, ...], dict[str, Any]]
-    """What its constructor was called with, for a restart."""
+    _vita: Vita
 
     _routes: ClassVar[dict[type, str]] = {}
 
@@ -136,13 +155,7 @@ class Actor(pykka.Actor):
             "actor_stopped",
             "_actor_ref",
             "system",
-            "_born",
-            "_parent",
-            "_watchers",
-            "_restarts",
-            "_children",
-            "_beginning",
-            "_lives",
+            "_vita",
         }
     )
 
@@ -157,11 +170,11 @@ class Actor(pykka.Actor):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
         self = super().__new__(cls)
-        self._born = (args, kwargs)
+        self._vita = Vita(args, kwargs)
         return self
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        if "_actor_ref" not in self.__dict__:
+        if getattr(self, "_actor_ref", None) is None:  # looking into __dict__ would slow down every attribute for good
             self._be_born()
         handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
         self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
@@ -175,13 +188,7 @@ class Actor(pykka.Actor):
             if system is None:
                 raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
         self.system = system
-        self._parent: Actor | None = parent
-        self._watchers: dict[str, ActorRef[Any]] = {}
-        self._children: dict[str, Actor] = {}
-        self._restarts: list[int] = []
-        self._lives = 0
-        self._beginning: object = None
-        """The message that its next life begins with."""
+        self._vita.parent = parent
         super().__init__()
         self.actor_urn = system._new_urn()
         self._actor_ref = ActorRef(self)

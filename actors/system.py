@@ -237,20 +237,20 @@ class ActorSystem(ABC):
             raise ActorSystemError(f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self._actors[actor.actor_urn] = actor
-        if actor._parent is not None:
-            actor._parent._children[actor.actor_urn] = actor
-        actor._beginning = _Begin()
-        self._post(actor, actor._beginning)
+        if actor._vita.parent is not None:
+            actor._vita.parent._vita.children[actor.actor_urn] = actor
+        actor._vita.beginning = _Begin()
+        self._post(actor, actor._vita.beginning)
 
     def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
         watched = self._actors.get(ref.actor_urn)
         if watched is None:
             self._enqueue(watcher, Terminated(ref, None))
         else:
-            watched._watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
+            watched._vita.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
 
     def _notify_watchers(self, actor: Actor, message: Any) -> None:
-        for urn in actor._watchers:
+        for urn in actor._vita.watchers:
             watcher = self._actors.get(urn)
             if watcher is not None:
                 self._enqueue(watcher, message)
@@ -260,8 +260,8 @@ class ActorSystem(ABC):
         actor._receptive = NOTHING
         if self._actors.pop(actor.actor_urn, None) is None:
             return
-        if actor._parent is not None:
-            actor._parent._children.pop(actor.actor_urn, None)
+        if actor._vita.parent is not None:
+            actor._vita.parent._vita.children.pop(actor.actor_urn, None)
         self._stop_children(actor)
         self._give_up(actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message"))
         inbox = _inbox(actor)
@@ -271,7 +271,7 @@ class ActorSystem(ABC):
 
     def _stop_children(self, actor: Actor) -> None:
         """Have the children of an actor whose life is over stop, behind what they have been told."""
-        children, actor._children = actor._children, {}
+        children, actor._vita.children = actor._vita.children, {}
         for child in children.values():
             self._enqueue(child, _ActorStop())
 
@@ -355,7 +355,7 @@ class ActorSystem(ABC):
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is _Begin:
-            return self._start_life(actor) if message is actor._beginning else None
+            return self._start_life(actor) if message is actor._vita.beginning else None
         if kind is _Crash:
             return self._failed(actor, None, message.error)
         inbox = _inbox(actor)
@@ -404,9 +404,9 @@ class ActorSystem(ABC):
 
     def _start_life(self, actor: Actor) -> None:
         try:
-            if actor._lives:
+            if actor._vita.lives:
                 self._make_anew(actor)
-            actor._lives += 1
+            actor._vita.lives += 1
             answer = actor.on_start()  # type: ignore[func-returns-value]  # of pykka's; someone's may
             if inspect.iscoroutine(answer):
                 answer.close()
@@ -424,7 +424,7 @@ class ActorSystem(ABC):
         identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
         actor.__dict__.clear()
         actor.__dict__.update(identity)
-        args, kwargs = actor._born
+        args, kwargs = actor._vita.args, actor._vita.kwargs
         actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
 
     def _take_up_owed(self, actor: Actor) -> None:
@@ -532,8 +532,8 @@ class ActorSystem(ABC):
         rule, now_ns = actor.supervision, self.now_ns
         if rule.window < math.inf:
             horizon_ns = now_ns - ns(rule.window)
-            actor._restarts = [at_ns for at_ns in actor._restarts if at_ns > horizon_ns]
-        failures = len(actor._restarts)
+            actor._vita.restarts_ns = [at_ns for at_ns in actor._vita.restarts_ns if at_ns > horizon_ns]
+        failures = len(actor._vita.restarts_ns)
         decision: Decision = "restart" if failures < rule.max_restarts else self._decide(actor, error)
         self.record(
             ActorFailed(
@@ -550,7 +550,7 @@ class ActorSystem(ABC):
                 actor.on_failure(*info)
             except Exception:
                 logger.exception("on_failure of %s raised", actor)
-            actor._restarts.append(now_ns)
+            actor._vita.restarts_ns.append(now_ns)
             doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
             self._restart(actor, ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay)), error)
         else:
@@ -565,7 +565,7 @@ class ActorSystem(ABC):
 
     def _decide(self, actor: Actor, error: Exception) -> Decision:
         """Ask the supervisor of an actor that failed too often."""
-        parent = actor._parent
+        parent = actor._vita.parent
         if parent is None:
             return actor.supervision.then
         if parent.actor_stopped.is_set():
@@ -577,16 +577,16 @@ class ActorSystem(ABC):
             return "stop"
 
     def _escalate(self, actor: Actor, error: Exception) -> None:
-        if actor._parent is None:
+        if actor._vita.parent is None:
             raise error
-        if not actor._parent.actor_stopped.is_set():
-            self._failed(actor._parent, None, error)
+        if not actor._vita.parent.actor_stopped.is_set():
+            self._failed(actor._vita.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
         """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
         actor._receptive = NOTHING
-        actor._beginning = _Begin()  # one that is under way already counts no more
-        self.set_timer(self.now_ns + delay_ns, actor, actor._beginning)
+        actor._vita.beginning = _Begin()  # one that is under way already counts no more
+        self.set_timer(self.now_ns + delay_ns, actor, actor._vita.beginning)
         self._stop_children(actor)
         self._give_up(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
