@@ -51,13 +51,15 @@ class Timer(simpy.Event):
     It is born triggered; its callbacks are shared by all timers of a system, which SimPy never changes.
     """
 
-    def __init__(self, env: simpy.Environment, actor: Actor, message: Any, callbacks: Any) -> None:
-        self.env = env
+    __slots__ = ("actor", "callbacks", "message")
+
+    _ok = True
+    _value = None
+
+    def __init__(self, actor: Actor, message: Any, callbacks: Any) -> None:
         self.actor = actor
         self.message = message
         self.callbacks = callbacks
-        self._ok = True
-        self._value = None
 
     def cancel(self) -> None:
         """See to it that the message does not come."""
@@ -114,7 +116,7 @@ class SimulatedSystem(ActorSystem):
         env, now_ns = self.env, self.now_ns
         if self._idle:
             now_ns = self.now_ns = ceil(env.now)  # called by a process of the user's, or between runs
-        timer = Timer(env, actor, message, self._fire_callbacks)
+        timer = Timer(actor, message, self._fire_callbacks)
         # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
         # have moved by a fraction.
         heappush(env._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(env._eid), timer))
@@ -139,12 +141,8 @@ class SimulatedSystem(ActorSystem):
             end.callbacks.append(lambda _: self.stop())
             self.env.schedule(end, URGENT, max(0, until_ns - self.env.now))
         self._stopping = False
-        step, queue = self.env.step, self.env._queue
         try:
-            while not self._stopping:
-                while queue and queue[0][3].callbacks is _NO_CALLBACKS:
-                    heappop(queue)  # cancelled: to step over it would move the clock
-                step()
+            self._step_until_stopped()
         except EmptySchedule:
             return
         finally:
@@ -152,6 +150,25 @@ class SimulatedSystem(ActorSystem):
                 end.callbacks = _NO_CALLBACKS
         if end is not None and end.callbacks is None:
             self.now_ns = ceil(self.env.now)
+
+    def _step_until_stopped(self) -> None:
+        env, step = self.env, self.env.step
+        queue = env._queue
+        # A timer of ours needs nothing of what step() does for any event but the clock. An environment of another class
+        # (one in real time) may do more in its step().
+        ours = self._fire_callbacks if type(env) is simpy.Environment else None
+        while not self._stopping:
+            event: Any = queue[0][3] if queue else None
+            if event is None:
+                step()  # raises EmptySchedule
+            elif event.callbacks is _NO_CALLBACKS:
+                heappop(queue)  # cancelled: to step over it would move the clock
+            elif event.callbacks is ours:
+                env._now = heappop(queue)[0]
+                event.callbacks = None
+                self._fire(event)
+            else:
+                step()
 
     def stop(self) -> None:
         self._stopping = True
