@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from actors.actor import Actor, Supervision, handles
@@ -76,18 +76,24 @@ class DeadLetterQueue(Actor):
         self._wiring = wiring
         self._log = log
         self._letters: dict[str, DeadLetterMessage] = {}
+        """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
+        it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""
 
     @property
-    def letters(self) -> Iterable[DeadLetterMessage]:
+    def letters(self) -> Iterator[DeadLetterMessage]:
         """What is in the queue, oldest first."""
-        return self._letters.values()
+        return (letter for letter in self._letters.values() if self._store.is_dead_letter(letter.notification_id))
 
     def on_start(self) -> None:
         assert self._wiring.handler is not None
         assert self._wiring.alert is not None
         self._to_alert = self._wiring.alert.tell
         self._to_handler = self._wiring.handler.tell
-        self._letters = {letter.notification_id: letter for letter in self._store.dead_letters()}
+        self._letters = {
+            letter.notification_id: letter
+            for letter in self._store.dead_letters()
+            if letter.notification_id not in self._wiring.commits  # comes when it is durable
+        }
 
     @handles(DeadLetterMessage)
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
@@ -100,48 +106,51 @@ class DeadLetterQueue(Actor):
 
     @handles(Peek)
     def on_peek(self, _: Peek) -> DeadLetterMessage | None:
-        return next(iter(self._letters.values()), None)
+        return next(self.letters, None)
 
     @handles(Dequeue)
     def on_dequeue(self, _: Dequeue) -> DeadLetterMessage | None:
-        letter = next(iter(self._letters.values()), None)
+        letter = next(self.letters, None)
         if letter is not None:
             self._discard(letter, "dequeued")
         return letter
 
     @handles(Get)
     def on_get(self, message: Get) -> DeadLetterMessage | None:
-        return self._letters.get(message.notification_id)
+        return self._letter(message.notification_id)
 
     @handles(ListDeadLetters)
     def on_list(self, query: ListDeadLetters) -> list[DeadLetterMessage]:
         return [
             letter
-            for letter in self._letters.values()
+            for letter in self.letters
             if (query.reason is None or query.reason in letter.failure_reason)
             and (query.channel is None or query.channel == letter.channel)
         ]
 
     @handles(RedriveDeadLetter)
     def on_redrive(self, message: RedriveDeadLetter) -> bool:
-        letter = self._letters.pop(message.notification_id, None)
+        letter = self._letter(message.notification_id)
         if letter is None:
             return False
+        del self._letters[letter.notification_id]
         self._to_handler(Redrive(letter=letter))
         return True
 
     @handles(DiscardDeadLetter)
     def on_discard(self, message: DiscardDeadLetter) -> bool:
-        letter = self._letters.get(message.notification_id)
+        letter = self._letter(message.notification_id)
         if letter is None:
             return False
         self._discard(letter, message.reason)
         return True
 
+    def _letter(self, notification_id: str) -> DeadLetterMessage | None:
+        letter = self._letters.get(notification_id)
+        return letter if letter is not None and self._store.is_dead_letter(notification_id) else None
+
     def _discard(self, letter: DeadLetterMessage, reason: str) -> None:
         del self._letters[letter.notification_id]
-        if not self._store.is_dead_letter(letter.notification_id):
-            return  # on its way to be redriven since before a restart of this actor
         event = DeadLetterDiscarded(
             at_ns=self.now_ns,
             epoch_ns=self.epoch_ns,

@@ -12,6 +12,7 @@ from worlds import OK, START, Scripted, Try, World, email, most_in_a_window, on_
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    DeadLetterDiscarded,
     NotificationRedriven,
     NotificationRequested,
     NotificationSent,
@@ -19,7 +20,7 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination, Permanent, Transient
 from actors.pipeline.circuit_breaker import OperateBreaker
-from actors.pipeline.dead_letter_queue import DiscardDeadLetter, Get, Peek, RedriveDeadLetter
+from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, Get, Peek, RedriveDeadLetter
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.store import Store
@@ -274,6 +275,29 @@ def test_a_dead_letter_redriven_while_its_queue_crashes_is_redriven_once(make_st
     assert world.notes[-1] is None
     assert {event.actor for event in world.events(ActorFailed)} == {"Handler", "DeadLetterQueue"}
     assert all(event.error == "RuntimeError: injected crash" for event in world.events(ActorFailed))
+
+
+@pytest.mark.parametrize("order", [Dequeue(), RedriveDeadLetter(notification_id="a")])
+def test_a_letter_that_comes_while_its_queue_is_down_is_in_it_once(make_store, order):
+    """It lies in the mailbox behind the order, and in the store that the queue reads as it starts again."""
+
+    def scenario(world: World) -> None:
+        world.open(Scripted([Permanent()], latency=1.0), store=make_store())
+        queue = world.pipeline.dead_letter_queue
+        world.send(email("a"))
+        for instant in (0.9, 1.05, 1.4, 10.9, 21.1):
+            crash(world, "queue", at=instant)
+            world.ask(queue, order, at=instant + 0.01)
+        for instant in (60, 61):
+            world.ask(queue, order, at=instant)
+        world.ask(queue, Peek(), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.letters == []
+    assert world.notes[-1] is None
+    taken = world.events(NotificationRedriven, DeadLetterDiscarded)
+    assert len(taken) == 1
+    assert len(world.sent_ids()) == len(world.events(NotificationRedriven))
 
 
 def test_a_failure_that_was_to_be_the_last_is_not_followed_by_another_attempt():
