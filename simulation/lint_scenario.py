@@ -19,7 +19,7 @@ from actors.messages import NotificationChannel
 from simulation.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
 from simulation.scenario import overrides as changes
-from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, read
+from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 
 _WITHOUT_EFFECT_AT_0 = (
     "failure_rate", "permanent_rate", "dead_destination_rate", "lost_reply_rate", "duplicate_rate",
@@ -44,12 +44,19 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
 
     Args:
         findings: of the scenario in the file.
-        path: a file that has been loaded, so that it can be read.
+        path: the file, which is read once more.
         sets: the overrides it was loaded with.
     """
-    root, _ = changes.apply(read(Path(path).read_text(encoding="utf-8-sig"), Place(str(path), 1, 1)), sets)
+    root, _ = changes.apply(_tree(Path(path)), sets)
     problems = [Problem(_place(root, finding.path), finding.path, finding.text) for finding in findings]
     return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
+
+
+def _tree(path: Path) -> Node:
+    try:
+        return read(path.read_text(encoding="utf-8-sig"), Place(str(path), 1, 1))
+    except (OSError, UnicodeDecodeError, Unreadable):  # it is another one by now, or a pipe
+        return ScalarNode(Place(str(path)), None, "")
 
 
 def _place(node: Node, path: Sequence[str]) -> Place:

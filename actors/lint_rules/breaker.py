@@ -87,6 +87,8 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
 def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """The breaker opens although the provider is as it always is."""
     breaker = config.circuit_breaker
+    if config.timeout < median(config.provider.latency):
+        return  # which is said of the timeout, and is the cause
     too_slow = share_above(config.provider.latency, config.timeout)
     failing = too_slow + (1 - too_slow) * config.provider.failure_rate
     timing_out = f", {percent(too_slow)} by their timeout" if too_slow else ""

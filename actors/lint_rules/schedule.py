@@ -77,13 +77,22 @@ def _decorrelated(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     previous = low
     while True:
         high = max(low, 3 * previous if retry.cap_after_draw else min(3 * previous, retry.max_delay))
-        wait = {"shortest": low, "mean": (low + high) / 2, "longest": high}[bound]
+        wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.max_delay), "longest": high}[bound]
         previous = min(retry.max_delay, wait)
         yield previous
 
 
+def _mean_of_uniform(low: float, high: float, cap: float) -> float:
+    """Return the mean of min(U(low, high), cap)."""
+    if high <= cap or high == low:
+        return (low + high) / 2
+    above = min(1.0, (high - cap) / (high - low))
+    return above * cap + (1 - above) * (low + cap) / 2
+
+
 def _soft(retry: RetryConfig, attempt: int, bound: Bound) -> float:
     """The difference of two reaches: of this attempt, between n - 1 and n, and of the one before."""
+    attempt = min(attempt, 500)  # beyond all measure already, and still a float
     this, before = {
         "shortest": (attempt - 1.0, attempt - 1.0),
         "mean": (attempt - 0.5, attempt - 1.5),
@@ -97,4 +106,4 @@ def _reach(retry: RetryConfig, t: float) -> float:
     """initial · 2^t · tanh(√(4t)) / 1.4, as in :mod:`actors.policies.backoff`."""
     if t <= 0:
         return 0.0
-    return retry.initial_delay / 1.4 * math.pow(2.0, min(t, 500.0)) * math.tanh(math.sqrt(4.0 * t))
+    return retry.initial_delay / 1.4 * math.pow(2.0, t) * math.tanh(math.sqrt(4.0 * t))

@@ -108,7 +108,7 @@ def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):
     }  # fmt: skip
     assert pd.isna(compared.table["mean"][1])
     print_comparison(compared, None)
-    assert "max_attempts=1 –".split() in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["max_attempts=1", "–"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_breakers_are_among_the_metrics_only_where_one_opens(scenario):

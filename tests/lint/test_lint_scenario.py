@@ -1,0 +1,267 @@
+"""The linter over scenarios: shipped ones, their places in the file, and what only a scenario can get wrong."""
+
+import json
+import logging
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+import simulation
+from actors import Notifier, Provider
+from actors.instants import ns
+from simulation.arrivals import Arrivals, arrival_times_ns
+from simulation.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.lint_scenario import lint_scenario, located
+from simulation.scenario import load, parse
+
+ROOT = Path(__file__).parents[2]
+TIMES = "duration: 10m\n"
+HEAD = TIMES + "workload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
+TEN_IN_TEN = "channels: {email: {circuit_breaker: {window: {time: 10s}, minimum_calls: 10}}}"
+
+
+def retrylab(*arguments, cwd=ROOT):
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def said(text):
+    return [str(finding) for finding in lint_scenario(parse(text))]
+
+
+# ── false alarms ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_scenarios_have_no_warning_but_the_one_that_is_meant(path):
+    meant = {
+        # Its sender keeps to a quota that is too small for what arrives: the queue is what it shows.
+        "throttling-provider": [
+            "channels.sms.quota.rate: 8/s is below the 12/s that arrive: the queue grows by 240 a minute"
+        ],
+    }
+    assert [str(finding) for finding in lint_scenario(load(path))] == meant.get(path.stem, [])
+
+
+# ── what is said of a scenario ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (HEAD + "channels: {email: {quota: {rate: 10/s}}}",
+         ["channels.email.quota.rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"]),
+        # Preferences keep 60% away, so that 8/s are left.
+        (HEAD + "channels: {email: {quota: {rate: 10/s}}}\n"
+         "preferences: [{share: 60%, channel: email, enabled: false}]", []),
+        (TIMES + "workload: [{channel: email, arrivals: {poisson: 20/s}, users: 100},\n"
+         "{event: OrderPlaced, arrivals: {constant: 10/s}, users: 50}, {channel: email, arrivals: {poisson: 99/s}}]\n"
+         "channels: {email: {rate_limit: {max_per_minute: 20}}}",
+         ["channels.email.rate_limit.max_per_minute: 20 is below the 24/min that arrive for one user: "
+          "the queue of each grows by 4 a minute"]),
+        # Ten in a burst every five minutes are rare on average, and all in one window.
+        (TIMES + "workload: [{channel: email, arrivals: {burst: {size: 10, every: 5m}}}]\n"
+         + TEN_IN_TEN, []),
+        (TIMES + "workload: [{channel: email, arrivals: {burst: {size: 9, every: 5m}}}]\n"
+         + TEN_IN_TEN,
+         ["channels.email.circuit_breaker.minimum_calls: 10 calls seldom come together: no window of 10s holds more "
+          "than 9 on average; only when retries make up the rest (27 with all 3 attempts) can it open"]),
+        (TIMES + "workload: [{channel: email, arrivals: {poisson: 1/s}, expires_after: 500ms}]",
+         ["workload.0.expires_after: 500ms is shorter than the first wait of 1s: none of the 2 retries can start"]),
+        (HEAD + "drain: 1m\nchannels: {email: {circuit_breaker: {timeout: 1h}, retry: {schedule: [30s, 5m]}}}",
+         ["channels.email.circuit_breaker.timeout: 1h is longer than the run of at most 11m: once open it stays open",
+          "drain: 60s is shorter than the 5.5m that all attempts of a notification on email take in waits alone: "
+          "what fails at the end of the arrivals is cut off in flight"]),
+        (HEAD + "drain: 0s", []),
+        (HEAD + "drain: 1h\nfaults: [{channel: email, at: 10m, for: 1m, outage: true}, "
+         "{channel: email, at: 70m, for: 1m, outage: true}, {channel: email, at: 599s, for: 1m, outage: true}]",
+         ["faults.0.at: 10m is behind the last arrivals at 10m: it meets only what is still in flight then",
+          "faults.1.at: 70m is behind the end of the run at 70m: nothing meets it"]),
+        (HEAD + "faults: [{channel: email, failure_rate: 0%, latency_factor: 1}, {channel: email, lost_reply_rate: 0%},"
+         "{channel: email, for: 30s, flap: {up: 30s, down: 5s}}, "
+         "{channel: email, for: 31s, flap: {up: 30s, down: 5s}}]",
+         ["faults.0.failure_rate: 0% injects nothing", "faults.0.latency_factor: 1 changes nothing",
+          "faults.1.lost_reply_rate: 0% injects nothing",
+          "faults.2.flap.up: 30s up comes first, and all lasts 30s: it is never down"]),
+        (HEAD + "channels: {push: {}}\nfaults: [{channel: push, outage: true}, "
+         "{channel: [push, email], outage: true}]\n"
+         "expect: [channels.push.sent_fraction >= 0.9, breaker.push.opened == 0, sent_fraction >= 0]",
+         ["faults.0.channel: nothing arrives on push: nothing meets it",
+          "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
+          "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
+          "expect.2: always holds, as a share is between 0 and 1"]),
+        (HEAD + "expect: [sent_fraction > 1, sent_fraction >= 1, sent_fraction < 1, sent_fraction != 2, "
+         "channels.email.sent_fraction == 99%]",
+         ["expect.0: never holds, as a share is between 0 and 1",
+          "expect.3: always holds, as a share is between 0 and 1"]),
+    ],
+    ids=lambda value: "",
+)  # fmt: skip
+def test_what_it_says(text, warnings):
+    assert said(text) == warnings
+
+
+# ── where it is said ────────────────────────────────────────────────────────────────────────────────────────────
+
+WRONG = """\
+duration: 10m
+workload:
+  - {channel: email, arrivals: {poisson: 20/s}}
+channels:
+  email:
+    circuit_breaker:
+      when_open: fail
+    timeout: 100ms
+    max_in_flight: 1
+    provider: {latency: 250ms}
+    quota:
+      rate: 5/s
+  sms: {retry: {budget: {kind: grpc, max_tokens: 1}}}
+faults:
+  - {channel: email, at: 3h, outage: true}
+"""
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG)
+    return path
+
+
+def test_each_finding_stands_at_its_setting_in_the_order_of_the_file(wrong):
+    lines = located(lint_scenario(load(wrong)), wrong)
+    assert [line.removeprefix(str(wrong)).split(": ")[0:2] for line in lines] == [
+        [":7:18", "channels.email.circuit_breaker.when_open"],
+        [":8:14", "channels.email.timeout"],
+        [":12:13", "channels.email.quota.rate"],
+        [":15:26", "faults.0.at"],
+    ]
+
+
+def test_a_default_stands_at_the_nearest_that_is_there(tmp_path):
+    path = tmp_path / "default.yaml"
+    path.write_text(HEAD + "channels:\n  email:\n    provider: {latency: 20s}\n")
+    (line,) = located(lint_scenario(load(path)), path)
+    assert line.startswith(f"{path}:5:5: channels.email.timeout: 10s is shorter than")
+
+
+def test_an_override_is_named_as_such(wrong):
+    sets = ["channels.email.timeout=50ms", "faults=[]"]
+    lines = located(lint_scenario(load(wrong, sets=sets)), wrong, sets)
+    assert lines[-1].startswith("--set channels.email.timeout: 50ms is shorter than the provider's median latency")
+
+
+# ── the commands ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_run_says_them_on_stderr_and_goes_on(wrong):
+    done = retrylab("run", wrong.name, "--json", "--set", "duration=1s", cwd=wrong.parent)
+    assert done.returncode == 0
+    assert "channels" in json.loads(done.stdout)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert lines[1] == (
+        "warning: wrong.yaml:8:14: channels.email.timeout: 100ms is shorter than the provider's median latency of "
+        "250ms: 100% of the attempts will time out"
+    )
+
+
+def test_lint_prints_them_alone_and_exits_1_if_there_are_any(wrong):
+    done = retrylab("lint", ROOT / "scenarios" / "steady-state.yaml", wrong)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines() == located(lint_scenario(load(wrong)), wrong)
+
+
+def test_a_file_that_cannot_be_read_again_is_named_without_a_line(wrong):
+    findings = lint_scenario(load(wrong))
+    wrong.unlink()
+    assert located(findings, wrong)[1].startswith(f"{wrong}: channels.email.timeout: 100ms is shorter")
+
+
+def test_lint_of_what_is_right_or_no_scenario(tmp_path):
+    done = retrylab("lint", ROOT / "scenarios" / "steady-state.yaml")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = retrylab("lint", "nowhere.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "nowhere.yaml: no such file\n")
+
+
+def test_a_result_has_them_and_its_summary_and_digest_do_not(wrong):
+    result = simulation.run(wrong, sets=["duration=1s"])
+    assert [text.split(":")[0] for text in result.warnings] == [
+        "channels.email.circuit_breaker.when_open",
+        "channels.email.timeout",
+        "channels.email.quota.rate",
+        "faults.0.at",
+    ]
+    assert "warnings" not in result.summary
+
+
+# ── live ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Silent(Provider):
+    def attempt(self, attempt, now_ns):
+        raise AssertionError("nothing is sent")
+
+
+@pytest.mark.parametrize(("providers", "expected"), [(None, ["when_open", "timeout"]), (Silent(), ["when_open"])])
+def test_a_live_configuration_is_linted_into_the_log_once(caplog, providers, expected):
+    settings = {"circuit_breaker": {"when_open": "fail"}, "timeout": 0.1, "provider": {"latency": 0.25}}
+
+    async def main():
+        async with Notifier.open({"channels": {"email": settings, "sms": {}}}, providers=providers):
+            pass
+
+    with caplog.at_level(logging.WARNING):
+        trio.run(main)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * len(expected)
+    assert [record.getMessage().split(":")[0].rsplit(".", 1)[-1] for record in caplog.records] == expected
+
+
+# ── how many arrive ─────────────────────────────────────────────────────────────────────────────────────────────
+
+TRACE = {"file": str(ROOT / "tests" / "lint" / "counts.csv"), "column": "value", "every": "10s"}
+PROCESSES = [
+    {"constant": "7/s"},
+    {"poisson": "7/s"},
+    {"burst": {"size": 40, "every": "9s"}},
+    {"ramp": {"from": "1/s", "to": "20/s"}},
+    {"ramp": {"from": "20/s", "to": "1/s"}},
+    {"diurnal": {"mean": "5/s", "peak": "9/s", "peak_at": "1h"}},
+    {"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "0s"}},
+    {"trace": TRACE},
+]
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=str)
+@pytest.mark.parametrize("time_of_day", [0, 3600, 80_000])
+def test_as_many_are_expected_as_arrive(process, time_of_day):
+    arrivals = Arrivals.model_validate(process)
+    for duration in (95.0, 600.0):
+        times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), time_of_day_ns=ns(time_of_day)))
+        expected = expected_arrivals(arrivals, duration, time_of_day=time_of_day)
+        assert abs(len(times) - expected) <= 4 * max(1.0, expected) ** 0.5
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=str)
+@given(width=st.floats(0.5, 200), start=st.floats(0, 400))
+def test_no_stretch_is_busier_than_the_busiest(process, width, start):
+    arrivals = Arrivals.model_validate(process)
+    times = arrival_times_ns(arrivals, random.Random(4), ns(600), time_of_day_ns=0)
+    within = sum(ns(start) < at_ns <= ns(start + width) for at_ns in times)
+    most = most_arrivals(arrivals, width)
+    assert within <= most + 5 * most**0.5 + 1
+
+
+def test_a_whole_day_has_its_mean():
+    arrivals = Arrivals.model_validate({"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "5h"}})
+    assert expected_arrivals(arrivals, 86_400.0) == pytest.approx(86_400)
+    halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_day=43_200.0)
+    assert halves == pytest.approx(86_400, rel=1e-4)

@@ -1,0 +1,247 @@
+"""Every rule of the linter: what it says word for word, and the nearest settings of which it says nothing."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.config import ChannelConfig
+from actors.linter import Finding, lint
+
+SLOW = {"latency": {"lognormal": {"median": 0.25, "p99": 1.0}}}
+
+
+def said(settings, **traffic):
+    findings = lint("email", ChannelConfig.model_validate(settings), **traffic)
+    assert all(finding.path[:2] == ("channels", "email") for finding in findings)
+    return [str(finding).removeprefix("channels.email.") for finding in findings]
+
+
+RULES = [
+    # provider and time limits
+    ({"timeout": 0.1, "provider": SLOW}, {},
+     "timeout: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the attempts will time out"),
+    ({"timeout": 1, "provider": {"latency": 2}}, {},
+     "timeout: 1s is shorter than the provider's median latency of 2s: 100% of the attempts will time out"),
+    ({"max_in_flight": 3, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20},
+     "max_in_flight: 3 slots at a mean latency of 250ms let through 12/s, and 20/s arrive: "
+     "the queue grows by 480 a minute"),
+    # A quarter would hang for an hour, and holds a slot for 4 s: the mean is that of the time that is spent.
+    ({"max_in_flight": 1, "timeout": 4, "circuit_breaker": {"failure_threshold": 50},
+      "provider": {"latency": {"mixture": [{"weight": 3, "constant": 0}, {"weight": 1, "constant": 3600}]}}},
+     {"arrivals_per_s": 1.5},
+     "max_in_flight: 1 slot at a mean latency of 1s lets through 1/s, and 1.5/s arrive: "
+     "the queue grows by 30 a minute"),
+    # limiters
+    ({"quota": {"rate": "100/min"}}, {"arrivals_per_s": 20},
+     "quota.rate: 100/min is below the 20/s that arrive: the queue grows by 1,100 a minute"),
+    ({"quota": {"max_per_minute": 30, "on_limit": "drop"}}, {"arrivals_per_s": 1},
+     "quota.max_per_minute: 30 is below the 1/s that arrive: 30 a minute are dead-lettered"),
+    ({"quota": {"rates": ["3/s", "100/min"]}}, {"arrivals_per_s": 2},
+     "quota.rates: 100/min is below the 2/s that arrive: the queue grows by 20 a minute"),
+    ({"rate_limit": {"max_per_minute": 10}}, {"arrivals_per_s": 10, "users": 20},
+     "rate_limit.max_per_minute: 10 is below the 30/min that arrive for one user: "
+     "the queue of each grows by 20 a minute"),
+    ({"rate_limit": {"rate": "1/h"}}, {"arrivals_per_s": 1, "per_user_per_s": 2 / 3600},
+     "rate_limit.rate: 1/h is below the 2/h that arrive for one user: the queue of each grows by 1 an hour"),
+    # breaker
+    ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 20}}, {"arrivals_per_s": 1},
+     "circuit_breaker.minimum_calls: 20 calls seldom come together: 1/s make 10 in a window of 10s on average; "
+     "only when retries make up the rest (30 with all 3 attempts) can it open"),
+    ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100}}, {"arrivals_per_s": 0.5},
+     "circuit_breaker.minimum_calls: 100 calls seldom come together: 30/min make 5 in a window of 10s on average; "
+     "nor do retries help (15 with all 3 attempts of each): it hardly ever opens"),
+    ({"circuit_breaker": {"window": {"time": 10}}, "retry": {"max_attempts": 1}}, {"arrivals_per_s": 0.5},
+     "circuit_breaker.minimum_calls: 10 calls seldom come together: 30/min make 5 in a window of 10s on average; "
+     "its failure rate is not looked at, and it hardly ever opens"),
+    ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 50}, "quota": {"rate": "2/s"}},
+     {"arrivals_per_s": 2, "most_arrivals_in": lambda width: 1000},
+     "circuit_breaker.minimum_calls: 50 calls seldom come together: no window of 10s holds more than 22 on average; "
+     "only when retries make up the rest (66 with all 3 attempts) can it open"),
+    ({"circuit_breaker": {"when_open": "fail"}}, {},
+     "circuit_breaker.when_open: fail, and the last of 3 attempts starts 3s after the first, before the breaker can be "
+     "half-open after 60s: what meets it just opened is dead-lettered"),
+    ({"circuit_breaker": {"when_open": "fail"}, "retry": {"max_attempts": 1}}, {},
+     "circuit_breaker.when_open: fail, and the only attempt is refused, before the breaker can be half-open after 60s: "
+     "what meets it just opened is dead-lettered"),
+    ({"circuit_breaker": {"when_open": "fail", "open_growth": {"jitter": 0.5}}, "retry": {"max_attempts": 5,
+      "jitter": "full"}}, {},
+     "circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the first, before the "
+     "breaker can be half-open after 30s: what meets it just opened is dead-lettered"),
+    ({"circuit_breaker": {"when_open": "fail", "timeout": 5, "resume_rate": "5/s"}, "retry": {"max_attempts": 5}}, {},
+     "circuit_breaker.resume_rate: has no effect with when_open: fail, where nothing waits"),
+    ({"circuit_breaker": {"window": {"calls": 100}, "slow_call": {"duration": 10}}}, {},
+     "circuit_breaker.slow_call.duration: 10s is never exceeded: an attempt ends at the timeout of 10s, "
+     "so no call is slow"),
+    ({"circuit_breaker": {"window": {"calls": 100}, "slow_call": {"duration": 0.25}}, "provider": SLOW}, {},
+     "circuit_breaker.slow_call.rate: 50% is reached with nothing wrong: 50% of the provider's calls take longer than "
+     "250ms"),
+    ({"circuit_breaker": {"window": {"calls": 100}, "failure_rate": 0.1}, "provider": {"failure_rate": 0.2}}, {},
+     "circuit_breaker.failure_rate: 10% is reached with nothing wrong: 20% of the provider's calls fail"),
+    ({"provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 5},
+     "circuit_breaker.failure_threshold: 5 failures in a row come by chance about every 117s: 30% of 5/s fail with "
+     "nothing wrong"),
+    ({"circuit_breaker": {"half_open_max": 0.1}, "provider": SLOW}, {},
+     "circuit_breaker.half_open_max: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the probes "
+     "come back when it has opened again"),
+    ({"circuit_breaker": {"half_open_max": 10, "half_open_permits": 50, "when_open": "fail", "timeout": 1}},
+     {"arrivals_per_s": 1},
+     "circuit_breaker.half_open_permits: 50 probes seldom come together: 10 arrive in the half_open_max of 10s on "
+     "average (30 with all their attempts), and then it opens again"),
+    ({"circuit_breaker": {"open_growth": {"multiplier": 1}}}, {},
+     "circuit_breaker.open_growth.multiplier: 1 lets nothing grow: every opening lasts 60s"),
+    ({"circuit_breaker": {"open_growth": {"max": 60}}}, {},
+     "circuit_breaker.open_growth.max: 60s lets nothing grow: every opening lasts 60s"),
+    # retries
+    ({"retry": {"max_delay": 0.5}}, {},
+     "retry.max_delay: 500ms is below the initial_delay of 1s: every wait is cut to it, and none grows"),
+    ({"retry": {"per_outcome": {"throttled": {"initial_delay": 90}}}}, {},
+     "retry.per_outcome.throttled.max_delay: 60s is below the initial_delay of 90s: every wait is cut to it, and none "
+     "grows"),
+    ({"retry": {"max_attempts": 1, "initial_delay": 2, "jitter": "full"}}, {},
+     "retry.max_attempts: 1 leaves initial_delay and jitter without an effect: the only attempt is never retried"),
+    ({"retry": {"schedule": [5, 60], "max_delay": 30}}, {},
+     "retry.max_delay: has no effect beside a schedule, which says every wait itself"),
+    ({"retry": {"backoff": "constant", "backoff_multiplier": 3}}, {},
+     "retry.backoff_multiplier: has no effect with backoff: constant"),
+    ({"retry": {"jitter": "full", "jitter_share": 0.5}}, {},
+     "retry.jitter_share: has no effect with jitter: full; it is for proportional"),
+    ({"retry": {"retry_after": "ignore", "retry_after_jitter": 0.2}}, {},
+     "retry.retry_after_jitter: has no effect with retry_after: ignore"),
+    ({"retry": {"max_elapsed": 1}}, {},
+     "retry.max_elapsed: 1s is no longer than the first wait of 1s: none of the 2 retries can start"),
+    ({"retry": {"max_elapsed": 3, "max_attempts": 8}}, {},
+     "retry.max_elapsed: 3s ends the attempts early: of 8, number 3 would start 3s after the first, so at most 2 are "
+     "made"),
+    ({"retry": {"budget": {"kind": "grpc", "max_tokens": 2}}}, {},
+     "retry.budget.max_tokens: 2 allows no retry at all: a failure takes one token, and the 1 left is not more than "
+     "half"),
+    ({"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}}, {},
+     "retry.budget.share: 0% with a min_concurrency of 0 allows no retry at all"),
+    ({"retry": {"budget": {"kind": "finagle", "share": 0, "min_rate": None}}}, {},
+     "retry.budget.share: 0% with no min_rate allows no retry at all"),
+    ({"retry": {"budget": {"kind": "finagle", "share": 0, "min_rate": "1/min"}}}, {},
+     "retry.budget.share: 0% with less than one retry of min_rate in a ttl of 10s allows no retry at all"),
+    ({"retry": {"budget": {"kind": "aws", "capacity": 10}}}, {},
+     "retry.budget.retry_cost: 14 is more than the whole capacity of 10: no attempt that failed transiently is ever "
+     "retried"),
+    # expiry
+    ({}, {"expires_after": 0.5},
+     "retry: an expiry of 500ms is shorter than the first wait of 1s: none of the 2 retries can start"),
+    ({"retry": {"max_attempts": 8}}, {"expires_after": 7},
+     "retry: an expiry of 7s ends the attempts early: of 8, number 5 would start 15s after the first, so at most 4 are "
+     "made"),
+    ({"retry": {"max_attempts": 8, "jitter": "full"}}, {"expires_after": 7},
+     "retry: an expiry of 7s ends the attempts early: of 8, number 5 would start on average 7.5s after the first, so 4 "
+     "are made"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "traffic", "text"), RULES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_it_says(settings, traffic, text):
+    assert said(settings, **traffic) == [text]
+
+
+@pytest.mark.parametrize(
+    ("settings", "traffic"),
+    [
+        ({}, {}),
+        ({}, {"arrivals_per_s": 1000, "users": 1, "expires_after": 3}),
+        ({"timeout": 0.25, "provider": SLOW}, {}),
+        ({"timeout": 2, "provider": {"latency": 2}}, {}),
+        ({"max_in_flight": 5, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20}),
+        ({"max_in_flight": 1, "provider": {"latency": 0.25}}, {}),
+        # What the quota holds back does not come to the slots.
+        ({"max_in_flight": 1, "provider": {"latency": 0.25}, "quota": {"rate": "4/s"}}, {"arrivals_per_s": 4}),
+        ({"quota": {"rate": "20/s"}}, {"arrivals_per_s": 20}),
+        ({"quota": {"rate": "1/s"}}, {}),
+        ({"rate_limit": {"max_per_minute": 30}}, {"arrivals_per_s": 10, "users": 20}),
+        ({"rate_limit": {"max_per_minute": 1}}, {"arrivals_per_s": 1000}),
+        ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 10}}, {"arrivals_per_s": 1}),
+        ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100}}, {}),
+        ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100}},
+         {"arrivals_per_s": 0.1, "most_arrivals_in": lambda width: 400}),
+        ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100, "enabled": False}}, {"arrivals_per_s": 1}),
+        ({"circuit_breaker": {"when_open": "fail", "timeout": 3}}, {}),
+        ({"circuit_breaker": {"when_open": "fail"},
+          "retry": {"per_reason": {"circuit breaker is open": {"schedule": [30, 30]}}}}, {}),
+        ({"circuit_breaker": {"window": {"calls": 100}, "slow_call": {"duration": 0.3, "rate": 0.5}}, "provider": SLOW},
+         {}),
+        ({"circuit_breaker": {"window": {"calls": 100}}, "provider": {"failure_rate": 0.2}}, {"arrivals_per_s": 5}),
+        ({"provider": {"failure_rate": 0.01}}, {"arrivals_per_s": 1000}),
+        ({"circuit_breaker": {"half_open_max": 1}, "provider": SLOW}, {"arrivals_per_s": 1}),
+        ({"circuit_breaker": {"open_growth": {"multiplier": 1, "jitter": 0.2}}}, {}),
+        ({"retry": {"max_delay": 1}}, {}),
+        ({"retry": {"max_attempts": 1}}, {}),
+        ({"retry": {"max_attempts": 1, "jitter": "full", "per_outcome": {"throttled": {"max_attempts": 5}}}}, {}),
+        ({"retry": {"schedule": [5, 60]}}, {"expires_after": 65}),
+        ({"retry": {"jitter": "proportional", "jitter_share": 0.5}}, {}),
+        ({"retry": {"max_elapsed": 3.5}}, {}),
+        ({"retry": {"budget": {"kind": "grpc", "max_tokens": 2.1}}}, {}),
+        ({"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0, "inclusive": True}}}, {}),
+        ({"retry": {"budget": {"kind": "finagle", "share": 0}}}, {}),
+        ({"retry": {"budget": {"kind": "aws", "capacity": 14}}}, {}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_it_says_nothing_of(settings, traffic):
+    assert said(settings, **traffic) == []
+
+
+def test_a_finding_is_its_path_and_its_text():
+    assert str(Finding(("channels", "sms", "timeout"), "is short")) == "channels.sms.timeout: is short"
+
+
+DURATIONS = st.floats(1e-9, 1e9)
+
+
+@given(
+    retry=st.fixed_dictionaries(
+        {
+            "max_attempts": st.integers(1, 10**9),
+            "initial_delay": DURATIONS,
+            "jitter": st.sampled_from(["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"]),
+        },
+        optional={"max_elapsed": DURATIONS, "budget": st.sampled_from([{"kind": "grpc"}, {"kind": "aws"}])},
+    ),
+    breaker=st.fixed_dictionaries(
+        {"when_open": st.sampled_from(["wait", "fail"])},
+        optional={"timeout": DURATIONS, "window": st.builds(lambda width: {"time": width}, DURATIONS)},
+    ),
+    timeout=DURATIONS,
+    failure_rate=st.floats(0, 1),
+    latency=st.one_of(
+        DURATIONS,
+        st.builds(
+            lambda minimum, alpha: {"pareto": {"minimum": minimum, "alpha": alpha}}, DURATIONS, st.floats(0.01, 9)
+        ),
+        st.builds(lambda low, times: {"lognormal": {"median": low, "p99": low * times}}, DURATIONS, st.floats(1, 1e9)),
+    ),
+    arrivals_per_s=st.none() | st.floats(1e-12, 1e9),
+    expires_after=st.none() | DURATIONS,
+)
+def test_whatever_the_settings_it_ends_and_says_something_readable(
+    retry, breaker, timeout, failure_rate, latency, arrivals_per_s, expires_after
+):
+    settings = {
+        "retry": retry,
+        "circuit_breaker": breaker,
+        "timeout": timeout,
+        "max_in_flight": 7,
+        "rate_limit": {"rate": "1/s"},
+        "quota": {"rate": "5/min"},
+        "provider": {"latency": latency, "failure_rate": failure_rate},
+    }
+    for text in said(settings, arrivals_per_s=arrivals_per_s, users=3, expires_after=expires_after):
+        assert len(text) < 300
+        assert not {"nan", "inf", "None", "e+"} & set(text.replace(",", " ").split())
+
+
+def test_importing_it_is_light():
+    code = "import sys, actors.linter; print([name for name in ('pydantic', 'trio', 'pandas') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
