@@ -75,7 +75,8 @@ class Pipeline:
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
         """
-        announce = self._announce
+        self.bus = EventBus(system)
+        announce = self.bus.announce
         wiring = self.wiring = Wiring(announce, stages={channel: Stages(announce) for channel in channels})
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)
         self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(DeadLetterQueue, store, wiring, log)
@@ -88,11 +89,8 @@ class Pipeline:
                 stages.rate_limiter = system.spawn(RateLimiterActor, channel, config, stages)
             stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             stages.channel = system.spawn(Channel, providers[channel], config, stages)
-        self.bus = EventBus(system, self.handler.tell)
+        self.bus.to_handler = self.handler.tell
         subscribe_all(self.bus, frozenset(channels))
-
-    def _announce(self, event: Any) -> None:
-        self.bus.announce(event)
 
     @property
     def in_flight(self) -> int:

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple
+
+import msgspec
 
 from actors.config import ProviderConfig
 from actors.distributions import Distribution, Draw
@@ -90,7 +91,7 @@ class _Rule:
         self.flapping = None if fault.flap is None else _Flapping(fault.flap, self.start_ns)
 
 
-class _Weather(NamedTuple):
+class _Weather(msgspec.Struct, frozen=True):
     """What holds between two instants at which a window begins or ends."""
 
     until_ns: int

@@ -59,8 +59,8 @@ class Figures:
             [event.next_retry_at_ns - event.at_ns for event in failed if event.next_retry_at_ns is not None]
         )
         # A ChannelFault uses up no attempt: it carries the number of the one before.
-        self._first_attempts += sum(event.attempt == 1 for event in sent)
-        self._first_attempts += sum(event.attempt == 1 and event.kind != "ChannelFault" for event in failed)
+        self._first_attempts += len([1 for event in sent if event.attempt == 1])
+        self._first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
         self._follow_dlq(events)
 
     def _follow_dlq(self, events: dict[type, list[Any]]) -> None:

@@ -48,7 +48,12 @@ class Recorder:
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
         self.figures = Figures(exact=keep_history)
-        self.channel_figures = {channel: Figures(exact=keep_history) for channel in channels}
+        # With one channel there is nothing to tell apart.
+        self.channel_figures = (
+            {channels[0]: self.figures}
+            if len(channels) == 1
+            else {channel: Figures(exact=keep_history) for channel in channels}
+        )
         self.breaker_figures = {channel: BreakerFigures() for channel in channels}
         self.series = SeriesCounter(series_bucket_ns)
         self.in_flight_now: Callable[[], int] = lambda: 0
@@ -108,9 +113,7 @@ class Recorder:
 
     def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
         for channel, figures in self.channel_figures.items():
-            if len(self.channel_figures) == 1:
-                figures.fold(sorted_events)
-            else:
+            if figures is not self.figures:
                 figures.fold(
                     {
                         kind: [event for event in events if event.channel is channel]

@@ -49,7 +49,10 @@ class Samples(Durations):
 
     @property
     def _count_total_max_ns(self) -> tuple[int, int, int]:
-        return len(self._samples), sum(self._samples), max(self._samples, default=0)
+        if not self._samples:
+            return 0, 0, 0
+        samples = np.frombuffer(self._samples, dtype=np.int64)
+        return len(samples), int(samples.sum()), int(samples.max())
 
     def _quantile_ns(self, share: float) -> float:
         return float(np.quantile(np.frombuffer(self._samples, dtype=np.int64), share))

@@ -101,7 +101,7 @@ class Commit:
 
     event: NotificationEvent
     delivery: Delivery
-    go_on: Callable[[Delivery], None]
+    go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
     duplicates: list[Future[Any]] = field(default_factory=list)
     """Those who sent the same command while its acceptance was under way; they are told when it is durable."""

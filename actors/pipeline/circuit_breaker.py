@@ -81,7 +81,7 @@ class CircuitBreakerActor(Actor):
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
         stages = self._stages
-        if not self._line and stages.pace is None and (self._slots is None or stages.in_flight < self._slots):
+        if not self._line.attempts and stages.pace is None and (self._slots is None or stages.in_flight < self._slots):
             permit = self._breaker.try_acquire(self.system.now_ns)
             if permit is not None:
                 stages.in_flight += 1
@@ -98,7 +98,7 @@ class CircuitBreakerActor(Actor):
         self._stages.in_flight -= 1
         self._learn(performed.result, admitted.permit, performed.ended_ns - performed.started_ns)
         self._to_handler(performed)
-        if self._line:
+        if self._line.attempts:
             self._advance()
 
     @handles(OperateBreaker)
@@ -125,7 +125,7 @@ class CircuitBreakerActor(Actor):
         match outcome:
             case Sent():
                 breaker.record_success(permit, now_ns, duration_ns)
-            case Transient(throttled=True):
+            case Transient() if outcome.throttled:
                 breaker.record_neutral(permit, now_ns)
             case Transient() | Ambiguous():
                 breaker.record_failure(permit, now_ns, duration_ns)

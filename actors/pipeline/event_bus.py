@@ -65,9 +65,10 @@ class _Call(msgspec.Struct, frozen=True):
 class EventBus:
     """What people hold: subscribe to types of events, publish events, send commands."""
 
-    def __init__(self, system: ActorSystem, handler: Callable[[Any], None]) -> None:
+    def __init__(self, system: ActorSystem) -> None:
         self._system = system
-        self._to_handler = handler
+        self.to_handler: Callable[[Any], None]
+        """Where commands go; set when the handler is there."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self.under_way = 0
         """How many publications and commands have not been answered yet."""
@@ -138,7 +139,7 @@ class EventBus:
             raise TypeError(f"wanted a SendNotification, got {command!r}")
         answer: Future[Acceptance] = self._system.future_class()
         self._count_until_done(answer)
-        self._to_handler(Submit(command, answer))
+        self.to_handler(Submit(command, answer))
         return answer
 
     def _count_until_done(self, answer: Future[Any]) -> None:

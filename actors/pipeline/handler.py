@@ -50,7 +50,6 @@ from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Commit, Forget
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.backoff import Backoff, retry_after_ns
-from actors.policies.idempotency import fingerprint
 from actors.policies.waits import wait_ns
 from actors.storage.store import Delivery, Store, dead_letter
 from actors.system import Restarted
@@ -212,7 +211,7 @@ class Handler(Actor):
         known = self._deliveries.get(notification_id)
         ended = self._store.remembered.get(notification_id, self._epoch_ns + now_ns)
         if known is not None or ended is not None:
-            return self._repeated(command, fingerprint(known.command) if known is not None else ended)
+            return self._repeated(command, known.command if known is not None else ended)
         if command.channel not in self._stages:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
@@ -221,13 +220,13 @@ class Handler(Actor):
             epoch_ns=self._epoch_ns,
             notification_id=notification_id,
             channel=command.channel,
-            user_id=command.user,
+            user_id=command.recipient if command.user_id is None else command.user_id,
         )
         self._commit(requested, delivery, go_on)
         return Acceptance.ACCEPTED
 
-    def _repeated(self, command: SendNotification, known_payload: int | None) -> Acceptance:
-        conflict = fingerprint(command) != known_payload
+    def _repeated(self, command: SendNotification, known: SendNotification | None) -> Acceptance:
+        conflict = command != known
         event = DuplicateIgnored(
             at_ns=self.now_ns,
             epoch_ns=self._epoch_ns,
@@ -270,7 +269,7 @@ class Handler(Actor):
             channel=command.channel,
             reason=reason,
         )
-        self._commit(event, delivery, _nothing_more)
+        self._commit(event, delivery, None)
 
     def _defer(self, delivery: Delivery, until_ns: int) -> None:
         if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
@@ -381,7 +380,7 @@ class Handler(Actor):
             started_ns=performed.started_ns,
             requested_at_ns=delivery.requested_at_ns,
         )
-        self._commit(event, delivery, _nothing_more)
+        self._commit(event, delivery, None)
 
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int) -> None:
         delivery.current = None
@@ -487,11 +486,13 @@ class Handler(Actor):
 
     # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
 
-    def _commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None]) -> None:
+    def _commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> None:
+        """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
         effect = self._store.commit(event, delivery.command)
         if effect is None:
             self._committed(event)
-            go_on(delivery)
+            if go_on is not None:
+                go_on(delivery)
         else:
             if type(event) in _OPENING:
                 self._not_accepted_yet += 1
@@ -503,7 +504,8 @@ class Handler(Actor):
         if type(commit.event) in _OPENING:
             self._not_accepted_yet -= 1
         self._committed(commit.event)
-        commit.go_on(commit.delivery)
+        if commit.go_on is not None:
+            commit.go_on(commit.delivery)
         for answer in commit.duplicates:
             answer.set(Acceptance.DUPLICATE)
 
@@ -517,7 +519,3 @@ class Handler(Actor):
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 _RETRIED = frozenset({Transient.__name__, Ambiguous.__name__, ChannelFault.__name__})
 _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
-
-
-def _nothing_more(_delivery: Delivery) -> None:
-    """A notification that has ended: nothing follows."""

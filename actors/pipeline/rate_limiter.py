@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig, RateLimitConfig
@@ -38,17 +38,22 @@ class Gate:
         """Returns what an attempt is counted under; None when it is not counted here."""
         self.timer: Cancellable | None = None
         self.timer_ns = 0
-        self._limiter = limiter
+        self._try_acquire = limiter.try_acquire
         self._lines: dict[str, _KeyLine] = {}
         self._wakes: list[tuple[int, str]] = []
 
-    def fits_at(self, key: str, now_ns: int) -> int:
-        """Charge one and return `now_ns`, or return the earliest instant at which one more may fit."""
+    def fits_at(self, attempt: Attempt, now_ns: int) -> int:
+        """Count an attempt and return `now_ns`, or return the earliest instant at which it may fit."""
+        key = self.key_of(attempt)
+        if key is None:
+            return now_ns
         line = self._lines.get(key)
-        return self._limiter.try_acquire(key, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+        return self._try_acquire(key, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
 
-    def wait(self, key: str, attempt: Attempt, fits_at_ns: int) -> None:
+    def wait(self, attempt: Attempt, fits_at_ns: int) -> None:
         """Let an attempt wait until its turn."""
+        key = self.key_of(attempt)
+        assert key is not None
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _KeyLine()
@@ -68,7 +73,7 @@ class Gate:
             for attempt in line.expired(now_ns):
                 expire(attempt)
             while line and line.fits_at_ns <= now_ns:
-                line.fits_at_ns = self._limiter.try_acquire(key, now_ns)
+                line.fits_at_ns = self._try_acquire(key, now_ns)
                 if line.fits_at_ns == now_ns:
                     go(line.pop())
                 else:
@@ -112,7 +117,7 @@ class RateLimiterActor(Actor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        self._pass_gates(attempt, 0)
+        self._pass_gates(attempt, self._gates)
 
     @handles(ForgetWaiting)
     def on_forget_waiting(self, _: ForgetWaiting) -> None:
@@ -126,28 +131,28 @@ class RateLimiterActor(Actor):
         gate.timer = None
         gate.advance(
             self.now_ns,
-            go=lambda attempt: self._pass_gates(attempt, gate.number + 1),
+            go=lambda attempt: self._pass_gates(attempt, self._gates[gate.number + 1 :]),
             expire=lambda attempt: self._abandon(attempt, EXPIRED),
         )
         self._set_timer(gate)
 
-    def _pass_gates(self, attempt: Attempt, number: int) -> None:
+    def _pass_gates(self, attempt: Attempt, gates: Sequence[Gate]) -> None:
         now_ns = self.system.now_ns
-        for gate in self._gates[number:]:
-            key = gate.key_of(attempt)
-            if key is not None and (fits_at_ns := gate.fits_at(key, now_ns)) != now_ns:
-                self._refuse(gate, key, attempt, fits_at_ns)
+        for gate in gates:
+            fits_at_ns = gate.fits_at(attempt, now_ns)
+            if fits_at_ns != now_ns:
+                self._refuse(gate, attempt, fits_at_ns)
                 return
         self._to_breaker(attempt)
 
-    def _refuse(self, gate: Gate, key: str, attempt: Attempt, fits_at_ns: int) -> None:
+    def _refuse(self, gate: Gate, attempt: Attempt, fits_at_ns: int) -> None:
         if gate.drops:
             self._abandon(attempt, RATE_LIMIT_EXCEEDED)
             return
         if attempt.expires_at_ns is not None and fits_at_ns > attempt.expires_at_ns:
             self._abandon(attempt, EXPIRED)
             return
-        gate.wait(key, attempt, fits_at_ns)
+        gate.wait(attempt, fits_at_ns)
         self._set_timer(gate)
         event = NotificationDeferred(
             at_ns=self.now_ns,
@@ -175,7 +180,10 @@ class RateLimiterActor(Actor):
 
 
 def _user_not_charged_yet(attempt: Attempt) -> str | None:
-    return None if attempt.charged else attempt.command.user
+    if attempt.charged:
+        return None
+    command = attempt.command
+    return command.recipient if command.user_id is None else command.user_id
 
 
 def _everybody(_attempt: Attempt) -> str:

@@ -17,37 +17,38 @@ class WaitingLine:
     """
 
     def __init__(self) -> None:
-        self._line: OrderedDict[int, Attempt] = OrderedDict()
+        self.attempts: OrderedDict[int, Attempt] = OrderedDict()
+        """By place; to look whether there are any, which is done for every attempt."""
         self._places = itertools.count()
         self._expiries: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.attempts)
 
     def append(self, attempt: Attempt) -> None:
         """Let an attempt wait behind all others."""
         place = next(self._places)
-        self._line[place] = attempt
+        self.attempts[place] = attempt
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._expiries, (attempt.expires_at_ns, place))
 
     def __iter__(self) -> Iterator[Attempt]:
-        return iter(self._line.values())
+        return iter(self.attempts.values())
 
     def pop(self) -> Attempt:
         """Take the one that has waited longest."""
-        return self._line.popitem(last=False)[1]
+        return self.attempts.popitem(last=False)[1]
 
     def expired(self, now_ns: int) -> Iterator[Attempt]:
         """Take out those that are no longer good."""
         while self._expiries and self._expiries[0][0] < now_ns:
-            attempt = self._line.pop(heapq.heappop(self._expiries)[1], None)
+            attempt = self.attempts.pop(heapq.heappop(self._expiries)[1], None)
             if attempt is not None:
                 yield attempt
 
     @property
     def next_expiry_ns(self) -> int | None:
         """The first instant at which someone waiting is no longer good; None when nobody ever expires."""
-        while self._expiries and self._expiries[0][1] not in self._line:
+        while self._expiries and self._expiries[0][1] not in self.attempts:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] + 1 if self._expiries else None

@@ -25,7 +25,7 @@ class LossyStore(MemoryStore):
         self._under_way: deque[tuple[int, Change]] = deque()
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Foreseen:
-        self._apply(event, command)
+        super().commit(event, command)
         self._settle(event.at_ns)
         self._under_way.append((event.at_ns + self._commit_delay_ns, (event, command)))
         return Foreseen(self._commit_delay_ns, None)
@@ -41,5 +41,5 @@ class LossyStore(MemoryStore):
         self._under_way.clear()
         super().__init__(remember_ids_ns=self._remember_ids_ns)
         for event, command in self._durable:
-            self._apply(event, command)
+            super().commit(event, command)
         return lost

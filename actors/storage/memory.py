@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from actors.effects import Foreseen
 from actors.messages import (
     DeadLetterDiscarded,
@@ -16,18 +18,15 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.policies.idempotency import RememberedIds, fingerprint
+from actors.policies.idempotency import RememberedIds
 from actors.storage.store import Delivery, dead_letter_after, state_after
 
 DAY_NS = 86_400 * 1_000_000_000
 
 
-class _Entry:
-    __slots__ = ("command", "events")
-
-    def __init__(self, command: SendNotification, event: NotificationEvent) -> None:
-        self.command = command
-        self.events = [event]
+class _Entry(msgspec.Struct, gc=False):
+    command: SendNotification
+    events: list[NotificationEvent]
 
 
 class MemoryStore:
@@ -39,21 +38,17 @@ class MemoryStore:
         self._dead: dict[str, _Entry] = {}
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Foreseen | None:
-        self._apply(event, command)
-        return None
-
-    def _apply(self, event: NotificationEvent, command: SendNotification) -> None:
         kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested:
-            self._open[notification_id] = _Entry(command, event)
+            self._open[notification_id] = _Entry(command, [event])
         elif kind is NotificationSent or kind is NotificationSuppressed:
             del self._open[notification_id]
-            self.remembered.add(notification_id, fingerprint(command), event.epoch_ns + event.at_ns)
+            self.remembered.add(command, event.epoch_ns + event.at_ns)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.events.append(event)
             self._dead[notification_id] = entry
-            self.remembered.keep(notification_id, fingerprint(command))
+            self.remembered.keep(command)
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
             entry.events.append(event)
@@ -61,9 +56,10 @@ class MemoryStore:
             self.remembered.forget(notification_id)
         elif kind is DeadLetterDiscarded:
             del self._dead[notification_id]
-            self.remembered.add(notification_id, fingerprint(command), event.epoch_ns + event.at_ns)
+            self.remembered.add(command, event.epoch_ns + event.at_ns)
         else:
             self._open[notification_id].events.append(event)
+        return None
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
         return [state_after(entry.command, entry.events, epoch_ns) for entry in self._open.values()]

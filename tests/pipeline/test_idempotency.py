@@ -138,13 +138,14 @@ def test_memory_is_bounded_by_what_ended_within_the_time_to_live():
 
 def test_remembered_ids_alone():
     ids = RememberedIds(100)
-    ids.add("a", 1, 0)
-    ids.keep("b", 2)
-    assert [ids.get("a", 99), ids.get("a", 100)] == [1, None]
-    assert ids.get("b", 10**18) == 2
-    ids.add("b", 3, 10**18)
-    assert [ids.get("b", 10**18 + 99), ids.get("b", 10**18 + 100)] == [3, None]
-    ids.keep("c", 4)
+    a, b, c = email("a"), email("b"), email("c")
+    ids.add(a, 0)
+    ids.keep(b)
+    assert [ids.get("a", 99), ids.get("a", 100)] == [a, None]
+    assert ids.get("b", 10**18) == b
+    ids.add(b, 10**18)
+    assert [ids.get("b", 10**18 + 99), ids.get("b", 10**18 + 100)] == [b, None]
+    ids.keep(c)
     ids.forget("c")
     ids.forget("c")
     assert ids.get("c", 10**18) is None
