@@ -1,6 +1,8 @@
 """`simulation.compare` and `retrylab compare`: settings on the same luck."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +205,11 @@ def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
 def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):
     done = retrylab("compare", *arguments, cwd=scenario.parent)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", problem)
+
+
+def test_the_readme_shows_what_it_prints():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command, shown = re.search(r"^```sh\n(retrylab compare .*?)```\n\n```text\n(.*?)```", readme, re.M | re.S).groups()
+    done = retrylab(*shlex.split(command.replace("\\\n", " "))[1:])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.rstrip() for line in done.stdout.splitlines()] == shown.splitlines()

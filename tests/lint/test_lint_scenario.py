@@ -179,6 +179,11 @@ def test_lint_prints_them_alone_and_exits_1_if_there_are_any(wrong):
     assert done.stdout.splitlines() == located(lint_scenario(load(wrong)), wrong)
 
 
+def test_the_readme_shows_what_it_prints():
+    done = retrylab("lint", "scenarios/throttling-provider.yaml")
+    assert f"```text\n{done.stdout}```\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_file_that_cannot_be_read_again_is_named_without_a_line(wrong):
     findings = lint_scenario(load(wrong))
     wrong.unlink()
