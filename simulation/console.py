@@ -39,10 +39,14 @@ def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
 @contextmanager
 def progress_of_runs() -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr; yields what is to be told how many runs are over, and of how many."""
-    columns = (TextColumn("{task.completed}/{task.total} runs"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda over, of: progress.update(task, completed=over, total=of)
+        task = progress.add_task("runs", total=None)
+
+        def advance(over: int, of: int) -> None:
+            progress.update(task, description=f"{over} of {of} runs", completed=over, total=of)
+
+        yield advance
 
 
 def print_result(result: Result, directory: Path | None) -> None:
