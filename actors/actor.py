@@ -235,6 +235,13 @@ class Actor(pykka.Actor):
         """
         return self.system.perform(self, effect, request, timeout_ns, on_timeout)
 
+    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
+        """Return the shortest way to tell `ref`, to be used in handlers of this system only.
+
+        Where `tell` would raise, since the actor has stopped, the message becomes an undelivered one.
+        """
+        return self.system.route(ref)
+
     def stream(self, name: str) -> Random:
         """Return the random stream of this name, derived from the run's seed."""
         return self.system.streams.stream(name)

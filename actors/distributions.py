@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import GetJsonSchemaHandler, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
@@ -37,6 +38,8 @@ Draw = Callable[[], float]
 
 _P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
+_SMALLEST_DRAW = 2.0**-54
+"""In place of a uniform draw of 0, which has no quantile."""
 _LOG_LONGEST = math.log(LONGEST_S)
 """A heavy tail ends at a hundred years: what is drawn stays a number, and the instant it leads to a date."""
 
@@ -95,9 +98,13 @@ class Lognormal(Settings):
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
-        mu, normal, exp = math.log(self.median), random.normalvariate, math.exp
+        mu = math.log(self.median)
         sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
-        return lambda: exp(min(normal(mu, sigma), _LOG_LONGEST))
+        if sigma == 0.0:
+            return lambda: self.median
+        # By inversion, one uniform draw each, so that two medians compared on the same luck are both lucky or both not.
+        uniform, quantile, exp = random.random, NormalDist(mu, sigma).inv_cdf, math.exp
+        return lambda: exp(min(quantile(uniform() or _SMALLEST_DRAW), _LOG_LONGEST))
 
 
 class Pareto(Settings):

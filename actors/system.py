@@ -198,7 +198,10 @@ class ActorSystem(ABC):
     def perform(
         self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
     ) -> Cancellable:
-        """Begin an effect for `actor`; see :meth:`Actor.perform`. An answer at the instant of the time-out counts."""
+        """Begin an effect whose end is told to `actor`; see :meth:`Actor.perform`.
+
+        An answer at the instant of the time-out counts.
+        """
         if type(effect) is not Foreseen:
             return self._call(actor, effect, request, timeout_ns, on_timeout)
         now_ns = self.now_ns
@@ -327,6 +330,17 @@ class ActorSystem(ABC):
             self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
         else:
             self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
+
+    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
+        """See :meth:`Actor.route`."""
+        actor, append = ref.actor, self._ready.append
+        if actor.mailbox.capacity is not None:
+            return ref.tell
+
+        def tell_within(message: Any) -> None:
+            append((actor, message))
+
+        return tell_within
 
     def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
         future = self._future_class()

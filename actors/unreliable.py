@@ -108,6 +108,9 @@ class _Weather(msgspec.Struct, frozen=True):
     top: float
     """The upper end of the last range: a draw from here on is a success."""
 
+    is_calm: bool
+    """Whether nothing but the draw decides."""
+
 
 class NotificationService(Provider):
     """A provider that fails as told, for the live pipeline and the simulated one alike.
@@ -171,6 +174,9 @@ class NotificationService(Provider):
         latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
         # Drawn also where nothing hangs on it, so that the k-th attempt has the same luck whatever went wrong before.
         drawn = self._draw()
+        if weather.is_calm and drawn >= weather.top:
+            self.delivered += 1
+            return Foreseen(latency_ns, SENT)
         outcome = None if weather.hangs else self._fate(weather, now_ns, drawn)
         return Foreseen(NEVER_NS, SENT) if outcome is None else Foreseen(latency_ns, outcome)
 
@@ -207,17 +213,23 @@ class NotificationService(Provider):
             (self._failure_rate + sum(rule.fault.failure_rate or 0.0 for rule in active), FAILED),
         )
         latencies = [rule.latency for rule in active if rule.latency is not None]
+        hangs = any(rule.fault.hang for rule in active)
+        outage = any(rule.fault.outage for rule in active)
+        throttles = [rule.throttle for rule in active if rule.throttle is not None]
+        flapping = [rule.flapping for rule in active if rule.flapping is not None]
+        countdowns = [rule.countdown for rule in active if rule.countdown is not None]
         return _Weather(
             until_ns=min(boundaries, default=NEVER_NS),
             latency=latencies[-1] if latencies else self._own_latency,
             latency_factor=factor,
-            hangs=any(rule.fault.hang for rule in active),
-            outage=any(rule.fault.outage for rule in active),
-            throttles=[rule.throttle for rule in active if rule.throttle is not None],
-            flapping=[rule.flapping for rule in active if rule.flapping is not None],
-            countdowns=[rule.countdown for rule in active if rule.countdown is not None],
+            hangs=hangs,
+            outage=outage,
+            throttles=throttles,
+            flapping=flapping,
+            countdowns=countdowns,
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
+            is_calm=not (hangs or outage or throttles or flapping or countdowns),
         )
 
 

@@ -204,12 +204,12 @@ def constant(rate: Rate, duration_ns: int) -> Iterator[int]:
 
 def poisson(per_second: float, random: Random, duration_ns: int) -> Iterator[int]:
     """Yield a Poisson process: independent exponential gaps, each rounded to a nanosecond."""
-    per_ns = per_second / NS_PER_S
-    gap_ns = random.expovariate
-    at_ns = gap_ns(per_ns)
+    mean_gap_ns = NS_PER_S / per_second
+    uniform, log = random.random, math.log
+    at_ns = -log(1.0 - uniform()) * mean_gap_ns
     while at_ns < duration_ns:
         yield int(at_ns)
-        at_ns += gap_ns(per_ns)
+        at_ns -= log(1.0 - uniform()) * mean_gap_ns
 
 
 def bursts(size: int, every_ns: int, duration_ns: int) -> Iterator[int]:

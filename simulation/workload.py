@@ -71,11 +71,12 @@ def _maker(number: int, entry: ChannelWorkload | EventWorkload, source: Source) 
     match entry:
         case ChannelWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
+            prefix = f"{channel}-{number}-"
 
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
                 return SendNotification(
-                    notification_id=f"{channel}-{number}-{k}",
+                    notification_id=f"{prefix}{k}",
                     channel=channel,
                     recipient=user,
                     message=TEXT,

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
-from actors.effects import Effect, Foreseen, Performed
+from actors.effects import Effect, Foreseen
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
@@ -16,7 +16,7 @@ OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault,
 
 
 class Channel(Actor):
-    """Makes the attempts that the circuit breaker admits, and brings it their outcomes.
+    """Makes the attempts that the circuit breaker admits; their outcomes go back to it.
 
     Whatever a provider does, raise or return what is no outcome, becomes an outcome here.
     """
@@ -31,7 +31,7 @@ class Channel(Actor):
 
     def on_start(self) -> None:
         assert self._stages.circuit_breaker is not None
-        self._to_breaker = self._stages.circuit_breaker.tell
+        self._breaker = self._stages.circuit_breaker.actor
 
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted) -> None:
@@ -40,18 +40,23 @@ class Channel(Actor):
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
         except Exception as error:
             effect = Foreseen(0, error)
-        system.perform(self, effect, admitted, self._timeout_ns, TIMED_OUT)
+        if type(effect) is not Foreseen or type(effect.result) not in OUTCOMES:
+            effect = _ending_in_an_outcome(effect)
+        system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
 
-    @handles(Performed)
-    def on_performed(self, performed: Performed) -> None:
-        if type(performed.result) not in OUTCOMES:
-            performed = Performed(
-                request=performed.request,
-                result=outcome_of(performed.result),
-                started_ns=performed.started_ns,
-                ended_ns=performed.ended_ns,
-            )
-        self._to_breaker(performed)
+
+def _ending_in_an_outcome(effect: Effect) -> Effect:
+    if isinstance(effect, Foreseen):
+        return Foreseen(effect.delay_ns, outcome_of(effect.result))
+    call = effect
+
+    async def attempt() -> Outcome:
+        try:
+            return outcome_of(await call())
+        except Exception as error:
+            return outcome_of(error)
+
+    return attempt
 
 
 def outcome_of(result: Any) -> Outcome:
@@ -62,6 +67,8 @@ def outcome_of(result: Any) -> Outcome:
     while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
         result = result.exceptions[0]  # a nursery inside the transport wrapped it
     match result:
+        case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
+            return result
         case TransientError() as error:
             return Transient(reason=error.reason, retry_after=error.retry_after)
         case PermanentError() as error:

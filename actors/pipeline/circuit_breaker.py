@@ -75,8 +75,8 @@ class CircuitBreakerActor(Actor):
     def on_start(self) -> None:
         assert self._stages.channel is not None
         assert self._stages.handler is not None
-        self._to_channel = self._stages.channel.tell
-        self._to_handler = self._stages.handler.tell
+        self._to_channel = self.route(self._stages.channel)
+        self._to_handler = self.route(self._stages.handler)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

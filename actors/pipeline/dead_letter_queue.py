@@ -87,8 +87,8 @@ class DeadLetterQueue(Actor):
     def on_start(self) -> None:
         assert self._wiring.handler is not None
         assert self._wiring.alert is not None
-        self._to_alert = self._wiring.alert.tell
-        self._to_handler = self._wiring.handler.tell
+        self._to_alert = self.route(self._wiring.alert)
+        self._to_handler = self.route(self._wiring.handler)
         self._letters = {
             letter.notification_id: letter
             for letter in self._store.dead_letters()

@@ -146,12 +146,12 @@ class Handler(Actor):
     def on_start(self) -> None:
         assert self._wiring.dead_letter_queue is not None
         assert self._wiring.alert is not None
-        self._to_dead_letter_queue = self._wiring.dead_letter_queue.tell
-        self._to_alert = self._wiring.alert.tell
+        self._to_dead_letter_queue = self.route(self._wiring.dead_letter_queue)
+        self._to_alert = self.route(self._wiring.alert)
         for channel, stages in self._stages.items():
             entrance = stages.rate_limiter or stages.circuit_breaker
             assert entrance is not None
-            self._entrances[channel] = entrance.tell
+            self._entrances[channel] = self.route(entrance)
             for ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
                 if ref is not None:
                     self.watch(ref)

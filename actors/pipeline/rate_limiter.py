@@ -47,8 +47,9 @@ class Gate:
         key = self.key_of(attempt)
         if key is None:
             return now_ns
-        line = self._lines.get(key)
-        return self._try_acquire(key, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+        if key in self._lines:
+            return max(self._lines[key].fits_at_ns, now_ns + 1)
+        return self._try_acquire(key, now_ns)
 
     def wait(self, attempt: Attempt, fits_at_ns: int) -> None:
         """Let an attempt wait until its turn."""
@@ -112,8 +113,8 @@ class RateLimiterActor(Actor):
     def on_start(self) -> None:
         assert self._stages.circuit_breaker is not None
         assert self._stages.handler is not None
-        self._to_breaker = self._stages.circuit_breaker.tell
-        self._to_handler = self._stages.handler.tell
+        self._to_breaker = self.route(self._stages.circuit_breaker)
+        self._to_handler = self.route(self._stages.handler)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

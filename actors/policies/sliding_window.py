@@ -38,10 +38,12 @@ class SlidingWindow(RecentKeys[deque[int]]):
             self._turn(now_ns)
         log = self._recent.get(key)
         if log is None:
-            # The log holds the last `limit` admissions and lets go of its oldest by itself: nothing is ever pruned.
-            log = self._recent[key] = self._older.pop(key) if key in self._older else deque(maxlen=self._limit)
-        if len(log) == self._limit and (fits_at_ns := log[0] + self._window_ns) > now_ns:
-            return fits_at_ns
+            log = self._recent[key] = self._older.pop(key) if key in self._older else deque()
+        outside_ns = now_ns - self._window_ns
+        while log and log[0] <= outside_ns:
+            log.popleft()
+        if len(log) >= self._limit:
+            return log[0] + self._window_ns
         log.append(now_ns)
         return now_ns
 
