@@ -20,7 +20,7 @@ from simpy.events import NORMAL, URGENT
 
 from actors.actor import Actor, ActorRef
 from actors.coroutines import HandlerRun, Parked, Scope
-from actors.effects import Cancellable
+from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.errors import ActorSystemError, ForeignAwait
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
@@ -122,6 +122,26 @@ class SimulatedSystem(ActorSystem):
         heappush(env._queue, entry)
         return timer
 
+    def perform(
+        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        if type(effect) is not Foreseen or self._idle:
+            return super().perform(actor, effect, request, timeout_ns, on_timeout)
+        # As there, with set_timer taken in: once for each attempt of a run.
+        now_ns = self.now_ns
+        delay_ns, result = effect.delay_ns, effect.result
+        if timeout_ns is not None and delay_ns > timeout_ns:
+            delay_ns, result = timeout_ns, on_timeout
+        ended_ns = now_ns + delay_ns
+        timer = Timer(
+            actor,
+            Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns),
+            self._fire_callbacks,
+        )
+        entry: Any = (ended_ns, NORMAL, next(self.env._eid), timer)
+        heappush(self.env._queue, entry)
+        return timer
+
     def _fire(self, timer: Any) -> None:
         self.now_ns = self.env._now  # type: ignore[assignment]
         self._ready.append((timer.actor, timer.message))
@@ -152,27 +172,39 @@ class SimulatedSystem(ActorSystem):
             self.now_ns = ceil(self.env.now)
 
     def _step_until_stopped(self) -> None:
-        env, step = self.env, self.env.step
-        queue, ready = env._queue, self._ready
-        # A timer of ours needs nothing of what step() does for any event but the clock. An environment of another class
-        # (one in real time) may do more in its step().
+        env, ready = self.env, self._ready
+        queue, popleft = env._queue, ready.popleft
+        # A timer of ours needs nothing of what step() does for any event but the clock, so it is handled here. An
+        # environment of another class (one in real time) may do more in its step().
         ours = self._fire_callbacks if type(env) is simpy.Environment else None
         while not self._stopping:
             event: Any = queue[0][3] if queue else None
-            if event is None:
-                step()  # raises EmptySchedule
-            elif event.callbacks is _NO_CALLBACKS:
-                heappop(queue)  # cancelled: to step over it would move the clock
-            elif event.callbacks is ours:
-                self.now_ns = env._now = heappop(queue)[0]  # type: ignore[assignment]  # whole, as set_timer wrote it
-                event.callbacks = None
-                if ready:
-                    ready.append((event.actor, event.message))  # behind what was told from outside at this instant
-                    self._drain()
+            if event is None or ready or event.callbacks is not ours:
+                if event is not None and event.callbacks is _NO_CALLBACKS:
+                    heappop(queue)  # cancelled: to step over it would move the clock
                 else:
-                    self._handle_all(event.actor, event.message)
-            else:
-                step()
+                    env.step()  # raises EmptySchedule when there is nothing left
+                continue
+            self.now_ns = env._now = heappop(queue)[0]  # type: ignore[assignment]  # whole, as set_timer wrote it
+            event.callbacks = None
+            actor, message = event.actor, event.message
+            self._idle = False
+            try:
+                # _drain once more, whose first message comes from the timer.
+                while True:
+                    handler = actor._receptive.get(type(message))
+                    if handler is None:
+                        self._deliver(actor, message)
+                    else:
+                        handler(message)
+                    if not ready:
+                        break
+                    actor, message = popleft()
+            except Exception as error:
+                self._failed(actor, message, error)
+                self._drain()
+            finally:
+                self._idle = True
 
     def stop(self) -> None:
         self._stopping = True
@@ -234,16 +266,11 @@ class SimulatedSystem(ActorSystem):
         self._drain()
 
     def _drain(self) -> None:
-        if self._ready:
-            self._handle_all(*self._ready.popleft())
-
-    def _handle_all(self, actor: Actor, message: Any) -> None:
-        """Handle a message, and then all that are ready."""
         ready = self._ready
-        popleft = ready.popleft
         self._idle = False
         try:
-            while True:
+            while ready:
+                actor, message = ready.popleft()
                 handler = actor._receptive.get(type(message))
                 if handler is None:
                     self._deliver(actor, message)
@@ -252,9 +279,6 @@ class SimulatedSystem(ActorSystem):
                         handler(message)
                     except Exception as error:
                         self._failed(actor, message, error)
-                if not ready:
-                    return
-                actor, message = popleft()
         finally:
             self._idle = True
 

@@ -51,15 +51,14 @@ class Source(Actor):
         self._arrived = 0
 
     def on_start(self) -> None:
-        self._set_timer()
+        first_ns = next(self._times, None)
+        if first_ns is not None:
+            self.at(first_ns, _ARRIVE)
 
     @handles(_Arrive)
     def on_arrive(self, _: _Arrive) -> None:
         self._send(self._make(self._arrived))
         self._arrived += 1
-        self._set_timer()
-
-    def _set_timer(self) -> None:
         next_ns = next(self._times, None)
         if next_ns is not None:
             self.system.set_timer(next_ns, self, _ARRIVE)

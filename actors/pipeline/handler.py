@@ -337,9 +337,10 @@ class Handler(Actor):
         if type(request) is Commit:
             self._commit_is_done(request)
             return
-        delivery = self._delivery_of(request.attempt)
-        if delivery is None:
-            return
+        attempt = request.attempt
+        delivery = self._deliveries.get(attempt.command.notification_id)
+        if delivery is None or delivery.current is not attempt:
+            return  # an answer to an attempt that is under way no more
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
@@ -490,7 +491,10 @@ class Handler(Actor):
         """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
         effect = self._store.commit(event, delivery.command)
         if effect is None:
-            self._committed(event)
+            if type(event) in _ENDING:
+                self._deliveries.pop(event.notification_id, None)
+            self.system.record(event)
+            self._announce(event)
             if go_on is not None:
                 go_on(delivery)
         else:

@@ -118,7 +118,13 @@ class RateLimiterActor(Actor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        self._pass_gates(attempt, self._gates)
+        now_ns = self.system.now_ns
+        for gate in self._gates:
+            fits_at_ns = gate.fits_at(attempt, now_ns)
+            if fits_at_ns != now_ns:
+                self._refuse(gate, attempt, fits_at_ns)
+                return
+        self._to_breaker(attempt)
 
     @handles(ForgetWaiting)
     def on_forget_waiting(self, _: ForgetWaiting) -> None:

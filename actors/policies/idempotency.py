@@ -17,22 +17,26 @@ class RememberedIds:
     def __init__(self, ttl_ns: int) -> None:
         self._ttl_ns = ttl_ns
         self._payloads: dict[str, SendNotification] = {}
-        self._ended: deque[tuple[int, str]] = deque()
+        # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
+        self._ended: deque[str] = deque()
+        self._ended_ns: deque[int] = deque()
 
     def __len__(self) -> int:
         return len(self._payloads)
 
     def get(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command that an id came with, or None when it is new."""
-        ended, oldest_ns = self._ended, now_ns - self._ttl_ns
-        while ended and ended[0][0] <= oldest_ns:
-            self._payloads.pop(ended.popleft()[1], None)
+        ended_ns, oldest_ns = self._ended_ns, now_ns - self._ttl_ns
+        while ended_ns and ended_ns[0] <= oldest_ns:
+            ended_ns.popleft()
+            self._payloads.pop(self._ended.popleft(), None)
         return self._payloads.get(notification_id)
 
     def add(self, command: SendNotification, now_ns: int) -> None:
         """Remember the id of a command from now on."""
         self._payloads[command.notification_id] = command
-        self._ended.append((now_ns, command.notification_id))
+        self._ended.append(command.notification_id)
+        self._ended_ns.append(now_ns)
 
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""
