@@ -104,7 +104,12 @@ class Lognormal(Settings):
             return lambda: self.median
         # By inversion, one uniform draw each, so that two medians compared on the same luck are both lucky or both not.
         uniform, quantile, exp = random.random, NormalDist(mu, sigma).inv_cdf, math.exp
-        return lambda: exp(min(quantile(uniform() or _SMALLEST_DRAW), _LOG_LONGEST))
+
+        def draw() -> float:
+            log = quantile(uniform() or _SMALLEST_DRAW)
+            return exp(log if log < _LOG_LONGEST else _LOG_LONGEST)
+
+        return draw
 
 
 class Pareto(Settings):

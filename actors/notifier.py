@@ -77,7 +77,9 @@ class Pipeline:
         """
         self.bus = EventBus(system)
         announce = self.bus.announce
-        wiring = self.wiring = Wiring(announce, stages={channel: Stages(announce) for channel in channels})
+        wiring = self.wiring = Wiring(
+            announce, self.bus.heard, stages={channel: Stages(announce) for channel in channels}
+        )
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)
         self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(DeadLetterQueue, store, wiring, log)
         self.handler: ActorRef[Handler] = system.spawn(Handler, channels, wiring, store, preferences, templates)

@@ -192,8 +192,9 @@ class SimulatedSystem(ActorSystem):
             try:
                 # _drain once more, whose first message comes from the timer.
                 while True:
-                    handler = actor._receptive.get(type(message))
-                    if handler is None:
+                    try:
+                        handler = actor._receptive[type(message)]
+                    except KeyError:
                         self._deliver(actor, message)
                     else:
                         handler(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,9 @@ class Wiring:
 
     announce: Callable[[Any], None] = _announce_to_nobody
     """Publishes a recorded event on the bus."""
+
+    heard: Container[type] = ()
+    """The types of events that anybody subscribed to: the others need not be announced."""
 
     handler: ActorRef[Any] | None = None
     dead_letter_queue: ActorRef[Any] | None = None

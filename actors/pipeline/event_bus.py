@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -74,6 +74,11 @@ class EventBus:
         """How many publications and commands have not been answered yet."""
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
+
+    @property
+    def heard(self) -> Container[type]:
+        """The types of events that anybody subscribed to, as they are at any time."""
+        return self._subscribers
 
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike."""

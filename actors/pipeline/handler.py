@@ -114,6 +114,7 @@ class Handler(Actor):
         self._stages = wiring.stages
         self._store = store
         self._announce = wiring.announce
+        self._heard = wiring.heard
         self._preferences = preferences
         self._templates = templates
         self._retry = {channel: config.retry for channel, config in channels.items()}
@@ -310,7 +311,7 @@ class Handler(Actor):
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
                 self._give_up(delivery, EXPIRED)
                 return
-        if self._templates is not None and "template" in command.metadata:
+        if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
                 command = self._templates.fill_in(command)
             except TemplateError as error:
@@ -494,7 +495,8 @@ class Handler(Actor):
             if type(event) in _ENDING:
                 self._deliveries.pop(event.notification_id, None)
             self.system.record(event)
-            self._announce(event)
+            if type(event) in self._heard:
+                self._announce(event)
             if go_on is not None:
                 go_on(delivery)
         else:
