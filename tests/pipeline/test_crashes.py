@@ -101,6 +101,22 @@ def test_a_stage_that_crashes_loses_nothing_and_stale_results_are_ignored(make_s
     assert world.letters == []
 
 
+@pytest.mark.parametrize("victim", ["handler", "breaker", "channel"])
+def test_the_result_of_an_attempt_from_before_the_crash_is_no_news(victim):
+    """It uses up no attempt and sets no second retry: the attempt that took its place decides."""
+
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient(), Transient(), OK], latency=2.0), email={"retry": {"max_attempts": 2}})
+        world.send(email("a"))
+        crash(world, victim, at=0.5)
+
+    world = on_both_clocks(scenario)
+    resent_at = 0.6 if victim != "channel" else world.provider.tries[1].at
+    assert world.provider.times == [0.0, resent_at, resent_at + 3.0]
+    assert [(failure.attempt, failure.started_ns / 1e9) for failure in world.failures] == [(1, resent_at)]
+    assert [(event.attempt, event.at_ns / 1e9) for event in world.events(NotificationSent)] == [(2, resent_at + 5.0)]
+
+
 def test_everything_may_crash_at_once(make_store):
     def scenario(world: World) -> None:
         world.open(Scripted([Transient(), Permanent()], latency=1.0), store=make_store(), email={"max_in_flight": 2})

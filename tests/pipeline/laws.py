@@ -1,0 +1,216 @@
+"""Laws of the pipeline, checked from outside: from the recorded history and from the providers' own logs."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from typing import Any
+
+import msgspec
+from worlds import World, most_in_a_window
+
+from actors.effects import Effect, Foreseen
+from actors.messages import (
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.outcomes import Outcome, Sent
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
+
+S = 1_000_000_000
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One attempt in a provider's log."""
+
+    at_ns: int
+    ends_ns: int
+    attempt: Attempt
+    outcome: Outcome
+
+
+class Log(Provider):
+    """A provider that notes down every attempt before another one makes it."""
+
+    def __init__(self, provider: Provider, timeout: float) -> None:
+        self._provider = provider
+        self._timeout_ns = round(timeout * S)
+        self.entries: list[Logged] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        effect = self._provider.attempt(attempt, now_ns)
+        assert isinstance(effect, Foreseen)
+        self.entries.append(Logged(now_ns, now_ns + min(effect.delay_ns, self._timeout_ns), attempt, effect.result))
+        return effect
+
+
+class Life:
+    """What the history says about one notification."""
+
+    def __init__(self) -> None:
+        self.state = "unknown"
+        self.failures: list[NotificationFailed] = []
+        self.fresh_since_ns = 0
+        self.command: Any = None
+
+    def take(self, event: NotificationEvent, world: World) -> None:
+        """Follow one event, which has to fit the state it is in."""
+        match event:
+            case NotificationRequested():
+                assert self.state in ("unknown", "forgotten"), event
+                self.state, self.fresh_since_ns, self.failures = "in flight", event.at_ns, []
+            case NotificationRedriven():
+                assert self.state == "dead", event
+                self.state, self.fresh_since_ns, self.failures = "in flight", event.at_ns, []
+            case NotificationFailed():
+                assert self.state == "in flight", event
+                assert event.next_retry_at_ns is None or event.next_retry_at_ns >= event.at_ns
+                self.failures.append(event)
+            case NotificationDeferred():
+                assert self.state == "in flight", event
+                assert event.resumes_at_ns is None or event.resumes_at_ns >= event.at_ns
+            case NotificationSent():
+                assert self.state == "in flight", event
+                self.state = "sent"
+            case NotificationSuppressed():
+                assert self.state == "in flight", event
+                self.state = "suppressed"
+            case NotificationMovedToDeadLetter():
+                assert self.state == "in flight", event
+                self.check_reason(event, world)
+                self.state = "dead"
+            case DeadLetterDiscarded():
+                assert self.state == "dead", event
+                self.state = "discarded"
+            case DuplicateIgnored():
+                pass  # also while the acceptance of the first one is being committed
+
+    def check_reason(self, moved: NotificationMovedToDeadLetter, world: World) -> None:
+        """Check that a dead letter is one for the reason that it gives."""
+        config = world.channel_configs[moved.channel]
+        command = world.commands[moved.notification_id]
+        latest = self.failures[-1] if self.failures else None
+        if moved.reason == EXPIRED:
+            assert command.expires_after is not None, moved
+            expires_ns = self.fresh_since_ns + round(command.expires_after * S)
+            if moved.at_ns <= expires_ns:
+                # Given up early, since what it would have had to wait for comes later: with the failure, or instead of
+                # a deferral.
+                assert latest is None or latest.next_retry_at_ns is None or latest.next_retry_at_ns <= moved.at_ns
+        elif moved.reason == RATE_LIMIT_EXCEEDED:
+            limits = (config.rate_limit, config.quota)
+            assert any(limit is not None and limit.on_limit == "drop" for limit in limits), moved
+        elif moved.reason.startswith("template"):
+            assert "template" in command.metadata, moved
+        else:
+            assert latest is not None, moved
+            assert latest.reason == moved.reason
+            assert latest.next_retry_at_ns is None
+            spent = latest.attempt >= config.retry.max_attempts
+            assert spent or latest.kind in ("Permanent", "DeadDestination"), moved
+        assert moved.attempts == (latest.attempt if latest is not None else 0), moved
+        assert moved.attempts <= config.retry.max_attempts
+
+
+def follow(world: World) -> dict[str, Life]:
+    """Follow every notification through the history, and return where each of them is."""
+    lives: dict[str, Life] = defaultdict(Life)
+    for event in world.events(NotificationEvent):
+        lives[event.notification_id].take(event, world)
+    return lives
+
+
+def check_states(world: World) -> Counter[str]:
+    """Check that history, handler, dead letter queue and store agree about every notification; return how many."""
+    lives = follow(world)
+    states = {notification_id: life.state for notification_id, life in lives.items()}
+
+    def those(state: str) -> set[str]:
+        return {notification_id for notification_id, each in states.items() if each == state}
+
+    assert world.pipeline.in_flight == len(those("in flight"))
+    assert {letter.notification_id for letter in world.letters} == those("dead")
+    for letter in world.letters:
+        assert tuple(letter.history)[-len(lives[letter.notification_id].failures) or len(letter.history) :] == tuple(
+            lives[letter.notification_id].failures
+        )
+    counts = Counter(states.values())
+    assert sum(counts.values()) == len(world.events(NotificationRequested))
+    return counts
+
+
+def check_times(world: World) -> None:
+    """Check that the history is in the order of time."""
+    at_ns = [event.at_ns for event in world.history if not isinstance(event, NotificationEvent)]
+    assert at_ns == sorted(at_ns)
+
+
+def check_breakers(world: World) -> None:
+    """Check from the logs that nothing passed a breaker while it was open, and one probe at a time while half-open."""
+    for channel, log in world.logs.items():
+        changes = [event for event in world.events(BreakerTransitioned) if event.breaker == channel]
+        for earlier, later in itertools.pairwise(changes):
+            assert earlier.to_state == later.from_state
+        ends = [*(event.at_ns for event in changes[1:]), 2**63]
+        for change, end_ns in zip(changes, ends, strict=False):
+            # At the very instants of the two transitions others may have been admitted before and after them.
+            within = [entry for entry in log.entries if change.at_ns < entry.at_ns < end_ns]
+            if change.to_state in ("open", "forced-open"):
+                assert within == []
+            if change.to_state == "half-open":
+                assert len(within) <= world.channel_configs[channel].circuit_breaker.half_open_permits + _neutral(
+                    within
+                )
+
+
+def _neutral(entries: list[Logged]) -> int:
+    return sum(getattr(entry.outcome, "throttled", False) for entry in entries)
+
+
+def check_bulkheads(world: World) -> None:
+    """Check from the logs that never more were under way than there are slots."""
+    for channel, log in world.logs.items():
+        slots = world.channel_configs[channel].max_in_flight
+        if slots is not None:
+            for entry in log.entries:
+                others = [other for other in log.entries if other.at_ns <= entry.at_ns < other.ends_ns]
+                assert len(others) <= slots
+
+
+def check_limits(world: World) -> None:
+    """Check from the logs that nobody got more than the limit in any window, where nothing waits behind it."""
+    for channel, log in world.logs.items():
+        config = world.channel_configs[channel]
+        if config.rate_limit is None or config.max_in_flight is not None or config.quota is not None:
+            continue
+        if any(event.breaker == channel for event in world.events(BreakerTransitioned)):
+            continue  # those who waited for it went by the limiter long before
+        by_user: dict[str, list[int]] = defaultdict(list)
+        for entry in log.entries:
+            if not entry.attempt.charged:
+                by_user[entry.attempt.command.user].append(entry.at_ns)
+        rate = config.rate_limit.limits[0]
+        for at_ns in by_user.values():
+            assert most_in_a_window(at_ns, round(rate.period * S)) <= rate.count
+
+
+def check_single_success(world: World) -> None:
+    """Check from the logs that no notification was delivered twice."""
+    successes = Counter(
+        entry.attempt.command.notification_id
+        for log in world.logs.values()
+        for entry in log.entries
+        if type(entry.outcome) is Sent and entry.ends_ns < entry.at_ns + log._timeout_ns
+    )
+    assert [each for each, times in successes.items() if times > 1] == []
+    sent = Counter(world.sent_ids())
+    assert [each for each, times in sent.items() if times > 1] == []
