@@ -90,7 +90,7 @@ def compare(load: str, text: str, targets: Sequence[tuple[str, str, float]], siz
 def verdict(text: str, value: float, unit: str, *, at_least: float | None = None, below: float | None = None) -> None:
     """Print a figure, and whether it is what was wanted."""
     if at_least is not None:
-        print(f"  {text}: {value:,.2f} {unit} (target >= {at_least:g}: {'met' if value >= at_least else 'MISSED'})")
+        print(f"  {text}: {value:,.3f} {unit} (target >= {at_least:g}: {'met' if value >= at_least else 'MISSED'})")
     elif below is not None:
         print(f"  {text}: {value:,.2f} {unit} (target < {below:g}: {'met' if value < below else 'MISSED'})")
 
