@@ -6,6 +6,8 @@ the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from actors.breaker_config import CircuitBreakerConfig as CircuitBreakerConfig
@@ -15,6 +17,20 @@ from actors.messages import NotificationChannel
 from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share
 from actors.retry_config import RetryConfig as RetryConfig
 from actors.settings import Settings
+
+NOT_IN_A_PIPELINE_YET = {
+    "retry": (
+        "per_outcome",
+        "per_reason",
+        "budget",
+        "max_elapsed",
+        "retry_after",
+        "retry_after_jitter",
+        "retry_after_excess",
+    ),
+    "circuit_breaker": ("per",),
+}
+"""Settings of policies that work alone, and that no actor calls yet: a pipeline refuses what would do nothing."""
 
 
 class ProviderConfig(Settings):
@@ -46,6 +62,19 @@ class ChannelConfig(Settings):
     """Attempts under way at once (bulkhead). None: no bound."""
 
     provider: ProviderConfig = ProviderConfig()
+
+    def without_effect(self) -> list[str]:
+        """Return the settings given that work in a policy alone, and that no actor acts on yet."""
+        return [
+            f"{group}.{key}"
+            for group, keys in NOT_IN_A_PIPELINE_YET.items()
+            for key in keys
+            if getattr(getattr(self, group), key) != _default(type(getattr(self, group)), key)
+        ]
+
+
+def _default(model: type[Settings], key: str) -> Any:
+    return model.model_fields[key].get_default(call_default_factory=True)
 
 
 class NotifierConfig(Settings):

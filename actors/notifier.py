@@ -74,7 +74,17 @@ class Pipeline:
             templates: that notifications may name; metadata that names one is ignored when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
+
+        Raises:
+            ConfigurationError: settings that no actor acts on yet.
         """
+        without_effect = [
+            f"channels.{channel}.{key}: not supported in a pipeline yet"
+            for channel, config in channels.items()
+            for key in config.without_effect()
+        ]
+        if without_effect:
+            raise ConfigurationError(without_effect)
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(

@@ -86,7 +86,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
 ) -> None:
     """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input."""
-    from actors.errors import InvariantBreach
+    from actors.errors import ConfigurationError, InvariantBreach
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
@@ -97,6 +97,10 @@ def run(
     for file, scenario, directory in zip(files, scenarios, directories, strict=True):
         try:
             result = _run_one(scenario, runtime, quiet=as_json)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                _say(f"{file}: {problem}")
+            raise typer.Exit(Exit.BAD_INPUT) from None
         except InvariantBreach as breach:
             _say(f"{file}: an invariant broke, which is a bug: {breach}")
             _say(f"to see it again: {_command(file, scenario.seed, sets or [], runtime)}")

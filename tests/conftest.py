@@ -1,9 +1,20 @@
-"""What all tests share: how Hypothesis looks for examples."""
+"""What all tests share: how Hypothesis looks for examples.
+
+The same ones in every run, so that a run says something about the change at hand. To look for new ones:
+``RETRYLAB_EXPLORE=1 python -m pytest``.
+"""
+
+import os
 
 from hypothesis import HealthCheck, settings
 
 # Two cores, often busy with something else: how long one example takes says nothing.
 settings.register_profile(
-    "retrylab", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+    "retrylab",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=60,
+    derandomize="RETRYLAB_EXPLORE" not in os.environ,
 )
 settings.load_profile("retrylab")

@@ -191,9 +191,10 @@ class CircuitBreakerActor(Actor):
         if breaker.state is BreakerState.HALF_OPEN:
             wakes.append(breaker.changes_at_ns)
         # What is due already waits for a slot, and for no timer.
-        wake_ns = min(
-            (instant_ns for instant_ns in wakes if instant_ns is not None and instant_ns > now_ns), default=None
-        )
+        wake_ns = None
+        for instant_ns in wakes:
+            if instant_ns is not None and instant_ns > now_ns and (wake_ns is None or instant_ns < wake_ns):
+                wake_ns = instant_ns
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return

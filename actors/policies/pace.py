@@ -21,14 +21,12 @@ class Pace:
         self._doubling = doubling
         self._start_ns = start_ns
         self._released = 0
-
-    @property
-    def next_ns(self) -> int:
+        self.next_ns = start_ns
         """The earliest instant at which the next one may go; the first may go at once."""
-        k = self._released
-        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
-        return self._start_ns + ns(elapsed)
 
     def release(self) -> None:
         """Count one that goes."""
         self._released += 1
+        k = self._released
+        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        self.next_ns = self._start_ns + ns(elapsed)

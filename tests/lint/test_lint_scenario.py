@@ -122,7 +122,7 @@ channels:
     provider: {latency: 250ms}
     quota:
       rate: 5/s
-  sms: {retry: {budget: {kind: grpc, max_tokens: 1}}}
+  sms: {timeout: 5s}
 faults:
   - {channel: email, at: 3h, outage: true}
 """

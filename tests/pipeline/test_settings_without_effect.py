@@ -1,0 +1,52 @@
+"""A setting that loads and would do nothing is refused, on either clock, before anything runs."""
+
+import pytest
+import trio
+
+from actors import ChannelConfig, ConfigurationError, NotificationService, Notifier
+from actors.config import NOT_IN_A_PIPELINE_YET
+from simulation.runner import run
+from simulation.scenario import parse
+
+GIVEN = [
+    ("retry", {"budget": {"kind": "grpc"}}),
+    ("retry", {"per_outcome": {"throttled": {"max_attempts": 9}}}),
+    ("retry", {"per_reason": {"timed out": {"max_attempts": 1}}}),
+    ("retry", {"max_elapsed": 5}),
+    ("retry", {"retry_after": "ignore"}),
+    ("retry", {"retry_after_jitter": 0.5}),
+    ("retry", {"retry_after_excess": 5}),
+    ("circuit_breaker", {"per": "host"}),
+]
+
+
+def test_each_of_them_is_tried_here():
+    assert {(group, key) for group, keys in NOT_IN_A_PIPELINE_YET.items() for key in keys} == {
+        (group, key) for group, settings in GIVEN for key in settings
+    }
+
+
+@pytest.mark.parametrize(("group", "settings"), GIVEN, ids=lambda value: str(value)[:40])
+def test_it_is_refused_live(group, settings):
+    async def main():
+        async with Notifier.open({"channels": {"email": {group: settings}}}, providers=NotificationService()):
+            pytest.fail("it was not refused")
+
+    with pytest.raises(ConfigurationError) as refused:
+        trio.run(main)
+    (key,) = settings
+    assert refused.value.problems == [f"channels.email.{group}.{key}: not supported in a pipeline yet"]
+
+
+def test_it_is_refused_in_a_run():
+    text = """
+duration: 1s
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels: {sms: {retry: {max_elapsed: 1s}}}
+"""
+    with pytest.raises(ConfigurationError, match=r"channels\.sms\.retry\.max_elapsed: not supported"):
+        run(parse(text))
+
+
+def test_what_has_an_effect_is_not():
+    assert ChannelConfig(retry={"jitter": "soft"}, circuit_breaker={"window": {"calls": 10}}).without_effect() == []
