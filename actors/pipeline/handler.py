@@ -174,9 +174,9 @@ class Handler(Actor):
         return EXPIRED if could_go_on else failure.reason
 
     def _let_stages_forget(self, stages: Stages) -> None:
-        for ref in (stages.rate_limiter, stages.circuit_breaker):
-            if ref is not None:
-                ref.tell(ForgetWaiting())
+        entrance = stages.rate_limiter or stages.circuit_breaker
+        assert entrance is not None
+        entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -127,10 +127,11 @@ class RateLimiterActor(Actor):
         self._to_breaker(attempt)
 
     @handles(ForgetWaiting)
-    def on_forget_waiting(self, _: ForgetWaiting) -> None:
+    def on_forget_waiting(self, forget: ForgetWaiting) -> None:
         for gate in self._gates:
             gate.forget_waiting()
             self._set_timer(gate)
+        self._to_breaker(forget)
 
     @handles(_Advance)
     def on_advance(self, advance: _Advance) -> None:

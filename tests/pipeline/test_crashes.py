@@ -168,6 +168,23 @@ def test_nothing_waits_twice_for_a_breaker_or_a_limit_after_the_handler_has_cras
     assert len(world.provider.ids) == 14
 
 
+def test_what_lies_in_the_mailbox_of_a_stage_that_is_down_does_not_come_twice():
+    """The limiter is down for longer than the handler, which sends anew what lies in the limiter's mailbox."""
+
+    def scenario(world: World) -> None:
+        world.open(email={"rate_limit": {"rate": "9/s"}})
+        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
+        world.ask(breaker, OperateBreaker(order="force-open"), at=0)
+        crash(world, "limiter", at=0.9)
+        crash(world, "limiter", at=1.05)
+        world.send(email("a"), at=1.06)
+        crash(world, "handler", at=1.07)
+        world.ask(breaker, OperateBreaker(order="close"), at=10)
+
+    world = on_both_clocks(scenario)
+    assert world.provider.ids == ["a"]
+
+
 def test_a_stage_that_crashes_doubles_nothing_that_waits_in_another():
     def scenario(world: World) -> None:
         world.open(email={"rate_limit": {"rate": "1/10s"}})
