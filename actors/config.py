@@ -29,6 +29,7 @@ NOT_IN_A_PIPELINE_YET = {
         "retry_after_excess",
     ),
     "circuit_breaker": ("per",),
+    "provider": ("capacity",),
 }
 """Settings of policies that work alone, and that no actor calls yet: a pipeline refuses what would do nothing."""
 

@@ -17,6 +17,7 @@ GIVEN = [
     ("retry", {"retry_after_jitter": 0.5}),
     ("retry", {"retry_after_excess": 5}),
     ("circuit_breaker", {"per": "host"}),
+    ("provider", {"capacity": 3}),
 ]
 
 
