@@ -492,6 +492,7 @@ class Handler(Actor):
         """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
         effect = self._store.commit(event, delivery.command)
         if effect is None:
+            # What _committed does, without the call: this is the way of every event in memory.
             if type(event) in _ENDING:
                 self._deliveries.pop(event.notification_id, None)
             self.system.record(event)
