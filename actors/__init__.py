@@ -16,8 +16,8 @@ _HOME_OF = {
         "actors.config": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig RateLimitConfig RetryConfig",
         "actors.distributions": "Distribution",
         "actors.effects": "Foreseen Performed",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach PermanentError RetrylabError "
-        "ServiceUnavailable TemplateError TransientError UnknownChannel",
+        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed PermanentError "
+        "RetrylabError ServiceUnavailable TemplateError TransientError UnknownChannel WrongType",
         "actors.faults_config": "FaultConfig",
         "actors.live": "LiveSystem",
         "actors.mailbox": "Mailbox",

@@ -12,6 +12,8 @@
     ├── UnknownChannel                a command for a channel that is not configured
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
+    ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
+    ├── NotifierClosed                something was published or sent after the notifier's block
     ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
     └── ActorSystemError              misuse of the actor system
         ├── WouldDeadlock             a blocking wait where nothing could ever answer
@@ -78,6 +80,17 @@ class ConfigurationError(RetrylabError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class WrongType(RetrylabError, TypeError):
+    """An argument of a kind that cannot work here: a bug in the program that passes it."""
+
+
+class NotifierClosed(RetrylabError):
+    """The notifier's block is over, and with it all that would take up an event or a command."""
+
+    def __init__(self, message: str = "the notifier is closed") -> None:
+        super().__init__(message)
 
 
 class InvariantBreach(RetrylabError):

@@ -178,7 +178,7 @@ class Notifier:
             await events.wait_until_quiet(config.drain)
 
     def publish(self, event: Any) -> Awaitable[None]:
-        """Publish a domain event; awaiting it waits until what it gives rise to is accepted."""
+        """Publish an event; awaiting it waits until what it gives rise to is accepted. See :meth:`EventBus.publish`."""
         return self.bus.publish(event)
 
     def send(self, command: SendNotification) -> Awaitable[Acceptance]:

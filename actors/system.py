@@ -182,6 +182,11 @@ class ActorSystem(ABC):
 
     # ── what people call ────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its actors have been stopped for good, so that none is there to be told anything."""
+        return self._closed
+
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start an actor, and return the reference to it."""
         return self._spawn(None, actor_class, args, kwargs)

@@ -15,14 +15,15 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from pykka import ActorDeadError
 
 from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
+from actors.errors import NotifierClosed, WrongType
 from actors.futures import Future
-from actors.messages import SendNotification
+from actors.messages import DomainEvent, RecordedEvent, SendNotification
 from actors.pipeline.handler import Acceptance, Submit
 from actors.system import ActorSystem
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 Subscriber = Callable[[Any], Any]
 S = TypeVar("S", bound=Subscriber)
+
+_DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -81,7 +84,16 @@ class EventBus:
         return self._subscribers
 
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
-        """Have a function called with each event of these types, domain events and notification events alike."""
+        """Have a function called with each event of these types, domain events and notification events alike.
+
+        An event is of a type when that is its class; an event of a subclass is of another one.
+
+        Raises:
+            WrongType: none is given, or what is no class.
+        """
+        if not event_types or not all(isinstance(event_type, type) for event_type in event_types):
+            got = ", ".join(map(repr, event_types)) or "nothing"
+            raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
             actor_class = _AsyncSubscriber if inspect.iscoroutinefunction(function) else _PlainSubscriber
@@ -108,8 +120,15 @@ class EventBus:
         """Bring an event to its subscribers.
 
         Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
-        when nobody awaits.
+        when nobody awaits. An event of your own type needs a subscriber to it first.
+
+        Raises (at once):
+            WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
+            NotifierClosed: the notifier is closed.
         """
+        self._check(event)
+        if self._system.has_ended:
+            raise NotifierClosed
         done: Future[None] = self._system.future_class()
         self._count_until_done(done)
         self.announce(event, done)
@@ -121,6 +140,10 @@ class EventBus:
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
             UnknownChannel: the command's channel is not configured.
+
+        Raises (at once):
+            WrongType: it is no SendNotification.
+            NotifierClosed: the notifier is closed.
         """
         return self._submit(command)
 
@@ -139,12 +162,26 @@ class EventBus:
         elif done is not None:
             done.set(None)
 
+    def _check(self, event: Any) -> None:
+        """Refuse what would reach nobody, and what only looks like an event: a class of events, a command."""
+        kind = type(event)
+        if kind in self._subscribers or kind in _DOMAIN_EVENTS or isinstance(event, RecordedEvent):
+            return
+        hint = "; commands go to send()" if kind is SendNotification else ""
+        raise WrongType(
+            f"wanted an event: a domain event, or one of a type that somebody subscribed to; got {event!r}{hint}"
+        )
+
     def _submit(self, command: SendNotification) -> Future[Acceptance]:
         if type(command) is not SendNotification:
-            raise TypeError(f"wanted a SendNotification, got {command!r}")
+            hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
+            raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
         answer: Future[Acceptance] = self._system.future_class()
+        try:
+            self.to_handler(Submit(command, answer))
+        except ActorDeadError:  # the handler is restarted as often as it takes: it is dead when all is over
+            raise NotifierClosed from None
         self._count_until_done(answer)
-        self.to_handler(Submit(command, answer))
         return answer
 
     def _count_until_done(self, answer: Future[Any]) -> None:
@@ -226,12 +263,12 @@ def commands_of(result: Any) -> list[SendNotification]:
     """Return the commands that a subscriber returned: none, one, or several.
 
     Raises:
-        TypeError: it returned something else.
+        WrongType: it returned something else.
     """
     if result is None:
         return []
     commands = [result] if isinstance(result, SendNotification) else list(result)
     for command in commands:
         if type(command) is not SendNotification:
-            raise TypeError(f"wanted None, a SendNotification or several, got {command!r}")
+            raise WrongType(f"wanted None, a SendNotification or several, got {command!r}")
     return commands

@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
+import trio
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
+from actors import Notifier
+from actors.errors import NotifierClosed, RetrylabError, WrongType
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -125,12 +129,6 @@ def test_a_subscriber_that_returns_junk_is_reported_and_nothing_else_happens(jun
     assert "raised on OrderPlaced" in caplog.text
 
 
-def test_only_commands_can_be_sent():
-    world = simulate(lambda world: world.open())
-    with pytest.raises(TypeError, match="SendNotification"):
-        world.pipeline.bus.send("a text")
-
-
 def test_a_conflict_is_told_to_the_one_who_awaits_and_publishing_ends_all_the_same():
     def scenario(world: World) -> None:
         bus = world.open().bus
@@ -206,6 +204,128 @@ def test_an_event_without_subscribers_is_published_at_once():
         world.at(0, lambda: world.note_answer(world.pipeline.bus.publish(PLACED)))
 
     assert on_both_clocks(scenario).notes == [None]
+
+
+class Recommended(msgspec.Struct, frozen=True):
+    """An event that the system knows nothing of."""
+
+    user_id: str
+
+
+@pytest.mark.parametrize(
+    ("junk", "said"),
+    [
+        ("OrderPlaced", "got 'OrderPlaced'"),
+        (None, "got None"),
+        (OrderPlaced, "got <class 'actors.messages.OrderPlaced'>"),
+        (Recommended(user_id="ann"), r"got Recommended\(user_id='ann'\)"),
+        (email("a"), r"got SendNotification\(.*\); commands go to send\(\)"),
+    ],
+    ids=repr,
+)
+def test_what_nobody_could_have_subscribed_to_is_refused_and_not_swallowed(junk, said):
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+
+        def publish() -> None:
+            with pytest.raises(WrongType, match=f"^wanted an event: .*{said}$"):
+                bus.publish(junk)
+            world.notes.append(bus.under_way)
+
+        world.at(1, publish)
+
+    assert on_both_clocks(scenario).notes == [0]
+
+
+def test_an_event_of_ones_own_type_is_published_once_it_has_had_a_subscriber():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+
+        @bus.subscribe(Recommended)
+        def recommend(event: Recommended) -> object:
+            return email(f"for-{event.user_id}")
+
+        world.at(1, lambda: world.note_answer(bus.publish(Recommended(user_id="ann"))))
+        world.at(2, bus.unsubscribe, recommend)
+        world.at(3, lambda: world.note_answer(bus.publish(Recommended(user_id="bob"))))
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["for-ann"]
+    assert world.notes == [None, None]
+
+
+def test_every_event_of_the_system_can_be_published_whether_anybody_hears_it_or_not():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+        event = NotificationRequested(at_ns=0, epoch_ns=0, notification_id="a", channel="email", user_id="ann")
+        world.at(1, lambda: world.note_answer(bus.publish(event)))
+
+    assert on_both_clocks(scenario).notes == [None]
+
+
+def test_a_command_that_is_none_is_refused():
+    def scenario(world: World) -> None:
+        bus = world.open().bus
+        for junk, hint in (("a", ""), (PLACED, "; events go to publish()")):
+            with pytest.raises(WrongType) as caught:
+                bus.send(junk)
+            world.notes.append(str(caught.value) == f"wanted a SendNotification, got {junk!r}{hint}")
+
+    assert on_both_clocks(scenario).notes == [True, True]
+
+
+@pytest.mark.parametrize("junk", [(), ("OrderPlaced",), (OrderPlaced, print), (PLACED,)], ids=repr)
+def test_only_types_of_events_can_be_subscribed_to(junk):
+    with pytest.raises(WrongType, match=r"^wanted types of events, as in @bus.subscribe"):
+        simulate(lambda world: world.open().bus.subscribe(*junk))
+
+
+def test_an_argument_of_the_wrong_kind_is_a_type_error_of_the_family():
+    assert issubclass(WrongType, TypeError)
+    assert issubclass(WrongType, RetrylabError)
+    assert issubclass(NotifierClosed, RetrylabError)
+
+
+async def test_after_the_block_a_notifier_says_that_it_is_closed(autojump_clock, caplog):
+    async with Notifier.open() as notifier:
+        notifier.bus.subscribe(Recommended)(lambda event: None)
+        await notifier.publish(PLACED)
+    for publish, message in (
+        (notifier.publish, PLACED),
+        (notifier.publish, Recommended(user_id="ann")),
+        (notifier.send, email("late")),
+        (notifier.bus.send, email("late")),
+    ):
+        with pytest.raises(NotifierClosed, match=r"^the notifier is closed$"):
+            await publish(message)
+    assert await notifier.wait_until_quiet()
+    assert caplog.text == ""
+
+
+async def test_a_notifier_takes_events_and_commands_while_it_drains(autojump_clock):
+    async with Notifier.open() as notifier:
+
+        @notifier.bus.subscribe(Recommended)
+        async def later(event: Recommended) -> None:
+            await trio.sleep(5)
+            await notifier.send(email("late"))
+            await notifier.publish(PLACED)
+
+        notifier.publish(Recommended(user_id="ann"))
+    assert [sent.notification_id for sent in notifier.sent_notifications] == [
+        "late",
+        "email-order-placed-7",
+        "sms-order-placed-7",
+    ]
+
+
+def test_a_bus_whose_system_is_closed_says_so_in_simulated_time_too():
+    world = simulate(lambda world: world.open())
+    world.system.close()
+    for publish, message in ((world.pipeline.bus.publish, PLACED), (world.pipeline.bus.send, email("late"))):
+        with pytest.raises(NotifierClosed):
+            publish(message)
+    assert world.pipeline.bus.under_way == 0
 
 
 EVENTS = (
