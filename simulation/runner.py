@@ -97,10 +97,10 @@ def run(
 def _run_on_simpy(scenario: Scenario, recorder: Recorder) -> int:
     from simulation.system import SimulatedSystem
 
-    system = SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record)
-    build(system, scenario, recorder)
-    system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
-    return system.now_ns
+    with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
+        build(system, scenario, recorder)
+        system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        return system.now_ns
 
 
 def _run_on_trio(scenario: Scenario, recorder: Recorder) -> int:
