@@ -88,10 +88,11 @@ def validated(model: type[M], data: Mapping[str, Any]) -> M:
 
 def _line(problem: ErrorDetails) -> str:
     path = ".".join(str(key) for key in problem["loc"] if key != "[key]")
+    place = f"{path}: " if path else ""
     if problem["type"] != "wanted":
-        return f"{path}: {problem['msg']}"
+        return f"{place}{problem['msg']}"
     context = problem.get("ctx", {})
-    return f"{path}: wanted {context['what']}, got {context.get('got') or repr(problem['input'])[:100]}"
+    return f"{place}wanted {context['what']}, got {context.get('got') or repr(problem['input'])[:100]}"
 
 
 def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:

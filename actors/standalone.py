@@ -11,19 +11,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
 
 from actors.config import CircuitBreakerConfig, RateLimitConfig
-from actors.errors import PermanentError, ServiceUnavailable
+from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType
 from actors.instants import ns
 from actors.policies.breaker import Breaker, BreakerState, Transition
 from actors.policies.limiter import make_limiter
+from actors.settings import Settings, validated
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Settings)
 
 
 def _trio_now_ns() -> int:
@@ -34,20 +37,32 @@ class CircuitBreaker:
     """A circuit breaker round calls of your own, on trio's clock.
 
     An exception is a failure, but for :class:`~actors.errors.PermanentError`, which says nothing about the provider
-    (as a probe's answer it proves that it is there); a call that is cancelled counts neither way.
+    (as a probe's answer it proves that it is there); a call that is cancelled counts neither way, and neither does
+    :class:`~actors.errors.WrongType`, a bug on this side.
     """
 
     def __init__(
         self,
-        failure_threshold: int = 5,
-        timeout: float = 60.0,
+        failure_threshold: int | None = None,
+        timeout: float | None = None,
         *,
-        config: CircuitBreakerConfig | None = None,
+        config: CircuitBreakerConfig | Mapping[str, Any] | None = None,
         name: str = "circuit breaker",
         on_transition: Callable[[Transition], None] | None = None,
     ) -> None:
-        """Make one that opens after `failure_threshold` consecutive failures, for `timeout` seconds; or by `config`."""
-        config = config or CircuitBreakerConfig(failure_threshold=failure_threshold, timeout=timeout)
+        """Make one that opens after so many consecutive failures, for so long; or by `config`.
+
+        Args:
+            failure_threshold: consecutive failures that open it, at least 1; 5 when None.
+            timeout: seconds of more than 0 that it stays open; 60 when None.
+            config: all that can be set, or a mapping of it, in place of these two.
+            name: in its transitions.
+            on_transition: called with each of them.
+
+        Raises:
+            ConfigurationError: a setting that cannot be, or `config` beside one of the two.
+        """
+        config = _settings(CircuitBreakerConfig, config, {"failure_threshold": failure_threshold, "timeout": timeout})
         self._breaker = Breaker(config, name=name, on_transition=on_transition)
 
     @property
@@ -60,9 +75,17 @@ class CircuitBreaker:
 
         Raises:
             ServiceUnavailable: the breaker is open, and the function was not called.
+            WrongType: `function` is none, or it returned what cannot be awaited; nothing is counted.
         """
+        if not callable(function):
+            if inspect.iscoroutine(function):
+                function.close()  # nobody will await it, which is said here already
+            raise WrongType(f"wanted an async function and its arguments, got {function!r}")
         async with self.guard():
-            return await function(*args)
+            called = function(*args)
+            if not inspect.isawaitable(called):
+                raise WrongType(f"wanted an async function, got {function!r}, which returned {called!r}")
+            return await called
 
     @asynccontextmanager
     async def guard(self) -> AsyncGenerator[None, None]:
@@ -79,6 +102,9 @@ class CircuitBreaker:
         except PermanentError:
             self._breaker.record_reachable(permit, _trio_now_ns())
             raise
+        except WrongType:
+            self._breaker.record_neutral(permit, _trio_now_ns())
+            raise
         except Exception:
             self._breaker.record_failure(permit, _trio_now_ns())
             raise
@@ -91,11 +117,37 @@ class CircuitBreaker:
 class RateLimiter:
     """A rate limiter for each user, on trio's clock (monotonic, whatever the wall clock does)."""
 
-    def __init__(self, max_per_minute: int = 100, *, config: RateLimitConfig | None = None) -> None:
-        """Make one that lets `max_per_minute` through in any minute; or by `config`."""
-        self._limiter = make_limiter(config or RateLimitConfig(max_per_minute=max_per_minute))
+    def __init__(
+        self, max_per_minute: int | None = None, *, config: RateLimitConfig | Mapping[str, Any] | None = None
+    ) -> None:
+        """Make one that lets so many through in any minute; or by `config`.
+
+        Args:
+            max_per_minute: at least 1; 100 when None.
+            config: all that can be set, or a mapping of it, in place of that; `on_limit` says nothing here.
+
+        Raises:
+            ConfigurationError: a setting that cannot be, or `config` beside `max_per_minute`.
+        """
+        if max_per_minute is None and config is None:
+            max_per_minute = 100
+        self._limiter = make_limiter(_settings(RateLimitConfig, config, {"max_per_minute": max_per_minute}))
 
     async def check_limit(self, user_id: str) -> bool:
         """Count one for `user_id` and return True, or return False if it is over the limit; never waits."""
         now_ns = _trio_now_ns()
         return self._limiter.try_acquire(user_id, now_ns) == now_ns
+
+
+def _settings(model: type[M], config: M | Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> M:
+    """Return the settings that `config` or the arguments say; an argument that is None is not given."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    if config is None:
+        return validated(model, given)
+    if given:
+        raise ConfigurationError([f"wanted {' and '.join(given)} or config, got both"])
+    if isinstance(config, model):
+        return config
+    if not isinstance(config, Mapping):
+        raise ConfigurationError([f"config: wanted a {model.__name__} or a mapping, got {config!r}"])
+    return validated(model, config)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncGenerator, Awaitable
+
 import pytest
 import trio
 
 from actors import CircuitBreaker, RateLimiter
 from actors.config import CircuitBreakerConfig, RateLimitConfig
-from actors.errors import PermanentError, RetrylabError, ServiceUnavailable, TransientError
+from actors.errors import (
+    ConfigurationError,
+    PermanentError,
+    RetrylabError,
+    ServiceUnavailable,
+    TransientError,
+    WrongType,
+)
 from actors.policies.breaker import BreakerState
 
 
@@ -145,6 +155,88 @@ async def test_guard_does_the_same_for_a_block(autojump_clock):
     async with breaker.guard():
         await works()
     assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
+
+
+def plain() -> str:
+    return "plain"
+
+
+async def generator() -> AsyncGenerator[int, None]:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [plain, generator, lambda: None, dict], ids=repr)
+async def test_a_function_that_is_not_async_is_a_bug_of_the_caller_and_no_failure(autojump_clock, function):
+    breaker = CircuitBreaker(failure_threshold=1, timeout=10)
+    with pytest.raises(WrongType, match=r"^wanted an async function, got .*, which returned "):
+        await breaker.call(function)
+    assert breaker.state is BreakerState.CLOSED
+    await fail_often(breaker, 1)
+    with pytest.raises(ServiceUnavailable):
+        await breaker.call(function)
+    await trio.sleep(10)
+    with pytest.raises(WrongType):
+        await breaker.call(function)  # as a probe it gives its permit back
+    assert await breaker.call(works) == "fine"
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_a_function_that_was_called_already_is_none(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1)
+    for called in (works(), None):
+        with pytest.raises(WrongType, match=r"^wanted an async function and its arguments, got (<coroutine|None)"):
+            await breaker.call(called)
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_whatever_can_be_awaited_will_do(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1)
+    assert await breaker.call(lambda: works(1)) == 1
+    assert await breaker.call(functools.partial(works, 2)) == 2
+
+    def raises_at_once() -> Awaitable[None]:
+        raise TransientError("no connection")
+
+    with pytest.raises(TransientError):
+        await breaker.call(raises_at_once)
+    assert breaker.state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: CircuitBreaker(failure_threshold=0), "failure_threshold: wanted a whole number of at least 1, got 0"),
+        (lambda: CircuitBreaker(2.5), "failure_threshold: wanted a whole number of at least 1, got 2.5"),
+        (lambda: CircuitBreaker(timeout=-1), "timeout: wanted a duration of more than 0 such as"),
+        (lambda: CircuitBreaker(3, config=CircuitBreakerConfig()), "wanted failure_threshold or config, got both"),
+        (lambda: CircuitBreaker(5, 60.0, config={}), "wanted failure_threshold and timeout or config, got both"),
+        (lambda: CircuitBreaker(config={"timout": 3}), "timout: unknown key; did you mean timeout?"),
+        (lambda: CircuitBreaker(config=3), "config: wanted a CircuitBreakerConfig or a mapping, got 3"),
+        (lambda: RateLimiter(0), "max_per_minute: wanted a whole number of at least 1, got 0"),
+        (lambda: RateLimiter(max_per_minute="100"), "max_per_minute: wanted a whole number of at least 1, got '100'"),
+        (lambda: RateLimiter(100, config=RateLimitConfig(rate="1/s")), "wanted max_per_minute or config, got both"),
+        (lambda: RateLimiter(config={}), "wanted one of max_per_minute, rate and rates, got {}"),
+        (
+            lambda: RateLimiter(config=CircuitBreakerConfig()),
+            "config: wanted a RateLimitConfig or a mapping, got CircuitBreakerConfig(",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_words_of_the_settings(make, problem):
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value).startswith(problem)
+    assert len(caught.value.problems) == 1
+
+
+async def test_settings_may_be_a_mapping_as_in_a_scenario(autojump_clock):
+    breaker = CircuitBreaker(config={"failure_threshold": 2, "timeout": "1m"})
+    await fail_often(breaker, 2)
+    await trio.sleep(59)
+    with pytest.raises(ServiceUnavailable):
+        await breaker.call(works)
+    limiter = RateLimiter(config={"rate": "1/s"})
+    assert [await limiter.check_limit("ann") for _ in range(2)] == [True, False]
 
 
 def test_service_unavailable_is_of_the_family():
