@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from actors.actor import Actor, Supervision, handles
@@ -48,15 +49,28 @@ class Channel(Actor):
 def _ending_in_an_outcome(effect: Effect) -> Effect:
     if isinstance(effect, Foreseen):
         return Foreseen(effect.delay_ns, outcome_of(effect.result))
+    if inspect.iscoroutine(effect):
+        effect.close()  # nobody will await it
+        return Foreseen(0, _no_effect("a coroutine; attempt() itself is a plain function"))
+    if not callable(effect):
+        return Foreseen(0, _no_effect(repr(effect)))
     call = effect
 
     async def attempt() -> Outcome:
         try:
-            return outcome_of(await call())
+            called = call()
+            if not inspect.isawaitable(called):
+                return _no_effect(f"a plain function, which returned {called!r}")
+            return outcome_of(await called)
         except Exception as error:
             return outcome_of(error)
 
     return attempt
+
+
+def _no_effect(got: str) -> Ambiguous:
+    """Return the outcome of an attempt that a provider gave no effect for; what it did instead, nobody knows."""
+    return Ambiguous(reason=f"wanted an effect: an async function or Foreseen, got {got}")
 
 
 def outcome_of(result: Any) -> Outcome:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import trio
-from worlds import EMAIL, SMS, email
+from worlds import EMAIL, SMS, World, email, on_both_clocks
 
-from actors import NotificationService, Notifier
+from actors import Foreseen, NotificationService, Notifier
 from actors.config import NotifierConfig
 from actors.errors import ConfigurationError, IdempotencyConflict, PermanentError, TransientError, UnknownChannel
 from actors.faults_config import FaultConfig
@@ -353,6 +353,44 @@ async def test_a_transport_may_return_any_of_the_six_and_nothing_else(autojump_c
     ]
     assert "Channel email is broken: bad key" in heard
     assert notifier.dead_letter_queue[0].attempts == 3
+
+
+def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
+    class NoEffect(Provider):
+        """Gives an outcome, nothing, and what an `async def attempt` would: a coroutine."""
+
+        def attempt(self, attempt: Attempt, now_ns: int) -> Any:
+            async def deliver() -> Outcome:
+                return Sent()
+
+            return deliver() if attempt.number == 3 else [Sent(), None, ..., Foreseen(0, Sent())][attempt.number - 1]
+
+    def scenario(world: World) -> None:
+        world.open(NoEffect(), email={"retry": {"max_attempts": 4}})
+        world.send(email("a"))
+
+    world = on_both_clocks(scenario)
+    assert {event.kind for event in world.failures} == {"Ambiguous"}
+    assert [event.reason for event in world.failures] == [
+        "wanted an effect: an async function or Foreseen, got Sent(reason='', answer=None)",
+        "wanted an effect: an async function or Foreseen, got None",
+        "wanted an effect: an async function or Foreseen, got a coroutine; attempt() itself is a plain function",
+    ]
+    assert world.sent_ids() == ["a"]
+
+
+async def test_a_function_of_a_provider_that_is_not_async_is_no_effect_either(autojump_clock):
+    class Plain(Provider):
+        def attempt(self, attempt: Attempt, now_ns: int) -> Any:
+            return lambda: Sent()
+
+    config = {"channels": {"email": {"retry": {"max_attempts": 1}}}}
+    async with Notifier.open(config, providers=Plain()) as notifier:
+        await notifier.send(email("a"))
+    (letter,) = notifier.dead_letter_queue
+    assert letter.failure_reason == (
+        "wanted an effect: an async function or Foreseen, got a plain function, which returned Sent(reason='', answer=None)"
+    )
 
 
 async def test_transports_run_side_by_side_up_to_the_bulkhead(autojump_clock):
