@@ -19,15 +19,6 @@ from actors.retry_config import RetryConfig as RetryConfig
 from actors.settings import Settings
 
 NOT_IN_A_PIPELINE_YET = {
-    "retry": (
-        "per_outcome",
-        "per_reason",
-        "budget",
-        "max_elapsed",
-        "retry_after",
-        "retry_after_jitter",
-        "retry_after_excess",
-    ),
     "circuit_breaker": ("per",),
     "provider": ("capacity",),
 }

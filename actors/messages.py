@@ -222,6 +222,12 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
     answer: str | None = None
     """The provider's answer as it came."""
 
+    throttled: bool = False
+    """Whether the provider said that we are too fast."""
+
+    given_up: str | None = None
+    """Why it will not be tried again, which is then the reason of the dead letter; None when it will."""
+
     @property
     def started(self) -> datetime:
         """When the attempt started, in UTC."""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _OF_A_FORMULA = (
     "initial_delay", "backoff_multiplier", "max_delay", "min_delay", "backoff", "increment", "cap_after_draw",
 )  # fmt: skip
-_OF_RETRIES = ("schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "max_elapsed", "budget")
+_OF_RETRIES = (
+    "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "max_elapsed", "budget",
+    "retry_after", "retry_after_jitter", "retry_after_excess",
+)  # fmt: skip
 
 
 def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
@@ -90,6 +93,8 @@ def _without_effect(retry: RetryConfig, has_rules: bool) -> Iterator[tuple[str, 
         for key in ("retry_after_jitter", "retry_after_excess"):
             if key in given:
                 yield key, "with retry_after: ignore"
+    if retry.retry_after == "pushback" and "retry_after_excess" in given:
+        yield "retry_after_excess", "with retry_after: pushback, which heeds a hint however long"
 
 
 def _never_grows(retry: RetryConfig) -> Iterator[Found]:

@@ -49,8 +49,8 @@ from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Commit, ForgetWaiting, Refused, Stages, Wiring
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
-from actors.policies.backoff import Backoff, retry_after_ns
-from actors.policies.waits import wait_ns
+from actors.policies.budget import Budget, make_budget
+from actors.policies.retry import Progress, RetryPolicy, failure_kind
 from actors.storage.store import Delivery, Store, dead_letter
 from actors.system import Restarted
 
@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
+RETRY_TIME_UP = "retry time is up"
+BUDGET_SPENT = "retry budget spent"
 
 
 class Acceptance(StrEnum):
@@ -96,7 +98,8 @@ class Handler(Actor):
 
     When it is restarted it takes every notification up again where the store says that it is. What was under way in the
     stages is sent anew and their answers to the old attempt are stale, so that nothing is lost; an attempt that was at
-    the provider then reaches it twice, with the same id.
+    the provider then reaches it twice, with the same id. Its retry budgets are then as new, and what is sent anew is to
+    them a first attempt.
     """
 
     supervision = Supervision(then="escalate")
@@ -117,12 +120,14 @@ class Handler(Actor):
         self._heard = wiring.heard
         self._preferences = preferences
         self._templates = templates
-        self._retry = {channel: config.retry for channel, config in channels.items()}
-        self._shortest_wait_of_fault_ns = {
-            channel: wait_ns(config.retry.calculate_delay(1)) for channel, config in channels.items()
+        self._policies = {
+            channel: RetryPolicy(config.retry, self.stream(f"{channel}.backoff"))
+            for channel, config in channels.items()
         }
-        self._backoffs = {
-            channel: Backoff(config.retry, self.stream(f"{channel}.backoff")) for channel, config in channels.items()
+        self._budgets: dict[NotificationChannel, Budget] = {
+            channel: make_budget(config.retry.budget)
+            for channel, config in channels.items()
+            if config.retry.budget is not None
         }
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         self._epoch_ns = self.epoch_ns
@@ -132,6 +137,8 @@ class Handler(Actor):
             **{delivery.command.notification_id: delivery for delivery in store.open_deliveries(self._epoch_ns)},
             **{notification_id: commit.delivery for notification_id, commit in commits.items()},
         }
+        for commit in commits.values():
+            commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
         """How many of the deliveries are not committed as accepted."""
         self._dead_addresses = {
@@ -160,18 +167,12 @@ class Handler(Actor):
         for notification_id, delivery in list(self._deliveries.items()):
             if notification_id in self._wiring.commits:
                 continue  # goes on when its commit is done
-            if delivery.is_spent:
-                self._give_up(delivery, self._reason_to_give_up(delivery))
+            if delivery.given_up is not None:
+                self._give_up_as_decided(delivery)
             elif delivery.due_ns is None:
                 self._prepare(delivery)
             else:
                 self._wait(delivery)
-
-    def _reason_to_give_up(self, delivery: Delivery) -> str:
-        """Return why no attempt followed the latest one."""
-        failure = delivery.failures[-1]
-        could_go_on = failure.kind in _RETRIED and failure.attempt < self._retry[failure.channel].max_attempts
-        return EXPIRED if could_go_on else failure.reason
 
     def _let_stages_forget(self, stages: Stages) -> None:
         entrance = stages.rate_limiter or stages.circuit_breaker
@@ -263,6 +264,8 @@ class Handler(Actor):
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
+        if self._budgets:
+            self._settle(delivery)
         event = NotificationSuppressed(
             at_ns=self.now_ns,
             epoch_ns=self._epoch_ns,
@@ -324,6 +327,8 @@ class Handler(Actor):
             expires_at_ns=expires_at_ns,
         )
         delivery.charged = True
+        if self._budgets and delivery.current is None:  # else it is sent anew, and is under way already
+            self._set_out(delivery)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
 
@@ -342,6 +347,8 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is under way no more
+        if self._budgets:
+            self._attempt_is_over(delivery, _succeeded(performed.result))
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
@@ -351,6 +358,8 @@ class Handler(Actor):
     def on_refused(self, refused: Refused) -> None:
         delivery = self._delivery_of(refused.attempt)
         if delivery is not None:
+            if self._budgets:
+                self._attempt_is_over(delivery, None)
             self._failed(delivery, refused.outcome, self.now_ns)
 
     @handles(Abandoned)
@@ -387,16 +396,11 @@ class Handler(Actor):
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int) -> None:
         delivery.current = None
         match outcome:
-            case Transient():
-                delivery.attempts += 1
-                self._retry_or_give_up(delivery, outcome, started_ns, retry_after_ns(outcome.retry_after))
-            case Ambiguous():
-                delivery.attempts += 1
-                self._retry_or_give_up(delivery, outcome, started_ns, 0)
+            case Transient() | Ambiguous():
+                self._retry_or_give_up(delivery, outcome, started_ns)
             case ChannelFault():
-                channel = delivery.command.channel
-                self._to_alert(ChannelBroken(channel=channel, reason=outcome.reason))
-                self._retry_or_give_up(delivery, outcome, started_ns, self._shortest_wait_of_fault_ns[channel])
+                self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
+                self._retry_or_give_up(delivery, outcome, started_ns)
             case Permanent() | DeadDestination():
                 delivery.attempts += 1
                 if isinstance(outcome, DeadDestination):
@@ -407,24 +411,34 @@ class Handler(Actor):
             case _:
                 assert_never(outcome)
 
-    def _retry_or_give_up(self, delivery: Delivery, outcome: Outcome, started_ns: int, hint_ns: int) -> None:
-        channel = delivery.command.channel
-        if delivery.attempts >= self._retry[channel].max_attempts:
+    def _retry_or_give_up(
+        self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault, started_ns: int
+    ) -> None:
+        policy = self._policies[delivery.command.channel]
+        progress = delivery.progress
+        if progress is None:
+            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
+        if not isinstance(outcome, ChannelFault):
+            delivery.attempts += 1
+        wait_ns = policy.next_wait_ns(outcome, progress)
+        if wait_ns is None:
             self._fail(delivery, outcome, started_ns, None, outcome.reason)
             return
-        delay_ns = self._backoffs[channel].next_delay_ns(max(delivery.attempts, 1), delivery.previous_delay_ns)
-        delivery.previous_delay_ns = delay_ns
-        retry_at_ns = self.system.now_ns + max(delay_ns, hint_ns)
+        retry_at_ns = self.system.now_ns + wait_ns
         expires_at_ns = delivery.expires_at_ns
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
             self._fail(delivery, outcome, started_ns, None, EXPIRED)
+        elif policy.is_too_late(retry_at_ns - delivery.fresh_since_ns):
+            self._fail(delivery, outcome, started_ns, None, RETRY_TIME_UP)
+        elif self._budgets and not self._is_in_budget(delivery, outcome):
+            self._fail(delivery, outcome, started_ns, None, BUDGET_SPENT)
         else:
-            self._fail(delivery, outcome, started_ns, retry_at_ns, outcome.reason)
+            self._fail(delivery, outcome, started_ns, retry_at_ns, None)
 
     def _fail(
-        self, delivery: Delivery, outcome: Outcome, started_ns: int, retry_at_ns: int | None, reason: str
+        self, delivery: Delivery, outcome: Outcome, started_ns: int, retry_at_ns: int | None, given_up: str | None
     ) -> None:
-        """Record a failed attempt; then wait for the next one, or give up for `reason` when there is none."""
+        """Record a failed attempt; then wait for the next one, or give up for the reason `given_up`."""
         command = delivery.command
         event = NotificationFailed(
             at_ns=self.system.now_ns,
@@ -437,18 +451,24 @@ class Handler(Actor):
             started_ns=started_ns,
             next_retry_at_ns=retry_at_ns,
             answer=outcome.answer,
+            throttled=isinstance(outcome, Transient) and outcome.throttled,
+            given_up=given_up,
         )
         delivery.failures += (event,)
         if delivery.first_failure_ns is None:
             delivery.first_failure_ns = event.at_ns
         delivery.due_ns = retry_at_ns
-        if retry_at_ns is not None:
-            self._commit(event, delivery, self._wait)
-        else:
-            self._commit(event, delivery, lambda delivery: self._give_up(delivery, reason))
+        delivery.given_up = given_up
+        self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
+
+    def _give_up_as_decided(self, delivery: Delivery) -> None:
+        assert delivery.given_up is not None
+        self._give_up(delivery, delivery.given_up)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
+        if self._budgets:
+            self._settle(delivery)
         delivery.current = None
         event = NotificationMovedToDeadLetter(
             at_ns=self.now_ns,
@@ -485,6 +505,38 @@ class Handler(Actor):
             channel=letter.command.channel,
         )
         self._commit(event, delivery, self._prepare)
+
+    # ── retry budgets; called only where a channel has one ──────────────────────────────────────────────────────
+
+    def _set_out(self, delivery: Delivery) -> None:
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.start(delivery.charge, self.system.now_ns)
+
+    def _attempt_is_over(self, delivery: Delivery, succeeded: bool | None) -> None:
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.end(delivery.charge, succeeded, self.system.now_ns)
+            delivery.charge = 0
+
+    def _is_in_budget(self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault) -> bool:
+        """Charge a retry to the budget, and return whether it may be made."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is None or isinstance(outcome, ChannelFault):  # which uses no attempt up, and no budget either
+            return True
+        charge = budget.try_retry(failure_kind(outcome), self.system.now_ns)
+        if charge is None:
+            return False
+        delivery.charge = charge
+        return True
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Clear what a notification that ends without a provider's answer still holds of its budget."""
+        if delivery.current is not None:
+            self._attempt_is_over(delivery, None)
+        elif delivery.charge:
+            self._budgets[delivery.command.channel].give_back(delivery.charge, self.system.now_ns)
+            delivery.charge = 0
 
     # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
 
@@ -524,5 +576,26 @@ class Handler(Actor):
 
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
-_RETRIED = frozenset({Transient.__name__, Ambiguous.__name__, ChannelFault.__name__})
 _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
+
+
+def _succeeded(outcome: Outcome) -> bool | None:
+    """Return what a retry budget is to know of an outcome: None where another attempt could not have done better."""
+    if isinstance(outcome, Sent):
+        return True
+    return False if isinstance(outcome, (Transient, Ambiguous)) else None
+
+
+def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
+    """Return the progress of a delivery that comes from a store, by its failures since it was accepted or redriven."""
+    progress = Progress()
+    counted = [failure for failure in delivery.failures if failure.kind != ChannelFault.__name__]
+    for failure in counted[-delivery.attempts :]:
+        outcome = (
+            Ambiguous(reason=failure.reason)
+            if failure.kind == Ambiguous.__name__
+            else Transient(reason=failure.reason, throttled=failure.throttled)
+        )
+        assert failure.next_retry_at_ns is not None  # or the delivery would have been given up
+        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
+    return progress

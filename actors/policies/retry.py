@@ -14,6 +14,8 @@ import math
 from random import Random
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from actors.config import RetryConfig
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.policies.backoff import Backoff, base_delay, retry_after_ns
@@ -23,20 +25,20 @@ FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
 """The kinds of failure that are worth another attempt; a throttled one is no transient one here."""
 
 
-class Progress:
+class Progress(msgspec.Struct, gc=False):
     """What one notification has used up since it was accepted or redriven; a fresh one is as good as none."""
 
-    __slots__ = ("attempts", "memory_ns", "others", "step")
+    attempts: int = 0
+    """Attempts that counted under the rule that this is of."""
 
-    def __init__(self) -> None:
-        self.attempts = 0
-        """Attempts that counted under the rule that this is of."""
-        self.step = 0
-        """The same, but from the latest hint on that starts the backoff anew."""
-        self.memory_ns: int | None = None
-        """What the backoff has to remember."""
-        self.others: dict[str, Progress] | None = None
-        """What was used up under each of the other rules, by name."""
+    step: int = 0
+    """The same, but from the latest hint on that starts the backoff anew."""
+
+    memory_ns: int | None = None
+    """What the backoff has to remember."""
+
+    others: dict[str, Progress] | None = None
+    """What was used up under each of the other rules, by name."""
 
 
 class _Rule:
@@ -75,46 +77,49 @@ class RetryPolicy:
         }
         self._has_rules = bool(self._by_kind or self._by_reason)
         self._first_delay_ns = wait_ns(base_delay(config, 1))
-        self._longest_elapsed_ns = math.inf if config.max_elapsed is None else wait_ns(config.max_elapsed)
+        self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
         self._hint_means = config.retry_after
         self._hint_jitter = config.retry_after_jitter
         self._excess_ns = None if config.retry_after_excess is None else wait_ns(config.retry_after_excess)
         self._draw = random.random
 
-    def next_wait_ns(
-        self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress, elapsed_ns: int = 0
-    ) -> int | None:
+    def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count an attempt that failed, and return how many nanoseconds to wait before the next; None to give up.
 
-        A channel fault uses up nothing and is always retried, after at least the first delay without jitter.
+        A channel fault uses up nothing and is always retried, after at least the first delay without jitter. Whether
+        there is time for the next attempt, :meth:`is_too_late` tells.
 
         Args:
             outcome: how the attempt ended.
             progress: of the notification; it is changed.
-            elapsed_ns: how long ago the notification was accepted or redriven; matters only with `max_elapsed`.
         """
         if isinstance(outcome, ChannelFault):
             delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
-            next_ns: int | None = max(delay_ns, self._first_delay_ns)
-        else:
-            rule = self._rule_of(outcome) if self._has_rules else self._general
+            return max(delay_ns, self._first_delay_ns)
+        rule = self._general
+        if self._has_rules:
+            rule = self._rule_of(outcome)
             progress = _of_rule(progress, rule)
-            progress.attempts += 1
-            progress.step += 1
-            if progress.attempts >= rule.max_attempts:
-                return None
-            next_ns = self._wait_ns(outcome, rule, progress)
-        if next_ns is None or elapsed_ns + next_ns >= self._longest_elapsed_ns:
+        progress.attempts = attempts = progress.attempts + 1
+        progress.step = step = progress.step + 1
+        if attempts >= rule.max_attempts:
             return None
-        return next_ns
+        if isinstance(outcome, Transient) and outcome.retry_after is not None:
+            return self._wait_with_hint_ns(outcome.retry_after, rule, progress)
+        delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
+        return delay_ns
 
-    def _wait_ns(self, outcome: Transient | Ambiguous, rule: _Rule, progress: Progress) -> int | None:
-        hint = outcome.retry_after if isinstance(outcome, Transient) else None
-        if hint is not None and self._hint_means == "pushback":
+    def is_too_late(self, elapsed_ns: int) -> bool:
+        """Tell whether a retry may not start so long after the notification was accepted or redriven."""
+        longest_ns = self._longest_elapsed_ns
+        return longest_ns is not None and elapsed_ns >= longest_ns
+
+    def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
+        if self._hint_means == "pushback":
             progress.step, progress.memory_ns = 0, None
             return self._spread(retry_after_ns(hint)) if _is_pushback(hint) else None
         delay_ns, progress.memory_ns = rule.backoff.next_wait(progress.step, progress.memory_ns)
-        if hint is None or self._hint_means == "ignore":
+        if self._hint_means == "ignore":
             return delay_ns
         hint_ns = retry_after_ns(hint)
         if self._excess_ns is not None:

@@ -29,6 +29,7 @@ from actors.messages import (
 )
 from actors.pipeline.attempts import Attempt
 from actors.policies.idempotency import RememberedIds
+from actors.policies.retry import Progress
 from actors.policies.waits import wait_ns
 
 
@@ -52,8 +53,12 @@ class Delivery(msgspec.Struct, gc=False):
     due_ns: int | None = None
     """When it goes on, while it waits for a retry or for the end of quiet hours."""
 
-    previous_delay_ns: int | None = None
-    """The wait before the latest attempt, which decorrelated jitter starts from."""
+    progress: Progress | None = None
+    """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
+
+    charge: int = 0
+    """What the retry that it waits for, or that is under way, was charged to the retry budget of its channel; 0 for a
+    first attempt."""
 
     failures: tuple[NotificationFailed, ...] = ()
     """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
@@ -61,8 +66,8 @@ class Delivery(msgspec.Struct, gc=False):
     first_failure_ns: int | None = None
     """When it first failed, or was first given up."""
 
-    is_spent: bool = False
-    """Whether its latest attempt was the last one, so that it is to be given up."""
+    given_up: str | None = None
+    """Why it is to be given up, when its latest attempt was the last one."""
 
     @property
     def expires_at_ns(self) -> int | None:
@@ -115,11 +120,9 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery.failures += (event,)
                 if delivery.first_failure_ns is None:
                     delivery.first_failure_ns = at_ns
-                if event.next_retry_at_ns is None:
-                    delivery.is_spent = True
-                else:
+                delivery.given_up = event.given_up
+                if event.next_retry_at_ns is not None:
                     delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
-                    delivery.previous_delay_ns = event.next_retry_at_ns - event.at_ns
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
                     delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
@@ -130,8 +133,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery.fresh_since_ns = at_ns
                 delivery.attempts = 0
                 delivery.charged = True
-                delivery.previous_delay_ns = None
-                delivery.is_spent = False
+                delivery.given_up = None
             case _:
                 pass
     return delivery

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from worlds import World, most_in_a_window
 
+from actors.config import RetryConfig
 from actors.effects import Effect, Foreseen
 from actors.messages import (
     ActorFailed,
@@ -26,6 +27,7 @@ from actors.messages import (
 )
 from actors.outcomes import Outcome, Sent
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
+from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
 
 S = 1_000_000_000
 
@@ -75,6 +77,8 @@ class Life:
             case NotificationFailed():
                 assert self.state == "in flight", event
                 assert event.next_retry_at_ns is None or event.next_retry_at_ns >= event.at_ns
+                assert (event.next_retry_at_ns is None) == (event.given_up is not None), event
+                self.check_retry(event, world.channel_configs[event.channel].retry)
                 self.failures.append(event)
             case NotificationDeferred():
                 # A stage that starts again may still meet an attempt that a restarted handler has given up.
@@ -96,11 +100,30 @@ class Life:
             case DuplicateIgnored():
                 pass  # also while the acceptance of the first one is being committed
 
+    def check_retry(self, failed: NotificationFailed, retry: RetryConfig) -> None:
+        """Check that a retry is one that the limits allow."""
+        if failed.next_retry_at_ns is None:
+            return
+        assert failed.kind not in ("Permanent", "DeadDestination")
+        assert not self.is_spent(failed, retry)
+        if retry.max_elapsed is not None:
+            assert failed.next_retry_at_ns < self.fresh_since_ns + round(retry.max_elapsed * S)
+
+    def is_spent(self, failed: NotificationFailed, retry: RetryConfig) -> bool:
+        """Tell whether so many attempts have failed with this one as may under the rule that it counts under."""
+        if failed.kind == "ChannelFault":
+            return False
+        rule = rule_of(failed, retry)
+        counted = [each for each in self.failures if each is not failed and each.kind != "ChannelFault"]
+        return 1 + sum(rule_of(each, retry) == rule for each in counted) >= limit_of(rule, retry)
+
     def check_reason(self, moved: NotificationMovedToDeadLetter, world: World) -> None:
         """Check that a dead letter is one for the reason that it gives."""
         config = world.channel_configs[moved.channel]
         command = world.commands[moved.notification_id]
         latest = self.failures[-1] if self.failures else None
+        if latest is not None and latest.given_up is not None:
+            assert moved.reason == latest.given_up, moved
         if moved.reason == EXPIRED:
             assert command.expires_after is not None, moved
             expires_ns = self.fresh_since_ns + round(command.expires_after * S)
@@ -111,16 +134,44 @@ class Life:
         elif moved.reason == RATE_LIMIT_EXCEEDED:
             limits = (config.rate_limit, config.quota)
             assert any(limit is not None and limit.on_limit == "drop" for limit in limits), moved
+        elif moved.reason == RETRY_TIME_UP:
+            assert config.retry.max_elapsed is not None, moved
+        elif moved.reason == BUDGET_SPENT:
+            assert config.retry.budget is not None, moved
+            assert latest is not None, moved
+            assert not self.is_spent(latest, config.retry), moved
         elif moved.reason.startswith("template"):
             assert "template" in command.metadata, moved
         else:
             assert latest is not None, moved
             assert latest.reason == moved.reason
             assert latest.next_retry_at_ns is None
-            spent = latest.attempt >= config.retry.max_attempts
-            assert spent or latest.kind in ("Permanent", "DeadDestination"), moved
+            assert self.is_spent(latest, config.retry) or latest.kind in ("Permanent", "DeadDestination"), moved
         assert moved.attempts == (latest.attempt if latest is not None else 0), moved
-        assert moved.attempts <= config.retry.max_attempts
+        assert moved.attempts <= most_attempts(config.retry)
+
+
+def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] | None:
+    """Return the rule that a failed attempt counts under; None for the settings of the channel."""
+    if failed.reason in retry.per_reason:
+        return "reason", failed.reason
+    kind = "throttled" if failed.throttled else failed.kind.lower()
+    return ("outcome", kind) if getattr(retry.per_outcome, kind, None) is not None else None
+
+
+def limit_of(rule: tuple[str, str] | None, retry: RetryConfig) -> int:
+    """Return how many attempts may count under a rule."""
+    if rule is None:
+        return retry.max_attempts
+    group, key = rule
+    own = retry.per_reason[key] if group == "reason" else getattr(retry.per_outcome, key)
+    return retry.with_rule(own).max_attempts
+
+
+def most_attempts(retry: RetryConfig) -> int:
+    """Return the most attempts that a notification may have: one, and the retries under each of the rules."""
+    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    return 1 + sum(own.max_attempts - 1 for own in [retry, *(retry.with_rule(rule) for rule in rules)])
 
 
 def follow(world: World) -> dict[str, Life]:

@@ -9,13 +9,6 @@ from simulation.runner import run
 from simulation.scenario import parse
 
 GIVEN = [
-    ("retry", {"budget": {"kind": "grpc"}}),
-    ("retry", {"per_outcome": {"throttled": {"max_attempts": 9}}}),
-    ("retry", {"per_reason": {"timed out": {"max_attempts": 1}}}),
-    ("retry", {"max_elapsed": 5}),
-    ("retry", {"retry_after": "ignore"}),
-    ("retry", {"retry_after_jitter": 0.5}),
-    ("retry", {"retry_after_excess": 5}),
     ("circuit_breaker", {"per": "host"}),
     ("provider", {"capacity": 3}),
 ]
@@ -43,11 +36,11 @@ def test_it_is_refused_in_a_run():
     text = """
 duration: 1s
 workload: [{channel: sms, arrivals: {constant: 1/s}}]
-channels: {sms: {retry: {max_elapsed: 1s}}}
+channels: {sms: {circuit_breaker: {per: host}}}
 """
-    with pytest.raises(ConfigurationError, match=r"channels\.sms\.retry\.max_elapsed: not supported"):
+    with pytest.raises(ConfigurationError, match=r"channels\.sms\.circuit_breaker\.per: not supported"):
         run(parse(text))
 
 
 def test_what_has_an_effect_is_not():
-    assert ChannelConfig(retry={"jitter": "soft"}, circuit_breaker={"window": {"calls": 10}}).without_effect() == []
+    assert ChannelConfig(retry={"max_elapsed": 5}, circuit_breaker={"window": {"calls": 10}}).without_effect() == []

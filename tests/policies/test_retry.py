@@ -97,14 +97,18 @@ def test_a_channel_fault_uses_up_nothing_and_waits_at_least_the_first_delay() ->
 # V34, V36: how long it goes on
 
 
+def goes_on(policy: RetryPolicy, progress: Progress, elapsed_s: float) -> bool:
+    """Tell whether a retry follows a failure so long after the notification was accepted."""
+    wait_ns = policy.next_wait_ns(FAILED, progress)
+    return wait_ns is not None and not policy.is_too_late(ns(elapsed_s) + wait_ns)
+
+
 def test_v34_by_attempts_or_by_time() -> None:
     policy = policy_of(max_attempts=4, max_elapsed=1, initial_delay=0)
     got = []
     for attempt, elapsed_s in [(1, 0.1), (2, 0.2), (2, 0.8), (4, 0.8), (3, 1.8), (4, 1.8)]:
-        progress = Progress()
-        progress.attempts = progress.step = attempt - 1
-        got.append(policy.next_wait_ns(FAILED, progress, ns(elapsed_s)) is None)
-    assert got == [False, False, False, True, True, True]
+        got.append(goes_on(policy, Progress(attempts=attempt - 1, step=attempt - 1), elapsed_s))
+    assert got == [True, True, True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,13 @@ def test_v34_by_attempts_or_by_time() -> None:
 )
 def test_v36_stop_before_a_wait_that_is_too_long(elapsed_s: float, delay_s: float, stops: bool) -> None:
     policy = policy_of(max_elapsed=1, initial_delay=delay_s)
-    assert (policy.next_wait_ns(FAILED, Progress(), ns(elapsed_s)) is None) is stops
+    assert goes_on(policy, Progress(), elapsed_s) is not stops
+
+
+def test_without_max_elapsed_nothing_is_too_late() -> None:
+    assert not policy_of().is_too_late(LONGEST_WAIT_NS)
+    assert not policy_of(max_elapsed=1).is_too_late(NS_PER_S - 1)
+    assert policy_of(max_elapsed=1).is_too_late(NS_PER_S)
 
 
 # Hints
