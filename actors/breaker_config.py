@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import GetJsonSchemaHandler, StrictBool, ValidationError, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails
+from pydantic import StrictBool, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from actors.quantities import (
     PositiveDuration,
@@ -18,10 +17,10 @@ from actors.quantities import (
     number,
     wanted,
 )
-from actors.settings import Settings, one_key_of
+from actors.settings import OneOf, Settings
 
 
-class BreakerWindow(Settings):
+class BreakerWindow(OneOf):
     """The calls that a failure rate is taken over; give exactly one of the keys."""
 
     wanted_text: ClassVar[str] = "a window such as {calls: 100} or {time: 20s}"
@@ -34,20 +33,6 @@ class BreakerWindow(Settings):
 
     ema: PositiveWholeNumber | None = None
     """All calls, weighed by an exponential moving average over about so many (as Finagle): needs no log."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        keys = type(self).model_fields
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
-        return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        reference = handler(core)
-        one_key_of(handler.resolve_ref_schema(reference), cls)
-        return reference
 
     @property
     def default_minimum_calls(self) -> int:

@@ -31,7 +31,7 @@ from actors.quantities import (
     parse_duration,
     wanted,
 )
-from actors.settings import NotEmpty, Settings, at_key, one_key_of
+from actors.settings import NotEmpty, Settings, at_key, check_one_given, one_key_of
 
 Draw = Callable[[], float]
 """Returns one duration in seconds."""
@@ -159,10 +159,7 @@ class Distribution(Settings):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        keys = Distribution.model_fields
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
+        check_one_given(self, Distribution.model_fields)
         if self.empirical is not None:
             try:
                 self._measured = _read_durations(self.empirical)

@@ -21,7 +21,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from actors.errors import ConfigurationError
 from actors.quantities import Wanted, wanted
@@ -71,6 +72,38 @@ class Settings(BaseModel):
             raise ValidationError.from_exception_data(cls.__name__, problems) from None
 
 
+class OneOf(Settings):
+    """A group of settings of which exactly one is given; each has None for a default."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        check_one_given(self, type(self).model_fields)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        one_key_of(handler.resolve_ref_schema(reference), cls)
+        return reference
+
+
+def check_one_given(settings: BaseModel, keys: Iterable[str]) -> None:
+    """Raise the problem that more or fewer than one of `keys` is given in `settings`, when it is so."""
+    given = [key for key in keys if getattr(settings, key) is not None]
+    if len(given) != 1:
+        raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
+
+
+def one_key_of(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Make a JSON Schema of an object require exactly one of the keys of `model`, none of them null."""
+    schema["oneOf"] = [{"required": [key]} for key in known_keys(model)]
+    for key in known_keys(model):
+        described = schema["properties"][key]
+        described.pop("default", None)
+        choices = described.pop("anyOf", [])
+        described |= {"anyOf": [choice for choice in choices if choice != {"type": "null"}]}
+
+
 M = TypeVar("M", bound="Settings")
 
 
@@ -118,16 +151,6 @@ def unknown(key: str, known: Iterable[str], what: str = "key") -> str:
 def nearest(key: str, known: Iterable[str]) -> str | None:
     """Return the known key that looks most like `key`, or None when none does."""
     return next(iter(difflib.get_close_matches(key[:100], list(known), n=1)), None)
-
-
-def one_key_of(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Make a JSON Schema of an object require exactly one of the keys of `model`, none of them null."""
-    schema["oneOf"] = [{"required": [key]} for key in known_keys(model)]
-    for key in known_keys(model):
-        described = schema["properties"][key]
-        described.pop("default", None)
-        choices = described.pop("anyOf", [])
-        described |= {"anyOf": [choice for choice in choices if choice != {"type": "null"}]}
 
 
 def describe(annotation: Any) -> str:

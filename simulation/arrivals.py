@@ -30,7 +30,7 @@ from actors.quantities import (
     Text,
     wanted,
 )
-from actors.settings import Settings, at_key, one_key_of
+from actors.settings import OneOf, Settings, at_key
 
 DAY_NS = 86_400 * NS_PER_S
 COUNT_MAX = 10_000_000
@@ -118,7 +118,7 @@ class FlatTrace(TraceArrivals):
     """A CSV file with a header; the path is relative to the scenario file."""
 
 
-class Arrivals(Settings):
+class Arrivals(OneOf):
     """One arrival process; give exactly one of the keys."""
 
     wanted_text: ClassVar[str] = "arrivals such as {poisson: 20/s}"
@@ -141,19 +141,10 @@ class Arrivals(Settings):
             return handler({"trace": FlatTrace.model_validate(data, context=info.context)})
         return handler(data)
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        keys = type(self).model_fields
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
-        return self
-
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        reference = handler(core)
-        one_key_of(handler.resolve_ref_schema(reference), cls)
-        return {"anyOf": [reference, handler(FlatTrace.__pydantic_core_schema__)]}
+        in_full = super().__get_pydantic_json_schema__(core, handler)
+        return {"anyOf": [in_full, handler(FlatTrace.__pydantic_core_schema__)]}
 
 
 def _read_counts(path: Path, name: str) -> tuple[int, ...]:
