@@ -144,13 +144,19 @@ WorkloadEntry: TypeAlias = EventWorkload | ChannelWorkload | ClosedWorkload
 # ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _false(value: Any, _unit_required: bool) -> bool | None:
+    return False if value is False else None
+
+
 class PreferenceShare(Settings):
-    """A share of the users who have switched a channel off, or on."""
+    """A share of the users who have switched a channel off."""
 
     share: PositiveShare
     channel: NotificationChannel
-    enabled: StrictBool
-    """Whether they want it; all channels are on to begin with."""
+    enabled: Annotated[
+        Literal[False], Wanted("false, since every channel is on to begin with", _false, {"const": False})
+    ]
+    """That they do not want it."""
 
 
 def _time_of_day(value: Any, _unit_required: bool) -> time | None:

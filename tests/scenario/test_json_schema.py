@@ -77,6 +77,7 @@ SMALL = "duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 20/s}}]\
         "sweep: {replicates: 0}",
         "quiet_hours: [{share: 30%, from: 25:00, to: 07:00}]",
         "preferences: [{share: 30%, channel: sms}]",
+        "preferences: [{share: 30%, channel: sms, enabled: true}]",
         "templates: {welcome: Hello}",
         "workload: 5",
         "channels: []",
