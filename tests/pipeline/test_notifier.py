@@ -389,7 +389,8 @@ async def test_a_function_of_a_provider_that_is_not_async_is_no_effect_either(au
         await notifier.send(email("a"))
     (letter,) = notifier.dead_letter_queue
     assert letter.failure_reason == (
-        "wanted an effect: an async function or Foreseen, got a plain function, which returned Sent(reason='', answer=None)"
+        "wanted an effect: an async function or Foreseen, "
+        "got a plain function, which returned Sent(reason='', answer=None)"
     )
 
 
