@@ -29,11 +29,12 @@ _HOME_OF = {
         "actors.pipeline.attempts": "Attempt Provider",
         "actors.pipeline.preferences": "Preferences",
         "actors.pipeline.templates": "Template Templates",
+        "actors.provider_queue": "Load",
         "actors.standalone": "CircuitBreaker RateLimiter",
         "actors.storage.lossy": "LossyStore",
         "actors.storage.memory": "MemoryStore",
         "actors.system": "ActorSystem Restarted Terminated",
-        "actors.unreliable": "NotificationService",
+        "actors.unreliable": "FailureRule NotificationService",
     }.items()
     for name in names.split()
 }

@@ -20,7 +20,6 @@ from actors.settings import Settings
 
 NOT_IN_A_PIPELINE_YET = {
     "circuit_breaker": ("per",),
-    "provider": ("capacity",),
 }
 """Settings of policies that work alone, and that no actor calls yet: a pipeline refuses what would do nothing."""
 
@@ -29,6 +28,8 @@ class ProviderConfig(Settings):
     """The simulated outside world behind a channel when nothing is wrong."""
 
     latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
+    """How long it takes to answer; with a capacity, how long it works on an attempt."""
+
     failure_rate: Share = 0.0
     """Share of attempts that fail transiently."""
 

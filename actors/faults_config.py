@@ -137,9 +137,11 @@ class FaultConfig(Settings):
     """Share of attempts that find the address gone."""
 
     burst: Burst | None = None
+    """Failures in bursts, beside those of `failure_rate`; it begins good."""
+
     flap: Flap | None = None
     capacity: PositiveWholeNumber | None = None
-    """How many the provider works on at once; the rest queue."""
+    """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
 
     lost_reply_rate: Share | None = None
     """Share of attempts that succeed, but whose reply is lost."""
@@ -162,7 +164,7 @@ class FaultConfig(Settings):
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
         faults = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
-        if not any(key in self.model_fields_set and getattr(self, key) is not None for key in faults):
+        if all(getattr(self, key) is None or getattr(self, key) is False for key in faults):
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")

@@ -10,7 +10,6 @@ from simulation.scenario import parse
 
 GIVEN = [
     ("circuit_breaker", {"per": "host"}),
-    ("provider", {"capacity": 3}),
 ]
 
 

@@ -108,10 +108,15 @@ def test_a_fault_lasts_to_the_end_unless_told() -> None:
     assert (window.at, window.for_) == (120, 180)
 
 
-def test_a_fault_that_is_switched_off_is_still_one() -> None:
-    assert not fault(channel="sms", outage=False).outage
+@pytest.mark.parametrize("keys", [{}, {"outage": False}, {"outage": False, "hang": False}, {"failure_rate": None}])
+def test_a_fault_that_does_nothing_is_none(keys: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="wanted at least one fault"):
-        fault(channel="sms", failure_rate=None)
+        fault(channel="sms", **keys)
+
+
+def test_a_rate_of_nothing_is_a_fault_that_can_be_varied() -> None:
+    assert fault(channel="sms", failure_rate=0).failure_rate == 0
+    assert fault(channel="sms", outage=False, failure_rate=0.5).failure_rate == 0.5
 
 
 def test_clocks_may_step_back() -> None:

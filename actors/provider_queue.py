@@ -1,0 +1,107 @@
+"""A provider that works on so many attempts at once while the others queue, first come first served.
+
+The fate of an attempt is fixed when it starts, and so is everything that may change the number of servers: the windows
+of the faults are known beforehand. So nothing has to be simulated: whoever joins the queue is told at once when its
+service starts (the recursion of Kiefer and Wolfowitz 1955, over a number of servers that changes with time).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+import msgspec
+
+
+class ServiceQueue:
+    """The servers of one provider, and who waits for them.
+
+    A server that is free at an instant serves at that very instant. Servers that are added are free at once; those that
+    are removed finish what they are at. Nobody leaves the queue: the provider does not know who has stopped waiting for
+    the answer, so late work costs as much as any other.
+    """
+
+    __slots__ = ("_ends_ns", "_latest_start_ns", "_servers", "_steps")
+
+    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+        """Make an empty queue.
+
+        Args:
+            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+        """
+        self._steps = list(reversed(steps))
+        """Those still to come, the next one last."""
+        self._servers = self._steps.pop()[1]
+        self._ends_ns: list[int] = []
+        """A heap of the instants at which the service of those ends who are served at `_latest_start_ns`."""
+        self._latest_start_ns = 0
+
+    def join(self, now_ns: int, service_ns: int) -> int:
+        """Take an attempt into the queue and return when its service starts; it ends `service_ns` after that.
+
+        `now_ns` never goes back from one call to the next.
+        """
+        ends_ns, steps = self._ends_ns, self._steps
+        start_ns = max(now_ns, self._latest_start_ns)  # nobody overtakes
+        while True:
+            while steps and steps[-1][0] <= start_ns:
+                self._servers = steps.pop()[1]
+            while ends_ns and ends_ns[0] <= start_ns:
+                heappop(ends_ns)
+            if len(ends_ns) < self._servers:
+                break
+            start_ns = min(ends_ns[0], steps[-1][0]) if steps else ends_ns[0]
+        heappush(ends_ns, start_ns + service_ns)
+        self._latest_start_ns = start_ns
+        return start_ns
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a provider is at, at one instant, as a failure rule sees it: without the attempt that it is asked about.
+
+    An attempt whose service ends at this instant has ended. What was refused at the door, met an outage or hangs is
+    nowhere in it.
+    """
+
+    in_service: int
+    """Attempts that it works on."""
+
+    queued: int
+    """Attempts that wait until it does; 0 without a capacity."""
+
+    delivered: int
+    """Notifications that it has delivered so far, those whose reply was lost included."""
+
+    @property
+    def under_way(self) -> int:
+        """Attempts that it works on or that wait."""
+        return self.in_service + self.queued
+
+
+class LoadMeter:
+    """Keeps what the `Load` of a provider is made of. `now_ns` never goes back from one call to the next."""
+
+    __slots__ = ("_delivered", "_starts_ns", "_under_way")
+
+    def __init__(self) -> None:
+        self._starts_ns: deque[int] = deque()
+        """When those start who wait, in order."""
+        self._under_way: list[tuple[int, bool]] = []
+        """A heap of those who wait or are served: when each ends, and whether it is delivered then."""
+        self._delivered = 0
+
+    def add(self, start_ns: int, end_ns: int, *, delivers: bool) -> None:
+        """Take note of an attempt that is served in [start, end); each starts no earlier than the one before."""
+        self._starts_ns.append(start_ns)
+        heappush(self._under_way, (end_ns, delivers))
+
+    def load(self, now_ns: int) -> Load:
+        """Return what there is to do at this instant."""
+        starts_ns, under_way = self._starts_ns, self._under_way
+        while starts_ns and starts_ns[0] <= now_ns:
+            starts_ns.popleft()
+        while under_way and under_way[0][0] <= now_ns:
+            self._delivered += heappop(under_way)[1]
+        queued = len(starts_ns)
+        return Load(in_service=len(under_way) - queued, queued=queued, delivered=self._delivered)
