@@ -6,11 +6,14 @@ that is there to show something, is no finding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.config import ChannelConfig
+from actors.distribution_shape import share_above
+from actors.faults_config import FaultConfig
 from actors.instants import seconds
 from actors.lint_rules.retry import total_wait
 from actors.lint_rules.words import duration
@@ -32,6 +35,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     for channel in scenario.channels_used:
         found += _channel(scenario, channel)
     found += _expiries(scenario)
+    found += _thinking(scenario)
     found += _faults(scenario)
     found += _expectations(scenario)
     return list(dict.fromkeys(found))
@@ -82,6 +86,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
         yield from lint(channel, config)
+        yield from _horizon(scenario, channel, config)
     elif entries:
         yield from lint(
             channel,
@@ -154,6 +159,19 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(("workload", str(number), "expires_after"), text)
 
 
+def _thinking(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if not isinstance(entry, ClosedWorkload):
+            continue
+        end_s = seconds(scenario.arrivals_end_of(entry))
+        if share_above(entry.think, math.nextafter(end_s, 0)) == 1:
+            yield Finding(
+                ("workload", str(number), "think"),
+                f"takes at least the {duration(end_s)} in which notifications arrive, and clients think before their "
+                "first one too: none is ever sent",
+            )
+
+
 # ── faults and expectations ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -181,6 +199,10 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             yield Finding((*path, "latency_factor"), "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
             yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
+        if fault.capacity is not None and all(
+            _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
+        ):
+            yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
@@ -189,6 +211,15 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             )
         if all(channel in quiet for channel in fault.channel):
             yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: nothing meets it")
+
+
+def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
+    if channel not in scenario.channels_used:
+        return True
+    own = scenario.channel_config(channel).provider.capacity
+    # In a window that overlaps with another fault's, it may take the place of that one's.
+    alone = all(other is fault or other.capacity is None or channel not in other.channel for other in scenario.faults)
+    return own is not None and fault.capacity is not None and fault.capacity >= own and alone
 
 
 def _expectations(scenario: Scenario) -> Iterator[Finding]:

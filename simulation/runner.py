@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, assert_never
+from types import MappingProxyType
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
 from actors.actor import Actor, handles
+from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
@@ -17,14 +19,20 @@ from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
 from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
-from actors.unreliable import NotificationService
+from actors.unreliable import FailureRule, NotificationService
 from simulation.recorder import Recorder
 from simulation.result import Result
-from simulation.scenario import EventWorkload, Scenario, load
+from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
 from simulation.series import bucket_width_ns
-from simulation.workload import Source
+from simulation.workload import ENDS, Clients, Source
 
 Runtime = Literal["simpy", "trio"]
+
+Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
+"""Failure rules of the channels' providers; one that remembers something is good for one run."""
+
+RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
+"""The same; channels may be written as in a file."""
 
 
 class _ArrivalsEnd(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +64,7 @@ def run(
     seed: int | None = None,
     runtime: Runtime = "simpy",
     sets: Sequence[str] = (),
+    rules: RulesByName | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Run a scenario and return its result.
@@ -65,10 +74,12 @@ def run(
         seed: in place of the scenario's own.
         runtime: the clock to run on: SimPy's, or trio's `MockClock`. Both give the same history.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
+        rules: failure rules by channel, beside what the scenario says goes wrong; see
+            :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
         progress: called now and then with the seconds of the run that are over.
 
     Raises:
-        ConfigurationError: the file cannot be used; all its problems.
+        ConfigurationError: the file or the rules cannot be used; all their problems.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
     if not isinstance(scenario, Scenario):
@@ -77,6 +88,7 @@ def run(
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
         scenario = scenario.model_copy(update={"seed": seed})
+    rules_of = _rules_of(scenario, rules or {})
     recorder = Recorder(
         scenario.channels_used,
         keep_history=scenario.record == "full",
@@ -86,24 +98,24 @@ def run(
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
     match runtime:
         case "simpy":
-            simulated_ns = _run_on_simpy(scenario, recorder)
+            simulated_ns = _run_on_simpy(scenario, recorder, rules_of)
         case "trio":
-            simulated_ns = _run_on_trio(scenario, recorder)
+            simulated_ns = _run_on_trio(scenario, recorder, rules_of)
         case _:
             assert_never(runtime)
     return Result(scenario, runtime, recorder, simulated_ns)
 
 
-def _run_on_simpy(scenario: Scenario, recorder: Recorder) -> int:
+def _run_on_simpy(scenario: Scenario, recorder: Recorder, rules: Rules) -> int:
     from simulation.system import SimulatedSystem
 
     with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-        build(system, scenario, recorder)
+        build(system, scenario, recorder, rules)
         system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         return system.now_ns
 
 
-def _run_on_trio(scenario: Scenario, recorder: Recorder) -> int:
+def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules) -> int:
     import trio
     import trio.testing
 
@@ -111,20 +123,20 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder) -> int:
 
     async def main() -> int:
         async with LiveSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-            build(system, scenario, recorder)
+            build(system, scenario, recorder, rules)
             await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
             return system.now_ns
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def build(system: ActorSystem, scenario: Scenario, recorder: Recorder) -> Pipeline:
+def build(system: ActorSystem, scenario: Scenario, recorder: Recorder, rules: Rules = MappingProxyType({})) -> Pipeline:
     """Put the pipeline and the workload of a scenario on a system."""
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
     pipeline = Pipeline(
         system,
         channels,
-        _providers(scenario, system),
+        _providers(scenario, system, rules),
         store=MemoryStore(remember_ids_ns=ns(scenario.remember_ids)),
         preferences=_preferences(scenario),
         templates=_templates(scenario),
@@ -133,19 +145,38 @@ def build(system: ActorSystem, scenario: Scenario, recorder: Recorder) -> Pipeli
     )
     recorder.in_flight_now = pipeline.handler.actor.count_in_flight
     for number, entry in enumerate(scenario.workload):
-        send = pipeline.bus.announce if isinstance(entry, EventWorkload) else pipeline.handler.tell
-        system.spawn(Source, number, scenario, send)
+        if isinstance(entry, ClosedWorkload):
+            clients = system.spawn(Clients, number, scenario, entry, pipeline.handler.tell)
+            pipeline.bus.subscribe(*ENDS)(clients.tell)
+        else:
+            send = pipeline.bus.announce if isinstance(entry, EventWorkload) else pipeline.handler.tell
+            system.spawn(Source, number, scenario, entry, send)
     system.spawn(Conductor, scenario, recorder)
     return pipeline
 
 
-def _providers(scenario: Scenario, system: ActorSystem) -> Mapping[NotificationChannel, NotificationService]:
+def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
+    used = scenario.channels_used
+    problems = [
+        f"rules: wanted a channel that the scenario uses ({', '.join(used)}), got {str(channel)!r}"
+        for channel in rules
+        if channel not in used
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return {NotificationChannel(channel): of_channel for channel, of_channel in rules.items()}
+
+
+def _providers(
+    scenario: Scenario, system: ActorSystem, rules: Rules
+) -> Mapping[NotificationChannel, NotificationService]:
     return {
         channel: NotificationService.from_config(
             scenario.channel_config(channel).provider,
             [fault for fault in scenario.faults if channel in fault.channel],
             system.streams,
             f"{channel}.provider",
+            rules=rules.get(channel, ()),
         )
         for channel in scenario.channels_used
     }

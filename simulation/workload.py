@@ -1,4 +1,8 @@
-"""The workload: actors that send what a scenario says arrives, at the instants at which it arrives."""
+"""The workload: actors that send what a scenario says arrives, at the instants at which it arrives.
+
+An open one does not care what becomes of it. In a closed one each client waits for the end of its notification, so a
+slow service is asked less often, and what is under way is never more than there are clients.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ from typing import Any, assert_never
 import msgspec
 
 from actors.actor import Actor, Supervision, handles
-from actors.instants import utc
+from actors.errors import ConfigurationError
+from actors.instants import ns, seconds, utc
 from actors.messages import (
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
     OrderPlaced,
     OrderShipped,
     PaymentReceived,
@@ -22,6 +30,11 @@ from simulation.arrivals import arrival_times_ns
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 
 TEXT = "simulated"
+ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
+"""The events with which a notification ends."""
+
+ROUNDS_AT_ONCE = 1000
+"""More than so many notifications of each client at one instant, and time will never go on."""
 
 
 class _Arrive(msgspec.Struct, frozen=True, gc=False):
@@ -31,15 +44,21 @@ class _Arrive(msgspec.Struct, frozen=True, gc=False):
 _ARRIVE = _Arrive()
 
 
+class _Next(msgspec.Struct, frozen=True, gc=False):
+    """This client has thought enough, and sends its next one."""
+
+    client: int
+
+
 class Source(Actor):
-    """One entry of the workload."""
+    """One open entry of the workload."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
-    def __init__(self, number: int, scenario: Scenario, send: Callable[[Any], None]) -> None:
+    def __init__(
+        self, number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload, send: Callable[[Any], None]
+    ) -> None:
         super().__init__()
-        entry = scenario.workload[number]
-        assert not isinstance(entry, ClosedWorkload), "the loader lets none through"
         self._send = send
         self._make = _maker(number, entry, self)
         self._times: Iterator[int] = arrival_times_ns(
@@ -64,11 +83,75 @@ class Source(Actor):
             self.system.set_timer(next_ns, self, _ARRIVE)
 
 
-def _maker(number: int, entry: ChannelWorkload | EventWorkload, source: Source) -> Callable[[int], Any]:
+class Clients(Actor):
+    """One closed entry of the workload: so many clients, each of which sends, waits for the end, and thinks.
+
+    It is told every event with which a notification ends, of whichever channel; those that are none of its own, or that
+    a redrive gives a second end, are nothing to it. Each client thinks once before its first notification too, and with
+    draws of its own, so that the k-th time it thinks takes as long whatever the others do.
+    """
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+
+    def __init__(self, number: int, scenario: Scenario, entry: ClosedWorkload, send: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._path = f"workload.{number}.think"
+        self._send = send
+        self._make = _maker(number, entry, self)
+        self._think = [
+            entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
+            for client in range(entry.clients)
+        ]
+        self._until_ns = scenario.arrivals_end_of(entry)
+        self._waiting: dict[str, int] = {}
+        """Which client waits for the end of which notification."""
+        self._count = 0
+        self._instant_ns = -1
+        self._count_before_instant = 0
+
+    def on_start(self) -> None:
+        for client in range(len(self._think)):
+            self._let_think(client)
+
+    def _let_think(self, client: int) -> None:
+        next_ns = self.system.now_ns + ns(self._think[client]())
+        if next_ns < self._until_ns:
+            self.system.set_timer(next_ns, self, _Next(client))
+
+    @handles(_Next)
+    def on_next(self, message: _Next) -> None:
+        self._look_out_for_standstill()
+        notification = self._make(self._count)
+        self._count += 1
+        self._waiting[notification.notification_id] = message.client
+        self._send(notification)
+
+    def _look_out_for_standstill(self) -> None:
+        now_ns = self.system.now_ns
+        if now_ns != self._instant_ns:
+            self._instant_ns = now_ns
+            self._count_before_instant = self._count
+        elif self._count - self._count_before_instant >= ROUNDS_AT_ONCE * len(self._think):
+            raise ConfigurationError(
+                [
+                    f"{self._path}: wanted clients that think for some time, or a provider that takes some: at "
+                    f"{seconds(now_ns):g} s {self._count - self._count_before_instant:,} notifications have been sent "
+                    "and have ended, and time does not go on"
+                ]
+            )
+
+    @handles(*ENDS)
+    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
+        client = self._waiting.pop(event.notification_id, None)
+        if client is not None:
+            self._let_think(client)
+
+
+def _maker(number: int, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor) -> Callable[[int], Any]:
     """Return what makes the k-th message of an entry."""
     user_of = _user_chooser(number, entry.users, source)
     match entry:
-        case ChannelWorkload():
+        case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
             prefix = f"{channel}-{number}-"
 
@@ -91,7 +174,7 @@ def _maker(number: int, entry: ChannelWorkload | EventWorkload, source: Source) 
             assert_never(entry)
 
 
-def _user_chooser(number: int, users: int | None, source: Source) -> Callable[[int], str]:
+def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[int], str]:
     if users is None:
         return lambda k: f"user-{number}-{k}"
     draw = source.stream(f"workload.{number}.users").random

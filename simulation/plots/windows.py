@@ -78,6 +78,9 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append(f"first {fault.fail_first:,} attempts fail")
     if fault.failure_rate is not None:
         parts.append(f"{_share(fault.failure_rate)} fail")
+    if fault.burst is not None:
+        good, bad = _duration(fault.burst.mean_good), _duration(fault.burst.mean_bad)
+        parts.append(f"{_share(fault.burst.failure_rate)} fail in bursts, {good} good, {bad} bad")
     if fault.permanent_rate is not None:
         parts.append(f"{_share(fault.permanent_rate)} fail for good")
     if fault.dead_destination_rate is not None:
@@ -88,6 +91,8 @@ def fault_text(fault: FaultConfig) -> str:
         hint = fault.throttle.retry_after
         asks = "" if hint is None else f", Retry-After {_duration(hint)}"
         parts.append(f"throttled to {_rate(fault.throttle.rate)}{asks}")
+    if fault.capacity is not None:
+        parts.append(f"capacity {fault.capacity:,}")
     if fault.latency is not None:
         parts.append("other latency")
     if fault.latency_factor is not None:

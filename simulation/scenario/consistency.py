@@ -20,10 +20,6 @@ Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""
 
 NOT_YET: dict[tuple[str, ...], str] = {
-    ("workload", "*", "clients"): "a closed workload (clients)",
-    ("channels", "*", "provider", "capacity"): "capacity",
-    ("faults", "*", "burst"): "burst",
-    ("faults", "*", "capacity"): "capacity",
     ("faults", "*", "duplicate_rate"): "duplicate_rate",
     ("faults", "*", "reorder"): "reorder",
     ("faults", "*", "crash"): "crash",

@@ -49,6 +49,11 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
         ({"latency_factor": 2.5}, "latency ×2.5"),
         ({"latency": {"constant": 3}}, "other latency"),
         ({"flap": {"up": 40, "down": 20}}, "flaps, 40 s up, 20 s down"),
+        ({"capacity": 1200}, "capacity 1,200"),
+        (
+            {"burst": {"mean_good": 300, "mean_bad": 20, "failure_rate": 0.9}},
+            "90% fail in bursts, 300 s good, 20 s bad",
+        ),
         ({"throttle": {"rate": "8/s", "retry_after": 30}}, "throttled to 8/s, Retry-After 30 s"),
         ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
         ({"throttle": {"rate": "5/3s"}}, "throttled to 5/3 s"),
@@ -70,6 +75,8 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "latency_factor": 2.0,
         "throttle": {"rate": "1/s"},
         "flap": {"up": 1.0, "down": 1.0},
+        "burst": {"mean_good": 60.0, "mean_bad": 5.0},
+        "capacity": 3,
     }
     not_faults = {"channel", "at", "for_", "restart_after", *(path[-1] for path in NOT_YET)}
     kinds = [name for name in FaultConfig.model_fields if name not in not_faults]
