@@ -52,7 +52,7 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
         ({"capacity": 1200}, "capacity 1,200"),
         (
             {"burst": {"mean_good": 300, "mean_bad": 20, "failure_rate": 0.9}},
-            "90% fail in bursts, 300 s good, 20 s bad",
+            "90% fail in bursts, 5 min good, 20 s bad",
         ),
         ({"throttle": {"rate": "8/s", "retry_after": 30}}, "throttled to 8/s, Retry-After 30 s"),
         ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
