@@ -223,6 +223,8 @@ class RetryConfig(Settings):
             return "min_delay of at most max_delay"
         if self.increment is not None and self.backoff != "linear":
             return "increment only with backoff: linear"
+        if self.cap_after_draw and self.jitter != "decorrelated":
+            return "cap_after_draw only with jitter: decorrelated"
         if self.cap_before_jitter and self.jitter not in ("proportional", "additive"):
             return "cap_before_jitter only with jitter: proportional or additive"
         return None

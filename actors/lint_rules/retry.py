@@ -13,11 +13,9 @@ from actors.lint_rules.words import duration, number
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RetryConfig
 
-_OF_A_FORMULA = (
-    "initial_delay", "backoff_multiplier", "max_delay", "min_delay", "backoff", "increment", "cap_after_draw",
-)  # fmt: skip
+_OF_A_FORMULA = ("initial_delay", "backoff_multiplier", "max_delay", "min_delay", "backoff", "increment")
 _OF_RETRIES = (
-    "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "max_elapsed", "budget",
+    "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "jitter_factor", "max_elapsed", "budget",
     "retry_after", "retry_after_jitter", "retry_after_excess",
 )  # fmt: skip
 
@@ -84,10 +82,14 @@ def _without_effect(retry: RetryConfig, has_rules: bool) -> Iterator[tuple[str, 
         for key in _OF_A_FORMULA:
             if key in given:
                 yield key, "beside a schedule, which says every wait itself"
-    if "backoff_multiplier" in given and retry.schedule is None and retry.backoff != "exponential":
+    if retry.jitter == "decorrelated":
+        for key in ("backoff", "backoff_multiplier", "increment"):
+            if key in given:
+                yield key, "with jitter: decorrelated, which draws each wait from the one before it"
+    elif "backoff_multiplier" in given and retry.schedule is None and retry.backoff != "exponential":
         yield "backoff_multiplier", f"with backoff: {retry.backoff}"
-    for key, kind in (("jitter_share", "proportional"), ("jitter_max", "additive"), ("cap_after_draw", "decorrelated")):
-        if key in given and retry.jitter != kind and not (key in _OF_A_FORMULA and retry.schedule is not None):
+    for key, kind in (("jitter_share", "proportional"), ("jitter_max", "additive"), ("jitter_factor", "decorrelated")):
+        if key in given and retry.jitter != kind:
             yield key, f"with jitter: {retry.jitter}; it is for {kind}"
     if retry.retry_after == "ignore":
         for key in ("retry_after_jitter", "retry_after_excess"):

@@ -15,6 +15,9 @@ Bound: TypeAlias = Literal["shortest", "mean", "longest"]
 _LOOKED_AT = 10_000
 """So many waits one by one; by then a backoff is at its maximum, or the sum says enough."""
 
+_BEYOND_MEASURE = 1e300
+"""Seconds; larger than any wait, and still so far from infinity that differences of such numbers are numbers."""
+
 
 def waits(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     """Yield the wait in seconds after the first, the second, … failed attempt, without end.
@@ -76,7 +79,8 @@ def _decorrelated(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     low = max(retry.initial_delay, retry.min_delay)
     previous = low
     while True:
-        high = max(low, 3 * previous if retry.cap_after_draw else min(3 * previous, retry.max_delay))
+        reach = min(retry.jitter_factor * previous, _BEYOND_MEASURE)
+        high = max(low, reach if retry.cap_after_draw else min(reach, retry.max_delay))
         wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.max_delay), "longest": high}[bound]
         previous = min(retry.max_delay, wait)
         yield previous

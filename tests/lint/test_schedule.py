@@ -24,6 +24,10 @@ CONFIGS = [
     {"jitter": "additive", "jitter_max": 2.0},
     {"jitter": "decorrelated", "max_delay": 10.0},
     {"jitter": "decorrelated", "max_delay": 10.0, "cap_after_draw": True},
+    {"jitter": "decorrelated", "max_delay": 20.0, "jitter_factor": 8},
+    {"jitter": "decorrelated", "max_delay": 20.0, "jitter_factor": 8, "cap_after_draw": True},
+    {"jitter": "decorrelated", "jitter_factor": 1},
+    {"jitter": "decorrelated", "max_delay": 1e9, "jitter_factor": 1e308, "cap_after_draw": True},
     {"jitter": "decorrelated", "initial_delay": 90.0},
     {"jitter": "soft"},
 ]

@@ -344,6 +344,7 @@ def test_a_minimum_bounds_the_range_of_full_jitter() -> None:
         ({"min_delay": 61}, "min_delay of at most max_delay"),
         ({"increment": 1}, "only with backoff: linear"),
         ({"cap_before_jitter": True, "jitter": "full"}, "proportional or additive"),
+        ({"cap_after_draw": True, "jitter": "full"}, "cap_after_draw only with jitter: decorrelated"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(settings: dict[str, Any], problem: str) -> None:
@@ -367,7 +368,11 @@ def test_no_jitter_exceeds_the_cap_or_turns_the_range_over(
     draw: float,
 ) -> None:
     config = RetryConfig(
-        **settings, jitter=jitter, jitter_share=share, jitter_factor=1 + 1e308 * share, cap_after_draw=cap_after_draw
+        **settings,
+        jitter=jitter,
+        jitter_share=share,
+        jitter_factor=1 + 1e308 * share,
+        cap_after_draw=cap_after_draw and jitter == "decorrelated",
     )
     source = Scripted([draw])
     delay_ns = Backoff(config, source).next_delay_ns(attempt, previous_ns)
