@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import NotificationService, Notifier, SendNotification
 from simulation.scenario import parse
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,26 @@ def test_the_service_shown_sends_what_it_says():
     assert in_a_process(code) == (
         "['email-user-registered-ann', 'email-order-placed-17', 'sms-order-placed-17'] 1\n"
     )  # fmt: skip
+
+
+async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojump_clock, capsys):
+    (code,) = (block for block in blocks("python") if "RedriveDeadLetter" in block)
+    shown = {}
+    exec(code, shown)
+    config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "retry": {"max_attempts": 3}}}}
+    async with Notifier.open(config, providers=NotificationService(fail_count=6)) as notifier:
+        for name in ("ann", "bob"):
+            await notifier.send(
+                SendNotification(notification_id=name, channel="email", recipient=f"{name}@example.com", message="Hi")
+            )
+        await notifier.wait_until_quiet()
+        assert len(notifier.dead_letter_queue) == 2
+        await shown["redrive"](notifier, "no such mailbox")
+        assert (len(notifier.dead_letter_queue), capsys.readouterr().out) == (2, "")
+        await shown["redrive"](notifier, "injected")
+    assert sorted(sent.notification_id for sent in notifier.sent_notifications) == ["ann", "bob"]
+    assert notifier.dead_letter_queue == []
+    assert capsys.readouterr().out.startswith("ann injected failure 3 [datetime.datetime(")
 
 
 def test_the_embedding_is_ten_lines_of_trio_code():
