@@ -6,22 +6,38 @@ the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from actors.adaptive_config import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
 from actors.breaker_config import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.distributions import Distribution
 from actors.limit_config import RateLimitConfig as RateLimitConfig
 from actors.messages import NotificationChannel
-from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share
+from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share, Wanted, wanted
 from actors.retry_config import RetryConfig as RetryConfig
 from actors.settings import Settings
 
-NOT_IN_A_PIPELINE_YET = {
-    "circuit_breaker": ("per",),
-}
-"""Settings of policies that work alone, and that no actor calls yet: a pipeline refuses what would do nothing."""
+PRIMARY = "primary"
+"""The name of a channel's own provider, where it has others to fall back on."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+def _provider_name(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and value != PRIMARY else None
+
+
+ProviderName = Annotated[
+    str,
+    Wanted(
+        f"the name of a provider, of letters, digits, - and _, and other than {PRIMARY}",
+        _provider_name,
+        {"type": "string", "pattern": r"^[A-Za-z0-9_-]+$", "not": {"const": PRIMARY}},
+    ),
+]
 
 
 class ProviderConfig(Settings):
@@ -37,6 +53,60 @@ class ProviderConfig(Settings):
     """How many it works on at once; the rest queue. None: no bound."""
 
 
+class FailoverConfig(Settings):
+    """One more provider of a channel; a key left out, but for `provider`, is as the channel has it."""
+
+    wanted_text: ClassVar[str] = "a provider such as {provider: {latency: {constant: 200ms}}, quota: {rate: 100/min}}"
+
+    circuit_breaker: CircuitBreakerConfig | None = None
+    """When to stop sending to it."""
+
+    quota: RateLimitConfig | None = None
+    """What its account allows; null for no limit."""
+
+    timeout: PositiveDuration | None = None
+    """How long one attempt may take before it counts as ambiguous."""
+
+    max_in_flight: PositiveWholeNumber | None = None
+    """Attempts under way at once (bulkhead); null for no bound."""
+
+    adaptive_rate: AdaptiveRateConfig | None = None
+    """A rate that follows what it takes; null for none."""
+
+    concurrency_limit: ConcurrencyLimitConfig | None = None
+    """A bulkhead whose size follows its latency; null for none."""
+
+    adaptive_throttle: AdaptiveThrottleConfig | None = None
+    """Refuse at the sender a share of what it would refuse; null for none."""
+
+    hedging: HedgingConfig | None = None
+    """Send a copy when its answer is late; null for never."""
+
+    provider: ProviderConfig = ProviderConfig()
+    """What it is like in a simulation."""
+
+    def differences(self) -> dict[str, Any]:
+        """Return what is not as the channel has it; a key that is given as null means that there is none of it."""
+        needed = ("circuit_breaker", "timeout")
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        return {"provider": self.provider} | {
+            key: value for key, value in given.items() if value is not None or key not in needed
+        }
+
+
+class FallbackConfig(Settings):
+    """Another channel for the same message, once this one has given it up."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {channel: sms, after: 30s}"
+
+    channel: NotificationChannel
+    """Where it goes then, with the id ``<id>/<channel>`` and the address that the command has for it."""
+
+    after: PositiveDuration | None = None
+    """How long this channel may take at most: what it has not sent by then, and is not just sending, expires. None: as
+    long as its retries take."""
+
+
 class ChannelConfig(Settings):
     """All settings of one channel."""
 
@@ -46,7 +116,7 @@ class ChannelConfig(Settings):
     """Per user; charged once a notification. None: no limit."""
 
     quota: RateLimitConfig | None = None
-    """For the whole channel, as a provider's account has it; charged once an attempt. None: no limit."""
+    """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
 
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""
@@ -54,20 +124,47 @@ class ChannelConfig(Settings):
     max_in_flight: PositiveWholeNumber | None = None
     """Attempts under way at once (bulkhead). None: no bound."""
 
+    adaptive_rate: AdaptiveRateConfig | None = None
+    """A rate that follows what the provider takes. None: no limit but the `quota`."""
+
+    concurrency_limit: ConcurrencyLimitConfig | None = None
+    """A bulkhead whose size follows the provider's latency. None: that of `max_in_flight`."""
+
+    adaptive_throttle: AdaptiveThrottleConfig | None = None
+    """Refuse at the sender a share of what the provider would refuse; it counts as a failed attempt. None: nothing."""
+
+    hedging: HedgingConfig | None = None
+    """Send a copy when the answer is late; only for a provider that takes an idempotency key. None: never."""
+
     provider: ProviderConfig = ProviderConfig()
+    """What the channel's own provider is like in a simulation."""
 
-    def without_effect(self) -> list[str]:
-        """Return the settings given that work in a policy alone, and that no actor acts on yet."""
-        return [
-            f"{group}.{key}"
-            for group, keys in NOT_IN_A_PIPELINE_YET.items()
-            for key in keys
-            if getattr(getattr(self, group), key) != _default(type(getattr(self, group)), key)
-        ]
+    failover: dict[ProviderName, FailoverConfig] = Field(default_factory=dict)
+    """Further providers by name, in the order in which they are tried when those before take nothing now: the breaker
+    is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
 
+    switch_after: PositiveWholeNumber | None = None
+    """After so many failed attempts a notification tries the next provider first. None: always in the same order."""
 
-def _default(model: type[Settings], key: str) -> Any:
-    return model.model_fields[key].get_default(call_default_factory=True)
+    fallback: FallbackConfig | None = None
+    """Another channel for what this one gives up. None: the dead letter queue is the end."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.switch_after is not None and not self.failover:
+            raise wanted("switch_after only with failover, where there is a provider to switch to")
+        for name, other in self.failover.items():
+            if other.circuit_breaker is not None and other.circuit_breaker.per != self.circuit_breaker.per:
+                raise wanted(f"circuit breakers of all providers per {self.circuit_breaker.per}", f"another for {name}")
+        return self
+
+    def by_provider(self) -> dict[str, ChannelConfig]:
+        """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
+        alone = self.model_copy(update={"failover": {}})
+        return {
+            PRIMARY: alone,
+            **{name: alone.model_copy(update=other.differences()) for name, other in self.failover.items()},
+        }
 
 
 class NotifierConfig(Settings):

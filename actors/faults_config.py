@@ -105,6 +105,10 @@ class FaultConfig(Settings):
     channel: ChannelNames
     """The channels whose provider is hit: one, a list, or `all`; read, it is a tuple in the order of the enum."""
 
+    provider: Text | None = None
+    """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
+    all of them."""
+
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
 
@@ -171,7 +175,7 @@ class FaultConfig(Settings):
         return self
 
 
-_NOT_FAULTS = {"channel", "at", "for_", "restart_after"}
+_NOT_FAULTS = {"channel", "provider", "at", "for_", "restart_after"}
 
 
 def _crash(value: Any, info: Any) -> Any:

@@ -152,7 +152,7 @@ DomainEvent = UserRegistered | OrderPlaced | OrderShipped | PaymentReceived
 # ── events of the system: published on the bus, and recorded in order as the history of the run ─────────────────
 
 
-class RecordedEvent(Message, frozen=True, kw_only=True, gc=False):
+class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Something that happened, at an instant of the system's clock."""
 
     at_ns: int
@@ -192,6 +192,12 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     requested_at_ns: int
     """When the notification was accepted."""
 
+    provider: str | None = None
+    """Who took it, where the channel has several providers."""
+
+    hedges: int = 0
+    """Copies of that attempt that were sent beside it."""
+
     @property
     def started(self) -> datetime:
         """When that attempt started, in UTC."""
@@ -227,6 +233,12 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
 
     given_up: str | None = None
     """Why it will not be tried again, which is then the reason of the dead letter; None when it will."""
+
+    provider: str | None = None
+    """Who failed, where the channel has several providers."""
+
+    hedges: int = 0
+    """Copies of the attempt that were sent beside it."""
 
     @property
     def started(self) -> datetime:
@@ -300,12 +312,15 @@ class BreakerTransitioned(RecordedEvent, frozen=True, kw_only=True, gc=False):
     """A circuit breaker changed its state."""
 
     breaker: str
-    """Its name: the channel's."""
+    """Its name: the channel's, and for a further provider of the channel ``email/backup``."""
 
     from_state: str
     to_state: str
     cause: str
     """The event of the transition table that caused it."""
+
+    host: str | None = None
+    """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
 
 
 class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):

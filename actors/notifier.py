@@ -22,7 +22,6 @@ import trio
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
-from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.linter import lint
 from actors.live import LiveSystem
@@ -33,10 +32,12 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.handler import Acceptance, Handler
+from actors.pipeline.lane import lanes_of
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
+from actors.providers import Providers, checked_providers, unreliable_providers
 from actors.settings import validated
 from actors.storage.memory import MemoryStore
 from actors.storage.store import Store
@@ -55,7 +56,7 @@ class Pipeline:
         self,
         system: ActorSystem,
         channels: Mapping[NotificationChannel, ChannelConfig],
-        providers: Mapping[NotificationChannel, Provider],
+        providers: Providers | Provider,
         *,
         store: Store,
         preferences: Preferences | None = None,
@@ -68,7 +69,7 @@ class Pipeline:
         Args:
             system: the clock to run on.
             channels: the settings of each channel there is.
-            providers: who delivers on each channel.
+            providers: who delivers, one for all or those of each channel.
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.
@@ -76,15 +77,9 @@ class Pipeline:
             log: whether dead letters are worth an error in the log.
 
         Raises:
-            ConfigurationError: settings that no actor acts on yet.
+            ConfigurationError: a channel lacks a provider; all problems.
         """
-        without_effect = [
-            f"channels.{channel}.{key}: not supported in a pipeline yet"
-            for channel, config in channels.items()
-            for key in config.without_effect()
-        ]
-        if without_effect:
-            raise ConfigurationError(without_effect)
+        by_name = checked_providers(channels, providers)
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
@@ -97,10 +92,12 @@ class Pipeline:
         for channel, config in channels.items():
             stages = wiring.stages[channel]
             stages.handler = self.handler
-            if config.rate_limit is not None or config.quota is not None:
-                stages.rate_limiter = system.spawn(RateLimiterActor, channel, config, stages)
+            if config.rate_limit is not None:
+                stages.rate_limiter = system.spawn(RateLimiterActor, channel, config.rate_limit, stages)
+            stages.lanes = lanes_of(channel, config, system.streams.stream)
             stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
-            stages.channel = system.spawn(Channel, providers[channel], config, stages)
+            for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
+                lane.channel = system.spawn(Channel, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         subscribe_all(self.bus, frozenset(channels))
 
@@ -131,7 +128,7 @@ class Notifier:
         cls,
         config: NotifierConfig | Mapping[str, Any] | None = None,
         *,
-        providers: Mapping[NotificationChannel, Provider] | Provider | None = None,
+        providers: Providers | Provider | None = None,
         store: Store | None = None,
         preferences: Preferences | None = None,
         templates: Templates | None = None,
@@ -167,7 +164,7 @@ class Notifier:
             pipeline = Pipeline(
                 system,
                 channels,
-                _providers(channels, providers, system),
+                providers if providers is not None else _unreliable(channels, system),
                 store=store,
                 preferences=preferences,
                 templates=templates if templates is not None else Templates(variables={"platform": config.platform}),
@@ -257,19 +254,7 @@ def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_prov
             logger.warning("%s", finding)
 
 
-def _providers(
-    channels: Mapping[NotificationChannel, ChannelConfig],
-    providers: Mapping[NotificationChannel, Provider] | Provider | None,
-    system: ActorSystem,
-) -> Mapping[NotificationChannel, Provider]:
-    if isinstance(providers, Provider):
-        return dict.fromkeys(channels, providers)
-    if providers is not None:
-        missing = [channel for channel in channels if channel not in providers]
-        if missing:
-            raise ConfigurationError([f"providers: none for {channel}" for channel in missing])
-        return providers
-    return {
-        channel: NotificationService.from_config(config.provider, (), system.streams, f"{channel}.provider")
-        for channel, config in channels.items()
-    }
+def _unreliable(
+    channels: Mapping[NotificationChannel, ChannelConfig], system: ActorSystem
+) -> dict[NotificationChannel, dict[str, NotificationService]]:
+    return {channel: unreliable_providers(channel, config, (), system.streams) for channel, config in channels.items()}

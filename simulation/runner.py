@@ -17,6 +17,7 @@ from actors.notifier import Pipeline
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
+from actors.providers import unreliable_providers
 from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import FailureRule, NotificationService
@@ -169,14 +170,10 @@ def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
 
 def _providers(
     scenario: Scenario, system: ActorSystem, rules: Rules
-) -> Mapping[NotificationChannel, NotificationService]:
+) -> Mapping[NotificationChannel, Mapping[str, NotificationService]]:
     return {
-        channel: NotificationService.from_config(
-            scenario.channel_config(channel).provider,
-            [fault for fault in scenario.faults if channel in fault.channel],
-            system.streams,
-            f"{channel}.provider",
-            rules=rules.get(channel, ()),
+        channel: unreliable_providers(
+            channel, scenario.channel_config(channel), scenario.faults, system.streams, rules.get(channel, ())
         )
         for channel in scenario.channels_used
     }

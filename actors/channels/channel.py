@@ -6,12 +6,12 @@ import inspect
 from typing import Any
 
 from actors.actor import Actor, Supervision, handles
-from actors.config import ChannelConfig
 from actors.effects import Effect, Foreseen
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider, Stages
+from actors.pipeline.lane import Lane
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
 
@@ -24,10 +24,10 @@ class Channel(Actor):
 
     supervision = Supervision(then="escalate")
 
-    def __init__(self, provider: Provider, config: ChannelConfig, stages: Stages) -> None:
+    def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
         super().__init__()
         self._attempt = provider.attempt
-        self._timeout_ns = ns(config.timeout)
+        self._timeout_ns = ns(lane.config.timeout)
         self._stages = stages
 
     def on_start(self) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from actors.actor import ActorRef
     from actors.effects import Effect
     from actors.futures import Future
-    from actors.policies.breaker import Breaker
+    from actors.pipeline.lane import Lane
+    from actors.policies.budget import Budget
     from actors.policies.limiter import Limiter
-    from actors.policies.pace import Pace
     from actors.storage.store import Delivery
 
 TIMED_OUT = Ambiguous(reason="timed out")
@@ -45,6 +45,18 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
 
     attempt: Attempt
     permit: int
+
+    lane: int = 0
+    """Which of the channel's providers it goes to."""
+
+    provider: str | None = None
+    """The name of that provider; None where the channel has only one."""
+
+    in_flight: int = 0
+    """How many were at that provider when it set out, itself included; 0 where nobody wants to know."""
+
+    hedges: int = 0
+    """Copies of it that were sent beside it."""
 
 
 class Refused(Message, frozen=True, kw_only=True, gc=False):
@@ -83,16 +95,32 @@ class Stages:
     handler: ActorRef[Any] | None = None
     rate_limiter: ActorRef[Any] | None = None
     circuit_breaker: ActorRef[Any] | None = None
-    channel: ActorRef[Any] | None = None
 
     # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
     # a user another quota. Those who wait are not kept; the handler knows them.
-    limiters: tuple[Limiter, ...] = ()
-    breaker: Breaker | None = None
-    pace: Pace | None = None
-    """Set while those who waited for the breaker resume."""
-    in_flight: int = 0
-    """Attempts at the provider."""
+    limiter: Limiter | None = None
+    budget: Budget | None = None
+    """The retry budget; the handler's."""
+    lanes: tuple[Lane, ...] = ()
+    """The providers in the order in which they are tried."""
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts at the providers."""
+        return sum(lane.in_flight for lane in self.lanes)
+
+    @property
+    def entrance(self) -> ActorRef[Any]:
+        """The first stage."""
+        entrance = self.rate_limiter or self.circuit_breaker
+        assert entrance is not None
+        return entrance
+
+    @property
+    def actors(self) -> tuple[ActorRef[Any], ...]:
+        """Every actor along the way."""
+        stages = [self.rate_limiter, self.circuit_breaker, *(lane.channel for lane in self.lanes)]
+        return tuple(stage for stage in stages if stage is not None)
 
 
 @dataclass(slots=True, eq=False)

@@ -46,7 +46,17 @@ from actors.outcomes import (
     Transient,
 )
 from actors.pipeline.alert import ChannelBroken
-from actors.pipeline.attempts import EXPIRED, Abandoned, Attempt, Commit, ForgetWaiting, Refused, Stages, Wiring
+from actors.pipeline.attempts import (
+    EXPIRED,
+    Abandoned,
+    Admitted,
+    Attempt,
+    Commit,
+    ForgetWaiting,
+    Refused,
+    Stages,
+    Wiring,
+)
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
@@ -129,6 +139,8 @@ class Handler(Actor):
             for channel, config in channels.items()
             if config.retry.budget is not None
         }
+        for channel, stages in wiring.stages.items():
+            stages.budget = self._budgets.get(channel)
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         self._epoch_ns = self.epoch_ns
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -157,12 +169,9 @@ class Handler(Actor):
         self._to_dead_letter_queue = self.route(self._wiring.dead_letter_queue)
         self._to_alert = self.route(self._wiring.alert)
         for channel, stages in self._stages.items():
-            entrance = stages.rate_limiter or stages.circuit_breaker
-            assert entrance is not None
-            self._entrances[channel] = self.route(entrance)
-            for ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
-                if ref is not None:
-                    self.watch(ref)
+            self._entrances[channel] = self.route(stages.entrance)
+            for ref in stages.actors:
+                self.watch(ref)
             self._let_stages_forget(stages)
         for notification_id, delivery in list(self._deliveries.items()):
             if notification_id in self._wiring.commits:
@@ -175,9 +184,7 @@ class Handler(Actor):
                 self._wait(delivery)
 
     def _let_stages_forget(self, stages: Stages) -> None:
-        entrance = stages.rate_limiter or stages.circuit_breaker
-        assert entrance is not None
-        entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
+        stages.entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -352,7 +359,7 @@ class Handler(Actor):
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
-            self._failed(delivery, performed.result, performed.started_ns)
+            self._failed(delivery, performed.result, performed.started_ns, request)
 
     @handles(Refused)
     def on_refused(self, refused: Refused) -> None:
@@ -360,7 +367,7 @@ class Handler(Actor):
         if delivery is not None:
             if self._budgets:
                 self._attempt_is_over(delivery, None)
-            self._failed(delivery, refused.outcome, self.now_ns)
+            self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Abandoned)
     def on_abandoned(self, abandoned: Abandoned) -> None:
@@ -372,7 +379,7 @@ class Handler(Actor):
     def on_stage_restarted(self, restarted: Restarted) -> None:
         """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
         for channel, stages in self._stages.items():
-            if restarted.ref in (stages.rate_limiter, stages.circuit_breaker, stages.channel):
+            if restarted.ref in stages.actors:
                 self._let_stages_forget(stages)
                 for delivery in list(self._deliveries.values()):
                     if delivery.current is not None and delivery.command.channel == channel:
@@ -381,6 +388,7 @@ class Handler(Actor):
 
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
         command = delivery.command
+        admitted: Admitted = performed.request
         delivery.current = None
         event = NotificationSent(
             at_ns=self.system.now_ns,
@@ -390,29 +398,35 @@ class Handler(Actor):
             attempt=delivery.attempts + 1,
             started_ns=performed.started_ns,
             requested_at_ns=delivery.requested_at_ns,
+            provider=admitted.provider,
+            hedges=admitted.hedges,
         )
         self._commit(event, delivery, None)
 
-    def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int) -> None:
+    def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int, admitted: Admitted | None) -> None:
         delivery.current = None
         match outcome:
             case Transient() | Ambiguous():
-                self._retry_or_give_up(delivery, outcome, started_ns)
+                self._retry_or_give_up(delivery, outcome, started_ns, admitted)
             case ChannelFault():
                 self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
-                self._retry_or_give_up(delivery, outcome, started_ns)
+                self._retry_or_give_up(delivery, outcome, started_ns, admitted)
             case Permanent() | DeadDestination():
                 delivery.attempts += 1
                 if isinstance(outcome, DeadDestination):
                     self._dead_addresses.add((delivery.command.channel, delivery.command.recipient))
-                self._fail(delivery, outcome, started_ns, None, outcome.reason)
+                self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)
             case Sent():
                 raise AssertionError("an attempt that succeeded has not failed")
             case _:
                 assert_never(outcome)
 
     def _retry_or_give_up(
-        self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault, started_ns: int
+        self,
+        delivery: Delivery,
+        outcome: Transient | Ambiguous | ChannelFault,
+        started_ns: int,
+        admitted: Admitted | None,
     ) -> None:
         policy = self._policies[delivery.command.channel]
         progress = delivery.progress
@@ -422,23 +436,32 @@ class Handler(Actor):
             delivery.attempts += 1
         wait_ns = policy.next_wait_ns(outcome, progress)
         if wait_ns is None:
-            self._fail(delivery, outcome, started_ns, None, outcome.reason)
+            self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)
             return
         retry_at_ns = self.system.now_ns + wait_ns
         expires_at_ns = delivery.expires_at_ns
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
-            self._fail(delivery, outcome, started_ns, None, EXPIRED)
+            self._fail(delivery, outcome, started_ns, admitted, None, EXPIRED)
         elif policy.is_too_late(retry_at_ns - delivery.fresh_since_ns):
-            self._fail(delivery, outcome, started_ns, None, RETRY_TIME_UP)
+            self._fail(delivery, outcome, started_ns, admitted, None, RETRY_TIME_UP)
         elif self._budgets and not self._is_in_budget(delivery, outcome):
-            self._fail(delivery, outcome, started_ns, None, BUDGET_SPENT)
+            self._fail(delivery, outcome, started_ns, admitted, None, BUDGET_SPENT)
         else:
-            self._fail(delivery, outcome, started_ns, retry_at_ns, None)
+            self._fail(delivery, outcome, started_ns, admitted, retry_at_ns, None)
 
     def _fail(
-        self, delivery: Delivery, outcome: Outcome, started_ns: int, retry_at_ns: int | None, given_up: str | None
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        started_ns: int,
+        admitted: Admitted | None,
+        retry_at_ns: int | None,
+        given_up: str | None,
     ) -> None:
-        """Record a failed attempt; then wait for the next one, or give up for the reason `given_up`."""
+        """Record a failed attempt; then wait for the next one, or give up for the reason `given_up`.
+
+        `admitted` is None where no provider was asked.
+        """
         command = delivery.command
         event = NotificationFailed(
             at_ns=self.system.now_ns,
@@ -453,6 +476,8 @@ class Handler(Actor):
             answer=outcome.answer,
             throttled=isinstance(outcome, Transient) and outcome.throttled,
             given_up=given_up,
+            provider=None if admitted is None else admitted.provider,
+            hedges=0 if admitted is None else admitted.hedges,
         )
         delivery.failures += (event,)
         if delivery.first_failure_ns is None:

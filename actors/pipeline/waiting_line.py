@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -19,7 +18,8 @@ class WaitingLine:
     def __init__(self) -> None:
         self.attempts: OrderedDict[int, Attempt] = OrderedDict()
         """By place; to look whether there are any, which is done for every attempt."""
-        self._places = itertools.count()
+        self._next_place = 0
+        self._told = 0
         self._expiries: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -27,13 +27,26 @@ class WaitingLine:
 
     def append(self, attempt: Attempt) -> None:
         """Let an attempt wait behind all others."""
-        place = next(self._places)
+        place = self._next_place
+        self._next_place += 1
         self.attempts[place] = attempt
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._expiries, (attempt.expires_at_ns, place))
 
-    def __iter__(self) -> Iterator[Attempt]:
-        return iter(self.attempts.values())
+    @property
+    def first(self) -> Attempt:
+        """The one that has waited longest; there has to be one."""
+        return next(iter(self.attempts.values()))
+
+    def untold(self) -> list[Attempt]:
+        """Return those that have come since this was called last, in order."""
+        untold = []
+        for place in reversed(self.attempts):
+            if place < self._told:
+                break
+            untold.append(self.attempts[place])
+        self._told = self._next_place
+        return untold[::-1]
 
     def pop(self) -> Attempt:
         """Take the one that has waited longest."""

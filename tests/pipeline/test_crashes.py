@@ -48,7 +48,7 @@ def crash(world: World, *actors: str, at: float) -> None:
         "handler": pipeline.handler,
         "limiter": stages.rate_limiter,
         "breaker": stages.circuit_breaker,
-        "channel": stages.channel,
+        "channel": stages.lanes[0].channel,
         "queue": pipeline.dead_letter_queue,
         "alert": pipeline.alert,
     }
@@ -264,7 +264,7 @@ def test_the_bulkhead_holds_through_crashes(victim):
     under_way: list[int] = []
 
     def scenario(world: World) -> None:
-        world.open(Scripted(latency=2.0), email={"max_in_flight": 3, "quota": {"rate": "100/s"}})
+        world.open(Scripted(latency=2.0), email={"max_in_flight": 3, "rate_limit": {"rate": "100/s"}})
         world.send(*(email(f"n{number}") for number in range(12)))
         for instant in (1.0, 2.5, 4.0):
             crash(world, victim, at=instant)

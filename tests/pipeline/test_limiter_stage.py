@@ -143,7 +143,7 @@ def test_an_idle_user_is_forgotten():
         world.open(email={"rate_limit": {"max_per_minute": 5}})
         for number in range(300):
             world.send(email(f"n{number}", user_id=f"user {number}"), at=number * 10)
-        limiter = world.pipeline.wiring.stages["email"].limiters[0]
+        limiter = world.pipeline.wiring.stages["email"].limiter
         world.at(2999, lambda: sizes.append(limiter.active_keys))
 
     simulate(scenario)

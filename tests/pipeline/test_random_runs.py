@@ -213,7 +213,7 @@ def do(world: World, what: str, argument: Any) -> None:
                 "alert": pipeline.alert,
                 "limiter": stages.rate_limiter,
                 "breaker": stages.circuit_breaker,
-                "channel": stages.channel,
+                "channel": stages.lanes[0].channel,
             }[victim]
             if ref is not None:
                 world.system.crash(ref, RuntimeError("injected crash"))

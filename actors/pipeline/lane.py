@@ -1,0 +1,318 @@
+"""A lane: one provider of a channel, with all that stands in front of it, and whether it takes an attempt now.
+
+What an attempt has to pass, in this order: a slot of the bulkhead, the pace of those who resume behind a breaker that
+has closed, the quota and the adaptive rate, the breaker's permit, the adaptive throttle. Only who passes all of them is
+charged: what has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the quota
+when they all go. A plain object with the time passed in; its stage keeps the line of those who wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+from actors.config import ChannelConfig
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.policies.adaptive_rate import AdaptiveRate
+from actors.policies.adaptive_throttle import AdaptiveThrottle
+from actors.policies.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker_group import BreakerGroup
+from actors.policies.concurrency_limit import make_concurrency_limit
+from actors.policies.limiter import make_limiter
+from actors.policies.pace import Pace
+
+if TYPE_CHECKING:
+    from actors.actor import ActorRef
+
+EVERYBODY = ""
+"""The key of what is counted for the whole lane."""
+
+
+class Bar(Enum):
+    """What may stand in the way of an attempt."""
+
+    SLOT = "slot"
+    """All slots are taken: as many attempts are under way as may be."""
+
+    RATE = "rate"
+    """The quota or the adaptive rate does not allow another one yet."""
+
+    QUOTA = "quota"
+    """The quota does not allow another one, and drops who comes over it."""
+
+    BREAKER = "breaker"
+    """The circuit breaker gives no permit."""
+
+    RAMP = "ramp"
+    """The breaker has closed and lets a growing share through, of which this one is not."""
+
+    PACE = "pace"
+    """The breaker has closed, and others who waited for it go first."""
+
+    THROTTLE = "throttle"
+    """The adaptive throttle has refused it: it is not to be tried here again."""
+
+
+class Barred(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    bar: Bar
+
+    until_ns: int | None = None
+    """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
+
+
+SHARED = frozenset({Bar.SLOT, Bar.RATE, Bar.QUOTA})
+"""What is in the way of every attempt alike, whatever the host of its recipient."""
+
+_SHUT = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
+
+NO_SLOT = Barred(Bar.SLOT)
+_THROTTLED = Barred(Bar.THROTTLE)
+
+
+class Lane:
+    """One provider of a channel. `now_ns` never goes back from one call to the next.
+
+    Args:
+        number: its place in the order of the channel's providers.
+        channel: the channel's name.
+        provider: the provider's name; None where the channel has only one.
+        config: the settings that hold for this provider.
+        stream: returns the random stream of a name.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        channel: str,
+        provider: str | None,
+        config: ChannelConfig,
+        stream: Callable[[str], Random],
+    ) -> None:
+        self.number = number
+        self.provider = provider
+        self.name = channel if number == 0 else f"{channel}/{provider}"
+        """What its breaker is called in the history."""
+        self.config = config
+        self.channel: ActorRef[Any] | None = None
+        """The actor that asks the provider."""
+        self.in_flight = 0
+        """Attempts at the provider."""
+        self.on_transition: Callable[[Lane, str, Transition], None] = _hear_nothing
+        """Hears of the transitions of its breakers, with the host of each; ``""`` for that of the whole channel."""
+
+        breaker = config.circuit_breaker
+        self.breaker: Breaker | None = None
+        """The breaker of the whole channel; None where each host has its own."""
+        self._group: BreakerGroup | None = None
+        if breaker.per == "host":
+            self._group = BreakerGroup(
+                breaker, name=self.name, on_transition=self._transition, random=stream(f"{self.name}.breaker")
+            )
+        else:
+            self.breaker = Breaker(
+                breaker,
+                name=self.name,
+                on_transition=lambda transition: self._transition(EVERYBODY, transition),
+                random=stream(f"{self.name}.breaker"),
+            )
+        self.paces: dict[str, Pace] = {}
+        """By host, while those who waited for the breaker resume."""
+        self._slots = config.max_in_flight
+        self._concurrency = (
+            None
+            if config.concurrency_limit is None
+            else make_concurrency_limit(config.concurrency_limit, stream(f"{self.name}.concurrency"))
+        )
+        self.quota = None if config.quota is None else make_limiter(config.quota)
+        self._bar_of_quota = Bar.QUOTA if config.quota is not None and config.quota.on_limit == "drop" else Bar.RATE
+        self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
+        self._throttle = (
+            None
+            if config.adaptive_throttle is None
+            else AdaptiveThrottle(config.adaptive_throttle, stream(f"{self.name}.throttle"))
+        )
+        self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
+        """Whether anything but the breaker learns from outcomes."""
+        self.is_plain = self.breaker is not None and self._slots is None and self.quota is None and not self.adapts
+        """Whether there is nothing to pass but the breaker of the whole channel."""
+
+    # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def try_admit(self, host: str, now_ns: int) -> int | Barred:
+        """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what bars it.
+
+        Args:
+            host: that of its recipient; looked at only where each host has a breaker of its own.
+            now_ns: the instant.
+        """
+        limit = self.slots
+        if limit is not None and self.in_flight >= limit:
+            return self._barred_at_a_full_house(host, now_ns)
+        pace = self.paces.get(host) if self.paces else None
+        if pace is not None and pace.next_ns > now_ns:
+            return Barred(Bar.PACE, pace.next_ns)
+        if self.quota is not None and (fits_at_ns := self.quota.fits_at(EVERYBODY, now_ns)) != now_ns:
+            return Barred(self._bar_of_quota, fits_at_ns)
+        if self.rate is not None and (fits_at_ns := self.rate.fits_at(EVERYBODY, now_ns)) != now_ns:
+            return Barred(Bar.RATE, fits_at_ns)
+        permit = self._permit(host, now_ns, pace)
+        if isinstance(permit, Barred):
+            return permit
+        if self._throttle is not None and not self._throttle.admits(now_ns):
+            self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
+            return _THROTTLED
+        if self.quota is not None:
+            self.quota.try_acquire(EVERYBODY, now_ns)
+        if self.rate is not None:
+            self.rate.try_acquire(EVERYBODY, now_ns)
+        if pace is not None:
+            pace.release()
+        self.in_flight += 1
+        return permit
+
+    def _permit(self, host: str, now_ns: int, pace: Pace | None) -> int | Barred:
+        breaker = self.breaker_of(host, now_ns)
+        permit = breaker.try_acquire(now_ns)
+        if permit is not None:
+            return permit
+        if pace is not None and breaker.ramping_until_ns is not None:
+            pace.release()  # those who resume are the traffic of which a share goes through
+            return Barred(Bar.PACE, pace.next_ns)
+        return self.barred_by_breaker(host, now_ns)
+
+    def _barred_at_a_full_house(self, host: str, now_ns: int) -> Barred:
+        """Return what bars those for whom there is no slot: no slot would help who waits for an open breaker."""
+        breaker = self.breaker_of(host, now_ns)
+        if breaker.state in _SHUT and not breaker.would_admit(now_ns):
+            return self.barred_by_breaker(host, now_ns)
+        return NO_SLOT
+
+    def barred_by_breaker(self, host: str, now_ns: int) -> Barred:
+        """Return what bars an attempt that the breaker has refused."""
+        breaker = self.breaker_of(host, now_ns)
+        ramping_until_ns = breaker.ramping_until_ns
+        if ramping_until_ns is not None:
+            return Barred(Bar.RAMP, ramping_until_ns)
+        return Barred(Bar.BREAKER, breaker.admits_at_ns(now_ns))
+
+    @property
+    def slots(self) -> int | None:
+        """How many attempts may be at the provider at once; None: no bound."""
+        if self._concurrency is None:
+            return self._slots
+        return self._concurrency.limit if self._slots is None else min(self._slots, self._concurrency.limit)
+
+    def breaker_of(self, host: str, now_ns: int) -> Breaker:
+        """Return the breaker that decides about recipients at `host`."""
+        if self.breaker is not None:
+            return self.breaker
+        assert self._group is not None
+        return self._group.breaker(host, now_ns)
+
+    # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, permit: int, outcome: Outcome, host: str, now_ns: int, duration_ns: int, in_flight: int) -> None:
+        """Take note that an attempt has ended.
+
+        Args:
+            permit: what :meth:`try_admit` gave.
+            outcome: how it ended.
+            host: that of its recipient.
+            now_ns: the instant.
+            duration_ns: how long it took.
+            in_flight: how many were at the provider when it set out, itself included.
+        """
+        self.in_flight -= 1
+        breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
+        if type(outcome) is Sent:
+            breaker.record_success(permit, now_ns, duration_ns)
+        else:
+            _learn_of_trouble(breaker, outcome, permit, now_ns, duration_ns)
+        if self.adapts:
+            self._adapt(outcome, now_ns, duration_ns, in_flight)
+
+    def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:
+        throttled = isinstance(outcome, Transient) and outcome.throttled
+        answered = isinstance(outcome, (Sent, Permanent, DeadDestination))
+        if self.rate is not None:
+            if throttled:
+                self.rate.on_throttled(now_ns)
+            elif answered:
+                self.rate.on_success(now_ns)
+        if self._throttle is not None and answered:
+            self._throttle.on_accepted(now_ns)
+        if self._concurrency is not None and (answered or throttled or isinstance(outcome, Ambiguous)):
+            # How soon a provider refuses says nothing about how much it can do.
+            self._concurrency.on_result(max(1, duration_ns), in_flight, dropped=not answered)
+
+    # ── what the breaker says of those who wait ─────────────────────────────────────────────────────────────────
+
+    def resume_paced(self, host: str, now_ns: int) -> None:
+        """Let those at `host` who wait for the breaker go one after the other from now on, and not as one herd."""
+        config = self.config.circuit_breaker
+        self.paces[host] = Pace(config.resume_rate, config.resume_doubling, now_ns)
+
+    def wait_through_ramp(self, host: str, now_ns: int) -> None:
+        """Let those at `host` whom the ramp has refused ask again at a pace, if there is a ramp and no pace yet."""
+        if host not in self.paces and self.breaker_of(host, now_ns).ramping_until_ns is not None:
+            self.resume_paced(host, now_ns)
+            self.paces[host].release()  # the one who has just asked
+
+    def nobody_waits(self, host: str) -> None:
+        """Take note that nobody at `host` waits any more."""
+        self.paces.pop(host, None)
+
+    def forget_unused_pace(self, host: str, now_ns: int) -> None:
+        """Take note that somebody comes to `host` and finds nobody who waits: a pace that nobody took up is over."""
+        pace = self.paces.get(host)
+        if pace is not None and pace.next_ns < now_ns:
+            del self.paces[host]
+
+    def order(self, event: BreakerEvent, now_ns: int) -> bool:
+        """Do what an operator orders with every breaker; return whether that changes anything."""
+        if self._group is not None:
+            return self._group.order(event, now_ns)
+        assert self.breaker is not None
+        try:
+            self.breaker.order(event, now_ns)
+        except IllegalTransition:
+            return False  # it is in that state already
+        return True
+
+    def _transition(self, host: str, transition: Transition) -> None:
+        if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
+            self.paces.pop(host, None)
+        self.on_transition(self, host, transition)
+
+
+def lanes_of(channel: str, config: ChannelConfig, stream: Callable[[str], Random]) -> tuple[Lane, ...]:
+    """Return a lane for each provider of a channel, in the order in which they are tried."""
+    settings = config.by_provider()
+    return tuple(
+        Lane(number, channel, name if len(settings) > 1 else None, own, stream)
+        for number, (name, own) in enumerate(settings.items())
+    )
+
+
+def _learn_of_trouble(breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int) -> None:
+    match outcome:
+        case Transient() if outcome.throttled:
+            breaker.record_neutral(permit, now_ns)
+        case Transient() | Ambiguous():
+            breaker.record_failure(permit, now_ns, duration_ns)
+        case Permanent() | DeadDestination():
+            breaker.record_reachable(permit, now_ns, duration_ns)
+        case ChannelFault():
+            breaker.trip(permit, now_ns)
+        case Sent():
+            raise AssertionError("a success is no trouble")
+        case _:
+            assert_never(outcome)
+
+
+def _hear_nothing(_lane: Lane, _host: str, _transition: Transition) -> None:
+    """Take no note of a transition."""
