@@ -200,7 +200,11 @@ def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple
         return []
     usual = sys.maxsize if own is None else own
     steps = []
-    for edge_ns in sorted({0, *(edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns))}):
+    edges_ns = {
+        0,
+        *(edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS),
+    }
+    for edge_ns in sorted(edges_ns):
         injected = [capacity for start_ns, end_ns, capacity in windows if start_ns <= edge_ns < end_ns]
         steps.append((edge_ns, min(usual, injected[-1]) if injected else usual))
     return steps

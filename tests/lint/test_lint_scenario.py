@@ -55,6 +55,19 @@ def test_shipped_scenarios_have_no_warning_but_the_one_that_is_meant(path):
 @pytest.mark.parametrize(
     ("text", "warnings"),
     [
+        (TIMES + "workload: [{channel: sms, clients: 5, think: {uniform: {low: 10m, high: 20m}}}]",
+         ["workload.0.think: takes at least the 10m in which notifications arrive, and clients think before their "
+          "first one too: none is ever sent"]),
+        (TIMES + "workload: [{channel: sms, clients: 5, think: {uniform: {low: 9m, high: 20m}}}]", []),
+        (TIMES + "drain: 2m\nworkload: [{channel: sms, clients: 5, think: 1s}]\n"
+         "channels: {sms: {circuit_breaker: {timeout: 1h}}}",
+         ["channels.sms.circuit_breaker.timeout: 1h is longer than the run of at most 12m: once open it stays open"]),
+        (HEAD + "channels: {email: {provider: {capacity: 5}}}\nfaults: [{channel: email, capacity: 5}]",
+         ["faults.0.capacity: is not below the provider's own: it changes nothing"]),
+        (HEAD + "channels: {email: {provider: {capacity: 5}}}\nfaults: [{channel: email, capacity: 4}]", []),
+        (HEAD + "channels: {email: {provider: {capacity: 5}}}\n"
+         "faults: [{channel: email, capacity: 2}, {channel: email, at: 1m, for: 1m, capacity: 9}]", []),
+        (HEAD + "faults: [{channel: email, capacity: 5}]", []),
         (HEAD + "channels: {email: {quota: {rate: 10/s}}}",
          ["channels.email.quota.rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"]),
         # Preferences keep 60% away, so that 8/s are left.

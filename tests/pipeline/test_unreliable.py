@@ -12,6 +12,7 @@ from worlds import World, email, on_both_clocks
 
 from actors.config import ProviderConfig
 from actors.distributions import Distribution
+from actors.errors import ConfigurationError
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationSent
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
@@ -55,6 +56,24 @@ def test_when_nothing_is_wrong_it_delivers_after_its_latency():
 def test_fail_count_is_the_first_attempts_of_all():
     assert told(service(fail_count=2), 0, 5, 6, 7) == ["failed", "failed", "Sent", "Sent"]
     assert told(service(fail_count=0), 0) == ["Sent"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"failure_rate": 3}, "failure_rate: wanted a share between 0% and 100%, got 3"),
+        ({"fail_count": -1}, "fail_count: wanted a whole number of at least 0, got -1"),
+        ({"fail_count": 1.5}, "fail_count: wanted a whole number of at least 0, got 1.5"),
+        (
+            {"latency": -1},
+            "latency: wanted a duration such as 80ms, or a distribution such as {exponential: {mean: 80ms}}, got -1",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_plain_words(settings, problem):
+    with pytest.raises(ConfigurationError) as refused:
+        NotificationService(**settings)
+    assert refused.value.problems == [problem]
 
 
 def test_windows_are_half_open():

@@ -1,0 +1,214 @@
+"""Failure rules of the user's: what they are told of the load, what their answers mean, and when they are asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import World, email, on_both_clocks
+
+import simulation
+from actors.errors import ConfigurationError
+from actors.faults_config import FaultConfig
+from actors.messages import NotificationChannel
+from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from actors.unreliable import NEVER_NS, NotificationService
+from simulation.scenario import parse
+
+S = 1_000_000_000
+ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
+OVERLOADED = Transient(reason="overloaded")
+
+
+def fault(**keys: Any) -> FaultConfig:
+    return FaultConfig.model_validate({"channel": "all", **keys})
+
+
+class Spy:
+    """A rule that writes down what it is told, and lets the rest decide, or gives this outcome."""
+
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        self.told: list[tuple[float, Load]] = []
+        self.outcome = outcome
+
+    def __call__(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
+        self.told.append((now_ns / S, load))
+        return self.outcome
+
+
+# ── the load ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    capacity=st.none() | st.integers(1, 3),
+    failing=st.sampled_from([{}, {"failure_rate": 0.5}, {"lost_reply_rate": 0.5}, {"capacity": 1, "at": 5, "for": 5}]),
+    arrivals=st.lists(st.integers(0, 12), max_size=25).map(sorted),
+)
+def test_the_load_is_what_a_count_over_all_that_went_before_gives(capacity, failing, arrivals):
+    spy = Spy()
+    faults = [fault(**failing)] if failing else []
+    provider = NotificationService(latency=2, capacity=capacity, faults=faults, rules=[spy])
+    # A lost reply is work as any other, so its end is that of an attempt whose reply is not lost.
+    twin = NotificationService(latency=2, capacity=capacity, faults=[] if "lost_reply_rate" in failing else faults)
+    spans: list[tuple[float, float, bool]] = []
+    for at in arrivals:
+        before = twin.delivered
+        end = at + twin.attempt(ATTEMPT, at * S).delay_ns / S
+        spans.append((end - 2, end, twin.delivered > before))
+        provider.attempt(ATTEMPT, at * S)
+        now, load = spy.told[-1]
+        earlier = spans[:-1]
+        assert now == at
+        assert load.in_service == sum(start <= at < end for start, end, _ in earlier)
+        assert load.queued == sum(at < start for start, _, _ in earlier)
+        assert load.under_way == load.in_service + load.queued
+        assert load.delivered == sum(end <= at and delivered for _, end, delivered in earlier)
+
+
+def test_what_is_not_worked_on_is_no_load():
+    spy = Spy()
+    faults = [fault(**{"for": 1}, hang=True), fault(at=1, **{"for": 1}, outage=True)]
+    provider = NotificationService(latency=9, faults=faults, rules=[spy])
+    for at in (0, 1, 2, 3):
+        provider.attempt(ATTEMPT, at * S)
+    assert [(at, load.under_way) for at, load in spy.told] == [(2, 0), (3, 1)]
+
+
+# ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_rule_that_answers_decides():
+    silent, first, second = Spy(), Spy(OVERLOADED), Spy(Permanent(reason="never asked"))
+    provider = NotificationService(latency=2, rules=[silent, first, second])
+    effect = provider.attempt(ATTEMPT, 0)
+    assert (effect.delay_ns, effect.result) == (2 * S, OVERLOADED)
+    assert [len(rule.told) for rule in (silent, first, second)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("keys", "asked"), [
+    ({"hang": True}, False), ({"outage": True}, False), ({"throttle": {"rate": "1/h"}}, False),
+    ({"fail_first": 1}, True), ({"failure_rate": 1}, True), ({"lost_reply_rate": 1}, True),
+])  # fmt: skip
+def test_rules_stand_between_outages_and_what_luck_decides(keys, asked):
+    spy = Spy(OVERLOADED)
+    provider = NotificationService(faults=[fault(**keys)], rules=[spy])
+    if "throttle" in keys:
+        provider.attempt(ATTEMPT, 0)
+        spy.told.clear()
+    assert (provider.attempt(ATTEMPT, 0).result == OVERLOADED) is asked
+    assert len(spy.told) == asked
+
+
+def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
+    rules = [lambda attempt, now_ns, load: OVERLOADED if now_ns < S else None]
+    provider = NotificationService(fail_count=1, rules=rules)
+    outcomes = [provider.attempt(ATTEMPT, at * S).result for at in (0, 1, 2)]
+    assert outcomes == [OVERLOADED, Transient(reason="injected failure"), Sent()]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answers"),
+    [
+        (OVERLOADED, [2, 4, 6]),
+        (Ambiguous(reason="who knows"), [2, 4, 6]),
+        (Transient(reason="busy", throttled=True), [2, 2, 2]),
+    ],
+)
+def test_a_refusal_at_the_door_takes_up_no_capacity_and_failed_work_does(outcome, answers):
+    provider = NotificationService(latency=2, capacity=1, rules=[Spy(outcome)])
+    assert [provider.attempt(ATTEMPT, 0).delay_ns / S for _ in range(3)] == answers
+    assert provider.delivered == 0
+
+
+def test_a_rule_may_have_an_attempt_succeed_against_all_luck():
+    provider = NotificationService(
+        failure_rate=1, faults=[fault(lost_reply_rate=1)], rules=[Spy(Sent(answer="250 OK"))]
+    )
+    effect = provider.attempt(ATTEMPT, 0)
+    assert effect.result == Sent(answer="250 OK")
+    assert effect.delay_ns < NEVER_NS
+    assert provider.delivered == 1
+
+
+def test_a_rule_leaves_the_luck_of_later_attempts_as_it_was():
+    ruled = NotificationService(0.5, rules=[lambda attempt, now_ns, load: OVERLOADED if now_ns < 50 else None])
+    plain = NotificationService(0.5)
+    one, other = ([each.attempt(ATTEMPT, at).result for at in range(200)] for each in (ruled, plain))
+    assert one[:50] == [OVERLOADED] * 50
+    assert one[50:] == other[50:]
+
+
+def test_what_cannot_be_called_is_no_rule():
+    with pytest.raises(ConfigurationError) as refused:
+        NotificationService(rules=[Spy(), "overloaded"])
+    assert refused.value.problems == ["rules.1: wanted a function (attempt, now_ns, load), got 'overloaded'"]
+
+
+# ── in the pipeline and in a run ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_contention_by_what_has_changed_since_on_both_clocks():
+    """Optimistic concurrency: a write fails if anything was delivered since its notification last looked."""
+
+    def contention() -> Any:
+        seen: dict[str, int] = {}
+
+        def rule(attempt: Attempt, _now_ns: int, load: Load) -> Outcome | None:
+            name = attempt.command.notification_id
+            stale = seen.get(name, 0) != load.delivered
+            seen[name] = load.delivered
+            return Transient(reason="conflict") if stale else None
+
+        return rule
+
+    def scenario(world: World) -> None:
+        world.open(
+            NotificationService(latency=0.1, rules=[contention()]),
+            email={"retry": {"max_attempts": 9, "backoff_multiplier": 1}, "circuit_breaker": {"enabled": False}},
+        )
+        for number in range(4):
+            world.send(email(f"n{number}"), at=number / 2)
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids()[0] == "n0"
+    assert {failure.reason for failure in world.failures} == {"conflict"}
+    assert len(world.sent_ids()) + len(world.letters) == 4
+
+
+COLLAPSE = """
+duration: 30s
+workload:
+  - {channel: sms, arrivals: {constant: 10/s}}
+  - {channel: push, arrivals: {constant: 10/s}}
+channels:
+  sms: {provider: {latency: 200ms, capacity: 1}, retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}
+  push: {provider: {latency: 200ms}}
+"""
+
+
+def sheds_load(attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
+    return Transient(reason="shed", throttled=True) if load.queued >= 3 else None
+
+
+@pytest.mark.parametrize("channel", ["sms", NotificationChannel.SMS])
+def test_rules_reach_a_run_by_channel(channel):
+    result = simulation.run(parse(COLLAPSE), rules={channel: [sheds_load]})
+    push, sms = result.summary["channels"]["push"], result.summary["channels"]["sms"]
+    assert push["sent"] == push["accepted"] == 300
+    # 5 a second for thirty seconds, and what was queued then.
+    assert sms["sent"] == 150 + 3
+    assert {letter.reason for letter in result.dlq.itertuples()} == {"shed"}
+    assert result.history == simulation.run(parse(COLLAPSE), rules={channel: [sheds_load]}, runtime="trio").history
+
+
+def test_rules_of_a_channel_that_is_not_used_are_refused():
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.run(parse(COLLAPSE), rules={"sms": [sheds_load], "webhook": [sheds_load], "telex": []})
+    assert refused.value.problems == [
+        "rules: wanted a channel that the scenario uses (sms, push), got 'webhook'",
+        "rules: wanted a channel that the scenario uses (sms, push), got 'telex'",
+    ]
