@@ -21,6 +21,7 @@ import trio
 
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
+from actors.channels.hedging import HedgingChannel
 from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
 from actors.instants import ns
 from actors.linter import lint
@@ -97,7 +98,8 @@ class Pipeline:
             stages.lanes = lanes_of(channel, config, system.streams.stream)
             stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
-                lane.channel = system.spawn(Channel, provider, lane, stages)
+                channel_class = Channel if lane.config.hedging is None else HedgingChannel
+                lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         subscribe_all(self.bus, frozenset(channels))
 

@@ -42,11 +42,12 @@ class Channel(Actor):
         except Exception as error:
             effect = Foreseen(0, error)
         if type(effect) is not Foreseen or type(effect.result) not in OUTCOMES:
-            effect = _ending_in_an_outcome(effect)
+            effect = ending_in_an_outcome(effect)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
 
 
-def _ending_in_an_outcome(effect: Effect) -> Effect:
+def ending_in_an_outcome(effect: Effect) -> Effect:
+    """Return an effect that does the same and whose result is an outcome, whatever a provider gave."""
     if isinstance(effect, Foreseen):
         return Foreseen(effect.delay_ns, outcome_of(effect.result))
     if inspect.iscoroutine(effect):

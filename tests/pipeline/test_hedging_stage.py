@@ -1,0 +1,503 @@
+"""Hedging in the pipeline: when copies are sent, which answer counts, and what holds whatever the answers are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
+
+from actors.channels.channel import Channel
+from actors.channels.hedging import HedgingChannel
+from actors.effects import Effect
+from actors.messages import BreakerTransitioned, NotificationSent
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.lane import Lane
+
+LOST = Ambiguous(reason="reply lost")
+DOWN = Transient(reason="down")
+
+
+def copies(*script: tuple[float, Any]) -> Scripted:
+    """Return a provider that takes so long for each copy and then answers so; the last goes for all that follow."""
+    sent = Counter[str]()
+
+    def this(attempt: Try) -> tuple[float, Any]:
+        return script[min(sent[attempt.notification_id], len(script)) - 1]
+
+    def latency(attempt: Try) -> float:
+        return this(attempt)[0]
+
+    def outcome(attempt: Try) -> Any:
+        sent[attempt.notification_id] += 1
+        return this(attempt)[1]
+
+    return Scripted(outcome, latency)
+
+
+def hedged(max_attempts: int = 2, delay: float = 1.0, **settings: Any) -> dict[str, Any]:
+    return {
+        "hedging": {"max_attempts": max_attempts, "delay": delay},
+        "retry": {"max_attempts": 1},
+        "timeout": 10,
+        **settings,
+    }
+
+
+def one(provider: Provider, **run: Any) -> World:
+    """Send one notification over a hedging channel on both clocks."""
+
+    def scenario(world: World) -> None:
+        world.open(provider() if callable(provider) else provider, email=hedged(**run))
+        world.send(email())
+
+    return on_both_clocks(scenario)
+
+
+def lane_of(world: World) -> Lane:
+    return world.pipeline.wiring.stages[email().channel].lanes[0]
+
+
+def check_at_rest(world: World) -> None:
+    stages = world.pipeline.wiring.stages[email().channel]
+    assert stages.in_flight == 0
+    if stages.budget is not None:
+        assert (stages.budget._active, stages.budget._retries) == (0, 0)
+
+
+# ── one attempt ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_copy_follows_when_the_answer_is_late_and_the_first_answer_counts():
+    world = one(lambda: copies((5, OK), (0.5, OK)))
+    assert world.provider.times == [0, 1]
+    (sent,) = world.events(NotificationSent)
+    assert (sent.at_ns, sent.started_ns, sent.attempt, sent.hedges) == (1_500_000_000, 0, 1, 1)
+    check_at_rest(world)
+
+
+def test_no_copy_follows_an_answer_in_time_one_at_that_very_instant_included():
+    world = one(lambda: copies((1, OK)))
+    assert world.provider.times == [0]
+    assert [event.hedges for event in world.events(NotificationSent)] == [0]
+
+
+def test_copies_have_the_same_id_and_are_one_attempt():
+    world = one(lambda: copies((9, OK)), max_attempts=4)
+    assert [(each.notification_id, each.number, each.at) for each in world.provider.tries] == [
+        ("n", 1, 0), ("n", 1, 1), ("n", 1, 2), ("n", 1, 3),
+    ]  # fmt: skip
+    assert world.times(NotificationSent) == [9]
+
+
+@pytest.mark.parametrize("decides", [Permanent(reason="no"), DeadDestination(), ChannelFault(reason="key")])
+def test_a_failure_for_good_decides_as_a_success_does(decides):
+    world = one(lambda: copies((5, OK), (0.5, decides)))
+    failure = world.failures[0]
+    assert (failure.at_ns, failure.kind, failure.hedges) == (1_500_000_000, type(decides).__name__, 1)
+
+
+def test_a_failure_sends_the_next_copy_at_once():
+    world = one(lambda: copies((0.25, DOWN), (0.25, LOST), (0.25, OK)), max_attempts=3)
+    assert world.provider.times == [0, 0.25, 0.5]
+    assert (world.times(NotificationSent), world.failures) == ([0.75], [])
+
+
+def test_the_delay_of_the_next_copy_counts_from_the_latest_send():
+    world = one(lambda: copies((0.25, DOWN), (5, OK), (0.25, OK)), max_attempts=3)
+    assert world.provider.times == [0, 0.25, 1.25]
+    assert world.times(NotificationSent) == [1.5]
+
+
+def test_a_hint_of_the_provider_puts_the_next_copy_off():
+    world = one(lambda: copies((0.25, Transient(reason="busy", retry_after=3)), (0.25, OK)))
+    assert world.provider.times == [0, 3.25]
+    assert world.times(NotificationSent) == [3.5]
+
+
+def test_a_hint_holds_for_what_other_copies_would_send_too():
+    provider = lambda: copies((1.5, Transient(retry_after=3)), (1, DOWN), (0.25, OK))  # noqa: E731
+    world = one(provider, max_attempts=3)
+    assert world.provider.times == [0, 1, 4.5]
+
+
+def test_a_hint_that_forbids_ends_the_copies():
+    world = one(lambda: copies((1.5, Transient(reason="go away", retry_after=-1)), (9, OK)), max_attempts=3)
+    assert world.provider.times == [0, 1]
+    assert world.times(NotificationSent) == [10]
+
+
+def test_a_hint_beyond_the_timeout_ends_the_attempt_with_the_failure_that_brought_it():
+    world = one(lambda: copies((0.25, Transient(reason="busy", retry_after=9.75))))
+    assert (world.provider.times, world.failures[0].reason, world.failures[0].at_ns) == ([0], "busy", 250_000_000)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ([(0.5, DOWN), (0.5, Transient(reason="still down"))], "still down"),
+        ([(0.5, LOST), (0.5, DOWN)], "reply lost"),
+        ([(0.5, LOST), (0.5, Ambiguous(reason="lost again"))], "lost again"),
+    ],
+)
+def test_once_all_have_failed_the_latest_failure_counts_but_an_ambiguous_one_before_a_plain_one(script, reason):
+    world = one(lambda: copies(*script))
+    (failure,) = world.failures
+    assert (failure.reason, failure.at_ns, failure.hedges) == (reason, 1_000_000_000, 1)
+    check_at_rest(world)
+
+
+def test_the_timeout_runs_from_the_first_send_for_all_copies():
+    world = one(lambda: copies((20, OK)), max_attempts=3, delay=4)
+    assert world.provider.times == [0, 4, 8]
+    (failure,) = world.failures
+    assert (failure.reason, failure.at_ns, failure.started_ns, failure.hedges) == ("timed out", 10_000_000_000, 0, 2)
+    check_at_rest(world)
+
+
+def test_an_answer_at_the_instant_of_the_timeout_counts():
+    world = one(lambda: copies((20, OK), (9, OK)))
+    assert world.times(NotificationSent) == [10]
+
+
+def test_no_copy_is_sent_at_the_timeout_or_behind_it():
+    world = one(lambda: copies((20, OK)), delay=10)
+    assert (world.provider.times, world.failures[0].hedges) == ([0], 0)
+
+
+def test_a_provider_that_raises_fails_that_copy_only():
+    def outcome(attempt: Try) -> Any:
+        if attempt.at < 2:
+            raise RuntimeError("broken")
+        return OK
+
+    world = one(lambda: Scripted(outcome, 0.25), retry={"max_attempts": 2, "initial_delay": 2})
+    assert (world.provider.times, world.times(NotificationSent)) == ([0, 0, 2], [2.25])
+    assert [(failure.reason, failure.hedges) for failure in world.failures] == [("RuntimeError: broken", 1)]
+
+
+def test_a_retry_is_hedged_anew():
+    world = one(lambda: copies((0.5, DOWN), (0.5, DOWN), (9, OK), (0.5, OK)), retry={"max_attempts": 2})
+    assert [(each.number, each.at) for each in world.provider.tries] == [(1, 0), (1, 0.5), (2, 2), (2, 3)]
+    assert [event.hedges for event in (*world.failures, *world.events(NotificationSent))] == [1, 1]
+
+
+def test_a_channel_without_hedging_has_the_plain_actor():
+    def scenario(world: World) -> None:
+        world.open(email={}, sms={"hedging": {"delay": 1}})
+
+    stages = simulate(scenario).pipeline.wiring.stages
+    assert [type(each.lanes[0].channel.actor) for each in stages.values()] == [Channel, HedgingChannel]
+
+
+def test_each_provider_of_a_channel_has_its_own_hedging():
+    settings = hedged(
+        circuit_breaker={"failure_threshold": 1},
+        retry={"max_attempts": 2},
+        failover={"backup": {"hedging": None}},
+    )
+
+    def scenario(world: World) -> None:
+        provider = copies((0.5, DOWN), (0.5, DOWN), (9, OK))
+        world.open({EMAIL: {"primary": provider, "backup": provider}}, email=settings)
+        world.send(email())
+        world.notes.append(provider.tries)
+
+    world = on_both_clocks(scenario)
+    assert [each.at for each in world.notes[0]] == [0, 0.5, 2]
+    assert [(event.provider, event.hedges) for event in world.events(NotificationSent)] == [("backup", 0)]
+
+
+# ── what speaks against a copy ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_quota_bounds_copies_and_is_charged_for_them():
+    def scenario(world: World) -> None:
+        world.open(copies((5, OK)), email=hedged(max_attempts=5, quota={"rate": "3/min"}))
+        world.send(email("a"))
+        world.send(email("b"), at=2.5)
+
+    world = on_both_clocks(scenario)
+    # All three are charged by the time b comes, which therefore waits for the next minute.
+    assert [(each.notification_id, each.at) for each in world.provider.tries] == [
+        ("a", 0), ("a", 1), ("a", 2), ("b", 60), ("b", 61), ("b", 62),
+    ]  # fmt: skip
+
+
+def test_a_copy_that_does_not_fit_is_not_made_up_for():
+    settings = hedged(max_attempts=3, quota={"kind": "token_bucket", "rate": "1/1500ms", "burst": 1})
+    world = one(lambda: copies((1.75, DOWN), (0, OK)), **settings | {"max_attempts": 3, "delay": 1})
+    assert (world.provider.times, world.failures[0].reason) == ([0], "down")
+
+
+def test_the_adaptive_rate_bounds_copies():
+    world = one(lambda: copies((5, OK)), max_attempts=5, adaptive_rate={"initial_rate": "1/2s", "minimum_rate": "1/2s"})
+    assert world.provider.times == [0]
+
+
+def test_a_breaker_that_has_opened_since_lets_no_copy_through():
+    def latency(attempt: Try) -> float:
+        return 5 if attempt.notification_id == "slow" else 0
+
+    def scenario(world: World) -> None:
+        provider = Scripted(lambda attempt: OK if attempt.notification_id == "slow" else Permanent(), latency)
+        world.open(provider, email=hedged(delay=2, circuit_breaker={"failure_threshold": 1}))
+        world.send(email("slow"))
+        provider._next = lambda attempt: ChannelFault(reason="key") if attempt.notification_id == "bad" else OK
+        world.send(email("bad"), at=1)
+
+    world = on_both_clocks(scenario, until=30)
+    assert [event.to_state for event in world.events(BreakerTransitioned)] == ["open"]
+    assert [(each.notification_id, each.at) for each in world.provider.tries] == [("slow", 0), ("bad", 1)]
+
+
+@pytest.mark.parametrize(("minimum", "most"), [(0, 0), (2, 2), (9, 9)])
+def test_the_retry_budget_bounds_the_copies_that_are_out(minimum, most):
+    budget = {"kind": "envoy", "share": 0, "min_concurrency": minimum}
+
+    def scenario(world: World) -> None:
+        world.open(copies((5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
+        world.send(*(email(f"n{number}") for number in range(9)))
+
+    world = on_both_clocks(scenario)
+    assert len(world.provider.tries) == 9 + most
+    assert sum(event.hedges for event in world.events(NotificationSent)) == most
+    check_at_rest(world)
+
+
+def test_an_aws_budget_gets_back_what_a_copy_cost_that_succeeded():
+    budget = {"kind": "aws", "capacity": 10, "retry_cost": 10}
+
+    def scenario(world: World) -> None:
+        world.open(copies((5, OK), (0.5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
+        for number in range(3):
+            world.send(email(f"n{number}"), at=10 * number)
+
+    assert [event.hedges for event in on_both_clocks(scenario).events(NotificationSent)] == [1, 1, 1]
+
+
+def test_a_copy_takes_no_slot():
+    def scenario(world: World) -> None:
+        world.open(copies((5, OK)), email=hedged(max_in_flight=2, max_attempts=5))
+        world.send(email("a"), email("b"))
+        world.at(4.5, lambda: world.notes.append(lane_of(world).in_flight))
+
+    world = on_both_clocks(scenario)
+    assert (len(world.provider.tries), world.notes[-1]) == (10, 2)
+    assert {each.at for each in world.provider.tries} == {0, 1, 2, 3, 4}
+
+
+# ── restarts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("down_at", [0.5, 1.5])
+def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_answers_do_nothing(down_at):
+    budget = {"kind": "envoy", "share": 0, "min_concurrency": 9}
+    half_open = {"failure_threshold": 1, "half_open_permits": 1, "timeout": 5}
+
+    def scenario(world: World) -> None:
+        settings = hedged(retry={"max_attempts": 3, "budget": budget}, max_in_flight=2, circuit_breaker=half_open)
+        world.open(copies((3, OK)), email=settings)
+        world.send(email())
+        world.at(down_at, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+
+    world = on_both_clocks(scenario)
+    again = down_at + 0.1
+    before = [0] if down_at < 1 else [0, 1]
+    assert world.provider.times == pytest.approx([*before, again, again + 1])
+    assert world.times(NotificationSent) == pytest.approx([again + 3])
+    check_at_rest(world)
+
+
+def test_an_answer_that_came_while_the_actor_was_down_settles_its_permit():
+    def scenario(world: World) -> None:
+        world.open(copies((1.02, OK), (9, OK), (0.5, OK)), email=hedged(max_in_flight=1, delay=1))
+        world.send(email())
+        world.at(1.01, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+        world.send(email("next"), at=2)
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["n", "next"]
+    check_at_rest(world)
+
+
+def test_after_a_restart_of_the_handler_budget_and_bulkhead_are_in_balance():
+    budget = {"kind": "envoy", "share": 0, "min_concurrency": 9}
+
+    def scenario(world: World) -> None:
+        world.open(copies((3, OK)), email=hedged(max_attempts=3, retry={"max_attempts": 3, "budget": budget}))
+        world.send(email())
+        world.at(1.5, lambda: world.system.crash(world.pipeline.handler, RuntimeError("pulled")))
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["n"]
+    check_at_rest(world)
+
+
+# ── real I/O ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Transport(Provider):
+    """Sleeps for so long for each copy, and notes which were cancelled."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = list(seconds)
+        self.cancelled: list[float] = []
+        self.finished: list[float] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        seconds = self._seconds.pop(0)
+
+        async def deliver() -> Any:
+            try:
+                await trio.sleep(seconds)
+            except trio.Cancelled:
+                self.cancelled.append(seconds)
+                raise
+            self.finished.append(seconds)
+            return OK
+
+        return deliver
+
+
+def test_copies_that_lose_are_cancelled_at_their_transport():
+    def scenario(world: World) -> None:
+        world.open(Transport(9, 0.5), email=hedged())
+        world.send(email())
+
+    world = run_on_trio(scenario, until=20)
+    assert (world.provider.finished, world.provider.cancelled) == ([0.5], [9])
+    assert world.times(NotificationSent) == pytest.approx([1.5])
+    assert [event.hedges for event in world.events(NotificationSent)] == [1]
+    check_at_rest(world)
+
+
+def test_all_that_are_out_are_cancelled_at_the_timeout():
+    def scenario(world: World) -> None:
+        world.open(Transport(90, 90, 90), email=hedged(max_attempts=3))
+        world.send(email())
+
+    world = run_on_trio(scenario, until=20)
+    assert (world.provider.finished, world.provider.cancelled) == ([], [90, 90, 90])
+    assert [(failure.reason, failure.at_ns) for failure in world.failures] == [("timed out", 10_000_000_000)]
+    check_at_rest(world)
+
+
+# ── the tail of latency ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("slow_share", [0.05, 0.2])
+def test_it_cuts_the_tail_and_costs_the_share_of_answers_beyond_the_delay(slow_share):
+    """An answer takes U(0, 0.2) s, or with probability s 5 s; a copy follows after 0.5 s.
+
+    So a copy follows a share s of the attempts, and a share s² is slow all the same: P(more than 0.7 s) = s².
+    """
+    count, fast, slow = 20_000, 0.2, 5.0
+
+    def scenario(world: World) -> None:
+        random = world.system.streams.stream("latency")
+
+        def latency(_attempt: Try) -> float:
+            return slow if random.random() < slow_share else fast * random.random()
+
+        world.open(Scripted(latency=latency), email=hedged(delay=0.5))
+        world.send(*(email(f"n{number}") for number in range(count)))
+
+    world = simulate(scenario)
+    sent = world.events(NotificationSent)
+    hedges = sum(event.hedges for event in sent)
+    late = sum(event.at_ns > 700_000_000 for event in sent)
+    for observed, share in ((hedges, slow_share), (late, slow_share**2)):
+        assert abs(observed - count * share) <= 4 * math.sqrt(count * share * (1 - share))
+    # The fraction 1 - p of all is above its quantile q: without hedging 5 s for p = 0.99; with it, between the delay
+    # and the delay and a fast answer, at (1 - s + s · (1 - s) · (q - 0.5) / 0.2) = p where s² < 1 - p.
+    if slow_share**2 < 0.01:
+        expected = 0.5 + fast * (0.99 - (1 - slow_share)) / (slow_share * (1 - slow_share))
+        times = sorted(event.at_ns / 1e9 for event in sent)
+        assert times[round(0.99 * count)] == pytest.approx(expected, abs=0.02)
+
+
+# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+OUTCOMES = st.sampled_from(
+    [
+        OK, OK, DOWN, LOST, Permanent(), DeadDestination(), ChannelFault(reason="key"),
+        Transient(retry_after=2.5), Transient(retry_after=-1), Transient(throttled=True),
+    ]
+)  # fmt: skip
+SECONDS = st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.5, 3.0, 6.0, 20.0])
+
+
+class ByTurns(Provider):
+    """Answers copies by a list, over and over, and notes when each was sent and what it would have answered."""
+
+    def __init__(self, answers: list[tuple[float, Any]]) -> None:
+        self._scripted = Scripted(lambda _: answers[(len(self.tries) - 1) % len(answers)][1])
+        self._scripted._latency = lambda _: answers[(len(self.tries) - 1) % len(answers)][0]
+        self.attempts: defaultdict[int, list[int]] = defaultdict(list)
+        """When the copies of each attempt were sent, by the identity of the attempt."""
+        self._kept: list[Attempt] = []
+
+    @property
+    def tries(self) -> list[Try]:
+        return self._scripted.tries
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        self._kept.append(attempt)  # so that no other gets its identity
+        self.attempts[id(attempt)].append(now_ns)
+        return self._scripted.attempt(attempt, now_ns)
+
+
+@given(
+    answers=st.lists(st.tuples(SECONDS, OUTCOMES), min_size=1, max_size=12),
+    max_attempts=st.integers(2, 5),
+    delay=st.sampled_from([0.0, 0.25, 1.0, 4.0, 30.0]),
+    sends=st.lists(SECONDS, min_size=1, max_size=6),
+    budget=st.none()
+    | st.builds(
+        lambda share, least: {"kind": "envoy", "share": share, "min_concurrency": least},
+        st.sampled_from([0, 0.5, 1]),
+        st.integers(0, 3),
+    ),
+    quota=st.none() | st.sampled_from(["2/s", "1/s", "5/min"]),
+    slots=st.none() | st.integers(1, 3),
+    crash_at=st.none() | SECONDS,
+)
+def test_whatever_the_answers_the_laws_hold(answers, max_attempts, delay, sends, budget, quota, slots, crash_at):
+    settings = hedged(
+        max_attempts,
+        delay,
+        retry={"max_attempts": 2} | ({} if budget is None else {"budget": budget}),
+        timeout=5,
+        max_in_flight=slots,
+        circuit_breaker={"failure_threshold": 4, "timeout": 7},
+        quota=None if quota is None else {"rate": quota},
+    )
+
+    def scenario(world: World) -> None:
+        world.open(ByTurns(answers), email=settings)
+        for number, at in enumerate(sends):
+            world.send(email(f"n{number}", recipient=f"{number}@example.org", expires_after=100.0), at=at)
+        if crash_at is not None:
+            world.at(crash_at, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+
+    world = on_both_clocks(scenario, until=1000)
+    assert world.pipeline.in_flight == 0
+    check_at_rest(world)
+    ended = [*world.failures, *world.events(NotificationSent)]
+    for sent_ns in world.provider.attempts.values():
+        assert 1 <= len(sent_ns) <= max_attempts
+        assert sent_ns[-1] - sent_ns[0] < 5_000_000_000
+    attempts, extra = len(world.provider.attempts), len(world.provider.tries) - len(world.provider.attempts)
+    if crash_at is None:
+        assert len(ended) == attempts
+        assert sum(event.hedges for event in ended) == extra
+    else:
+        assert len(ended) <= attempts
+        assert sum(event.hedges for event in ended) <= extra
