@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import StrictBool, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from actors.policies.breaker_table import BreakerState
 from actors.quantities import (
     PositiveDuration,
     PositiveRate,
@@ -192,3 +193,8 @@ class CircuitBreakerConfig(Settings):
                 ],
             )
         return self
+
+    @property
+    def begins(self) -> BreakerState:
+        """The state it begins in."""
+        return BreakerState(self.initial_state) if self.enabled else BreakerState.DISABLED

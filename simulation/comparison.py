@@ -203,7 +203,7 @@ class Comparison:
 
     def figure(self, metric: str) -> Figure:
         """Return what kind of figure a metric is."""
-        part: Any = summary_shape(self.scenario.channels_used)
+        part: Any = summary_shape(self.scenario.providers_used)
         for key in metric.split("."):
             part = part[key]
         return Figure(part)
@@ -267,8 +267,8 @@ def _value(summary: Any, metric: str) -> float | None:
 
 
 def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
-    used = [channel for channel in scenarios[0].channels_used if all(channel in s.channels_used for s in scenarios)]
-    breakers = [f"breaker.{channel}.{key}" for channel in used for key in ("opened", "open_s")]
+    common = [name for name in scenarios[0].breakers if all(name in scenario.breakers for scenario in scenarios)]
+    breakers = [f"breaker.{name}.{key}" for name in common for key in ("opened", "open_s")]
     return (*METRICS, *breakers)
 
 
@@ -282,7 +282,7 @@ def _checked(metrics: Sequence[str], scenarios: Sequence[Scenario]) -> tuple[str
     Raises:
         ConfigurationError: one is no figure of the summary of every setting.
     """
-    shapes = [summary_shape(scenario.channels_used) for scenario in scenarios]
+    shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
     problems = []
     for metric in metrics:
         try:

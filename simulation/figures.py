@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.instants import NS_PER_S
@@ -10,6 +11,7 @@ from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
     DuplicateIgnored,
+    NotificationChannel,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -112,26 +114,57 @@ class Figures:
 
 
 class BreakerFigures:
-    """How often one breaker opened, and for how long it was open."""
+    """How often one breaker opened, and for how long it was open; of all hosts together where each has its own."""
 
     def __init__(self) -> None:
         self._opened = 0
         self._open_ns = 0
-        self._open_since_ns: int | None = None
+        self._open_since_ns: dict[str | None, int] = {}
+        """By host."""
 
     def fold(self, transition: BreakerTransitioned) -> None:
         """Take in a transition."""
-        if self._open_since_ns is not None:
-            self._open_ns += transition.at_ns - self._open_since_ns
-            self._open_since_ns = None
+        since_ns = self._open_since_ns.pop(transition.host, None)
+        if since_ns is not None:
+            self._open_ns += transition.at_ns - since_ns
         if transition.to_state in OPEN_STATES:
             self._opened += 1
-            self._open_since_ns = transition.at_ns
+            self._open_since_ns[transition.host] = transition.at_ns
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
         """Return the figures as the summary names them."""
-        still_open_ns = 0 if self._open_since_ns is None else simulated_ns - self._open_since_ns
+        still_open_ns = sum(simulated_ns - since_ns for since_ns in self._open_since_ns.values())
         return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S}
+
+
+class ProviderFigures:
+    """What went to each provider of the channels that have several."""
+
+    def __init__(self, providers: Mapping[NotificationChannel, Sequence[str]]) -> None:
+        self._providers = {channel: names for channel, names in providers.items() if len(names) > 1}
+        self._attempts: Counter[tuple[NotificationChannel, str]] = Counter()
+        self._sent: Counter[tuple[NotificationChannel, str]] = Counter()
+
+    def fold(self, events: dict[type, list[Any]]) -> None:
+        """Take in a chunk of the history, sorted by type."""
+        if not self._providers:
+            return
+        for kind in (NotificationSent, NotificationFailed):
+            ended = [(event.channel, event.provider) for event in events.get(kind, []) if event.provider is not None]
+            self._attempts.update(ended)
+            if kind is NotificationSent:
+                self._sent.update(ended)
+
+    def summary(self, channel: NotificationChannel) -> dict[str, Any]:
+        """Return the figures of a channel as the summary names them; nothing where it has only one provider."""
+        names = self._providers.get(channel)
+        if names is None:
+            return {}
+        return {
+            "providers": {
+                name: {"attempts": self._attempts[channel, name], "sent": self._sent[channel, name]} for name in names
+            }
+        }
 
 
 def _up(entry: tuple[int, int]) -> tuple[int, int]:

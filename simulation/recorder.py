@@ -7,7 +7,7 @@ one go, so that recording an event costs next to nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,8 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
-from simulation.figures import BreakerFigures, Figures, by_type
+from actors.pipeline.lane import breaker_name
+from simulation.figures import BreakerFigures, Figures, ProviderFigures, by_type
 from simulation.series import SeriesCounter
 
 CHUNK = 4096
@@ -43,7 +44,15 @@ CHANGE_OF_IN_FLIGHT = {
 class Recorder:
     """Receives every event of a run, in order."""
 
-    def __init__(self, channels: Sequence[NotificationChannel], *, keep_history: bool, series_bucket_ns: int) -> None:
+    def __init__(
+        self,
+        providers: Mapping[NotificationChannel, Sequence[str]],
+        *,
+        keep_history: bool,
+        series_bucket_ns: int,
+    ) -> None:
+        """Make a recorder for these channels, each with the names of its providers in order."""
+        channels = list(providers)
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
@@ -54,7 +63,12 @@ class Recorder:
             if len(channels) == 1
             else {channel: Figures(exact=keep_history) for channel in channels}
         )
-        self.breaker_figures = {channel: BreakerFigures() for channel in channels}
+        self.breaker_figures = {
+            breaker_name(channel, number, name): BreakerFigures()
+            for channel, names in providers.items()
+            for number, name in enumerate(names)
+        }
+        self.provider_figures = ProviderFigures(providers)
         self.series = SeriesCounter(series_bucket_ns)
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
@@ -101,6 +115,7 @@ class Recorder:
             self.breaker_figures[transition.breaker].fold(transition)
         self.figures.fold(sorted_events)
         self._fold_channels(sorted_events)
+        self.provider_figures.fold(sorted_events)
         self.series.fold(sorted_events)
         if self.keeps_history:
             self.history.extend(chunk)

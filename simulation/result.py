@@ -11,7 +11,6 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned, NotificationMovedToDeadLetter
-from actors.policies.breaker import BreakerState
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
 from simulation.tables import attempts_table, notifications_table
@@ -41,7 +40,11 @@ class Result:
             **recorder.figures.summary(simulated_ns),
             "breaker": breakers,
             "channels": {
-                str(channel): {**figures.summary(simulated_ns), "breaker": breakers[str(channel)]}
+                str(channel): {
+                    **figures.summary(simulated_ns),
+                    "breaker": breakers[str(channel)],
+                    **recorder.provider_figures.summary(channel),
+                }
                 for channel, figures in recorder.channel_figures.items()
             },
         }
@@ -80,7 +83,10 @@ class Result:
 
     @cached_property
     def breaker(self) -> pd.DataFrame:
-        """One row a transition of a breaker."""
+        """One row a transition of a breaker; `channel` is the breaker's name, ``email`` or ``email/backup``.
+
+        `host` is null where there is one breaker for all hosts of recipients.
+        """
         transitions: list[BreakerTransitioned] = self._recorder.series.transitions
         return pd.DataFrame(
             {
@@ -89,6 +95,7 @@ class Result:
                 "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
                 "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
                 "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
+                "host": pd.Series([event.host for event in transitions], dtype="str"),
             }
         )
 
@@ -110,13 +117,7 @@ class Result:
     @cached_property
     def series(self) -> pd.DataFrame:
         """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
-        began = {
-            str(channel): BreakerState.CLOSED
-            if self.scenario.channel_config(channel).circuit_breaker.enabled
-            else BreakerState.DISABLED
-            for channel in self.scenario.channels_used
-        }
-        return self._recorder.series.frame(began, self._simulated_ns)
+        return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write `summary.json`, the tables as Parquet and `overview.png` into a directory; return the paths."""

@@ -91,7 +91,7 @@ def run(
         scenario = scenario.model_copy(update={"seed": seed})
     rules_of = _rules_of(scenario, rules or {})
     recorder = Recorder(
-        scenario.channels_used,
+        scenario.providers_used,
         keep_history=scenario.record == "full",
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -77,11 +77,22 @@ class SeriesCounter:
             frame[f"breaker_{breaker}"] = self._states(breaker, state, len(index))
         return frame.drop(columns=["redriven", "discarded"])
 
-    def _states(self, breaker: str, state: str, buckets: int) -> list[str]:
+    def _states(self, breaker: str, state: BreakerState, buckets: int) -> list[str]:
         states: list[str] = []
+        shown = state
+        by_host: dict[str | None, BreakerState] = {}
         for transition in self.transitions:
             if transition.breaker != breaker:
                 continue
-            states.extend([str(state)] * (transition.at_ns // self._width_ns - len(states)))
-            state = transition.to_state
-        return states + [str(state)] * (buckets - len(states))
+            states.extend([str(shown)] * (transition.at_ns // self._width_ns - len(states)))
+            by_host[transition.host] = BreakerState(transition.to_state)
+            shown = most_shut(by_host.values())
+        return states + [str(shown)] * (buckets - len(states))
+
+
+_MOST_SHUT_FIRST = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN)
+
+
+def most_shut(states: Collection[BreakerState]) -> BreakerState:
+    """Return which of some breakers' states lets the least through; what each host has of its own is shown as one."""
+    return next((state for state in _MOST_SHUT_FIRST if state in states), next(iter(states)))

@@ -5,11 +5,12 @@ One place for those who build a summary, check an expectation against it, or doc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
 from actors.messages import NotificationChannel
+from actors.pipeline.lane import breaker_name
 
 
 class Figure(StrEnum):
@@ -67,18 +68,32 @@ BREAKER: Shape = {"opened": Figure.COUNT, "open_s": Figure.SECONDS}
 
 CHANNEL: Shape = {**FIGURES, "breaker": BREAKER}
 
+PROVIDER: Shape = {"attempts": Figure.COUNT, "sent": Figure.COUNT}
+"""Of each provider of a channel that has several."""
 
-def summary_shape(channels: Iterable[NotificationChannel]) -> Shape:
-    """Return the shape of the summary of a run that uses `channels`, keys in the order of the document."""
-    names = [channel.value for channel in channels]
+
+def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Shape:
+    """Return the shape of the summary of a run, keys in the order of the document.
+
+    Args:
+        providers: the channels that it uses, in order, and the names of each one's providers.
+    """
+    channels: Shape = {}
+    for channel, names in providers.items():
+        several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
+        channels[channel.value] = {**CHANNEL, **several}
     return {
         "scenario": Figure.TEXT,
         "seed": Figure.COUNT,
         "runtime": Figure.TEXT,
         "simulated_s": Figure.SECONDS,
         **FIGURES,
-        "breaker": dict.fromkeys(names, BREAKER),
-        "channels": dict.fromkeys(names, CHANNEL),
+        "breaker": {
+            breaker_name(channel, number, name): BREAKER
+            for channel, names in providers.items()
+            for number, name in enumerate(names)
+        },
+        "channels": channels,
         "expectations": Figure.LIST,
         "digest": Figure.TEXT,
     }

@@ -94,7 +94,7 @@ class Lane:
     ) -> None:
         self.number = number
         self.provider = provider
-        self.name = channel if number == 0 else f"{channel}/{provider}"
+        self.name = breaker_name(channel, number, provider)
         """What its breaker is called in the history."""
         self.config = config
         self.channel: ActorRef[Any] | None = None
@@ -287,6 +287,11 @@ class Lane:
         if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
             self.paces.pop(host, None)
         self.on_transition(self, host, transition)
+
+
+def breaker_name(channel: str, number: int, provider: str | None) -> str:
+    """Return the name of the breaker of a channel's provider: ``email``, and of its further ones ``email/backup``."""
+    return str(channel) if number == 0 else f"{channel}/{provider}"
 
 
 def lanes_of(channel: str, config: ChannelConfig, stream: Callable[[str], Random]) -> tuple[Lane, ...]:

@@ -104,7 +104,7 @@ class Breaker:
         self._half_open_then = config.half_open_then
         # Peers disagree about the instant `opened_at + timeout`; one nanosecond is the whole difference.
         self._reopen_after_ns = int(config.reopen == "after")
-        self._state = BreakerState(config.initial_state) if config.enabled else _DISABLED
+        self._state = config.begins
         self._admits_all = self._state is not _FORCED_OPEN
         self._generation = first_generation
         self._opened_at_ns: int | None = None

@@ -1,4 +1,4 @@
-"""The states of the circuit breakers over time, as bands: one lane a channel."""
+"""The states of the circuit breakers over time, as bands: one lane a breaker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from actors.policies.breaker import BreakerState
 from simulation.plots.layout import PANEL_WIDTH, SMALL_SIZE
 from simulation.plots.text import width_in
 from simulation.scenario import Scenario
+from simulation.series import most_shut
 
 Spans = dict[BreakerState, list[tuple[float, float]]]
 """For each state the spans of time, from and to in seconds, in which a breaker was in it."""
@@ -42,19 +43,26 @@ LOOKS = {
     BreakerState.OPEN: Look("#a3320f", "#a3320f", "#ffffff"),
     BreakerState.FORCED_OPEN: Look("#222222", "#ffffff", "#ffffff", "xxxx"),
     BreakerState.DISABLED: Look("#ffffff", "#888888", "#222222", "...."),
+    BreakerState.METRICS_ONLY: Look("#ffffff", "#35574a", "#222222", "||||"),
 }
 """How each state looks."""
 
 
-def spans_of(transitions: pd.DataFrame, channel: str, scenario: Scenario, end_s: float) -> Spans:
-    """Return when the breaker of `channel` was in which state, from its `transitions` (``result.breaker``)."""
+def spans_of(transitions: pd.DataFrame, breaker: str, scenario: Scenario, end_s: float) -> Spans:
+    """Return when the breaker of this name was in which state, from its `transitions` (``result.breaker``).
+
+    Where each host has its own, what is shown is that which lets the least through.
+    """
     spans: Spans = {}
-    own = transitions[transitions["channel"] == channel]
-    enabled = getattr(scenario.channels, channel).circuit_breaker.enabled
-    state, since_s = BreakerState.CLOSED if enabled else BreakerState.DISABLED, 0.0
-    for at_s, before, after in zip(own["time"], own["from"], own["to"], strict=True):
-        spans.setdefault(BreakerState(before), []).append((since_s, at_s))
-        state, since_s = BreakerState(after), at_s
+    own = transitions[transitions["channel"] == breaker]
+    state, since_s = scenario.breakers[breaker], 0.0
+    by_host: dict[str, BreakerState] = {}
+    for at_s, host, after in zip(own["time"], own["host"], own["to"], strict=True):
+        by_host[str(host)] = BreakerState(after)
+        shown = most_shut(by_host.values())
+        if shown is not state:
+            spans.setdefault(state, []).append((since_s, at_s))
+            state, since_s = shown, at_s
     spans.setdefault(state, []).append((since_s, end_s))
     return spans
 
@@ -71,16 +79,16 @@ def merged(spans: Sequence[tuple[float, float]], gap_s: float) -> list[tuple[flo
 
 
 def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end_s: float) -> None:
-    """Draw a lane for each channel, the first on top, with the states written into what is wide enough."""
-    channels = [str(channel) for channel in scenario.channels_used]
+    """Draw a lane for each breaker, the first on top, with the states written into what is wide enough."""
+    breakers = list(scenario.breakers)
     seen: set[BreakerState] = set()
-    for lane, channel in enumerate(channels):
-        spans = spans_of(transitions, channel, scenario, end_s)
+    for lane, breaker in enumerate(breakers):
+        spans = spans_of(transitions, breaker, scenario, end_s)
         seen.update(spans)
-        _draw_lane(axes, spans, lane, channel, end_s)
+        _draw_lane(axes, spans, lane, breaker, end_s)
     axes.set_title("Circuit breakers")
-    axes.set_ylim(len(channels) - 0.5, -0.5 - HEADROOM)
-    axes.set_yticks(range(len(channels)), channels)
+    axes.set_ylim(len(breakers) - 0.5, -0.5 - HEADROOM)
+    axes.set_yticks(range(len(breakers)), breakers)
     axes.tick_params(axis="y", length=0)
     handles = [
         Patch(facecolor=look.face, edgecolor=look.edge, hatch=look.hatch, label=str(state))
@@ -99,7 +107,7 @@ def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end
     )
 
 
-def _draw_lane(axes: Axes, spans: Spans, lane: int, channel: str, end_s: float) -> None:
+def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float) -> None:
     for state, look in LOOKS.items():
         if state not in spans:
             continue
@@ -116,7 +124,7 @@ def _draw_lane(axes: Axes, spans: Spans, lane: int, channel: str, end_s: float) 
             edgecolor=look.edge,
             hatch=look.hatch,
             linewidth=0.0 if probing or state is BreakerState.CLOSED else 0.7,
-            label=f"{channel}: {state}",
+            label=f"{breaker}: {state}",
             zorder=2.5 if probing else 2,
         )
         if probing:

@@ -60,7 +60,7 @@ def _draw(result: Result) -> Figure:
             "rates": RATES,
             "in flight": LEVEL,
             "dlq": DLQ if summary["dlq"]["peak"] else EMPTY_DLQ,
-            "breakers": (len(scenario.channels_used) + HEADROOM) * BREAKER_LANE,
+            "breakers": (len(scenario.breakers) + HEADROOM) * BREAKER_LANE,
         },
     )
     if found:

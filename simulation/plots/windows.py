@@ -46,7 +46,8 @@ def windows(scenario: Scenario, end_s: float) -> list[Window]:
 def _fault_window(fault: FaultConfig, used: tuple[NotificationChannel, ...], end_s: float) -> Window:
     until_s = end_s if fault.for_ is None else min(end_s, fault.at + fault.for_)
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
-    return Window(f"{_channels_text(fault.channel, used)}: {fault_text(fault)}", spans, _dips(fault, until_s))
+    provider = "" if fault.provider is None else f"/{fault.provider}"
+    return Window(f"{_channels_text(fault.channel, used)}{provider}: {fault_text(fault)}", spans, _dips(fault, until_s))
 
 
 def _dips(fault: FaultConfig, until_s: float) -> tuple[Span, ...]:

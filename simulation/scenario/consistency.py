@@ -6,11 +6,12 @@ problems, and both are to be said at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from actors.config import PRIMARY
 from actors.messages import NotificationChannel
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.model import CHANNELS_OF_EVENT
@@ -35,10 +36,11 @@ def findings(scenario: Any) -> Iterator[Finding]:
     for pattern, name in NOT_YET.items():
         for path in _matches(scenario, pattern):
             yield path, f"{name} is not supported yet"
-    used = _channels_used(scenario)
+    used = _providers_used(scenario)
     if used is not None:
         yield from _faults_elsewhere(scenario.get("faults"), used)
         yield from _expectations(scenario.get("expect"), used)
+    yield from _fallbacks_in_a_circle(scenario.get("channels"))
 
 
 def _matches(value: Any, pattern: tuple[str, ...], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -57,8 +59,11 @@ def _matches(value: Any, pattern: tuple[str, ...], path: tuple[str | int, ...] =
             yield from _matches(child, pattern, (*path, name))
 
 
-def _channels_used(scenario: dict[str, Any]) -> set[NotificationChannel] | None:
-    """Return the channels that the file uses, or None when what it says of them is wrong and so nobody knows."""
+def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[str]] | None:
+    """Return the channels that the file uses and each one's providers, in order.
+
+    None when what it says of them is wrong and so nobody knows.
+    """
     used: set[NotificationChannel] = set()
     workload, channels = scenario.get("workload"), scenario.get("channels", {})
     if not isinstance(workload, list) or not isinstance(channels, dict):
@@ -73,31 +78,57 @@ def _channels_used(scenario: dict[str, Any]) -> set[NotificationChannel] | None:
             used.add(channel)
         else:
             return None
-    for name in channels:
+    for name, settings in channels.items():
         if (channel := _channel(name)) is None:
             return None
         used.add(channel)
-    return used
+        if (fallback := _channel(_within(settings, "fallback", "channel"))) is not None:
+            used.add(fallback)
+    return {
+        channel: [PRIMARY, *map(str, _within(channels, channel.value, "failover") or {})]
+        for channel in NotificationChannel
+        if channel in used
+    }
+
+
+def _within(value: Any, *path: str) -> Any:
+    """Return what stands there in plain data; None if nothing does."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _channel(name: Any) -> NotificationChannel | None:
     return NotificationChannel(name) if isinstance(name, str) and name in set(NotificationChannel) else None
 
 
-def _faults_elsewhere(faults: Any, used: set[NotificationChannel]) -> Iterator[Finding]:
-    wanted = ", ".join(channel for channel in NotificationChannel if channel in used)
+def _faults_elsewhere(faults: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
-        named = fault.get("channel") if isinstance(fault, dict) else None
+        named = _within(fault, "channel")
+        provider = _within(fault, "provider")
         for place, name in enumerate(named) if isinstance(named, list) else [(None, named)]:
             channel = _channel(name)
             if channel is not None and channel not in used:
                 path: tuple[str | int, ...] = ("faults", index, "channel")
-                text = f"wanted a channel that this file uses ({wanted}), got {name!r}"
+                text = f"wanted a channel that this file uses ({', '.join(used)}), got {name!r}"
                 yield (path if place is None else (*path, place)), text
+            elif channel is not None and isinstance(provider, str) and provider not in used[channel]:
+                text = f"wanted a provider of {channel} ({', '.join(used[channel])}), got {provider!r}"
+                yield ("faults", index, "provider"), text
 
 
-def _expectations(expect: Any, used: set[NotificationChannel]) -> Iterator[Finding]:
-    shape = summary_shape(channel for channel in NotificationChannel if channel in used)
+def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:
+    for start in channels if isinstance(channels, dict) else ():
+        way = [start]
+        while (following := _within(channels, way[-1], "fallback", "channel")) not in (None, *way):
+            way.append(following)
+        if following == start:
+            circle = " to ".join([*way, start])
+            yield ("channels", start, "fallback", "channel"), f"wanted fallbacks that end somewhere, got {circle}"
+
+
+def _expectations(expect: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
+    shape = summary_shape(used)
     for index, text in enumerate(expect if isinstance(expect, list) else ()):
         try:
             problem = Expectation.parse(text).problem(shape)

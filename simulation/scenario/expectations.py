@@ -23,7 +23,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_FORM = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
+_FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WANTED = "an expectation such as sent_fraction >= 0.99"
 
@@ -96,7 +96,7 @@ class Expectation:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_.-]+\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
+        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_./-]+\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
 
 
 def _number(text: str) -> float | None:

@@ -21,6 +21,8 @@ from actors.distributions import Distribution
 from actors.faults_config import ChannelNames, FaultConfig
 from actors.instants import NS_PER_S, ns, since_1970_ns
 from actors.messages import NotificationChannel
+from actors.pipeline.lane import breaker_name
+from actors.policies.breaker_table import BreakerState
 from actors.quantities import (
     Duration,
     PositiveDuration,
@@ -356,12 +358,28 @@ class Scenario(Settings):
         """The channels of the workload and those with settings of their own, in the order of the enum."""
         used = {channel for entry in self.workload for channel in entry.channels}
         used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
+        fallbacks = [self.channel_config(channel).fallback for channel in used]
+        used |= {fallback.channel for fallback in fallbacks if fallback is not None}
         return tuple(channel for channel in NotificationChannel if channel in used)
 
     def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
         """Return the settings of `channel`, the defaults when the file has none."""
         config: ChannelConfig = getattr(self.channels, channel.value)
         return config
+
+    @property
+    def providers_used(self) -> dict[NotificationChannel, list[str]]:
+        """The channels that it uses, and the names of each one's providers in the order in which they are tried."""
+        return {channel: list(self.channel_config(channel).by_provider()) for channel in self.channels_used}
+
+    @property
+    def breakers(self) -> dict[str, BreakerState]:
+        """The circuit breakers by name, with the state in which each begins."""
+        return {
+            breaker_name(channel, number, name): config.circuit_breaker.begins
+            for channel in self.channels_used
+            for number, (name, config) in enumerate(self.channel_config(channel).by_provider().items())
+        }
 
     @property
     def arrivals_end_ns(self) -> int:

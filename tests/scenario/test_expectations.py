@@ -46,7 +46,7 @@ def test_evaluation(text: str, value: Any, holds: bool) -> None:
 def test_numbers_with_units(text: str, value: float) -> None:
     expectation = Expectation.parse(text)
     assert expectation.value == value
-    assert expectation.problem(summary_shape([NotificationChannel.EMAIL])) is None
+    assert expectation.problem(summary_shape({NotificationChannel.EMAIL: ["primary"]})) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_no_expectation(text: Any) -> None:
 
 
 def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
-    shape = summary_shape(NotificationChannel)
+    shape = summary_shape({channel: ["primary"] for channel in NotificationChannel})
 
     def paths(part: Any, path: tuple[str, ...] = ()) -> Any:
         if isinstance(part, Figure):
