@@ -2,7 +2,8 @@
 
 Two systems share this code: :class:`actors.live.LiveSystem` on trio and :class:`simulation.system.SimulatedSystem` on
 SimPy. They differ in where time comes from, and in nothing that decides the order of messages; that is why a run under
-trio's ``MockClock`` has the same history as one in simulated time.
+trio's ``MockClock`` has the same history as one in simulated time. What becomes of an actor that fails is in
+:mod:`actors.supervisor`.
 
 Rules of order: messages are handled in the order in which they were told, whatever actor they are for; timers due at
 the same instant fire in the order in which they were set, and all that follows from one is handled before the next.
@@ -12,11 +13,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import queue
-import sys
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
@@ -27,14 +26,17 @@ import pykka
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-from actors.actor import NOTHING, Actor, ActorRef, Decision, _birthplace
+from actors.actor import NOTHING, Actor, ActorRef, _birthplace
 from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.futures import Future, Unanswered
-from actors.instants import ns, since_1970_ns
-from actors.messages import ActorFailed, RecordedEvent
+from actors.instants import since_1970_ns
+from actors.messages import RecordedEvent
 from actors.randomness import RandomStreams
+from actors.supervisor import Begin, Crash, Supervisor, inbox_of
+from actors.supervisor import Restarted as Restarted  # what watchers receive: people find it here
+from actors.supervisor import Terminated as Terminated
 
 logger = logging.getLogger(__name__)
 
@@ -43,21 +45,6 @@ A = TypeVar("A", bound=Actor)
 UNDELIVERED_KEPT = 1000
 START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 """Where a run starts on the calendar when nothing else is said: fixed, so that runs are repeatable."""
-
-
-class Terminated(msgspec.Struct, frozen=True):
-    """An actor that the receiver watches has stopped."""
-
-    ref: ActorRef[Any]
-    error: Exception | None
-    """What it raised; None when it was asked to stop."""
-
-
-class Restarted(msgspec.Struct, frozen=True):
-    """An actor that the receiver watches has lost its state and starts again."""
-
-    ref: ActorRef[Any]
-    error: Exception
 
 
 class Undelivered(msgspec.Struct, frozen=True):
@@ -69,21 +56,6 @@ class Undelivered(msgspec.Struct, frozen=True):
     at_ns: int
 
 
-class _Begin:
-    """The first message of an actor's life, and of each life after a restart."""
-
-    __slots__ = ()
-
-
-class _Crash:
-    """Has an actor fail, whatever it is doing."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
 class _NextFromInbox:
     """Stands in the ready queue for the oldest message in the inbox of a bounded actor."""
 
@@ -91,7 +63,7 @@ class _NextFromInbox:
 
 
 _NEXT_FROM_INBOX = _NextFromInbox()
-_OF_THE_SYSTEM = (Resume, Strike, _Begin, _Crash, _NextFromInbox, Terminated, Restarted)
+_OF_THE_SYSTEM = (Resume, Strike, Begin, Crash, _NextFromInbox, Terminated, Restarted)
 """What nobody misses when the actor it was for has stopped."""
 
 
@@ -99,7 +71,7 @@ def _ignore(_event: RecordedEvent) -> None:
     """Record nothing."""
 
 
-class ActorSystem(ABC):
+class ActorSystem(Supervisor):
     """What the two systems have in common: everything but time."""
 
     now_ns: int
@@ -131,10 +103,6 @@ class ActorSystem(ABC):
         """The async handler whose code is running at this moment."""
 
     # ── what differs between clocks ─────────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
-        """Have `message` come to `actor` at an instant; one in the past is now."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -217,16 +185,7 @@ class ActorSystem(ABC):
         done = Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns)
         return self.set_timer(ended_ns, actor, done)
 
-    def crash(self, ref: ActorRef[Any], error: Exception) -> None:
-        """Have an actor fail as if it had raised `error`, whatever it is doing (fault injection).
-
-        It happens in its turn, behind what has been told before. A dead actor stays as it is.
-        """
-        actor = self._actors.get(ref.actor_urn)
-        if actor is not None:
-            self._post(actor, _Crash(error))
-
-    # ── births and deaths ───────────────────────────────────────────────────────────────────────────────────────
+    # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
         token = _birthplace.set((self, parent))
@@ -237,71 +196,6 @@ class ActorSystem(ABC):
 
     def _new_urn(self) -> str:
         return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
-
-    def _begin(self, actor: Actor) -> None:
-        if self._closed:
-            actor.actor_stopped.set()
-            pykka.ActorRegistry.unregister(actor.actor_ref)
-            raise ActorSystemError(f"{actor} came too late: its system has ended")
-        actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
-        self._actors[actor.actor_urn] = actor
-        if actor._vita.parent is not None:
-            actor._vita.parent._vita.children[actor.actor_urn] = actor
-        actor._vita.beginning = _Begin()
-        self._post(actor, actor._vita.beginning)
-
-    def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
-        watched = self._actors.get(ref.actor_urn)
-        if watched is None:
-            self._enqueue(watcher, Terminated(ref, None))
-        else:
-            watched._vita.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
-
-    def _notify_watchers(self, actor: Actor, message: Any) -> None:
-        for urn in actor._vita.watchers:
-            watcher = self._actors.get(urn)
-            if watcher is not None:
-                self._enqueue(watcher, message)
-
-    def _terminated(self, actor: Actor, error: Exception | None) -> None:
-        """Settle what a stopped actor leaves behind."""
-        actor._receptive = NOTHING
-        if self._actors.pop(actor.actor_urn, None) is None:
-            return
-        if actor._vita.parent is not None:
-            actor._vita.parent._vita.children.pop(actor.actor_urn, None)
-        self._stop_children(actor)
-        self._give_up(actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message"))
-        inbox = _inbox(actor)
-        while not inbox.empty():
-            self._refuse(actor, inbox.get())
-        self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
-
-    def _stop_children(self, actor: Actor) -> None:
-        """Have the children of an actor whose life is over stop, behind what they have been told."""
-        children, actor._vita.children = actor._vita.children, {}
-        for child in children.values():
-            self._enqueue(child, _ActorStop())
-
-    def _refuse(self, actor: Actor, message: Any) -> None:
-        """Answer for an actor that is dead."""
-        reply_to = None
-        if type(message) is Envelope:
-            message, reply_to = message.message, message.reply_to
-        if reply_to is None:
-            self._not_delivered(actor, message, "the actor has stopped")
-        elif isinstance(message, _ActorStop):
-            self._answer(reply_to, None)
-        else:
-            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
-            self._answer(reply_to, None, error)
-
-    def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
-        if type(message) in _OF_THE_SYSTEM or isinstance(message, _ActorStop):
-            return
-        self.undelivered_count += 1
-        self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
-        logger.debug("%s did not get %r: %s", actor, message, reason)
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -316,7 +210,7 @@ class ActorSystem(ABC):
 
     def _tell_bounded(self, actor: Actor, message: Any) -> None:
         """Put a message into the inbox of an actor whose mailbox is bounded."""
-        inbox, mailbox = _inbox(actor), actor.mailbox
+        inbox, mailbox = inbox_of(actor), actor.mailbox
         assert mailbox.capacity is not None
         if len(inbox.queue) < mailbox.capacity or _is_stop(message):
             inbox.append(message)
@@ -373,11 +267,11 @@ class ActorSystem(ABC):
             return self._strike(scope.run, scope)
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
-        if kind is _Begin:
+        if kind is Begin:
             return self._start_life(actor) if message is actor._vita.beginning else None
-        if kind is _Crash:
+        if kind is Crash:
             return self._failed(actor, None, message.error)
-        inbox = _inbox(actor)
+        inbox = inbox_of(actor)
         if actor._receptive is NOTHING:
             if kind is not _NextFromInbox:
                 inbox.owe(message)
@@ -421,37 +315,21 @@ class ActorSystem(ABC):
             self._take_up_owed(actor)
         return None
 
-    def _start_life(self, actor: Actor) -> None:
-        try:
-            if actor._vita.lives:
-                self._make_anew(actor)
-            actor._vita.lives += 1
-            answer = actor.on_start()  # type: ignore[func-returns-value]  # of pykka's; someone's may
-            if inspect.iscoroutine(answer):
-                answer.close()
-                raise ActorSystemError(
-                    "on_start cannot be async: have it tell its actor a message with an async handler"
-                )
-        except Exception as error:
-            self._failed(actor, None, error)
-            return
-        actor._receptive = actor._plain
-        self._take_up_owed(actor)
-
-    def _make_anew(self, actor: Actor) -> None:
-        """Give an actor the state it was born with; it is the same object, so that references to it stay good."""
-        identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
-        actor.__dict__.clear()
-        actor.__dict__.update(identity)
-        args, kwargs = actor._vita.args, actor._vita.kwargs
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
-
     def _take_up_owed(self, actor: Actor) -> None:
         """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
-        inbox = _inbox(actor)
+        inbox = inbox_of(actor)
         if inbox.owed:
             inbox.owed -= 1
             self._ready.appendleft((actor, _NEXT_FROM_INBOX))
+
+    def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
+        if reply_to is None:
+            self._failed(actor, message, error)
+            return
+        logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
+        self._answer(reply_to, None, error)
+        if isinstance(error, InvariantBreach):
+            raise error
 
     # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -523,16 +401,7 @@ class ActorSystem(ABC):
         self._run_now = None
         run.waits_on = parked.arm(Resume(run))
 
-    # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
-        if reply_to is None:
-            self._failed(actor, message, error)
-            return
-        logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
-        self._answer(reply_to, None, error)
-        if isinstance(error, InvariantBreach):
-            raise error
+    # ── answers, and their absence ──────────────────────────────────────────────────────────────────────────────
 
     def _answer(self, reply_to: pykka.Future[Any], value: Any, error: BaseException | None = None) -> None:
         try:
@@ -543,83 +412,25 @@ class ActorSystem(ABC):
         except queue.Full:
             logger.warning("%r has been settled by someone else; the answer is lost", reply_to)
 
-    def _failed(self, actor: Actor, message: Any, error: Exception) -> None:
-        """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
-        if isinstance(error, InvariantBreach):
-            raise error  # not the actor's failure: the run is broken
-        info = (type(error), error, error.__traceback__)
-        rule, now_ns = actor.supervision, self.now_ns
-        if rule.window < math.inf:
-            horizon_ns = now_ns - ns(rule.window)
-            actor._vita.restarts_ns = [at_ns for at_ns in actor._vita.restarts_ns if at_ns > horizon_ns]
-        failures = len(actor._vita.restarts_ns)
-        decision: Decision = "restart" if failures < rule.max_restarts else self._decide(actor, error)
-        self.record(
-            ActorFailed(
-                at_ns=now_ns,
-                epoch_ns=self.epoch_ns,
-                actor=type(actor).__name__,
-                error=f"{type(error).__name__}: {error}",
-                decision=decision,
-            )
-        )
-        if decision == "restart":
-            logger.error("%s raised on %r and is restarted", actor, message, exc_info=info)
-            try:
-                actor.on_failure(*info)
-            except Exception:
-                logger.exception("on_failure of %s raised", actor)
-            actor._vita.restarts_ns.append(now_ns)
-            doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
-            self._restart(actor, ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay)), error)
+    def _refuse(self, actor: Actor, message: Any) -> None:
+        """Answer for an actor that is dead."""
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        if reply_to is None:
+            self._not_delivered(actor, message, "the actor has stopped")
+        elif isinstance(message, _ActorStop):
+            self._answer(reply_to, None)
         else:
-            actor._handle_failure(*info)
-            try:
-                actor.on_failure(*info)
-            except Exception:
-                actor._handle_failure(*sys.exc_info())
-            self._terminated(actor, error)
-            if decision == "escalate":
-                self._escalate(actor, error)
+            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
+            self._answer(reply_to, None, error)
 
-    def _decide(self, actor: Actor, error: Exception) -> Decision:
-        """Ask the supervisor of an actor that failed too often."""
-        parent = actor._vita.parent
-        if parent is None:
-            return actor.supervision.then
-        if parent.actor_stopped.is_set():
-            return "stop"
-        try:
-            return parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]  # our own kind of reference
-        except Exception as raised:
-            self._enqueue(parent, _Crash(raised))
-            return "stop"
-
-    def _escalate(self, actor: Actor, error: Exception) -> None:
-        if actor._vita.parent is None:
-            raise error
-        if not actor._vita.parent.actor_stopped.is_set():
-            self._failed(actor._vita.parent, None, error)
-
-    def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
-        """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
-        actor._receptive = NOTHING
-        actor._vita.beginning = _Begin()  # one that is under way already counts no more
-        self.set_timer(self.now_ns + delay_ns, actor, actor._vita.beginning)
-        self._stop_children(actor)
-        self._give_up(actor, error)
-        self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
-
-    def _stop_all(self) -> None:
-        """Stop all actors at once, the youngest first as in pykka."""
-        for actor in reversed(list(self._actors.values())):
-            actor._stop()
-            self._terminated(actor, None)
-
-    def _stop_everything(self, actor: Actor, error: BaseException) -> None:
-        """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
-        logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
-        self._stop_all()
+    def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
+        if type(message) in _OF_THE_SYSTEM or isinstance(message, _ActorStop):
+            return
+        self.undelivered_count += 1
+        self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
+        logger.debug("%s did not get %r: %s", actor, message, reason)
 
     def _raise_dead(self, actor: Actor, message: Any) -> NoReturn:
         if type(message) is not Envelope:
@@ -634,10 +445,6 @@ class ActorSystem(ABC):
 
     def _no_answer(self, future: Future[Any], timeout: float | None) -> Unanswered:
         return Unanswered(f"no answer within {timeout} seconds", future)
-
-
-def _inbox(actor: Actor) -> Any:
-    return actor.actor_inbox
 
 
 def _is_stop(message: Any) -> bool:
