@@ -144,7 +144,10 @@ class AdaptiveThrottleConfig(Settings):
 
 
 class HedgingConfig(Settings):
-    """Send once more before the answer is there, to a provider that takes an idempotency key."""
+    """Send once more before the answer is there, to a provider that takes an idempotency key.
+
+    All copies of an attempt have the same id. A provider that ignores it may deliver each of them.
+    """
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 2, delay: 500ms}"
 
