@@ -133,6 +133,12 @@ def test_a_hint_that_forbids_ends_the_copies():
     assert world.times(NotificationSent) == [10]
 
 
+def test_after_a_hint_that_forbids_no_failure_of_another_copy_brings_one():
+    provider = lambda: copies((1.5, Transient(retry_after=-1)), (1, DOWN), (0, OK))  # noqa: E731
+    world = one(provider, max_attempts=3)
+    assert (world.provider.times, world.failures[0].reason, world.failures[0].at_ns) == ([0, 1], "down", 2_000_000_000)
+
+
 def test_a_hint_beyond_the_timeout_ends_the_attempt_with_the_failure_that_brought_it():
     world = one(lambda: copies((0.25, Transient(reason="busy", retry_after=9.75))))
     assert (world.provider.times, world.failures[0].reason, world.failures[0].at_ns) == ([0], "busy", 250_000_000)
@@ -315,11 +321,11 @@ def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_
     check_at_rest(world)
 
 
-def test_an_answer_that_came_while_the_actor_was_down_settles_its_permit():
+def test_of_the_answers_that_came_while_the_actor_was_down_the_first_settles_the_permit():
     def scenario(world: World) -> None:
-        world.open(copies((1.02, OK), (9, OK), (0.5, OK)), email=hedged(max_in_flight=1, delay=1))
+        world.open(copies((1.04, OK), (0.05, OK), (0.5, OK)), email=hedged(max_in_flight=1, delay=1))
         world.send(email())
-        world.at(1.01, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+        world.at(1.02, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
         world.send(email("next"), at=2)
 
     world = on_both_clocks(scenario)
