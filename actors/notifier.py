@@ -173,8 +173,11 @@ class Notifier:
                 notify=notify,
             )
             events.watch(pipeline)
-            yield cls(system, pipeline, events)
-            await events.wait_until_quiet(config.drain)
+            try:
+                yield cls(system, pipeline, events)
+                await events.wait_until_quiet(config.drain)
+            finally:
+                events.end()
 
     def publish(self, event: Any) -> Awaitable[None]:
         """Publish an event; awaiting it waits until what it gives rise to is accepted. See :meth:`EventBus.publish`."""
@@ -185,7 +188,7 @@ class Notifier:
         return self.bus.send(command)
 
     async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
-        """Wait until nothing is in flight, at most `timeout` seconds; tell whether it is so."""
+        """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return await self._events.wait_until_quiet(timeout)
 
     @property
@@ -211,6 +214,7 @@ class Events:
         self.sent: deque[NotificationSent] = deque(maxlen=SENT_KEPT)
         self._pipeline: Pipeline | None = None
         self._quiet: list[trio.Event] = []
+        self._ended = False
 
     def record(self, event: Any) -> None:
         """Take note of an event."""
@@ -223,8 +227,13 @@ class Events:
         self._pipeline = pipeline
         pipeline.bus.when_idle = self._look
 
+    def end(self) -> None:
+        """Let nobody wait any more: what is in flight now stays so."""
+        self._ended = True
+        self._look()
+
     def _look(self) -> None:
-        if self._quiet and self._is_quiet():
+        if self._quiet and (self._ended or self._is_quiet()):
             for waiting in self._quiet:
                 waiting.set()
             self._quiet.clear()
@@ -235,7 +244,7 @@ class Events:
 
     async def wait_until_quiet(self, timeout: float) -> bool:
         """Wait until nothing is in flight or on its way to be; tell whether it is so."""
-        if not self._is_quiet():
+        if not self._ended and not self._is_quiet():
             quiet = trio.Event()
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):

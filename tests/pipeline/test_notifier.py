@@ -144,6 +144,23 @@ async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
     assert caplog.text.count("still in flight") == 2
 
 
+async def test_nobody_waits_for_quiet_longer_than_the_notifier_is_open(autojump_clock, caplog):
+    answers = []
+    config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "60s"}}}}
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            answers.append((await notifier.wait_until_quiet(), trio.current_time() - began))
+
+        began = trio.current_time()
+        async with Notifier.open(config, providers=NotificationService(fail_count=1)) as notifier:
+            await notifier.send(email("a"))
+            nursery.start_soon(wait)
+            await trio.sleep(1)
+    await wait()
+    assert answers == [(False, pytest.approx(6.0)), (False, pytest.approx(6.0))]
+
+
 async def test_two_notifiers_side_by_side(autojump_clock):
     async with Notifier.open(seed=1) as one, Notifier.open(seed=2) as other:
         await one.send(email("a"))
