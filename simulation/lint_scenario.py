@@ -216,10 +216,11 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
 def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
     if channel not in scenario.channels_used:
         return True
-    own = scenario.channel_config(channel).provider.capacity
-    # In a window that overlaps with another fault's, it may take the place of that one's.
-    alone = all(other is fault or other.capacity is None or channel not in other.channel for other in scenario.faults)
-    return own is not None and fault.capacity is not None and fault.capacity >= own and alone
+    if any(other.capacity is not None and channel in other.channel for other in scenario.faults if other is not fault):
+        return False  # where the windows overlap, it may take the place of that one
+    hit = scenario.channel_config(channel).by_provider().items()
+    own = [settings.provider.capacity for name, settings in hit if fault.provider in (None, name)]
+    return all(bound is not None and fault.capacity is not None and fault.capacity >= bound for bound in own)
 
 
 def _expectations(scenario: Scenario) -> Iterator[Finding]:
