@@ -31,13 +31,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The base of all messages. A message never refers back to itself, so the garbage collector may pass it by."""
 
 
-class FrozenDict(dict[str, Any]):
+class FrozenDict(dict[Any, Any]):
     """A dict that cannot be changed, nor what is in it, so that a message that carries one cannot be either.
 
     Lists inside become tuples, and dicts become FrozenDicts.
     """
 
-    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, items: Mapping[Any, Any] | None = None) -> None:
         super().__init__({key: _frozen(value) for key, value in items.items()} if items else {})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,9 +89,14 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     expires_after: float | None = None
     """Seconds; when it is older than this it is dead-lettered as expired and no longer sent. None: never."""
 
+    addresses: Mapping[NotificationChannel, str] = NO_METADATA
+    """The same person's addresses on other channels, for a fallback; copied and frozen."""
+
     def __post_init__(self) -> None:
         if type(self.metadata) is not FrozenDict:
             msgspec.structs.force_setattr(self, "metadata", FrozenDict(self.metadata))
+        if type(self.addresses) is not FrozenDict:
+            msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
         if self.expires_after is not None and not self.expires_after >= 0:
             raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
 

@@ -23,6 +23,7 @@ from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
 from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
+from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.linter import lint
 from actors.live import LiveSystem
@@ -32,6 +33,7 @@ from actors.pipeline.attempts import Provider, Stages, Wiring
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
+from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Acceptance, Handler
 from actors.pipeline.lane import lanes_of
 from actors.pipeline.preferences import Preferences
@@ -78,9 +80,11 @@ class Pipeline:
             log: whether dead letters are worth an error in the log.
 
         Raises:
-            ConfigurationError: a channel lacks a provider; all problems.
+            ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
         """
         by_name = checked_providers(channels, providers)
+        if problems := list(problems_of_fallbacks(channels)):
+            raise ConfigurationError(problems)
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(

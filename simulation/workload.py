@@ -17,6 +17,8 @@ from actors.actor import Actor, Supervision, handles
 from actors.errors import ConfigurationError
 from actors.instants import ns, seconds, utc
 from actors.messages import (
+    NO_METADATA,
+    NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationSent,
     NotificationSuppressed,
@@ -60,7 +62,7 @@ class Source(Actor):
     ) -> None:
         super().__init__()
         self._send = send
-        self._make = _maker(number, entry, self)
+        self._make = _maker(number, scenario, entry, self)
         self._times: Iterator[int] = arrival_times_ns(
             entry.arrivals,
             self.stream(f"workload.{number}.arrivals"),
@@ -97,7 +99,7 @@ class Clients(Actor):
         super().__init__()
         self._path = f"workload.{number}.think"
         self._send = send
-        self._make = _maker(number, entry, self)
+        self._make = _maker(number, scenario, entry, self)
         self._think = [
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
             for client in range(entry.clients)
@@ -147,13 +149,16 @@ class Clients(Actor):
             self._let_think(client)
 
 
-def _maker(number: int, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor) -> Callable[[int], Any]:
+def _maker(
+    number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor
+) -> Callable[[int], Any]:
     """Return what makes the k-th message of an entry."""
     user_of = _user_chooser(number, entry.users, source)
     match entry:
         case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
             prefix = f"{channel}-{number}-"
+            others = _fallbacks_of(channel, scenario)
 
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
@@ -164,6 +169,7 @@ def _maker(number: int, entry: ChannelWorkload | EventWorkload | ClosedWorkload,
                     message=TEXT,
                     critical=critical,
                     expires_after=expires_after,
+                    addresses=dict.fromkeys(others, user) if others else NO_METADATA,
                 )
 
             return notification
@@ -172,6 +178,15 @@ def _maker(number: int, entry: ChannelWorkload | EventWorkload | ClosedWorkload,
             return lambda k: make(f"{number}-{k}", user_of(k), utc(source.epoch_ns + source.now_ns))
         case _:
             assert_never(entry)
+
+
+def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[NotificationChannel]:
+    """Return the channels that a notification on this one may fall back to, one after the other."""
+    others: list[NotificationChannel] = []
+    while (fallback := scenario.channel_config(channel).fallback) is not None:
+        channel = fallback.channel
+        others.append(channel)
+    return others
 
 
 def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[int], str]:

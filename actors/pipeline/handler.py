@@ -57,6 +57,7 @@ from actors.pipeline.attempts import (
     Stages,
     Wiring,
 )
+from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
@@ -141,6 +142,7 @@ class Handler(Actor):
         }
         for channel, stages in wiring.stages.items():
             stages.budget = self._budgets.get(channel)
+        self._fallbacks = Fallbacks(channels)
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         self._epoch_ns = self.epoch_ns
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -217,10 +219,9 @@ class Handler(Actor):
 
     def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
         notification_id, now_ns = command.notification_id, self.system.now_ns
-        known = self._deliveries.get(notification_id)
-        ended = self._store.remembered.get(notification_id, self._epoch_ns + now_ns)
-        if known is not None or ended is not None:
-            return self._repeated(command, known.command if known is not None else ended)
+        known = self._known_command(notification_id)
+        if known is not None:
+            return self._repeated(command, known)
         if command.channel not in self._stages:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
@@ -234,7 +235,14 @@ class Handler(Actor):
         self._commit(requested, delivery, go_on)
         return Acceptance.ACCEPTED
 
-    def _repeated(self, command: SendNotification, known: SendNotification | None) -> Acceptance:
+    def _known_command(self, notification_id: str) -> SendNotification | None:
+        """Return the command that this id came with, if it is in flight or has ended lately."""
+        delivery = self._deliveries.get(notification_id)
+        if delivery is not None:
+            return delivery.command
+        return self._store.remembered.get(notification_id, self._epoch_ns + self.system.now_ns)
+
+    def _repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
         conflict = command != known
         event = DuplicateIgnored(
             at_ns=self.now_ns,
@@ -280,7 +288,7 @@ class Handler(Actor):
             channel=command.channel,
             reason=reason,
         )
-        self._commit(event, delivery, None)
+        self._commit(event, delivery, self._fall_back if reason is ADDRESS_GONE else None)
 
     def _defer(self, delivery: Delivery, until_ns: int) -> None:
         if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
@@ -314,10 +322,12 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         command = delivery.command
-        if command.expires_after is None:
+        if self._fallbacks and delivery.falls_back_ns is None:
+            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
+        if command.expires_after is None and delivery.falls_back_ns is None:
             expires_at_ns = None
         else:
-            expires_at_ns = delivery.expires_at_ns
+            expires_at_ns = delivery.sent_until_ns
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
                 self._give_up(delivery, EXPIRED)
                 return
@@ -439,7 +449,8 @@ class Handler(Actor):
             self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)
             return
         retry_at_ns = self.system.now_ns + wait_ns
-        expires_at_ns = delivery.expires_at_ns
+        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
+        expires_at_ns = delivery.sent_until_ns if has_limit else None
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
             self._fail(delivery, outcome, started_ns, admitted, None, EXPIRED)
         elif policy.is_too_late(retry_at_ns - delivery.fresh_since_ns):
@@ -505,7 +516,24 @@ class Handler(Actor):
             requested_at_ns=delivery.requested_at_ns,
         )
         letter = dead_letter(delivery, event)
-        self._commit(event, delivery, lambda _: self._to_dead_letter_queue(letter))
+
+        def bury(delivery: Delivery) -> None:
+            self._to_dead_letter_queue(letter)
+            self._fall_back(delivery)
+
+        self._commit(event, delivery, bury)
+
+    def _fall_back(self, delivery: Delivery) -> None:
+        """Send on another channel what this one has given up, where there is one, and once."""
+        command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
+        if command is None:
+            return
+        if self._known_command(command.notification_id) is not None:
+            return  # it fell back before it was redriven
+        try:
+            self._accept(command, self._prepare)
+        except UnknownChannel as error:
+            logger.error("no fallback: %s", error)
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:

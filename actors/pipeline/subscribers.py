@@ -41,6 +41,7 @@ def order_email(event: OrderPlaced) -> SendNotification:
         user_id=event.user_id,
         subject=f"Order Confirmation: {event.order_id}",
         message=f"Thank you for your order {event.order_id} over {event.total_amount}.",
+        addresses={NotificationChannel.SMS: event.customer_phone},
     )
 
 
@@ -52,6 +53,7 @@ def order_sms(event: OrderPlaced) -> SendNotification:
         recipient=event.customer_phone,
         user_id=event.user_id,
         message=f"Order {event.order_id} confirmed!",
+        addresses={NotificationChannel.EMAIL: event.customer_email},
     )
 
 

@@ -69,12 +69,24 @@ class Delivery(msgspec.Struct, gc=False):
     given_up: str | None = None
     """Why it is to be given up, when its latest attempt was the last one."""
 
+    falls_back_ns: int | None = None
+    """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or
+    it has not set out yet."""
+
     @property
     def expires_at_ns(self) -> int | None:
-        """The last instant at which it may be sent."""
+        """The last instant at which anybody wants it."""
         if self.command.expires_after is None:
             return None
         return self.fresh_since_ns + wait_ns(self.command.expires_after)
+
+    @property
+    def sent_until_ns(self) -> int | None:
+        """The last instant at which it may be sent."""
+        if self.falls_back_ns is None:
+            return self.expires_at_ns
+        expires_at_ns = self.expires_at_ns
+        return self.falls_back_ns if expires_at_ns is None else min(expires_at_ns, self.falls_back_ns)
 
 
 class Store(Protocol):

@@ -1,0 +1,83 @@
+"""Fallback from one channel to another: what a channel gives up goes out on the next, as a notification of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from actors.config import ChannelConfig, FallbackConfig
+from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel, SendNotification
+from actors.policies.waits import wait_ns
+
+logger = logging.getLogger(__name__)
+
+
+class Fallbacks:
+    """Where each channel falls back to, and how long it may take before; empty and false when none does."""
+
+    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig]) -> None:
+        self._by_channel: dict[NotificationChannel, FallbackConfig] = {
+            channel: config.fallback for channel, config in channels.items() if config.fallback is not None
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._by_channel)
+
+    def time_limit_ns(self, channel: NotificationChannel, now_ns: int) -> int | None:
+        """Return the last instant at which what sets out now on a channel may be sent there; None for no limit."""
+        fallback = self._by_channel.get(channel)
+        return None if fallback is None or fallback.after is None else now_ns + wait_ns(fallback.after)
+
+    def instead_of(self, command: SendNotification, now_ns: int, expires_at_ns: int | None) -> SendNotification | None:
+        """Return what goes out in place of a command that its channel has given up; None when nothing does.
+
+        Args:
+            command: what was given up.
+            now_ns: the instant.
+            expires_at_ns: the last instant at which anybody wants it; None: there is none.
+        """
+        fallback = self._by_channel.get(command.channel)
+        if fallback is None:
+            return None
+        recipient = command.addresses.get(fallback.channel)
+        if recipient is None:
+            logger.warning("%s: no address for a fallback to %s", command.notification_id, fallback.channel)
+            return None
+        left_s = None if expires_at_ns is None else (expires_at_ns - now_ns) / NS_PER_S
+        if left_s is not None and left_s < 0:
+            return None
+        return SendNotification(
+            notification_id=f"{command.notification_id}/{fallback.channel}",
+            channel=fallback.channel,
+            recipient=recipient,
+            message=command.message,
+            subject=command.subject,
+            metadata=command.metadata,
+            user_id=command.user,
+            critical=command.critical,
+            expires_after=left_s,
+            addresses=command.addresses,
+        )
+
+
+def problems_of_fallbacks(channels: Mapping[NotificationChannel, ChannelConfig]) -> Iterator[str]:
+    """Yield what is wrong with the fallbacks among these channels: to one that is not there, or in a circle."""
+    for start, config in channels.items():
+        way = [start]
+        fallback = config.fallback
+        while fallback is not None and fallback.channel in channels and fallback.channel not in way:
+            way.append(fallback.channel)
+            fallback = channels[fallback.channel].fallback
+        if fallback is None:
+            continue
+        if fallback.channel == start:
+            yield (
+                f"channels.{start}.fallback.channel: wanted fallbacks that end somewhere, got "
+                + " to ".join([*way, start])
+            )
+        elif fallback.channel not in channels and len(way) == 1:
+            yield (
+                f"channels.{start}.fallback.channel: wanted a channel with settings of its own "
+                f"({', '.join(channels)}), got {fallback.channel.value!r}"
+            )
