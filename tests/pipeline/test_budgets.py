@@ -1,0 +1,252 @@
+"""Retry budgets in a pipeline: what they allow of a storm of failures, and that what is charged is settled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
+
+from actors.messages import NotificationSuppressed
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
+from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from actors.policies.budget import Budget
+from actors.policies.envoy_budget import EnvoyBudget
+from actors.policies.finagle_budget import FinagleBudget
+from actors.policies.grpc_budget import GrpcBudget
+
+BUSY = Transient(reason="busy")
+NO_BREAKER = {"enabled": False}
+FINAGLE = {"kind": "finagle", "share": 0.2, "min_rate": None}
+
+
+def budget_of(world: World) -> Budget:
+    return world.pipeline.handler.actor._budgets["email"]
+
+
+def is_settled(world: World) -> bool:
+    """Tell whether to an Envoy budget nothing is under way."""
+    budget = budget_of(world)
+    assert isinstance(budget, EnvoyBudget)
+    return (budget._active, budget._retries) == (0, 0)
+
+
+def storm(budget: dict[str, Any], failure: Any = BUSY, latency: float = 0.0, count: int = 20, **settings: Any):
+    """Return a scenario in which every first attempt fails and every retry succeeds."""
+
+    def fate(this: Try) -> Any:
+        return failure if this.number == 1 else OK
+
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted(fate, latency=latency),
+            email={"circuit_breaker": NO_BREAKER, "retry": {"budget": budget}, **settings},
+        )
+        world.send(*(email(f"n{number}") for number in range(count)))
+
+    return scenario
+
+
+@pytest.mark.parametrize(
+    ("budget", "failure", "latency", "retries"),
+    [
+        # More than half of the tokens: of 10, five failures leave 5.
+        ({"kind": "grpc", "max_tokens": 10}, BUSY, 1.0, 4),
+        ({"kind": "envoy", "share": 0, "min_concurrency": 3}, BUSY, 1.0, 3),
+        # A fifth of those that are under way still when it is asked: 19, 18, 17.
+        ({"kind": "envoy", "share": 0.2, "min_concurrency": 0}, BUSY, 1.0, 3),
+        (FINAGLE, BUSY, 1.0, 4),
+        ({"kind": "finagle", "share": 0, "min_rate": "1/s", "ttl": 7}, BUSY, 1.0, 7),
+        ({"kind": "aws", "capacity": 30}, BUSY, 1.0, 2),
+        ({"kind": "aws", "capacity": 30}, Transient(reason="busy", throttled=True), 1.0, 6),
+        ({"kind": "aws", "capacity": 30, "timeout_cost": 10}, Ambiguous(reason="busy"), 1.0, 3),
+    ],
+)
+def test_a_storm_of_failures_is_retried_as_far_as_the_budget_goes(budget, failure, latency, retries):
+    world = on_both_clocks(storm(budget, failure, latency))
+    assert len(world.provider.tries) == 20 + retries
+    assert len(world.sent_ids()) == retries
+    assert world.reasons == [BUDGET_SPENT] * (20 - retries)
+    refused = [failure for failure in world.failures if failure.next_retry_at_ns is None]
+    assert [(each.reason, each.given_up) for each in refused] == [("busy", BUDGET_SPENT)] * (20 - retries)
+
+
+def test_a_channel_without_a_budget_is_not_bound_by_that_of_another():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted(lambda this: BUSY if this.number == 1 else OK),
+            email={"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}},
+            sms={"circuit_breaker": NO_BREAKER},
+        )
+        world.send(email("e"), email("s", channel="sms"))
+
+    world = on_both_clocks(scenario)
+    assert (world.sent_ids(), world.reasons) == (["s"], [BUDGET_SPENT])
+
+
+def test_successes_give_back_what_failures_took():
+    def scenario(world: World) -> None:
+        outcomes = [BUSY] * 3 + [OK] * 4 + [BUSY]
+        retry = {"max_attempts": 2, "initial_delay": 100, "max_delay": 100}
+        retry["budget"] = {"kind": "grpc", "max_tokens": 4, "token_ratio": 0.5}
+        world.open(Scripted(outcomes), email={"circuit_breaker": NO_BREAKER, "retry": retry})
+        for number in range(8):
+            world.send(email(f"n{number}"), at=number)
+
+    world = on_both_clocks(scenario)
+    # 4 tokens: the first failure leaves 3, the second 2, the third 1; four successes make 3 of it, the last one 2.
+    assert [failure.given_up for failure in world.failures] == [None, BUDGET_SPENT, BUDGET_SPENT, BUDGET_SPENT]
+    assert isinstance(budget_of(world), GrpcBudget)
+    assert budget_of(world).tokens == 2.5  # the one retry succeeded
+
+
+def test_other_limits_come_first_and_then_nothing_is_charged():
+    """By attempts, by expiry, by the time for retries: the budget is left for those who may go on."""
+
+    def scenario(world: World) -> None:
+        retry = {"max_attempts": 2, "initial_delay": 5, "budget": FINAGLE, "max_elapsed": 8}
+        fates = {"spent": BUSY, "expired": BUSY, "late": Transient(reason="busy", retry_after=8), "n": BUSY}
+        world.open(
+            Scripted(lambda this: fates.get(this.notification_id, OK) if this.at < 5 else BUSY),
+            email={"circuit_breaker": NO_BREAKER, "retry": retry},
+        )
+        world.send(*(email(f"ok{number}") for number in range(6)))
+        world.send(email("expired", expires_after=4), email("late"), email("n"), email("spent"))
+
+    world = on_both_clocks(scenario)
+    reasons = {letter.notification_id: letter.failure_reason for letter in world.letters}
+    assert reasons == {"expired": "expired", "late": RETRY_TIME_UP, "n": "busy", "spent": "busy"}
+
+
+def test_a_refusal_of_the_breaker_is_no_failure_to_the_budget_and_its_retry_is_charged():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([BUSY] * 2),
+            email={
+                "circuit_breaker": {"failure_threshold": 1, "when_open": "fail", "timeout": 60},
+                "retry": {"max_attempts": 2, "budget": {"kind": "grpc", "max_tokens": 3}},
+            },
+        )
+        world.send(email("a"))
+        world.send(email("b"), at=0.5)
+
+    world = on_both_clocks(scenario)
+    assert world.reasons == ["circuit breaker is open"] * 2
+    assert budget_of(world).tokens == 2.0
+
+
+def test_a_channel_fault_asks_no_budget():
+    def scenario(world: World) -> None:
+        budget = {"kind": "envoy", "share": 0, "min_concurrency": 0}
+        world.open(Scripted([ChannelFault()] * 3), email={"retry": {"budget": budget}})
+        world.send(email("n"))
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["n"]
+    assert is_settled(world)
+
+
+# ── what is charged is settled ──────────────────────────────────────────────────────────────────────────────────
+
+ENVOY = {"kind": "envoy", "share": 0.5, "min_concurrency": 2}
+
+
+def test_a_retry_that_never_sets_out_is_given_back():
+    """The first one's address turns out to be dead while it waits; so the other one's retry finds room."""
+
+    def scenario(world: World) -> None:
+        budget = {"kind": "envoy", "share": 0, "min_concurrency": 1}
+        world.open(
+            Scripted([BUSY, DeadDestination(), BUSY]),
+            email={"circuit_breaker": NO_BREAKER, "retry": {"budget": budget}},
+        )
+        world.send(email("a"), email("b"))
+        world.send(email("c", recipient="bob@example.org"), at=2)
+
+    world = on_both_clocks(scenario)
+    assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["a"]
+    assert world.sent_ids() == ["c"]
+    assert is_settled(world)
+
+
+def test_a_retry_that_expires_while_it_waits_in_a_line_is_settled():
+    def scenario(world: World) -> None:
+        world.open(Scripted([BUSY]), email={"retry": {"budget": ENVOY}, "circuit_breaker": {"failure_threshold": 1}})
+        world.send(email("a", expires_after=5))
+
+    world = on_both_clocks(scenario)
+    assert world.reasons == ["expired"]  # waiting for the breaker
+    assert is_settled(world)
+
+
+@pytest.mark.parametrize("victim", ["handler", "circuit_breaker"])
+@pytest.mark.parametrize("instant", [0.5, 1.5, 2.5])
+def test_a_restart_leaves_nothing_charged(victim, instant):
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([BUSY, BUSY, OK, BUSY], latency=1.0),
+            email={"retry": {"budget": ENVOY}, "circuit_breaker": NO_BREAKER},
+        )
+        stages = world.pipeline.wiring.stages["email"]
+        ref = world.pipeline.handler if victim == "handler" else getattr(stages, victim)
+        world.send(email("a"), email("b"))
+        world.at(instant, world.system.crash, ref, RuntimeError("injected crash"))
+
+    world = on_both_clocks(scenario)
+    assert len(world.sent_ids()) + len(world.letters) == 2
+    assert is_settled(world)
+
+
+def test_a_first_attempt_that_is_sent_anew_is_one_to_the_budget():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted(latency=1.0), email={"retry": {"budget": {**FINAGLE, "share": 1}}, "circuit_breaker": NO_BREAKER}
+        )
+        world.send(email("a"))
+        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
+        world.at(0.5, world.system.crash, breaker, RuntimeError("injected crash"))
+        world.at(2, lambda: world.notes.append(budget_of(world).balance(world.system.now_ns)))
+
+    world = on_both_clocks(scenario)
+    assert isinstance(budget_of(world), FinagleBudget)
+    assert world.notes[-1] == 1
+
+
+OUTCOMES = st.sampled_from(
+    [BUSY, BUSY, Transient(throttled=True), Ambiguous(), ChannelFault(), Permanent(), DeadDestination(), OK, OK]
+)
+
+
+@given(
+    st.lists(OUTCOMES, max_size=40),
+    st.floats(0, 1),
+    st.integers(0, 4),
+    st.sampled_from(["wait", "fail"]),
+    st.sampled_from([None, 0.5, 4.0]),
+    st.lists(st.tuples(st.sampled_from(["handler", "breaker"]), st.integers(1, 60)), max_size=3),
+)
+def test_at_quiet_nothing_is_under_way_to_the_budget(outcomes, share, least, when_open, expires_after, crashes):
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted(outcomes, latency=0.3),
+            email={
+                "circuit_breaker": {"failure_threshold": 3, "timeout": 2, "when_open": when_open},
+                "retry": {"budget": {"kind": "envoy", "share": share, "min_concurrency": least}},
+                "max_in_flight": 3,
+            },
+        )
+        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
+        for number in range(15):
+            address = f"{number % 5}@example.org"
+            world.send(email(f"n{number}", recipient=address, expires_after=expires_after), at=number * 0.25)
+        for victim, tenths in crashes:
+            ref = world.pipeline.handler if victim == "handler" else breaker
+            world.at(tenths / 10, world.system.crash, ref, RuntimeError("injected crash"))
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n1"), at=100)
+
+    world = simulate(scenario)
+    assert world.pipeline.in_flight == 0
+    assert is_settled(world)
