@@ -42,7 +42,8 @@ from actors.weather import FAILED, NEVER_NS, Forecast, Weather, capacity_steps
 FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
 """Decides about an attempt by the state of things: called with the attempt, the instant at which it starts (``now_ns``)
 and the provider's :class:`~actors.provider_queue.Load` without it; returns its outcome, or None to let the rest decide.
-It may remember what it likes; one that does is good for one run::
+It may remember what it likes; one that does is good for one run. If it raises, the attempt is ambiguous, as with any
+provider that does::
 
     def collapses(attempt, now_ns, load):
         return Transient(reason="overloaded") if load.under_way >= 100 else None
@@ -54,6 +55,8 @@ OUTAGE = Transient(reason="provider outage")
 
 class NotificationService(Provider):
     """A provider that fails as told, for the live pipeline and the simulated one alike.
+
+    It goes by the clock of its system from 0 on, and remembers; so it is good for one run.
 
     ::
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from random import Random
 from typing import Any
 
@@ -185,6 +186,27 @@ def test_of_windows_that_overlap_the_last_counts():
     assert capacity_steps(5, faults) == [(0, 2), (5 * S, 5), (10 * S, 2), (20 * S, 5), (30 * S, 4)]
     assert capacity_steps(None, [fault(outage=True)]) == []
     assert capacity_steps(3, []) == [(0, 3)]
+
+
+WINDOWS = st.lists(st.tuples(st.integers(0, 9), st.none() | st.integers(1, 9), st.integers(1, 9)), max_size=4)
+
+
+@given(own=st.none() | st.integers(1, 9), windows=WINDOWS)
+def test_at_each_instant_the_last_open_window_or_the_providers_own_counts(own, windows):
+    faults = [fault(at=at, **({"for": lasts} if lasts else {}), capacity=capacity) for at, lasts, capacity in windows]
+    steps = capacity_steps(own, faults) or [(0, sys.maxsize)]
+    assert steps[0][0] == 0
+    for instant in range(20):
+        (*_, injected) = [
+            None,
+            *(
+                capacity
+                for at, lasts, capacity in windows
+                if at <= instant < (math.inf if lasts is None else at + lasts)
+            ),
+        ]
+        bounds = [bound for bound in (own, injected) if bound is not None]
+        assert [servers for since, servers in steps if since <= instant * S][-1] == min(bounds, default=sys.maxsize)
 
 
 # ── what takes it up ────────────────────────────────────────────────────────────────────────────────────────────
