@@ -41,7 +41,15 @@ def by_type(events: Sequence[RecordedEvent]) -> dict[type, list[Any]]:
 class Figures:
     """Counts and durations over some of the history."""
 
-    def __init__(self, *, exact: bool) -> None:
+    def __init__(self, *, exact: bool, hedging: bool = False) -> None:
+        """Make figures of nothing.
+
+        Args:
+            exact: whether statistics are over all durations there are, and not over a sketch of them.
+            hedging: whether attempts may have been hedged.
+        """
+        self._hedging = hedging
+        self._hedges = 0
         self._counts: dict[type, int] = {}
         self._first_attempts = 0
         self._dlq_size = 0
@@ -63,6 +71,8 @@ class Figures:
         # A ChannelFault uses up no attempt: it carries the number of the one before.
         self._first_attempts += len([1 for event in sent if event.attempt == 1])
         self._first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
+        if self._hedging:
+            self._hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
         self._follow_dlq(events)
 
     def _follow_dlq(self, events: dict[type, list[Any]]) -> None:
@@ -98,6 +108,7 @@ class Figures:
             "in_flight": accepted - sent - suppressed - dead_lettered,
             "attempts": attempts,
             "retries": attempts - self._first_attempts,
+            "hedges": self._hedges,
             "deferred": self._count(NotificationDeferred),
             "duplicates": self._count(DuplicateIgnored),
             "sent_fraction": sent / accepted if accepted else None,

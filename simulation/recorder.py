@@ -50,18 +50,26 @@ class Recorder:
         *,
         keep_history: bool,
         series_bucket_ns: int,
+        hedging: bool = False,
     ) -> None:
-        """Make a recorder for these channels, each with the names of its providers in order."""
+        """Make a recorder.
+
+        Args:
+            providers: the channels, each with the names of its providers in order.
+            keep_history: whether to keep every event.
+            series_bucket_ns: the width of a bucket of the series.
+            hedging: whether any channel hedges, so that copies have to be counted.
+        """
         channels = list(providers)
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
-        self.figures = Figures(exact=keep_history)
+        self.figures = Figures(exact=keep_history, hedging=hedging)
         # With one channel there is nothing to tell apart.
         self.channel_figures = (
             {channels[0]: self.figures}
             if len(channels) == 1
-            else {channel: Figures(exact=keep_history) for channel in channels}
+            else {channel: Figures(exact=keep_history, hedging=hedging) for channel in channels}
         )
         self.breaker_figures = {
             breaker_name(channel, number, name): BreakerFigures()

@@ -94,6 +94,11 @@ def run(
         scenario.providers_used,
         keep_history=scenario.record == "full",
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+        hedging=any(
+            config.hedging is not None
+            for channel in scenario.channels_used
+            for config in scenario.channel_config(channel).by_provider().values()
+        ),
     )
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)

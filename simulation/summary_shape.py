@@ -47,6 +47,7 @@ COUNTS: Shape = dict.fromkeys(
         "in_flight",
         "attempts",
         "retries",
+        "hedges",
         "deferred",
         "duplicates",
     ),

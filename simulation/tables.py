@@ -81,6 +81,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
+    `hedges` counts the copies of it that were sent beside it.
     """
     attempts: list[NotificationSent | NotificationFailed] = []
     delays_ns: list[int | None] = []
@@ -105,6 +106,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "reason": pd.Series(
                 [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
             ),
+            "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
             "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
         }
     )

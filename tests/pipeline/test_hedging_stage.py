@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
+import simulation
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
 from actors.effects import Effect
@@ -19,6 +20,7 @@ from actors.messages import BreakerTransitioned, NotificationSent
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.lane import Lane
+from simulation.scenario import parse
 
 LOST = Ambiguous(reason="reply lost")
 DOWN = Transient(reason="down")
@@ -507,3 +509,34 @@ def test_whatever_the_answers_the_laws_hold(answers, max_attempts, delay, sends,
     else:
         assert len(ended) <= attempts
         assert sum(event.hedges for event in ended) <= extra
+
+
+# ── in a scenario ───────────────────────────────────────────────────────────────────────────────────────────────
+
+HEDGED = """\
+duration: 10s
+workload:
+  - {channel: email, arrivals: {constant: 10/s}}
+  - {channel: sms, arrivals: {constant: 1/s}}
+channels:
+  email:
+    hedging: {delay: 200ms}
+    provider: {latency: {mixture: [{weight: 9, constant: 100ms}, {weight: 1, constant: 3s}]}}
+"""
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_a_run_counts_the_copies_and_shows_them_by_the_attempt(runtime):
+    result = simulation.run(parse(HEDGED), runtime=runtime)
+    hedges = result.summary["hedges"]
+    assert 2 <= hedges <= 25
+    assert result.summary["channels"]["email"]["hedges"] == hedges
+    assert result.summary["channels"]["sms"]["hedges"] == 0
+    assert result.summary["attempts"] == 110
+    attempts = result.attempts
+    assert attempts["hedges"].sum() == hedges
+    took = attempts["end"] - attempts["start"]
+    assert set(attempts["hedges"][took > 0.15]) == {1}
+    assert set(attempts["hedges"][took < 0.15]) == {0}
+    without = simulation.run(parse(HEDGED.replace("    hedging: {delay: 200ms}\n", "")), runtime=runtime)
+    assert (without.summary["hedges"], without.summary["attempts"]) == (0, 110)
