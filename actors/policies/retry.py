@@ -42,12 +42,14 @@ class Progress(msgspec.Struct, gc=False):
 
 
 class _Rule:
-    __slots__ = ("backoff", "max_attempts", "name")
+    __slots__ = ("backoff", "max_attempts", "name", "next_delay_ns")
 
     def __init__(self, name: str, config: RetryConfig, random: Random) -> None:
         self.name = name
         self.max_attempts = config.max_attempts
         self.backoff = Backoff(config, random)
+        self.next_delay_ns = None if config.jitter == "soft" else self.backoff.next_delay_ns
+        """The shorter way, where a wait is all that there is to remember of it."""
 
 
 class RetryPolicy:
@@ -106,7 +108,10 @@ class RetryPolicy:
             return None
         if isinstance(outcome, Transient) and outcome.retry_after is not None:
             return self._wait_with_hint_ns(outcome.retry_after, rule, progress)
-        delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
+        if rule.next_delay_ns is not None:
+            progress.memory_ns = delay_ns = rule.next_delay_ns(step, progress.memory_ns)
+        else:
+            delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
         return delay_ns
 
     def is_too_late(self, elapsed_ns: int) -> bool:

@@ -7,12 +7,13 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.effects import Effect
 from actors.errors import PermanentError, TransientError
+from actors.instants import ns
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -23,6 +24,9 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.pipeline.attempts import Provider
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.pipeline.handler import RETRY_TIME_UP
+from actors.storage.lossy import LossyStore
+from actors.storage.memory import MemoryStore
 
 QUIET_BREAKER = {"enabled": False}
 
@@ -198,6 +202,154 @@ def test_a_channel_fault_ends_with_the_expiry():
     world = on_both_clocks(one([ChannelFault()] * 99, expires_after=10))
     assert world.reasons == ["expired"]
     assert world.letters[0].attempts == 0
+
+
+# ── own limits, limits by time, what a hint means ───────────────────────────────────────────────────────────────
+
+THROTTLED = Transient(reason="slow down", throttled=True)
+
+
+def test_each_kind_of_failure_with_a_rule_counts_on_its_own():
+    outcomes = [THROTTLED, Transient(), THROTTLED, Ambiguous(), THROTTLED, Transient(reason="busy")]
+    retry = {"per_outcome": {"throttled": {"max_attempts": 4, "initial_delay": 10}}}
+    world = on_both_clocks(one(outcomes, retry=retry))
+    # Throttled: 10, 20, 40; the others: 1, 2, and the third of them is the last.
+    assert world.provider.times == [0.0, 10.0, 11.0, 31.0, 33.0, 73.0]
+    assert world.reasons == ["busy"]
+    assert (world.letters[0].attempts, [each.throttled for each in world.failures]) == (6, [True, False] * 3)
+
+
+def test_a_kind_of_failure_may_never_be_retried():
+    retry = {"max_attempts": 5, "per_outcome": {"ambiguous": {"max_attempts": 1}}}
+    world = on_both_clocks(one([Transient(), Ambiguous(reason="reply lost")], retry=retry))
+    assert world.provider.times == [0.0, 1.0]
+    assert world.reasons == ["reply lost"]
+    assert [failure.given_up for failure in world.failures] == [None, "reply lost"]
+
+
+def test_a_reason_goes_before_its_kind():
+    full = Transient(reason="mailbox full")
+    retry = {
+        "per_outcome": {"transient": {"max_attempts": 1}},
+        "per_reason": {"mailbox full": {"schedule": [60, 600]}},
+    }
+    world = on_both_clocks(one([full, full, Transient(reason="busy")], retry=retry))
+    assert world.provider.times == [0.0, 60.0, 660.0]
+    assert world.reasons == ["busy"]
+
+
+@pytest.mark.parametrize(
+    ("max_elapsed", "attempts"), [(7.1, 4), (7.0, 3), (6.9, 3), (3.000000001, 3), (3.0, 2), (1.0, 1)]
+)
+def test_no_retry_starts_when_the_time_for_retries_is_up(max_elapsed, attempts):
+    world = on_both_clocks(one([Transient(reason="busy")] * 9, retry={"max_attempts": 4, "max_elapsed": max_elapsed}))
+    assert world.provider.times == [0.0, 1.0, 3.0, 7.0][:attempts]
+    assert world.reasons == ["busy" if attempts == 4 else RETRY_TIME_UP]
+    assert world.times(NotificationMovedToDeadLetter) == [world.provider.times[-1]]
+
+
+def test_the_time_for_retries_counts_from_the_acceptance_and_anew_from_a_redrive():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()] * 5, latency=2.0), email={"retry": {"max_attempts": 9, "max_elapsed": 6}})
+        world.send(email("n"), at=10)
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times == [10.0, 13.0, 100.0, 103.0]
+    assert world.reasons == [RETRY_TIME_UP]
+
+
+def test_the_expiry_is_blamed_before_the_time_for_retries():
+    world = on_both_clocks(one([Transient()] * 9, expires_after=2, retry={"max_elapsed": 2}))
+    assert world.reasons == ["expired"]
+
+
+def test_a_channel_fault_ends_with_the_time_for_retries():
+    world = on_both_clocks(one([ChannelFault()] * 99, retry={"max_elapsed": 10}))
+    assert world.reasons == [RETRY_TIME_UP]
+    assert world.letters[0].attempts == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint", "times"),
+    [
+        ({}, 30, [0.0, 30.0, 32.0]),
+        ({"retry_after": "ignore"}, 30, [0.0, 1.0, 3.0]),
+        ({"retry_after": "pushback"}, 0.25, [0.0, 0.25, 1.25]),
+        ({"retry_after_excess": 5}, 30, [0.0, 6.0, 8.0]),
+        ({"retry_after_excess": 5}, 3, [0.0, 3.0, 5.0]),
+        ({"retry_after": "pushback", "retry_after_excess": 5}, 30, [0.0, 30.0, 31.0]),
+    ],
+)
+def test_what_a_hint_means_can_be_set(settings, hint, times):
+    world = on_both_clocks(one([Transient(retry_after=hint), Transient()], retry=settings))
+    assert world.provider.times == times
+
+
+@pytest.mark.parametrize("hint", [-1, math.nan, "soon"])
+def test_pushback_may_forbid_a_retry(hint):
+    world = on_both_clocks(one([Transient(reason="go away", retry_after=hint)], retry={"retry_after": "pushback"}))
+    assert world.provider.times == [0.0]
+    assert world.reasons == ["go away"]
+
+
+def test_jitter_on_a_hint_spreads_those_who_were_told_the_same_time():
+    def scenario(world: World) -> None:
+        hinted = Transient(retry_after=10)
+        world.open(
+            Scripted(lambda this: hinted if this.number == 1 else OK),
+            email={"circuit_breaker": QUIET_BREAKER, "retry": {"retry_after_jitter": 0.5}},
+        )
+        world.send(*(email(f"n{number}") for number in range(30)))
+
+    world = on_both_clocks(scenario)
+    retried = world.provider.times[30:]
+    assert all(10 <= at <= 15 for at in retried)
+    assert len(set(retried)) == 30
+
+
+# ── a handler that starts again over a store ────────────────────────────────────────────────────────────────────
+
+RULES = {
+    "max_attempts": 4,
+    "max_elapsed": 200,
+    "per_outcome": {"throttled": {"max_attempts": 3, "initial_delay": 10}},
+    "per_reason": {"mailbox full": {"max_attempts": 3, "initial_delay": 5}},
+}
+FULL = Transient(reason="mailbox full")
+
+
+@pytest.mark.parametrize("delay_s", [None, 0.001])
+@given(
+    outcomes=st.lists(
+        st.sampled_from([Transient(), THROTTLED, FULL, Ambiguous(), ChannelFault(), Permanent()]), max_size=12
+    ),
+    restarts=st.lists(st.integers(0, 120), max_size=3, unique=True),
+)
+@settings(max_examples=50)
+def test_a_handler_that_starts_again_decides_as_if_it_had_not(delay_s, outcomes, restarts):
+    def decided(instants: list[int]) -> list[tuple[Any, ...]]:
+        def scenario(world: World) -> None:
+            store = MemoryStore() if delay_s is None else LossyStore(commit_delay_ns=ns(delay_s))
+            world.open(
+                Scripted([Permanent(), *outcomes]),
+                store=store,
+                email={"circuit_breaker": QUIET_BREAKER, "retry": RULES},
+            )
+            world.send(email("n"))
+            # What failed before a redrive counts no longer.
+            world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=0.25)
+            for instant in instants:
+                # It is up again before the next attempt, which is due in the second quarter of a second.
+                world.at(instant + 0.5, world.system.crash, world.pipeline.handler, RuntimeError("injected crash"))
+
+        world = simulate(scenario)
+        return [
+            (each.attempt, each.reason, each.given_up, each.next_retry_at_ns and each.next_retry_at_ns - each.at_ns)
+            for each in world.failures
+        ]
+
+    assert decided(restarts) == decided([])
 
 
 # ── redriving ───────────────────────────────────────────────────────────────────────────────────────────────────
