@@ -63,7 +63,7 @@ from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
 from actors.policies.retry import Progress, RetryPolicy, failure_kind
 from actors.storage.store import Delivery, Store, dead_letter
-from actors.system import Restarted
+from actors.supervisor import Restarted
 
 logger = logging.getLogger(__name__)
 
