@@ -34,7 +34,8 @@ _HOME_OF = {
         "actors.standalone": "CircuitBreaker RateLimiter",
         "actors.storage.lossy": "LossyStore",
         "actors.storage.memory": "MemoryStore",
-        "actors.system": "ActorSystem Restarted Terminated",
+        "actors.supervisor": "Restarted Terminated",
+        "actors.system": "ActorSystem",
         "actors.unreliable": "FailureRule NotificationService",
     }.items()
     for name in names.split()

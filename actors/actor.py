@@ -255,7 +255,7 @@ class Actor(pykka.Actor):
         return self.system._spawn(self, actor_class, args, kwargs)
 
     def watch(self, ref: ActorRef[Any]) -> None:
-        """Receive :class:`~actors.system.Terminated` when that actor stops, and `Restarted` when it restarts.
+        """Receive :class:`~actors.supervisor.Terminated` when that actor stops, and `Restarted` when it restarts.
 
         An actor that has stopped already is reported at once.
         """

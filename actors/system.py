@@ -34,9 +34,7 @@ from actors.futures import Future, Unanswered
 from actors.instants import since_1970_ns
 from actors.messages import RecordedEvent
 from actors.randomness import RandomStreams
-from actors.supervisor import Begin, Crash, Supervisor, inbox_of
-from actors.supervisor import Restarted as Restarted  # what watchers receive: people find it here
-from actors.supervisor import Terminated as Terminated
+from actors.supervisor import Begin, Crash, Restarted, Supervisor, Terminated, inbox_of
 
 logger = logging.getLogger(__name__)
 

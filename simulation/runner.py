@@ -191,7 +191,6 @@ def _preferences(scenario: Scenario) -> Preferences | None:
         switched_off=[
             SwitchedOff(share=rule.share, channels=frozenset({rule.channel}))
             for rule in scenario.preferences
-            if not rule.enabled
         ],
         quiet=[
             Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
