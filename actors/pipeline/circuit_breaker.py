@@ -2,15 +2,16 @@
 
 What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
 providers: an attempt goes to the first that takes it. Those whom none takes wait in order, in one line for the whole
-channel, or in one for each host of recipients where breakers are per host; hosts then take turns for what they share.
-However many wait, it costs one timer; behind a breaker that has closed they resume at a pace, not as one herd.
+channel, or in one for each host of recipients where breakers are per host. A line that waits for room at a provider is
+in the turns of that lane: the lines take turns for what they share, and none that comes later goes before them. However
+many wait, it costs one timer; behind a breaker that has closed they resume at a pace, not as one herd.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
-from collections.abc import Sequence, Set
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Literal
 
 from actors.actor import Actor, Supervision, handles
@@ -28,7 +29,7 @@ from actors.pipeline.attempts import (
     Refused,
     Stages,
 )
-from actors.pipeline.lane import EVERYBODY, NO_SLOT, SHARED, Bar, Barred, Lane
+from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import BreakerEvent, BreakerState, Transition
 from actors.policies.breaker_group import recipient_host
@@ -61,11 +62,12 @@ class _Line(WaitingLine):
         self.host = host
         self.cause: DeferralCause | None = None
         """Why they are deferred; None while they only wait for a slot."""
-        self.resumes_at_ns: int | None = None
+        self.asks_at_ns: int | None = None
+        """When a breaker or a pace is worth asking again, as far as time decides; room comes to it by its turn."""
+        self.is_up_to_time = False
+        """Whether it waits for room that only time brings, so that it is known how soon anybody goes."""
         self.wake_ns: int | None = None
         """When to look after it next, if nothing happens before."""
-        self.is_barred_as_all = False
-        """Whether what bars it would bar every other line too."""
 
 
 class CircuitBreakerActor(Actor):
@@ -85,9 +87,12 @@ class CircuitBreakerActor(Actor):
         self._is_per_host = config.circuit_breaker.per == "host"
         self._lines: dict[str, _Line] = {}
         """By host; none is empty."""
-        self._turns: OrderedDict[str, None] = OrderedDict()
-        """The hosts whose lines wait for what all share, in the order of their turns."""
-        self._wakes: list[tuple[int, str]] = []
+        self._turns: list[OrderedDict[str, None]] = [OrderedDict() for _ in self._lanes]
+        """By lane: the hosts whose lines wait for room there, in the order of their turns."""
+        self._half_open: dict[tuple[str, int], int] = {}
+        """By host and lane: until when a breaker is half-open at most."""
+        self._wakes: list[tuple[int, str, int]] = []
+        """Instant, host, and the lane whose breaker is half-open no longer then; _LINE: of the host's line."""
         self._timer: Cancellable | None = None
         self._timer_ns = 0
         for lane in self._lanes:
@@ -97,6 +102,10 @@ class CircuitBreakerActor(Actor):
         assert self._stages.handler is not None
         self._to_handler = self.route(self._stages.handler)
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
+        for lane in self._lanes:
+            for host, until_ns in lane.half_open_until():
+                self._set_half_open(lane, host, until_ns)
+        self._set_timer()
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -108,20 +117,21 @@ class CircuitBreakerActor(Actor):
                 lane.in_flight += 1
                 self._to_channels[0](Admitted(attempt=attempt, permit=permit))
             else:
-                self._wait_or_end(attempt, EVERYBODY, [lane.barred_by_breaker(EVERYBODY, self.system.now_ns)])
+                self._wait_or_end(attempt, EVERYBODY, {0: lane.barred_by_breaker(EVERYBODY, self.system.now_ns)})
             return
         host = self._host_of(attempt)
         line = self._lines.get(host)
         if line is not None:
             self._join(line, attempt)
             return
-        if self._turns:
-            self._wait_or_end(attempt, host, [NO_SLOT])  # others were here before
-            return
+        if self._lines:
+            self._take_turns()  # perhaps there is room since just now, and that is for those who were here before
         for lane in self._lanes:
             lane.forget_unused_pace(host, self.system.now_ns)
         if barred := self._admit(attempt, host):
             self._wait_or_end(attempt, host, barred)
+        if self._lines:
+            self._set_timer()
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
@@ -137,7 +147,7 @@ class CircuitBreakerActor(Actor):
         )
         self._to_handler(performed)
         if self._lines:
-            self._advance(host)
+            self._look_after((host,))
 
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
@@ -146,13 +156,16 @@ class CircuitBreakerActor(Actor):
             for lane in self._lanes
             if order.provider is None or order.provider == lane.provider
         ]
-        self._advance(*self._lines)
+        self._look_after(list(self._lines))
         return any(changed)
 
     @handles(ForgetWaiting)
     def on_forget_waiting(self, _: ForgetWaiting) -> None:
         self._lines.clear()
-        self._turns.clear()
+        for turns in self._turns:
+            turns.clear()
+        for lane in self._lanes:
+            lane.wait_anew(self.now_ns)
         self._set_timer()
 
     @handles(_Advance)
@@ -161,21 +174,27 @@ class CircuitBreakerActor(Actor):
         now_ns = self.now_ns
         due: dict[str, None] = {}
         while self._wakes and self._wakes[0][0] <= now_ns:
-            due[heapq.heappop(self._wakes)[1]] = None
-        for host in due:
-            for lane in self._lanes:
-                lane.breaker_of(host, now_ns).advance(now_ns)
-        self._advance(*due)
+            wake = heapq.heappop(self._wakes)
+            if self._is_outdated(wake):
+                continue
+            host, number = wake[1:]
+            due[host] = None
+            if number == _LINE:
+                self._lines[host].wake_ns = None
+            else:
+                self._half_open.pop((host, number))
+                self._lanes[number].breaker_of(host, now_ns).advance(now_ns)
+        self._look_after(due)
 
     def _host_of(self, attempt: Attempt) -> str:
         return recipient_host(attempt.command.recipient) if self._is_per_host else EVERYBODY
 
     # ── who goes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _admit(self, attempt: Attempt, host: str) -> list[Barred]:
-        """Send an attempt to the first provider that takes it; else return what bars it from each of them."""
+    def _admit(self, attempt: Attempt, host: str) -> dict[int, Barred]:
+        """Send an attempt to the first provider that takes it; else return what bars it, by the number of the lane."""
         now_ns = self.system.now_ns
-        barred = []
+        barred = {}
         for lane in self._order_of_lanes(attempt):
             permit = lane.try_admit(host, now_ns)
             if not isinstance(permit, Barred):
@@ -183,8 +202,8 @@ class CircuitBreakerActor(Actor):
                     attempt=attempt, permit=permit, lane=lane.number, provider=lane.provider, in_flight=lane.in_flight
                 )
                 self._to_channels[lane.number](admitted)
-                return []
-            barred.append(permit)
+                return {}
+            barred[lane.number] = permit
         return barred
 
     def _order_of_lanes(self, attempt: Attempt) -> Sequence[Lane]:
@@ -193,68 +212,58 @@ class CircuitBreakerActor(Actor):
         first = (attempt.number - 1) // self._switch_after % len(self._lanes)
         return self._lanes[first:] + self._lanes[:first]
 
-    def _advance(self, *hosts: str) -> None:
-        """Let those go who may go now: at these hosts, of whose breakers there is news, and whose turn it is."""
-        for host in hosts:
-            line = self._lines.get(host)
-            if line is not None and host not in self._turns:
-                self._advance_line(line)
+    def _look_after(self, hosts: Collection[str]) -> None:
+        """Let those go who may go now: those whose turn it is, and those at hosts of whose breakers there is news."""
         self._take_turns()
+        ready = deque(hosts)
+        while ready:
+            host = ready.popleft()
+            line = self._lines.get(host)
+            if line is not None and self._step(line):
+                ready.append(host)
         self._set_timer()
 
     def _take_turns(self) -> None:
-        gone = True
-        while gone:
-            gone = False
-            for host in list(self._turns):
-                line = self._lines[host]
-                if self._advance_line(line):
-                    gone = True
-                elif line.attempts and line.is_barred_as_all:
-                    return
+        """Let those go for whom there is room: one of each line, and again from the first."""
+        now_ns = self.system.now_ns
+        for lane, turns in zip(self._lanes, self._turns, strict=True):
+            # Whom room alone does not help leaves these turns, so this comes to an end.
+            while turns and lane.room_at_ns(now_ns) == now_ns:
+                self._step(self._lines[next(iter(turns))])
 
-    def _advance_line(self, line: _Line) -> bool:
-        """Let those of a line go who may go, where there are several lines only one; return whether there was one."""
-        now_ns = self.now_ns
-        for attempt in line.expired(now_ns):
+    def _step(self, line: _Line) -> bool:
+        """Deal with the one that has waited longest; return whether the next one is worth a look."""
+        for attempt in line.expired(self.system.now_ns):
             self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
-        gone = False
-        while line.attempts:
-            if gone and self._is_per_host:
-                self._turns[line.host] = None
-                self._turns.move_to_end(line.host)
-                self._set_wake(line, now_ns)
-                return True
-            barred = self._admit(line.first, line.host)
-            if not barred:
-                line.pop()
-                gone = True
-            elif (end := self._end(line.first, barred)) is not None:
-                line.pop()
+        if line.attempts:
+            first = line.first
+            if barred := self._admit(first, line.host):
+                end = self._end(first, barred.values())
+                if end is None:
+                    self._note(line, barred)
+                    return False
                 self._to_handler(end)
-            else:
-                self._note(line, barred)
-                return gone
-        self._drop(line)
-        return gone
+            line.pop()
+        if not line.attempts:
+            self._drop(line)
+            return False
+        for turns in self._turns:
+            if line.host in turns:
+                turns.move_to_end(line.host)
+        return True
 
     # ── who waits ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _wait_or_end(self, attempt: Attempt, host: str, barred: Sequence[Barred]) -> None:
-        if (end := self._end(attempt, barred)) is not None:
+    def _wait_or_end(self, attempt: Attempt, host: str, barred: Mapping[int, Barred]) -> None:
+        if (end := self._end(attempt, barred.values())) is not None:
             self._to_handler(end)
             return
         line = self._lines[host] = _Line(host)
         line.append(attempt)
-        if any(bar is Bar.RAMP for bar, _ in barred):
-            for lane in self._lanes:
-                lane.wait_through_ramp(host, self.now_ns)
-            self._advance_line(line)
-        else:
-            self._note(line, barred)
+        self._note(line, barred)
         self._set_timer()
 
-    def _end(self, attempt: Attempt, barred: Sequence[Barred]) -> Refused | Abandoned | None:
+    def _end(self, attempt: Attempt, barred: Collection[Barred]) -> Refused | Abandoned | None:
         """Return what becomes of an attempt that is barred so and is not to wait; None when it is."""
         bars = {bar for bar, _ in barred}
         if Bar.THROTTLE in bars:
@@ -263,64 +272,93 @@ class CircuitBreakerActor(Actor):
             return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
         if Bar.QUOTA in bars and bars <= _SHUT | {Bar.QUOTA}:
             return Abandoned(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
-        if _cause(bars) is DeferralCause.RATE_LIMIT and _is_too_late(attempt, _earliest(barred)):
+        resumes_at_ns = _earliest(until_ns for _, until_ns in barred)
+        if _is_up_to_time(barred) and _is_too_late(attempt, resumes_at_ns):
             return Abandoned(attempt=attempt, reason=EXPIRED)
         return None
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
-        if line.cause is DeferralCause.RATE_LIMIT and _is_too_late(attempt, line.resumes_at_ns):
+        if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
             self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
             return
         line.append(attempt)
         self._tell_deferred(line)
-        self._set_wake(line, self.now_ns)
+        self._set_wake(line)
         self._set_timer()
 
-    def _note(self, line: _Line, barred: Sequence[Barred]) -> None:
+    def _note(self, line: _Line, barred: Mapping[int, Barred]) -> None:
         """Take note of what a line waits for."""
-        bars = {bar for bar, _ in barred}
-        line.cause = _cause(bars)
-        line.resumes_at_ns = _earliest(barred)
-        line.is_barred_as_all = bars <= SHARED
-        if bars & SHARED:
-            self._turns.setdefault(line.host)
-        else:
-            self._turns.pop(line.host, None)
+        now_ns = self.system.now_ns
+        line.cause = _cause({bar for bar, _ in barred.values()})
+        line.is_up_to_time = _is_up_to_time(barred.values())
+        instants = []
+        for lane, turns in zip(self._lanes, self._turns, strict=True):
+            bar, until_ns = barred[lane.number]
+            if bar in NO_ROOM:
+                turns.setdefault(line.host)
+                continue
+            turns.pop(line.host, None)
+            instants.append(lane.wait_through_ramp(line.host, now_ns) if bar is Bar.RAMP else until_ns)
+        line.asks_at_ns = _earliest(instants)
         self._tell_deferred(line)
-        self._set_wake(line, self.now_ns)
+        self._set_wake(line)
+
+    def _resumes_at_ns(self, line: _Line) -> int | None:
+        """Return when the first of a line may go, as far as time decides."""
+        now_ns = self.system.now_ns
+        room_at_ns = [
+            lane.room_at_ns(now_ns) for lane, turns in zip(self._lanes, self._turns, strict=True) if line.host in turns
+        ]
+        return _earliest([line.asks_at_ns, *room_at_ns])
 
     def _tell_deferred(self, line: _Line) -> None:
-        if line.cause is None:
+        if line.cause is None or not (untold := line.untold()):
             return
-        for attempt in line.untold():
+        resumes_at_ns = self._resumes_at_ns(line)
+        for attempt in untold:
             event = NotificationDeferred(
                 at_ns=self.now_ns,
                 epoch_ns=self.epoch_ns,
                 notification_id=attempt.command.notification_id,
                 channel=self._channel,
                 cause=line.cause,
-                resumes_at_ns=line.resumes_at_ns,
+                resumes_at_ns=resumes_at_ns,
             )
             self.record(event)
             self._stages.announce(event)
 
     def _drop(self, line: _Line) -> None:
         del self._lines[line.host]
-        self._turns.pop(line.host, None)
-        for lane in self._lanes:
+        for lane, turns in zip(self._lanes, self._turns, strict=True):
+            turns.pop(line.host, None)
             lane.nobody_waits(line.host)
 
-    def _set_wake(self, line: _Line, now_ns: int) -> None:
-        instants = [at_ns for at_ns in (line.next_expiry_ns, line.resumes_at_ns) if at_ns is not None]
-        wake_ns = min((at_ns for at_ns in instants if at_ns >= now_ns), default=None)
+    # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _set_wake(self, line: _Line) -> None:
+        wake_ns = _earliest((line.next_expiry_ns, line.asks_at_ns))
         if wake_ns is not None and wake_ns != line.wake_ns:
-            heapq.heappush(self._wakes, (wake_ns, line.host))
+            heapq.heappush(self._wakes, (wake_ns, line.host, _LINE))
         line.wake_ns = wake_ns
 
+    def _set_half_open(self, lane: Lane, host: str, until_ns: int) -> None:
+        self._half_open[host, lane.number] = until_ns
+        heapq.heappush(self._wakes, (until_ns, host, lane.number))
+
+    def _is_outdated(self, wake: tuple[int, str, int]) -> bool:
+        wake_ns, host, number = wake
+        if number != _LINE:
+            return self._half_open.get((host, number)) != wake_ns
+        line = self._lines.get(host)
+        return line is None or line.wake_ns != wake_ns
+
     def _set_timer(self) -> None:
-        while self._wakes and self._is_outdated(*self._wakes[0]):
+        while self._wakes and self._is_outdated(self._wakes[0]):
             heapq.heappop(self._wakes)
         wake_ns = self._wakes[0][0] if self._wakes else None
+        for lane, turns in zip(self._lanes, self._turns, strict=True):
+            if turns:
+                wake_ns = _earliest((wake_ns, lane.room_at_ns(self.system.now_ns)))
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return
@@ -329,20 +367,11 @@ class CircuitBreakerActor(Actor):
         if wake_ns is not None:
             self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
 
-    def _is_outdated(self, wake_ns: int, host: str) -> bool:
-        line = self._lines.get(host)
-        if line is not None and line.wake_ns == wake_ns:
-            return False
-        breakers = [lane.breaker_of(host, self.now_ns) for lane in self._lanes]
-        return not any(
-            breaker.state is BreakerState.HALF_OPEN and breaker.changes_at_ns == wake_ns for breaker in breakers
-        )
-
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_transition(self, lane: Lane, host: str, transition: Transition) -> None:
         event = BreakerTransitioned(
-            at_ns=transition.at_ns,
+            at_ns=self.now_ns,  # later than `transition.at_ns` where this actor was down when it was due
             epoch_ns=self.epoch_ns,
             breaker=lane.name,
             host=host if self._is_per_host else None,
@@ -352,17 +381,17 @@ class CircuitBreakerActor(Actor):
         )
         self.record(event)
         self._stages.announce(event)
-        if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            self._turns.pop(host, None)  # it is the breaker that they wait for now
-        elif transition.to_state is BreakerState.CLOSED and host in self._lines:
+        self._half_open.pop((host, lane.number), None)
+        if transition.to_state is BreakerState.CLOSED and host in self._lines:
             lane.resume_paced(host, self.now_ns)
         elif transition.to_state is BreakerState.HALF_OPEN:
-            changes_at_ns = lane.breaker_of(host, self.now_ns).changes_at_ns
-            if changes_at_ns is not None:
-                heapq.heappush(self._wakes, (changes_at_ns, host))
+            until_ns = lane.breaker_of(host, self.now_ns).changes_at_ns
+            if until_ns is not None:
+                self._set_half_open(lane, host, until_ns)
                 self._set_timer()
 
 
+_LINE = -1
 _SHUT = frozenset({Bar.BREAKER, Bar.RAMP})
 
 
@@ -370,11 +399,17 @@ def _cause(bars: Set[Bar]) -> DeferralCause | None:
     """Return what to call a wait; one for a slot alone is none that anybody is told of."""
     if Bar.SLOT in bars:
         return None
-    return DeferralCause.RATE_LIMIT if bars & SHARED else DeferralCause.CIRCUIT_BREAKER
+    return DeferralCause.RATE_LIMIT if bars & NO_ROOM else DeferralCause.CIRCUIT_BREAKER
 
 
-def _earliest(barred: Sequence[Barred]) -> int | None:
-    return min((until_ns for _, until_ns in barred if until_ns is not None), default=None)
+def _is_up_to_time(barred: Collection[Barred]) -> bool:
+    """Return whether it is room that is missing, and nothing can bring it sooner than time does."""
+    is_known = all(until_ns is not None for _, until_ns in barred)
+    return is_known and any(bar in NO_ROOM for bar, _ in barred)
+
+
+def _earliest(instants: Iterable[int | None]) -> int | None:
+    return min((instant_ns for instant_ns in instants if instant_ns is not None), default=None)
 
 
 def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

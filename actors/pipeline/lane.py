@@ -1,14 +1,14 @@
 """A lane: one provider of a channel, with all that stands in front of it, and whether it takes an attempt now.
 
-What an attempt has to pass, in this order: a slot of the bulkhead, the pace of those who resume behind a breaker that
-has closed, the quota and the adaptive rate, the breaker's permit, the adaptive throttle. Only who passes all of them is
-charged: what has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the quota
-when they all go. A plain object with the time passed in; its stage keeps the line of those who wait.
+What an attempt has to pass, in this order: room (a slot of the bulkhead, the quota, the adaptive rate), the pace of
+those who resume behind a breaker that has closed, the breaker's permit, the adaptive throttle. Only who passes all of
+them is charged: what has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the
+quota when they all go. A plain object with the time passed in; its stage keeps the lines of those who wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
@@ -64,12 +64,12 @@ class Barred(NamedTuple):
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
 
-SHARED = frozenset({Bar.SLOT, Bar.RATE, Bar.QUOTA})
+NO_ROOM = frozenset({Bar.SLOT, Bar.RATE, Bar.QUOTA})
 """What is in the way of every attempt alike, whatever the host of its recipient."""
 
 _SHUT = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
 
-NO_SLOT = Barred(Bar.SLOT)
+_NO_SLOT = Barred(Bar.SLOT)
 _THROTTLED = Barred(Bar.THROTTLE)
 
 
@@ -128,7 +128,7 @@ class Lane:
             else make_concurrency_limit(config.concurrency_limit, stream(f"{self.name}.concurrency"))
         )
         self.quota = None if config.quota is None else make_limiter(config.quota)
-        self._bar_of_quota = Bar.QUOTA if config.quota is not None and config.quota.on_limit == "drop" else Bar.RATE
+        self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
         self._throttle = (
             None
@@ -137,7 +137,8 @@ class Lane:
         )
         self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
         """Whether anything but the breaker learns from outcomes."""
-        self.is_plain = self.breaker is not None and self._slots is None and self.quota is None and not self.adapts
+        self._has_bounds = any(bound is not None for bound in (self._slots, self._concurrency, self.quota, self.rate))
+        self.is_plain = self.breaker is not None and not self._has_bounds and not self.adapts
         """Whether there is nothing to pass but the breaker of the whole channel."""
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,47 +150,49 @@ class Lane:
             host: that of its recipient; looked at only where each host has a breaker of its own.
             now_ns: the instant.
         """
-        limit = self.slots
-        if limit is not None and self.in_flight >= limit:
-            return self._barred_at_a_full_house(host, now_ns)
+        if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
+            return self._barred_without_room(host, now_ns, room_at_ns)
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
             return Barred(Bar.PACE, pace.next_ns)
-        if self.quota is not None and (fits_at_ns := self.quota.fits_at(EVERYBODY, now_ns)) != now_ns:
-            return Barred(self._bar_of_quota, fits_at_ns)
-        if self.rate is not None and (fits_at_ns := self.rate.fits_at(EVERYBODY, now_ns)) != now_ns:
-            return Barred(Bar.RATE, fits_at_ns)
-        permit = self._permit(host, now_ns, pace)
-        if isinstance(permit, Barred):
-            return permit
+        breaker = self.breaker_of(host, now_ns)
+        permit = breaker.try_acquire(now_ns)
+        if pace is not None:
+            pace.release()  # let through by a ramp or not: those who resume are the traffic of which a share goes
+        if permit is None:
+            if pace is not None and breaker.ramping_until_ns is not None:
+                return Barred(Bar.PACE, pace.next_ns)
+            return self.barred_by_breaker(host, now_ns)
         if self._throttle is not None and not self._throttle.admits(now_ns):
-            self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
+            breaker.record_neutral(permit, now_ns)
             return _THROTTLED
         if self.quota is not None:
             self.quota.try_acquire(EVERYBODY, now_ns)
         if self.rate is not None:
             self.rate.try_acquire(EVERYBODY, now_ns)
-        if pace is not None:
-            pace.release()
         self.in_flight += 1
         return permit
 
-    def _permit(self, host: str, now_ns: int, pace: Pace | None) -> int | Barred:
-        breaker = self.breaker_of(host, now_ns)
-        permit = breaker.try_acquire(now_ns)
-        if permit is not None:
-            return permit
-        if pace is not None and breaker.ramping_until_ns is not None:
-            pace.release()  # those who resume are the traffic of which a share goes through
-            return Barred(Bar.PACE, pace.next_ns)
-        return self.barred_by_breaker(host, now_ns)
+    def room_at_ns(self, now_ns: int) -> int | None:
+        """Return the earliest instant from now on at which one more attempt fits, whatever the host of its recipient.
 
-    def _barred_at_a_full_house(self, host: str, now_ns: int) -> Barred:
-        """Return what bars those for whom there is no slot: no slot would help who waits for an open breaker."""
+        `now_ns` itself when there is room now; None when a slot has to become free first.
+        """
+        limit = self.slots
+        if limit is not None and self.in_flight >= limit:
+            return None
+        room_at_ns = now_ns if self.quota is None else self.quota.fits_at(EVERYBODY, now_ns)
+        return room_at_ns if self.rate is None else max(room_at_ns, self.rate.fits_at(EVERYBODY, now_ns))
+
+    def _barred_without_room(self, host: str, now_ns: int, room_at_ns: int | None) -> Barred:
+        """Return what bars those for whom there is no room: no room would help who waits for an open breaker."""
         breaker = self.breaker_of(host, now_ns)
         if breaker.state in _SHUT and not breaker.would_admit(now_ns):
             return self.barred_by_breaker(host, now_ns)
-        return NO_SLOT
+        if room_at_ns is None:
+            return _NO_SLOT
+        is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(EVERYBODY, now_ns) != now_ns
+        return Barred(Bar.QUOTA if is_over else Bar.RATE, room_at_ns)
 
     def barred_by_breaker(self, host: str, now_ns: int) -> Barred:
         """Return what bars an attempt that the breaker has refused."""
@@ -256,21 +259,29 @@ class Lane:
         config = self.config.circuit_breaker
         self.paces[host] = Pace(config.resume_rate, config.resume_doubling, now_ns)
 
-    def wait_through_ramp(self, host: str, now_ns: int) -> None:
-        """Let those at `host` whom the ramp has refused ask again at a pace, if there is a ramp and no pace yet."""
-        if host not in self.paces and self.breaker_of(host, now_ns).ramping_until_ns is not None:
-            self.resume_paced(host, now_ns)
-            self.paces[host].release()  # the one who has just asked
+    def wait_through_ramp(self, host: str, now_ns: int) -> int:
+        """Let those at `host` whom the ramp has refused ask again at a pace; return when the first of them may."""
+        self.resume_paced(host, now_ns)
+        self.paces[host].release()  # the one who has just asked
+        return self.paces[host].next_ns
 
     def nobody_waits(self, host: str) -> None:
         """Take note that nobody at `host` waits any more."""
         self.paces.pop(host, None)
+
+    def wait_anew(self, now_ns: int) -> None:
+        """Take note that all who wait are let go of and come anew, at once: they go on at their paces."""
+        for host, pace in self.paces.items():
+            if pace.next_ns < now_ns:
+                self.resume_paced(host, now_ns)
 
     def forget_unused_pace(self, host: str, now_ns: int) -> None:
         """Take note that somebody comes to `host` and finds nobody who waits: a pace that nobody took up is over."""
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns < now_ns:
             del self.paces[host]
+
+    # ── orders and transitions ──────────────────────────────────────────────────────────────────────────────────
 
     def order(self, event: BreakerEvent, now_ns: int) -> bool:
         """Do what an operator orders with every breaker; return whether that changes anything."""
@@ -283,9 +294,16 @@ class Lane:
             return False  # it is in that state already
         return True
 
+    def half_open_until(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the hosts whose breakers are half-open for so long only, with the instant for each."""
+        breakers = self._group if self._group is not None else [(EVERYBODY, self.breaker)]
+        for host, breaker in breakers:
+            assert breaker is not None
+            if breaker.state is BreakerState.HALF_OPEN and breaker.changes_at_ns is not None:
+                yield host, breaker.changes_at_ns
+
     def _transition(self, host: str, transition: Transition) -> None:
-        if transition.to_state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            self.paces.pop(host, None)
+        self.paces.pop(host, None)
         self.on_transition(self, host, transition)
 
 
