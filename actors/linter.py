@@ -9,13 +9,16 @@ it is known, from the rate of arrivals. A live configuration is read without one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actors.lint_rules.breaker import breaker_rules
-from actors.lint_rules.load import load_rules
+from actors.lint_rules.budget import budget_rules
+from actors.lint_rules.failover import failover_rules
+from actors.lint_rules.hedging import hedging_rules
+from actors.lint_rules.load import load_rules, timeout_rules
 from actors.lint_rules.retry import ends_too_soon, retry_rules
-from actors.lint_rules.traffic import Traffic
+from actors.lint_rules.traffic import Found, Traffic
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig
@@ -60,14 +63,42 @@ def lint(
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
     traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in)
-    findings = [
-        Finding(("channels", channel, *path), text)
-        for rules in (retry_rules, breaker_rules, load_rules)
-        for path, text in rules(config, traffic)
+    found = [
+        *retry_rules(config, traffic),
+        *budget_rules(config, traffic),
+        *_of_each_provider(config, traffic),
+        *load_rules(config, traffic),
+        *failover_rules(config, traffic),
     ]
+    findings = [Finding(("channels", channel, *path), text) for path, text in found]
     if expires_after is not None and (text := lint_expiry(config, expires_after)) is not None:
         findings.append(Finding(("channels", channel, "retry"), f"an expiry of {text}"))
     return findings
+
+
+def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
+    """Return what is to be said of the settings that each provider of a channel may have of its own.
+
+    The path of a finding leads to the further provider whose settings make it one, also where the key is the channel's;
+    but what comes of inherited settings alone is said once, of the channel.
+    """
+    (_, primary), *others = config.by_provider().items()
+    found = _of_provider(primary, traffic)
+    # A further provider gets what those before it do not take: of what arrives, nobody knows how much.
+    at_most = replace(traffic, is_bound=True)
+    for name, own in others:
+        given = config.failover[name].model_fields_set
+        found += [
+            (("failover", name, *path), text)
+            for path, text in _of_provider(own, at_most)
+            if path[0] in given or (path, text) not in found
+        ]
+    return found
+
+
+def _of_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
+    rules = (breaker_rules, timeout_rules, hedging_rules)
+    return [found for rule in rules for found in rule(config, traffic)]
 
 
 def lint_expiry(config: ChannelConfig, expires_after: float) -> str | None:

@@ -264,7 +264,10 @@ def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_prov
     """Say in the log which settings cannot do what they say."""
     for channel, config in channels.items():
         if has_own_providers:  # nobody asks what the settings say of one
-            config = config.model_copy(update={"provider": ProviderConfig()})
+            others = {
+                name: other.model_copy(update={"provider": ProviderConfig()}) for name, other in config.failover.items()
+            }
+            config = config.model_copy(update={"provider": ProviderConfig(), "failover": others})
         for finding in lint(channel, config):
             logger.warning("%s", finding)
 

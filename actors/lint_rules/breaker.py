@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from actors.distribution_shape import median, share_above
+from actors.lint_rules.health import failing
 from actors.lint_rules.schedule import last_start
 from actors.lint_rules.traffic import Found, Traffic
 from actors.lint_rules.words import count, duration, number, percent, rate
@@ -89,26 +90,24 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
     breaker = config.circuit_breaker
     if config.timeout < median(config.provider.latency):
         return  # which is said of the timeout, and is the cause
-    too_slow = share_above(config.provider.latency, config.timeout)
-    failing = too_slow + (1 - too_slow) * config.provider.failure_rate
-    timing_out = f", {percent(too_slow)} by their timeout" if too_slow else ""
+    healthy = failing(config)
     if breaker.window is not None:
-        if failing and failing >= breaker.failure_rate:
+        if healthy.all and healthy.all >= breaker.failure_rate:
             yield (
                 ("failure_rate",),
-                f"{percent(breaker.failure_rate)} is reached with nothing wrong: {percent(failing)} of the "
-                f"provider's calls fail{timing_out}",
+                f"{percent(breaker.failure_rate)} is reached with nothing wrong: {percent(healthy.all)} of the "
+                f"provider's calls fail{healthy.timing_out}",
             )
         return
     flow, threshold = traffic.flow(config), breaker.failure_threshold
-    if not flow or not failing:
+    if not flow or not healthy.all:
         return
-    every_s = _calls_until_run(failing, threshold) / flow
+    every_s = _calls_until_run(healthy.all, threshold) / flow
     if every_s < _SOON_S:
         yield (
             ("failure_threshold",),
             f"{count(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
-            f"{percent(failing)} of {rate(flow)} fail with nothing wrong{timing_out}",
+            f"{percent(healthy.all)} of {rate(flow)} fail with nothing wrong{healthy.timing_out}",
         )
 
 

@@ -6,25 +6,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from actors.distribution_shape import limited_mean, median, share_above
-from actors.lint_rules.traffic import Found, Traffic
+from actors.lint_rules.traffic import NEARLY, Found, Traffic
 from actors.lint_rules.words import count, duration, number, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RateLimitConfig
 
-_NEARLY = 1 - 1e-9
-"""Rates that are equal but for the rounding of floats are equal."""
-
 
 def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `timeout`, `rate_limit`, `quota`, `max_in_flight` and the provider's capacity."""
-    yield from _timeout(config)
-    yield from _quota(config, traffic)
+    """Yield what is to be said of `rate_limit`; and of `quota`, `adaptive_rate`, slots and the provider's capacity.
+
+    The latter where there is one provider: of several, what is too much for one goes to the next.
+    """
     yield from _limit_of_users(config, traffic)
-    yield from _slots(config, traffic)
+    if not config.failover:
+        yield from _quota(config, traffic)
+        yield from _adaptive_rate(config, traffic)
+        yield from _slots(config, traffic)
 
 
-def _timeout(config: ChannelConfig) -> Iterator[Found]:
+def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
+    """Yield what is to be said of the `timeout` of one provider."""
     middle = median(config.provider.latency)
     if config.timeout < middle:
         share = share_above(config.provider.latency, config.timeout)
@@ -37,36 +39,59 @@ def _timeout(config: ChannelConfig) -> Iterator[Found]:
 
 def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
-    if quota is None or arriving is None or arriving * _NEARLY <= quota.limit.per_second:
+    if quota is None or arriving is None or arriving * NEARLY <= quota.limit.per_second:
         return
     yield (
-        ("quota", _key_of(quota)),
-        f"{_as_written(quota)} is below the {rate(arriving)} that arrive: "
-        f"{_excess(arriving - quota.limit.per_second, quota)}",
+        ("quota", key_of(quota)),
+        f"{as_written(quota)} is below the {rate(arriving)} that arrive: "
+        f"{excess(arriving - quota.limit.per_second, quota)}",
     )
 
 
 def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     limit, arriving = config.rate_limit, traffic.per_user_per_s
-    if limit is None or arriving is None or arriving * _NEARLY <= limit.limit.per_second:
+    if limit is None or arriving is None or arriving * NEARLY <= limit.limit.per_second:
         return
     yield (
-        ("rate_limit", _key_of(limit)),
-        f"{_as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
-        f"{_excess(arriving - limit.limit.per_second, limit, of=' of each')}",
+        ("rate_limit", key_of(limit)),
+        f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
+        f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
 
 
-def _excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
-    many = f"{number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{number(per_s * 3600)} an hour"
-    return f"{many}{of} are dead-lettered" if limit.on_limit == "drop" else f"the queue{of} grows by {many}"
+def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    adaptive, flow = config.adaptive_rate, traffic.flow(config)
+    if adaptive is None or adaptive.maximum_rate is None or flow is None:
+        return
+    most = adaptive.maximum_rate.per_second
+    if flow * NEARLY > most:
+        yield (
+            ("adaptive_rate", "maximum_rate"),
+            f"{rate(most)} is below the {rate(flow)} that arrive: {growth(flow - most)}",
+        )
 
 
-def _key_of(limit: RateLimitConfig) -> str:
+def growth(per_s: float, of: str = "") -> str:
+    """Return how a queue grows by so many a second."""
+    return f"the queue{of} grows by {_in_a_while(per_s)}"
+
+
+def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
+    """Return what becomes of so many a second that are too much for a limit."""
+    return f"{_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
+
+
+def _in_a_while(per_s: float) -> str:
+    return f"{number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{number(per_s * 3600)} an hour"
+
+
+def key_of(limit: RateLimitConfig) -> str:
+    """Return the key that gives the rate of a limit."""
     return "rates" if limit.rates is not None else "rate" if limit.rate is not None else "max_per_minute"
 
 
-def _as_written(limit: RateLimitConfig) -> str:
+def as_written(limit: RateLimitConfig) -> str:
+    """Return the rate of a limit as a file has it."""
     if limit.max_per_minute is not None:
         return f"{limit.max_per_minute:,}"
     return f"{number(limit.limit.count)}/{_period(limit.limit.period)}"
@@ -83,14 +108,19 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     bounds = (
         (("max_in_flight",), config.max_in_flight, "slot", "let through"),
+        (
+            ("concurrency_limit", "maximum"),
+            None if config.concurrency_limit is None else config.concurrency_limit.maximum,
+            "slot",
+            "let through",
+        ),
         (("provider", "capacity"), config.provider.capacity, "place", "serve"),
     )
     for path, places, noun, verb in bounds:
-        if places is not None and places / mean < flow * _NEARLY:
+        if places is not None and places / mean < flow * NEARLY:
             many = count(places, noun)
             yield (
                 path,
                 f"{many} at a mean latency of {duration(mean)} {verb if places > 1 else verb.replace('let', 'lets')} "
-                f"{rate(places / mean)}, and {rate(flow)} arrive: the queue grows by "
-                f"{number((flow - places / mean) * 60)} a minute",
+                f"{rate(places / mean)}, and {rate(flow)} arrive: {growth(flow - places / mean)}",
             )

@@ -21,7 +21,7 @@ _OF_RETRIES = (
 
 
 def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `retry`."""
+    """Yield what is to be said of `retry`, but for its `budget`."""
     retry = config.retry
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
     if retry.max_attempts == 1 and not has_rules:
@@ -36,8 +36,6 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     yield from _never_grows(retry)
     if retry.max_elapsed is not None and (text := ends_too_soon(retry, retry.max_elapsed, included=False)):
         yield ("retry", "max_elapsed"), text
-    if (no_retry := _budget_without_retries(retry)) is not None:
-        yield no_retry
 
 
 def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> str | None:
@@ -112,32 +110,6 @@ def _never_grows(retry: RetryConfig) -> Iterator[Found]:
                 f"{duration(own.max_delay)} is below the initial_delay of {duration(own.initial_delay)}: "
                 f"{'no wait is longer' if own.jitter != 'none' else 'every wait is cut to it'}, and none grows",
             )
-
-
-def _budget_without_retries(retry: RetryConfig) -> Found | None:
-    """Return that a budget never allows a retry, not even the first one of all."""
-    from actors.retry_config import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig
-
-    match retry.budget:
-        case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2:
-            left = number(max(0.0, tokens - 1))
-            return (
-                ("retry", "budget", "max_tokens"),
-                f"{number(tokens)} allows no retry at all: a failure takes one token, and the {left} left "
-                f"{'is' if left == '1' else 'are'} not more than half",
-            )
-        case EnvoyBudgetConfig(share=0, min_concurrency=0, inclusive=False):
-            return ("retry", "budget", "share"), "0% with a min_concurrency of 0 allows no retry at all"
-        case FinagleBudgetConfig(share=0, min_rate=rate, ttl=ttl) if rate is None or rate.per_second * ttl < 1:
-            reserve = "no min_rate" if rate is None else f"less than one retry of min_rate in a ttl of {duration(ttl)}"
-            return ("retry", "budget", "share"), f"0% with {reserve} allows no retry at all"
-        case AwsBudgetConfig(capacity=capacity, retry_cost=cost) if cost > capacity:
-            return (
-                ("retry", "budget", "retry_cost"),
-                f"{number(cost)} is more than the whole capacity of {number(capacity)}: "
-                "no attempt that failed transiently is ever retried",
-            )
-    return None
 
 
 def total_wait(retry: RetryConfig) -> float:

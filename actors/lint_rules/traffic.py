@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from actors.config import ChannelConfig
 
+NEARLY = 1 - 1e-9
+"""Rates that are equal but for the rounding of floats are equal."""
+
 Found: TypeAlias = "tuple[tuple[str, ...], str]"
 """The path of a setting inside those of the channel, and what is to be said of it."""
 
@@ -26,6 +29,9 @@ class Traffic:
     most_in: Callable[[float], float] | None = None
     """Returns how many are expected to arrive in the busiest stretch of so many seconds."""
 
+    is_bound: bool = False
+    """Whether all this is only the most that there can be, as for a provider that others are tried before."""
+
     def calls_in(self, seconds: float, config: ChannelConfig) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
 
@@ -42,6 +48,6 @@ class Traffic:
 
     def flow(self, config: ChannelConfig) -> float | None:
         """Return how many first attempts a second come through the limits to the provider. None when not known."""
-        if self.per_s is None:
+        if self.per_s is None or self.is_bound:
             return None
         return self.per_s if config.quota is None else min(self.per_s, config.quota.limit.per_second)

@@ -33,6 +33,6 @@ def percent(share: float) -> str:
     return f"{share * 100:.3g}%" if share == 0 or share >= 0.0005 else "less than 0.05%"
 
 
-def count(value: float, noun: str) -> str:
-    """Return ``1 attempt`` or ``3 attempts``."""
-    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+def count(value: float, noun: str, plural: str | None = None) -> str:
+    """Return ``1 attempt`` or ``3 attempts``; the plural may be given, as ``retries``."""
+    return f"{number(value)} {noun if value == 1 else plural or noun + 's'}"

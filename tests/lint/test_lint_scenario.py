@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import simulation
 from actors import Notifier, Provider
 from actors.instants import ns
+from actors.pipeline.handler import BUDGET_SPENT
 from simulation.arrivals import Arrivals, arrival_times_ns
 from simulation.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.lint_scenario import lint_scenario, located
@@ -165,6 +166,90 @@ def test_a_default_stands_at_the_nearest_that_is_there(tmp_path):
     assert line.startswith(f"{path}:5:5: channels.email.timeout: 10s is shorter than")
 
 
+FURTHER = """\
+duration: 10m
+workload:
+  - {channel: email, arrivals: {poisson: 20/s}}
+channels:
+  email:
+    switch_after: 5
+    hedging:
+      max_attempts: 2
+      delay: 20s
+    quota: {rate: 8/s}
+    fallback: {channel: sms, after: 30ms}
+    provider: {latency: 50ms}
+    failover:
+      backup:
+        hedging: {delay: 10ms}
+        quota:
+          rate: 4/s
+        provider: {latency: 40ms}
+      slow:
+        quota: {rate: 1/s}
+        provider: {latency: 30s}
+"""
+
+
+def test_what_is_said_of_further_providers_stands_where_they_are(tmp_path):
+    path = tmp_path / "further.yaml"
+    path.write_text(FURTHER)
+    lines = located(lint_scenario(load(path)), path)
+    assert [line.removeprefix(str(path)).split(": ")[0:2] for line in lines] == [
+        [":6:19", "channels.email.switch_after"],
+        [":9:14", "channels.email.hedging.delay"],
+        [":10:19", "channels.email.quota.rate"],
+        [":11:37", "channels.email.fallback.after"],
+        [":15:26", "channels.email.failover.backup.hedging.delay"],
+        # Its own are only the latency and the quota: the timeout and the hedging are the channel's.
+        [":20:9", "channels.email.failover.slow.timeout"],
+    ]
+    assert lines[2].endswith(
+        "8/s, with those of failover 13/s, is below the 20/s that arrive: the queue grows by 420 a minute"
+    )
+
+
+BUDGET = """duration: 10m
+record: aggregates
+workload: [{channel: email, arrivals: {poisson: 20/s}}]
+channels:
+  email:
+    retry: {budget: %s}
+    circuit_breaker: {enabled: false}
+    provider: {latency: 100ms, failure_rate: %s}
+"""
+
+
+def test_a_budget_that_does_not_last_is_found_in_the_file(tmp_path):
+    path = tmp_path / "budget.yaml"
+    path.write_text(BUDGET % ("{kind: grpc, token_ratio: 0.01}", "2%"))
+    assert located(lint_scenario(load(path)), path) == [
+        f"{path}:6:47: channels.email.retry.budget.token_ratio: 0.01 for each success makes up for 0.99% of the "
+        "attempts failing, and 2% do, so that the tokens run out: with nothing wrong, some of what fails is not retried"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("budget", "too_many", "few"),
+    [
+        ("{share: 10%, min_rate: 1/s}", "18%", "10%"),
+        ("{kind: envoy, share: 20%}", "18%", "3%"),
+        ("{kind: grpc, token_ratio: 0.1}", "12%", "6%"),
+        ("{kind: aws}", "25%", "18%"),
+    ],
+)
+def test_a_budget_that_is_warned_of_refuses_retries_and_one_that_is_not_hardly_does(budget, too_many, few):
+    shares = []
+    for failure_rate in (too_many, few):
+        result = simulation.run(parse(BUDGET % (budget, failure_rate)))
+        spent = sum(letter.reason == BUDGET_SPENT for letter in result.history)
+        failed = result.summary["attempts"] - result.summary["sent"]
+        shares.append(spent / failed)
+        assert bool(result.warnings) == (failure_rate == too_many)
+    assert shares[0] > 0.1
+    assert shares[1] < 0.05
+
+
 def test_an_override_is_named_as_such(wrong):
     sets = ["channels.email.timeout=50ms", "faults=[]"]
     lines = located(lint_scenario(load(wrong, sets=sets)), wrong, sets)
@@ -229,9 +314,16 @@ class Silent(Provider):
         raise AssertionError("nothing is sent")
 
 
-@pytest.mark.parametrize(("providers", "expected"), [(None, ["when_open", "timeout"]), (Silent(), ["when_open"])])
+@pytest.mark.parametrize(
+    ("providers", "expected"), [(None, ["when_open", "timeout", "timeout"]), (Silent(), ["when_open"])]
+)
 def test_a_live_configuration_is_linted_into_the_log_once(caplog, providers, expected):
-    settings = {"circuit_breaker": {"when_open": "fail"}, "timeout": 0.1, "provider": {"latency": 0.25}}
+    settings = {
+        "circuit_breaker": {"when_open": "fail"},
+        "timeout": 0.1,
+        "provider": {"latency": 0.25},
+        "failover": {"backup": {"provider": {"latency": 0.2}}},
+    }
 
     async def main():
         async with Notifier.open({"channels": {"email": settings, "sms": {}}}, providers=providers):

@@ -12,6 +12,8 @@ from actors.linter import Finding, lint
 
 SLOW = {"latency": {"lognormal": {"median": 0.25, "p99": 1.0}}}
 
+OFF = {"enabled": False}
+
 
 def said(settings, **traffic):
     findings = lint("email", ChannelConfig.model_validate(settings), **traffic)
@@ -143,6 +145,79 @@ RULES = [
     ({"retry": {"budget": {"kind": "aws", "capacity": 10}}}, {},
      "retry.budget.retry_cost: 14 is more than the whole capacity of 10: no attempt that failed transiently is ever "
      "retried"),
+    # A budget that lasts while nothing is wrong: p + p² retries a notification, where each attempt fails with p.
+    ({"retry": {"budget": {"share": 0.1, "min_rate": None}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}},
+     {}, "retry.budget.share: 10% allows 10 retries for 100 notifications, and 39 are needed where 30% of the attempts "
+     "fail: with nothing wrong, some of what fails is not retried"),
+    ({"retry": {"budget": {"share": 0.1, "min_rate": "1/s"}}, "circuit_breaker": OFF,
+      "provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 20},
+     "retry.budget.share: 10% of 20/s and a min_rate of 1/s allow retries at 3/s, and 7.8/s are needed where 30% of "
+     "the attempts fail: with nothing wrong, some of what fails is not retried"),
+    ({"retry": {"budget": {"kind": "envoy"}}, "circuit_breaker": OFF,
+      "provider": {"failure_rate": 0.5, "latency": 0.1}}, {"arrivals_per_s": 10},
+     "retry.budget.share: 20% of the 1.75 attempts under way and a min_concurrency of 3 allow 3 retries at once, and "
+     "10.8 wait or are under way on average where 50% of the attempts fail: with nothing wrong, some of what fails is "
+     "not retried"),
+    ({"retry": {"budget": {"kind": "grpc"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.1}}, {},
+     "retry.budget.token_ratio: 0.1 for each success makes up for 9.09% of the attempts failing, and 10% do, so that "
+     "the tokens run out: with nothing wrong, some of what fails is not retried"),
+    ({"retry": {"budget": {"kind": "aws"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {},
+     "retry.budget.retry_cost: 14 for a retry takes 164 for 100 notifications where 30% of the attempts fail, and what "
+     "succeeds gives 70 back, so that the capacity of 500 runs out: with nothing wrong, some of what fails is not "
+     "retried"),
+    ({"retry": {"budget": {"kind": "grpc"}}, "timeout": 0.5, "circuit_breaker": OFF, "provider": SLOW}, {},
+     "retry.budget.token_ratio: 0.1 for each success makes up for 9.09% of the attempts failing, and 12.2% do, 12.2% "
+     "by their timeout, so that the tokens run out: with nothing wrong, some of what fails is not retried"),
+    # hedging
+    ({"hedging": {"delay": 10}}, {},
+     "hedging.delay: 10s is not below the timeout of 10s: no late answer brings a copy, only a failure does"),
+    ({"hedging": {"delay": 0.1}, "provider": SLOW}, {},
+     "hedging.delay: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the attempts are sent more "
+     "than once"),
+    ({"hedging": {"delay": 1, "max_attempts": 8}}, {}, "hedging.max_attempts: 8 are taken as 5"),
+    # what adapts
+    ({"adaptive_rate": {"maximum_rate": "10/s"}}, {"arrivals_per_s": 20},
+     "adaptive_rate.maximum_rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"),
+    ({"concurrency_limit": {"initial": 2, "maximum": 4}, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20},
+     "concurrency_limit.maximum: 4 slots at a mean latency of 250ms let through 16/s, and 20/s arrive: the queue grows "
+     "by 240 a minute"),
+    # several providers
+    ({"switch_after": 3, "failover": {"backup": {}}}, {},
+     "switch_after: 3 failed attempts never come before another one, as there are at most 3 attempts: no notification "
+     "tries another provider first"),
+    ({"switch_after": 6, "failover": {"backup": {}}, "retry": {"per_outcome": {"throttled": {"max_attempts": 4}}}}, {},
+     "switch_after: 6 failed attempts never come before another one, as there are at most 6 attempts: no notification "
+     "tries another provider first"),
+    ({"quota": {"rate": "8/s"}, "failover": {"backup": {"quota": {"rate": "60/min"}}}}, {"arrivals_per_s": 12},
+     "quota.rate: 8/s, with those of failover 9/s, is below the 12/s that arrive: the queue grows by 180 a minute"),
+    ({"quota": {"rate": "8/s", "on_limit": "drop"}, "failover": {"backup": {}}}, {"arrivals_per_s": 20},
+     "quota.rate: 8/s, with those of failover 16/s, is below the 20/s that arrive: 240 a minute are dead-lettered"),
+    ({"max_in_flight": 2, "provider": {"latency": 0.25},
+      "failover": {"backup": {"quota": {"rate": "3/s"}}}}, {"arrivals_per_s": 20},
+     "failover: all providers together let through 11/s (primary 8/s, backup 3/s), and 20/s arrive: the queue grows by "
+     "540 a minute"),
+    ({"failover": {"backup": {"timeout": 1, "provider": {"latency": 2}}}}, {},
+     "failover.backup.timeout: 1s is shorter than the provider's median latency of 2s: 100% of the attempts will time "
+     "out"),
+    # What it inherits is wrong only for what it is like itself.
+    ({"timeout": 1, "failover": {"backup": {"provider": {"latency": 2}}}}, {},
+     "failover.backup.timeout: 1s is shorter than the provider's median latency of 2s: 100% of the attempts will time "
+     "out"),
+    ({"failover": {"backup": {"circuit_breaker": {"open_growth": {"max": 60}}}}}, {},
+     "failover.backup.circuit_breaker.open_growth.max: 60s lets nothing grow: every opening lasts 60s"),
+    ({"circuit_breaker": {"open_growth": {"max": 60}}, "failover": {"b": {}, "c": {"quota": {"rate": "5/s"}}}}, {},
+     "circuit_breaker.open_growth.max: 60s lets nothing grow: every opening lasts 60s"),
+    ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 20}, "failover": {"backup": {}}},
+     {"arrivals_per_s": 1},
+     "circuit_breaker.minimum_calls: 20 calls seldom come together: 1/s make 10 in a window of 10s on average; "
+     "only when retries make up the rest (30 with all 3 attempts) can it open"),
+    ({"failover": {"backup": {"hedging": {"delay": 0.1}, "provider": SLOW}}}, {},
+     "failover.backup.hedging.delay: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the "
+     "attempts are sent more than once"),
+    # fallback
+    ({"fallback": {"channel": "sms", "after": 0.1}, "provider": SLOW}, {},
+     "fallback.after: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the first attempts are "
+     "still under way then, and none of them that fails is retried"),
     # expiry
     ({}, {"expires_after": 0.5},
      "retry: an expiry of 500ms is shorter than the first wait of 1s: none of the 2 retries can start"),
@@ -204,6 +279,37 @@ def test_what_it_says(settings, traffic, text):
         ({"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0, "inclusive": True}}}, {}),
         ({"retry": {"budget": {"kind": "finagle", "share": 0}}}, {}),
         ({"retry": {"budget": {"kind": "aws", "capacity": 14}}}, {}),
+        ({"retry": {"budget": {"share": 0.39, "min_rate": None}}, "circuit_breaker": OFF,
+          "provider": {"failure_rate": 0.3}}, {}),
+        ({"retry": {"budget": {"share": 0.1, "min_rate": "5.8/s"}}, "circuit_breaker": OFF,
+          "provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 20}),
+        # How much its min_rate is for each notification, nobody knows.
+        ({"retry": {"budget": {"share": 0.1}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {}),
+        ({"retry": {"budget": {"share": 0.1, "min_rate": None}, "per_outcome": {"transient": {"max_attempts": 2}}},
+          "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {}),
+        ({"retry": {"budget": {"kind": "envoy", "min_concurrency": 11}}, "circuit_breaker": OFF,
+          "provider": {"failure_rate": 0.5, "latency": 0.1}}, {"arrivals_per_s": 10}),
+        ({"retry": {"budget": {"kind": "envoy"}}, "circuit_breaker": OFF,
+          "provider": {"failure_rate": 0.5, "latency": 0.1}}, {}),
+        ({"retry": {"budget": {"kind": "grpc", "token_ratio": 0.25}}, "circuit_breaker": OFF,
+          "provider": {"failure_rate": 0.2}}, {}),
+        ({"retry": {"budget": {"kind": "aws"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.2}}, {}),
+        ({"hedging": {"delay": 0.25, "max_attempts": 5}, "provider": SLOW}, {}),
+        ({"hedging": {"delay": 0}}, {}),
+        ({"adaptive_rate": {"maximum_rate": "20/s", "initial_rate": "1/s"}}, {"arrivals_per_s": 20}),
+        ({"adaptive_rate": {"maximum_rate": "10/s"}}, {}),
+        ({"concurrency_limit": {"initial": 5, "maximum": 5}, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20}),
+        ({"switch_after": 2, "failover": {"backup": {}}}, {}),
+        ({"switch_after": 5, "failover": {"backup": {}}, "retry": {"per_outcome": {"throttled": {"max_attempts": 4}}}},
+         {}),
+        # What is too much for one goes to the next.
+        ({"quota": {"rate": "8/s"}, "failover": {"backup": {"quota": {"rate": "4/s"}}}}, {"arrivals_per_s": 12}),
+        ({"quota": {"rate": "8/s"}, "failover": {"backup": {"quota": None}}}, {"arrivals_per_s": 100}),
+        ({"max_in_flight": 2, "provider": {"latency": 0.25}, "failover": {"backup": {}}}, {"arrivals_per_s": 100}),
+        # How often the second is asked, nobody knows.
+        ({"failover": {"backup": {"provider": {"failure_rate": 0.3}}}}, {"arrivals_per_s": 5}),
+        ({"fallback": {"channel": "sms", "after": 0.25}, "provider": SLOW}, {}),
+        ({"fallback": {"channel": "sms"}, "provider": SLOW}, {}),
     ],
     ids=str,
 )  # fmt: skip
@@ -225,7 +331,10 @@ DURATIONS = st.floats(1e-9, 1e9)
             "initial_delay": DURATIONS,
             "jitter": st.sampled_from(["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"]),
         },
-        optional={"max_elapsed": DURATIONS, "budget": st.sampled_from([{"kind": "grpc"}, {"kind": "aws"}])},
+        optional={
+            "max_elapsed": DURATIONS,
+            "budget": st.sampled_from([{"kind": kind} for kind in ("grpc", "aws", "finagle", "envoy")]),
+        },
     ),
     breaker=st.fixed_dictionaries(
         {"when_open": st.sampled_from(["wait", "fail"])},
@@ -240,11 +349,21 @@ DURATIONS = st.floats(1e-9, 1e9)
         ),
         st.builds(lambda low, times: {"lognormal": {"median": low, "p99": low * times}}, DURATIONS, st.floats(1, 1e9)),
     ),
+    others=st.fixed_dictionaries(
+        {},
+        optional={
+            "hedging": st.builds(lambda delay: {"delay": delay}, DURATIONS),
+            "adaptive_rate": st.just({"maximum_rate": "3/s"}),
+            "concurrency_limit": st.just({"maximum": 20}),
+            "fallback": st.builds(lambda after: {"channel": "sms", "after": after}, DURATIONS),
+            "failover": st.sampled_from([{"b": {}}, {"b": {"quota": None}, "c": {"timeout": 3, "max_in_flight": 1}}]),
+        },
+    ),
     arrivals_per_s=st.none() | st.floats(1e-12, 1e9),
     expires_after=st.none() | DURATIONS,
 )
 def test_whatever_the_settings_it_ends_and_says_something_readable(
-    retry, breaker, timeout, failure_rate, latency, arrivals_per_s, expires_after
+    retry, breaker, timeout, failure_rate, latency, others, arrivals_per_s, expires_after
 ):
     settings = {
         "retry": retry,
@@ -254,6 +373,7 @@ def test_whatever_the_settings_it_ends_and_says_something_readable(
         "rate_limit": {"rate": "1/s"},
         "quota": {"rate": "5/min"},
         "provider": {"latency": latency, "failure_rate": failure_rate},
+        **others,
     }
     for text in said(settings, arrivals_per_s=arrivals_per_s, users=3, expires_after=expires_after):
         assert len(text) < 300

@@ -1,0 +1,38 @@
+"""Hedging: when no copy is ever sent because of a late answer, and when nearly every attempt is sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from actors.distribution_shape import median, share_above
+from actors.lint_rules.traffic import Found, Traffic
+from actors.lint_rules.words import duration, number, percent
+
+if TYPE_CHECKING:
+    from actors.config import ChannelConfig
+
+
+def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
+    """Yield what is to be said of the `hedging` of one provider."""
+    from actors.policies.hedging import MOST_SENDS
+
+    hedging = config.hedging
+    if hedging is None:
+        return
+    if hedging.max_attempts > MOST_SENDS:
+        yield ("hedging", "max_attempts"), f"{number(hedging.max_attempts)} are taken as {MOST_SENDS}"
+    latency = config.provider.latency
+    middle = median(latency)
+    if hedging.delay >= config.timeout:
+        yield (
+            ("hedging", "delay"),
+            f"{duration(hedging.delay)} is not below the timeout of {duration(config.timeout)}: no late answer brings "
+            "a copy, only a failure does",
+        )
+    elif hedging.delay < middle:
+        yield (
+            ("hedging", "delay"),
+            f"{duration(hedging.delay)} is shorter than the provider's median latency of {duration(middle)}: "
+            f"{percent(share_above(latency, hedging.delay))} of the attempts are sent more than once",
+        )
