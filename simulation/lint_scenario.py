@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.config import ChannelConfig
+from actors.config import ChannelConfig, CircuitBreakerConfig
 from actors.distribution_shape import share_above
 from actors.faults_config import FaultConfig
 from actors.instants import seconds
@@ -127,14 +127,22 @@ def _of_the_busiest_user(
 
 def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
     """Yield what goes on for longer than the run."""
-    drain_s, breaker = seconds(scenario.drain_ns), config.circuit_breaker
+    drain_s = seconds(scenario.drain_ns)
     run_s = seconds(scenario.arrivals_end_ns) + drain_s
-    opens = breaker.enabled and breaker.initial_state == "closed"
-    if opens and breaker.timeout > run_s:
-        yield Finding(
-            ("channels", channel, "circuit_breaker", "timeout"),
-            f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays open",
-        )
+    breakers: list[tuple[tuple[str, ...], CircuitBreakerConfig]] = [((), config.circuit_breaker)]
+    breakers += [
+        (("failover", name), other.circuit_breaker)
+        for name, other in config.failover.items()
+        if other.circuit_breaker is not None
+    ]
+    for path, breaker in breakers:
+        opens = breaker.enabled and breaker.initial_state == "closed"
+        if opens and breaker.timeout > run_s:
+            yield Finding(
+                ("channels", channel, *path, "circuit_breaker", "timeout"),
+                f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays "
+                "open",
+            )
     retry_s = total_wait(config.retry)
     if 0 < drain_s < retry_s and not _all_expire(scenario, channel, drain_s):
         on_average = "" if config.retry.jitter == "none" else "on average "

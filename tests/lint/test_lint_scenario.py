@@ -92,6 +92,9 @@ def test_shipped_scenarios_have_no_warning_but_the_one_that_is_meant(path):
          ["channels.email.circuit_breaker.timeout: 1h is longer than the run of at most 11m: once open it stays open",
           "drain: 60s is shorter than the 5.5m that all attempts of a notification on email take in waits alone: "
           "what fails at the end of the arrivals is cut off in flight"]),
+        (HEAD + "channels: {email: {failover: {b: {circuit_breaker: {timeout: 3h}}, c: {}}}}",
+         ["channels.email.failover.b.circuit_breaker.timeout: 3h is longer than the run of at most 70m: once open it "
+          "stays open"]),
         (HEAD + "drain: 0s", []),
         (HEAD + "drain: 1h\nfaults: [{channel: email, at: 10m, for: 1m, outage: true}, "
          "{channel: email, at: 70m, for: 1m, outage: true}, {channel: email, at: 599s, for: 1m, outage: true}]",
