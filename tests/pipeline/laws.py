@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from worlds import World, most_in_a_window
 
-from actors.config import RetryConfig
+from actors.config import CircuitBreakerConfig, RateLimitConfig, RetryConfig
 from actors.effects import Effect, Foreseen
 from actors.messages import (
     ActorFailed,
@@ -28,6 +29,9 @@ from actors.messages import (
 from actors.outcomes import Outcome, Sent
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
 from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from actors.pipeline.lane import Lane
+from actors.policies.breaker_group import recipient_host
+from actors.policies.limiter import make_limiter
 
 S = 1_000_000_000
 
@@ -132,7 +136,7 @@ class Life:
                 # a deferral.
                 assert latest is None or latest.next_retry_at_ns is None or latest.next_retry_at_ns <= moved.at_ns
         elif moved.reason == RATE_LIMIT_EXCEEDED:
-            limits = (config.rate_limit, config.quota)
+            limits = (config.rate_limit, *(each.quota for each in config.by_provider().values()))
             assert any(limit is not None and limit.on_limit == "drop" for limit in limits), moved
         elif moved.reason == RETRY_TIME_UP:
             assert config.retry.max_elapsed is not None, moved
@@ -207,22 +211,40 @@ def check_times(world: World) -> None:
     assert at_ns == sorted(at_ns)
 
 
+def each_lane(world: World) -> Iterator[tuple[Lane, Log]]:
+    """Iterate over the providers of all channels, each with its log."""
+    for channel, logs in world.logs.items():
+        yield from zip(world.pipeline.wiring.stages[channel].lanes, logs.values(), strict=True)
+
+
 def check_breakers(world: World) -> None:
     """Check from the logs that nothing passed a breaker while it was open, and one probe at a time while half-open."""
-    for channel, log in world.logs.items():
-        changes = [event for event in world.events(BreakerTransitioned) if event.breaker == channel]
-        for earlier, later in itertools.pairwise(changes):
-            assert earlier.to_state == later.from_state
-        ends = [*(event.at_ns for event in changes[1:]), 2**63]
-        for change, end_ns in zip(changes, ends, strict=False):
-            # At the very instants of the two transitions others may have been admitted before and after them.
-            within = [entry for entry in log.entries if change.at_ns < entry.at_ns < end_ns]
-            if change.to_state in ("open", "forced-open"):
-                assert within == []
-            if change.to_state == "half-open":
-                assert len(within) <= world.channel_configs[channel].circuit_breaker.half_open_permits + _neutral(
-                    within
-                )
+    for lane, log in each_lane(world):
+        changes: dict[str | None, list[BreakerTransitioned]] = defaultdict(list)
+        for event in world.events(BreakerTransitioned):
+            if event.breaker == lane.name:
+                changes[event.host].append(event)
+        is_per_host = lane.config.circuit_breaker.per == "host"
+        for host, of_host in changes.items():
+            entries = [
+                entry
+                for entry in log.entries
+                if not is_per_host or recipient_host(entry.attempt.command.recipient) == host
+            ]
+            _check_breaker(of_host, entries, lane.config.circuit_breaker)
+
+
+def _check_breaker(changes: list[BreakerTransitioned], entries: list[Logged], config: CircuitBreakerConfig) -> None:
+    for earlier, later in itertools.pairwise(changes):
+        assert earlier.to_state == later.from_state
+    ends = [*(event.at_ns for event in changes[1:]), 2**63]
+    for change, end_ns in zip(changes, ends, strict=False):
+        # At the very instants of the two transitions others may have been admitted before and after them.
+        within = [entry for entry in entries if change.at_ns < entry.at_ns < end_ns]
+        if change.to_state in ("open", "forced-open"):
+            assert within == []
+        if change.to_state == "half-open" and config.half_open_then != "probe":
+            assert len(within) <= config.half_open_permits + _neutral(within)
 
 
 def _neutral(entries: list[Logged]) -> int:
@@ -231,24 +253,60 @@ def _neutral(entries: list[Logged]) -> int:
 
 def check_bulkheads(world: World) -> None:
     """Check from the logs that never more were under way than there are slots."""
-    for channel, log in world.logs.items():
-        slots = world.channel_configs[channel].max_in_flight
+    for lane, log in each_lane(world):
+        limit = lane.config.concurrency_limit
+        bounds = [lane.config.max_in_flight, None if limit is None else limit.maximum]
+        slots = min((bound for bound in bounds if bound is not None), default=None)
         if slots is not None:
             for entry in log.entries:
                 others = [other for other in log.entries if other.at_ns <= entry.at_ns < other.ends_ns]
                 assert len(others) <= slots
 
 
+def check_quotas(world: World) -> None:
+    """Check from the logs that no provider met more than its quota, whatever had to wait and for what."""
+    for lane, log in each_lane(world):
+        if lane.config.quota is not None:
+            check_quota([entry.at_ns for entry in log.entries], lane.config.quota)
+
+
+def check_quota(starts_ns: Sequence[int], quota: RateLimitConfig) -> None:
+    """Check that a limiter that is asked when attempts start finds nothing wrong with any of them."""
+    limiter = make_limiter(quota)
+    for at_ns in starts_ns:
+        assert limiter.try_acquire("", at_ns) == at_ns
+    if quota.kind == "sliding_window":
+        for rate in quota.limits:
+            assert most_in_a_window(starts_ns, round(rate.period * S)) <= rate.count
+
+
+def check_nobody_waits_in_vain(world: World) -> None:
+    """Check that there is none who waits for what could be had now, once all messages of this instant are handled."""
+    now_ns = world.system.now_ns
+    for stages in world.pipeline.wiring.stages.values():
+        assert stages.circuit_breaker is not None
+        for host in stages.circuit_breaker.actor._lines:
+            for lane in stages.lanes:
+                pace = lane.paces.get(host)
+                assert (
+                    lane.room_at_ns(now_ns) != now_ns
+                    or (pace is not None and pace.next_ns > now_ns)
+                    or not lane.breaker_of(host, now_ns).would_admit(now_ns)
+                ), (host, lane.name)
+
+
 def check_limits(world: World) -> None:
     """Check from the logs that nobody got more than the limit in any window, where nothing waits behind it."""
-    for channel, log in world.logs.items():
-        config = world.channel_configs[channel]
-        if config.rate_limit is None or config.max_in_flight is not None or config.quota is not None:
+    for channel, config in world.channel_configs.items():
+        if config.rate_limit is None or any(not lane.is_plain for lane in world.pipeline.wiring.stages[channel].lanes):
             continue
-        if any(event.breaker == channel for event in world.events(BreakerTransitioned)):
+        names = {lane.name for lane in world.pipeline.wiring.stages[channel].lanes}
+        if any(event.breaker in names for event in world.events(BreakerTransitioned)):
             continue  # those who waited for it went by the limiter long before
         by_user: dict[str, list[int]] = defaultdict(list)
-        for entry in log.entries:
+        for entry in sorted(
+            itertools.chain.from_iterable(log.entries for log in world.logs[channel].values()), key=_start
+        ):
             if not entry.attempt.charged:
                 by_user[entry.attempt.command.user].append(entry.at_ns)
         rate = config.rate_limit.limits[0]
@@ -256,11 +314,15 @@ def check_limits(world: World) -> None:
             assert most_in_a_window(at_ns, round(rate.period * S)) <= rate.count
 
 
+def _start(entry: Logged) -> int:
+    return entry.at_ns
+
+
 def check_single_success(world: World) -> None:
     """Check from the logs that no notification was delivered twice."""
     successes = Counter(
         entry.attempt.command.notification_id
-        for log in world.logs.values()
+        for _, log in each_lane(world)
         for entry in log.entries
         if type(entry.outcome) is Sent and entry.ends_ns < entry.at_ns + log._timeout_ns
     )

@@ -17,6 +17,8 @@ from laws import (
     check_breakers,
     check_bulkheads,
     check_limits,
+    check_nobody_waits_in_vain,
+    check_quotas,
     check_single_success,
     check_states,
     check_times,
@@ -43,6 +45,7 @@ AFTER = 7200.0
 
 CHANNELS = ("email", "sms")
 USERS = ("ann", "bob")
+RECIPIENTS = ("ann", "bob", "ann@a.example", "bob@a.example", "bob@b.example")
 
 # ── what may be in a program ────────────────────────────────────────────────────────────────────────────────────
 
@@ -67,11 +70,65 @@ def faults(draw: Any) -> FaultConfig:
     at = draw(st.integers(0, 50))
     length = draw(st.integers(1, round(BURNING) - at))
     channel = draw(st.sampled_from([*CHANNELS, "all"]))
-    return FaultConfig.model_validate({"channel": channel, "at": at, "for": length, **draw(fault_keys)})
+    provider = draw(st.sampled_from([{}, {}, {"provider": "primary"}, {"provider": "backup"}]))
+    return FaultConfig.model_validate({"channel": channel, "at": at, "for": length, **provider, **draw(fault_keys)})
+
+
+quotas = st.builds(
+    lambda rate, kind, on_limit: {"rate": rate, "kind": kind, "on_limit": on_limit},
+    st.sampled_from(["1/s", "5/10s"]),
+    st.sampled_from(["sliding_window", "sliding_window", "fixed_window", "token_bucket", "sliding_counter"]),
+    st.sampled_from(["defer", "defer", "defer", "drop"]),
+) | st.sampled_from([{"rates": ["2/s", "20/min"]}, {"rate": "2/s", "kind": "leaky_bucket"}])
+adaptive_rates = st.sampled_from(
+    [{}, {"initial_rate": "5/s"}, {"kind": "cubic", "maximum_rate": "20/s"}, {"cooldown": 0, "minimum_rate": "2/s"}]
+)
+concurrency_limits = st.sampled_from(
+    [{"initial": 1, "maximum": 4}, {"kind": "vegas", "initial": 2, "maximum": 3, "probe_multiplier": 3}]
+)
+adaptive_throttles = st.sampled_from([{}, {"window": 5}, {"k": 1, "max_rejection": 0.9, "count_rejected": False}])
+budgets = st.sampled_from(
+    [{"share": 0.5, "min_rate": "1/10s"}, {"kind": "grpc"}, {"kind": "envoy", "share": 0.1}, {"kind": "aws", "capacity": 20}]
+)
+
+
+@st.composite
+def lane_settings(draw: Any) -> dict[str, Any]:
+    """Return settings that each provider may have of its own."""
+    chosen: dict[str, Any] = {}
+    if draw(st.booleans()):
+        chosen["max_in_flight"] = draw(st.integers(1, 3))
+    for key, values in {
+        "quota": quotas,
+        "adaptive_rate": adaptive_rates,
+        "concurrency_limit": concurrency_limits,
+        "adaptive_throttle": adaptive_throttles,
+    }.items():
+        if draw(st.sampled_from([True, False, False] if key != "quota" else [True, False])):
+            chosen[key] = draw(values)
+    return chosen
+
+
+@st.composite
+def breaker_settings(draw: Any, per: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {
+        "failure_threshold": draw(st.integers(1, 4)),
+        "timeout": draw(st.sampled_from([1.0, 7.0, 60.0])),
+        "half_open_permits": draw(st.integers(1, 2)),
+        "resume_rate": draw(st.sampled_from(["1/s", "10/s"])),
+        "per": per,
+    }
+    if draw(st.booleans()):
+        chosen["ramp"] = {"over": draw(st.sampled_from([0.5, 20.0])), "start": draw(st.sampled_from([0.0, 0.3]))}
+    if draw(st.sampled_from([True, False, False])):
+        chosen["half_open_max"] = draw(st.sampled_from([0.5, 6.0]))
+        chosen["half_open_then"] = draw(st.sampled_from(["open", "closed", "probe"]))
+    return chosen
 
 
 @st.composite
 def channel_settings(draw: Any) -> dict[str, Any]:
+    per = draw(st.sampled_from(["channel", "channel", "host"]))
     chosen: dict[str, Any] = {
         "retry": {
             "max_attempts": draw(st.integers(1, 4)),
@@ -79,25 +136,23 @@ def channel_settings(draw: Any) -> dict[str, Any]:
             "jitter": draw(st.sampled_from(["none", "full", "decorrelated"])),
         },
         "circuit_breaker": {
-            "failure_threshold": draw(st.integers(1, 4)),
-            "timeout": draw(st.sampled_from([1.0, 7.0, 60.0])),
-            "half_open_permits": draw(st.integers(1, 2)),
+            **draw(breaker_settings(per)),
             "when_open": draw(st.sampled_from(["wait", "wait", "fail"])),
-            "resume_rate": draw(st.sampled_from(["1/s", "10/s"])),
             "enabled": draw(st.sampled_from([True, True, False])),
         },
         "timeout": 5.0,
     }
     if draw(st.booleans()):
-        chosen["max_in_flight"] = draw(st.integers(1, 3))
-    if draw(st.booleans()):
         chosen["rate_limit"] = {
             "rate": draw(st.sampled_from(["1/s", "2/5s", "3/20s"])),
             "on_limit": draw(st.sampled_from(["defer", "defer", "drop"])),
         }
+    if draw(st.sampled_from([True, False, False])):
+        chosen["retry"]["budget"] = draw(budgets)
     if draw(st.booleans()):
-        chosen["quota"] = {"rate": draw(st.sampled_from(["1/s", "5/10s"]))}
-    return chosen
+        chosen["failover"] = {"backup": {**draw(lane_settings()), "circuit_breaker": draw(breaker_settings(per))}}
+        chosen["switch_after"] = draw(st.sampled_from([None, 1, 2]))
+    return {**chosen, **draw(lane_settings())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +184,13 @@ commands = st.builds(
     ids,
     channel=st.sampled_from(CHANNELS).map(NotificationChannel),
     user_id=st.sampled_from(USERS),
-    recipient=st.sampled_from(USERS),
+    recipient=st.sampled_from(RECIPIENTS),
     critical=st.sampled_from([False, False, True]),
     expires_after=st.sampled_from([None, None, 0.0, 2.0, 30.0]),
     metadata=st.sampled_from([{}, {}, {"template": "welcome", "name": "Ann"}, {"template": "welcome"}]),
 )
 operator_orders = st.sampled_from(["force-open", "disable", "close", "metrics-only"])
-victims = st.sampled_from(["handler", "queue", "alert", "limiter", "breaker", "channel"])
+victims = st.sampled_from(["handler", "queue", "alert", "limiter", "breaker", "channel", "backup"])
 steps = st.one_of(
     commands.map(lambda command: ("send", command)),
     commands.map(lambda command: ("send", command)),
@@ -159,16 +214,21 @@ def open_world(world: World, setup: Setup) -> None:
     world.preferences = Preferences()
     world.commands = {}
     world.logs = {
-        NotificationChannel(name): Log(
-            NotificationService(
-                latency=setup.latency,
-                faults=[fault for fault in setup.faults if name in fault.channel],
-                streams=world.system.streams,
-                name=f"{name}.provider",
-            ),
-            timeout=5.0,
-        )
-        for name in CHANNELS
+        NotificationChannel(name): {
+            provider: Log(
+                NotificationService(
+                    latency=setup.latency,
+                    faults=[
+                        each for each in setup.faults if name in each.channel and each.provider in (None, provider)
+                    ],
+                    streams=world.system.streams,
+                    name=f"{name}.{provider}",
+                ),
+                timeout=5.0,
+            )
+            for provider in ("primary", *settings.get("failover", {}))
+        }
+        for name, settings in setup.channels.items()
     }
     delay = setup.commit_delay
     world.open(
@@ -214,6 +274,7 @@ def do(world: World, what: str, argument: Any) -> None:
                 "limiter": stages.rate_limiter,
                 "breaker": stages.circuit_breaker,
                 "channel": stages.lanes[0].channel,
+                "backup": stages.lanes[-1].channel if len(stages.lanes) > 1 else None,
             }[victim]
             if ref is not None:
                 world.system.crash(ref, RuntimeError("injected crash"))
@@ -232,6 +293,7 @@ def check_safety(world: World, *, crashed: bool) -> None:
     check_bulkheads(world)
     if not crashed:  # what has passed the limiter waits while a stage behind it starts again
         check_limits(world)
+        check_quotas(world)
         check_single_success(world)
 
 
@@ -260,7 +322,7 @@ def send_load(world: World, count: int) -> None:
             f"load{number}",
             channel=NotificationChannel(random.choice(CHANNELS)),
             user_id=random.choice(USERS),
-            recipient=f"address {number}",
+            recipient=f"address {number}{random.choice(['', '', '@a.example', '@b.example', '@c.example'])}",
             expires_after=random.choice([None, None, None, 1.0, 20.0]),
         )
         world.at(at, do, world, "send", command)
@@ -280,7 +342,12 @@ def scenario_of(setup: Setup, program: list[tuple[float, tuple[str, Any]]]) -> A
 @given(setups, st.lists(st.tuples(instants, steps), max_size=40))
 @settings(max_examples=400)
 def test_the_laws_hold_under_any_program(setup, program):
-    world = simulate(scenario_of(setup, program), until=AFTER, seed=setup.seed)
+    def scenario(world: World) -> None:
+        scenario_of(setup, program)(world)
+        for second in range(round(BURNING)):
+            world.at(second + 0.123456789, check_nobody_waits_in_vain, world)
+
+    world = simulate(scenario, until=AFTER, seed=setup.seed)
     check_safety(world, crashed=False)
     check_the_end(world)
 
@@ -307,7 +374,7 @@ def at_most_five_crashes_an_actor(program: list[tuple[float, tuple[str, Any]]]) 
     kept = []
     for at, (what, argument) in program:
         if what == "crash":
-            actor = argument if argument[1] in ("limiter", "breaker", "channel") else argument[1]
+            actor = argument if argument[1] in ("limiter", "breaker", "channel", "backup") else argument[1]
             left[actor] = left.get(actor, 5) - 1
             if left[actor] < 0:
                 continue
@@ -376,6 +443,7 @@ class PipelineMachine(RuleBasedStateMachine):
                 delivery.command.notification_id for delivery in world.store.open_deliveries(self.system.epoch_ns)
             }
             assert in_store == set(world.pipeline.handler.actor._deliveries)
+            check_nobody_waits_in_vain(world)
         check_safety(world, crashed=self.crashes > 0)
 
     def teardown(self) -> None:
