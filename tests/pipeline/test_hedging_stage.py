@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,11 +53,11 @@ def hedged(max_attempts: int = 2, delay: float = 1.0, **settings: Any) -> dict[s
     }
 
 
-def one(provider: Provider, **run: Any) -> World:
-    """Send one notification over a hedging channel on both clocks."""
+def one(provider: Callable[[], Provider], **settings: Any) -> World:
+    """Send one notification over a hedging channel on both clocks, to a new provider on each."""
 
     def scenario(world: World) -> None:
-        world.open(provider() if callable(provider) else provider, email=hedged(**run))
+        world.open(provider(), email=hedged(**settings))
         world.send(email())
 
     return on_both_clocks(scenario)
@@ -239,8 +240,8 @@ def test_the_quota_bounds_copies_and_is_charged_for_them():
 
 
 def test_a_copy_that_does_not_fit_is_not_made_up_for():
-    settings = hedged(max_attempts=3, quota={"kind": "token_bucket", "rate": "1/1500ms", "burst": 1})
-    world = one(lambda: copies((1.75, DOWN), (0, OK)), **settings | {"max_attempts": 3, "delay": 1})
+    quota = {"kind": "token_bucket", "rate": "1/1500ms", "burst": 1}
+    world = one(lambda: copies((1.75, DOWN), (0, OK)), max_attempts=3, quota=quota)
     assert (world.provider.times, world.failures[0].reason) == ([0], "down")
 
 
@@ -249,20 +250,32 @@ def test_the_adaptive_rate_bounds_copies():
     assert world.provider.times == [0]
 
 
-def test_a_breaker_that_has_opened_since_lets_no_copy_through():
-    def latency(attempt: Try) -> float:
-        return 5 if attempt.notification_id == "slow" else 0
-
+@pytest.mark.parametrize(
+    ("per", "host", "copies_sent"),
+    [("channel", "a.org", 0), ("channel", "b.org", 0), ("host", "a.org", 0), ("host", "b.org", 1)],
+)
+def test_a_breaker_that_has_opened_since_lets_no_copy_through(per, host, copies_sent):
     def scenario(world: World) -> None:
-        provider = Scripted(lambda attempt: OK if attempt.notification_id == "slow" else Permanent(), latency)
-        world.open(provider, email=hedged(delay=2, circuit_breaker={"failure_threshold": 1}))
-        world.send(email("slow"))
-        provider._next = lambda attempt: ChannelFault(reason="key") if attempt.notification_id == "bad" else OK
-        world.send(email("bad"), at=1)
+        provider = Scripted(
+            lambda attempt: ChannelFault(reason="key") if attempt.notification_id == "bad" else OK,
+            lambda attempt: 5 if attempt.notification_id == "slow" else 0,
+        )
+        world.open(provider, email=hedged(delay=2, circuit_breaker={"failure_threshold": 1, "per": per}))
+        world.send(email("slow", recipient="ann@a.org"))
+        world.send(email("bad", recipient=f"bob@{host}"), at=1)
 
     world = on_both_clocks(scenario, until=30)
     assert [event.to_state for event in world.events(BreakerTransitioned)] == ["open"]
-    assert [(each.notification_id, each.at) for each in world.provider.tries] == [("slow", 0), ("bad", 1)]
+    assert [(each.notification_id, each.at) for each in world.provider.tries] == [
+        ("slow", 0), ("bad", 1), *[("slow", 2)] * copies_sent,
+    ]  # fmt: skip
+
+
+def test_a_probe_of_a_half_open_breaker_gets_no_copy():
+    breaker = {"failure_threshold": 1, "timeout": 5}
+    world = one(lambda: copies((0, DOWN), (0, DOWN), (3, OK)), circuit_breaker=breaker, retry={"max_attempts": 2})
+    assert world.provider.times == [0, 0, 5]
+    assert [event.hedges for event in world.events(NotificationSent)] == [0]
 
 
 @pytest.mark.parametrize(("minimum", "most"), [(0, 0), (2, 2), (9, 9)])
