@@ -82,8 +82,8 @@ class HedgingChannel(Channel):
     does not decide has the next copy sent at once, or after the ``retry_after`` that came with it. Once all copies have
     failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
 
-    An extra copy is sent only if nothing speaks against it at that instant: not the breaker, which must not have opened
-    since; not the quota and the adaptive rate, which are charged for it; and not the retry budget, to which it is a
+    An extra copy is sent only if nothing speaks against it at that instant: not the breaker, by being open or half-open
+    by then; not the quota and the adaptive rate, which are charged for it; and not the retry budget, to which it is a
     retry, with the late answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no
     attempts: not in the lane's `in_flight`, and for no slot of its bulkhead.
     """
@@ -132,6 +132,7 @@ class HedgingChannel(Channel):
         if flight.is_over:
             return  # another answer came in first while this one was on its way here
         flight.copies.remove(copy)
+        copy.effect = None  # which refers to this message and so to the copy: the two would wait for the collector
         if isinstance(outcome, (Transient, Ambiguous)):
             self._settle(copy, False)
             self._failed(flight, outcome)
