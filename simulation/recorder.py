@@ -84,6 +84,8 @@ class Recorder:
         """Called when nothing is in flight; None while that does not matter."""
         self.on_chunk: Callable[[int], None] | None = None
         """Told the time now and then, for a progress bar."""
+        self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
+        """Given a chunk of the history at a time."""
         self._in_flight = 0
         self._chunk: list[RecordedEvent] = []
         self._digest = hashlib.sha256()
@@ -118,6 +120,8 @@ class Recorder:
         if not chunk:
             return
         self._digest.update(self._encoder.encode(chunk))
+        if self.on_events is not None:
+            self.on_events(chunk)
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
             self.breaker_figures[transition.breaker].fold(transition)

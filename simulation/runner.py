@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 import msgspec
 
 from actors.actor import Actor, handles
 from actors.errors import ConfigurationError
 from actors.instants import ns
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
@@ -26,6 +27,9 @@ from simulation.result import Result
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
 from simulation.series import bucket_width_ns
 from simulation.workload import ENDS, Clients, Source
+
+if TYPE_CHECKING:
+    from simulation.schedules import Schedule
 
 Runtime = Literal["simpy", "trio"]
 
@@ -66,6 +70,8 @@ def run(
     runtime: Runtime = "simpy",
     sets: Sequence[str] = (),
     rules: RulesByName | None = None,
+    schedule: Schedule | None = None,
+    on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Run a scenario and return its result.
@@ -77,10 +83,15 @@ def run(
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
             :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
+        schedule: says who is next where several actors are ready, in place of the normal order, on SimPy's clock; a
+            new one for each run. See :mod:`simulation.schedules`.
+        on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
+            when the run breaks a law.
         progress: called now and then with the seconds of the run that are over.
 
     Raises:
         ConfigurationError: the file or the rules cannot be used; all their problems.
+        ValueError: arguments that do not go together.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
     if not isinstance(scenario, Scenario):
@@ -89,6 +100,8 @@ def run(
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
         scenario = scenario.model_copy(update={"seed": seed})
+    if schedule is not None and runtime != "simpy":
+        raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, rules or {})
     recorder = Recorder(
         scenario.providers_used,
@@ -102,20 +115,29 @@ def run(
     )
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
-    match runtime:
-        case "simpy":
-            simulated_ns = _run_on_simpy(scenario, recorder, rules_of)
-        case "trio":
-            simulated_ns = _run_on_trio(scenario, recorder, rules_of)
-        case _:
-            assert_never(runtime)
+    recorder.on_events = on_events
+    try:
+        match runtime:
+            case "simpy":
+                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, schedule)
+            case "trio":
+                simulated_ns = _run_on_trio(scenario, recorder, rules_of)
+            case _:
+                assert_never(runtime)
+    finally:
+        recorder.fold()
     return Result(scenario, runtime, recorder, simulated_ns)
 
 
-def _run_on_simpy(scenario: Scenario, recorder: Recorder, rules: Rules) -> int:
+def _run_on_simpy(scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None) -> int:
     from simulation.system import SimulatedSystem
 
-    with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
+    make: Callable[..., SimulatedSystem] = SimulatedSystem
+    if schedule is not None:
+        from simulation.schedules import ExploringSystem
+
+        make = partial(ExploringSystem, schedule)
+    with make(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
         build(system, scenario, recorder, rules)
         system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         return system.now_ns
