@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, ValidationInfo, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -29,8 +30,9 @@ from actors.quantities import (
     Rate,
     Text,
     wanted,
+    write_duration,
 )
-from actors.settings import OneOf, Settings, at_key
+from actors.settings import NotEmpty, OneOf, Settings, at_key
 
 DAY_NS = 86_400 * NS_PER_S
 COUNT_MAX = 10_000_000
@@ -133,6 +135,17 @@ class Arrivals(OneOf):
     ramp: RampArrivals | None = None
     diurnal: DiurnalArrivals | None = None
     trace: TraceArrivals | None = None
+    times: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
+    """Exactly at these instants from the start, in order: ``[0s, 1.5s, 1.5s]``. Those at `duration` or later do not
+    arrive."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for earlier, later in pairwise(self.times or ()):
+            if later < earlier:
+                got = f"{write_duration(later)} after {write_duration(earlier)}"
+                raise at_key("times", wanted("instants in order", got), self.times)
+        return self
 
     @model_validator(mode="wrap")
     @classmethod
@@ -180,6 +193,8 @@ def arrival_times_ns(arrivals: Arrivals, random: Random, duration_ns: int, *, ti
         wave = arrivals.diurnal
         since_peak_ns = time_of_day_ns - ns(wave.peak_at)
         return diurnal(wave.mean.per_second, wave.peak.per_second, since_peak_ns, random, duration_ns)
+    if arrivals.times is not None:
+        return at_instants(arrivals.times, duration_ns)
     assert arrivals.trace is not None  # exactly one is given
     return trace(arrivals.trace.counts, ns(arrivals.trace.every), random, duration_ns)
 
@@ -270,6 +285,14 @@ def wave(mean: float, peak: float) -> tuple[float, float]:
         low, high = (phi, high) if share * peak < mean else (low, phi)
     swing = peak / (1.0 - math.cos(phi))
     return peak - swing, swing
+
+
+def at_instants(times: tuple[float, ...], duration_ns: int) -> Iterator[int]:
+    """Yield these instants, given in seconds and in order, as far as they are below the duration."""
+    for time in times:
+        if (at_ns := ns(time)) >= duration_ns:
+            return
+        yield at_ns
 
 
 def trace(counts: tuple[int, ...], every_ns: int, random: Random, duration_ns: int) -> Iterator[int]:

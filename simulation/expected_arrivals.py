@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from itertools import accumulate
 
 from simulation.arrivals import Arrivals, DiurnalArrivals, wave
@@ -33,6 +34,8 @@ def expected_arrivals(arrivals: Arrivals, duration: float, *, time_of_day: float
         counts = arrivals.trace.counts
         part = counts[int(whole)] * rest / arrivals.trace.every if whole < len(counts) else 0.0
         return sum(counts[: int(whole)]) + part
+    if arrivals.times is not None:
+        return float(bisect_left(arrivals.times, duration))
     raise AssertionError("exactly one is given")
 
 
@@ -49,6 +52,9 @@ def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
         return arrivals.diurnal.peak.per_second * seconds
     if arrivals.trace is not None:
         return _most_of_a_trace(arrivals.trace.counts, seconds / arrivals.trace.every)
+    if arrivals.times is not None:
+        times = arrivals.times
+        return float(max(bisect_left(times, start + seconds) - first for first, start in enumerate(times)))
     raise AssertionError("exactly one is given")
 
 

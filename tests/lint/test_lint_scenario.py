@@ -350,6 +350,7 @@ PROCESSES = [
     {"diurnal": {"mean": "5/s", "peak": "9/s", "peak_at": "1h"}},
     {"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "0s"}},
     {"trace": TRACE},
+    {"times": [second / 4 for second in range(200, 400) for _ in range(second % 3)]},
 ]
 
 

@@ -59,6 +59,7 @@ processes = st.one_of(
         st.floats(1, 10),
         st.floats(0, 86400),
     ),
+    st.builds(lambda times: {"times": sorted(times)}, st.lists(st.floats(0, 40), min_size=1)),
 )
 
 
@@ -249,6 +250,17 @@ def test_a_trace_without_a_header_has_one_column(tmp_path: Path) -> None:
     arrivals = Arrivals.model_validate({"trace": str(file), "column": "value", "every": 60})
     assert arrivals.trace is not None
     assert arrivals.trace.counts == (3, 4)
+
+
+def test_given_instants_are_those_below_the_duration_to_the_nanosecond() -> None:
+    arrivals = Arrivals.model_validate({"times": ["0s", "1.5s", "1500ms", "2.000000001s", "1m"]})
+    assert list(arrival_times_ns(arrivals, Random(1), ns(60))) == [0, 1_500_000_000, 1_500_000_000, 2_000_000_001]
+
+
+@pytest.mark.parametrize("times", [[], ["2s", "1s"], ["-1s"], ["soon"], "1s"])
+def test_given_instants_are_a_list_in_order(times: Any) -> None:
+    with pytest.raises(ValueError, match=r"wanted (instants in order|a list|a duration)"):
+        Arrivals.model_validate({"times": times})
 
 
 @pytest.mark.parametrize("given_keys", [{}, {"poisson": None}, {"poisson": Rate(1, 1), "constant": Rate(1, 1)}])
