@@ -4,16 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import trio
-import trio.testing
-
-from actors.live import LiveSystem
 from actors.system import ActorSystem
-from simulation.system import SimulatedSystem
+from simulation import testkit
+from simulation.testkit.clocks import A_WHILE, CLOCKS, Clock
 
-CLOCKS = ("simulated", "live")
-A_WHILE = 1_000_000.0
-"""Seconds; long enough for all that a test sets going, and costs nothing."""
+__all__ = ["CLOCKS", "Program", "Run", "run_on"]
 
 
 @dataclass
@@ -31,19 +26,7 @@ Program = Callable[[ActorSystem, list[Any]], Any]
 """Puts actors into a system, which note in the list what they see."""
 
 
-def run_on(clock: str, program: Program, *, until: float = A_WHILE, seed: int = 0) -> Run:
-    history: list[Any] = []
+def run_on(clock: Clock, program: Program, *, until: float = A_WHILE, seed: int = 0) -> Run:
     trace: list[Any] = []
-    if clock == "simulated":
-        with SimulatedSystem(seed=seed, record=history.append) as simulated:
-            program(simulated, trace)
-            simulated.run(until=until)
-        return Run(simulated, trace, history)
-
-    async def main() -> Run:
-        async with LiveSystem(seed=seed, record=history.append) as system:
-            program(system, trace)
-            await system.run(until=until)
-        return Run(system, trace, history)
-
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    run = testkit.run_on(clock, lambda system: program(system, trace), until=until, seed=seed)
+    return Run(run.system, trace, run.history)

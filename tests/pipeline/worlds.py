@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import trio
-import trio.testing
 
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
@@ -17,7 +15,6 @@ from actors.effects import Effect, Foreseen
 from actors.errors import InvariantBreach
 from actors.futures import Future
 from actors.instants import ns
-from actors.live import LiveSystem
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -37,7 +34,8 @@ from actors.pipeline.templates import Templates
 from actors.storage.memory import MemoryStore
 from actors.storage.store import Store
 from actors.system import ActorSystem
-from simulation.system import SimulatedSystem
+from simulation import testkit
+from simulation.testkit.clocks import Clock, compare
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
@@ -123,7 +121,7 @@ CHANGE_OF_IN_FLIGHT = {
 }
 
 
-class History(list[Any]):
+class History(testkit.Recorded):
     """The recorded events. With each it checks that accepted = sent + dead-lettered + suppressed + in flight."""
 
     def __init__(self) -> None:
@@ -241,35 +239,35 @@ class World:
 Scenario = Callable[[World], Any]
 
 
-def simulate(scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START) -> World:
-    """Run a scenario on SimPy's clock."""
+def run_on(
+    clock: Clock, scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START
+) -> World:
+    """Run a scenario on one of the clocks."""
     history = History()
-    system = SimulatedSystem(seed=seed, start=start, record=history.record)
-    world = World(system, history)
-    scenario(world)
-    system.run(until=until)
-    return world
 
-
-def run_on_trio(scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START) -> World:
-    """Run a scenario on trio's mock clock."""
-
-    async def main() -> World:
-        history = History()
-        async with LiveSystem(seed=seed, start=start, record=history.record) as system:
-            world = World(system, history)
-            scenario(world)
-            await system.run(until=until)
+    def program(system: ActorSystem) -> World:
+        world = World(system, history)
+        scenario(world)
         return world
 
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return testkit.run_on(clock, program, until=until, seed=seed, start=start, history=history).returned
+
+
+def simulate(scenario: Scenario, **run: Any) -> World:
+    """Run a scenario on SimPy's clock."""
+    return run_on("simulated", scenario, **run)
+
+
+def run_on_trio(scenario: Scenario, **run: Any) -> World:
+    """Run a scenario on trio's mock clock."""
+    return run_on("live", scenario, **run)
 
 
 def on_both_clocks(scenario: Scenario, **run: Any) -> World:
     """Run a scenario on both clocks, check that all that happened is the same, and return the simulated world."""
     simulated, live = simulate(scenario, **run), run_on_trio(scenario, **run)
-    assert simulated.history == live.history
-    assert simulated.notes == live.notes
+    compare("event", simulated.history, live.history)
+    compare("note", simulated.notes, live.notes)
     check_conservation(simulated)
     return simulated
 
