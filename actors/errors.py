@@ -94,7 +94,46 @@ class NotifierClosed(RetrylabError):
 
 
 class InvariantBreach(RetrylabError):
-    """Something happened that must not, whatever the settings."""
+    """Something happened that must not, whatever the settings. As text it is a report of several lines."""
+
+    def __init__(
+        self,
+        message: str,
+        invariant: str = "",
+        at_ns: int | None = None,
+        seed: int | None = None,
+        history: tuple[str, ...] = (),
+        replay: str = "",
+    ) -> None:
+        super().__init__(message, invariant, at_ns, seed, history, replay)
+        self.message = message
+        """What happened, in a sentence."""
+        self.invariant = invariant
+        """The name of the invariant that is broken; empty when it has none."""
+        self.at_ns = at_ns
+        """When, in nanoseconds since the start of the run; None when it is not known."""
+        self.seed = seed
+        """The seed of the run; None when it is not known."""
+        self.history = history
+        """What had happened until then to the notification concerned (or to the breaker, or at all), a line each."""
+        self.replay = replay
+        """The command that runs it again; empty when there is none."""
+
+    def replayed_by(self, command: str) -> InvariantBreach:
+        """Return the same breach with the command that runs it again."""
+        return InvariantBreach(self.message, self.invariant, self.at_ns, self.seed, self.history, command)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.invariant:
+            at = "" if self.at_ns is None else f", at {self.at_ns / 1e9:.9g} s"
+            seed = "" if self.seed is None else f" (seed {self.seed})"
+            lines = [f"invariant {self.invariant} broken{at}{seed}:", f"  {self.message}"]
+        if self.history:
+            lines += ["what had happened until then:", *(f"  {line}" for line in self.history)]
+        if self.replay:
+            lines += ["to see it again:", f"  {self.replay}"]
+        return "\n".join(lines)
 
 
 class ActorSystemError(RetrylabError):

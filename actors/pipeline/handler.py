@@ -165,6 +165,10 @@ class Handler(Actor):
         """Return how many notifications are accepted and have not ended."""
         return len(self._deliveries) - self._not_accepted_yet
 
+    def is_in_flight(self, notification_id: str) -> bool:
+        """Tell whether a notification is accepted, or about to be, and has not ended."""
+        return notification_id in self._deliveries
+
     def on_start(self) -> None:
         assert self._wiring.dead_letter_queue is not None
         assert self._wiring.alert is not None

@@ -1,0 +1,41 @@
+"""Invariants: laws that hold in every run, as observers that stop it at the first breach.
+
+::
+
+    import simulation
+    from actors.messages import NotificationMovedToDeadLetter
+    from simulation.invariants import Invariant, observes
+
+    @observes(NotificationMovedToDeadLetter)
+    def nothing_is_given_up(event):
+        return f"{event.notification_id} is dead-lettered"
+
+    simulation.run("scenarios/provider-outage.yaml", invariants=["all", nothing_is_given_up])
+
+What is broken is raised as an :class:`~actors.errors.InvariantBreach`: when, with which seed, what had happened until
+then to the notification concerned, and how to see it again.
+"""
+
+from __future__ import annotations
+
+from actors.errors import InvariantBreach
+from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.checker import Checker, Choice
+from simulation.invariants.known import KNOWN
+from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
+
+__all__ = [
+    "KNOWN",
+    "AttemptMade",
+    "Checker",
+    "Choice",
+    "Context",
+    "Finding",
+    "Invariant",
+    "InvariantBreach",
+    "MessageTold",
+    "Overtaken",
+    "Unanswered",
+    "Verdict",
+    "observes",
+]

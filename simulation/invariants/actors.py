@@ -1,0 +1,53 @@
+"""Between actors: what one tells another is handled in order, and every question is settled."""
+
+from __future__ import annotations
+
+from actors.messages import ActorFailed
+from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, observes
+from simulation.invariants.observations import Overtaken, Unanswered
+from simulation.invariants.text import seconds_text
+
+
+class Order(Invariant):
+    """What one actor tells another is handled in the order in which it was told, over a restart too.
+
+    Does not apply where a fault has messages overtake each other, or come twice.
+    """
+
+    name = "order"
+    watches_actors = True
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(Overtaken)
+    def on_overtaken(self, overtaken: Overtaken) -> Verdict:
+        return f"{overtaken.receiver} handles {overtaken.message!r} after what {overtaken.sender} told it later"
+
+
+class AsksSettle(Invariant):
+    """Every question to an actor is settled, with an answer or an error, when the run is over at the latest.
+
+    But for those that a crash of the whole process takes with it.
+    """
+
+    name = "asks-settle"
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._crashed_ns = -1
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        if event.actor == PROCESS:
+            self._crashed_ns = event.at_ns
+        return None
+
+    @observes(Unanswered)
+    def on_unanswered(self, question: Unanswered) -> Verdict:
+        if question.asked_at_ns <= self._crashed_ns:
+            return None
+        asked = seconds_text(question.asked_at_ns)
+        return f"{question.receiver} was asked {question.message!r} at {asked} and has not answered"

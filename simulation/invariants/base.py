@@ -1,0 +1,153 @@
+"""What an invariant is, and what it is given to know of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+from actors.actor import Supervision
+from actors.config import PRIMARY, ChannelConfig
+from actors.faults_config import FaultConfig
+from actors.instants import ns
+from actors.messages import NotificationChannel
+from actors.pipeline.lane import breaker_name
+from actors.pipeline.preferences import Preferences
+from simulation.invariants.lives import Lives
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Finding(NamedTuple):
+    """A breach, where it is not of the notification whose event is being observed."""
+
+    text: str
+    notification_id: str | None = None
+
+
+Verdict: TypeAlias = str | Finding | None
+"""What an observer returns: None while all is well, else what is broken, in a sentence."""
+
+
+@dataclass
+class Context:
+    """What a run is made of, as far as invariants need to know."""
+
+    channels: Mapping[NotificationChannel, ChannelConfig]
+    faults: Sequence[FaultConfig] = ()
+    preferences: Preferences | None = None
+    epoch_ns: Callable[[], int] = lambda: 0
+    """Returns where on the calendar the clock of the run starts: nanoseconds since 1970."""
+
+    remember_ids_ns: int = 86_400 * 10**9
+    """How long the id of a notification that has ended is not sent again."""
+
+    has_rules: bool = False
+    """Whether providers follow failure rules, of which nobody knows what they do and for how long."""
+
+    in_flight_now: Callable[[], int] | None = None
+    """Returns how many notifications the pipeline itself holds in flight. None: there is no pipeline to ask."""
+
+    is_in_flight: Callable[[str], bool] | None = None
+    """Tells whether the pipeline itself holds the notification of an id."""
+
+    lives: Lives = field(default_factory=Lives)
+    """What became of each notification, up to and without the event that is being observed."""
+
+    @property
+    def mixes_messages_up(self) -> bool:
+        """Whether messages between actors come twice, or overtake each other."""
+        return any(fault.duplicate_rate is not None or fault.reorder is not None for fault in self.faults)
+
+    @property
+    def steps_the_clock(self) -> bool:
+        """Whether the wall clock jumps."""
+        return any(fault.clock_step is not None for fault in self.faults)
+
+    @property
+    def restarted_within_ns(self) -> int:
+        """How long after a crash an actor, or the process, is restarted at the latest."""
+        return max([ns(Supervision().max_delay), *(ns(fault.restart_after or 0.0) for fault in self.faults)])
+
+    @property
+    def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:
+        """The settings that hold for each provider, by its channel and its name."""
+        return {
+            (channel, name): config
+            for channel, settings in self.channels.items()
+            for name, config in settings.by_provider().items()
+        }
+
+
+PROCESS = "process"
+"""What is said to have failed where the whole process has."""
+
+
+def breaker_of(channel: NotificationChannel, provider: str) -> str:
+    """Return the name of the circuit breaker before a provider, as it is in the history."""
+    return breaker_name(channel, 0 if provider == PRIMARY else 1, provider)
+
+
+def observes(*kinds: type) -> Callable[[F], F]:
+    """Have a method of an invariant, or a function of your own, called with each event of exactly these types.
+
+    The types are those of recorded events (:mod:`actors.messages`) and of what else can be observed
+    (:mod:`simulation.invariants.observations`).
+    """
+
+    def mark(function: F) -> F:
+        function.__observes__ = kinds  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Invariant:
+    """A law that holds in every run, as an observer of what happens in one.
+
+    A subclass has methods that are marked by :func:`observes`, each of which returns None while all is well, and a
+    sentence when it is broken: then the run stops. One is made for each run::
+
+        class FewDeadLetters(Invariant):
+            name = "few-dead-letters"
+
+            def __init__(self, context):
+                super().__init__(context)
+                self.dead = 0
+
+            @observes(NotificationMovedToDeadLetter)
+            def on_dead_letter(self, event):
+                self.dead += 1
+                return f"{self.dead} dead letters" if self.dead > 10 else None
+
+    What is as simple as that may also be a function of the event, see :func:`simulation.run`.
+    """
+
+    name: ClassVar[str] = ""
+    """What it is called in a report: a few words with hyphens. The class's name when empty."""
+
+    hears: ClassVar[frozenset[type]] = frozenset()
+    """Classes of actors: it can observe a `MessageTold` for each message that one of these is told."""
+
+    watches_actors: ClassVar[bool] = False
+    """Whether it needs what only a watched actor system can tell: `MessageTold`, `Overtaken` and `Unanswered`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        """Tell whether there is anything to break it in such a run."""
+        return True
+
+    def at_end(self, now_ns: int) -> Verdict:
+        """Look once more when the run is over."""
+        return None
+
+    def observers(self) -> dict[type, list[Callable[[Any], Verdict]]]:
+        """Return what is to be called with the events of each type."""
+        found: dict[type, list[Callable[[Any], Verdict]]] = {}
+        for attribute in dir(type(self)):
+            for kind in getattr(getattr(type(self), attribute), "__observes__", ()):
+                found.setdefault(kind, []).append(getattr(self, attribute))
+        return found

@@ -1,0 +1,163 @@
+"""Circuit breakers: they change state by the table, and nothing passes one that is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from actors.breaker_config import CircuitBreakerConfig
+from actors.messages import BreakerTransitioned
+from actors.outcomes import Outcome, Transient
+from actors.policies.breaker_group import IDLE_NS, KEYS_MAX, recipient_host
+from actors.policies.breaker_table import TRANSITIONS, BreakerEvent, BreakerState
+from actors.policies.waits import wait_ns
+from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.text import seconds_text
+
+_OPEN = BreakerState.OPEN
+_HALF_OPEN = BreakerState.HALF_OPEN
+_NOT_CLOSED = frozenset({_OPEN, _HALF_OPEN, BreakerState.FORCED_OPEN})
+
+RESTART = "restart"
+"""The cause of a transition back to the beginning, where the process has crashed."""
+
+_Key: TypeAlias = tuple[str, str | None]
+"""The breaker's name, and the host where it is that of one."""
+
+
+@dataclass(slots=True)
+class _Breaker:
+    """What the history says of one breaker."""
+
+    state: BreakerState
+    since_ns: int = -1
+    probes: int = 0
+    """Attempts that have gone through since it is half-open, but those that said nothing."""
+
+
+class _Breakers(Invariant):
+    """Follows the state of every breaker by its transitions."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._configs: dict[str, CircuitBreakerConfig] = {
+            breaker_of(channel, name): config.circuit_breaker for (channel, name), config in context.providers.items()
+        }
+        self._breakers: dict[_Key, _Breaker] = {}
+        self._breakers_certain = KEYS_MAX
+        """With more of them, some may have been forgotten."""
+
+    def _breaker(self, key: _Key) -> _Breaker:
+        """Return what is known of a breaker."""
+        known = self._breakers.get(key)
+        if known is None:
+            known = self._breakers[key] = _Breaker(self._configs[key[0]].begins)
+        return known
+
+    def _follow(self, event: BreakerTransitioned) -> None:
+        self._breakers[event.breaker, event.host] = _Breaker(BreakerState(event.to_state), event.at_ns)
+
+    def _may_be_forgotten(self, key: _Key, now_ns: int) -> bool:
+        """Tell whether a breaker may have begun anew: those of hosts do, that nobody has asked for in a while."""
+        if key[1] is None:
+            return False
+        config, known = self._configs[key[0]], self._breakers[key]
+        longest = config.timeout if config.open_growth is None else config.open_growth.max
+        return (
+            now_ns - known.since_ns >= max(IDLE_NS, 2 * wait_ns(longest))
+            or len(self._breakers) > self._breakers_certain
+        )
+
+
+class BreakerTransitions(_Breakers):
+    """A circuit breaker changes its state by the table of its transitions only, from the state that it is in; and an
+    open one becomes half-open when its time is over, never before."""
+
+    name = "breaker-transitions"
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+        if event.breaker not in self._configs:
+            return f"there is no breaker {event.breaker}, got {event!r}"
+        key = event.breaker, event.host
+        before = self._breaker(key)
+        is_uncertain = self._may_be_forgotten(key, event.at_ns)
+        self._follow(event)
+        if is_uncertain:
+            return None
+        if event.cause == RESTART and event.to_state == self._configs[event.breaker].begins:
+            return None if self.context.lives.crashes else f"breaker {event.breaker} is made anew, and nothing crashed"
+        steps = TRANSITIONS[before.state]
+        step = f"from {event.from_state} to {event.to_state}"
+        if event.from_state != before.state:
+            return f"breaker {event.breaker} goes {step}, but is {before.state}"
+        if steps.get(BreakerEvent(event.cause)) != event.to_state:
+            return f"breaker {event.breaker} goes {step} by {event.cause}, and there is no such transition"
+        open_ns = event.at_ns - before.since_ns
+        if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER:
+            least_ns = _least_open_ns(self._configs[event.breaker])
+            if open_ns < least_ns:
+                return (
+                    f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
+                    f"{seconds_text(least_ns)}"
+                )
+        return None
+
+
+class OpenBreaker(_Breakers):
+    """Nothing passes an open circuit breaker, and no more than its probes a half-open one.
+
+    At the very instant at which it opens, what it let through just before may still be on its way to the provider.
+    """
+
+    name = "open-breaker"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+        self._follow(event)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        name = breaker_of(made.channel, made.provider)
+        config = self._configs[name]
+        host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
+        breaker = self._breaker((name, host))
+        if breaker.state not in _NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
+            return None
+        if breaker.state is _HALF_OPEN:
+            return self._probe(made, breaker, config)
+        if breaker.since_ns == made.at_ns:
+            return None
+        since = "" if breaker.since_ns < 0 else f" since {seconds_text(breaker.since_ns)}"
+        return f"{made.notification_id} is sent past breaker {name}, which is {breaker.state}{since}"
+
+    def _probe(self, made: AttemptMade, breaker: _Breaker, config: CircuitBreakerConfig) -> Verdict:
+        if _says_nothing(made.outcome):
+            return None
+        breaker.probes += 1
+        at_most = config.half_open_permits
+        if config.half_open_then == "probe" and config.half_open_max is not None:
+            at_most *= 1 + (made.at_ns - breaker.since_ns) // max(1, wait_ns(config.half_open_max))
+        if breaker.probes <= at_most:
+            return None
+        return (
+            f"{made.notification_id} is probe {breaker.probes} at breaker {breaker_of(made.channel, made.provider)}, "
+            f"half-open since {seconds_text(breaker.since_ns)}, of at most {at_most}"
+        )
+
+
+def _says_nothing(outcome: Outcome | None) -> bool:
+    """Tell whether a probe with this outcome gives its permit back."""
+    return isinstance(outcome, Transient) and outcome.throttled
+
+
+def _least_open_ns(config: CircuitBreakerConfig) -> int:
+    jitter = 0.0 if config.open_growth is None else config.open_growth.jitter
+    # Rounded down twice over, so that the last nanosecond of a product is not held against it.
+    return max(0, wait_ns(config.timeout * (1.0 - jitter)) - (2 if jitter else 0))

@@ -1,0 +1,213 @@
+"""The checker of one run: brings all that happens to the observers, and stops at the first breach."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from actors.errors import ConfigurationError, InvariantBreach
+from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
+from actors.pipeline.attempts import Provider
+from actors.system import ActorSystem
+from simulation.invariants.base import Context, Finding, Invariant, Verdict
+from simulation.invariants.known import KNOWN
+from simulation.invariants.text import history_lines
+from simulation.invariants.watching import ObservedProvider, WatchedSystem, watched
+
+LATEST_SHOWN = 20
+"""So much of what has happened is shown with a breach that is of no notification."""
+
+Observer: TypeAlias = Callable[[Any], Verdict]
+
+Choice: TypeAlias = Literal["all", "default"] | Sequence[str | type[Invariant] | Observer]
+"""Which invariants to check: all that apply; only conservation, which costs nothing; or those of a list: names of
+:data:`simulation.invariants.KNOWN` (``"all"`` for all of them), subclasses of `Invariant`, and functions."""
+
+
+class Checker:
+    """Checks one run.
+
+    A system is to `record` to it, in place of what it was given; providers are to be wrapped by `observed`; and a
+    system that is made of `system_class` is to be shown to `watch` before any actor is started on it.
+    """
+
+    def __init__(
+        self, choice: Choice, context: Context, *, record: Callable[[Any], None], seed: int | None = None
+    ) -> None:
+        """Make a checker.
+
+        Args:
+            choice: which invariants.
+            context: what the run is made of.
+            record: receives every recorded event before the invariants do.
+            seed: of the run, for the report.
+
+        Raises:
+            ConfigurationError: a name is not known, or something is no invariant; all problems.
+        """
+        self.context = context
+        self.breach: InvariantBreach | None = None
+        """The first one."""
+        self._record = record
+        self._seed = seed
+        self._invariants, functions = _chosen(choice, context)
+        self._observers: dict[type, list[tuple[str, Observer]]] = {}
+        self._of_any_event: list[tuple[str, Observer]] = []
+        for invariant in self._invariants:
+            for kind, observers in invariant.observers().items():
+                self._observers.setdefault(kind, []).extend((_name(invariant), each) for each in observers)
+        for function in functions:
+            kinds = getattr(function, "__observes__", None)
+            for kind in kinds or ():
+                self._observers.setdefault(kind, []).append((_name(function), function))
+            if kinds is None:
+                self._of_any_event.append((_name(function), function))
+        self.names = [_name(each) for each in (*self._invariants, *functions)]
+        """What is checked."""
+        self._watches_actors = any(invariant.watches_actors for invariant in self._invariants)
+        self._system: ActorSystem | None = None
+        self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
+        self._transitions: list[BreakerTransitioned] = []
+
+    # ── how it is put in ────────────────────────────────────────────────────────────────────────────────────────
+
+    def system_class(self, base: type[ActorSystem]) -> type[Any]:
+        """Return the class of the system to run on: `base`, or one that is like it and watched."""
+        return watched(base) if self._watches_actors else base
+
+    def watch(self, system: ActorSystem) -> None:
+        """Look at what goes on in a system, on which nothing has been started yet."""
+        self._system = system
+        if isinstance(system, WatchedSystem):
+            hears: frozenset[type] = frozenset().union(*(invariant.hears for invariant in self._invariants))
+            system.watch(self.note, hears)
+
+    def observed(
+        self, providers: Mapping[NotificationChannel, Mapping[str, Provider]]
+    ) -> dict[NotificationChannel, dict[str, Provider]]:
+        """Return the providers of each channel by name, each so that the attempts at it are observed."""
+        settings = self.context.providers
+        return {
+            channel: {
+                name: ObservedProvider(
+                    provider, channel, name, settings[channel, name].timeout, self.context.lives, self.note
+                )
+                for name, provider in by_name.items()
+            }
+            for channel, by_name in providers.items()
+        }
+
+    # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take an event of the history.
+
+        Raises:
+            InvariantBreach: it breaks an invariant, or something before it has.
+        """
+        if self.breach is not None:
+            raise self.breach
+        try:
+            self._record(event)
+        except InvariantBreach as breach:
+            self._break(breach.invariant, breach.message, event, event.at_ns)
+        else:
+            self._look(event)
+        if self._of_any_event and self.breach is None:
+            self._ask(self._of_any_event, event)
+        if self.breach is not None:
+            raise self.breach
+        if type(event) is BreakerTransitioned:
+            self._transitions.append(event)
+
+    def note(self, observation: Any) -> None:
+        """Take something that is no event of the history.
+
+        A breach ends the run from here as soon as may be. It is not raised: this is called from inside a provider,
+        whose errors are its attempts' outcomes.
+        """
+        if self.breach is None:
+            self._look(observation)
+            if self.breach is not None and self._system is not None:
+                self._system.stop()
+
+    def end(self, now_ns: int) -> None:
+        """Look for the last time, when the run is over and its system has ended.
+
+        Raises:
+            InvariantBreach: an invariant is broken.
+        """
+        if isinstance(self._system, WatchedSystem):
+            for question in self._system.unanswered():
+                self.note(question)
+        for invariant in self._invariants:
+            if self.breach is None and (verdict := invariant.at_end(now_ns)) is not None:
+                self._break(_name(invariant), verdict, None, now_ns)
+        if self.breach is not None:
+            raise self.breach
+
+    def _look(self, event: Any) -> None:
+        observers = self._observers.get(type(event))
+        if observers is not None:
+            self._ask(observers, event)
+        self.context.lives.follow(event)
+        self._latest.append(event)
+
+    def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
+        for name, observe in observers:
+            verdict = observe(event)
+            if verdict is not None and self.breach is None:
+                self._break(name, verdict, event, event.at_ns)
+
+    def _break(self, name: str, verdict: str | Finding, event: Any, at_ns: int) -> None:
+        text, notification_id = (verdict, None) if isinstance(verdict, str) else verdict
+        notification_id = notification_id or getattr(event, "notification_id", None)
+        self.breach = InvariantBreach(
+            text, name, at_ns, self._seed, history_lines(self._history(notification_id, event))
+        )
+
+    def _history(self, notification_id: str | None, event: Any) -> list[Any]:
+        life = None if notification_id is None else self.context.lives.get(notification_id)
+        history: list[Any]
+        if life is not None:
+            history = life.history
+        elif type(event) is BreakerTransitioned:
+            history = [each for each in self._transitions if (each.breaker, each.host) == (event.breaker, event.host)]
+        else:
+            history = list(self._latest)
+        is_of_it = getattr(event, "notification_id", None) == notification_id or life is None
+        return [*history, event] if event is not None and is_of_it and event not in history[-1:] else history
+
+
+def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:
+    """Return the invariants of a choice that apply, and its functions."""
+    if isinstance(choice, str):
+        choice = ["conservation"] if choice == "default" else [choice]
+    classes: dict[type[Invariant], None] = {}
+    functions: list[Observer] = []
+    problems: list[str] = []
+    for number, each in enumerate(choice):
+        if each == "all":
+            classes.update(dict.fromkeys(KNOWN.values()))
+        elif isinstance(each, str) and each in KNOWN:
+            classes[KNOWN[each]] = None
+        elif isinstance(each, type) and issubclass(each, Invariant):
+            classes[each] = None
+        elif callable(each) and not isinstance(each, type):
+            functions.append(each)
+        else:
+            known = ", ".join(KNOWN)
+            problems.append(
+                f"invariants.{number}: wanted all, a name ({known}), a subclass of Invariant, or a function of an "
+                f"event, got {each!r}"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+    return [invariant(context) for invariant in classes if invariant.applies(context)], functions
+
+
+def _name(invariant: Any) -> str:
+    if isinstance(invariant, Invariant):
+        return invariant.name or type(invariant).__name__
+    return str(getattr(invariant, "__name__", repr(invariant)))

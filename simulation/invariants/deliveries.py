@@ -1,0 +1,96 @@
+"""At the provider: at most one success a notification, nothing after its end, and nothing unwanted."""
+
+from __future__ import annotations
+
+from actors.instants import utc
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.lives import State
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.text import seconds_text
+
+_ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DEAD, State.DISCARDED})
+
+
+class OneSuccess(Invariant):
+    """A notification is delivered once.
+
+    More often only where nobody could have known: once more for each delivery whose answer was lost or came after the
+    timeout, for each further copy that a channel sent which hedges, and for each actor that failed since the
+    notification was accepted (a restarted one sends anew what was under way). That is the bound.
+    """
+
+    name = "one-success"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        if not made.delivered:
+            return None
+        lives = self.context.lives
+        life = lives.get(made.notification_id)
+        if life is None or not life.delivered:
+            return None
+        crashes = lives.crashes - life.crashes_before
+        at_most = 1 + life.undelivered_answers + life.copies + made.is_copy + crashes
+        if life.delivered + 1 <= at_most:
+            return None
+        return (
+            f"{made.notification_id} is delivered {life.delivered + 1} times; at most {at_most} can be explained: "
+            f"1, {life.undelivered_answers} whose answers were lost or late, {life.copies + made.is_copy} further "
+            f"copies of hedged attempts, {crashes} crashes since it was accepted"
+        )
+
+
+class NothingAfterTheEnd(Invariant):
+    """Nothing is sent that has ended: not after dead-lettering unless redriven, nor what was sent or suppressed.
+
+    Unless an actor has failed since it was accepted: what lay in its mailbox may then still go out.
+    """
+
+    name = "nothing-after-the-end"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        lives = self.context.lives
+        life = lives.get(made.notification_id)
+        if life is None:
+            return None if lives.forgotten else f"{made.notification_id} is sent and was never accepted"
+        if life.state not in _ENDED or lives.crashes > life.crashes_before:
+            return None
+        return (
+            f"{made.notification_id} is sent, though it has been {life.state} for "
+            f"{seconds_text(made.at_ns - life.state_since_ns)}"
+        )
+
+
+class Wanted(Invariant):
+    """Nothing but what is critical goes to who has switched the channel off, or in the user's quiet hours.
+
+    The hours are looked at when an attempt sets out, so one that has had to wait since, for a limiter, an open breaker
+    or a slot, may start in them.
+    """
+
+    name = "wanted"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.preferences is not None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        command, preferences = made.attempt.command, self.context.preferences
+        if preferences is None or command.critical:
+            return None
+        if not preferences.is_enabled(command.user, made.channel):
+            return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
+        quiet_until = preferences.quiet_until(command.user, made.channel, utc(self.context.epoch_ns() + made.at_ns))
+        if quiet_until is None:
+            return None
+        return f"{made.notification_id} is sent in the quiet hours of {command.user}, which last until {quiet_until}"

@@ -1,0 +1,170 @@
+"""No limit is exceeded: those of users, the quotas of providers, and bulkheads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from actors.limit_config import RateLimitConfig
+from actors.messages import ActorFailed, NotificationChannel
+from actors.pipeline.attempts import Attempt
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.rate_limiter import RateLimiterActor
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.meters import Meter, longest_window_ns, meters_of
+from simulation.invariants.observations import AttemptMade, MessageTold
+
+_MANY = 1024
+
+
+class UserLimit(Invariant):
+    """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows.
+
+    A notification counts once, at the instant at which its first attempt passes the limiter. A
+    process that starts again knows of none before.
+    """
+
+    name = "user-limit"
+    hears = frozenset({CircuitBreakerActor})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._limits = {
+            channel: config.rate_limit for channel, config in context.channels.items() if config.rate_limit is not None
+        }
+        self._meters: dict[tuple[NotificationChannel, str], tuple[int, Sequence[Meter]]] = {}
+        """By channel and user; with the instant at which each last counted anything."""
+        self._many = _MANY
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        has_limits = any(config.rate_limit is not None for config in context.channels.values())
+        return has_limits and not context.mixes_messages_up
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        if event.actor == PROCESS:  # with all that it had counted
+            self._meters.clear()
+        return None
+
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        attempt = told.message
+        if told.sender is not RateLimiterActor or type(attempt) is not Attempt or attempt.charged:
+            return None
+        command = attempt.command
+        key = command.channel, command.user
+        known = self._meters.get(key)
+        meters = meters_of(self._limits[command.channel]) if known is None else known[1]
+        self._meters[key] = told.at_ns, meters
+        if len(self._meters) > self._many:
+            self._forget_idle(told.at_ns)
+        for meter in meters:
+            if (text := meter.add(told.at_ns)) is not None:
+                return Finding(
+                    f"{command.user} gets more by {command.channel} than allowed: {text}", command.notification_id
+                )
+        return None
+
+    def _forget_idle(self, now_ns: int) -> None:
+        widths_ns = {channel: longest_window_ns(limit) for channel, limit in self._limits.items()}
+        self._meters = {
+            key: (last_ns, meters)
+            for key, (last_ns, meters) in self._meters.items()
+            if last_ns + widths_ns[key[0]] > now_ns
+        }
+        self._many = max(_MANY, 2 * len(self._meters))
+
+
+class Quota(Invariant):
+    """No provider is asked more often than its `quota` allows, in any of its windows; every copy counts.
+
+    What lies in the mailbox of a channel that is down goes late; so after a crash the windows are counted anew, once
+    all of that is over.
+    """
+
+    name = "quota"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._limits: dict[tuple[NotificationChannel, str], RateLimitConfig] = {
+            key: config.quota for key, config in context.providers.items() if config.quota is not None
+        }
+        self._meters: dict[tuple[NotificationChannel, str], Sequence[Meter]] = {}
+        self._pauses_until_ns = 0
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        has_quotas = any(config.quota is not None for config in context.providers.values())
+        return has_quotas and not context.mixes_messages_up
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        width_ns = max(longest_window_ns(limit) for limit in self._limits.values())
+        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns + width_ns
+        self._meters.clear()
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        key = made.channel, made.provider
+        limit = self._limits.get(key)
+        if limit is None or made.at_ns < self._pauses_until_ns:
+            return None
+        meters = self._meters.get(key)
+        if meters is None:
+            meters = self._meters[key] = meters_of(limit)
+        for meter in meters:
+            if (text := meter.add(made.at_ns)) is not None:
+                return f"the {made.provider} provider of {made.channel} is asked more often than its quota: {text}"
+        return None
+
+
+class Bulkhead(Invariant):
+    """No more attempts are under way at a provider than its channel has slots; further copies of one are no attempts.
+
+    A process that starts again does not know what is still under way.
+    """
+
+    name = "bulkhead"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._slots: dict[tuple[NotificationChannel, str], int] = {}
+        for key, config in context.providers.items():
+            adaptive = config.concurrency_limit
+            bounds = [config.max_in_flight, None if adaptive is None else adaptive.maximum]
+            if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
+                self._slots[key] = slots
+        self._ends_ns: dict[tuple[NotificationChannel, str], list[int]] = {key: [] for key in self._slots}
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        has_slots = any(
+            config.max_in_flight is not None or config.concurrency_limit is not None
+            for config in context.providers.values()
+        )
+        return has_slots and not context.mixes_messages_up
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        if event.actor == PROCESS:
+            for ends_ns in self._ends_ns.values():
+                ends_ns.clear()
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        key = made.channel, made.provider
+        slots = self._slots.get(key)
+        if slots is None or made.is_copy:
+            return None
+        ends_ns = self._ends_ns[key]
+        while ends_ns and ends_ns[0] <= made.at_ns:
+            heappop(ends_ns)
+        heappush(ends_ns, made.ends_at_ns)
+        if len(ends_ns) <= slots:
+            return None
+        place = f"at the {made.provider} provider of {made.channel}"
+        return f"{len(ends_ns)} attempts are under way {place}, of at most {slots}"

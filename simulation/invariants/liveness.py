@@ -1,0 +1,184 @@
+"""Liveness: once faults end, everything in flight ends, within a bound that follows from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.config import ChannelConfig, RetryConfig
+from actors.distribution_shape import share_above
+from actors.faults_config import FaultConfig
+from actors.instants import ns
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.policies.breaker_table import BreakerState
+from actors.policies.waits import NEVER_NS, wait_ns
+from simulation.invariants.base import Context, Finding, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.steps import most_attempts
+from simulation.invariants.text import seconds_text
+
+_DAY = 86_400.0
+_SLACK = 60.0
+"""Seconds for whatever else a notification has to wait for, such as a store's commits."""
+
+
+class Liveness(Invariant):
+    """Once faults end, everything in flight ends, within a bound.
+
+    Faults have ended on a channel when its last window is over, no breaker of it is forced open, and no actor has
+    crashed just now; from then on, or from its acceptance if that is later, a notification has as long as it may take
+    at worst: for each of its attempts the longest backoff, timeout and open breaker, the window of each limit, a night
+    of quiet hours; and for each of those that were ever in flight beside it, the interval at which limits, slots and
+    resuming let one through, and the share of an open breaker that its attempt may cause. That is a generous bound; it
+    finds what is stuck, not what is slow.
+
+    Does not apply to a channel with a fault that never ends, nor where failure rules decide.
+    """
+
+    name = "liveness"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._waiting: dict[NotificationChannel, dict[str, int]] = {channel: {} for channel in context.channels}
+        """What is in flight, in the order of acceptance, with the instant of each."""
+        self._most = dict.fromkeys(context.channels, 0)
+        """How many were in flight at most."""
+        self._calm_ns = {channel: faults_end_ns(channel, context.faults) for channel in context.channels}
+        self._bounds = {channel: bound_of(channel, context) for channel in context.channels}
+        self._channel_of: dict[str, NotificationChannel] = {}
+        """By the name of a breaker."""
+        self._forced_open: set[str] = set()
+        for (channel, name), config in context.providers.items():
+            breaker = breaker_of(channel, name)
+            self._channel_of[breaker] = channel
+            if config.circuit_breaker.begins is BreakerState.FORCED_OPEN:
+                self._forced_open.add(breaker)
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.has_rules and any(
+            faults_end_ns(channel, context.faults) < NEVER_NS for channel in context.channels
+        )
+
+    @observes(NotificationRequested, NotificationRedriven)
+    def on_opening(self, event: NotificationEvent) -> Verdict:
+        waiting = self._waiting[event.channel]
+        waiting[event.notification_id] = event.at_ns
+        if len(waiting) > self._most[event.channel]:
+            self._most[event.channel] = len(waiting)
+        return self._oldest(event.channel, event.at_ns)
+
+    @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
+    def on_end(self, event: NotificationEvent) -> Verdict:
+        self._waiting[event.channel].pop(event.notification_id, None)
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        for channel, calm_ns in self._calm_ns.items():
+            self._calm_ns[channel] = max(calm_ns, event.at_ns + self.context.restarted_within_ns)
+        return None
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+        if event.to_state == BreakerState.FORCED_OPEN:
+            self._forced_open.add(event.breaker)
+        elif event.breaker in self._forced_open:
+            self._forced_open.discard(event.breaker)
+            channel = self._channel_of[event.breaker]
+            self._calm_ns[channel] = max(self._calm_ns[channel], event.at_ns)
+        return None
+
+    def at_end(self, now_ns: int) -> Verdict:
+        return next(filter(None, (self._oldest(channel, now_ns) for channel in self._waiting)), None)
+
+    def _oldest(self, channel: NotificationChannel, now_ns: int) -> Finding | None:
+        """Look at the one that has been in flight for longest."""
+        for notification_id, since_ns in self._waiting[channel].items():
+            calm_ns = max(since_ns, self._calm_ns[channel])
+            if now_ns - calm_ns <= _SHORTEST_NS:
+                return None  # nothing is as quick as that
+            own_ns, for_each_ns = self._bounds[channel]
+            bound_ns = own_ns + self._most[channel] * for_each_ns
+            if now_ns <= calm_ns + bound_ns or any(self._channel_of[each] == channel for each in self._forced_open):
+                return None
+            return Finding(
+                f"{notification_id} is still in flight {seconds_text(now_ns - calm_ns)} after all faults on {channel} "
+                f"were over, of at most {seconds_text(bound_ns)}",
+                notification_id,
+            )
+        return None
+
+
+_SHORTEST_NS = ns(_SLACK)
+
+
+def faults_end_ns(channel: NotificationChannel, faults: Sequence[FaultConfig]) -> int:
+    """Return when all faults on a channel are over; NEVER_NS when one goes on to the end of the run."""
+    ends_ns = [0]
+    for fault in faults:
+        if channel in fault.channel:
+            ends_ns.append(NEVER_NS if fault.for_ is None else ns(fault.at) + ns(fault.for_))
+    return max(ends_ns)
+
+
+def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
+    """Return how long one notification takes at most when nothing is wrong, and what each other in flight adds."""
+    retry = context.channels[channel].retry
+    attempts = most_attempts(retry)
+    own, for_each = longest_backoff(retry, context.faults), 0.0
+    for (of, _), config in context.providers.items():
+        if of == channel:
+            own_here, for_each_here = _at_provider(config)
+            own, for_each = own + own_here, max(for_each, for_each_here)
+    limit = context.channels[channel].rate_limit
+    if limit is not None:
+        own += max(rate.period for rate in limit.limits)
+        for_each += 1.0 / min(rate.per_second for rate in limit.limits)
+    if context.preferences is not None:
+        own += _DAY
+    return wait_ns(_SLACK + attempts * own), wait_ns(attempts * for_each)
+
+
+def _at_provider(config: ChannelConfig) -> tuple[float, float]:
+    """Return in seconds what one attempt takes at most at a provider, and what each other that waits for it adds."""
+    breaker, provider, timeout = config.circuit_breaker, config.provider, config.timeout
+    open_s = breaker.timeout if breaker.open_growth is None else breaker.open_growth.max
+    open_s += (breaker.half_open_max or 0.0) + timeout
+    own = timeout + open_s + (0.0 if breaker.ramp is None else breaker.ramp.over)
+    late = share_above(provider.latency, timeout)
+    fails = 1.0 if provider.capacity is not None else min(1.0, provider.failure_rate + late)
+    for_each = fails * open_s + 1.0 / breaker.resume_rate.per_second
+    if config.quota is not None:
+        own += max(rate.period for rate in config.quota.limits)
+        for_each += 1.0 / min(rate.per_second for rate in config.quota.limits)
+    if config.adaptive_rate is not None:
+        own += 1.0 / config.adaptive_rate.minimum_rate.per_second
+        for_each += 1.0 / config.adaptive_rate.minimum_rate.per_second
+    slots = [config.max_in_flight, None if config.concurrency_limit is None else config.concurrency_limit.minimum]
+    if (least := min((bound for bound in slots if bound is not None), default=None)) is not None:
+        for_each += timeout / least
+    return own, for_each
+
+
+def longest_backoff(retry: RetryConfig, faults: Sequence[FaultConfig] = ()) -> float:
+    """Return in seconds the longest wait before a retry, hints of the simulated providers included."""
+    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    longest = 0.0
+    for config in [retry, *(retry.with_rule(rule) for rule in rules)]:
+        wait = config.max_delay if config.schedule is None else max(config.schedule)
+        if config.jitter == "proportional":
+            wait *= 1.0 + config.jitter_share
+        elif config.jitter == "additive":
+            wait += config.jitter_max
+        longest = max(longest, wait)
+    hints = [fault.throttle.retry_after or 0.0 for fault in faults if fault.throttle is not None]
+    return max(longest, *hints, 0.0) * (1.0 + retry.retry_after_jitter)

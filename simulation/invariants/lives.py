@@ -1,0 +1,158 @@
+"""The lives of notifications as the history tells them: what state each is in, and what has happened to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import Any
+
+from actors.messages import (
+    ActorFailed,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.pipeline.attempts import Attempt
+from simulation.invariants.observations import AttemptMade
+
+ENDED_KEPT = 20_000
+"""The lives of so many notifications that have ended are remembered, the latest."""
+
+
+class State(StrEnum):
+    """Where a notification is."""
+
+    UNKNOWN = "not accepted"
+    IN_FLIGHT = "in flight"
+    SENT = "sent"
+    SUPPRESSED = "suppressed"
+    DEAD = "dead-lettered"
+    DISCARDED = "discarded"
+
+
+NEXT: dict[State, dict[type[NotificationEvent], State]] = {
+    State.UNKNOWN: {NotificationRequested: State.IN_FLIGHT},
+    State.IN_FLIGHT: {
+        NotificationFailed: State.IN_FLIGHT,
+        NotificationDeferred: State.IN_FLIGHT,
+        NotificationSent: State.SENT,
+        NotificationSuppressed: State.SUPPRESSED,
+        NotificationMovedToDeadLetter: State.DEAD,
+    },
+    State.DEAD: {NotificationRedriven: State.IN_FLIGHT, DeadLetterDiscarded: State.DISCARDED},
+    # With the same id again, once it has been forgotten:
+    State.SENT: {NotificationRequested: State.IN_FLIGHT},
+    State.SUPPRESSED: {NotificationRequested: State.IN_FLIGHT},
+    State.DISCARDED: {NotificationRequested: State.IN_FLIGHT},
+}
+"""State, event, next state: every step there is in the life of a notification. A duplicate is no step."""
+
+OPENING = frozenset({NotificationRequested, NotificationRedriven})
+ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
+_STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
+
+
+class Life:
+    """What has happened to one notification since it was accepted."""
+
+    __slots__ = (
+        "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "state",
+        "state_since_ns", "undelivered_answers",
+    )  # fmt: skip
+
+    def __init__(self, crashes_before: int) -> None:
+        self.state = State.UNKNOWN
+        self.state_since_ns = 0
+        """When it came into this state."""
+        self.fresh_since_ns = 0
+        """When it was accepted or last redriven."""
+        self.history: list[Any] = []
+        """All events and attempts."""
+        self.failures: list[NotificationFailed] = []
+        """Since it was accepted or last redriven."""
+        self.crashes_before = crashes_before
+        """How many actors had failed in this run before it was accepted."""
+        self.attempt: Attempt | None = None
+        """The latest attempt that came to a provider."""
+        self.copies = 0
+        """Further copies of attempts, made by a channel that hedges."""
+        self.delivered = 0
+        """How often it has been delivered by a provider."""
+        self.undelivered_answers = 0
+        """How many of the answers that it was delivered never came back, or came too late."""
+
+
+class Lives:
+    """The lives of all that are in flight, and of the latest that have ended."""
+
+    def __init__(self, ended_kept: int = ENDED_KEPT) -> None:
+        self.crashes = 0
+        """How many actors have failed."""
+        self.last_crash_ns: int | None = None
+        self.forgotten = 0
+        """How many lives are no longer remembered."""
+        self._lives: dict[str, Life] = {}
+        self._ended: deque[tuple[str, Life, int]] = deque()
+        self._ended_kept = ended_kept
+        self.get = self._lives.get
+        """Return the life of a notification id, or None."""
+
+    def in_flight(self) -> list[str]:
+        """Return the ids of what is accepted and has not ended."""
+        return [notification_id for notification_id, life in self._lives.items() if life.state is State.IN_FLIGHT]
+
+    def follow(self, event: Any) -> None:
+        """Take note of something that has happened."""
+        kind = type(event)
+        if kind is AttemptMade:
+            self._attempted(event)
+            return
+        if kind is ActorFailed:
+            self.crashes += 1
+            self.last_crash_ns = event.at_ns
+            return
+        if kind not in _STEPS and kind is not DuplicateIgnored:
+            return
+        life = self._lives.get(event.notification_id)
+        if life is None or (kind is NotificationRequested and life.state is not State.IN_FLIGHT):
+            life = self._lives[event.notification_id] = Life(self.crashes)
+        life.history.append(event)
+        if kind is NotificationFailed:
+            life.failures.append(event)
+        after = NEXT[life.state].get(kind, life.state)  # what is no step is for an invariant to say
+        if after is life.state:
+            return
+        life.state, life.state_since_ns = after, event.at_ns
+        if kind in OPENING:
+            life.fresh_since_ns, life.failures = event.at_ns, []
+        else:
+            self._ended.append((event.notification_id, life, event.at_ns))
+            if len(self._ended) > self._ended_kept:
+                self._forget()
+
+    def _attempted(self, made: AttemptMade) -> None:
+        life = self._lives.get(made.notification_id)
+        if life is None:
+            life = self._lives[made.notification_id] = Life(self.crashes)
+        life.history.append(made)
+        life.attempt = made.attempt
+        if made.is_copy:
+            life.copies += 1
+        if made.delivered:
+            life.delivered += 1
+            if not made.answered:
+                life.undelivered_answers += 1
+
+    def _forget(self) -> None:
+        """Forget the one that ended longest ago, unless it has come back since."""
+        notification_id, life, ended_ns = self._ended.popleft()
+        if self._lives.get(notification_id) is life and life.state_since_ns == ended_ns:
+            del self._lives[notification_id]
+            self.forgotten += 1

@@ -1,0 +1,76 @@
+"""What invariants can observe beside the recorded events: what goes on at the providers, and between the actors.
+
+These are not part of the history of a run, and so not of its digest. They are made only for those who look.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from actors.messages import NotificationChannel
+from actors.outcomes import Outcome
+from actors.pipeline.attempts import Attempt
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, at an instant of the system's clock."""
+
+    at_ns: int
+    """When, in nanoseconds since the start of the run."""
+
+
+class AttemptMade(Observation, frozen=True, kw_only=True):
+    """A provider was asked to deliver: also where its answer never comes back, and for each copy of a hedged attempt.
+
+    Where the provider is a simulated one, it is known already what comes of it.
+    """
+
+    notification_id: str
+    channel: NotificationChannel
+    provider: str
+    """The provider's name; ``primary`` where the channel has only one."""
+
+    attempt: Attempt
+    outcome: Outcome | None
+    """What the provider makes of it. None: it raised, or it is a real one and nobody knows yet."""
+
+    delivered: bool
+    """Whether the notification reaches its recipient, whatever becomes of the answer."""
+
+    answered: bool
+    """Whether the answer comes before the sender's timeout."""
+
+    ends_at_ns: int
+    """When the answer comes, or the timeout strikes."""
+
+    is_copy: bool = False
+    """Whether it is a further copy of an attempt that is under way, as of a channel that hedges."""
+
+
+class MessageTold(Observation, frozen=True, kw_only=True):
+    """An actor of a class in :attr:`Invariant.hears` was told something; observed when it is told, not when handled."""
+
+    sender: type | None
+    """The class of the actor that told it. None: it came from outside, or from a timer."""
+
+    receiver: type
+    message: Any
+
+
+class Overtaken(Observation, frozen=True, kw_only=True):
+    """An actor handled a message from another one before an earlier one from the same."""
+
+    sender: str
+    receiver: str
+    message: Any
+    """The one that came too late: told before another one, and handled after it."""
+
+
+class Unanswered(Observation, frozen=True, kw_only=True):
+    """The run is over and its actors have ended, and this question has not been settled."""
+
+    asked_at_ns: int
+    receiver: str
+    message: Any

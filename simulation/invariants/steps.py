@@ -1,0 +1,131 @@
+"""The way of a notification: each step is one that there is, and retries keep the settings of its channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.config import RetryConfig
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.outcomes import ChannelFault, DeadDestination, Permanent
+from actors.policies.waits import wait_ns
+from simulation.invariants.base import Invariant, Verdict, observes
+from simulation.invariants.lives import NEXT, State
+from simulation.invariants.text import seconds_text
+
+_FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
+_ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
+
+
+class LegalSteps(Invariant):
+    """A notification is accepted, fails or waits any number of times, and ends once: as sent, dead-lettered or
+    suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
+    its id has been forgotten.
+
+    After a crash a stage may still say that an attempt waits which a restarted handler has given up.
+    """
+
+    name = "legal-steps"
+
+    @observes(
+        NotificationRequested,
+        NotificationFailed,
+        NotificationDeferred,
+        NotificationSent,
+        NotificationSuppressed,
+        NotificationMovedToDeadLetter,
+        NotificationRedriven,
+        DeadLetterDiscarded,
+    )
+    def on_step(self, event: NotificationEvent) -> Verdict:
+        lives, kind = self.context.lives, type(event)
+        life = lives.get(event.notification_id)
+        state = State.UNKNOWN if life is None else life.state
+        if kind not in NEXT[state]:
+            if kind is NotificationDeferred and lives.crashes:
+                return None
+            if life is None and lives.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
+                return None
+            return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
+        if life is not None and state in _ENDED:
+            ended_ago_ns = event.at_ns - life.state_since_ns
+            if ended_ago_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
+                return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
+        return None
+
+
+class RetryLimits(Invariant):
+    """No notification is tried more often, or for longer, than the retry settings of its channel allow; and none that
+    has failed for good is tried again."""
+
+    name = "retry-limits"
+
+    @observes(NotificationFailed)
+    def on_failure(self, failed: NotificationFailed) -> Verdict:
+        life = self.context.lives.get(failed.notification_id)
+        config = self.context.channels.get(failed.channel)
+        if life is None or config is None:
+            return None
+        retry, retry_at_ns = config.retry, failed.next_retry_at_ns
+        if failed.attempt > most_attempts(retry):
+            return f"attempt {failed.attempt} of {failed.notification_id}, of at most {most_attempts(retry)}"
+        if (retry_at_ns is None) == (failed.given_up is None):
+            return f"{failed.notification_id} is either to be tried again or given up, got {failed!r}"
+        if retry_at_ns is None:
+            return None
+        if retry_at_ns < failed.at_ns:
+            return f"{failed.notification_id} is to be tried again at {seconds_text(retry_at_ns)}, which is over"
+        if failed.kind in _FOR_GOOD:
+            return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
+        if is_spent(failed, life.failures, retry):
+            return f"{failed.notification_id} has used up its attempts and is to be tried again"
+        if retry.max_elapsed is not None and retry_at_ns >= life.fresh_since_ns + wait_ns(retry.max_elapsed):
+            return f"{failed.notification_id} is to be tried again after max_elapsed, at {seconds_text(retry_at_ns)}"
+        return None
+
+
+def is_spent(failed: NotificationFailed, earlier: Sequence[NotificationFailed], retry: RetryConfig) -> bool:
+    """Tell whether so many attempts have failed with this one as may under the rule that it counts under.
+
+    Args:
+        failed: the attempt.
+        earlier: the failed attempts before it, since the notification was accepted or redriven.
+        retry: the settings of its channel.
+    """
+    if failed.kind == ChannelFault.__name__:
+        return False
+    rule = rule_of(failed, retry)
+    counted = [each for each in earlier if each is not failed and each.kind != ChannelFault.__name__]
+    return 1 + sum(rule_of(each, retry) == rule for each in counted) >= limit_of(rule, retry)
+
+
+def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] | None:
+    """Return the rule that a failed attempt counts under; None for the settings of the channel."""
+    if failed.reason in retry.per_reason:
+        return "reason", failed.reason
+    kind = "throttled" if failed.throttled else failed.kind.lower()
+    return ("outcome", kind) if getattr(retry.per_outcome, kind, None) is not None else None
+
+
+def limit_of(rule: tuple[str, str] | None, retry: RetryConfig) -> int:
+    """Return how many attempts may count under a rule."""
+    if rule is None:
+        return retry.max_attempts
+    group, key = rule
+    own = retry.per_reason[key] if group == "reason" else getattr(retry.per_outcome, key)
+    return retry.with_rule(own).max_attempts
+
+
+def most_attempts(retry: RetryConfig) -> int:
+    """Return the most attempts that a notification may have: one, and the retries under each of the rules."""
+    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    return 1 + sum(own.max_attempts - 1 for own in [retry, *(retry.with_rule(rule) for rule in rules)])
