@@ -19,9 +19,11 @@ from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
 from actors.providers import unreliable_providers
+from actors.randomness import RandomStreams
 from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import FailureRule, NotificationService
+from simulation.operator import Operator
 from simulation.recorder import Recorder
 from simulation.result import Result
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
@@ -40,23 +42,23 @@ RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
 
-class _ArrivalsEnd(msgspec.Struct, frozen=True, gc=False):
-    """From now on nothing arrives."""
+class _ActivityEnd(msgspec.Struct, frozen=True, gc=False):
+    """From now on nothing arrives, and no operator does anything."""
 
 
 class Conductor(Actor):
-    """Ends the run when arrivals are over and nothing is in flight."""
+    """Ends the run when arrivals and operations are over and nothing is in flight."""
 
     def __init__(self, scenario: Scenario, recorder: Recorder) -> None:
         super().__init__()
-        self._arrivals_end_ns = scenario.arrivals_end_ns
+        self._activity_end_ns = scenario.activity_end_ns
         self._recorder = recorder
 
     def on_start(self) -> None:
-        self.at(self._arrivals_end_ns, _ArrivalsEnd())
+        self.at(self._activity_end_ns, _ActivityEnd())
 
-    @handles(_ArrivalsEnd)
-    def on_arrivals_end(self, _: _ArrivalsEnd) -> None:
+    @handles(_ActivityEnd)
+    def on_activity_end(self, _: _ActivityEnd) -> None:
         if self._recorder.in_flight == 0:
             self.system.stop()
         else:
@@ -83,8 +85,8 @@ def run(
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
             :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
-        schedule: says who is next where several actors are ready, in place of the normal order, on SimPy's clock; a
-            new one for each run. See :mod:`simulation.schedules`.
+        schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
+            order, on SimPy's clock; a new one for each run. See :mod:`simulation.schedules`.
         on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
             when the run breaks a law.
         progress: called now and then with the seconds of the run that are over.
@@ -100,6 +102,10 @@ def run(
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
         scenario = scenario.model_copy(update={"seed": seed})
+    if schedule is None and scenario.schedule is not None:
+        if runtime != "simpy":
+            raise ConfigurationError([f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}"])
+        schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, rules or {})
@@ -179,6 +185,8 @@ def build(system: ActorSystem, scenario: Scenario, recorder: Recorder, rules: Ru
         else:
             send = pipeline.bus.announce if isinstance(entry, EventWorkload) else pipeline.handler.tell
             system.spawn(Source, number, scenario, entry, send)
+    if scenario.operations:
+        system.spawn(Operator, scenario.operations, lambda: pipeline)
     system.spawn(Conductor, scenario, recorder)
     return pipeline
 

@@ -14,17 +14,23 @@ from simulation.scenario.model import (
     TemplateText,
     WorkloadEntry,
 )
+from simulation.scenario.operations import DeadLettersOf, Operation
+from simulation.scenario.schedule import PctConfig, ScheduleConfig
 from simulation.scenario.schema import json_schema
 
 __all__ = [
     "CHANNELS_OF_EVENT",
     "ChannelWorkload",
     "ClosedWorkload",
+    "DeadLettersOf",
     "EventWorkload",
     "Expectation",
+    "Operation",
+    "PctConfig",
     "PreferenceShare",
     "QuietHoursShare",
     "Scenario",
+    "ScheduleConfig",
     "Sweep",
     "TemplateText",
     "WorkloadEntry",

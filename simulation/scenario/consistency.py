@@ -38,7 +38,8 @@ def findings(scenario: Any) -> Iterator[Finding]:
             yield path, f"{name} is not supported yet"
     used = _providers_used(scenario)
     if used is not None:
-        yield from _faults_elsewhere(scenario.get("faults"), used)
+        yield from _elsewhere("faults", scenario.get("faults"), used)
+        yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _expectations(scenario.get("expect"), used)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
 
@@ -102,19 +103,20 @@ def _channel(name: Any) -> NotificationChannel | None:
     return NotificationChannel(name) if isinstance(name, str) and name in set(NotificationChannel) else None
 
 
-def _faults_elsewhere(faults: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
-    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
-        named = _within(fault, "channel")
-        provider = _within(fault, "provider")
+def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
+    """Yield the channels and providers of faults or operations that are none of this file."""
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        named = _within(entry, "channel")
+        provider = _within(entry, "provider")
         for place, name in enumerate(named) if isinstance(named, list) else [(None, named)]:
             channel = _channel(name)
             if channel is not None and channel not in used:
-                path: tuple[str | int, ...] = ("faults", index, "channel")
+                path: tuple[str | int, ...] = (key, index, "channel")
                 text = f"wanted a channel that this file uses ({', '.join(used)}), got {name!r}"
                 yield (path if place is None else (*path, place)), text
             elif channel is not None and isinstance(provider, str) and provider not in used[channel]:
                 text = f"wanted a provider of {channel} ({', '.join(used[channel])}), got {provider!r}"
-                yield ("faults", index, "provider"), text
+                yield (key, index, "provider"), text
 
 
 def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:

@@ -36,6 +36,8 @@ from actors.quantities import (
 from actors.settings import NotEmpty, Settings, nearest
 from simulation.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
+from simulation.scenario.operations import Operation
+from simulation.scenario.schedule import ScheduleConfig
 
 EventName: TypeAlias = Literal["UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"]
 
@@ -327,6 +329,13 @@ class Scenario(Settings):
     faults: tuple[FaultConfig, ...] = ()
     """What goes wrong."""
 
+    operations: tuple[Operation, ...] = ()
+    """What an operator does meanwhile: dead letters tried again or discarded, orders to breakers. The run goes on until
+    the last of them, and at most until the end of `drain`."""
+
+    schedule: ScheduleConfig | None = None
+    """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
+
     expect: tuple[Expectation, ...] = ()
     """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise."""
 
@@ -390,6 +399,11 @@ class Scenario(Settings):
         """Return when the arrivals of one entry are over, in nanoseconds."""
         trace = None if isinstance(entry, ClosedWorkload) else entry.arrivals.trace
         return ns(self.duration if trace is None else trace.duration)
+
+    @property
+    def activity_end_ns(self) -> int:
+        """When nothing comes from outside any more: all arrivals are over, and the operator has given the last order."""
+        return max(self.arrivals_end_ns, *(ns(operation.at) for operation in self.operations), 0)
 
     @property
     def drain_ns(self) -> int:

@@ -1,0 +1,62 @@
+"""What an operator does in a scenario, and when: try dead letters again, discard them, order breakers about."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import ValidationInfo, WrapValidator, model_validator
+
+from actors.faults_config import ChannelNames
+from actors.quantities import Duration, Text, wanted
+from actors.settings import Settings, check_one_given
+
+_ALL = "all"
+
+
+class DeadLettersOf(Settings):
+    """Some of the dead letters."""
+
+    wanted_text: ClassVar[str] = "all, or some of them such as {reason: expired}"
+
+    reason: Text
+    """Part of the reason for which they were given up."""
+
+
+def _all_or_some(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    return value if value == _ALL else DeadLettersOf.model_validate(value, context=info.context)
+
+
+DeadLetters = Annotated[Literal["all"] | DeadLettersOf, WrapValidator(_all_or_some)]
+
+
+class Operation(Settings):
+    """One order of an operator; give exactly one of `redrive`, `discard` and `breaker`."""
+
+    wanted_text: ClassVar[str] = "an order such as {at: 5m, redrive: all}"
+
+    at: Duration
+    """When, from the start of the run. While the process is down nobody takes an order, and it is lost."""
+
+    channel: ChannelNames | None = None
+    """On which channels: one, a list, or `all`. Needed by `breaker`; of dead letters, None means those of all."""
+
+    provider: Text | None = None
+    """`breaker` only: that of one of the channel's providers, `primary` or one by its name. None: those of all."""
+
+    redrive: DeadLetters | None = None
+    """Which of the dead letters that there are then are tried again, each with a fresh set of attempts."""
+
+    discard: DeadLetters | None = None
+    """Which of them are removed for good."""
+
+    breaker: Literal["force-open", "disable", "close", "metrics-only"] | None = None
+    """What the breakers have to do from now on."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_one_given(self, ("redrive", "discard", "breaker"))
+        if self.breaker is not None and self.channel is None:
+            raise wanted("a channel beside breaker", "none")
+        if self.breaker is None and self.provider is not None:
+            raise wanted("provider only with breaker")
+        return self

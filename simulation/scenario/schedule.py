@@ -1,0 +1,85 @@
+"""Which order of ready messages a scenario runs in, where the actor system promises none."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from actors.quantities import PositiveWholeNumber, Wanted, wanted
+from actors.settings import OneOf, Settings, at_key
+
+if TYPE_CHECKING:
+    from simulation.schedules import Schedule
+
+
+class PctConfig(Settings):
+    """Priorities of actors, drawn at random, and a few changes of them; see :class:`simulation.schedules.PCT`."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {depth: 3, steps: 1000}"
+
+    depth: PositiveWholeNumber
+    """How many constraints on the order the bugs take that it is to find."""
+
+    steps: PositiveWholeNumber
+    """How many decisions the run has, about."""
+
+
+def _pair(value: Any, _unit_required: bool) -> tuple[int, int] | None:
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(type(number) is int for number in value):
+        return None
+    step, choice = value
+    return (step, choice) if step >= 0 and choice >= 1 else None
+
+
+DeviationPair = Annotated[
+    tuple[int, int],
+    Wanted(
+        "a decision, from 0, and a choice of at least 1, such as [12, 1]",
+        _pair,
+        {
+            "type": "array",
+            "prefixItems": [{"type": "integer", "minimum": 0}, {"type": "integer", "minimum": 1}],
+            "minItems": 2,
+            "maxItems": 2,
+        },
+    ),
+]
+
+
+def _true(value: Any, _unit_required: bool) -> bool | None:
+    return True if value is True else None
+
+
+class ScheduleConfig(OneOf):
+    """Who is next where several actors are ready; give exactly one of the keys. Needs the simulated clock."""
+
+    wanted_text: ClassVar[str] = "a schedule such as {random_walk: true} or {deviations: [[12, 1]]}"
+
+    random_walk: Annotated[Literal[True], Wanted("true", _true, {"const": True})] | None = None
+    """Whoever is ready is equally likely to be next, by the run's seed."""
+
+    pct: PctConfig | None = None
+    """Strict priorities with a few changes, by the run's seed."""
+
+    deviations: tuple[DeviationPair, ...] | None = None
+    """The normal order, but at these decisions, given in order, another choice; such as a run has noted."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for (earlier, _), (later, _) in pairwise(self.deviations or ()):
+            if later <= earlier:
+                raise at_key("deviations", wanted("rising decisions", f"{later} after {earlier}"), self.deviations)
+        return self
+
+    def make(self, random: Random) -> Schedule:
+        """Return a new schedule of this kind, that draws from `random`."""
+        from simulation.schedules import PCT, Deviations, RandomWalk
+
+        if self.pct is not None:
+            return PCT(random, self.pct.depth, self.pct.steps)
+        if self.deviations is not None:
+            return Deviations(self.deviations)
+        return RandomWalk(random)

@@ -1,0 +1,193 @@
+"""Operations of a scenario: what an operator does at its times, on both clocks."""
+
+from __future__ import annotations
+
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError
+from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven
+from simulation.scenario import Operation, parse
+from simulation.schedules import RandomWalk
+
+OUTAGE = """
+duration: 1m
+workload:
+  - {channel: email, arrivals: {constant: 1/s}}
+  - {channel: sms, arrivals: {constant: 1/s}}
+channels:
+  email: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}
+  sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}
+faults:
+  - {channel: email, at: 10s, for: 20s, outage: true}
+  - {channel: sms, at: 10s, for: 10s, permanent_rate: 100%}
+"""
+
+
+def run(text, runtime="simpy"):
+    return simulation.run(parse(text), runtime=runtime)
+
+
+def on_both_clocks(text):
+    simulated, live = run(text), run(text, "trio")
+    assert simulated.summary["digest"] == live.summary["digest"]
+    return simulated
+
+
+def events(result, kind):
+    return [event for event in result.history if type(event) is kind]
+
+
+@pytest.mark.parametrize(
+    ("order", "redriven", "discarded"),
+    [
+        ("{at: 45s, redrive: all}", 30, 0),
+        ("{at: 45s, redrive: all, channel: email}", 20, 0),
+        ("{at: 45s, redrive: {reason: injected}, channel: [email, sms]}", 10, 0),
+        ("{at: 45s, discard: {reason: outage}}", 0, 20),
+        ("{at: 45s, discard: all, channel: sms}", 0, 10),
+        ("{at: 45s, redrive: {reason: of another kind}}", 0, 0),
+    ],
+)
+def test_those_dead_letters_that_are_meant(order, redriven, discarded):
+    result = on_both_clocks(f"{OUTAGE}operations: [{order}]")
+    assert len(events(result, NotificationRedriven)) == redriven
+    assert len(events(result, DeadLetterDiscarded)) == discarded
+    assert {event.at_ns for event in result.history if type(event) is NotificationRedriven} <= {45 * 10**9}
+    assert result.summary["sent"] == 120 - 30 + redriven
+    assert result.summary["dlq"]["final"] == 30 - redriven - discarded
+
+
+def test_only_what_is_dead_by_then_and_again_when_it_dies_again():
+    # At 15 s six have failed, and each of them dies a second time in the outage; at 35 s all twenty are taken up.
+    text = (
+        f"{OUTAGE}operations: [{{at: 15.5s, channel: email, redrive: all}}, {{at: 35s, channel: email, redrive: all}}]"
+    )
+    result = on_both_clocks(text)
+    assert [event.at_ns // 10**9 for event in events(result, NotificationRedriven)] == [15] * 6 + [35] * 20
+
+
+def test_the_run_goes_on_until_the_last_order_and_what_follows_from_it():
+    result = on_both_clocks(f"{OUTAGE}drain: 10m\noperations: [{{at: 5m, redrive: all}}, {{at: 1h, redrive: all}}]")
+    assert result.summary["simulated_s"] == 660
+    assert result.summary["sent"] == 120
+    assert on_both_clocks(f"{OUTAGE}operations: [{{at: 5m, redrive: all}}]").summary["simulated_s"] == 300
+
+
+def test_orders_to_breakers_of_a_channel_or_of_one_provider():
+    text = """
+duration: 1m
+workload:
+  - {channel: email, arrivals: {constant: 1/s}}
+  - {channel: sms, arrivals: {constant: 1/s}}
+channels:
+  email: {failover: {backup: {}}}
+operations:
+  - {at: 10s, channel: email, provider: primary, breaker: force-open}
+  - {at: 20s, channel: all, breaker: force-open}
+  - {at: 30s, channel: [email, sms], breaker: close}
+  - {at: 40s, channel: sms, provider: primary, breaker: disable}
+"""
+    transitions = [
+        (event.at_ns // 10**9, event.breaker, event.to_state)
+        for event in events(on_both_clocks(text), BreakerTransitioned)
+    ]
+    assert transitions == [
+        (10, "email", "forced-open"),
+        (20, "email/backup", "forced-open"),
+        (20, "sms", "forced-open"),
+        (30, "email", "closed"),
+        (30, "email/backup", "closed"),
+        (30, "sms", "closed"),
+        (40, "sms", "disabled"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        ("{at: 1s}", "operations.0: wanted exactly one of redrive, discard, breaker, got none"),
+        ("{redrive: all}", "operations.0.at: wanted a duration such as 80ms, 10s, 5m or 2h, got nothing"),
+        (
+            "{at: 1s, redrive: all, discard: all}",
+            "wanted exactly one of redrive, discard, breaker, got redrive and",
+        ),
+        ("{at: 1s, redrive: some}", "operations.0.redrive: wanted all, or some of them such as {reason: expired}, got"),
+        ("{at: 1s, redrive: {raeson: x}}", "operations.0.redrive.raeson: unknown key; did you mean reason?"),
+        ("{at: 1s, breaker: close}", "operations.0: wanted a channel beside breaker, got none"),
+        ("{at: 1s, breaker: open, channel: sms}", "operations.0.breaker: wanted one of force-open, disable, close, me"),
+        ("{at: 1s, redrive: all, provider: x}", "operations.0: wanted provider only with breaker, got"),
+        (
+            "{at: 1s, redrive: all, channel: push}",
+            "operations.0.channel: wanted a channel that this file uses (em",
+        ),
+        (
+            "{at: 1s, breaker: close, channel: sms, provider: x}",
+            "operations.0.provider: wanted a provider of sms",
+        ),
+    ],
+)
+def test_orders_that_cannot_be_carried_out(order, problem):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(f"{OUTAGE}operations: [{order}]")
+    assert problem in str(caught.value)
+
+
+def test_an_operation_in_python():
+    assert Operation(at=5.0, redrive="all").redrive == "all"
+
+
+# ── the order of ready messages ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schedule_in_a_file_is_followed():
+    text = f"{OUTAGE}operations: [{{at: 35s, redrive: all}}]\nschedule: "
+    plain = run(f"{OUTAGE}operations: [{{at: 35s, redrive: all}}]").summary["digest"]
+    assert run(f"{text}{{deviations: []}}").summary["digest"] == plain
+    walked = run(f"{text}{{random_walk: true}}").summary["digest"]
+    assert walked != plain
+    assert run(f"{text}{{random_walk: true}}").summary["digest"] == walked
+    assert run(f"{text}{{pct: {{depth: 3, steps: 100}}}}").summary["digest"] not in (plain, walked)
+
+
+def test_a_random_walk_is_done_again_by_its_deviations():
+    scenario = parse(f"{OUTAGE}schedule: {{random_walk: true}}")
+    schedule = RandomWalk(scenario_stream(scenario))
+    walked = simulation.run(scenario, schedule=schedule).summary["digest"]
+    assert simulation.run(scenario).summary["digest"] == walked
+    pairs = [[step, choice] for step, choice in schedule.deviations]
+    assert run(f"{OUTAGE}schedule: {{deviations: {pairs}}}").summary["digest"] == walked
+
+
+def scenario_stream(scenario):
+    from actors.randomness import RandomStreams
+
+    return RandomStreams(scenario.seed).stream("schedule")
+
+
+def test_trio_has_an_order_of_its_own():
+    with pytest.raises(ConfigurationError, match="schedule: wanted the runtime simpy"):
+        run(f"{OUTAGE}schedule: {{random_walk: true}}", "trio")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "problem"),
+    [
+        ("{}", "schedule: wanted exactly one of random_walk, pct, deviations, got none"),
+        (
+            "random_walk",
+            "schedule: wanted a schedule such as {random_walk: true} or {deviations: [[12, 1]]}, got",
+        ),
+        ("{random_walk: false}", "schedule.random_walk: wanted true, got false"),
+        (
+            "{deviations: [[1, 0]]}",
+            "schedule.deviations.0: wanted a decision, from 0, and a choice of at least 1",
+        ),
+        ("{deviations: [[3, 1], [3, 2]]}", "schedule.deviations: wanted rising decisions, got 3 after 3"),
+        ("{pct: {depth: 0, steps: 5}}", "schedule.pct.depth: wanted a whole number of at least 1, got 0"),
+    ],
+)
+def test_schedules_that_there_are_not(schedule, problem):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(f"{OUTAGE}schedule: {schedule}")
+    assert problem in str(caught.value)
