@@ -257,5 +257,13 @@ def _holds(expectation: Expectation, figure: float) -> bool:
 
 
 def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
-    busy = {channel for entry in scenario.workload for channel in entry.channels}
+    """Return the channels to which neither the workload nor a fallback leads."""
+    busy: set[NotificationChannel] = set()
+    for entry in scenario.workload:
+        for channel in entry.channels:
+            way: NotificationChannel | None = channel
+            while way is not None and way not in busy:
+                busy.add(way)
+                fallback = scenario.channel_config(way).fallback
+                way = None if fallback is None else fallback.channel
     return [channel for channel in scenario.channels_used if channel not in busy]

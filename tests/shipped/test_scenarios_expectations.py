@@ -14,6 +14,29 @@ SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
 WITHOUT = {
+    "adaptive-rate-on-429": [
+        (
+            ["channels.email.adaptive_rate=null"],
+            {"channels.email.retries <= 100", "channels.email.delivery_time_s.p99 <= 100s"},
+        ),
+        (
+            ["channels.sms.adaptive_rate={}"],
+            {"channels.sms.retries >= 5000", "channels.sms.delivery_time_s.p99 >= 2m"},
+        ),
+        (["channels.push.quota=null"], {"channels.push.retries <= 1400"}),
+        (["channels.push.quota.rate=6/s"], {"channels.push.retries >= 800"}),
+        (["channels.sms.retry.max_attempts=5"], {"dead_lettered == 0"}),
+        (["faults.0={channel: all, at: 2m, for: 3m, failure_rate: 60%}"], {"breaker.sms.opened == 0"}),
+    ],
+    "budget-against-retry-storm": [
+        (["channels.webhook.retry.budget=null"], {"sent_fraction >= 0.65", "retry_amplification <= 1.1"}),
+        (
+            ["channels.webhook.retry.budget={kind: finagle, share: 10%}"],
+            {"sent_fraction >= 0.65", "retry_amplification <= 1.1"},
+        ),
+        (["channels.webhook.max_in_flight=20"], {"sent_fraction <= 0.85"}),
+        (["channels.webhook.circuit_breaker.enabled=true"], {"delivery_time_s.p50 <= 200ms"}),
+    ],
     "burst-over-the-limit": [
         (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "delivery_time_s.max >= 2m"}),
         (["channels.email.rate_limit.on_limit=drop"], {"dead_lettered == 0", "deferred == 1200"}),
@@ -21,6 +44,22 @@ WITHOUT = {
         (["workload.0.users=1"], {"deferred == 1200", "delivery_time_s.max <= 5m"}),
         (["channels.email.provider.failure_rate=1%"], {"retry_amplification == 1"}),
         (["channels.email.provider.latency=200ms"], {"delivery_time_s.p50 <= 150ms"}),
+    ],
+    "failover-on-outage": [
+        (
+            ["faults.0.provider=null"],
+            {
+                "channels.email.providers.backup.sent >= 2700",
+                "breaker.email/backup.opened == 0",
+                "delivery_time_s.p99 <= 60s",
+            },
+        ),
+        (["channels.email.failover.backup.quota=null"], {"channels.email.providers.backup.sent <= 3300"}),
+        (["channels.email.failover.backup.quota.rate=10/s"], {"delivery_time_s.p99 <= 60s"}),
+        (
+            ["channels.email.circuit_breaker.enabled=false"],
+            {"dead_lettered == 0", "breaker.email.open_s >= 2m", "retry_amplification <= 1.05"},
+        ),
     ],
     "flapping-provider": [
         (["faults.0.flap.down=1ms"], {"breaker.sms.opened >= 24"}),
@@ -39,6 +78,20 @@ WITHOUT = {
         (["channels.webhook.circuit_breaker.timeout=5m"], {"channels.webhook.delivery_time_s.max <= 3m"}),
         (["faults.1.lost_reply_rate=0%"], {"channels.push.retries >= 30"}),
         (["faults.1.lost_reply_rate=60%"], {"breaker.push.opened == 0"}),
+    ],
+    "hedged-tail": [
+        (["channels.push.hedging=null"], {"hedges >= 300", "delivery_time_s.p99 <= 500ms"}),
+        (["channels.push.hedging.delay=100ms"], {"hedges <= 900"}),
+        (["channels.push.hedging.max_attempts=4"], {"delivery_time_s.max >= 2s"}),
+        (["channels.push.hedging=null", "channels.push.retry.max_attempts=1"], {"dead_lettered == 0"}),
+        (["channels.push.provider.latency=150ms"], {"hedges >= 300", "delivery_time_s.p50 <= 120ms"}),
+    ],
+    "jitter-under-contention": [
+        (
+            ["channels.sms.retry.jitter=none"],
+            {"dead_lettered == 0", "retry_amplification <= 5.5", "delivery_time_s.p99 <= 45s"},
+        ),
+        (["faults.0.throttle.rate=600/s"], {"retry_amplification >= 3"}),
     ],
     "poison-messages": [
         (
@@ -75,6 +128,26 @@ WITHOUT = {
         (["channels.email.circuit_breaker.resume_rate=1/min"], {"delivery_time_s.p99 <= 240"}),
         (["channels.push.circuit_breaker.failure_threshold=5"], {"breaker.push.opened == 0"}),
     ],
+    "push-then-sms": [
+        (
+            ["channels.push.fallback={channel: sms}"],
+            {"channels.push.delivery_time_s.max <= 21s", "channels.sms.accepted >= 2200"},
+        ),
+        (
+            ["channels.push.fallback.after=1m"],
+            {"channels.push.delivery_time_s.max <= 21s", "channels.sms.accepted >= 2200"},
+        ),
+        (["faults.1.for=4m"], {"channels.sms.accepted <= 2900"}),
+        (
+            ["faults.1.channel=sms"],
+            {
+                "channels.sms.accepted >= 2200",
+                "channels.sms.dead_lettered == 0",
+                "channels.sms.delivery_time_s.max <= 4s",
+                "breaker.push.open_s >= 2m",
+            },
+        ),
+    ],
     "quiet-hours": [
         (["start=2026-03-20T18:00:00Z"], {"channels.push.delivery_time_s.max <= 8.1h"}),
         (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.delivery_time_s.max >= 7.9h"}),
@@ -90,6 +163,23 @@ WITHOUT = {
         (["channels.email.max_in_flight=5"], {"channels.email.delivery_time_s.p99 <= 5s"}),
         (["channels.email.provider.latency=250ms"], {"channels.email.delivery_time_s.p50 <= 200ms"}),
         (["templates.welcome={body: 'Hello {nobody}'}"], {"dead_lettered == 0"}),
+    ],
+    "slow-brownout": [
+        (["faults.0.failure_rate=60%"], {"breaker.email.opened <= 1", "channels.email.delivery_time_s.p99 >= 4s"}),
+        (
+            ["faults.0.failure_rate=0%"],
+            {
+                "breaker.sms.opened >= 5",
+                "breaker.push.opened >= 5",
+                "channels.sms.delivery_time_s.p99 <= 3.5s",
+                "channels.push.delivery_time_s.p99 <= 3.5s",
+            },
+        ),
+        (["faults.0.latency_factor=1"], {"breaker.webhook.opened >= 7"}),
+        (
+            ["channels.webhook.circuit_breaker={failure_threshold: 5, timeout: 30s}"],
+            {"breaker.webhook.opened >= 7", "channels.webhook.delivery_time_s.p99 <= 2.2s"},
+        ),
     ],
     "steady-state": [
         (["channels.email.retry.max_attempts=1"], {"dead_lettered == 0"}),
@@ -112,6 +202,26 @@ WITHOUT = {
         (
             ["faults.0={channel: [push, sms], at: 2m, for: 5m, failure_rate: 60%}"],
             {"breaker.push.opened == 0", "channels.sms.retries == 0"},
+        ),
+    ],
+    "wait-or-fail": [
+        (
+            ["channels.email.circuit_breaker.when_open=fail"],
+            {
+                "channels.email.dead_lettered == 0",
+                "channels.email.retry_amplification <= 1.05",
+                "channels.email.delivery_time_s.p99 >= 2m",
+            },
+        ),
+        (["channels.email.circuit_breaker.resume_rate=5/s"], {"channels.email.delivery_time_s.max <= 4m"}),
+        (
+            ["channels.sms.circuit_breaker.when_open=wait"],
+            {"channels.sms.dead_lettered >= 1500", "channels.sms.delivery_time_s.p99 <= 15s"},
+        ),
+        (["channels.push.circuit_breaker.when_open=wait"], {"channels.push.retry_amplification >= 3"}),
+        (
+            ["channels.push.retry.max_attempts=5"],
+            {"channels.push.dead_lettered == 0", "channels.push.delivery_time_s.p99 >= 2m"},
         ),
     ],
 }
