@@ -158,7 +158,7 @@ class Lane:
         breaker = self.breaker_of(host, now_ns)
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
-            pace.release()  # let through by a ramp or not: those who resume are the traffic of which a share goes
+            pace.release(now_ns)  # let through by a ramp or not: those who resume are the traffic of which a share goes
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
                 return Barred(Bar.PACE, pace.next_ns)
@@ -262,7 +262,7 @@ class Lane:
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
         """Let those at `host` whom the ramp has refused ask again at a pace; return when the first of them may."""
         self.resume_paced(host, now_ns)
-        self.paces[host].release()  # the one who has just asked
+        self.paces[host].release(now_ns)  # the one who has just asked
         return self.paces[host].next_ns
 
     def nobody_waits(self, host: str) -> None:
@@ -296,11 +296,17 @@ class Lane:
 
     def half_open_until(self) -> Iterator[tuple[str, int]]:
         """Iterate over the hosts whose breakers are half-open for so long only, with the instant for each."""
-        breakers = self._group if self._group is not None else [(EVERYBODY, self.breaker)]
-        for host, breaker in breakers:
-            assert breaker is not None
+        for host, breaker in self.breakers():
             if breaker.state is BreakerState.HALF_OPEN and breaker.changes_at_ns is not None:
                 yield host, breaker.changes_at_ns
+
+    def breakers(self) -> Iterator[tuple[str, Breaker]]:
+        """Iterate over its breakers, with the host of each; ``""`` for that of the whole channel."""
+        if self._group is not None:
+            yield from self._group
+        else:
+            assert self.breaker is not None
+            yield EVERYBODY, self.breaker
 
     def _transition(self, host: str, transition: Transition) -> None:
         self.paces.pop(host, None)

@@ -24,9 +24,10 @@ class Pace:
         self.next_ns = start_ns
         """The earliest instant at which the next one may go; the first may go at once."""
 
-    def release(self) -> None:
-        """Count one that goes."""
+    def release(self, now_ns: int) -> None:
+        """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
+        self._start_ns += max(0, now_ns - self.next_ns)
         self._released += 1
         k = self._released
         elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
-        self.next_ns = self._start_ns + ns(elapsed)
+        self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
