@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +40,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     Raises:
         PydanticCustomError: The file cannot be read or has no such numbers; it says what was wanted, and where.
     """
-    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    reader = csv.reader(io.StringIO(_read.get()(path), newline=""))
     numbers: list[tuple[int, float]] = []
     column: int | None = None
     try:
@@ -64,7 +66,12 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     return numbers
 
 
-def _text(path: Path) -> str:
+def read_file(path: Path) -> str:
+    """Return the text in a data file.
+
+    Raises:
+        PydanticCustomError: it cannot be read, is too long or not in UTF-8.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_BYTES_MAX + 1)
@@ -79,6 +86,19 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise wanted("a CSV file in UTF-8") from None
+
+
+_read: ContextVar[Callable[[Path], str]] = ContextVar("read", default=read_file)
+
+
+@contextmanager
+def reading_by(read: Callable[[Path], str]) -> Iterator[None]:
+    """Inside the ``with`` block, have `read` give the text of data files, in place of :func:`read_file`."""
+    token = _read.set(read)
+    try:
+        yield
+    finally:
+        _read.reset(token)
 
 
 def _number(cell: str) -> float | None:

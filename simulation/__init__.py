@@ -20,7 +20,10 @@ _HOME_OF = {
     "Scenario": "simulation.scenario",
     "SimulatedSystem": "simulation.system",
     "compare": "simulation.comparison",
+    "compare_traces": "simulation.traces",
     "load": "simulation.scenario",
+    "record": "simulation.traces",
+    "replay": "simulation.traces",
     "run": "simulation.runner",
 }
 

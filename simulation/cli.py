@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import nullcontext
 from enum import IntEnum, StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,19 +85,36 @@ def run(
         typer.Option(metavar="DIR", help="Write summary.json, tables and a picture here.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRACE",
+            help="Write the history of the run here, to be replayed; one FILE only.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input."""
     from actors.errors import ConfigurationError, InvariantBreach
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
+    if record is not None and len(files) > 1:
+        _say(f"--record {record}: wanted one scenario file, got {len(files)}")
+        raise typer.Exit(Exit.BAD_INPUT)
     for file, scenario in zip(files, scenarios, strict=True):
         for warning in _warnings(file, scenario, sets or []):
             _say(f"warning: {warning}")
     results = []
     for file, scenario, directory in zip(files, scenarios, directories, strict=True):
         try:
-            result = _run_one(scenario, runtime, quiet=as_json)
+            how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
+            result = _run_one(scenario, how, runtime, quiet=as_json)
+        except OSError as error:
+            if record is None:
+                raise
+            _say(f"--record {record}: {error.strerror}")
+            raise typer.Exit(Exit.BAD_INPUT) from None
         except ConfigurationError as error:
             for problem in error.problems:
                 _say(f"{file}: {problem}")
@@ -200,6 +218,45 @@ def compare(
 
 
 @app.command()
+def replay(
+    trace: Annotated[
+        Path, typer.Argument(metavar="TRACE", help="A trace, written by run --record.", show_default=False)
+    ],
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="TRACE", help="Run nothing, and compare with this trace instead.", show_default=False),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed.", show_default=False)] = None,
+    sets: _Sets = None,
+    runtime: Annotated[RuntimeName | None, typer.Option(help="Another clock.", show_default=False)] = None,
+) -> None:
+    """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
+    from actors.errors import ConfigurationError
+    from simulation import traces
+
+    try:
+        if against is None:
+            outcome = traces.replay(
+                trace, sets=sets or [], seed=seed, runtime=None if runtime is None else runtime.value
+            )
+        elif sets or seed is not None or runtime is not None:
+            _say(f"--against {against}: wanted no changes besides, since nothing is run")
+            raise typer.Exit(Exit.BAD_INPUT)
+        else:
+            outcome = traces.compare_traces(trace, against)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _say(problem)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except ValueError as error:
+        _say(f"{trace}: {error}")
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    typer.echo(outcome)
+    if not outcome.exact:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""
     from simulation.scenario import json_schema
@@ -246,15 +303,25 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     return list(directories)
 
 
-def _run_one(scenario: Scenario, runtime: RuntimeName, *, quiet: bool) -> Result:
+def _runner(scenario: Scenario) -> Callable[..., Result]:
     from simulation.runner import run as run_scenario
 
+    return partial(run_scenario, scenario)
+
+
+def _recorder(file: Path, trace: Path, seed: int | None, sets: Sequence[str]) -> Callable[..., Result]:
+    from simulation.traces import record
+
+    return partial(record, file, trace, seed=seed, sets=sets)
+
+
+def _run_one(scenario: Scenario, run_scenario: Callable[..., Result], runtime: RuntimeName, *, quiet: bool) -> Result:
     if quiet or not sys.stderr.isatty():
-        return run_scenario(scenario, runtime=runtime.value)
+        return run_scenario(runtime=runtime.value)
     from simulation.console import progress_bar
 
     with progress_bar(scenario) as advance:
-        return run_scenario(scenario, runtime=runtime.value, progress=advance)
+        return run_scenario(runtime=runtime.value, progress=advance)
 
 
 def _progress_of_runs(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], None] | None]:

@@ -41,7 +41,7 @@ def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None)
         ConfigurationError: The file cannot be used. `problems` has one line for each thing that is wrong, in the order
             of the file: ``file.yaml:8:7: channels.email.retry.max_attempts: wanted …, got …``.
     """
-    return parse(_text(Path(path)), str(path), sets=sets, seed=seed)
+    return parse(text_of(Path(path)), str(path), sets=sets, seed=seed)
 
 
 def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:
@@ -82,7 +82,12 @@ def _refusal(problems: Iterable[Problem]) -> ConfigurationError:
     return ConfigurationError(list(dict.fromkeys(map(str, ordered))))
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a scenario file.
+
+    Raises:
+        ConfigurationError: it cannot be read, is too long or not in UTF-8.
+    """
     bytes_max = 4 * CHARACTERS_MAX
     try:
         with path.open("rb") as file:
