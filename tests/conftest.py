@@ -18,3 +18,9 @@ settings.register_profile(
     derandomize="RETRYLAB_EXPLORE" not in os.environ,
 )
 settings.load_profile("retrylab")
+
+pytest_plugins = ["pytester"]
+"""Runs pytest in a test, for those of the plugin."""
+
+collect_ignore_glob = ["*.yaml"]
+"""Scenarios in tests/ are data of tests, and wrong on purpose; `pytest scenarios/` is for those that are tests."""

@@ -1,0 +1,223 @@
+"""An expectation that failed, as text: by how much, and how what it is about went over the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
+from actors.policies.breaker import BreakerState
+from simulation.console import duration_text
+from simulation.figures import by_type
+from simulation.plots.breakers import Spans, spans_of
+from simulation.plots.time_axis import ticks_s, unit_of
+from simulation.plots.windows import windows
+from simulation.result import Result
+from simulation.scenario import Expectation, Scenario
+from simulation.series import SeriesCounter, bucket_width_ns
+from simulation.sparklines import axis, in_cells, sparkline, windows_line
+from simulation.summary_shape import Figure, Shape, summary_shape
+
+KEY = 13
+LABEL = 26
+CELLS_MAX = 62
+"""What is left between a label and the column of the largest values."""
+BREAKERS_MAX = 4
+WINDOWS_MAX = 5
+
+SIZES = {"in_flight": "in flight", "dlq_size": "dead letter queue"}
+"""Series of how many there are at the end of a bucket."""
+
+FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lettered": "dead-lettered"}
+"""Series of how many there were in a bucket."""
+
+SERIES_OF = {
+    "sent": ("sent", "dead_lettered"),
+    "sent_fraction": ("sent", "dead_lettered"),
+    "throughput_per_s": ("sent",),
+    "dead_lettered": ("failed", "dead_lettered"),
+    "dlq": ("dlq_size",),
+    "delivery_time_s": ("in_flight", "sent"),
+    "in_flight": ("in_flight",),
+    "simulated_s": ("in_flight",),
+    "attempts": ("sent", "failed"),
+    "retries": ("sent", "failed"),
+    "hedges": ("sent", "failed"),
+    "providers": ("sent", "failed"),
+    "retry_amplification": ("sent", "failed"),
+    "retry_delay_s": ("failed", "in_flight"),
+    "breaker": ("failed",),
+}
+"""Which series show what a figure is about; of others, the arrivals."""
+
+BANDS = {
+    BreakerState.DISABLED: "╌",
+    BreakerState.METRICS_ONLY: "╌",
+    BreakerState.HALF_OPEN: "▒",
+    BreakerState.OPEN: "█",
+    BreakerState.FORCED_OPEN: "█",
+}
+"""How the states of a breaker are drawn, a later one over an earlier one; closed goes without saying."""
+
+LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
+
+_WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "", "!=": "other than"}
+
+
+def verdict(expectation: Expectation, value: float | None) -> str:
+    """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
+    if value is None:
+        return "has no value: it is a statistic over nothing"
+    return f"is {number(value)}, wanted {_WANTED[expectation.op]} {number(expectation.value)}".replace("  ", " ")
+
+
+def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
+    """Return the lines that show why `expectation` fails, of a hundred columns; the first says that it does."""
+    figure, wanted = _figure(result, expectation), expectation.value
+    rows = [("is", "nothing: a statistic, and there is nothing to take it over")]
+    if value is not None:
+        rows = [("is", _with_unit(value, figure))]
+    rows.append(("wanted", f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()))
+    if value is not None and value != wanted:
+        off = _with_unit(abs(value - wanted), figure)
+        rows.append(("under by" if value < wanted else "over by", off + _share(value, wanted)))
+    summary = result.summary
+    times = f"{duration_text(summary['simulated_s'])} simulated"
+    rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
+    lines = [f"{expectation.text} does not hold", *(f"{name:{KEY}}{text}" for name, text in rows), ""]
+    return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
+
+
+def number(value: float) -> str:
+    """Return a figure as people read it: whole ones with commas, others with six digits."""
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _figure(result: Result, expectation: Expectation) -> Figure:
+    part: Figure | Shape = summary_shape(result.scenario.providers_used)
+    for key in expectation.path:
+        assert not isinstance(part, Figure), "paths are checked when the file is read"
+        part = part[key]
+    assert isinstance(part, Figure)
+    return part
+
+
+def _with_unit(value: float, figure: Figure) -> str:
+    if figure is Figure.SECONDS:
+        text = duration_text(value)
+        return text if text == f"{number(value)} s" else f"{number(value)} s ({text})"
+    unit = {Figure.PER_SECOND: " a second", Figure.PER_MINUTE: " a minute"}.get(figure, "")
+    return number(value) + unit
+
+
+def _share(value: float, wanted: float) -> str:
+    """Return how far off a value is in parts of what was wanted."""
+    if wanted <= 0:
+        return ""
+    ratio = value / wanted
+    if ratio >= 2:
+        return f", {_two_digits(ratio)} times as much"
+    return f", {_two_digits(abs(ratio - 1) * 100)}% of what is wanted"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+# ── the chart ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
+    channel, subject = _scope(path)
+    series, of_all = _series(result, channel)
+    width_s = bucket_width_ns(result.scenario.arrivals_end_ns) / NS_PER_S
+    size = ceil(len(series) / CELLS_MAX)
+    cell_s, cells = size * width_s, ceil(len(series) / size)
+    end_s = cell_s * cells
+    yield _row("", " " * cells, "most") if not of_all else _row("", "all channels".ljust(cells), "most")
+    for name in SERIES_OF.get(subject, ("arrivals",)):
+        if name in SIZES:
+            folded = in_cells(series[name].to_list(), size, max)
+            label = SIZES[name]
+        else:
+            folded = in_cells(series[name].to_list(), size, sum)
+            label = f"{FLOWS[name]} per {duration_text(cell_s)}"
+        yield _row(label, sparkline(folded), number(max(folded)))
+    drawn_blocks = ""
+    simulated_s = result.summary["simulated_s"]
+    for breaker in _breakers(result, channel, path):
+        spans = spans_of(result.breaker, breaker, result.scenario, simulated_s)
+        band = _band(spans, cell_s, cells)
+        opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))
+        drawn_blocks += band
+        yield _row(f"breaker {breaker}", band, f"{opened}× open")
+    found = windows(_hitting(result.scenario, channel), simulated_s)
+    for window in found[:WINDOWS_MAX]:
+        yield _row(window.text, windows_line(window.dips or window.spans, cell_s, cells), "")
+    if len(found) > WINDOWS_MAX:
+        yield _row(f"and {len(found) - WINDOWS_MAX} more", "", "")
+    unit = unit_of(end_s)
+    line, texts = axis([(at_s, f"{at_s / unit.seconds:g}") for at_s in ticks_s(end_s)], cell_s, cells)
+    yield _row("", line, "")
+    yield _row("", texts.ljust(cells), unit.name)
+    legend = [f"{block} {text}" for block, text in LEGEND.items() if block in drawn_blocks]
+    if legend:
+        yield _row("", ", ".join([*legend, "else closed"]), "")
+
+
+def _band(spans: Spans, cell_s: float, cells: int) -> str:
+    band = [" "] * cells
+    for state, block in BANDS.items():
+        drawn = windows_line(spans.get(state, ()), cell_s, cells)
+        band = [before if mark == " " else block for mark, before in zip(drawn, band, strict=True)]
+    return "".join(band)
+
+
+def _row(label: str, line: str, most: str) -> str:
+    label = " ".join(label.split())
+    if len(label) > LABEL - 2:
+        label = label[: LABEL - 3] + "…"
+    return f"{label:{LABEL}}{line}  {most}"
+
+
+def _scope(path: Sequence[str]) -> tuple[str | None, str]:
+    """Return the channel that a path is about, if it is one, and the figure of it."""
+    if path[0] == "channels":
+        return path[1], path[2]
+    return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]
+
+
+def _hitting(scenario: Scenario, channel: str | None) -> Scenario:
+    """Return a scenario with the faults and quiet hours of one channel."""
+    if channel is None:
+        return scenario
+    faults = [fault for fault in scenario.faults if channel in fault.channel]
+    quiet_hours = [rule for rule in scenario.quiet_hours if channel in rule.channels]
+    return scenario.model_copy(update={"faults": faults, "quiet_hours": quiet_hours})
+
+
+def _series(result: Result, channel: str | None) -> tuple[pd.DataFrame, bool]:
+    """Return the series of a channel, where the run kept its history, and whether they are of all channels instead."""
+    scenario = result.scenario
+    if channel is None or len(scenario.channels_used) == 1:
+        return result.series, False
+    if scenario.record != "full":
+        return result.series, True
+    wanted = NotificationChannel(channel)
+    counter = SeriesCounter(bucket_width_ns(scenario.arrivals_end_ns))
+    counter.fold(by_type([event for event in result.history if getattr(event, "channel", None) is wanted]))
+    return counter.frame({}, round(result.summary["simulated_s"] * NS_PER_S)), False
+
+
+def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:
+    """Return the breakers to show: the one in question, or those in scope that have changed their state."""
+    if path[0] == "breaker":
+        return [path[1]]
+    moved = set(result.breaker["channel"])
+    in_scope = [name for name in result.scenario.breakers if channel in (None, name.split("/")[0])]
+    if path[0] == "channels" and path[2] == "breaker":
+        return in_scope[:1]
+    return [name for name in in_scope if name in moved][:BREAKERS_MAX]

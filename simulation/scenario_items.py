@@ -1,0 +1,178 @@
+"""What pytest makes of a scenario file: a test for its run, and one for each of its expectations."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from actors.errors import ConfigurationError, InvariantBreach
+from simulation.runner import run
+from simulation.scenario import Expectation, Scenario, load
+
+if TYPE_CHECKING:
+    from simulation.result import Result
+
+RUNS = "runs"
+"""The name of the test that a scenario runs, and that nothing is lost in it."""
+
+
+class DoesNotHold(Exception):
+    """An expectation failed; carries what to show."""
+
+    def __init__(self, headline: str, text: str) -> None:
+        super().__init__(headline, text)
+        self.headline = headline
+        """In a few words, for the list at the end."""
+        self.text = text
+
+
+class Crash(NamedTuple):
+    """Where pytest looks for the words for its list at the end."""
+
+    message: str
+
+
+class Shown:
+    """A failure as text, in the form that pytest wants: its first line in red, the rest as it is."""
+
+    def __init__(self, failure: DoesNotHold) -> None:
+        self.text = failure.text
+        self.reprcrash = Crash(failure.headline)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, tw: Any) -> None:
+        """Write it to a terminal."""
+        first, _, rest = self.text.partition("\n")
+        tw.line(first, red=True, bold=True)
+        tw.line(rest)
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file. Its tests share a run for each seed."""
+
+    _seed: int | None = None
+    _outcome: Result | InvariantBreach | None = None
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield its tests; a file that cannot be used is an error, with all its problems."""
+        try:
+            self.scenario: Scenario = load(self.path)
+        except ConfigurationError as error:
+            shown = self.shown_path
+            problems = [problem.replace(str(self.path), shown, 1) for problem in error.problems]
+            raise self.CollectError("\n".join(problems)) from None
+        count = self.config.getoption("--retrylab-seeds")
+        # The same text twice is the same test.
+        expectations = list({expectation.text: expectation for expectation in self.scenario.expect}.values())
+        for seed in range(self.scenario.seed, self.scenario.seed + count):
+            suffix = f"[seed {seed}]" if count > 1 else ""
+            yield RunItem.from_parent(self, name=RUNS + suffix, seed=seed)
+            for expectation in expectations:
+                yield ExpectationItem.from_parent(
+                    self, name=expectation.text + suffix, seed=seed, expectation=expectation
+                )
+
+    @property
+    def shown_path(self) -> str:
+        """The file as the user would write it: relative to where pytest was started."""
+        start = self.config.invocation_params.dir
+        return str(self.path.relative_to(start)) if self.path.is_relative_to(start) else str(self.path)
+
+    def outcome(self, seed: int) -> Result | InvariantBreach:
+        """Return the result of the run with a seed, or how it broke. The last one is kept."""
+        if self._outcome is None or seed != self._seed:
+            self._seed = seed
+            try:
+                self._outcome = run(self.scenario, seed=seed, runtime=self.config.getoption("--retrylab-runtime"))
+            except InvariantBreach as breach:
+                self._outcome = breach
+        return self._outcome
+
+    def teardown(self) -> None:
+        """Let go of the run."""
+        self._outcome = None
+
+
+class ScenarioItem(pytest.Item):
+    """A test of a scenario with one seed."""
+
+    parent: ScenarioFile
+
+    obj = None
+    """No function, as of pytest's own doctest items; pytest-trio in its `trio_mode` looks at that of every test."""
+
+    def __init__(self, *, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.add_marker("retrylab_scenario")
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Say where it is."""
+        return self.path, None, f"{self.path.name}: {self.name}"
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
+        """Show a failure of the scenario as itself, and any other with its traceback."""
+        if isinstance(excinfo.value, DoesNotHold):
+            return Shown(excinfo.value)
+        return super().repr_failure(excinfo, *args, **kwargs)
+
+    def commands(self) -> list[str]:
+        """Return what runs it again, with its figures and a picture, and as this test."""
+        path, runtime = self.parent.shown_path, self.config.getoption("--retrylab-runtime")
+        look = ["retrylab", "run", path, "--seed", str(self.seed), "--out", "report"]
+        test = ["pytest", f"{path}::{self.name}"]
+        if runtime != "simpy":
+            look[-2:-2] = ["--runtime", runtime]
+            test += ["--retrylab-runtime", runtime]
+        count = self.config.getoption("--retrylab-seeds")
+        if count > 1:
+            test += ["--retrylab-seeds", str(count)]
+        return [shlex.join(look), shlex.join(test)]
+
+    def again(self) -> str:
+        """Return the commands as lines."""
+        look, test = self.commands()
+        return f"look closer  {look}\nrun again    {test}"
+
+
+class RunItem(ScenarioItem):
+    """The run itself: that it comes to its end, and that nothing is lost on the way."""
+
+    def runtest(self) -> None:
+        """Run the scenario."""
+        outcome = self.parent.outcome(self.seed)
+        if isinstance(outcome, InvariantBreach):
+            raise DoesNotHold(
+                "an invariant broke", f"an invariant broke, which is a bug\n{outcome}\nseed {self.seed}\n{self.again()}"
+            )
+
+
+class ExpectationItem(ScenarioItem):
+    """One expectation."""
+
+    def __init__(self, *, expectation: Expectation, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.expectation = expectation
+
+    def runtest(self) -> None:
+        """See whether it holds."""
+        outcome = self.parent.outcome(self.seed)
+        if isinstance(outcome, InvariantBreach):
+            runs = f"{self.parent.shown_path}::{RUNS}"
+            raise DoesNotHold(
+                "the run broke", f"no figure: the run broke an invariant, see {runs}\nseed {self.seed}\n{self.again()}"
+            )
+        value, holds = self.expectation.evaluate(outcome.summary)
+        if not holds:
+            from simulation.expectation_report import failure_text, verdict
+
+            raise DoesNotHold(
+                verdict(self.expectation, value),
+                "\n".join([*failure_text(outcome, self.expectation, value), "", self.again()]),
+            )

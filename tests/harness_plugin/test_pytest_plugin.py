@@ -1,0 +1,438 @@
+"""The pytest plugin, run inside pytest: which files become tests, and what a failure says."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import simulation.runner
+import simulation.scenario_items
+from actors.errors import InvariantBreach
+
+# Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
+for needed in ("actors.live", "simulation.expectation_report", "simulation.testkit"):
+    importlib.import_module(needed)
+
+Pytester = pytest.Pytester
+
+ROOT = Path(__file__).parents[2]
+
+OUTAGE = """\
+name: outage
+seed: 3
+duration: 2m
+drain: 10m
+workload:
+  - {channel: email, arrivals: {constant: 1/s}}
+channels:
+  email:
+    circuit_breaker: {enabled: false}
+    retry: {max_attempts: 2, initial_delay: 2s, jitter: none}
+    provider: {latency: {constant: 1s}}
+faults:
+  - {channel: email, at: 30s, for: 30s, outage: true}
+expect:
+  - sent_fraction >= 0.9
+  - dlq.peak <= 100
+  - delivery_time_s.p99 <= 10s
+"""
+
+
+def run(pytester: Pytester, *args: str) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)
+
+
+def shown(result: pytest.RunResult, first: str) -> list[str]:
+    """Return the lines of a failure, from the one that begins so to the next blank-separated section."""
+    lines = result.outlines
+    start = next(number for number, line in enumerate(lines) if line.startswith(first))
+    end = next(number for number, line in enumerate(lines) if number > start and line[:3] in ("===", "___"))
+    return lines[start:end]
+
+
+def test_each_expectation_is_a_test_and_so_is_the_run(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester, "-v")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "outage.yaml::runs PASSED*",
+            "outage.yaml::sent_fraction >= 0.9 FAILED*",
+            "outage.yaml::dlq.peak <= 100 PASSED*",
+            "outage.yaml::delivery_time_s.p99 <= 10s PASSED*",
+            "FAILED outage.yaml::sent_fraction >= 0.9 - is 0.775, wanted at least 0.9",
+        ]
+    )
+
+
+def test_a_failed_expectation_shows_by_how_much_and_how_it_went(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester, "outage.yaml::sent_fraction >= 0.9")
+    result.assert_outcomes(failed=1)
+    assert shown(result, "sent_fraction") == [
+        "sent_fraction >= 0.9 does not hold",
+        "is           0.775",
+        "wanted       at least 0.9",
+        "under by     0.125, 14% of what is wanted",
+        "run          outage, seed 3, simpy, 2 min simulated",
+        "",
+        "                                                                                         most",
+        "sent per 2 s              ▂▄▄▄▄▄▄▄▄▄▄▄▄▄▄▂              ▄█▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▂  4",
+        "dead-lettered per 2 s                      █████████████▄                                2",
+        "email: outage                            ━━━━━━━━━━━━━━━",
+        "                          ┌──────┬───────┬──────┬───────┬──────┬───────┬──────┬───────┬",
+        "                          0      15      30     45      60     75      90     105     120  s",
+        "",
+        "look closer  retrylab run outage.yaml --seed 3 --out report",
+        "run again    pytest 'outage.yaml::sent_fraction >= 0.9'",
+    ]
+
+
+def test_the_command_that_it_shows_fails_in_the_same_way(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    args = ("--retrylab-seeds", "2", "--retrylab-runtime", "trio", "-k", "sent_fraction and 4")
+    result = run(pytester, *args)
+    (line,) = (line for line in result.outlines if line.startswith("run again"))
+    assert line == (
+        "run again    pytest 'outage.yaml::sent_fraction >= 0.9[seed 4]' --retrylab-runtime trio --retrylab-seeds 2"
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "run          outage, seed 4, trio, 2 min simulated",
+            "look closer  retrylab run outage.yaml --seed 4 --runtime trio --out report",
+        ]
+    )
+    again = run(pytester, "outage.yaml::sent_fraction >= 0.9[seed 4]", "--retrylab-runtime=trio", "--retrylab-seeds=2")
+    assert shown(again, "sent_fraction") == shown(result, "sent_fraction")
+
+
+def test_several_seeds_are_several_tests_of_one_run_each(pytester: Pytester, monkeypatch: Any) -> None:
+    seeds = []
+
+    def noted(*args: Any, seed: int, **kwargs: Any) -> Any:
+        seeds.append(seed)
+        return simulation.runner.run(*args, seed=seed, **kwargs)
+
+    monkeypatch.setattr(simulation.scenario_items, "run", noted)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester, "-v", "--retrylab-seeds=3")
+    result.assert_outcomes(passed=9, failed=3)
+    result.stdout.fnmatch_lines(["outage.yaml::runs[[]seed 3[]] PASSED*", "outage.yaml::runs[[]seed 5[]] PASSED*"])
+    assert seeds == [3, 4, 5]
+    assert run(pytester, "--retrylab-seeds=0").ret == pytest.ExitCode.USAGE_ERROR
+    run(pytester, "--retrylab-seeds=x").stderr.fnmatch_lines(["*wanted a whole number of at least 1, got 'x'"])
+
+
+def test_tests_can_be_chosen_by_name_and_marker(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    pytester.makepyfile("def test_other(): pass")
+    run(pytester, "-k", "dlq").assert_outcomes(passed=1, deselected=4)
+    run(pytester, "--strict-markers", "-m", "not retrylab_scenario").assert_outcomes(passed=1, deselected=4)
+    run(pytester, "outage.yaml::runs").assert_outcomes(passed=1)
+
+
+def test_a_file_that_cannot_be_used_is_an_error_with_all_its_problems(pytester: Pytester) -> None:
+    wrong = OUTAGE.replace("max_attempts: 2", "max_attempts: many").replace("duration: 2m", "duration: 2")
+    pytester.makefile(".yaml", outage=wrong)
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    assert shown(result, "outage.yaml:") == [
+        "outage.yaml:3:11: duration: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h, got 2",
+        "outage.yaml:10:27: channels.email.retry.max_attempts: wanted a whole number of at least 1, got 'many'",
+    ]
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_scenarios_go_with_the_mode_of_pytest_trio(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    pytester.makeini("[pytest]\ntrio_mode = true")
+    run(pytester).assert_outcomes(passed=3, failed=1)
+
+
+def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytester, monkeypatch: Any) -> None:
+    def breach(*_args: Any, **_kwargs: Any) -> Any:
+        raise InvariantBreach("at 12 s: one too many")
+
+    monkeypatch.setattr(simulation.scenario_items, "run", breach)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester)
+    result.assert_outcomes(failed=4)
+    assert shown(result, "an invariant broke") == [
+        "an invariant broke, which is a bug",
+        "at 12 s: one too many",
+        "seed 3",
+        "look closer  retrylab run outage.yaml --seed 3 --out report",
+        "run again    pytest outage.yaml::runs",
+    ]
+    assert shown(result, "no figure")[0] == "no figure: the run broke an invariant, see outage.yaml::runs"
+    result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke"])
+
+
+def test_any_other_error_keeps_its_traceback(pytester: Pytester, monkeypatch: Any) -> None:
+    def bug(*_args: Any, **_kwargs: Any) -> Any:
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(simulation.scenario_items, "run", bug)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester, "outage.yaml::runs")
+    result.stdout.fnmatch_lines(["*raise ZeroDivisionError*", "E *ZeroDivisionError: a bug of ours"])
+
+
+# ── which files ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STRANGERS = {
+    "docker-compose": "services: {web: {image: nginx}}\n",
+    "ci": "on: push\njobs:\n  test:\n    expect: yes\n    workload: x\n    duration: 5\n",
+    "locust": "workload: heavy\nduration: 5\n",
+    "hint": "# yaml-language-server: $schema=https://example.org/compose.json\nworkload: x\n",
+    "broken": "workload: [\nduration: {\n",
+    "tab": "\tx",
+    "empty": "",
+}
+
+
+def test_yaml_files_of_strangers_are_left_alone(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", **STRANGERS)
+    pytester.makefile(".yml", **STRANGERS)
+    pytester.path.joinpath("binary.yaml").write_bytes(bytes(range(256)))
+    pytester.path.joinpath("gone.yaml").symlink_to("nowhere")
+    assert run(pytester).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize("name", ["ci", "broken", "empty"])
+def test_a_file_that_is_named_is_a_scenario_whatever_it_looks_like(pytester: Pytester, name: str) -> None:
+    pytester.makefile(".yaml", **STRANGERS)
+    result = run(pytester, f"{name}.yaml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"{name}.yaml:[123]:*"])
+
+
+def test_the_hint_for_editors_makes_a_scenario_without_expectations_a_test(pytester: Pytester) -> None:
+    text = OUTAGE[: OUTAGE.index("expect:")]
+    pytester.makefile(".yaml", outage=text)
+    assert run(pytester).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    hint = "# yaml-language-server: $schema=../scenario.schema.json\n"
+    pytester.makefile(".yaml", outage=hint + text)
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_with_patterns_it_is_those_files_and_no_others(pytester: Pytester) -> None:
+    folder = pytester.mkdir("checks")
+    for path in (folder / "one.yaml", folder / "two.yml", pytester.path / "three.yaml"):
+        path.write_text(OUTAGE[: OUTAGE.index("expect:")] + "expect: [dlq.peak <= 100]\n", encoding="utf-8")
+    run(pytester).assert_outcomes(passed=6)
+    pytester.makeini("[pytest]\nretrylab_scenarios = checks/*.yaml")
+    run(pytester, "-v").stdout.no_fnmatch_line("*t[wh]*.y*::*")
+    run(pytester).assert_outcomes(passed=2)
+    run(pytester, "three.yaml").assert_outcomes(passed=2)
+
+
+def test_a_file_is_shown_as_seen_from_where_pytest_was_started(pytester: Pytester, monkeypatch: Any) -> None:
+    file = pytester.makefile(".yaml", outage=OUTAGE.replace("duration: 2m", "duration: 2"))
+    inner = pytester.mkdir("inner")
+    for start, seen in ((pytester.path, "outage.yaml"), (inner, str(file))):
+        monkeypatch.chdir(start)
+        result = run(pytester, f"--rootdir={inner}", str(file))
+        result.stdout.fnmatch_lines([f"{seen}:3:11: duration: *"])
+
+
+def test_scenarios_of_the_project_are_tests() -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    listed = subprocess.run([*command, "scenarios"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "scenarios/provider-outage.yaml::sent_fraction >= 0.99\n" in listed
+    files = {line.split("::")[0] for line in listed.splitlines() if "::" in line}
+    assert files == {f"scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.yaml")}
+
+
+def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_what_is_there():
+            heavy = {"pandas", "pydantic", "simpy", "matplotlib", "yaml", "rich", "simulation.testkit", "actors"}
+            assert "simulation.pytest_plugin" in sys.modules
+            assert heavy & set(sys.modules) == set()
+        """
+    )
+    pytester.makefile(".yaml", **STRANGERS)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+# ── what a chart shows of other figures ─────────────────────────────────────────────────────────────────────────────
+
+TWO_CHANNELS = """\
+name: two
+duration: 1h
+drain: 1m
+record: full
+workload:
+  - {channel: email, arrivals: {constant: 1/s}}
+  - {channel: sms, arrivals: {constant: 1/s}}
+channels:
+  email: {circuit_breaker: {failure_threshold: 5, timeout: 60s}}
+faults:
+  - {channel: email, at: 10m, for: 10m, outage: true}
+  - {channel: sms, failure_rate: 10%}
+expect:
+  - channels.sms.dead_lettered > 100000
+  - breaker.email.opened == 0
+  - channels.email.breaker.open_s < 1
+  - retry_delay_s.max <= 1ms
+  - channels.email.retry_delay_s.p50 < 0
+  - accepted != 7200
+"""
+
+
+def test_a_figure_of_a_channel_shows_the_series_and_faults_of_that_channel(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", two=TWO_CHANNELS)
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=6)
+    sms = shown(result, "channels.sms.dead_lettered")
+    assert "under by     99,996, 100% of what is wanted" in sms
+    assert not any("email" in line for line in sms[6:])
+    assert any(line.startswith("sms: 10% fail") and line.count("━") >= 60 for line in sms)
+    opened = shown(result, "breaker.email.opened")
+    (band,) = (line for line in opened if line.startswith("breaker email"))
+    assert band.split()[-2:] == ["10×", "open"]
+    drawn = band[26:88]
+    assert (drawn.index("█"), drawn.rindex("█")) == (10, 20)
+    assert "wanted       0" in opened
+    assert "                          █ open, else closed" in opened
+    assert any(line.startswith("breaker email") for line in shown(result, "channels.email.breaker.open_s"))
+    assert "wanted       at most 0.001 s (1 ms)" in shown(result, "retry_delay_s.max")
+    assert "wanted       other than 7,200" in shown(result, "accepted")
+
+
+def test_a_run_that_keeps_no_rows_shows_all_channels_and_says_so(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", two=TWO_CHANNELS.replace("record: full", "record: aggregates"))
+    result = run(pytester, "-k", "channels.sms")
+    assert any("all channels" in line for line in shown(result, "channels.sms.dead_lettered"))
+
+
+def test_a_statistic_over_nothing_says_so(pytester: Pytester) -> None:
+    text = OUTAGE.replace("delivery_time_s.p99 <= 10s", "retry_delay_s.p99 <= 10s")
+    pytester.makefile(".yaml", outage=text.replace("at: 30s, for: 30s", "at: 30.5s, for: 1ms"))
+    result = run(pytester)
+    result.assert_outcomes(passed=3, failed=1)
+    assert "is           nothing: a statistic, and there is nothing to take it over" in shown(result, "retry_delay_s")
+
+
+@pytest.mark.parametrize("name", ["provider-outage", "quiet-hours", "flapping-provider", "burst-over-the-limit"])
+def test_no_line_is_wider_than_a_hundred_columns(pytester: Pytester, name: str) -> None:
+    text = (ROOT / "scenarios" / f"{name}.yaml").read_text(encoding="utf-8")
+    paths = ("sent_fraction", "dlq.peak", "delivery_time_s.max", "retry_amplification", "simulated_s")
+    expect = "\nexpect:\n" + "".join(f"  - {path} < -1\n" for path in paths)
+    pytester.makefile(".yaml", one=text[: text.index("\nexpect:")] + expect)
+    result = run(pytester)
+    starts = [number for number, line in enumerate(result.outlines) if line.endswith("does not hold")]
+    assert len(starts) == len(paths)
+    for start in starts:
+        chart = result.outlines[start : result.outlines.index("", start + 7)]
+        assert [line for line in chart if len(line) > 100] == []
+        assert len(chart) > 9
+
+
+# ── fixtures ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FIXTURES = """\
+import pytest
+from actors import Actor, BreakerTransitioned, handles
+from actors.messages import ActorFailed
+
+class Echo(Actor):
+    @handles(str)
+    async def on_text(self, text):
+        await self.sleep(2.0)
+        return text, self.now_ns, self.stream("x").randrange(10**6)
+
+    @handles(int)
+    def on_number(self, number):
+        raise ValueError(number)
+
+    @handles(float)
+    def on_float(self, delay):
+        self.after(delay, 1)
+        return self.stream("x").randrange(10**6)
+
+seen = []
+"""
+
+
+@pytest.mark.parametrize("plugins", [("-p", "no:trio"), ()], ids=["alone", "beside pytest-trio"])
+def test_the_fixtures(pytester: Pytester, plugins: tuple[str, ...]) -> None:
+    pytester.makepyfile(
+        FIXTURES
+        + """
+@pytest.mark.retrylab_seed(4)
+def test_simulated(simulated_system, recorder):
+    echo = simulated_system.spawn(Echo)
+    seen.append(echo.ask("hi"))
+    echo.tell(1)
+    simulated_system.run()
+    assert recorder.times(ActorFailed) == [2.0]
+    assert recorder.of(BreakerTransitioned) == []
+
+@pytest.mark.retrylab_seed(4)
+def test_live(live_system, recorder):
+    echo = live_system.spawn(Echo)
+    seen.append(echo.ask("hi"))
+    echo.tell(1)
+    live_system.run()
+    assert recorder.times(ActorFailed) == [2.0]
+    assert seen[0] == seen[1]
+
+def test_another_seed(simulated_system):
+    assert simulated_system.spawn(Echo).ask("hi")[:2] == seen[0][:2]
+    assert simulated_system.spawn(Echo).ask("hi")[2] != seen[0][2]
+
+@pytest.mark.retrylab_seed(4)
+def test_kit(actor_kit, request):
+    kit = actor_kit(Echo)
+    seen.append(kit.ask(3.0))
+    assert [timer.due for timer in kit.timers] == [3.0]
+    kit.advance(3)
+    assert kit.recorded.times(ActorFailed) == [3.0]
+
+def test_kits_had_the_same_luck():
+    assert seen[-1] == seen[-2]
+"""
+    )
+    run(pytester, "--strict-markers", "-W", "error", *plugins).assert_outcomes(passed=6)
+
+
+def test_systems_are_closed_after_their_test(pytester: Pytester) -> None:
+    pytester.makepyfile(
+        FIXTURES
+        + """
+import threading
+
+def test_one(simulated_system, live_system, actor_kit):
+    seen.extend([simulated_system.spawn(Echo), live_system.spawn(Echo), actor_kit(Echo).ref])
+
+def test_two():
+    assert [ref.is_alive() for ref in seen] == [False] * 6
+    assert threading.active_count() == 1
+"""
+    )
+    run(pytester).assert_outcomes(passed=3)
+
+
+def test_a_seed_that_is_none_is_an_error(pytester: Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pytest
+
+@pytest.mark.retrylab_seed("four")
+def test_one(simulated_system):
+    pass
+"""
+    )
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*UsageError: *::test_one: wanted @pytest.mark.retrylab_seed(a whole number)"])
