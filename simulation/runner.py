@@ -46,6 +46,13 @@ class _ActivityEnd(msgspec.Struct, frozen=True, gc=False):
     """From now on nothing arrives, and no operator does anything."""
 
 
+class _Look(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was in flight a moment ago."""
+
+
+_LOOK = _Look()
+
+
 class Conductor(Actor):
     """Ends the run when arrivals and operations are over and nothing is in flight."""
 
@@ -59,10 +66,17 @@ class Conductor(Actor):
 
     @handles(_ActivityEnd)
     def on_activity_end(self, _: _ActivityEnd) -> None:
+        self._recorder.when_quiet = self._look_again
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # Not at once: what falls back to another channel ends, and only then begins anew.
+        self.actor_ref.tell(_LOOK)
+
+    @handles(_Look)
+    def on_look(self, _: _Look) -> None:
         if self._recorder.in_flight == 0:
             self.system.stop()
-        else:
-            self._recorder.when_quiet = self.system.stop
 
 
 def run(
