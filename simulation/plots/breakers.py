@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from actors.policies.breaker import BreakerState
-from simulation.plots.layout import PANEL_WIDTH, SMALL_SIZE
-from simulation.plots.text import width_in
+from simulation.plots.layout import LEFT, NOTE_SIZE, PANEL_WIDTH, SMALL_SIZE
+from simulation.plots.text import cut, width_in
 from simulation.scenario import Scenario
 from simulation.series import most_shut
 
@@ -22,6 +22,8 @@ PIXELS = 2000
 """Times across the picture that are told apart; what lies closer together is drawn as one."""
 LABELS_MAX = 40
 LANE = 0.72
+LABEL_ROOM = LEFT - 0.15
+"""How wide the name beside a lane may be, in inches."""
 HEADROOM = 0.5
 """Room above the first lane for the letters of windows, in lanes."""
 NARROW_INCHES = 0.03
@@ -88,7 +90,7 @@ def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end
         _draw_lane(axes, spans, lane, breaker, end_s)
     axes.set_title("Circuit breakers")
     axes.set_ylim(len(breakers) - 0.5, -0.5 - HEADROOM)
-    axes.set_yticks(range(len(breakers)), breakers)
+    axes.set_yticks(range(len(breakers)), [_label(breaker) for breaker in breakers])
     axes.tick_params(axis="y", length=0)
     handles = [
         Patch(facecolor=look.face, edgecolor=look.edge, hatch=look.hatch, label=str(state))
@@ -105,6 +107,13 @@ def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end
         handletextpad=0.5,
         columnspacing=1.4,
     )
+
+
+def _label(breaker: str) -> str:
+    """Return the name of a breaker, where there is no room for it without the channel, which stands above."""
+    if width_in(breaker, NOTE_SIZE) <= LABEL_ROOM:
+        return breaker
+    return cut(f"…/{breaker.partition('/')[2]}", LABEL_ROOM, NOTE_SIZE)
 
 
 def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float) -> None:

@@ -62,6 +62,12 @@ FOUR = """
       - {channel: sms, at: 2d, for: 5d, permanent_rate: 50%}
       - {channel: email, at: 3d, for: 1d, hang: true}
 """
+SEVERAL_PROVIDERS = """
+    name: several providers
+    duration: 1m
+    workload: [{channel: email, arrivals: {poisson: 1/s}}]
+    channels: {email: {failover: {b: {}, backup: {}, the-one-that-is-only-for-emergencies: {}}}}
+"""
 MANY_TRANSITIONS = """
     name: many transitions
     duration: 10m
@@ -246,14 +252,14 @@ def test_an_axis_that_one_spike_would_flatten_is_logarithmic_from_the_usual_rate
 # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def replayed(result, channel):
+def replayed(result, breaker, begins):
     """Return the bands of one lane by the transitions of the run."""
-    own = result.breaker[result.breaker["channel"] == channel]
+    own = result.breaker[result.breaker["channel"] == breaker]
     times = [0.0, *own["time"], result.summary["simulated_s"]]
-    states = [own["from"].iloc[0] if len(own) else "closed", *own["to"]]
+    states = [begins, *own["to"]]
     spans = {}
     for state, span in zip(states, itertools.pairwise(times), strict=True):
-        spans.setdefault(f"{channel}: {state}", []).append(span)
+        spans.setdefault(f"{breaker}: {state}", []).append(span)
     return spans
 
 
@@ -261,8 +267,8 @@ def replayed(result, channel):
 def test_the_bands_are_the_transitions(path):
     result, figure = shipped(path)
     expected = {}
-    for channel in result.scenario.channels_used:
-        expected |= replayed(result, channel)
+    for breaker, begins in result.scenario.breakers.items():
+        expected |= replayed(result, breaker, begins)
     drawn = bands(panel(figure, "breakers"))
     assert drawn.keys() == expected.keys()
     for label, spans in expected.items():
@@ -283,6 +289,14 @@ def test_there_is_a_lane_for_each_channel_and_a_legend_for_the_states_there_are(
     assert [text.get_text() for text in breakers.get_legend().get_texts()] == ["closed", "half-open", "open"]
 
 
+def test_the_name_of_a_lane_for_which_there_is_no_room_is_without_its_channel_and_cut():
+    breakers = panel(figure_of(SEVERAL_PROVIDERS), "breakers")
+    labels = [label.get_text() for label in breakers.get_yticklabels()]
+    assert labels[:3] == ["email", "email/b", "…/backup"]
+    assert labels[3].startswith("…/the-o")
+    assert labels[3].endswith("…")
+
+
 def test_a_disabled_breaker_is_shown_as_one():
     result, breakers = result_of(FOUR), panel(figure_of(FOUR), "breakers")
     assert [label.get_text() for label in breakers.get_yticklabels()] == ["email", "sms", "push", "webhook"]
@@ -295,7 +309,7 @@ def test_thousands_of_transitions_are_drawn_as_few_bands_that_cover_them():
     assert len(result.breaker) > 4000
     drawn = bands(panel(figure_of(MANY_TRANSITIONS), "breakers"))
     pixel_s = result.summary["simulated_s"] / PIXELS
-    for label, spans in replayed(result, "sms").items():
+    for label, spans in replayed(result, "sms", "closed").items():
         assert len(drawn[label]) <= PIXELS
         starts = np.array([start for start, _ in drawn[label]])
         stops = np.array([stop for _, stop in drawn[label]])
@@ -386,8 +400,9 @@ def test_of_many_broken_expectations_the_first_are_named_and_the_rest_counted():
 
 # ── any run ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+TEXTS = (OUTAGE, QUIET, FOUR, SEVERAL_PROVIDERS, MANY_TRANSITIONS)
 FIGURES = {
-    **{text.split("name:")[1].split("\n")[0].strip()[:20]: text for text in (OUTAGE, QUIET, FOUR, MANY_TRANSITIONS)},
+    **{text.split("name:")[1].split("\n")[0].strip()[:20]: text for text in TEXTS},
     "overfull": OVERFULL,
     **{path.stem: path for path in SCENARIOS},
 }
