@@ -1,0 +1,38 @@
+"""What the README says of tests: its code is one that passes, and its picture is what pytest prints."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+# Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
+for needed in ("simulation.scenario_items", "simulation.expectation_report", "simulation.testkit"):
+    importlib.import_module(needed)
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_test_of_an_actor_passes_on_both_clocks(pytester: pytest.Pytester) -> None:
+    section = README[README.index("## Testing your own actors") :]
+    (code,) = re.findall(r"^```python\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    pytester.makepyfile(code)
+    result = pytester.runpytest_inprocess("-v", "-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*an_hour[[]simulated[]] PASSED*", "*an_hour[[]live[]] PASSED*"])
+
+
+def test_the_failure_shown_is_what_pytest_prints(pytester: pytest.Pytester) -> None:
+    (shown,) = re.findall(r"^```text\n(delivery_time_s\.p99 <= 60 .*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    text = (ROOT / "scenarios" / "provider-outage.yaml").read_text(encoding="utf-8")
+    folder = pytester.mkdir("scenarios")
+    file = folder / "provider-outage.yaml"
+    file.write_text(text.replace("delivery_time_s.p99 <= 240", "delivery_time_s.p99 <= 60"), encoding="utf-8")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "scenarios")
+    result.assert_outcomes(passed=7, failed=1)
+    start = result.outlines.index("delivery_time_s.p99 <= 60 does not hold")
+    lines = shown.splitlines()
+    assert result.outlines[start : start + len(lines)] == lines
