@@ -1,0 +1,126 @@
+"""The cases that seeds draw of a scenario: small, varied, readable as files, and the same in any process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import simulation
+from simulation.scenario import load, parse
+from simulation.scenario.writing import write
+from simulation.swarm import KINDS, case
+
+ROOT = Path(__file__).parents[2]
+SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+TRACED = """
+duration: 20m
+workload:
+  - {{channel: email, arrivals: {{trace: {trace}, column: value, every: 5m}}}}
+  - {{channel: email, arrivals: {{times: [1s, 2s, 3s]}}}}
+"""
+
+
+def digest_of_cases():
+    scenario = load(SWARM)
+    texts = "".join(write(case(scenario, seed)) for seed in range(40))
+    return hashlib.sha256(texts.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_the_same_in_any_process(hash_seed):
+    code = "import sys; sys.path.insert(0, 'tests/harness'); import test_swarm; print(test_swarm.digest_of_cases())"
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == digest_of_cases()
+
+
+@pytest.mark.parametrize("path", [SWARM, *SHIPPED], ids=lambda path: path.stem)
+def test_every_case_is_a_file_that_can_be_read(path):
+    scenario = load(path)
+    for seed in range(15):
+        drawn = case(scenario, seed)
+        assert parse(write(drawn), str(path)) == drawn
+        assert drawn.channels == scenario.channels
+        assert drawn.seed == seed
+
+
+def test_cases_are_small_and_none_is_like_another():
+    scenario = load(SWARM)
+    sizes = sorted(simulation.run(case(scenario, seed)).summary["accepted"] for seed in range(40))
+    assert 20 <= sizes[10] <= sizes[30] <= 450, "half of them are about as large as they should be"
+    assert sizes[-1] < 1500
+    assert len({write(case(scenario, seed).model_copy(update={"seed": 0})) for seed in range(100)}) == 100
+
+
+def test_every_kind_of_fault_operation_and_schedule_is_drawn():
+    scenario = load(SWARM)
+    cases = [case(scenario, seed) for seed in range(400)]
+    keys = Counter(
+        "crash_process" if fault.crash == "process" else key
+        for drawn in cases
+        for fault in drawn.faults
+        for key in fault.model_fields_set
+    )
+    assert min(keys[kind] for kind in KINDS) >= 10, keys
+    assert {fault.provider for drawn in cases for fault in drawn.faults} == {None, "primary", "backup"}
+    operations = [operation for drawn in cases for operation in drawn.operations]
+    assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
+    assert {key for operation in operations for key in operation.model_fields_set} >= {"redrive", "discard", "provider"}
+    schedules = Counter(
+        "normal" if drawn.schedule is None else "walk" if drawn.schedule.random_walk else "pct" for drawn in cases
+    )
+    assert min(schedules.values()) > 60
+    assert len(schedules) == 3
+    assert {drawn.start.hour for drawn in cases} == set(range(24)), "quiet hours are met at any time"
+
+
+def test_an_order_to_a_breaker_is_taken_back():
+    scenario = load(SWARM)
+    for seed in range(200):
+        left = {}
+        for operation in case(scenario, seed).operations:
+            if operation.breaker is not None:
+                left[operation.channel] = operation.breaker
+        assert set(left.values()) <= {"close", "disable", "metrics-only"}
+
+
+def test_what_the_file_says_goes_wrong_does_so_in_half_of_the_cases():
+    scenario = parse("""
+duration: 10m
+workload: [{channel: email, arrivals: {constant: 1/s}}]
+faults: [{channel: email, at: 5m, for: 1m, capacity: 77}]
+operations: [{at: 8m, redrive: {reason: mine}}]
+""")
+    cases = [case(scenario, seed) for seed in range(100)]
+    own = [(drawn, fault) for drawn in cases for fault in drawn.faults if fault.capacity == 77]
+    assert 30 <= len(own) <= 70
+    for drawn, fault in own:
+        assert fault.at / drawn.duration == pytest.approx(0.5, rel=0.02)
+        assert fault.for_ / drawn.duration == pytest.approx(0.1, rel=0.02)
+    redriven = [op for drawn in cases for op in drawn.operations if op.redrive and op.redrive != "all"]
+    assert 30 <= sum(op.redrive.reason == "mine" for op in redriven) <= 70
+
+
+def test_arrivals_that_are_known_one_by_one_are_thinned():
+    scenario = parse(TRACED.format(trace=ROOT / "tests" / "lint" / "counts.csv"))
+    for seed in range(20):
+        for entry in case(scenario, seed).workload:
+            times = entry.arrivals.times
+            assert times is not None
+            assert list(times) == sorted(times)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("normal", None), ("random-walk", "random_walk"), ("pct", "pct")])
+def test_a_schedule_of_ones_own_choice(kind, key):
+    drawn = [case(load(SWARM), seed, schedule=kind).schedule for seed in range(5)]
+    assert all((schedule is None) if key is None else getattr(schedule, key) for schedule in drawn)
