@@ -1,11 +1,15 @@
 """Settings of injected failures: the same keys in a scenario file and in a live configuration.
 
 Rates are shares of the attempts that a fault meets, between 0 and 1; a fault left out injects nothing.
+
+Most faults are the provider's, and :mod:`actors.unreliable` says in which order they are looked at. Crashes and clock
+steps hit the system itself: a simulation injects them (:mod:`simulation.saboteur`), and so it does with messages that
+come twice or late.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictBool, WrapValidator, model_validator
 
@@ -89,12 +93,17 @@ class Reorder(Settings):
     """By how much each is late."""
 
 
+ActorName: TypeAlias = Literal["handler", "limiter", "breaker", "channel", "dlq", "alert"]
+"""An actor of the pipeline; limiter, breaker and channel are each channel's own, the others are there once."""
+
+
 class Crash(Settings):
     """One actor raises and is restarted by its supervisor."""
 
     wanted_text: ClassVar[str] = "process, or an actor such as {actor: breaker}"
 
-    actor: Text
+    actor: ActorName
+    """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
 
 
 class FaultConfig(Settings):
@@ -157,18 +166,25 @@ class FaultConfig(Settings):
     crash: Annotated[Crash | Literal["process"], WrapValidator(lambda value, _, info: _crash(value, info))] | None = (
         None
     )
-    """An actor, or the whole process, stops at the window's start."""
+    """An actor raises at the window's start; or the whole process is gone then, whatever the `channel`, and all that is
+    not in its store."""
 
     restart_after: Duration | None = None
-    """How long after a crash it comes back."""
+    """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
 
     clock_step: SignedDuration | None = None
-    """By how much the wall clock jumps; the monotonic clock does not."""
+    """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
+    does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not."""
+
+    @property
+    def injects(self) -> frozenset[str]:
+        """The keys of what it injects."""
+        keys = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
+        return frozenset(key for key in keys if not any(getattr(self, key) is nothing for nothing in (None, False)))
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
-        faults = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
-        if all(getattr(self, key) is None or getattr(self, key) is False for key in faults):
+        if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")

@@ -85,6 +85,7 @@ class Pipeline:
         by_name = checked_providers(channels, providers)
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
+        self._system = system
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
@@ -106,6 +107,15 @@ class Pipeline:
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         subscribe_all(self.bus, frozenset(channels))
+
+    def kill(self) -> None:
+        """Have all actors be gone at once, as in a crash of their process; what is not in the store is lost.
+
+        Another pipeline over the same store, on this system or another one, takes up again what has not ended.
+        """
+        stages = [ref for stages in self.wiring.stages.values() for ref in stages.actors]
+        for ref in (self.handler, *stages, self.dead_letter_queue, self.alert, *self.bus.actors):
+            self._system.kill(ref)
 
     @property
     def in_flight(self) -> int:

@@ -52,10 +52,12 @@ class Begin:
 class Crash:
     """Has an actor fail, whatever it is doing."""
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "restart_after_ns")
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, restart_after_ns: int | None = None) -> None:
         self.error = error
+        self.restart_after_ns = restart_after_ns
+        """When it is restarted after that. None: its supervision decides whether, and when."""
 
 
 class Supervisor(ABC):
@@ -149,16 +151,21 @@ class Supervisor(ABC):
 
     # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, ref: ActorRef[Any], error: Exception) -> None:
+    def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
         """Have an actor fail as if it had raised `error`, whatever it is doing (fault injection).
 
         It happens in its turn, behind what has been told before. A dead actor stays as it is.
+
+        Args:
+            ref: which actor.
+            error: what it fails with.
+            restart_after: seconds until it is restarted, however often it has failed. None: as its supervision says.
         """
         actor = self._actors.get(ref.actor_urn)
         if actor is not None:
-            self._post(actor, Crash(error))
+            self._post(actor, Crash(error, None if restart_after is None else ns(restart_after)))
 
-    def _failed(self, actor: Actor, message: Any, error: Exception) -> None:
+    def _failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
         if isinstance(error, InvariantBreach):
             raise error  # not the actor's failure: the run is broken
@@ -168,7 +175,9 @@ class Supervisor(ABC):
             horizon_ns = now_ns - ns(rule.window)
             actor._vita.restarts_ns = [at_ns for at_ns in actor._vita.restarts_ns if at_ns > horizon_ns]
         failures = len(actor._vita.restarts_ns)
-        decision: Decision = "restart" if failures < rule.max_restarts else self._decide(actor, error)
+        decision: Decision = "restart"
+        if failures >= rule.max_restarts and restart_after_ns is None:
+            decision = self._decide(actor, error)
         self.record(
             ActorFailed(
                 at_ns=now_ns,
@@ -185,8 +194,10 @@ class Supervisor(ABC):
             except Exception:
                 logger.exception("on_failure of %s raised", actor)
             actor._vita.restarts_ns.append(now_ns)
-            doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
-            self._restart(actor, ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay)), error)
+            if restart_after_ns is None:
+                doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
+                restart_after_ns = ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay))
+            self._restart(actor, restart_after_ns, error)
         else:
             actor._handle_failure(*info)
             try:
@@ -246,6 +257,26 @@ class Supervisor(ABC):
         children, actor._vita.children = actor._vita.children, {}
         for child in children.values():
             self._enqueue(child, _ActorStop())
+
+    def kill(self, ref: ActorRef[Any]) -> None:
+        """Have an actor and its children be gone at once and for good, as in a crash of their process.
+
+        Unlike an actor that stops, it handles nothing more of what it has been told, no hook of it is called, and none
+        of those who watch it hear of it. What timers and effects bring later is undelivered. From the system's own
+        thread. A dead actor stays as it is.
+        """
+        actor = self._actors.pop(ref.actor_urn, None)
+        if actor is None:
+            return
+        for child in list(actor._vita.children.values()):
+            self.kill(child._actor_ref)  # type: ignore[arg-type]  # our own kind of reference
+        if actor._vita.parent is not None:
+            actor._vita.parent._vita.children.pop(actor.actor_urn, None)
+        pykka.ActorRegistry.unregister(ref)
+        actor.actor_stopped.set()
+        actor._receptive = NOTHING
+        inbox_of(actor).queue.clear()
+        self._give_up(actor, pykka.ActorDeadError(f"{ref} is gone"))
 
     def _stop_all(self) -> None:
         """Stop all actors at once, the youngest first as in pykka."""

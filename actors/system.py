@@ -268,7 +268,7 @@ class ActorSystem(Supervisor):
         if kind is Begin:
             return self._start_life(actor) if message is actor._vita.beginning else None
         if kind is Crash:
-            return self._failed(actor, None, message.error)
+            return self._failed(actor, None, message.error, message.restart_after_ns)
         inbox = inbox_of(actor)
         if actor._receptive is NOTHING:
             if kind is not _NextFromInbox:

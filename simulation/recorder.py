@@ -86,6 +86,8 @@ class Recorder:
         """Told the time now and then, for a progress bar."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
         """Given a chunk of the history at a time."""
+        self.refused_arrivals = 0
+        """How many arrivals found the process down; they are not in the history."""
         self._in_flight = 0
         self._chunk: list[RecordedEvent] = []
         self._digest = hashlib.sha256()

@@ -37,6 +37,7 @@ class Result:
             "seed": self.scenario.seed,
             "runtime": runtime,
             "simulated_s": simulated_ns / NS_PER_S,
+            "refused_arrivals": recorder.refused_arrivals,
             **recorder.figures.summary(simulated_ns),
             "breaker": breakers,
             "channels": {

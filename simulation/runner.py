@@ -20,15 +20,18 @@ from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
 from actors.providers import unreliable_providers
 from actors.randomness import RandomStreams
+from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import FailureRule, NotificationService
 from simulation.operator import Operator
 from simulation.recorder import Recorder
 from simulation.result import Result
+from simulation.saboteur import Saboteur, is_sabotage
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
 from simulation.series import bucket_width_ns
-from simulation.workload import ENDS, Clients, Source
+from simulation.service import Service
+from simulation.workload import Clients, Source
 
 if TYPE_CHECKING:
     from simulation.schedules import Schedule
@@ -180,29 +183,41 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules) -> int:
 
 def build(system: ActorSystem, scenario: Scenario, recorder: Recorder, rules: Rules = MappingProxyType({})) -> Pipeline:
     """Put the pipeline and the workload of a scenario on a system."""
-    channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
-    pipeline = Pipeline(
+    store = _store(scenario)
+    make = partial(
+        Pipeline,
         system,
-        channels,
+        {channel: scenario.channel_config(channel) for channel in scenario.channels_used},
         _providers(scenario, system, rules),
-        store=MemoryStore(remember_ids_ns=ns(scenario.remember_ids)),
+        store=store,
         preferences=_preferences(scenario),
         templates=_templates(scenario),
         notify=_ignore_alert,
         log=False,
     )
-    recorder.in_flight_now = pipeline.handler.actor.count_in_flight
+    service = Service(system, store, recorder, make)
+    if any(is_sabotage(fault) for fault in scenario.faults):
+        system.spawn(Saboteur, scenario.faults, service)
+    # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.
+    door = service if scenario.crashes_as_a_whole else None
+    send = service.pipeline.handler.tell if door is None else door.send
+    announce = service.pipeline.bus.announce if door is None else door.announce
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload):
-            clients = system.spawn(Clients, number, scenario, entry, pipeline.handler.tell)
-            pipeline.bus.subscribe(*ENDS)(clients.tell)
+            service.answer(system.spawn(Clients, number, scenario, entry, send))
         else:
-            send = pipeline.bus.announce if isinstance(entry, EventWorkload) else pipeline.handler.tell
-            system.spawn(Source, number, scenario, entry, send)
+            system.spawn(Source, number, scenario, entry, announce if isinstance(entry, EventWorkload) else send)
     if scenario.operations:
-        system.spawn(Operator, scenario.operations, lambda: pipeline)
+        system.spawn(Operator, scenario.operations, lambda: service.pipeline)
     system.spawn(Conductor, scenario, recorder)
-    return pipeline
+    return service.pipeline
+
+
+def _store(scenario: Scenario) -> MemoryStore:
+    remember_ids_ns = ns(scenario.remember_ids)
+    if scenario.commit_latency == 0:
+        return MemoryStore(remember_ids_ns=remember_ids_ns)  # with nothing to lose in a crash: it commits at once
+    return LossyStore(commit_delay_ns=ns(scenario.commit_latency), remember_ids_ns=remember_ids_ns)
 
 
 def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
@@ -233,8 +248,7 @@ def _preferences(scenario: Scenario) -> Preferences | None:
         return None
     return Preferences(
         switched_off=[
-            SwitchedOff(share=rule.share, channels=frozenset({rule.channel}))
-            for rule in scenario.preferences
+            SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
         ],
         quiet=[
             Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))

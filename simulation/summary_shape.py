@@ -88,6 +88,7 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
         "seed": Figure.COUNT,
         "runtime": Figure.TEXT,
         "simulated_s": Figure.SECONDS,
+        "refused_arrivals": Figure.COUNT,
         **FIGURES,
         "breaker": {
             breaker_name(channel, number, name): BREAKER

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import msgspec
 
 from actors.actor import Actor, Supervision, handles
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, NotifierClosed
 from actors.instants import ns, seconds, utc
 from actors.messages import (
     NO_METADATA,
@@ -34,6 +34,13 @@ from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, 
 TEXT = "simulated"
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 """The events with which a notification ends."""
+
+
+class Forgotten(msgspec.Struct, frozen=True, gc=False):
+    """The process has crashed, and knows of no other notifications that are under way than of these."""
+
+    known: frozenset[str]
+
 
 ROUNDS_AT_ONCE = 1000
 """More than so many notifications of each client at one instant, and time will never go on."""
@@ -78,7 +85,10 @@ class Source(Actor):
 
     @handles(_Arrive)
     def on_arrive(self, _: _Arrive) -> None:
-        self._send(self._make(self._arrived))
+        try:  # noqa: SIM105  # suppress() costs something for each arrival
+            self._send(self._make(self._arrived))
+        except NotifierClosed:
+            pass  # refused, which is counted where it is
         self._arrived += 1
         next_ns = next(self._times, None)
         if next_ns is not None:
@@ -126,7 +136,10 @@ class Clients(Actor):
         notification = self._make(self._count)
         self._count += 1
         self._waiting[notification.notification_id] = message.client
-        self._send(notification)
+        try:
+            self._send(notification)
+        except NotifierClosed:
+            self._let_go_on(notification.notification_id)
 
     def _look_out_for_standstill(self) -> None:
         now_ns = self.system.now_ns
@@ -142,11 +155,20 @@ class Clients(Actor):
                 ]
             )
 
-    @handles(*ENDS)
-    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
-        client = self._waiting.pop(event.notification_id, None)
+    @handles(Forgotten)
+    def on_forgotten(self, message: Forgotten) -> None:
+        for notification_id in [each for each in self._waiting if each not in message.known]:
+            self._let_go_on(notification_id)
+
+    def _let_go_on(self, notification_id: str) -> None:
+        """Have the client that waits for this notification think of its next one."""
+        client = self._waiting.pop(notification_id, None)
         if client is not None:
             self._let_think(client)
+
+    @handles(*ENDS)
+    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
+        self._let_go_on(event.notification_id)
 
 
 def _maker(

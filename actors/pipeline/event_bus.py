@@ -83,6 +83,12 @@ class EventBus:
         """The types of events that anybody subscribed to, as they are at any time."""
         return self._subscribers
 
+    @property
+    def actors(self) -> list[ActorRef[Any]]:
+        """The actors that call the subscribers."""
+        refs = [ref for entries in self._subscribers.values() for _, ref in entries]
+        return list({ref.actor_urn: ref for ref in refs}.values())
+
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike.
 

@@ -45,9 +45,22 @@ def windows(scenario: Scenario, end_s: float) -> list[Window]:
 
 def _fault_window(fault: FaultConfig, used: tuple[NotificationChannel, ...], end_s: float) -> Window:
     until_s = end_s if fault.for_ is None else min(end_s, fault.at + fault.for_)
+    if fault.injects <= _AT_THE_START:
+        until_s = min(end_s, fault.at + (fault.restart_after or 0.0))
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
+    return Window(f"{_place_text(fault, used)}{fault_text(fault)}", spans, _dips(fault, until_s))
+
+
+_AT_THE_START = {"crash", "clock_step"}
+"""What happens once, however long the window is."""
+
+
+def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
+    """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
+    if fault.injects == {"clock_step"} or (fault.injects <= _AT_THE_START and fault.crash == "process"):
+        return ""
     provider = "" if fault.provider is None else f"/{fault.provider}"
-    return Window(f"{_channels_text(fault.channel, used)}{provider}: {fault_text(fault)}", spans, _dips(fault, until_s))
+    return f"{_channels_text(fault.channel, used)}{provider}: "
 
 
 def _dips(fault: FaultConfig, until_s: float) -> tuple[Span, ...]:
@@ -69,6 +82,11 @@ def _channels_text(channels: ChannelNames, used: tuple[NotificationChannel, ...]
 def fault_text(fault: FaultConfig) -> str:
     """Return what goes wrong, in a few words."""
     parts = []
+    if fault.crash is not None:
+        victim, back = ("process", "down") if fault.crash == "process" else (fault.crash.actor, "back after")
+        parts.append(
+            f"{victim} crashes" + (f", {back} {_duration(fault.restart_after)}" if fault.restart_after else "")
+        )
     if fault.outage:
         parts.append("outage")
     if fault.hang:

@@ -23,7 +23,6 @@ Finding = tuple[tuple[str | int, ...], str]
 NOT_YET: dict[tuple[str, ...], str] = {
     ("faults", "*", "duplicate_rate"): "duplicate_rate",
     ("faults", "*", "reorder"): "reorder",
-    ("faults", "*", "crash"): "crash",
     ("faults", "*", "clock_step"): "clock_step",
 }
 """Keys that the schema has and the simulator does not act on yet, with what to call each; ``*`` is any key or index."""
@@ -40,6 +39,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
     if used is not None:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
+        yield from _crashes_of_nobody(scenario.get("faults"), scenario.get("channels"))
         yield from _expectations(scenario.get("expect"), used)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
 
@@ -117,6 +117,17 @@ def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequen
             elif channel is not None and isinstance(provider, str) and provider not in used[channel]:
                 text = f"wanted a provider of {channel} ({', '.join(used[channel])}), got {provider!r}"
                 yield (key, index, "provider"), text
+
+
+def _crashes_of_nobody(faults: Any, channels: Any) -> Iterator[Finding]:
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        if _within(fault, "crash", "actor") != "limiter":
+            continue
+        named = _within(fault, "channel")
+        hit = list(NotificationChannel) if named == "all" else named if isinstance(named, list) else [named]
+        if all(isinstance(name, str) and _within(channels, name, "rate_limit") is None for name in hit):
+            text = f"wanted an actor that there is: without a rate_limit no limiter on {', '.join(hit)}"
+            yield ("faults", index, "crash", "actor"), text
 
 
 def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:

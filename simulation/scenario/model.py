@@ -320,6 +320,9 @@ class Scenario(Settings):
     remember_ids: PositiveDuration = 86400.0
     """How long a notification's id is remembered, so that a second one with it is not sent."""
 
+    commit_latency: Duration = 0.0
+    """How long the store takes to make a change durable; a crash of the process forgets what is not."""
+
     workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(_by_its_keys)], ...], NotEmpty()]
     """What arrives."""
 
@@ -409,6 +412,11 @@ class Scenario(Settings):
     def drain_ns(self) -> int:
         """How long the run goes on at most after that."""
         return ns(self.drain)
+
+    @property
+    def crashes_as_a_whole(self) -> bool:
+        """Whether its process crashes at some time."""
+        return any(fault.crash == "process" for fault in self.faults)
 
     @property
     def epoch_ns(self) -> int:

@@ -21,7 +21,10 @@ def scenario(rest):
 
 
 def found(rest, end_s=3600.0):
-    return [(window.text, list(window.spans)) for window in windows(scenario(rest), end_s)]
+    return [
+        (window.text.replace("\N{NO-BREAK SPACE}", " "), list(window.spans))
+        for window in windows(scenario(rest), end_s)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,12 @@ def found(rest, end_s=3600.0):
         ("{channel: sms, at: 1h, outage: true}", []),
         ("{channel: all, outage: true}", [("all: outage", [(0, 3600)])]),
         ("{channel: [push, sms], hang: true}", [("all: hangs, no answer", [(0, 3600)])]),
+        ("{channel: sms, at: 1m, crash: {actor: breaker}}", [("sms: breaker crashes", [(60, 60)])]),
+        ("{channel: sms, at: 1m, crash: process, restart_after: 2m}", [("process crashes, down 2 min", [(60, 180)])]),
+        (
+            "{channel: sms, at: 1m, crash: process, outage: true}",
+            [("sms: process crashes; outage", [(60, 3600)])],
+        ),
     ],
 )
 def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
@@ -55,6 +64,7 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
             "90% fail in bursts, 5 min good, 20 s bad",
         ),
         ({"throttle": {"rate": "8/s", "retry_after": 30}}, "throttled to 8/s, Retry-After 30 s"),
+        ({"crash": {"actor": "dlq"}, "restart_after": 5}, "dlq crashes, back after 5 s"),
         ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
         ({"throttle": {"rate": "5/3s"}}, "throttled to 5/3 s"),
     ],
@@ -77,6 +87,7 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "flap": {"up": 1.0, "down": 1.0},
         "burst": {"mean_good": 60.0, "mean_bad": 5.0},
         "capacity": 3,
+        "crash": "process",
     }
     not_faults = {"channel", "provider", "at", "for_", "restart_after", *(path[-1] for path in NOT_YET)}
     kinds = [name for name in FaultConfig.model_fields if name not in not_faults]

@@ -1,0 +1,296 @@
+"""Faults that hit the system and not its providers, through whole scenarios, each on both clocks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import simulation
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from simulation.result import Result
+from simulation.saboteur import InjectedCrash
+from simulation.scenario import parse
+
+S = 1_000_000_000
+EVERY_SECOND = [{"channel": "email", "arrivals": {"constant": "1/s"}}]
+
+
+def run(
+    *faults: dict[str, Any], workload: Any = EVERY_SECOND, email: Any = None, log: Any = None, **top: Any
+) -> Result:
+    """Run a scenario on both clocks, check that the results are the same, and return one.
+
+    Attempts at the provider of the email channel are appended to `log` as (seconds, notification).
+    """
+    text = json.dumps(
+        {
+            "duration": "20s",
+            "workload": workload,
+            "channels": {"email": email or {}},
+            "faults": [{"channel": "email", **{key: _with_unit(key, fault[key]) for key in fault}} for fault in faults],
+            **top,
+        }
+    )
+    results = []
+    for runtime in ("trio", "simpy"):
+        seen: list[tuple[float, str]] = []
+
+        def note(attempt: Attempt, now_ns: int, _load: Load, seen: Any = seen) -> None:
+            seen.append((now_ns / S, attempt.command.notification_id))
+
+        results.append((simulation.run(parse(text), runtime=runtime, rules={"email": [note]}), seen))
+    (live, live_log), (simulated, simulated_log) = results
+    assert live.history == simulated.history
+    assert live_log == simulated_log
+    assert {**live.summary, "runtime": ""} == {**simulated.summary, "runtime": ""}
+    if log is not None:
+        log += simulated_log
+    return simulated
+
+
+def _with_unit(key: str, value: Any) -> Any:
+    return f"{value}s" if key in ("at", "restart_after") and not isinstance(value, str) else value
+
+
+def times(result: Result, *kinds: type) -> list[float]:
+    return [event.at_ns / S for event in result.history if isinstance(event, kinds)]
+
+
+def ended(result: Result) -> bool:
+    figures = result.summary
+    assert figures["accepted"] == figures["sent"] + figures["dead_lettered"] + figures["suppressed"]
+    return figures["in_flight"] == 0
+
+
+# ── one actor ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("victim", ["handler", "limiter", "breaker", "channel", "dlq", "alert"])
+def test_an_actor_crashes_at_its_time_and_nothing_is_lost(victim: str) -> None:
+    result = run(
+        {"at": "5500ms", "crash": {"actor": victim}},
+        email={"provider": {"latency": "400ms", "failure_rate": 0.3}, "rate_limit": {"rate": "1/s"}},
+    )
+    (failed,) = [event for event in result.history if isinstance(event, ActorFailed)]
+    assert (failed.at_ns, failed.decision) == (5_500_000_000, "restart")
+    assert failed.error == f"InjectedCrash: injected crash of the {victim}"
+    assert result.summary["accepted"] == 20
+    assert ended(result)
+
+
+@pytest.mark.parametrize(
+    ("victim", "kind"),
+    [("handler", NotificationRequested), ("breaker", NotificationSent), ("channel", NotificationSent)],
+)
+def test_it_is_back_after_the_time_that_is_given(victim: str, kind: type) -> None:
+    result = run({"at": "5500ms", "crash": {"actor": victim}, "restart_after": "4s"})
+    assert [at for at in times(result, kind) if 5.5 < at < 10] == [9.5] * 4
+    assert ended(result)
+
+
+def test_of_several_providers_the_actor_of_the_one_that_is_named_crashes() -> None:
+    email = {"failover": {"backup": {}}, "switch_after": 1}
+    outage = {"at": "5s", "for": "2500ms", "outage": True, "provider": "primary"}
+    crash = {"at": "5500ms", "crash": {"actor": "channel"}, "restart_after": "4s"}
+    result = run(outage, {**crash, "provider": "backup"}, email=email)
+    sent = [event for event in result.history if isinstance(event, NotificationSent)]
+    assert [event.provider for event in sent if 5.5 < event.at_ns / S < 9.5] == ["primary", "primary"]
+    assert ended(result)
+
+
+def test_with_a_time_given_it_may_crash_more_often_than_its_supervision_allows() -> None:
+    crashes = [{"at": at, "crash": {"actor": "breaker"}} for at in range(1, 9)]
+    with pytest.raises(InjectedCrash, match="injected crash of the breaker"):
+        run(*crashes)
+    result = run(*({**crash, "restart_after": "10ms"} for crash in crashes))
+    assert times(result, ActorFailed) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert ended(result)
+
+
+def test_every_channel_that_is_named_loses_its_own_actor_and_the_handler_crashes_once() -> None:
+    workload = [{"channel": name, "arrivals": {"constant": "1/s"}} for name in ("email", "sms", "push")]
+    result = run(
+        {"channel": ["email", "push"], "at": 5, "crash": {"actor": "breaker"}},
+        {"channel": "all", "at": 6, "crash": {"actor": "handler"}},
+        workload=workload,
+    )
+    assert [(event.at_ns / S, event.actor) for event in result.history if isinstance(event, ActorFailed)] == [
+        (5, "CircuitBreakerActor"),
+        (5, "CircuitBreakerActor"),
+        (6, "Handler"),
+    ]
+
+
+# ── the process ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_while_the_process_is_down_arrivals_are_refused_and_all_else_ends() -> None:
+    log: list[tuple[float, str]] = []
+    result = run({"at": 10, "crash": "process", "restart_after": "5s"}, log=log)
+    assert result.summary["refused_arrivals"] == 5  # from 10 to 14; it is back for that of 15
+    assert result.summary["accepted"] == result.summary["sent"] == 15
+    assert [at for at, _ in log] == [*range(10), *range(15, 20)]
+
+
+def test_what_was_at_the_provider_is_sent_again_and_nobody_hears_of_the_first_answer() -> None:
+    log: list[tuple[float, str]] = []
+    result = run({"at": 10, "crash": "process"}, email={"provider": {"latency": "3s"}}, log=log)
+    # The answer for that of 7 s is due at the instant of the crash, and comes behind it.
+    assert [each for at, each in log if at == 10] == ["email-0-7", "email-0-8", "email-0-9", "email-0-10"]
+    assert result.summary["refused_arrivals"] == 0
+    assert result.summary["attempts"] == result.summary["sent"] == 20
+    assert len(log) == 23
+    sent = {event.notification_id: event for event in result.history if isinstance(event, NotificationSent)}
+    assert [sent[f"email-0-{number}"].at_ns / S for number in (6, 7, 8, 9, 10)] == [9, 13, 13, 13, 13]
+    assert sent["email-0-7"].requested_at_ns == 7 * S
+
+
+def test_a_retry_keeps_its_time_and_its_number() -> None:
+    result = run(
+        {"at": 0, "for": "1ms", "fail_first": 1},
+        {"at": 5, "crash": "process", "restart_after": "2s"},
+        email={"retry": {"initial_delay": "12s", "jitter": "none"}},
+    )
+    (failed,) = [event for event in result.history if isinstance(event, NotificationFailed)]
+    (sent,) = [event for event in result.history if isinstance(event, NotificationSent) and event.attempt == 2]
+    assert (failed.next_retry_at_ns, sent.started_ns) == (12 * S, 12 * S)
+
+
+def test_a_retry_that_was_due_meanwhile_is_made_as_soon_as_it_is_back() -> None:
+    result = run(
+        {"at": 0, "for": "1ms", "fail_first": 1},
+        {"at": 5, "crash": "process", "restart_after": "10s"},
+        email={"retry": {"initial_delay": "12s", "jitter": "none"}},
+    )
+    (sent,) = [event for event in result.history if isinstance(event, NotificationSent) and event.attempt == 2]
+    assert sent.started_ns == 15 * S
+
+
+def test_a_breaker_begins_anew_and_that_is_in_the_history() -> None:
+    result = run(
+        {"at": 2, "for": "6s", "outage": True},
+        {"at": 10, "crash": "process", "restart_after": "1s"},
+        email={"circuit_breaker": {"failure_threshold": 3, "timeout": "1m"}},
+    )
+    changes = [event for event in result.history if isinstance(event, BreakerTransitioned)]
+    assert [(event.at_ns / S, event.from_state, event.to_state, event.cause) for event in changes][1:] == [
+        (10, "open", "closed", "restart")
+    ]
+    assert result.summary["breaker"]["email"]["opened"] == 1
+    assert ended(result)
+
+
+def test_dead_letters_survive_and_a_notification_that_has_ended_is_still_known() -> None:
+    result = run(
+        {"at": 0, "for": "8s", "permanent_rate": 1.0},
+        {"at": 10, "crash": "process"},
+        workload=[{"event": "UserRegistered", "arrivals": {"constant": "1/s"}}],
+    )
+    assert result.summary["dlq"]["final"] == len(times(result, NotificationMovedToDeadLetter)) == 8
+    assert ended(result)
+
+
+def test_a_crash_of_an_actor_or_of_the_process_that_is_down_is_nothing() -> None:
+    result = run(
+        {"at": 5, "crash": "process", "restart_after": "5s"},
+        {"at": 6, "crash": "process", "restart_after": "9s"},
+        {"at": 7, "crash": {"actor": "handler"}},
+    )
+    assert times(result, ActorFailed) == [5]
+    assert result.summary["refused_arrivals"] == 5
+
+
+def test_one_that_does_not_come_back_leaves_its_notifications_in_flight() -> None:
+    result = run(
+        {"at": 10, "crash": "process", "restart_after": "1h"}, email={"provider": {"latency": "3s"}}, drain="1m"
+    )
+    assert (result.summary["in_flight"], result.summary["refused_arrivals"]) == (3, 10)
+    assert result.summary["simulated_s"] == 80
+
+
+def test_clients_that_are_refused_or_forgotten_think_again() -> None:
+    workload = [{"channel": "email", "clients": 3, "think": "1s"}]
+    result = run(
+        {"at": "5050ms", "crash": "process", "restart_after": "3s"},
+        workload=workload,
+        email={"provider": {"latency": "100ms"}},
+        commit_latency="100ms",
+    )
+    # Each is sent 200 ms after it was thought of, and its client knows another 100 ms later.
+    assert [at for at in times(result, NotificationSent) if at < 6] == [1.2] * 3 + [2.5] * 3 + [3.8] * 3
+    # The next ones, of 4.9 s, were accepted at 5.0 s; so they are sent when it is back.
+    assert [at for at in times(result, NotificationSent) if 6 < at < 9] == [8.15] * 3
+    assert ended(result)
+
+    result = run(
+        {"at": "4950ms", "crash": "process", "restart_after": "3s"},
+        workload=workload,
+        email={"provider": {"latency": "100ms"}},
+        commit_latency="100ms",
+    )
+    # These were not accepted. The clients see an error, think for a second, and are refused at 5.95 s and at 6.95 s.
+    assert result.summary["refused_arrivals"] == 6
+    assert [at for at in times(result, NotificationRequested) if 4 < at < 9] == [7.95] * 3
+    assert ended(result)
+
+
+def test_a_change_that_is_not_durable_is_forgotten_and_what_it_said_is_done_again() -> None:
+    log: list[tuple[float, str]] = []
+    result = run({"at": "10050ms", "crash": "process"}, commit_latency="100ms", log=log)
+    # That of 9 s was accepted at 9.1 s, and that it was sent was durable at 9.2 s; that of 10 s is lost altogether.
+    assert "email-0-10" not in [each for _, each in log]
+    assert result.summary["accepted"] == 19
+    result = run({"at": "10150ms", "crash": "process"}, commit_latency="100ms", log=log)
+    assert [at for at, each in log if each == "email-0-10"] == [10.1, 10.15]
+    assert result.summary["accepted"] == result.summary["sent"] == 20
+
+
+@given(
+    crashes=st.lists(st.tuples(st.integers(0, 80), st.sampled_from([0, 0.1, 3])), min_size=1, max_size=4),
+    commit_latency=st.sampled_from([0, 0.001, 0.25, 0.3]),
+    latency=st.sampled_from([0, 0.25, 1]),
+    failure_rate=st.sampled_from([0.0, 0.5, 0.9]),
+    max_in_flight=st.sampled_from([None, 2]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60)
+def test_whenever_the_process_crashes_what_was_accepted_ends_once(
+    crashes, commit_latency, latency, failure_rate, max_in_flight, seed
+) -> None:
+    log: list[tuple[float, str]] = []
+    result = run(
+        *({"at": quarter / 4, "crash": "process", "restart_after": down} for quarter, down in crashes),
+        workload=[*EVERY_SECOND, {"channel": "email", "clients": 2, "think": "1s"}],
+        email={"provider": {"latency": f"{latency}s", "failure_rate": failure_rate}, "max_in_flight": max_in_flight},
+        commit_latency=f"{commit_latency}s",
+        seed=seed,
+        log=log,
+    )
+    assert ended(result)
+    accepted = {event.notification_id for event in result.history if isinstance(event, NotificationRequested)}
+    over = [
+        event.notification_id
+        for event in result.history
+        if isinstance(event, (NotificationSent, NotificationMovedToDeadLetter))
+    ]
+    assert sorted(over) == sorted(accepted)
+    attempts = {each: [at for at, tried in log if tried == each] for each in accepted}
+    assert len([event for event in result.history if isinstance(event, NotificationSent)]) == len(accepted) - len(
+        times(result, NotificationMovedToDeadLetter)
+    )
+    recorded = result.summary["attempts"]
+    # Each crash costs a notification one more attempt at the most: that which was under way then.
+    assert recorded <= sum(map(len, attempts.values())) <= recorded + len(crashes) * len(accepted)
