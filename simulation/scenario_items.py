@@ -20,6 +20,14 @@ RUNS = "runs"
 """The name of the test that a scenario runs, and that nothing is lost in it."""
 
 
+class NoResult(NamedTuple):
+    """Why a run has no result."""
+
+    headline: str
+    """In a few words."""
+    text: str
+
+
 class DoesNotHold(Exception):
     """An expectation failed; carries what to show."""
 
@@ -57,7 +65,7 @@ class ScenarioFile(pytest.File):
     """A scenario file. Its tests share a run for each seed."""
 
     _seed: int | None = None
-    _outcome: Result | InvariantBreach | None = None
+    _outcome: Result | NoResult | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield its tests; a file that cannot be used is an error, with all its problems."""
@@ -84,14 +92,18 @@ class ScenarioFile(pytest.File):
         start = self.config.invocation_params.dir
         return str(self.path.relative_to(start)) if self.path.is_relative_to(start) else str(self.path)
 
-    def outcome(self, seed: int) -> Result | InvariantBreach:
-        """Return the result of the run with a seed, or how it broke. The last one is kept."""
+    def outcome(self, seed: int) -> Result | NoResult:
+        """Return the result of the run with a seed, or why there is none. The last one is kept."""
         if self._outcome is None or seed != self._seed:
             self._seed = seed
             try:
                 self._outcome = run(self.scenario, seed=seed, runtime=self.config.getoption("--retrylab-runtime"))
             except InvariantBreach as breach:
-                self._outcome = breach
+                # Without the command that it brings: that is for one who runs the scenario from Python.
+                report = InvariantBreach(breach.message, breach.invariant, breach.at_ns, breach.seed, breach.history)
+                self._outcome = NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
+            except ConfigurationError as error:
+                self._outcome = NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
         return self._outcome
 
     def teardown(self) -> None:
@@ -147,10 +159,8 @@ class RunItem(ScenarioItem):
     def runtest(self) -> None:
         """Run the scenario."""
         outcome = self.parent.outcome(self.seed)
-        if isinstance(outcome, InvariantBreach):
-            raise DoesNotHold(
-                "an invariant broke", f"an invariant broke, which is a bug\n{outcome}\nseed {self.seed}\n{self.again()}"
-            )
+        if isinstance(outcome, NoResult):
+            raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again()}")
 
 
 class ExpectationItem(ScenarioItem):
@@ -163,11 +173,9 @@ class ExpectationItem(ScenarioItem):
     def runtest(self) -> None:
         """See whether it holds."""
         outcome = self.parent.outcome(self.seed)
-        if isinstance(outcome, InvariantBreach):
-            runs = f"{self.parent.shown_path}::{RUNS}"
-            raise DoesNotHold(
-                "the run broke", f"no figure: the run broke an invariant, see {runs}\nseed {self.seed}\n{self.again()}"
-            )
+        if isinstance(outcome, NoResult):
+            runs = self.nodeid.replace(f"::{self.expectation.text}", f"::{RUNS}")
+            raise DoesNotHold("no figure", f"no figure: {outcome.headline}, see {runs}\n\n{self.again()}")
         value, holds = self.expectation.evaluate(outcome.summary)
         if not holds:
             from simulation.expectation_report import failure_text, verdict

@@ -51,5 +51,5 @@ def axis(ticks: Iterable[tuple[float, str]], cell_s: float, cells: int) -> tuple
         line[cell] = "┬" if cell else "┌"
         if cell >= free_from:
             texts[cell : cell + len(text)] = text
-            free_from = cell + len(text) + 2
+            free_from = cell + len(text) + 1
     return "".join(line), "".join(texts).rstrip()

@@ -12,7 +12,7 @@ import pytest
 
 import simulation.runner
 import simulation.scenario_items
-from actors.errors import InvariantBreach
+from actors.errors import ConfigurationError, InvariantBreach
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
 for needed in ("actors.live", "simulation.expectation_report", "simulation.testkit"):
@@ -156,21 +156,44 @@ def test_scenarios_go_with_the_mode_of_pytest_trio(pytester: Pytester) -> None:
 
 def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytester, monkeypatch: Any) -> None:
     def breach(*_args: Any, **_kwargs: Any) -> Any:
-        raise InvariantBreach("at 12 s: one too many")
+        raise InvariantBreach("one too many", "conservation", 12_000_000_000, 3, ("1 s: requested",), "run(...)")
 
     monkeypatch.setattr(simulation.scenario_items, "run", breach)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester)
     result.assert_outcomes(failed=4)
-    assert shown(result, "an invariant broke") == [
+    report = [
         "an invariant broke, which is a bug",
-        "at 12 s: one too many",
-        "seed 3",
+        "invariant conservation broken, at 12 s (seed 3):",
+        "  one too many",
+        "what had happened until then:",
+        "  1 s: requested",
+        "",
         "look closer  retrylab run outage.yaml --seed 3 --out report",
         "run again    pytest outage.yaml::runs",
     ]
-    assert shown(result, "no figure")[0] == "no figure: the run broke an invariant, see outage.yaml::runs"
-    result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke"])
+    assert shown(result, "an invariant broke") == report
+    assert shown(result, "no figure") == [
+        "no figure: an invariant broke, see outage.yaml::runs",
+        "",
+        "look closer  retrylab run outage.yaml --seed 3 --out report",
+        "run again    pytest 'outage.yaml::sent_fraction >= 0.9'",
+    ]
+    result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke", "FAILED *0.9 - no figure"])
+
+
+def test_a_scenario_that_cannot_be_run_so_says_why(pytester: Pytester, monkeypatch: Any) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> Any:
+        raise ConfigurationError(["schedule: wanted the runtime simpy, got trio"])
+
+    monkeypatch.setattr(simulation.scenario_items, "run", refuse)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    result = run(pytester, "outage.yaml::runs", "--retrylab-runtime=trio")
+    assert shown(result, "the scenario cannot")[:3] == [
+        "the scenario cannot be run so",
+        "schedule: wanted the runtime simpy, got trio",
+        "",
+    ]
 
 
 def test_any_other_error_keeps_its_traceback(pytester: Pytester, monkeypatch: Any) -> None:
