@@ -3,7 +3,7 @@
 ``pytest scenarios/`` collects the scenarios there: a test for the run of each, and one for each of its expectations.
 A YAML file is taken for a scenario when one of these is so; any other is left alone:
 
-- it was named on the command line: ``pytest outage.yaml``;
+- it was named on the command line, ``pytest outage.yaml``, and no other plugin takes it for a test of its own;
 - it has the keys `workload`, `duration` and `expect` at its top;
 - it has `workload` at its top, and the hint for editors that names ``scenario.schema.json``.
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,18 +77,21 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Collect a file that is a scenario."""
-    if file_path.suffix not in (".yaml", ".yml") or not _is_scenario(file_path, parent):
-        return None
-    from simulation.scenario_items import ScenarioFile
+    collectors = yield
+    if file_path.suffix in (".yaml", ".yml") and _is_scenario(file_path, parent, bool(collectors)):
+        from simulation.scenario_items import ScenarioFile
 
-    file: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
-    return file
+        collectors.append(ScenarioFile.from_parent(parent, path=file_path))
+    return collectors
 
 
-def _is_scenario(path: Path, parent: pytest.Collector) -> bool:
-    if parent.session.isinitpath(path):
+def _is_scenario(path: Path, parent: pytest.Collector, is_of_another: bool) -> bool:
+    if parent.session.isinitpath(path) and not is_of_another:
         return True
     patterns = parent.config.getini(SCENARIOS)
     if patterns:

@@ -235,6 +235,28 @@ def test_a_file_that_is_named_is_a_scenario_whatever_it_looks_like(pytester: Pyt
     result.stdout.fnmatch_lines([f"{name}.yaml:[123]:*"])
 
 
+def test_a_file_that_is_named_and_a_test_of_another_plugin_is_left_to_that(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", **STRANGERS)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    pytester.makeconftest(
+        """
+import pytest
+
+class Item(pytest.Item):
+    def runtest(self): pass
+
+class File(pytest.File):
+    def collect(self):
+        yield Item.from_parent(self, name="theirs")
+
+def pytest_collect_file(file_path, parent):
+    return File.from_parent(parent, path=file_path) if file_path.suffix == ".yaml" else None
+"""
+    )
+    run(pytester, "ci.yaml").assert_outcomes(passed=1)
+    run(pytester, "outage.yaml").assert_outcomes(passed=4, failed=1)
+
+
 def test_the_hint_for_editors_makes_a_scenario_without_expectations_a_test(pytester: Pytester) -> None:
     text = OUTAGE[: OUTAGE.index("expect:")]
     pytester.makefile(".yaml", outage=text)
