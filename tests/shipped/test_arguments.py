@@ -1,0 +1,283 @@
+"""What the scenarios that settle an argument claim in their descriptions, with other luck than theirs.
+
+Each claim has to hold in every single run, and not on average: what is compared meets the same luck, seed by seed.
+"""
+
+from pathlib import Path
+
+import pytest
+
+import simulation
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+SEED = 1001
+
+few_or_many = pytest.mark.parametrize("replicates", [2, pytest.param(12, marks=pytest.mark.slow)])
+
+
+def compared(name, path, choices, metrics, replicates, sets=()):
+    """Return for each choice, by its name, a tuple of figures for each run, after comparing the values at `path`."""
+    comparison = simulation.compare(
+        SCENARIOS / f"{name}.yaml",
+        {path: list(choices.values())},
+        replicates=replicates,
+        seed=SEED,
+        metrics=metrics,
+        sets=["expect=[]", *sets],
+    )
+    return {
+        choice: list(zip(*(comparison.values[metric][number] for metric in metrics), strict=True))
+        for number, choice in enumerate(choices)
+    }
+
+
+def results(name, replicates, sets=()):
+    for seed in range(SEED, SEED + replicates):
+        yield simulation.run(SCENARIOS / f"{name}.yaml", seed=seed, sets=sets)
+
+
+def figures(result, channel):
+    return result.summary["channels"][channel]
+
+
+# ── jitter-under-contention ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_any_jitter_spreads_a_herd_and_none_leaves_it_one(replicates):
+    kinds = ("none", "full", "equal", "decorrelated")
+    runs = compared(
+        "jitter-under-contention",
+        "channels.sms.retry.jitter",
+        dict(zip(kinds, kinds, strict=True)),
+        ["attempts", "dead_lettered", "delivery_time_s.p99"],
+        replicates,
+    )
+    some = {"none": 40_000, "full": 24_000, "equal": 23_000, "decorrelated": 18_000}
+    for kind, number in some.items():
+        for attempts, dead_lettered, p99_s in runs[kind]:
+            assert attempts == pytest.approx(number, rel=0.04)
+            if kind == "none":
+                assert dead_lettered == pytest.approx(5000 * 2 / 3, rel=0.04)
+            else:
+                assert dead_lettered == 0
+                assert p99_s <= 40
+
+
+# ── slow-brownout ───────────────────────────────────────────────────────────────────────────────────────────────
+
+BREAKERS = {"email": "in a row", "sms": "over calls", "push": "over time", "webhook": "slow calls"}
+BROWNOUT = (180.0, 420.0)
+
+
+def first_opening_s(result, channel):
+    opened = result.breaker[(result.breaker["channel"] == channel) & (result.breaker["to"] == "open")]
+    return opened["time"].min() if len(opened) else None
+
+
+@few_or_many
+def test_failures_in_a_row_do_not_see_a_brownout_that_a_rate_and_slow_calls_see_within_seconds(replicates):
+    for result in results("slow-brownout", replicates):
+        start_s, end_s = BROWNOUT
+        noticed_after_s = {
+            channel: opened_s - start_s
+            for channel in BREAKERS
+            if (opened_s := first_opening_s(result, channel)) is not None
+        }
+        assert noticed_after_s.get("email", 240.0) >= 60
+        assert 0 < noticed_after_s["sms"] <= 15
+        assert 0 < noticed_after_s["push"] <= 15
+        assert 0 < noticed_after_s["webhook"] <= 8
+        rows = result.notifications
+        rows = rows[(rows["requested_at"] >= start_s) & (rows["requested_at"] < end_s)]
+        p99_s = (rows["finished_at"] - rows["requested_at"]).groupby(rows["channel"]).quantile(0.99)
+        assert 5 <= p99_s["email"] <= 7.5
+        assert p99_s["sms"] <= 4.2
+        assert p99_s["push"] <= 4.2
+        assert p99_s["webhook"] <= 3
+
+
+@few_or_many
+def test_in_calm_weather_with_twice_the_usual_failures_they_hardly_ever_open(replicates):
+    calm = ["faults=[]", "expect=[]", *(f"channels.{channel}.provider.failure_rate=2%" for channel in BREAKERS)]
+    opened = [
+        sum(breaker["opened"] for breaker in result.summary["breaker"].values())
+        for result in results("slow-brownout", replicates, calm)
+    ]
+    assert sum(opened) <= max(1, replicates // 4)
+
+
+@few_or_many
+def test_at_night_a_window_of_seconds_is_blind_and_one_of_calls_takes_a_minute(replicates):
+    night = ["expect=[]", *(f"workload.{number}.arrivals.poisson=1/s" for number in range(len(BREAKERS)))]
+    for result in results("slow-brownout", replicates, night):
+        assert first_opening_s(result, "push") is None
+        assert first_opening_s(result, "sms") - BROWNOUT[0] >= 25
+
+
+# ── wait-or-fail ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def busiest_second_after(result, channel, instant_s):
+    """Return how many attempts met the provider in the busiest second from an instant on."""
+    rows = result.attempts
+    asked = rows[(rows["channel"] == channel) & (rows["start"] >= instant_s) & (rows["end"] > rows["start"])]
+    return asked["start"].astype(int).value_counts().max()
+
+
+@few_or_many
+def test_who_waits_is_late_who_fails_is_lost_and_patience_costs_attempts(replicates):
+    for result in results("wait-or-fail", replicates):
+        waits, fails, patient = (figures(result, channel) for channel in ("email", "sms", "push"))
+        assert waits["dead_lettered"] == patient["dead_lettered"] == 0
+        assert fails["dead_lettered"] == pytest.approx(1700, rel=0.1)
+        assert waits["delivery_time_s"]["max"] <= 240
+        assert fails["delivery_time_s"]["p99"] <= 15
+        assert patient["delivery_time_s"]["p99"] >= waits["delivery_time_s"]["p99"] >= 150
+        assert patient["attempts"] == pytest.approx(4 * waits["attempts"], rel=0.15)
+        paced, herd = (busiest_second_after(result, channel, 300) for channel in ("email", "push"))
+        assert paced <= 50
+        assert herd >= 1.4 * paced
+
+
+# ── budget-against-retry-storm ──────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_without_a_budget_a_storm_outlives_its_cause_and_each_kind_of_budget_ends_it(replicates):
+    runs = compared(
+        "budget-against-retry-storm",
+        "channels.webhook.retry.budget",
+        {
+            "none": None,
+            "finagle": {"kind": "finagle", "share": "10%", "min_rate": "1/s"},
+            "finagle with its default floor": {"kind": "finagle", "share": "10%"},
+            "grpc": {"kind": "grpc"},
+            "envoy": {"kind": "envoy"},
+        },
+        ["sent_fraction", "attempts"],
+        replicates,
+    )
+    sent = {"none": 0.20, "finagle": 0.75, "finagle with its default floor": 0.45, "grpc": 0.80, "envoy": 0.74}
+    for kind, fraction in sent.items():
+        for sent_fraction, attempts in runs[kind]:
+            assert sent_fraction == pytest.approx(fraction, abs=0.05)
+            assert attempts == pytest.approx(51_000, rel=0.03) if kind == "none" else attempts <= 20_000
+
+
+@few_or_many
+def test_a_breaker_alone_loses_none_and_is_late_and_a_bulkhead_is_sooner(replicates):
+    metrics = ["dead_lettered", "delivery_time_s.p50", "delivery_time_s.p99"]
+    without = ["channels.webhook.retry.budget=null"]
+    breakers = compared(
+        "budget-against-retry-storm",
+        "channels.webhook.circuit_breaker",
+        {"60s": {"timeout": "60s"}, "30s": {"timeout": "30s"}},
+        metrics,
+        replicates,
+        without,
+    )
+    for dead_lettered, p50_s, _ in (*breakers["60s"], *breakers["30s"]):
+        assert dead_lettered == 0
+        assert p50_s >= 90
+    slots = compared(
+        "budget-against-retry-storm",
+        "channels.webhook.max_in_flight",
+        {"ten": 10, "twenty": 20},
+        metrics,
+        replicates,
+        without,
+    )
+    for dead_lettered, p50_s, p99_s in (*slots["ten"], *slots["twenty"]):
+        assert dead_lettered == 0
+        assert p50_s <= 0.2
+        assert p99_s <= 40
+
+
+# ── failover-on-outage ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_a_backup_is_worth_what_its_quota_is(replicates):
+    path = "channels.email.failover"
+    slow = {"latency": {"lognormal": {"median": "300ms", "p99": "2s"}}, "failure_rate": "3%"}
+    runs = compared(
+        "failover-on-outage",
+        path,
+        {
+            "none": {},
+            "15/s": {"backup": {"quota": {"rate": "15/s", "kind": "token_bucket"}, "provider": slow}},
+            "no limit": {"backup": {"provider": slow}},
+        },
+        ["delivery_time_s.p99", "dead_lettered"],
+        replicates,
+    )
+    for none, limited, unlimited in zip(*runs.values(), strict=True):
+        assert none[1] == limited[1] == unlimited[1] == 0
+        assert none[0] == pytest.approx(180, rel=0.1)
+        assert 30 <= limited[0] <= 60
+        assert unlimited[0] <= 3
+
+
+# ── hedged-tail ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_a_copy_cuts_the_tail_better_than_a_timeout_and_a_retry(replicates):
+    metrics = ["delivery_time_s.p99", "hedges", "accepted"]
+    copies = compared(
+        "hedged-tail", "channels.push.hedging.delay", {"300ms": "300ms", "100ms": "100ms"}, metrics, replicates
+    )
+    timeouts = compared(
+        "hedged-tail",
+        "channels.push.timeout",
+        {"10s": "10s", "500ms": "500ms"},
+        metrics,
+        replicates,
+        ["channels.push.hedging=null"],
+    )
+    for usual, early, none, retried in zip(*copies.values(), *timeouts.values(), strict=True):
+        assert none[0] >= 3
+        assert usual[0] < 0.5
+        assert usual[1] / usual[2] == pytest.approx(0.045, abs=0.008)
+        assert 0.15 <= early[0] < usual[0]
+        assert early[1] / early[2] == pytest.approx(0.5, abs=0.05)
+        assert retried[0] == pytest.approx(1.3, abs=0.15)
+
+
+# ── adaptive-rate-on-429 ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_a_rate_that_listens_is_refused_a_hundredth_as_often_and_is_sooner(replicates):
+    for result in results("adaptive-rate-on-429", replicates):
+        listens, blind, fixed = (figures(result, channel) for channel in ("email", "sms", "push"))
+        assert listens["retries"] < 100 < 100 * listens["retries"] < 2 * blind["retries"]
+        assert blind["retries"] == pytest.approx(10_000, rel=0.15)
+        assert fixed["retries"] == pytest.approx(1_100, rel=0.1)
+        assert listens["delivery_time_s"]["p99"] <= 90
+        assert 100 <= fixed["delivery_time_s"]["p99"] <= 160
+        assert 130 <= blind["delivery_time_s"]["p99"] <= 180
+
+
+# ── push-then-sms ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_a_time_limit_is_what_makes_a_fallback_one_in_an_outage(replicates):
+    runs = compared(
+        "push-then-sms",
+        "channels.push.fallback",
+        {
+            "at the end": {"channel": "sms"},
+            "20s": {"channel": "sms", "after": "20s"},
+            "1m": {"channel": "sms", "after": "1m"},
+        },
+        ["channels.sms.accepted", "channels.push.delivery_time_s.max", "channels.sms.delivery_time_s.max"],
+        replicates,
+    )
+    some = {"at the end": 50, "20s": 2500, "1m": 1900}
+    for when, number in some.items():
+        for sms, push_s, sms_s in runs[when]:
+            assert sms == pytest.approx(number, rel=0.4 if when == "at the end" else 0.1)
+            assert push_s >= 180 if when == "at the end" else push_s + sms_s <= (25 if when == "20s" else 65)
