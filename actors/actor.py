@@ -215,7 +215,7 @@ class Actor(pykka.Actor):
 
     @property
     def epoch_ns(self) -> int:
-        """Where on the calendar the run's clock started, in nanoseconds since 1970."""
+        """Where on the calendar the run's clock started, in nanoseconds since 1970, as the wall clock shows it now."""
         return self.system.epoch_ns
 
     def after(self, delay: float, message: Any) -> Cancellable:

@@ -164,7 +164,9 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
     """When, in nanoseconds since the start of the run."""
 
     epoch_ns: int
-    """Where on the calendar the run's clock started: nanoseconds from 1970 to its 0."""
+    """Where on the calendar the run's clock started, as the wall clock showed it at this instant: nanoseconds from 1970
+    to its 0. Events of one run differ in it where the wall clock was stepped between them; their order and the time
+    between them are those of `at_ns`."""
 
     @property
     def at(self) -> datetime:

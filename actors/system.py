@@ -31,7 +31,7 @@ from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.futures import Future, Unanswered
-from actors.instants import since_1970_ns
+from actors.instants import ns, since_1970_ns
 from actors.messages import RecordedEvent
 from actors.randomness import RandomStreams
 from actors.supervisor import Begin, Crash, Restarted, Supervisor, Terminated, inbox_of
@@ -87,6 +87,8 @@ class ActorSystem(Supervisor):
         """
         self.now_ns = 0
         self.epoch_ns = since_1970_ns(start)
+        """Where on the calendar `now_ns` is 0, in nanoseconds since 1970: the wall clock shows their sum. It changes
+        when the wall clock steps, so who needs the calendar asks for it each time."""
         self.streams = RandomStreams(seed)
         self.record = record
         self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
@@ -152,6 +154,10 @@ class ActorSystem(Supervisor):
     def has_ended(self) -> bool:
         """Whether all its actors have been stopped for good, so that none is there to be told anything."""
         return self._closed
+
+    def step_wall_clock(self, by: float) -> None:
+        """Have the wall clock jump by so many seconds, back when negative; `now_ns` and timers take no notice."""
+        self.epoch_ns += ns(by)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start an actor, and return the reference to it."""

@@ -3,6 +3,12 @@
 At one instant the entries go in the order of the file, and all of them before anything else that is due then. Within an
 entry the wall clock steps first; then the crash, so that what starts again reads the new time.
 
+After a step every event says where the wall clock stood by its `epoch_ns`, and its `at_ns` goes on as before. Timers
+are of the monotonic clock: who waits for the end of quiet hours wakes when that was foreseen, and asks the wall clock
+anew; so after a step back it waits on, and after a step forward it is late by as much at the most. What is read from
+the store later, since the handler or the process has crashed, or since a dead letter is redriven, is read by the
+calendar, and is off by the step.
+
 While the process is down there is no actor that could crash, and a process that crashes again is not down any longer
 for it.
 """
@@ -40,7 +46,7 @@ class _Restart(msgspec.Struct, frozen=True):
 
 def is_sabotage(fault: FaultConfig) -> bool:
     """Tell whether there is anything in a fault for the saboteur to do."""
-    return fault.crash is not None
+    return fault.crash is not None or fault.clock_step is not None
 
 
 class Saboteur(Actor):
@@ -60,6 +66,8 @@ class Saboteur(Actor):
     @handles(_Strike)
     def on_strike(self, strike: _Strike) -> None:
         fault = strike.fault
+        if fault.clock_step is not None:
+            self.system.step_wall_clock(fault.clock_step)
         if self._service.is_down:
             return
         if fault.crash == "process":

@@ -8,7 +8,7 @@ committed to the store, recorded, and announced on the bus, in this order, befor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -144,11 +144,10 @@ class Handler(Actor):
             stages.budget = self._budgets.get(channel)
         self._fallbacks = Fallbacks(channels)
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
-        self._epoch_ns = self.epoch_ns
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
         commits = wiring.commits
         self._deliveries = {
-            **{delivery.command.notification_id: delivery for delivery in store.open_deliveries(self._epoch_ns)},
+            **{delivery.command.notification_id: delivery for delivery in self._taken_up(store)},
             **{notification_id: commit.delivery for notification_id, commit in commits.items()},
         }
         for commit in commits.values():
@@ -160,6 +159,18 @@ class Handler(Actor):
             for letter in store.dead_letters()
             if letter.history and letter.history[-1].kind == DeadDestination.__name__
         }
+
+    def _taken_up(self, store: Store) -> Iterator[Delivery]:
+        """Iterate over what a store says has not ended, for this handler to go on with.
+
+        Its instants are by the calendar, and the wall clock may have stepped back meanwhile: then what was accepted at
+        an instant that is still to come was accepted now.
+        """
+        now_ns = self.now_ns
+        for delivery in store.open_deliveries(self.epoch_ns):
+            delivery.requested_at_ns = min(delivery.requested_at_ns, now_ns)
+            delivery.fresh_since_ns = min(delivery.fresh_since_ns, now_ns)
+            yield delivery
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -222,7 +233,8 @@ class Handler(Actor):
             submit.answer.set_exception()
 
     def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
-        notification_id, now_ns = command.notification_id, self.system.now_ns
+        system, notification_id = self.system, command.notification_id
+        now_ns = system.now_ns
         known = self._known_command(notification_id)
         if known is not None:
             return self._repeated(command, known)
@@ -231,7 +243,7 @@ class Handler(Actor):
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         requested = NotificationRequested(
             at_ns=now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=system.epoch_ns,
             notification_id=notification_id,
             channel=command.channel,
             user_id=command.recipient if command.user_id is None else command.user_id,
@@ -244,13 +256,14 @@ class Handler(Actor):
         delivery = self._deliveries.get(notification_id)
         if delivery is not None:
             return delivery.command
-        return self._store.remembered.get(notification_id, self._epoch_ns + self.system.now_ns)
+        system = self.system
+        return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
 
     def _repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
         conflict = command != known
         event = DuplicateIgnored(
             at_ns=self.now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=self.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             conflict=conflict,
@@ -273,11 +286,9 @@ class Handler(Actor):
             if not self._preferences.is_enabled(command.user, command.channel):
                 self._suppress(delivery, SWITCHED_OFF)
                 return
-            quiet_until = self._preferences.quiet_until(
-                command.user, command.channel, utc(self._epoch_ns + self.now_ns)
-            )
+            quiet_until = self._preferences.quiet_until(command.user, command.channel, utc(self.epoch_ns + self.now_ns))
             if quiet_until is not None:
-                self._defer(delivery, since_1970_ns(quiet_until) - self._epoch_ns)
+                self._defer(delivery, since_1970_ns(quiet_until) - self.epoch_ns)
                 return
         self._send(delivery)
 
@@ -287,7 +298,7 @@ class Handler(Actor):
             self._settle(delivery)
         event = NotificationSuppressed(
             at_ns=self.now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=self.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             reason=reason,
@@ -302,7 +313,7 @@ class Handler(Actor):
         delivery.due_ns = until_ns
         event = NotificationDeferred(
             at_ns=self.now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=self.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             cause=DeferralCause.QUIET_HOURS,
@@ -401,12 +412,12 @@ class Handler(Actor):
                         self._send(delivery)
 
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
-        command = delivery.command
+        system, command = self.system, delivery.command
         admitted: Admitted = performed.request
         delivery.current = None
         event = NotificationSent(
-            at_ns=self.system.now_ns,
-            epoch_ns=self._epoch_ns,
+            at_ns=system.now_ns,
+            epoch_ns=system.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             attempt=delivery.attempts + 1,
@@ -477,10 +488,10 @@ class Handler(Actor):
 
         `admitted` is None where no provider was asked.
         """
-        command = delivery.command
+        system, command = self.system, delivery.command
         event = NotificationFailed(
-            at_ns=self.system.now_ns,
-            epoch_ns=self._epoch_ns,
+            at_ns=system.now_ns,
+            epoch_ns=system.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             reason=outcome.reason,
@@ -495,8 +506,8 @@ class Handler(Actor):
             hedges=0 if admitted is None else admitted.hedges,
         )
         delivery.failures += (event,)
-        if delivery.first_failure_ns is None:
-            delivery.first_failure_ns = event.at_ns
+        if delivery.first_failure_since_1970_ns is None:
+            delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
         delivery.due_ns = retry_at_ns
         delivery.given_up = given_up
         self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
@@ -512,7 +523,7 @@ class Handler(Actor):
         delivery.current = None
         event = NotificationMovedToDeadLetter(
             at_ns=self.now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=self.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             reason=reason,
@@ -545,19 +556,19 @@ class Handler(Actor):
         if not self._store.is_dead_letter(letter.notification_id):
             return  # redriven already
         self._dead_addresses.discard((letter.command.channel, letter.command.recipient))
-        clocks_apart_ns = letter.epoch_ns - self._epoch_ns
+        clocks_apart_ns = letter.epoch_ns - self.epoch_ns
         delivery = Delivery(
             letter.command,
-            letter.requested_at_ns + clocks_apart_ns,
+            min(letter.requested_at_ns + clocks_apart_ns, self.now_ns),
             fresh_since_ns=self.now_ns,
             charged=True,
             failures=letter.history,
-            first_failure_ns=letter.first_failure_ns + clocks_apart_ns,
+            first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
         )
         self._deliveries[letter.notification_id] = delivery
         event = NotificationRedriven(
             at_ns=self.now_ns,
-            epoch_ns=self._epoch_ns,
+            epoch_ns=self.epoch_ns,
             notification_id=letter.notification_id,
             channel=letter.command.channel,
         )

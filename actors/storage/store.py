@@ -6,7 +6,8 @@ done. What a store keeps is the history of each notification, from which its sta
 
 What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
 crash of the process can lose them. Its histories outlive the process, so the instants in them may be of another run's
-clock; they are anchored to the asking one's by way of the calendar.
+clock; they are anchored to the asking one's by way of the calendar. The calendar is as the wall clock shows it: when
+that steps while a notification waits in a store, what is read from there afterwards is off by the step.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Delivery(msgspec.Struct, gc=False):
     failures: tuple[NotificationFailed, ...] = ()
     """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
 
-    first_failure_ns: int | None = None
-    """When it first failed, or was first given up."""
+    first_failure_since_1970_ns: int | None = None
+    """When it first failed, or was first given up: on the calendar, as the wall clock showed it then."""
 
     given_up: str | None = None
     """Why it is to be given up, when its latest attempt was the last one."""
@@ -130,8 +131,8 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery.attempts = event.attempt
                 delivery.charged = True
                 delivery.failures += (event,)
-                if delivery.first_failure_ns is None:
-                    delivery.first_failure_ns = at_ns
+                if delivery.first_failure_since_1970_ns is None:
+                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
                 delivery.given_up = event.given_up
                 if event.next_retry_at_ns is not None:
                     delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
@@ -139,8 +140,8 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 if event.resumes_at_ns is not None:
                     delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
             case NotificationMovedToDeadLetter():
-                if delivery.first_failure_ns is None:
-                    delivery.first_failure_ns = at_ns
+                if delivery.first_failure_since_1970_ns is None:
+                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
             case NotificationRedriven():
                 delivery.fresh_since_ns = at_ns
                 delivery.attempts = 0
@@ -165,14 +166,14 @@ def dead_letter_after(
 
 def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
     """Return the dead letter of a notification in this state, which `moved` ends; on the clock of `moved`."""
-    failures = delivery.failures
+    failures, first_ns = delivery.failures, delivery.first_failure_since_1970_ns
     return DeadLetterMessage(
         notification_id=moved.notification_id,
         command=delivery.command,
         failure_reason=moved.reason,
         attempts=moved.attempts,
         requested_at_ns=moved.requested_at_ns,
-        first_failure_ns=moved.at_ns if delivery.first_failure_ns is None else delivery.first_failure_ns,
+        first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
         last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
         epoch_ns=moved.epoch_ns,
         history=failures,

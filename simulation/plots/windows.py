@@ -87,6 +87,9 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append(
             f"{victim} crashes" + (f", {back} {_duration(fault.restart_after)}" if fault.restart_after else "")
         )
+    if fault.clock_step is not None:
+        sign = "−" if fault.clock_step < 0 else "+"
+        parts.append(f"wall clock steps {sign}{_duration(abs(fault.clock_step))}")
     if fault.outage:
         parts.append("outage")
     if fault.hang:

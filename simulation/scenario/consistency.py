@@ -23,7 +23,6 @@ Finding = tuple[tuple[str | int, ...], str]
 NOT_YET: dict[tuple[str, ...], str] = {
     ("faults", "*", "duplicate_rate"): "duplicate_rate",
     ("faults", "*", "reorder"): "reorder",
-    ("faults", "*", "clock_step"): "clock_step",
 }
 """Keys that the schema has and the simulator does not act on yet, with what to call each; ``*`` is any key or index."""
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worlds import START, Scripted, World, email, on_both_clocks
 
 import simulation
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
 )
+from actors.outcomes import Permanent, Transient
 from actors.pipeline.attempts import Attempt
+from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.provider_queue import Load
+from actors.storage.memory import MemoryStore
 from simulation.result import Result
 from simulation.saboteur import InjectedCrash
 from simulation.scenario import parse
@@ -132,6 +139,114 @@ def test_every_channel_that_is_named_loses_its_own_actor_and_the_handler_crashes
         (5, "CircuitBreakerActor"),
         (6, "Handler"),
     ]
+
+
+# ── the wall clock ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("step", ["90s", "-90s", "-1h"])
+def test_retries_limits_and_breakers_do_not_notice_that_the_wall_clock_steps(step: str) -> None:
+    email = {
+        "provider": {"latency": "700ms", "failure_rate": 0.4},
+        "circuit_breaker": {"failure_threshold": 2, "timeout": "3s"},
+        "rate_limit": {"rate": "2/5s"},
+    }
+    workload = [{"channel": "email", "arrivals": {"constant": "1/s"}, "users": 2}]
+    stepped = run({"at": "7500ms", "clock_step": step}, email=email, workload=workload).history
+    undisturbed = run(email=email, workload=workload).history
+    assert len({event.epoch_ns for event in stepped}) == 2
+    assert [msgspec.structs.replace(event, epoch_ns=undisturbed[0].epoch_ns) for event in stepped] == undisturbed
+    before, after = [{event.epoch_ns for event in stepped if (event.at_ns > 7.5 * S) is late} for late in (False, True)]
+    seconds = {"90s": 90, "-90s": -90, "-1h": -3600}[step]
+    assert after == {epoch_ns + seconds * S for epoch_ns in before}
+
+
+NIGHT = {"quiet_hours": [{"share": 1.0, "from": "22:00", "to": "07:00"}], "start": "2026-03-01T21:59:50Z"}
+
+
+def test_quiet_hours_begin_when_the_wall_clock_says_so() -> None:
+    assert times(run(**NIGHT, drain="10h"), NotificationDeferred) == [*range(10, 20)]
+    result = run({"at": "4500ms", "clock_step": "90s"}, **NIGHT, drain="10h")
+    assert times(result, NotificationDeferred) == [*range(5, 20)]
+    assert {event.resumes_at for event in result.history if isinstance(event, NotificationDeferred)} == {
+        datetime(2026, 3, 2, 7, tzinfo=UTC)
+    }
+    assert times(result, NotificationSent)[-1] == 9 * 3600 + 10 - 90
+
+
+def test_who_waits_for_the_end_of_quiet_hours_waits_on_when_the_wall_clock_has_stepped_back() -> None:
+    result = run({"at": "14500ms", "clock_step": "-90s"}, **NIGHT, drain="10h")
+    # From 14.5 s on it is not 22:00 yet. At what was 7:00 for those of 10 to 14 it is 6:58:30 then.
+    seven = 9 * 3600 + 10
+    assert times(result, NotificationDeferred) == [10, 11, 12, 13, 14] + [seven] * 5
+    assert times(result, NotificationSent)[-5:] == [seven + 90] * 5
+
+
+def test_who_waits_for_the_end_of_quiet_hours_is_late_when_the_wall_clock_has_stepped_forward() -> None:
+    result = run({"at": "14500ms", "clock_step": "90s"}, **NIGHT, drain="10h")
+    seven = 9 * 3600 + 10
+    assert times(result, NotificationSent)[10:] == [seven - 90] * 5 + [seven] * 5
+
+
+@pytest.mark.parametrize(("step", "again"), [(60, "accepted"), (-60, "duplicate")])
+def test_an_id_is_remembered_for_its_time_on_the_wall_clock(step: float, again: str) -> None:
+    def scenario(world: World) -> None:
+        world.open(store=MemoryStore(remember_ids_ns=100 * S))
+        world.send(email("a"))
+        world.at(10, world.system.step_wall_clock, step)
+        world.send(email("a"), at=41 if step > 0 else 159)
+
+    assert on_both_clocks(scenario).notes == ["accepted", again]
+
+
+@pytest.mark.parametrize("step", [90.0, -90.0])
+def test_a_dead_letter_says_of_each_instant_what_the_wall_clock_showed(step: float) -> None:
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()] * 4), email={"retry": {"max_attempts": 2}})
+        world.send(email("a"), at=5)
+        world.at(5.2, world.system.step_wall_clock, step)
+        world.at(20, world.pipeline.dead_letter_queue.tell, RedriveDeadLetter(notification_id="a"))
+        world.at(20.5, world.system.step_wall_clock, step)
+
+    world = on_both_clocks(scenario)
+    (letter,) = world.letters
+    assert [letter] == list(world.store.dead_letters())
+    assert letter.first_failure == START + timedelta(seconds=5)
+    assert letter.last_failure == world.failures[-1].at
+
+
+@pytest.mark.parametrize(("step", "requested_at"), [(90.0, 5 - 90), (-90.0, 20)])
+def test_a_dead_letter_is_redriven_by_the_calendar(step: float, requested_at: float) -> None:
+    def scenario(world: World) -> None:
+        world.open(Scripted([Permanent()]))
+        world.send(email("a"), at=5)
+        world.at(10, world.system.step_wall_clock, step)
+        world.at(20, world.pipeline.dead_letter_queue.tell, RedriveDeadLetter(notification_id="a"))
+
+    (sent,) = on_both_clocks(scenario).events(NotificationSent)
+    assert sent.requested_at_ns == requested_at * S
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 80), st.sampled_from(["90s", "-90s", "-7s", "1d", "-1d"])), min_size=1, max_size=3
+    ),
+    crash=st.tuples(st.integers(0, 80), st.sampled_from(["process", {"actor": "handler"}])),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40)
+def test_however_the_wall_clock_steps_over_a_crash_nothing_is_sent_before_it_was_requested(steps, crash, seed) -> None:
+    result = run(
+        *({"at": quarter / 4, "clock_step": step} for quarter, step in steps),
+        {"at": crash[0] / 4, "crash": crash[1], "restart_after": 1},
+        email={"provider": {"latency": "700ms", "failure_rate": 0.5}, "retry": {"max_attempts": 2}},
+        seed=seed,
+        drain="3d",
+    )
+    assert ended(result)
+    assert all(
+        event.requested_at_ns <= event.started_ns for event in result.history if isinstance(event, NotificationSent)
+    )
 
 
 # ── the process ─────────────────────────────────────────────────────────────────────────────────────────────────

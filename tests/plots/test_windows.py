@@ -36,6 +36,7 @@ def found(rest, end_s=3600.0):
         ("{channel: sms, at: 1h, outage: true}", []),
         ("{channel: all, outage: true}", [("all: outage", [(0, 3600)])]),
         ("{channel: [push, sms], hang: true}", [("all: hangs, no answer", [(0, 3600)])]),
+        ("{channel: all, at: 1m, clock_step: 2m}", [("wall clock steps +2 min", [(60, 60)])]),
         ("{channel: sms, at: 1m, crash: {actor: breaker}}", [("sms: breaker crashes", [(60, 60)])]),
         ("{channel: sms, at: 1m, crash: process, restart_after: 2m}", [("process crashes, down 2 min", [(60, 180)])]),
         (
@@ -64,6 +65,7 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
             "90% fail in bursts, 5 min good, 20 s bad",
         ),
         ({"throttle": {"rate": "8/s", "retry_after": 30}}, "throttled to 8/s, Retry-After 30 s"),
+        ({"clock_step": -90}, "wall clock steps −90 s"),
         ({"crash": {"actor": "dlq"}, "restart_after": 5}, "dlq crashes, back after 5 s"),
         ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
         ({"throttle": {"rate": "5/3s"}}, "throttled to 5/3 s"),
@@ -88,6 +90,7 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "burst": {"mean_good": 60.0, "mean_bad": 5.0},
         "capacity": 3,
         "crash": "process",
+        "clock_step": -90.0,
     }
     not_faults = {"channel", "provider", "at", "for_", "restart_after", *(path[-1] for path in NOT_YET)}
     kinds = [name for name in FaultConfig.model_fields if name not in not_faults]

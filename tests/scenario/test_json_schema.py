@@ -135,4 +135,4 @@ def test_defaults_are_written_as_in_a_file() -> None:
 def test_keys_without_effect_yet_say_so() -> None:
     text = json.dumps(SCHEMA)
     assert text.count("Not supported yet") == len(NOT_YET)
-    assert SCHEMA["$defs"]["FaultConfig"]["properties"]["clock_step"]["description"].startswith("Not supported yet. ")
+    assert SCHEMA["$defs"]["FaultConfig"]["properties"]["duplicate_rate"]["description"].startswith("Not supported yet. ")
