@@ -119,9 +119,10 @@ class InvariantBreach(RetrylabError):
         self.replay = replay
         """The command that runs it again; empty when there is none."""
 
-    def replayed_by(self, command: str) -> InvariantBreach:
-        """Return the same breach with the command that runs it again."""
-        return InvariantBreach(self.message, self.invariant, self.at_ns, self.seed, self.history, command)
+    def of_run(self, seed: int, replay: str) -> InvariantBreach:
+        """Return the same breach, as one of a run with this seed that this command runs again."""
+        breach = InvariantBreach(self.message, self.invariant, self.at_ns, seed, self.history, replay)
+        return breach.with_traceback(self.__traceback__)
 
     def __str__(self) -> str:
         lines = [self.message]

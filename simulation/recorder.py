@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from actors.errors import InvariantBreach
-from actors.instants import seconds
 from actors.messages import (
     BreakerTransitioned,
     NotificationChannel,
@@ -158,6 +157,8 @@ class Recorder:
 
     def _breach(self, event: RecordedEvent) -> None:
         raise InvariantBreach(
-            f"at {seconds(event.at_ns)} s, after {event!r}: accepted - sent - dead-lettered - suppressed is "
-            f"{self._in_flight} by the history, but {self.in_flight_now()} are in flight"
+            f"after {event!r}: accepted - sent - dead-lettered - suppressed is {self._in_flight} by the history, but "
+            f"{self.in_flight_now()} are in flight in the pipeline",
+            "conservation",
+            event.at_ns,
         )

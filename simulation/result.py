@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,17 @@ TABLES = ("notifications", "attempts", "breaker", "dlq", "series")
 class Result:
     """The result of one run. Times in its tables are seconds from the start."""
 
-    def __init__(self, scenario: Scenario, runtime: str, recorder: Recorder, simulated_ns: int) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        runtime: str,
+        recorder: Recorder,
+        simulated_ns: int,
+        checked: Sequence[str] = (),
+    ) -> None:
         self.scenario = scenario
+        self.checked = tuple(checked)
+        """The names of the invariants that were checked, beside the one that always is: that nothing is lost."""
         self._recorder = recorder
         self._simulated_ns = simulated_ns
         self.summary = self._summary(runtime)

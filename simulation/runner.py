@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
 from actors.actor import Actor, handles
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import ns
 from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
+from actors.pipeline.attempts import Provider
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
@@ -34,6 +35,7 @@ from simulation.service import Service
 from simulation.workload import Clients, Source
 
 if TYPE_CHECKING:
+    from simulation.invariants import Checker, Choice
     from simulation.schedules import Schedule
 
 Runtime = Literal["simpy", "trio"]
@@ -90,6 +92,7 @@ def run(
     sets: Sequence[str] = (),
     rules: RulesByName | None = None,
     schedule: Schedule | None = None,
+    invariants: Choice = "default",
     on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
@@ -104,15 +107,20 @@ def run(
             :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
         schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
             order, on SimPy's clock; a new one for each run. See :mod:`simulation.schedules`.
+        invariants: which laws to check, and to stop at the first breach of: ``"default"``, that nothing is lost;
+            ``"all"`` that apply to the scenario; or a list of ``"all"``, of names of
+            :data:`simulation.invariants.KNOWN`, of subclasses of :class:`simulation.invariants.Invariant`, and of
+            functions that are called with each recorded event and return what is wrong with it, or None.
         on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
             when the run breaks a law.
         progress: called now and then with the seconds of the run that are over.
 
     Raises:
-        ConfigurationError: the file or the rules cannot be used; all their problems.
+        ConfigurationError: the file, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
+    given = scenario
     if not isinstance(scenario, Scenario):
         scenario = load(Path(scenario), sets=sets, seed=seed)
     elif sets:
@@ -139,56 +147,117 @@ def run(
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
     recorder.on_events = on_events
+    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
     try:
         match runtime:
             case "simpy":
-                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, schedule)
+                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, schedule, checker)
             case "trio":
-                simulated_ns = _run_on_trio(scenario, recorder, rules_of)
+                simulated_ns = _run_on_trio(scenario, recorder, rules_of, checker)
             case _:
                 assert_never(runtime)
+        if checker is not None:
+            checker.end(simulated_ns)
+    except InvariantBreach as breach:
+        replay = _replay(given, scenario.seed, sets, runtime, rules, schedule, invariants)
+        raise breach.of_run(scenario.seed, replay) from None
     finally:
         recorder.fold()
-    return Result(scenario, runtime, recorder, simulated_ns)
+    return Result(scenario, runtime, recorder, simulated_ns, () if checker is None else checker.names)
 
 
-def _run_on_simpy(scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None) -> int:
+def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
+    from simulation.invariants import Checker, Context
+
+    context = Context(
+        channels={channel: scenario.channel_config(channel) for channel in scenario.channels_used},
+        faults=scenario.faults,
+        preferences=_preferences(scenario),
+        remember_ids_ns=ns(scenario.remember_ids),
+        has_rules=bool(rules),
+        in_flight_now=lambda: recorder.in_flight_now(),
+    )
+    return Checker(invariants, context, record=recorder.record)
+
+
+def _replay(
+    given: str | Path | Scenario,
+    seed: int,
+    sets: Sequence[str],
+    runtime: Runtime,
+    rules: RulesByName | None,
+    schedule: Schedule | None,
+    invariants: Choice,
+) -> str:
+    """Return how to run it again: at the shell if that can be said there."""
+    from simulation.invariants.replay import python_call, shell_command
+
+    if not isinstance(given, Scenario) and not rules and schedule is None and isinstance(invariants, str):
+        return shell_command(given, seed, sets, runtime, check=invariants != "default")
+    others: dict[str, Any] = {"rules": rules or None, "schedule": schedule}
+    arguments = {name: value for name, value in others.items() if value is not None}
+    if invariants != "default":
+        arguments["invariants"] = invariants
+    return python_call(given, seed, sets=sets, runtime=runtime, **arguments)
+
+
+def _run_on_simpy(
+    scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None, checker: Checker | None
+) -> int:
     from simulation.system import SimulatedSystem
 
-    make: Callable[..., SimulatedSystem] = SimulatedSystem
+    system_class: Any = SimulatedSystem
+    record = recorder.record
     if schedule is not None:
         from simulation.schedules import ExploringSystem
 
-        make = partial(ExploringSystem, schedule)
-    with make(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-        build(system, scenario, recorder, rules)
+        system_class = ExploringSystem
+    if checker is not None:
+        system_class, record = checker.system_class(system_class), checker.record
+    make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
+    with make(seed=scenario.seed, start=scenario.start, record=record) as system:
+        build(system, scenario, recorder, rules, checker)
         system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         return system.now_ns
 
 
-def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules) -> int:
+def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: Checker | None) -> int:
     import trio
     import trio.testing
 
     from actors.live import LiveSystem
 
+    system_class, record = LiveSystem, recorder.record
+    if checker is not None:
+        system_class, record = checker.system_class(LiveSystem), checker.record
+
     async def main() -> int:
-        async with LiveSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-            build(system, scenario, recorder, rules)
+        async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
+            build(system, scenario, recorder, rules, checker)
             await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
             return system.now_ns
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def build(system: ActorSystem, scenario: Scenario, recorder: Recorder, rules: Rules = MappingProxyType({})) -> Pipeline:
+def build(
+    system: ActorSystem,
+    scenario: Scenario,
+    recorder: Recorder,
+    rules: Rules = MappingProxyType({}),
+    checker: Checker | None = None,
+) -> Pipeline:
     """Put the pipeline and the workload of a scenario on a system."""
     store = _store(scenario)
+    providers: Mapping[NotificationChannel, Mapping[str, Provider]] = _providers(scenario, system, rules)
+    if checker is not None:
+        checker.watch(system)
+        providers = checker.observed(providers)
     make = partial(
         Pipeline,
         system,
         {channel: scenario.channel_config(channel) for channel in scenario.channels_used},
-        _providers(scenario, system, rules),
+        providers,
         store=store,
         preferences=_preferences(scenario),
         templates=_templates(scenario),
@@ -196,6 +265,8 @@ def build(system: ActorSystem, scenario: Scenario, recorder: Recorder, rules: Ru
         log=False,
     )
     service = Service(system, store, recorder, make)
+    if checker is not None:
+        checker.context.pipeline = lambda: service.pipeline
     if any(is_sabotage(fault) for fault in scenario.faults):
         system.spawn(Saboteur, scenario.faults, service)
     # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.

@@ -60,10 +60,6 @@ class NothingLost(Invariant):
         self._looks_at_ns: int | None = None
         """When all that has crashed runs again; None while nothing has."""
 
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return context.is_in_flight is not None
-
     @observes(ActorFailed)
     def on_crash(self, crash: ActorFailed) -> Verdict:
         self._looks_at_ns = crash.at_ns + self.context.restarted_within_ns
@@ -81,9 +77,11 @@ class NothingLost(Invariant):
 
     def _look(self, but: str | None, when: str) -> Verdict:
         """Look for one that is gone; `but` is one to which something is just happening."""
-        is_in_flight = self.context.is_in_flight
-        assert is_in_flight is not None
-        lost = [each for each in self.context.lives.in_flight() if each != but and not is_in_flight(each)]
+        pipeline = self.context.pipeline()
+        if pipeline is None:
+            return None
+        handler = pipeline.handler.actor
+        lost = [each for each in self.context.lives.in_flight() if each != but and not handler.is_in_flight(each)]
         if not lost:
             return None
         return Finding(f"{when}, the pipeline knows nothing of {_some(lost)}, accepted and not ended", lost[0])

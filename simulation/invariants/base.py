@@ -11,6 +11,7 @@ from actors.config import PRIMARY, ChannelConfig
 from actors.faults_config import FaultConfig
 from actors.instants import ns
 from actors.messages import NotificationChannel
+from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
 from simulation.invariants.lives import Lives
@@ -48,8 +49,8 @@ class Context:
     in_flight_now: Callable[[], int] | None = None
     """Returns how many notifications the pipeline itself holds in flight. None: there is no pipeline to ask."""
 
-    is_in_flight: Callable[[str], bool] | None = None
-    """Tells whether the pipeline itself holds the notification of an id."""
+    pipeline: Callable[[], Pipeline | None] = lambda: None
+    """Returns the pipeline: the one of the moment, where its process crashes and starts again."""
 
     lives: Lives = field(default_factory=Lives)
     """What became of each notification, up to and without the event that is being observed."""

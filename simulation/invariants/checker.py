@@ -32,16 +32,13 @@ class Checker:
     system that is made of `system_class` is to be shown to `watch` before any actor is started on it.
     """
 
-    def __init__(
-        self, choice: Choice, context: Context, *, record: Callable[[Any], None], seed: int | None = None
-    ) -> None:
+    def __init__(self, choice: Choice, context: Context, *, record: Callable[[Any], None]) -> None:
         """Make a checker.
 
         Args:
             choice: which invariants.
             context: what the run is made of.
             record: receives every recorded event before the invariants do.
-            seed: of the run, for the report.
 
         Raises:
             ConfigurationError: a name is not known, or something is no invariant; all problems.
@@ -50,7 +47,6 @@ class Checker:
         self.breach: InvariantBreach | None = None
         """The first one."""
         self._record = record
-        self._seed = seed
         self._invariants, functions = _chosen(choice, context)
         self._observers: dict[type, list[tuple[str, Observer]]] = {}
         self._of_any_event: list[tuple[str, Observer]] = []
@@ -79,6 +75,7 @@ class Checker:
     def watch(self, system: ActorSystem) -> None:
         """Look at what goes on in a system, on which nothing has been started yet."""
         self._system = system
+        self.context.epoch_ns = lambda: system.epoch_ns
         if isinstance(system, WatchedSystem):
             hears: frozenset[type] = frozenset().union(*(invariant.hears for invariant in self._invariants))
             system.watch(self.note, hears)
@@ -163,9 +160,8 @@ class Checker:
     def _break(self, name: str, verdict: str | Finding, event: Any, at_ns: int) -> None:
         text, notification_id = (verdict, None) if isinstance(verdict, str) else verdict
         notification_id = notification_id or getattr(event, "notification_id", None)
-        self.breach = InvariantBreach(
-            text, name, at_ns, self._seed, history_lines(self._history(notification_id, event))
-        )
+        history = history_lines(self._history(notification_id, event))
+        self.breach = InvariantBreach(text, name, at_ns, history=history)
 
     def _history(self, notification_id: str | None, event: Any) -> list[Any]:
         life = None if notification_id is None else self.context.lives.get(notification_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from actors.limit_config import RateLimitConfig
@@ -33,7 +32,8 @@ class UserLimit(Invariant):
         self._limits = {
             channel: config.rate_limit for channel, config in context.channels.items() if config.rate_limit is not None
         }
-        self._meters: dict[tuple[NotificationChannel, str], tuple[int, Sequence[Meter]]] = {}
+        self._new_meters = {channel: meters_of(limit) for channel, limit in self._limits.items()}
+        self._meters: dict[tuple[NotificationChannel, str], tuple[int, list[Meter]]] = {}
         """By channel and user; with the instant at which each last counted anything."""
         self._many = _MANY
 
@@ -56,7 +56,7 @@ class UserLimit(Invariant):
         command = attempt.command
         key = command.channel, command.user
         known = self._meters.get(key)
-        meters = meters_of(self._limits[command.channel]) if known is None else known[1]
+        meters = self._new_meters[command.channel]() if known is None else known[1]
         self._meters[key] = told.at_ns, meters
         if len(self._meters) > self._many:
             self._forget_idle(told.at_ns)
@@ -91,7 +91,8 @@ class Quota(Invariant):
         self._limits: dict[tuple[NotificationChannel, str], RateLimitConfig] = {
             key: config.quota for key, config in context.providers.items() if config.quota is not None
         }
-        self._meters: dict[tuple[NotificationChannel, str], Sequence[Meter]] = {}
+        self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
+        self._meters: dict[tuple[NotificationChannel, str], list[Meter]] = {}
         self._pauses_until_ns = 0
 
     @classmethod
@@ -109,12 +110,11 @@ class Quota(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         key = made.channel, made.provider
-        limit = self._limits.get(key)
-        if limit is None or made.at_ns < self._pauses_until_ns:
+        if key not in self._limits or made.at_ns < self._pauses_until_ns:
             return None
         meters = self._meters.get(key)
         if meters is None:
-            meters = self._meters[key] = meters_of(limit)
+            meters = self._meters[key] = self._new_meters[key]()
         for meter in meters:
             if (text := meter.add(made.at_ns)) is not None:
                 return f"the {made.provider} provider of {made.channel} is asked more often than its quota: {text}"

@@ -51,6 +51,8 @@ class Liveness(Invariant):
         """What is in flight, in the order of acceptance, with the instant of each."""
         self._most = dict.fromkeys(context.channels, 0)
         """How many were in flight at most."""
+        self._look_ns = dict.fromkeys(context.channels, _SHORTEST_NS)
+        """When it is worth to look again at those in flight."""
         self._calm_ns = {channel: faults_end_ns(channel, context.faults) for channel in context.channels}
         self._bounds = {channel: bound_of(channel, context) for channel in context.channels}
         self._channel_of: dict[str, NotificationChannel] = {}
@@ -74,6 +76,9 @@ class Liveness(Invariant):
         waiting[event.notification_id] = event.at_ns
         if len(waiting) > self._most[event.channel]:
             self._most[event.channel] = len(waiting)
+        if event.at_ns < self._look_ns[event.channel]:
+            return None
+        self._look_ns[event.channel] = event.at_ns + _SHORTEST_NS
         return self._oldest(event.channel, event.at_ns)
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)

@@ -75,7 +75,7 @@ class Life:
         """When it was accepted or last redriven."""
         self.history: list[Any] = []
         """All events and attempts."""
-        self.failures: list[NotificationFailed] = []
+        self.failures: tuple[NotificationFailed, ...] = ()
         """Since it was accepted or last redriven."""
         self.crashes_before = crashes_before
         """How many actors had failed in this run before it was accepted."""
@@ -125,13 +125,13 @@ class Lives:
             life = self._lives[event.notification_id] = Life(self.crashes)
         life.history.append(event)
         if kind is NotificationFailed:
-            life.failures.append(event)
+            life.failures += (event,)
         after = NEXT[life.state].get(kind, life.state)  # what is no step is for an invariant to say
         if after is life.state:
             return
         life.state, life.state_since_ns = after, event.at_ns
         if kind in OPENING:
-            life.fresh_since_ns, life.failures = event.at_ns, []
+            life.fresh_since_ns, life.failures = event.at_ns, ()
         else:
             self._ended.append((event.notification_id, life, event.at_ns))
             if len(self._ended) > self._ended_kept:

@@ -7,8 +7,9 @@ in one is seen by the other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 from actors.instants import NS_PER_S
@@ -109,28 +110,29 @@ class SlotMeter:
         return f"two in one interval of {self._text}"
 
 
-def meters_of(config: RateLimitConfig) -> Sequence[Meter]:
-    """Return meters of what a limit promises, whatever comes: one for each of its rates, good for one key.
+def meters_of(config: RateLimitConfig) -> Callable[[], list[Meter]]:
+    """Return what makes the meters for one key: of what a limit promises, whatever comes, one for each of its rates.
 
     A sliding counter only estimates; what it does promise is the limit in each window of the two that it counts in.
     """
-    return [_meter_of(config, rate) for rate in config.limits]
+    makers = [_meter_of(config, rate) for rate in config.limits]
+    return lambda: [make() for make in makers]
 
 
-def _meter_of(config: RateLimitConfig, rate: Rate) -> Meter:
+def _meter_of(config: RateLimitConfig, rate: Rate) -> Callable[[], Meter]:
     count, width_ns = as_fraction(rate.count), wait_ns(rate.period)
     interval_ns, text = width_ns / count, write_rate(rate)
     match config.kind:
         case "sliding_window":
-            return WindowMeter(int(count), width_ns)
+            return partial(WindowMeter, int(count), width_ns)
         case "fixed_window" | "sliding_counter":
-            return SeamMeter(int(count), width_ns)
+            return partial(SeamMeter, int(count), width_ns)
         case "leaky_bucket" if config.aligned:
-            return SlotMeter(interval_ns, text)
+            return partial(SlotMeter, interval_ns, text)
         case "leaky_bucket":
-            return BucketMeter(1, interval_ns, text)
+            return partial(BucketMeter, 1, interval_ns, text)
         case _:
-            return BucketMeter(config.burst or int(count), interval_ns, text)
+            return partial(BucketMeter, config.burst or int(count), interval_ns, text)
 
 
 def longest_window_ns(config: RateLimitConfig) -> int:

@@ -14,14 +14,14 @@ from actors.outcomes import Outcome
 from actors.pipeline.attempts import Attempt
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that happened, at an instant of the system's clock."""
 
     at_ns: int
     """When, in nanoseconds since the start of the run."""
 
 
-class AttemptMade(Observation, frozen=True, kw_only=True):
+class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     """A provider was asked to deliver: also where its answer never comes back, and for each copy of a hedged attempt.
 
     Where the provider is a simulated one, it is known already what comes of it.
@@ -49,7 +49,7 @@ class AttemptMade(Observation, frozen=True, kw_only=True):
     """Whether it is a further copy of an attempt that is under way, as of a channel that hedges."""
 
 
-class MessageTold(Observation, frozen=True, kw_only=True):
+class MessageTold(Observation, frozen=True, kw_only=True, gc=False):
     """An actor of a class in :attr:`Invariant.hears` was told something; observed when it is told, not when handled."""
 
     sender: type | None
@@ -59,7 +59,7 @@ class MessageTold(Observation, frozen=True, kw_only=True):
     message: Any
 
 
-class Overtaken(Observation, frozen=True, kw_only=True):
+class Overtaken(Observation, frozen=True, kw_only=True, gc=False):
     """An actor handled a message from another one before an earlier one from the same."""
 
     sender: str
@@ -68,7 +68,7 @@ class Overtaken(Observation, frozen=True, kw_only=True):
     """The one that came too late: told before another one, and handled after it."""
 
 
-class Unanswered(Observation, frozen=True, kw_only=True):
+class Unanswered(Observation, frozen=True, kw_only=True, gc=False):
     """The run is over and its actors have ended, and this question has not been settled."""
 
     asked_at_ns: int

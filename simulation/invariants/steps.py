@@ -18,7 +18,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.policies.waits import wait_ns
-from simulation.invariants.base import Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import NEXT, State
 from simulation.invariants.text import seconds_text
 
@@ -69,6 +69,10 @@ class RetryLimits(Invariant):
 
     name = "retry-limits"
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._most = {channel: most_attempts(config.retry) for channel, config in context.channels.items()}
+
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Verdict:
         life = self.context.lives.get(failed.notification_id)
@@ -76,8 +80,9 @@ class RetryLimits(Invariant):
         if life is None or config is None:
             return None
         retry, retry_at_ns = config.retry, failed.next_retry_at_ns
-        if failed.attempt > most_attempts(retry):
-            return f"attempt {failed.attempt} of {failed.notification_id}, of at most {most_attempts(retry)}"
+        most = self._most[failed.channel]
+        if failed.attempt > most:
+            return f"attempt {failed.attempt} of {failed.notification_id}, of at most {most}"
         if (retry_at_ns is None) == (failed.given_up is None):
             return f"{failed.notification_id} is either to be tried again or given up, got {failed!r}"
         if retry_at_ns is None:

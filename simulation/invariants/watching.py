@@ -106,8 +106,7 @@ class _Told(msgspec.Struct):
 class WatchedSystem(ActorSystem):
     """A mixin: an actor system that knows who tells whom what, and who has not been answered. For one thread.
 
-    What is told travels in an envelope of its own, which no actor has a handler for; so it comes by `_handle` as an ask
-    does, and is opened there.
+    What is told travels in an envelope of its own, which each actor is given a handler for, that opens it.
     """
 
     def watch(self, note: Note, hears: frozenset[type] = frozenset()) -> None:
@@ -122,8 +121,8 @@ class WatchedSystem(ActorSystem):
         self._at_work: Actor | None = None
         """Whose handler is running."""
         self._told = 0
-        self._latest: dict[tuple[Actor, Actor], int] = {}
-        """The number of the latest message that one has handled from another."""
+        self._latest: dict[Actor, dict[Actor, int]] = {}
+        """By receiver and sender: the number of the latest message that the one has handled from the other."""
         self._questions: list[tuple[Future[Any], Unanswered]] = []
         self._look_at = QUESTIONS_BEFORE_A_LOOK
 
@@ -186,47 +185,77 @@ class WatchedSystem(ActorSystem):
 
     # ── what is handled ─────────────────────────────────────────────────────────────────────────────────────────
 
+    def _start_life(self, actor: Actor) -> None:
+        self._at_work = actor
+        try:
+            super()._start_life(actor)
+        finally:
+            self._at_work = None
+        if not actor._coroutine:
+            actor._plain[_Told] = self._opener(actor)  # the short way; what may wait comes by `_handle`
+
+    def _opener(self, actor: Actor) -> Callable[[_Told], None]:
+        latest, plain = self._latest.setdefault(actor, {}), actor._plain
+
+        def open_and_handle(told: _Told) -> None:
+            sender = told.sender
+            if sender is not None:
+                if latest.get(sender, 0) > told.number:
+                    self._note_overtaken(actor, told)
+                else:
+                    latest[sender] = told.number
+            message = told.message
+            handler = plain.get(type(message))
+            self._at_work = actor
+            try:
+                if handler is None:
+                    super(WatchedSystem, self)._handle(actor, message)
+                else:
+                    handler(message)
+            finally:
+                self._at_work = None
+
+        return open_and_handle
+
     def _handle(self, actor: Actor, message: Any) -> Any:
         is_question = type(message) is Envelope
         told = message.message if is_question else message
         if type(told) is _Told:
+            latest = self._latest.setdefault(actor, {})
             if told.sender is not None:
-                self._look_at_order(actor, told)
+                if latest.get(told.sender, 0) > told.number:
+                    self._note_overtaken(actor, told)
+                else:
+                    latest[told.sender] = told.number
             message = Envelope(told.message, reply_to=message.reply_to) if is_question else told.message
-        before, self._at_work = self._at_work, actor
+        self._at_work = actor
         try:
             return super()._handle(actor, message)
         finally:
-            self._at_work = before
+            self._at_work = None
 
-    def _look_at_order(self, actor: Actor, told: _Told) -> None:
+    def _note_overtaken(self, actor: Actor, told: _Told) -> None:
         assert told.sender is not None
-        pair = told.sender, actor
-        if self._latest.get(pair, 0) > told.number:
-            self._note(
-                Overtaken(
-                    at_ns=self.now_ns,
-                    sender=type(told.sender).__name__,
-                    receiver=type(actor).__name__,
-                    message=told.message,
-                )
+        self._note(
+            Overtaken(
+                at_ns=self.now_ns,
+                sender=type(told.sender).__name__,
+                receiver=type(actor).__name__,
+                message=told.message,
             )
-        else:
-            self._latest[pair] = told.number
-
-    def _start_life(self, actor: Actor) -> None:
-        before, self._at_work = self._at_work, actor
-        try:
-            super()._start_life(actor)
-        finally:
-            self._at_work = before
+        )
 
     def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
         super()._not_delivered(actor, message.message if type(message) is _Told else message, reason)
 
+    def _failed(self, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
+        super()._failed(actor, message.message if type(message) is _Told else message, error, *args)
+
     def _terminated(self, actor: Actor, error: Exception | None) -> None:
         super()._terminated(actor, error)
-        self._latest = {pair: number for pair, number in self._latest.items() if actor not in pair}
+        self._latest.pop(actor, None)
+        for latest in self._latest.values():
+            latest.pop(actor, None)
 
 
 _OF_THE_SYSTEM = frozenset({Resume, Strike, Begin})

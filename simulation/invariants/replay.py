@@ -1,0 +1,60 @@
+"""How to run something again that broke an invariant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def shell_command(file: Path | str, seed: int, sets: Sequence[str] = (), runtime: str = "simpy", *, check: bool) -> str:
+    """Return the command that runs a scenario file.
+
+    Args:
+        file: the file.
+        seed: of the run.
+        sets: ``path=value`` changes to the file.
+        runtime: the clock, ``simpy`` or ``trio``.
+        check: whether all invariants are checked.
+    """
+    words: list[Any] = ["retrylab", "run", file, "--seed", seed]
+    if runtime != "simpy":
+        words += ["--runtime", runtime]
+    for change in sets:
+        words += ["--set", change]
+    if check:
+        words.append("--check")
+    return shlex.join(map(str, words))
+
+
+def python_call(scenario: Any, seed: int, *, sets: Sequence[str] = (), runtime: str = "simpy", **arguments: Any) -> str:
+    """Return the call of :func:`simulation.run` that runs a scenario.
+
+    Args:
+        scenario: its file, or what was loaded, which is then called just that.
+        seed: of the run.
+        sets: ``path=value`` changes to the file.
+        runtime: the clock, ``simpy`` or ``trio``.
+        arguments: the others; what has no name of its own is shown by those that it has in the program.
+    """
+    what = repr(str(scenario)) if isinstance(scenario, (str, Path)) else "scenario"
+    given = [what, f"seed={seed}"]
+    if sets:
+        given.append(f"sets={list(sets)!r}")
+    if runtime != "simpy":
+        given.append(f"runtime={runtime!r}")
+    given += [f"{name}={_shown(name, value)}" for name, value in arguments.items()]
+    return f"simulation.run({', '.join(given)})"
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(repr(each) if isinstance(each, str) else _name(each) for each in value)}]"
+    return name
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "__name__", type(value).__name__))
