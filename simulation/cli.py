@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.explore_command import explore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
@@ -215,6 +217,9 @@ def compare(
         from simulation.console import print_comparison
 
         print_comparison(comparison, out)
+
+
+app.command()(explore)
 
 
 @app.command()

@@ -23,12 +23,13 @@ def as_data(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as the plain data of a file: mappings, lists, texts and numbers, with what was given and no
     defaults. Paths of data files in it are absolute."""
     data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    for entry in (*data.get("faults", ()), *data.get("operations", ())):
-        channels = entry.get("channel") or ()
-        if len(channels) == 1:
-            entry["channel"] = channels[0]
-        elif len(channels) == len(NotificationChannel):
-            entry["channel"] = "all"  # also of a file that does not use each of them
+    for key in ("faults", "operations"):
+        for entry in data.get(key, []):
+            channels = entry.get("channel") or []
+            if len(channels) == 1:
+                entry["channel"] = channels[0]
+            elif len(channels) == len(NotificationChannel):
+                entry["channel"] = "all"  # also of a file that does not use each of them
     return {
         key: value
         for key, value in data.items()

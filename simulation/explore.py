@@ -1,0 +1,244 @@
+"""Exploration: many small cases of a scenario, each drawn by a seed and run with every invariant on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from simulation.breakage import Breakage, attempt
+from simulation.coverage import demanded, reached
+from simulation.failures import FailuresFolder, folder_of
+from simulation.processes import processes
+from simulation.scenario import Scenario, load
+from simulation.shrink import RUNS, Shrunk, shrink
+from simulation.swarm import ScheduleKind, case
+
+SEEDS_AT_ONCE = 8
+"""How many a process is given at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one case."""
+
+    seed: int
+    notifications: int
+    """How many were accepted; 0 where the run broke."""
+
+    reached: frozenset[str]
+    """What happened in it of :data:`simulation.coverage.SOMETIMES`."""
+
+    breakage: Breakage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first case that broke."""
+
+    seed: int
+    case: Scenario
+    breakage: Breakage
+    kept: Path | None = None
+    """The file that it was read from, where it is one that broke before."""
+
+    shrunk: Shrunk | None = None
+    """A small case that breaks in the same way."""
+
+    file: Path | None = None
+    """Where the small case is kept."""
+
+
+@dataclass
+class Exploration:
+    """What came of an exploration. It is the same for any number of processes."""
+
+    scenario: Scenario
+    path: Path
+    first_seed: int
+    sets: tuple[str, ...] = ()
+    schedule: ScheduleKind = "mixed"
+    cases: int = 0
+    """How many cases were run, those kept from before not counted; with a failure, up to it."""
+
+    notifications: int = 0
+    """How many notifications were accepted in them."""
+
+    coverage: Counter[str] = field(default_factory=Counter)
+    """In how many cases each thing that should happen sometimes happened."""
+
+    mended: list[Path] = field(default_factory=list)
+    """Kept cases that broke before and do not break now; their files are gone."""
+
+    failure: Failure | None = None
+
+    @property
+    def never(self) -> list[str]:
+        """What should have happened sometimes and never did."""
+        return [each.text for each in demanded(self.scenario) if not self.coverage[each.text]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no case broke and everything that should happen sometimes did."""
+        return self.failure is None and not self.never
+
+    def command(self, first_seed: int, seeds: int) -> str:
+        """Return the command that explores some seeds in the same way."""
+        words: list[Any] = ["retrylab", "explore", self.path, "--first-seed", first_seed, "--seeds", seeds]
+        if self.schedule != "mixed":
+            words += ["--schedule", self.schedule]
+        for change in self.sets:
+            words += ["--set", change]
+        return shlex.join(map(str, words))
+
+    @property
+    def replay(self) -> str:
+        """The command that shows the failure again, or does the whole exploration again where nothing broke."""
+        if self.failure is None:
+            return self.command(self.first_seed, self.cases)
+        if self.failure.kept is not None:
+            return self.command(self.first_seed, 1)  # tries what was kept first
+        return self.command(self.failure.seed, 1)
+
+
+def explore(
+    path: str | Path,
+    *,
+    seeds: int = 1000,
+    first_seed: int = 0,
+    workers: int | None = 1,
+    schedule: ScheduleKind = "mixed",
+    sets: Sequence[str] = (),
+    failures: str | Path | None = None,
+    shrink_runs: int = RUNS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exploration:
+    """Run many cases of a scenario, and return what came of it: the first that broke, and what was reached.
+
+    Cases that broke before and were kept are tried first. An exploration ends with the first case that breaks, in the
+    order of the seeds; it is shrunk to a small one, which is kept.
+
+    Args:
+        path: the scenario's file.
+        seeds: how many cases, with the seeds `first_seed`, `first_seed` + 1 and so on.
+        first_seed: the first of them.
+        workers: how many processes share them; all cores when None. A script that asks for more than one is imported by
+            each, so what it does belongs under ``if __name__ == "__main__":``.
+        schedule: which orders of ready messages are drawn, see :data:`simulation.swarm.ScheduleKind`.
+        sets: ``path=value`` changes to the file.
+        failures: the folder of the kept cases; see :func:`simulation.failures.folder_of` when None.
+        shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
+        progress: called with how many cases are over, and of how many.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+        OSError: a failing case cannot be kept.
+        ValueError: `seeds` or `workers` is less than 1, or `first_seed` less than 0.
+    """
+    if seeds < 1 or first_seed < 0 or (workers is not None and workers < 1):
+        raise ValueError(
+            f"wanted seeds and workers of at least 1 and a first_seed of at least 0, got {seeds}, {workers} and "
+            f"{first_seed}"
+        )
+    path = Path(path)
+    scenario = load(path, sets=sets)
+    exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule)
+    folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
+    failure = _try_kept(folder, exploration)
+    if failure is None:
+        failure = _try_seeds(exploration, seeds, workers or os.cpu_count() or 1, progress)
+    if failure is not None:
+        exploration.failure = _kept(failure, folder, exploration, shrink_runs)
+    return exploration
+
+
+def _try_seeds(
+    exploration: Exploration, seeds: int, workers: int, progress: Callable[[int, int], None] | None
+) -> Failure | None:
+    """Run the cases of so many seeds, and return the first that breaks."""
+    scenario, first_seed, schedule = exploration.scenario, exploration.first_seed, exploration.schedule
+    workers = min(workers, -(-seeds // SEEDS_AT_ONCE))
+    with _outcomes(scenario, range(first_seed, first_seed + seeds), schedule, workers) as outcomes:
+        for outcome in outcomes:
+            exploration.cases += 1
+            exploration.notifications += outcome.notifications
+            exploration.coverage.update(outcome.reached)
+            if progress is not None:
+                progress(exploration.cases, seeds)
+            if outcome.breakage is not None:
+                return Failure(outcome.seed, case(scenario, outcome.seed, schedule=schedule), outcome.breakage)
+    return None
+
+
+def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, shrink_runs: int) -> Failure:
+    """Shrink a failing case, and keep what came of it."""
+    shrunk = shrink(failure.case, failure.breakage.kind, runs=shrink_runs) if shrink_runs else None
+    small = failure.case if shrunk is None else shrunk.scenario
+    breakage = failure.breakage if shrunk is None else shrunk.breakage
+    name = f"seed-{failure.seed}" if failure.kept is None else failure.kept.stem
+    command = shlex.join(["retrylab", "run", str(folder.folder / f"{name}.yaml"), "--check"])
+    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}; to see it again:\n{command}"
+    file = folder.keep(name, small, comment)
+    return replace(failure, shrunk=shrunk, file=file)
+
+
+def _try_kept(folder: FailuresFolder, exploration: Exploration) -> Failure | None:
+    """Run the kept cases, and return the first that breaks still; files of those that do not are removed."""
+    for file in folder.files():
+        kept = folder.case(file, exploration.scenario)
+        if kept is None:
+            continue  # of other settings: left for whoever looks
+        breakage = attempt(kept).breakage
+        if breakage is not None:
+            return Failure(kept.seed, kept, breakage, file)
+        file.unlink()
+        exploration.mended.append(file)
+    return None
+
+
+# ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_Draw: TypeAlias = "tuple[Scenario, ScheduleKind]"
+_drawn_from: _Draw | None = None
+"""What the cases of this process are of: sent once to each, and not with every seed."""
+
+
+@contextmanager
+def _outcomes(scenario: Scenario, seeds: range, schedule: ScheduleKind, workers: int) -> Iterator[Iterable[Outcome]]:
+    """Give the outcomes in the order of the seeds; those that nobody asks for are not run."""
+    if workers == 1:
+        yield (explore_one(scenario, seed, schedule) for seed in seeds)
+        return
+    blocks = [seeds[start : start + SEEDS_AT_ONCE] for start in range(0, len(seeds), SEEDS_AT_ONCE)]
+    with processes(workers, _begin, (scenario, schedule)) as pool:
+        yield itertools.chain.from_iterable(pool.map(_explore_block, blocks))
+
+
+def _begin(scenario: Scenario, schedule: ScheduleKind) -> None:
+    global _drawn_from
+    _drawn_from = scenario, schedule
+
+
+def _explore_block(seeds: range) -> list[Outcome]:
+    assert _drawn_from is not None
+    scenario, schedule = _drawn_from
+    outcomes = []
+    for seed in seeds:
+        outcomes.append(explore_one(scenario, seed, schedule))
+        if outcomes[-1].breakage is not None:
+            break  # nobody asks for those behind it
+    return outcomes
+
+
+def explore_one(scenario: Scenario, seed: int, schedule: ScheduleKind = "mixed") -> Outcome:
+    """Run the case of one seed."""
+    trial = attempt(case(scenario, seed, schedule=schedule))
+    if trial.result is None:
+        return Outcome(seed, 0, frozenset(), trial.breakage)
+    return Outcome(seed, trial.result.summary["accepted"], reached(trial.result.history), None)

@@ -1,0 +1,41 @@
+"""Processes that share the runs of something large."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def processes(workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """Give a pool of processes for as long as the block lasts.
+
+    What has not begun when the block is left is not run, and what has is waited for, unless it is left by an exception.
+    They are spawned, not forked: a service or a notebook may have threads, which a fork would not survive.
+
+    Args:
+        workers: how many.
+        begin: called in each process at its start.
+        arguments: what with.
+    """
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_quietly, (begin, arguments))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    pool.shutdown(cancel_futures=True)
+
+
+def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    """Leave interrupts to the parent, and begin."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if begin is not None:
+        begin(*arguments)
