@@ -61,9 +61,11 @@ _LOOK = _Look()
 class Conductor(Actor):
     """Ends the run when arrivals and operations are over and nothing is in flight."""
 
-    def __init__(self, scenario: Scenario, recorder: Recorder) -> None:
+    def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
         super().__init__()
         self._activity_end_ns = scenario.activity_end_ns
+        self._commit_latency = scenario.commit_latency
+        self._service = service
         self._recorder = recorder
 
     def on_start(self) -> None:
@@ -80,7 +82,11 @@ class Conductor(Actor):
 
     @handles(_Look)
     def on_look(self, _: _Look) -> None:
-        if self._recorder.in_flight == 0:
+        if self._recorder.in_flight > 0:
+            return
+        if self._service.pipeline.wiring.commits and not self._service.is_down:
+            self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
+        else:
             self.system.stop()
 
 
@@ -280,7 +286,7 @@ def build(
             system.spawn(Source, number, scenario, entry, announce if isinstance(entry, EventWorkload) else send)
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipeline)
-    system.spawn(Conductor, scenario, recorder)
+    system.spawn(Conductor, scenario, recorder, service)
     return service.pipeline
 
 

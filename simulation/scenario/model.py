@@ -405,8 +405,11 @@ class Scenario(Settings):
 
     @property
     def activity_end_ns(self) -> int:
-        """When nothing comes from outside any more: all arrivals are over, and the operator has given the last order."""
-        return max(self.arrivals_end_ns, *(ns(operation.at) for operation in self.operations), 0)
+        """When nothing comes from outside any more: arrivals are over, and the operator has given the last order.
+
+        That is one nanosecond after that order, as what follows from it at its instant may happen in any order.
+        """
+        return max(self.arrivals_end_ns, *(ns(operation.at) + 1 for operation in self.operations), 0)
 
     @property
     def drain_ns(self) -> int:

@@ -20,3 +20,29 @@ faults: [{channel: push, permanent_rate: 100%}, {channel: push, outage: true}]
 """)
     summary = simulation.run(scenario, runtime=runtime).summary
     assert (summary["in_flight"], summary["sent"], summary["channels"]["sms"]["sent"]) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_what_is_still_being_accepted_is_sent_too(runtime):
+    scenario = parse("""
+duration: 10s
+commit_latency: 500ms
+workload: [{channel: push, arrivals: {times: [9.9s]}}]
+""")
+    summary = simulation.run(scenario, runtime=runtime).summary
+    assert (summary["accepted"], summary["in_flight"], summary["sent"]) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["random_walk: true", "pct: {depth: 3, steps: 20}"])
+def test_what_the_last_order_leads_to_is_awaited_in_any_order(kind):
+    for seed in range(20):
+        scenario = parse(f"""
+duration: 10s
+seed: {seed}
+workload: [{{channel: push, arrivals: {{times: [1s, 1s, 1s]}}}}]
+channels: {{push: {{retry: {{max_attempts: 1}}}}}}
+faults: [{{channel: push, for: 5s, outage: true}}]
+operations: [{{at: 1m, redrive: all}}]
+schedule: {{{kind}}}
+""")
+        assert simulation.run(scenario).summary["sent"] == 3

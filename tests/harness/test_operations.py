@@ -71,7 +71,8 @@ def test_the_run_goes_on_until_the_last_order_and_what_follows_from_it():
     result = on_both_clocks(f"{OUTAGE}drain: 10m\noperations: [{{at: 5m, redrive: all}}, {{at: 1h, redrive: all}}]")
     assert result.summary["simulated_s"] == 660
     assert result.summary["sent"] == 120
-    assert on_both_clocks(f"{OUTAGE}operations: [{{at: 5m, redrive: all}}]").summary["simulated_s"] == 300
+    result = on_both_clocks(f"{OUTAGE}operations: [{{at: 5m, redrive: all}}]")
+    assert result.summary["simulated_s"] == pytest.approx(300, abs=1e-8)
 
 
 def test_orders_to_breakers_of_a_channel_or_of_one_provider():
