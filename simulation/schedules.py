@@ -1,15 +1,16 @@
 """Other orders of the same run: what actors do when ready messages are not handled first in, first out.
 
-The actor system handles messages in the order in which they were told, whatever actor they are for. Its actors are
-promised less: that each receives its own messages in the order in which they were told, and that timers fire in the
-order in which they were set, each with all that follows from it before the next. Whatever else the order of a run
-leads to is luck, which another runtime need not have. An :class:`ExploringSystem` keeps what is promised, and asks a
-:class:`Schedule` for the rest: whenever several actors have a message to take, which of them is next.
+The actor system handles messages in the order in which they were told, whatever actor they are for, and all that
+follows from a timer before the next one fires. What its actors may build on is less: that each receives its own
+messages in the order in which they were told, and that timers fire in the order in which they were set. Whatever else
+the order of a run leads to is luck, which another runtime need not have. An :class:`ExploringSystem` keeps what is
+promised, and asks a :class:`Schedule` for the rest: whenever several actors have a message to take, which of them is
+next, or whether another timer that is due at this instant fires first.
 
 Each such question is a *decision*; they are numbered from 0. The ready actors stand in the order of their oldest
-messages, so choice 0 is what the normal system does, and every other choice is a *deviation* from it. A run is
-determined by its deviations: :class:`Deviations` does it again, :func:`shrink` leaves out those that do not matter, and
-:func:`search` tries all runs with a few of them::
+messages, with the clock behind them, so choice 0 is what the normal system does, and every other choice is a
+*deviation* from it. A run is determined by its deviations: :class:`Deviations` does it again, :func:`shrink` leaves out
+those that do not matter, and :func:`search` tries all runs with a few of them::
 
     def run(schedule):
         with ExploringSystem(schedule) as system:
@@ -32,12 +33,25 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 from actors.actor import Actor
 from actors.errors import ActorSystemError
-from simulation.system import SimulatedSystem
+from simulation.system import _NO_CALLBACKS, SimulatedSystem
+
+
+class Clock:
+    """Stands among those who are ready for the next timer that is due at this instant."""
+
+    __slots__ = ()
+
+
+CLOCK = Clock()
+
+Ready: TypeAlias = Sequence[Actor | Clock]
+"""Who may be next, at least two: actors, the one with the oldest message first, and at last the clock if it may."""
 
 
 class Deviation(NamedTuple):
@@ -47,7 +61,7 @@ class Deviation(NamedTuple):
     """Which decision of the run it was; the first is 0."""
 
     choice: int
-    """Which of the ready actors was chosen; 1 is the one whose message is second oldest."""
+    """Which of those ready was chosen; 1 is the actor whose message is second oldest, or the clock."""
 
 
 class Schedule(ABC):
@@ -57,18 +71,18 @@ class Schedule(ABC):
         self.deviations: list[Deviation] = []
         """Its decisions so far, as far as they are not what the normal system does."""
         self.widths = array("H")
-        """How many actors there were to choose from, at each decision so far."""
+        """How many there were to choose from, at each decision so far."""
 
     @abstractmethod
-    def choose(self, ready: Sequence[Actor]) -> int:
-        """Return the index of who is next in `ready`: at least two actors, the one with the oldest message first."""
+    def choose(self, ready: Ready) -> int:
+        """Return the index of who is next in `ready`."""
 
     @property
     def decisions(self) -> int:
         """How many decisions there were so far."""
         return len(self.widths)
 
-    def decide(self, ready: Sequence[Actor]) -> int:
+    def decide(self, ready: Ready) -> int:
         """Choose, and note the choice; for systems.
 
         Raises:
@@ -106,13 +120,13 @@ class Deviations(Schedule):
             last = step
         self._choices = dict(self._planned)
 
-    def choose(self, ready: Sequence[Actor]) -> int:
+    def choose(self, ready: Ready) -> int:
         choice = self._choices.get(len(self.widths), 0)
         return choice if choice < len(ready) else 0
 
     @property
     def missed(self) -> list[Deviation]:
-        """What it could not do, since so many actors were not ready then: what is left of it is done all the same."""
+        """What it could not do, since so many were not ready then: what is left of it is done all the same."""
         done = set(self.deviations)
         return [deviation for deviation in self._planned if deviation not in done]
 
@@ -124,7 +138,7 @@ class RandomWalk(Schedule):
         super().__init__()
         self._random = random
 
-    def choose(self, ready: Sequence[Actor]) -> int:
+    def choose(self, ready: Ready) -> int:
         return self._random.randrange(len(ready))
 
 
@@ -136,8 +150,8 @@ class PCT(Schedule):
     actor must not be chosen m times in a row it takes 2^m runs.
 
     The algorithm is that of Burckhardt, Kothari, Musuvathi and Nagarakatte, "A Randomized Scheduler with Probabilistic
-    Guarantees of Finding Bugs", ASPLOS 2010, with actors for threads. Only decisions are counted as steps: where one
-    actor alone is ready, its priority changes nothing.
+    Guarantees of Finding Bugs", ASPLOS 2010, with actors, and the clock, for threads. Only decisions are counted as
+    steps: where one alone is ready, its priority changes nothing.
     """
 
     def __init__(self, random: Random, depth: int, steps: int) -> None:
@@ -163,9 +177,9 @@ class PCT(Schedule):
         self._changes: dict[int, list[float]] = {}
         for number in range(1, depth):
             self._changes.setdefault(random.randrange(steps), []).append(number / depth)
-        self._priorities: dict[Actor, float] = {}
+        self._priorities: dict[Actor | Clock, float] = {}
 
-    def choose(self, ready: Sequence[Actor]) -> int:
+    def choose(self, ready: Ready) -> int:
         priorities = self._priorities
         for actor in ready:
             if actor not in priorities:
@@ -182,8 +196,7 @@ class PCT(Schedule):
     def bound(self) -> float:
         """The least probability with which such a run finds a bug of this depth, by the actors it had so far.
 
-        It holds for bugs within the first `steps` decisions. Actors that were never ready beside others are not
-        counted.
+        It holds for bugs within the first `steps` decisions. Those that were never ready beside others are not counted.
         """
         return 1.0 / (max(1, len(self._priorities)) * float(self.steps) ** (self.depth - 1))
 
@@ -191,8 +204,10 @@ class PCT(Schedule):
 class _ReadyByActor:
     """Stands in for the queue of ready messages: a queue for each actor, and a schedule says whose turn it is."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, is_timer_due: Callable[[], bool], fire: Callable[[], None]) -> None:
         self._schedule = schedule
+        self._is_timer_due = is_timer_due
+        self._fire = fire
         self._queues: dict[Actor, deque[tuple[int, Any]]] = {}
         """Each message with a number that rises with its place in the normal order. No queue is empty."""
         self._front = 0
@@ -211,11 +226,16 @@ class _ReadyByActor:
 
     def popleft(self) -> tuple[Actor, Any]:
         queues = self._queues
-        if len(queues) == 1:
-            (actor,) = queues
-        else:
+        while True:
+            if len(queues) == 1 and not self._is_timer_due():
+                (actor,) = queues
+                break
             actors = sorted(queues, key=lambda actor: queues[actor][0][0])
-            actor = actors[self._schedule.decide(actors)]
+            choice = self._schedule.decide([*actors, CLOCK] if self._is_timer_due() else actors)
+            if choice < len(actors):
+                actor = actors[choice]
+                break
+            self._fire()
         queue = queues[actor]
         _, message = queue.popleft()
         if not queue:
@@ -246,7 +266,31 @@ class ExploringSystem(SimulatedSystem):
         if schedule.decisions:
             raise ValueError("schedule: wanted a new one for each run, got one that has been used")
         self.schedule = schedule
-        self._ready = _ReadyByActor(schedule)  # type: ignore[assignment]  # as much of a deque as systems need
+        ready = _ReadyByActor(schedule, self._is_timer_due, self._fire_next)
+        self._ready = ready  # type: ignore[assignment]  # as much of a deque as systems need
+
+    def _is_timer_due(self) -> bool:
+        queue: Any = self.env._queue
+        while queue and queue[0][0] == self.env.now and not self._stopping:
+            callbacks = queue[0][3].callbacks
+            if callbacks is not _NO_CALLBACKS:
+                return callbacks is self._fire_callbacks  # or an event of the user's, for SimPy to handle in its turn
+            heappop(queue)
+        return False
+
+    def _fire_next(self) -> None:
+        timer: Any = heappop(self.env._queue)[3]
+        timer.callbacks = None
+        self._ready.append((timer.actor, timer.message))
+
+    def _step_until_stopped(self) -> None:
+        # The message of a timer goes through the queue as all others, since another one may be handled before it.
+        queue: Any = self.env._queue
+        while not self._stopping:
+            if queue and queue[0][3].callbacks is _NO_CALLBACKS:
+                heappop(queue)
+            else:
+                self.env.step()
 
 
 # ── many runs ───────────────────────────────────────────────────────────────────────────────────────────────────
