@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -95,9 +95,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check all invariants that apply, and stop at the first breach.")
+    ] = False,
 ) -> None:
-    """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input."""
+    """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
     from actors.errors import ConfigurationError, InvariantBreach
+    from simulation.invariants.replay import shell_command
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
@@ -111,6 +115,8 @@ def run(
     for file, scenario, directory in zip(files, scenarios, directories, strict=True):
         try:
             how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
+            if check:
+                how = partial(how, invariants="all")
             result = _run_one(scenario, how, runtime, quiet=as_json)
         except OSError as error:
             if record is None:
@@ -122,8 +128,8 @@ def run(
                 _say(f"{file}: {problem}")
             raise typer.Exit(Exit.BAD_INPUT) from None
         except InvariantBreach as breach:
-            _say(f"{file}: an invariant broke, which is a bug: {breach}")
-            _say(f"to see it again: {_command(file, scenario.seed, sets or [], runtime)}")
+            command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)
+            _say(f"{file}: {breach.of_run(scenario.seed, command)}")
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         results.append(result)
         if directory is not None:
@@ -343,15 +349,6 @@ def _save(result: Result | Comparison, directory: Path) -> None:
     except OSError as error:
         _say(f"--out {directory}: {error.strerror}")
         raise typer.Exit(Exit.BAD_INPUT) from None
-
-
-def _command(file: Path, seed: int, sets: Sequence[str], runtime: RuntimeName) -> str:
-    import shlex
-
-    words: list[Any] = ["retrylab", "run", file, "--seed", seed, "--runtime", runtime.value]
-    for change in sets:
-        words += ["--set", change]
-    return shlex.join(map(str, words))
 
 
 def _say(text: str) -> None:

@@ -65,6 +65,8 @@ def print_result(result: Result, directory: Path | None) -> None:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
         value = NOTHING if expectation["value"] is None else f"{expectation['value']:.6g}"
         console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
+    if result.checked:
+        console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
