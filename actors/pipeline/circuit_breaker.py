@@ -60,6 +60,8 @@ class _Line(WaitingLine):
     def __init__(self, host: str) -> None:
         super().__init__()
         self.host = host
+        self.barred: Mapping[int, Barred] | None = None
+        """What stands in the way of the first of them, by lane, where that is known."""
         self.cause: DeferralCause | None = None
         """Why they are deferred; None while they only wait for a slot."""
         self.asks_at_ns: int | None = None
@@ -247,9 +249,10 @@ class CircuitBreakerActor(Actor):
         if not line.attempts:
             self._drop(line)
             return False
-        for turns in self._turns:
-            if line.host in turns:
-                turns.move_to_end(line.host)
+        if self._is_per_host:
+            for turns in self._turns:
+                if line.host in turns:
+                    turns.move_to_end(line.host)
         return True
 
     # ── who waits ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -283,14 +286,24 @@ class CircuitBreakerActor(Actor):
             return
         line.append(attempt)
         self._tell_deferred(line)
-        self._set_wake(line)
-        self._set_timer()
+        if attempt.expires_at_ns is not None:
+            self._set_wake(line)
+            self._set_timer()
 
     def _note(self, line: _Line, barred: Mapping[int, Barred]) -> None:
         """Take note of what a line waits for."""
-        now_ns = self.system.now_ns
-        line.cause = _cause({bar for bar, _ in barred.values()})
-        line.is_up_to_time = _is_up_to_time(barred.values())
+        if barred != line.barred:
+            bars = {bar for bar, _ in barred.values()}
+            # Refused by a ramp it asks at a pace from now on, so that this would be news another time.
+            line.barred = None if Bar.RAMP in bars else barred
+            line.cause = _cause(bars)
+            line.is_up_to_time = _is_up_to_time(barred.values())
+            line.asks_at_ns = self._take_places(line, barred)
+        self._tell_deferred(line)
+        self._set_wake(line)
+
+    def _take_places(self, line: _Line, barred: Mapping[int, Barred]) -> int | None:
+        """Put a line into the turns for room, and into those only; return when to ask breakers and paces again."""
         instants = []
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             bar, until_ns = barred[lane.number]
@@ -298,10 +311,10 @@ class CircuitBreakerActor(Actor):
                 turns.setdefault(line.host)
                 continue
             turns.pop(line.host, None)
-            instants.append(lane.wait_through_ramp(line.host, now_ns) if bar is Bar.RAMP else until_ns)
-        line.asks_at_ns = _earliest(instants)
-        self._tell_deferred(line)
-        self._set_wake(line)
+            if bar is Bar.RAMP:
+                until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
+            instants.append(until_ns)
+        return _earliest(instants)
 
     def _resumes_at_ns(self, line: _Line) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
