@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from actors.errors import ConfigurationError, InvariantBreach
+from simulation.invariants.replay import shell_command
 from simulation.runner import run
 from simulation.scenario import Expectation, Scenario, load
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from simulation.result import Result
 
 RUNS = "runs"
-"""The name of the test that a scenario runs, and that nothing is lost in it."""
+"""The name of the test that a scenario runs, and that its invariants hold."""
 
 
 class NoResult(NamedTuple):
@@ -97,7 +98,8 @@ class ScenarioFile(pytest.File):
         if self._outcome is None or seed != self._seed:
             self._seed = seed
             try:
-                self._outcome = run(self.scenario, seed=seed, runtime=self.config.getoption("--retrylab-runtime"))
+                runtime = self.config.getoption("--retrylab-runtime")
+                self._outcome = run(self.scenario, seed=seed, runtime=runtime, invariants="all")
             except InvariantBreach as breach:
                 # Without the command that it brings: that is for one who runs the scenario from Python.
                 report = InvariantBreach(breach.message, breach.invariant, breach.at_ns, breach.seed, breach.history)
@@ -134,33 +136,27 @@ class ScenarioItem(pytest.Item):
             return Shown(excinfo.value)
         return super().repr_failure(excinfo, *args, **kwargs)
 
-    def commands(self) -> list[str]:
-        """Return what runs it again, with its figures and a picture, and as this test."""
+    def again(self, *, broken: bool = False) -> str:
+        """Return the commands that run it again: with all figures and a picture, or up to the breach; and as a test."""
         path, runtime = self.parent.shown_path, self.config.getoption("--retrylab-runtime")
-        look = ["retrylab", "run", path, "--seed", str(self.seed), "--out", "report"]
+        look = shell_command(path, self.seed, runtime=runtime, check=broken) + ("" if broken else " --out report")
         test = ["pytest", f"{path}::{self.name}"]
         if runtime != "simpy":
-            look[-2:-2] = ["--runtime", runtime]
             test += ["--retrylab-runtime", runtime]
         count = self.config.getoption("--retrylab-seeds")
         if count > 1:
             test += ["--retrylab-seeds", str(count)]
-        return [shlex.join(look), shlex.join(test)]
-
-    def again(self) -> str:
-        """Return the commands as lines."""
-        look, test = self.commands()
-        return f"look closer  {look}\nrun again    {test}"
+        return f"look closer  {look}\nrun again    {shlex.join(test)}"
 
 
 class RunItem(ScenarioItem):
-    """The run itself: that it comes to its end, and that nothing is lost on the way."""
+    """The run itself: that it comes to its end, and that all invariants hold on the way."""
 
     def runtest(self) -> None:
         """Run the scenario."""
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
-            raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again()}")
+            raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again(broken=True)}")
 
 
 class ExpectationItem(ScenarioItem):
@@ -175,7 +171,7 @@ class ExpectationItem(ScenarioItem):
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
             runs = self.nodeid.replace(f"::{self.expectation.text}", f"::{RUNS}")
-            raise DoesNotHold("no figure", f"no figure: {outcome.headline}, see {runs}\n\n{self.again()}")
+            raise DoesNotHold("no figure", f"no figure: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
         value, holds = self.expectation.evaluate(outcome.summary)
         if not holds:
             from simulation.expectation_report import failure_text, verdict

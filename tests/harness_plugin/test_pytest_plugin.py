@@ -13,6 +13,8 @@ import pytest
 import simulation.runner
 import simulation.scenario_items
 from actors.errors import ConfigurationError, InvariantBreach
+from actors.messages import NotificationMovedToDeadLetter
+from simulation.invariants import observes
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
 for needed in ("actors.live", "simulation.expectation_report", "simulation.testkit"):
@@ -112,18 +114,18 @@ def test_the_command_that_it_shows_fails_in_the_same_way(pytester: Pytester) -> 
 
 
 def test_several_seeds_are_several_tests_of_one_run_each(pytester: Pytester, monkeypatch: Any) -> None:
-    seeds = []
+    runs = []
 
-    def noted(*args: Any, seed: int, **kwargs: Any) -> Any:
-        seeds.append(seed)
-        return simulation.runner.run(*args, seed=seed, **kwargs)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        runs.append(kwargs)
+        return simulation.runner.run(*args, **kwargs)
 
     monkeypatch.setattr(simulation.scenario_items, "run", noted)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester, "-v", "--retrylab-seeds=3")
     result.assert_outcomes(passed=9, failed=3)
     result.stdout.fnmatch_lines(["outage.yaml::runs[[]seed 3[]] PASSED*", "outage.yaml::runs[[]seed 5[]] PASSED*"])
-    assert seeds == [3, 4, 5]
+    assert runs == [{"seed": seed, "runtime": "simpy", "invariants": "all"} for seed in (3, 4, 5)]
     assert run(pytester, "--retrylab-seeds=0").ret == pytest.ExitCode.USAGE_ERROR
     run(pytester, "--retrylab-seeds=x").stderr.fnmatch_lines(["*wanted a whole number of at least 1, got 'x'"])
 
@@ -169,17 +171,35 @@ def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytest
         "what had happened until then:",
         "  1 s: requested",
         "",
-        "look closer  retrylab run outage.yaml --seed 3 --out report",
+        "look closer  retrylab run outage.yaml --seed 3 --check",
         "run again    pytest outage.yaml::runs",
     ]
     assert shown(result, "an invariant broke") == report
     assert shown(result, "no figure") == [
         "no figure: an invariant broke, see outage.yaml::runs",
         "",
-        "look closer  retrylab run outage.yaml --seed 3 --out report",
+        "look closer  retrylab run outage.yaml --seed 3 --check",
         "run again    pytest 'outage.yaml::sent_fraction >= 0.9'",
     ]
     result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke", "FAILED *0.9 - no figure"])
+
+
+def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester, monkeypatch: Any) -> None:
+    @observes(NotificationMovedToDeadLetter)
+    def nothing_is_given_up(event: Any) -> str:
+        return f"{event.notification_id} is dead-lettered"
+
+    def strict(*args: Any, invariants: str, **kwargs: Any) -> Any:
+        return simulation.runner.run(*args, invariants=[invariants, nothing_is_given_up], **kwargs)
+
+    monkeypatch.setattr(simulation.scenario_items, "run", strict)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    report = shown(run(pytester, "outage.yaml::runs"), "an invariant broke")
+    assert report[1].endswith("(seed 3):")
+    assert report[2].endswith(" is dead-lettered")
+    assert report[3] == "what had happened until then:"
+    assert any("attempt 1 failed" in line for line in report[4:])
+    assert "simulation.run(" not in "".join(report)
 
 
 def test_a_scenario_that_cannot_be_run_so_says_why(pytester: Pytester, monkeypatch: Any) -> None:
