@@ -77,7 +77,9 @@ class BreakerGroup:
         self._breakers: OrderedDict[str, tuple[Breaker, int]] = OrderedDict()
         """The longest unused first; with each the instant at which it was last asked for."""
         self._state = self._make("").state
-        """The state in which a new one begins."""
+        """The state that a new one is in, once it has been told what was ordered."""
+        self._order: BreakerEvent | None = None
+        """What an operator ordered last."""
 
     def __len__(self) -> int:
         """Return how many are held."""
@@ -97,6 +99,8 @@ class BreakerGroup:
             breaker = held[0]
         self._breakers[key] = (breaker, now_ns)
         self._breakers.move_to_end(key)
+        if held is None and self._order is not None and self._order in TRANSITIONS[breaker.state]:
+            breaker.order(self._order, now_ns)  # a transition as any other, so that whoever listens knows its state
         return breaker
 
     def order(self, event: BreakerEvent, now_ns: int) -> bool:
@@ -105,8 +109,7 @@ class BreakerGroup:
         after = _STATE_BY_ORDER[event]
         if after is not self._state:
             self._state, changed = after, True
-            update = {"enabled": True, "initial_state": str(after)}
-            self._config = self._config.model_copy(update=update)
+        self._order = event
         for breaker in [breaker for breaker, _ in self._breakers.values()]:
             breaker.advance(now_ns)
             if event in TRANSITIONS[breaker.state]:

@@ -101,6 +101,18 @@ def test_an_order_holds_for_those_who_come_later_too(event: BreakerEvent, state:
     assert {group.breaker(key, ns(2)).state for key in "abc"} == {BreakerState.CLOSED}
 
 
+def test_whoever_listens_hears_of_the_order_for_those_who_come_later() -> None:
+    heard: list[tuple[str, str, str]] = []
+    group = BreakerGroup(
+        CircuitBreakerConfig(), on_transition=lambda key, each: heard.append((key, each.from_state, each.to_state))
+    )
+    group.order(BreakerEvent.FORCE_OPEN, ns(1))
+    group.breaker("a", ns(2))
+    group.order(BreakerEvent.CLOSE, ns(3))
+    group.breaker("b", ns(4))
+    assert heard == [("a", "closed", "forced-open"), ("a", "forced-open", "closed")]
+
+
 def test_closing_is_an_order_to_those_that_are_open() -> None:
     group = BreakerGroup(CircuitBreakerConfig())
     assert group.order(BreakerEvent.CLOSE, 0) is False
