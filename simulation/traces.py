@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -37,6 +37,9 @@ from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
 from simulation.scenario.loading import text_of
 from simulation.schedules import Deviations, Schedule
+
+if TYPE_CHECKING:
+    from simulation.invariants import Choice
 
 FORMAT: Literal[1] = 1
 """Changes when older versions could not replay what newer ones write, or the other way round."""
@@ -70,6 +73,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
 
     text: str
     """What was in it."""
+
+    invariants: str | None = None
+    """Which laws were checked, ``"default"`` or ``"all"``; None if they were others."""
 
     files: dict[str, str]
     """The texts of the data files that it refers to, by their paths from where it is."""
@@ -196,6 +202,7 @@ def record(
     runtime: Runtime = "simpy",
     sets: Sequence[str] = (),
     schedule: Schedule | None = None,
+    invariants: Choice = "default",
     **options: Any,
 ) -> Result:
     """Run a scenario file, write a trace of it, and return its result.
@@ -206,7 +213,8 @@ def record(
         scenario: the file.
         trace: the file to write; its directory is made if it is not there.
         seed, runtime, sets, schedule: as for :func:`simulation.run`; they are kept in the trace.
-        options: what else that takes. It is not kept, so a replay has to be given the same rules.
+        invariants: as for that; kept if it is a word.
+        options: what else that takes. It is not kept, so a replay has to be given the same rules, for one.
 
     Raises:
         ConfigurationError: the scenario cannot be used, or the trace would take its place; nothing is written then.
@@ -236,6 +244,7 @@ def record(
         runtime=runtime,
         sets=tuple(sets),
         given_seed=seed,
+        invariants=invariants if isinstance(invariants, str) else None,
         filename=str(path),
         text=text,
         files=files,
@@ -258,7 +267,7 @@ def record(
         result: Result | None = None
         broke: Exception | None = None
         try:
-            result = run(loaded, runtime=runtime, schedule=schedule, on_events=write, **options)
+            result = run(loaded, runtime=runtime, schedule=schedule, invariants=invariants, on_events=write, **options)
         except Exception as error:
             if not events:
                 raise  # it has not begun
@@ -428,6 +437,7 @@ def replay(
     sets: Sequence[str] = (),
     seed: int | None = None,
     runtime: Runtime | None = None,
+    invariants: Choice | None = None,
     **options: Any,
 ) -> Replay:
     """Run again what a trace was recorded of, and compare event by event.
@@ -438,6 +448,7 @@ def replay(
         seed: another seed.
         runtime: another clock; None is the one that it was recorded on. A trace recorded under a schedule can only be
             replayed on SimPy's.
+        invariants: the laws to check; None is those of the recorded run, as far as they are kept.
         options: what else :func:`simulation.run` takes; what the recorded run was given has to be given again.
 
     Raises:
@@ -462,9 +473,10 @@ def replay(
 
     digest = error = None
     used = runtime if runtime is not None else header.runtime
+    checked = invariants if invariants is not None else header.invariants or "default"
     try:
         with trace.reading():
-            result = run(scenario, runtime=used, schedule=schedule, on_events=compare, **options)
+            result = run(scenario, runtime=used, schedule=schedule, invariants=checked, on_events=compare, **options)
         digest = result.summary["digest"]
     except Exception as broke:
         if not has_begun:

@@ -10,7 +10,7 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
-from actors.messages import NotificationSent
+from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
 from simulation import recorder
 from simulation.schedules import RandomWalk
@@ -180,6 +180,35 @@ def test_a_run_that_breaks_off_is_recorded_up_to_there_and_breaks_off_again(smal
     assert mended.events == len(events)
     assert "  recorded  broke off  error=" in str(mended)
     assert simulation.compare_traces(trace, trace).events == len(events)
+
+
+def test_a_breach_of_ones_own_law_is_replayed_with_it(small, tmp_path):
+    def no_failure(event):
+        return "that will do" if type(event) is NotificationFailed and event.at_ns > 5_000_000_000 else None
+
+    with pytest.raises(InvariantBreach, match="that will do"):
+        simulation.record(small, tmp_path / "trace", invariants=["all", no_failure])
+    trace = Trace(tmp_path / "trace")
+    assert trace.ending.error == "InvariantBreach: that will do"
+    assert trace.header.invariants is None
+    assert simulation.replay(trace, invariants=[no_failure]).exact
+    later = simulation.replay(trace)
+    assert (later.exact, later.events) == (False, trace.ending.events)
+
+
+@pytest.mark.parametrize("checked", ["default", "all"])
+def test_the_laws_that_were_checked_are_checked_again(small, tmp_path, monkeypatch, checked):
+    simulation.record(small, tmp_path / "trace", invariants=checked)
+    given = []
+
+    def run(*arguments, **options):
+        given.append(options["invariants"])
+        return simulation.run(*arguments, **options)
+
+    monkeypatch.setattr("simulation.traces.run", run)
+    assert simulation.replay(tmp_path / "trace").exact
+    assert simulation.replay(tmp_path / "trace", invariants="default").exact
+    assert given == [checked, "default"]
 
 
 def test_rules_are_given_again(small, tmp_path):
