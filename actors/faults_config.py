@@ -52,6 +52,31 @@ ChannelNames = Annotated[
 """One channel, a list of them, or ``all``; read, it is a tuple in the order of the enum."""
 
 
+def is_host(text: str) -> bool:
+    """Tell whether a text may be the name of a host."""
+    return bool(text) and not set(text) & set(" @/")
+
+
+def _hosts(value: Any, _unit_required: bool) -> tuple[str, ...] | None:
+    hosts = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not hosts or not all(isinstance(host, str) and is_host(host) for host in hosts):
+        return None
+    return tuple(dict.fromkeys(host.lower() for host in hosts))
+
+
+_ONE_HOST = {"type": "string", "pattern": "^[^ @/]+$"}
+
+Hosts = Annotated[
+    tuple[str, ...],
+    Wanted(
+        "a host such as mail.example.org, or a list of them",
+        _hosts,
+        {"anyOf": [_ONE_HOST, {"type": "array", "items": _ONE_HOST, "minItems": 1}]},
+    ),
+]
+"""One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+
+
 class Throttle(Settings):
     """A quota that the provider enforces: what goes over it is answered with `throttled`."""
 
@@ -117,6 +142,10 @@ class FaultConfig(Settings):
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
     all of them."""
+
+    host: Hosts | None = None
+    """Only attempts to recipients at this host, or at these, are hit: those of its domain, or whose URL it is in. What
+    the fault remembers it remembers of all of them together: a quota, how many have failed. None: all recipients."""
 
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
@@ -186,12 +215,15 @@ class FaultConfig(Settings):
     def _at_least_one(self) -> Self:
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
+        if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
+            raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self
 
 
-_NOT_FAULTS = {"channel", "provider", "at", "for_", "restart_after"}
+_NOT_FAULTS = {"channel", "provider", "host", "at", "for_", "restart_after"}
+_OF_NO_HOST = frozenset({"capacity", "duplicate_rate", "reorder", "crash", "clock_step"})
 
 
 def _crash(value: Any, info: Any) -> Any:

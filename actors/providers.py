@@ -11,7 +11,8 @@ from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Provider
 from actors.randomness import RandomStreams
-from actors.unreliable import FailureRule, NotificationService
+from actors.unreliable import NotificationService
+from actors.verdicts import FailureRule
 
 Providers: TypeAlias = "Mapping[NotificationChannel, Provider | Mapping[str, Provider]]"
 """By channel; where a channel has several, by name in it, its own being called ``primary``."""

@@ -7,7 +7,7 @@ themselves remember, so it is all looked up once: that is the :class:`Weather`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -86,6 +86,10 @@ class TimedFault:
         """Tell whether its window is open."""
         return self.start_ns <= now_ns < self.end_ns
 
+    def hits(self, host: str | None) -> bool:
+        """Tell whether it hits attempts to recipients at a host; None: at one that no fault names."""
+        return self.fault.host is None or host in self.fault.host
+
 
 class Weather(msgspec.Struct, frozen=True):
     """What holds between two instants at which a window begins or ends."""
@@ -106,7 +110,10 @@ class Weather(msgspec.Struct, frozen=True):
     """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
 
     is_calm: bool
-    """Whether nothing but the draw decides."""
+    """Whether nothing but the draw decides, whoever the recipient is."""
+
+    by_host: Mapping[str, Weather]
+    """What holds for recipients at the hosts that a window names; for all others it is this."""
 
 
 class Forecast:
@@ -147,6 +154,13 @@ class Forecast:
     def at(self, now_ns: int) -> Weather:
         """Return what holds now."""
         open_ = [timed for timed in self._timed if timed.holds(now_ns)]
+        until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
+        hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
+        by_host = {host: self._weather([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts}
+        return self._weather([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+
+    def _weather(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Weather]) -> Weather:
+        """Return what holds where these faults hit."""
         factor = 1.0
         for timed in open_:
             factor *= timed.fault.latency_factor or 1.0
@@ -164,7 +178,7 @@ class Forecast:
         countdowns = [timed.countdown for timed in open_ if timed.countdown is not None]
         bursts = [timed.burst for timed in open_ if timed.burst is not None]
         return Weather(
-            until_ns=min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS),
+            until_ns=until_ns,
             latency=latencies[-1] if latencies else self._latency,
             latency_factor=factor,
             hangs=hangs,
@@ -175,7 +189,9 @@ class Forecast:
             bursts=bursts,
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
-            is_calm=self._is_ever_calm and not (hangs or outage or throttles or flapping or countdowns or bursts),
+            is_calm=self._is_ever_calm
+            and not (hangs or outage or throttles or flapping or countdowns or bursts or by_host),
+            by_host=by_host,
         )
 
     def _edges_ns(self) -> list[int]:

@@ -24,7 +24,8 @@ from actors.randomness import RandomStreams
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
-from actors.unreliable import FailureRule, NotificationService
+from actors.unreliable import NotificationService
+from actors.verdicts import FailureRule
 from simulation.operator import Operator
 from simulation.recorder import Recorder
 from simulation.result import Result

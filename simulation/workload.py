@@ -30,6 +30,7 @@ from actors.messages import (
 )
 from simulation.arrivals import arrival_times_ns
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
+from simulation.scenario.model import HOST_OF_EVENTS, host_name
 
 TEXT = "simulated"
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
@@ -179,6 +180,7 @@ def _maker(
     match entry:
         case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
+            hosts = entry.hosts
             prefix = f"{channel}-{number}-"
             others = _fallbacks_of(channel, scenario)
 
@@ -187,7 +189,8 @@ def _maker(
                 return SendNotification(
                     notification_id=f"{prefix}{k}",
                     channel=channel,
-                    recipient=user,
+                    recipient=user if hosts is None else _address(user, hosts),
+                    user_id=None if hosts is None else user,
                     message=TEXT,
                     critical=critical,
                     expires_after=expires_after,
@@ -218,16 +221,21 @@ def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[in
     return lambda _: f"user-{int(draw() * users)}"
 
 
+def _address(user: str, hosts: int) -> str:
+    """Return the address of a user at one of so many hosts, always the same."""
+    return f"{user}@{host_name(int(user.rpartition('-')[2]) % hosts)}"
+
+
 def _user_registered(key: str, user: str, at: datetime) -> UserRegistered:
     # Registered once: the id of the welcome email is the user's.
-    return UserRegistered(user_id=f"{user}/{key}", email=f"{user}@example.com", name=user, registered_at=at)
+    return UserRegistered(user_id=f"{user}/{key}", email=f"{user}@{HOST_OF_EVENTS}", name=user, registered_at=at)
 
 
 def _order_placed(key: str, user: str, at: datetime) -> OrderPlaced:
     return OrderPlaced(
         order_id=key,
         user_id=user,
-        customer_email=f"{user}@example.com",
+        customer_email=f"{user}@{HOST_OF_EVENTS}",
         customer_phone=f"phone of {user}",
         total_amount=_AMOUNT,
         placed_at=at,
@@ -238,7 +246,7 @@ def _order_shipped(key: str, user: str, at: datetime) -> OrderShipped:
     return OrderShipped(
         order_id=key,
         user_id=user,
-        customer_email=f"{user}@example.com",
+        customer_email=f"{user}@{HOST_OF_EVENTS}",
         carrier="carrier",
         tracking_number=key,
         shipped_at=at,
@@ -250,7 +258,7 @@ def _payment_received(key: str, user: str, at: datetime) -> PaymentReceived:
         payment_id=key,
         order_id=key,
         user_id=user,
-        customer_email=f"{user}@example.com",
+        customer_email=f"{user}@{HOST_OF_EVENTS}",
         amount=_AMOUNT,
         received_at=at,
     )

@@ -119,6 +119,9 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append("other latency")
     if fault.latency_factor is not None:
         parts.append(f"latency ×{fault.latency_factor:g}")
+    if fault.host is not None:
+        hosts = fault.host[0] if len(fault.host) == 1 else f"{len(fault.host)} hosts"
+        parts[-1] += f", at {hosts}"
     return "; ".join(parts) or "fault"
 
 

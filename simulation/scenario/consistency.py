@@ -12,9 +12,10 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from actors.config import PRIMARY
+from actors.faults_config import is_host
 from actors.messages import NotificationChannel
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.model import CHANNELS_OF_EVENT
+from simulation.scenario.model import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
 from simulation.summary_shape import summary_shape
 
 Finding = tuple[tuple[str | int, ...], str]
@@ -38,6 +39,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
     if used is not None:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
+        yield from _hosts_of_nobody(scenario.get("faults"), scenario["workload"])
         yield from _crashes_of_nobody(scenario.get("faults"), scenario.get("channels"))
         yield from _expectations(scenario.get("expect"), used)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
@@ -118,13 +120,54 @@ def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequen
                 yield (key, index, "provider"), text
 
 
+def _hosts_of_nobody(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        named = _within(fault, "host")
+        if named is None:
+            continue
+        there = [span for channel in _channels_named(fault) for span in _hosts_on(channel, workload)]
+        for place, host in enumerate(named) if isinstance(named, list) else [(None, named)]:
+            if isinstance(host, str) and is_host(host) and not any(_is_among(host.lower(), count) for count in there):
+                path: tuple[str | int, ...] = ("faults", index, "host")
+                texts = [
+                    HOST_OF_EVENTS if count is None else f"{host_name(0)} to {host_name(count - 1)}" for count in there
+                ]
+                some = ", ".join(dict.fromkeys(texts)) or "none: no workload there has hosts"
+                yield (path if place is None else (*path, place)), f"wanted a host of recipients ({some}), got {host!r}"
+
+
+def _hosts_on(channel: NotificationChannel, workload: Sequence[Any]) -> Iterator[int | None]:
+    """Yield, for each entry of the workload, how many hosts it has on a channel; None: the one of domain events."""
+    for entry in workload:
+        event, hosts = _within(entry, "event"), _within(entry, "hosts")
+        if isinstance(event, str):
+            if channel is NotificationChannel.EMAIL and channel in CHANNELS_OF_EVENT.get(event, ()):
+                yield None
+        elif _within(entry, "channel") == channel and type(hosts) is int:
+            yield hosts
+
+
+def _is_among(host: str, count: int | None) -> bool:
+    """Tell whether a host is one of so many; None: the one of domain events."""
+    if count is None:
+        return host == HOST_OF_EVENTS
+    number = host.removeprefix("host-").removesuffix(".example")
+    return number.isascii() and number.isdigit() and host_name(int(number[:10])) == host and int(number[:10]) < count
+
+
+def _channels_named(fault: Any) -> list[NotificationChannel]:
+    """Return the channels that a fault names, as far as they are any."""
+    named = _within(fault, "channel")
+    names = list(NotificationChannel) if named == "all" else named if isinstance(named, list) else [named]
+    return [channel for channel in map(_channel, names) if channel is not None]
+
+
 def _crashes_of_nobody(faults: Any, channels: Any) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         if _within(fault, "crash", "actor") != "limiter":
             continue
-        named = _within(fault, "channel")
-        hit = list(NotificationChannel) if named == "all" else named if isinstance(named, list) else [named]
-        if all(isinstance(name, str) and _within(channels, name, "rate_limit") is None for name in hit):
+        hit = _channels_named(fault)
+        if hit and all(_within(channels, channel.value, "rate_limit") is None for channel in hit):
             text = f"wanted an actor that there is: without a rate_limit no limiter on {', '.join(hit)}"
             yield ("faults", index, "crash", "actor"), text
 

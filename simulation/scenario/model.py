@@ -49,6 +49,14 @@ CHANNELS_OF_EVENT: dict[str, tuple[NotificationChannel, ...]] = {
 }
 """The channels on which a domain event ends up as notifications."""
 
+HOST_OF_EVENTS = "example.com"
+"""The host of the email addresses in domain events."""
+
+
+def host_name(number: int) -> str:
+    """Return the name of one of the hosts that recipients are spread over; the first is number 0."""
+    return f"host-{number}.example"
+
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,6 +89,10 @@ class ChannelWorkload(Settings):
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every notification has its own."""
 
+    hosts: PositiveWholeNumber | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
+    host."""
+
     expires_after: PositiveDuration | None = None
     """A notification older than this is dead-lettered as expired. None: never."""
 
@@ -103,6 +115,10 @@ class ClosedWorkload(Settings):
 
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every notification has its own."""
+
+    hosts: PositiveWholeNumber | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
+    host."""
 
     expires_after: PositiveDuration | None = None
     """A notification older than this is dead-lettered as expired. None: never."""

@@ -135,4 +135,5 @@ def test_defaults_are_written_as_in_a_file() -> None:
 def test_keys_without_effect_yet_say_so() -> None:
     text = json.dumps(SCHEMA)
     assert text.count("Not supported yet") == len(NOT_YET)
-    assert SCHEMA["$defs"]["FaultConfig"]["properties"]["duplicate_rate"]["description"].startswith("Not supported yet. ")
+    keys = SCHEMA["$defs"]["FaultConfig"]["properties"]
+    assert keys["duplicate_rate"]["description"].startswith("Not supported yet. ")
