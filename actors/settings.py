@@ -69,7 +69,8 @@ class Settings(BaseModel):
             return handler(data)
         except ValidationError as error:
             problems = _plain_problems(cls, error.errors(include_url=False))
-            raise ValidationError.from_exception_data(cls.__name__, problems) from None
+            hides = cls.model_config.get("hide_input_in_errors", False)
+            raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=hides) from None
 
 
 class OneOf(Settings):

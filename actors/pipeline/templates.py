@@ -94,6 +94,8 @@ class Templates:
     def fill_in(self, command: SendNotification) -> SendNotification:
         """Return the command with subject and message made from the template that its metadata names.
 
+        An HTML template leaves ``html: True`` in the metadata, which tells a transport what the message is.
+
         Raises:
             TemplateError: there is no such template, it is broken, or a variable of it is missing.
         """
@@ -116,6 +118,8 @@ class Templates:
         if template.subject is not None:
             subject = self._render(name, template.subject, False, variables)
         body = self._render(name, template.body, template.html, variables)
+        if template.html:
+            return msgspec.structs.replace(command, subject=subject, message=body, metadata={**metadata, "html": True})
         return msgspec.structs.replace(command, subject=subject, message=body)
 
     def _render(self, name: str, text: str, html: bool, variables: Mapping[str, Any]) -> str:

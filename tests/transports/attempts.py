@@ -1,0 +1,20 @@
+"""Attempts, and what becomes of them, for the tests of transports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.messages import SendNotification
+from actors.outcomes import Outcome
+from actors.pipeline.attempts import Attempt, Provider
+
+
+def attempt_of(command: SendNotification, number: int = 1) -> Attempt:
+    return Attempt(command=command, number=number, charged=False, expires_at_ns=None)
+
+
+async def outcome_of(provider: Provider, command: SendNotification, number: int = 1) -> Outcome:
+    """Make an attempt and return its outcome."""
+    effect: Any = provider.attempt(attempt_of(command, number), 0)
+    outcome: Outcome = await effect()
+    return outcome

@@ -1,0 +1,26 @@
+"""Certificates for servers on loopback."""
+
+from __future__ import annotations
+
+import ssl
+from typing import NamedTuple
+
+import pytest
+import trustme
+
+
+class Tls(NamedTuple):
+    """A certificate for 127.0.0.1 and localhost, and who vouches for it."""
+
+    server: ssl.SSLContext
+    ca_file: str
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost", "example.test").configure_cert(server)
+    ca_file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    return Tls(server, str(ca_file))
