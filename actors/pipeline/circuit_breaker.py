@@ -275,10 +275,10 @@ class CircuitBreakerActor(Actor):
             return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
         if Bar.QUOTA in bars and bars <= _SHUT | {Bar.QUOTA}:
             return Abandoned(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
-        resumes_at_ns = _earliest(until_ns for _, until_ns in barred)
-        if _is_up_to_time(barred) and _is_too_late(attempt, resumes_at_ns):
-            return Abandoned(attempt=attempt, reason=EXPIRED)
-        return None
+        if attempt.expires_at_ns is None or not _is_up_to_time(barred):
+            return None
+        is_too_late = _is_too_late(attempt, _earliest(until_ns for _, until_ns in barred))
+        return Abandoned(attempt=attempt, reason=EXPIRED) if is_too_late else None
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
