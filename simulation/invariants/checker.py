@@ -87,9 +87,7 @@ class Checker:
         settings = self.context.providers
         return {
             channel: {
-                name: ObservedProvider(
-                    provider, channel, name, settings[channel, name].timeout, self.context.lives, self.note
-                )
+                name: ObservedProvider(provider, channel, name, settings[channel, name], self.context.lives, self.note)
                 for name, provider in by_name.items()
             }
             for channel, by_name in providers.items()

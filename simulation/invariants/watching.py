@@ -13,6 +13,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from actors.actor import Actor, ActorRef
+from actors.config import ChannelConfig
 from actors.coroutines import Resume, Strike
 from actors.effects import Cancellable, Effect, Foreseen
 from actors.futures import Future
@@ -37,7 +38,13 @@ class ObservedProvider(Provider):
     """A provider every attempt at which is observed."""
 
     def __init__(
-        self, provider: Provider, channel: NotificationChannel, name: str, timeout: float, lives: Lives, note: Note
+        self,
+        provider: Provider,
+        channel: NotificationChannel,
+        name: str,
+        config: ChannelConfig,
+        lives: Lives,
+        note: Note,
     ) -> None:
         """Make one.
 
@@ -45,14 +52,15 @@ class ObservedProvider(Provider):
             provider: who delivers.
             channel: its channel.
             name: its name there.
-            timeout: of its channel, in seconds.
+            config: the settings that hold for it.
             lives: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
         """
         self._provider = provider
         self._channel = channel
         self._name = name
-        self._timeout_ns = ns(timeout)
+        self._timeout_ns = ns(config.timeout)
+        self._hedges = config.hedging is not None
         self._lives = lives
         self._note = note
         self._counts_deliveries = hasattr(provider, "delivered")
@@ -90,7 +98,7 @@ class ObservedProvider(Provider):
                 delivered=delivered,
                 answered=answered,
                 ends_at_ns=now_ns + takes_ns,
-                is_copy=life is not None and life.attempt is attempt,
+                is_copy=self._hedges and life is not None and life.attempt is attempt,
             )
         )
 

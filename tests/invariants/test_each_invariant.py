@@ -1,0 +1,310 @@
+"""Each invariant: histories that break it, at the event that does, and some near them that do not."""
+
+from datetime import time
+
+import pytest
+from histories import (
+    EMAIL,
+    S,
+    breach_of,
+    breaker,
+    check_breach,
+    context_of,
+    crashed,
+    dead,
+    deferred,
+    failed,
+    made,
+    redriven,
+    requested,
+    sent,
+    suppressed,
+)
+
+from actors.config import ChannelConfig
+from actors.outcomes import Transient
+from actors.pipeline.preferences import Preferences
+from actors.policies.quiet_hours import QuietHours
+from simulation.invariants import KNOWN, Checker, Context
+
+FAILS = Transient()
+THROTTLED = Transient(throttled=True)
+
+
+class Holding:
+    """A pipeline that holds these notifications in flight."""
+
+    def __init__(self, *ids):
+        self.handler = self
+        self.actor = self
+        self.is_in_flight = ids.__contains__
+
+
+# ── accounts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_conservation_counts_by_the_history_and_by_the_pipeline():
+    counts = iter([1, 2, 1, 1])
+    context = Context(channels={EMAIL: ChannelConfig()}, in_flight_now=lambda: count[0])
+    count = [0]
+
+    def events():
+        for event in (requested(0, "a"), requested(1, "b"), sent(2, "a"), dead(3, "b")):
+            count[0] = next(counts)
+            yield event
+
+    breach = breach_of("conservation", events(), context)
+    assert breach.at_ns == 3 * S
+    assert "is 0 by the history, but 1 are in flight" in breach.message
+
+
+def test_what_a_crash_loses_is_named():
+    context = Context(channels={EMAIL: ChannelConfig()}, pipeline=lambda: Holding("a", "c"))
+    events = [requested(0, "a"), requested(0, "b"), crashed(1), requested(5, "c"), requested(11, "d")]
+    breach = check_breach("nothing-lost", events, "the pipeline knows nothing of b", context)
+    assert any("accepted for email" in line for line in breach.history)
+
+
+def test_what_is_lost_without_a_crash_is_named_at_the_end():
+    context = Context(channels={EMAIL: ChannelConfig()}, pipeline=lambda: Holding())
+    check_breach("nothing-lost", [requested(0)], "at the end of the run, the pipeline knows nothing of n", context, 9)
+    assert breach_of("nothing-lost", [requested(0), sent(1)], context_of(), end=9) is None
+
+
+# ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([sent(0)], "is not accepted, and that is followed by no NotificationSent"),
+        ([requested(0), requested(1)], "is in flight"),
+        ([requested(0), sent(1), sent(2)], "is sent, and that is followed by no NotificationSent"),
+        ([requested(0), dead(1), failed(2, 3)], "is dead-lettered"),
+        ([requested(0), suppressed(1), dead(2)], "is suppressed"),
+        ([requested(0), redriven(1)], "is in flight"),
+        ([requested(0), dead(1), redriven(2), redriven(3)], "is in flight"),
+        ([requested(0), sent(1), deferred(2)], "is sent"),
+        ([requested(0), sent(1), requested(86_400)], "accepted again 86399 s after it was sent"),
+    ],
+)
+def test_steps_that_there_are_not(events, text):
+    check_breach("legal-steps", events, text)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [requested(0), deferred(1), failed(2, 3), sent(4)],
+        [requested(0), dead(1), redriven(2), dead(3), redriven(4), sent(5)],
+        [requested(0), sent(1), requested(86_401), sent(86_402)],
+        [requested(0), crashed(1), sent(2), deferred(3)],
+    ],
+)
+def test_steps_that_there_are(events):
+    assert breach_of("legal-steps", events) is None
+
+
+@pytest.mark.parametrize(
+    ("retry", "events", "text"),
+    [
+        ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=2)], "has used up its attempts"),
+        ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=3)], "attempt 3 of n, of at most 2"),
+        ({}, [failed(1, 2, kind="Permanent")], "failed for good (Permanent)"),
+        ({}, [failed(3, 2)], "to be tried again at 2 s, which is over"),
+        ({"max_elapsed": 10}, [failed(9, 10)], "after max_elapsed"),
+        ({}, [failed(1, 2, given_up="expired")], "either to be tried again or given up"),
+    ],
+)
+def test_retries_beyond_the_limits(retry, events, text):
+    check_breach("retry-limits", [requested(0), *events], text, context_of(retry=retry))
+
+
+def test_a_redrive_gives_a_fresh_set_of_attempts():
+    events = [requested(0), failed(1, 2), failed(3, attempt=2), dead(3), redriven(5), failed(6, 7)]
+    assert breach_of("retry-limits", events, context_of(retry={"max_attempts": 2})) is None
+
+
+# ── at the provider ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_second_success_is_one_too_many():
+    breach = check_breach("one-success", [requested(0), made(1), made(2, number=2)], "is delivered 2 times; at most 1")
+    assert [line.split("  ")[-1] for line in breach.history] == [
+        "accepted for email, of ann",
+        "attempt 1 is made at the primary provider of email: Sent at 1.5 s",
+        "attempt 2 is made at the primary provider of email: Sent at 2.5 s",
+    ]
+
+
+def test_as_many_more_as_answers_were_lost():
+    lost = [made(1, answered=False), made(2, answered=False, number=2)]
+    assert breach_of("one-success", [requested(0), *lost, made(3, number=3)]) is None
+    check_breach("one-success", [requested(0), *lost, made(3, number=3), made(4, number=4)], "at most 3")
+
+
+def test_a_crash_and_a_copy_explain_one_more_each():
+    assert breach_of("one-success", [requested(0), made(1), crashed(1.1), made(2)]) is None
+    assert breach_of("one-success", [requested(0), made(1), made(1.1, is_copy=True)]) is None
+    check_breach("one-success", [requested(0), made(1), crashed(1.1), made(2), made(3)], "1 crashes")
+    check_breach("one-success", [crashed(0), requested(1), made(2), made(3)], "at most 1")
+
+
+def test_failures_are_no_deliveries():
+    assert breach_of("one-success", [requested(0), made(1, outcome=FAILS), made(2, outcome=FAILS), made(3)]) is None
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([made(0)], "is sent and was never accepted"),
+        ([requested(0), dead(1), made(3)], "it has been dead-lettered for 2 s"),
+        ([requested(0), sent(1), made(2)], "it has been sent for 1 s"),
+        ([requested(0), suppressed(1), made(2)], "it has been suppressed"),
+    ],
+)
+def test_nothing_is_sent_after_its_end(events, text):
+    check_breach("nothing-after-the-end", events, text)
+
+
+def test_what_is_redriven_may_be_sent_and_what_a_crash_left_behind_too():
+    assert breach_of("nothing-after-the-end", [requested(0), dead(1), redriven(2), made(3)]) is None
+    assert breach_of("nothing-after-the-end", [requested(0), crashed(1), dead(2), made(3)]) is None
+
+
+def test_nobody_is_sent_what_they_do_not_want():
+    preferences = Preferences()
+    preferences.set_channel("bob", EMAIL, False)
+    preferences.set_quiet_hours("ann", QuietHours(time(0, 10), time(6), "UTC"))
+    context = Context(channels={EMAIL: ChannelConfig()}, preferences=preferences)
+    check_breach("wanted", [requested(0), made(1, user_id="bob")], "bob has switched email off", context)
+    check_breach(
+        "wanted", [requested(0), made(599, user_id="ann"), made(600, user_id="ann")], "quiet hours of ann", context
+    )
+    assert breach_of("wanted", [made(600, user_id="ann", critical=True), made(600, user_id="eve")], context) is None
+
+
+# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+OPENS = breaker(10, "closed", "open", "trip")
+HALF_OPENS = breaker(70, "open", "half-open", "wait-over")
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([breaker(1, "closed", "half-open", "wait-over")], "no such transition"),
+        ([breaker(1, "open", "half-open", "wait-over")], "but is closed"),
+        ([OPENS, breaker(69, "open", "half-open", "wait-over")], "half-open after 59 s, of at least 60 s"),
+        ([OPENS, HALF_OPENS, breaker(71, "closed", "open", "trip")], "but is half-open"),
+        ([breaker(1, "closed", "open", "trip", breaker="fax")], "there is no breaker fax"),
+        ([OPENS, breaker(11, "open", "closed", "restart")], "nothing crashed"),
+    ],
+)
+def test_transitions_that_there_are_not(events, text):
+    check_breach("breaker-transitions", events, text)
+
+
+def test_transitions_that_there_are():
+    circle = [OPENS, HALF_OPENS, breaker(71, "half-open", "open", "trip")]
+    orders = [breaker(72, "open", "disabled", "disable"), breaker(73, "disabled", "closed", "close")]
+    assert breach_of("breaker-transitions", [*circle, *orders]) is None
+    assert (
+        breach_of("breaker-transitions", [OPENS, crashed(11, "process"), breaker(11, "open", "closed", "restart")])
+        is None
+    )
+
+
+def test_nothing_passes_an_open_breaker():
+    check_breach("open-breaker", [made(9), OPENS, made(10), made(11)], "n is sent past breaker email, which is open")
+    forced = breaker(0, "closed", "forced-open", "force-open")
+    check_breach("open-breaker", [forced, made(1)], "which is forced-open since 0 s")
+
+
+def test_no_more_probes_than_permits():
+    check_breach(
+        "open-breaker", [OPENS, HALF_OPENS, made(70), made(70)], "probe 2 at breaker email, half-open since 70 s"
+    )
+    throttled = made(70, outcome=THROTTLED)
+    assert breach_of("open-breaker", [OPENS, HALF_OPENS, throttled, made(71)]) is None
+    two = context_of(circuit_breaker={"half_open_permits": 2})
+    assert breach_of("open-breaker", [OPENS, HALF_OPENS, made(70), made(70)], two) is None
+    closes = breaker(71, "half-open", "closed", "recover")
+    assert breach_of("open-breaker", [OPENS, HALF_OPENS, made(70), closes, made(71), made(71)]) is None
+
+
+def test_the_breaker_of_one_host_is_none_of_anothers():
+    context = context_of(circuit_breaker={"per": "host"})
+    opens = breaker(1, "closed", "open", "trip", host="example.org")
+    there, elsewhere = made(2), made(2, recipient="eve@example.com")
+    assert breach_of("open-breaker", [opens, elsewhere], context) is None
+    check_breach("open-breaker", [opens, there], "past breaker email", context_of(circuit_breaker={"per": "host"}))
+
+
+# ── limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("quota", "good", "bad"),
+    [
+        ({"rate": "2/10s"}, [0, 0, 10, 10], [0, 9, 9.9]),
+        ({"rate": "2/10s", "kind": "fixed_window"}, [9, 9, 10, 10], [10, 11, 19]),
+        ({"rate": "2/10s", "kind": "sliding_counter"}, [9, 9, 10, 10], [10, 11, 19]),
+        ({"rate": "2/10s", "kind": "token_bucket", "burst": 3}, [0, 0, 0, 5, 10], [0, 0, 0, 4.9]),
+        ({"rate": "2/10s", "kind": "leaky_bucket"}, [0, 5, 10], [0, 4.9]),
+        ({"rate": "2/10s", "kind": "leaky_bucket", "aligned": True}, [4.9, 5, 10], [5, 9.9]),
+        ({"rates": ["2/s", "3/10s"]}, [0, 0, 1, 10, 10], [0, 0, 1, 9.9]),
+    ],
+)
+def test_quotas_by_what_each_kind_promises(quota, good, bad):
+    assert breach_of("quota", [made(each) for each in good], context_of(quota=quota)) is None
+    check_breach("quota", [made(each) for each in bad], "asked more often than its quota", context_of(quota=quota))
+
+
+def test_after_a_crash_a_quota_is_counted_anew_when_what_is_late_has_gone():
+    context = context_of(quota={"rate": "2/10s"})
+    events = [made(0), made(0), crashed(1), made(2), made(3), made(21), made(22)]
+    assert breach_of("quota", events, context) is None
+    check_breach("quota", [*events, made(23)], "3 since 21 s", context_of(quota={"rate": "2/10s"}))
+
+
+def test_a_bulkhead_has_so_many_slots():
+    full = [made(0, takes=2), made(1, takes=2)]
+    assert breach_of("bulkhead", [*full, made(2), made(2, is_copy=True)], context_of(max_in_flight=2)) is None
+    check_breach("bulkhead", [*full, made(1.9)], "3 attempts are under way", context_of(max_in_flight=2))
+
+
+# ── liveness ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_stuck_is_found_once_the_faults_are_over():
+    context = context_of([{"at": 0, "for": 100, "outage": True}], retry={"max_attempts": 1, "max_delay": 5}, timeout=5)
+    # 60 s of slack, and for one attempt 5 s of backoff, 5 s at the provider, and 65 s behind an open breaker; and for
+    # each of two in flight 100 ms of resuming.
+    check_breach(
+        "liveness", [requested(50, "stuck"), requested(60, "b"), sent(61, "b")], "of at most 135.2 s", context, 236
+    )
+    assert breach_of("liveness", [requested(50, "stuck")], context_of(), end=235) is None
+
+
+def test_what_ends_in_time_is_not_stuck_and_a_fault_without_an_end_is_no_reason():
+    assert breach_of("liveness", [requested(0), sent(10_000)], end=20_000) is None
+    found = breach_of("liveness", [requested(0), *(requested(100 * k, f"n{k}") for k in range(1, 100))])
+    assert found.message.startswith("n is still in flight")
+    assert Checker(["liveness"], context_of([{"outage": True}]), record=print).names == []
+
+
+def test_a_breaker_that_is_forced_open_keeps_all_waiting():
+    forced = breaker(1, "closed", "forced-open", "force-open")
+    assert breach_of("liveness", [requested(0), forced], end=100_000) is None
+    closes = breaker(90_000, "forced-open", "closed", "close")
+    assert breach_of("liveness", [requested(0), forced, closes], end=90_100) is None
+    assert breach_of("liveness", [requested(0), forced, closes], end=100_000) is not None
+
+
+def test_every_invariant_is_here_or_with_the_actors():
+    assert set(KNOWN) == {
+        *("conservation", "nothing-lost", "legal-steps", "retry-limits", "one-success", "nothing-after-the-end"),
+        *("wanted", "breaker-transitions", "open-breaker", "user-limit", "quota", "bulkhead"),
+        *("order", "asks-settle", "liveness"),
+    }

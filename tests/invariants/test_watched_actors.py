@@ -1,0 +1,169 @@
+"""Actors that are watched: what one tells another keeps its order, and every question is settled; on both clocks."""
+
+from collections import deque
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from actors.actor import Actor, Mailbox, Supervision, handles
+from actors.errors import InvariantBreach
+from actors.live import LiveSystem
+from simulation.invariants import Checker, Context
+from simulation.system import SimulatedSystem
+
+S = 1_000_000_000
+
+
+class Number(msgspec.Struct, frozen=True):
+    value: int
+
+
+class Go(msgspec.Struct, frozen=True):
+    receiver: object
+    values: tuple
+
+
+class Receiver(Actor):
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    @handles(Number)
+    def on_number(self, number):
+        if number.value < 0:
+            raise RuntimeError("a negative number")
+        self.seen.append(number.value)
+        return number.value
+
+
+class SlowReceiver(Receiver):
+    mailbox = Mailbox(capacity=100)
+
+    @handles(Number)
+    async def on_number(self, number):
+        await self.sleep(0.1)
+        self.seen.append(number.value)
+        return number.value
+
+
+class Mute(Actor):
+    """Takes an hour over every answer."""
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+
+    @handles(Number)
+    async def on_number(self, number):
+        await self.sleep(3600)
+
+
+class Sender(Actor):
+    @handles(Go)
+    def on_go(self, go):
+        for value in go.values:
+            go.receiver.tell(Number(value))
+
+
+def checker_of(*names):
+    return Checker(names, Context(channels={}), record=lambda _: None)
+
+
+def simulate(checker, program, until=60.0):
+    system = checker.system_class(SimulatedSystem)()
+    checker.watch(system)
+    with system:
+        program(system)
+        system.run(until=until)
+    checker.end(system.now_ns)
+
+
+def run_on_trio(checker, program, until=60.0):
+    async def main():
+        async with checker.system_class(LiveSystem)() as system:
+            checker.watch(system)
+            program(system)
+            await system.run(until=until)
+        checker.end(system.now_ns)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+both_clocks = pytest.mark.parametrize("run", [simulate, run_on_trio])
+
+
+@both_clocks
+@pytest.mark.parametrize("receiver_class", [Receiver, SlowReceiver])
+def test_a_watched_system_does_what_the_other_does(run, receiver_class):
+    seen = []
+
+    def program(system):
+        receiver = system.spawn(receiver_class, seen)
+        system.spawn(Sender).tell(Go(receiver, (1, 2, 3)))
+        receiver.ask(Number(4), block=False)
+
+    run(checker_of("order", "asks-settle"), program)
+    assert sorted(seen) == [1, 2, 3, 4]
+
+
+@both_clocks
+def test_order_is_kept_over_a_restart(run):
+    seen = []
+
+    def program(system):
+        system.spawn(Sender).tell(Go(system.spawn(Receiver, seen), (1, -1, 2, 3)))
+
+    run(checker_of("order"), program)
+    assert seen == [1, 2, 3]
+
+
+class TurnedRound(deque):
+    """A queue of ready messages in which the number 2 goes to the front."""
+
+    def append(self, entry):
+        if getattr(entry[1], "message", None) == Number(2):
+            self.appendleft(entry)
+        else:
+            super().append(entry)
+
+
+@both_clocks
+def test_messages_that_overtake_each_other_are_a_breach(run):
+    def program(system):
+        system._ready = TurnedRound()
+        system.spawn(Sender).tell(Go(system.spawn(Receiver, []), (1, 2)))
+
+    with pytest.raises(InvariantBreach, match=r"Receiver handles Number\(value=1\) after what Sender told it later"):
+        run(checker_of("order"), program)
+
+
+@both_clocks
+def test_a_question_is_settled_at_the_latest_by_the_end(run):
+    def program(system):
+        system.spawn(Mute).ask(Number(1), block=False)
+
+    run(checker_of("asks-settle"), program)
+
+
+@both_clocks
+def test_a_question_that_is_never_settled_is_a_breach(run):
+    def program(system):
+        mute = system.spawn(Mute)
+        mute.ask(Number(7), block=False)
+        system._answer = lambda *_: None
+
+    with pytest.raises(InvariantBreach, match=r"Mute was asked Number\(value=7\) at 0 s and has not answered"):
+        run(checker_of("asks-settle"), program)
+
+
+def test_what_nobody_got_is_reported_as_it_was_told():
+    checker = checker_of("order")
+    system = checker.system_class(SimulatedSystem)()
+    checker.watch(system)
+    receiver = system.spawn(Receiver, [])
+    system.run()
+    receiver.tell(Number(1))
+    receiver.stop(block=False)
+    receiver.tell(Number(2))
+    system.run()
+    assert [each.message for each in system.undelivered] == [Number(2)]
