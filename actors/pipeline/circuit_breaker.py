@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from actors.actor import Actor, Supervision, handles
@@ -60,14 +60,14 @@ class _Line(WaitingLine):
     def __init__(self, host: str) -> None:
         super().__init__()
         self.host = host
-        self.barred: Mapping[int, Barred] | None = None
-        """What stands in the way of the first of them, by lane, where that is known."""
         self.cause: DeferralCause | None = None
         """Why they are deferred; None while they only wait for a slot."""
         self.asks_at_ns: int | None = None
         """When a breaker or a pace is worth asking again, as far as time decides; room comes to it by its turn."""
         self.is_up_to_time = False
         """Whether it waits for room that only time brings, so that it is known how soon anybody goes."""
+        self.is_paced = False
+        """Whether it is a pace alone that lets the next one go."""
         self.wake_ns: int | None = None
         """When to look after it next, if nothing happens before."""
 
@@ -97,6 +97,8 @@ class CircuitBreakerActor(Actor):
         """Instant, host, and the lane whose breaker is half-open no longer then; _LINE: of the host's line."""
         self._timer: Cancellable | None = None
         self._timer_ns = 0
+        self._has_news = False
+        """Whether a breaker has changed its state since this was last looked at."""
         for lane in self._lanes:
             lane.on_transition = self._on_transition
 
@@ -138,6 +140,7 @@ class CircuitBreakerActor(Actor):
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
+        self._has_news = False
         host = self._host_of(admitted.attempt) if self._is_per_host else EVERYBODY
         self._lanes[admitted.lane].settle(
             admitted.permit,
@@ -149,7 +152,10 @@ class CircuitBreakerActor(Actor):
         )
         self._to_handler(performed)
         if self._lines:
-            self._look_after((host,))
+            line = self._lines.get(host)
+            # Only time, or a change of the breaker's state, brings those forward who go at a pace.
+            is_of_interest = line is not None and (self._has_news or not line.is_paced)
+            self._look_after((host,) if is_of_interest else ())
 
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
@@ -249,11 +255,25 @@ class CircuitBreakerActor(Actor):
         if not line.attempts:
             self._drop(line)
             return False
+        if line.is_paced and (asks_at_ns := self._paced_until_ns(line.host)) is not None:
+            line.asks_at_ns = asks_at_ns  # as another look would find out, at a higher cost
+            self._set_wake(line)
+            return False
         if self._is_per_host:
             for turns in self._turns:
                 if line.host in turns:
                     turns.move_to_end(line.host)
         return True
+
+    def _paced_until_ns(self, host: str) -> int | None:
+        """Return when the first pace lets the next one go; None if one of them does now, or there is none."""
+        until_ns = None
+        for lane in self._lanes:
+            pace = lane.paces.get(host)
+            if pace is None or pace.next_ns <= self.system.now_ns:
+                return None
+            until_ns = _sooner(until_ns, pace.next_ns)
+        return until_ns
 
     # ── who waits ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -268,16 +288,18 @@ class CircuitBreakerActor(Actor):
 
     def _end(self, attempt: Attempt, barred: Collection[Barred]) -> Refused | Abandoned | None:
         """Return what becomes of an attempt that is barred so and is not to wait; None when it is."""
-        bars = {bar for bar, _ in barred}
-        if Bar.THROTTLE in bars:
+        bars = _sum(barred)
+        if bars & Bar.THROTTLE:
             return Refused(attempt=attempt, outcome=Transient(reason=THROTTLED_HERE))
-        if bars <= _SHUT:
+        if not bars & ~_SHUT:
             return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
-        if Bar.QUOTA in bars and bars <= _SHUT | {Bar.QUOTA}:
+        if not bars & NO_ROOM:
+            return None
+        if bars & Bar.QUOTA and not bars & ~(_SHUT + Bar.QUOTA):
             return Abandoned(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
         if attempt.expires_at_ns is None or not _is_up_to_time(barred):
             return None
-        is_too_late = _is_too_late(attempt, _earliest(until_ns for _, until_ns in barred))
+        is_too_late = all(_is_too_late(attempt, until_ns) for _, until_ns in barred)
         return Abandoned(attempt=attempt, reason=EXPIRED) if is_too_late else None
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
@@ -292,43 +314,37 @@ class CircuitBreakerActor(Actor):
 
     def _note(self, line: _Line, barred: Mapping[int, Barred]) -> None:
         """Take note of what a line waits for."""
-        if barred != line.barred:
-            bars = {bar for bar, _ in barred.values()}
-            # Refused by a ramp it asks at a pace from now on, so that this would be news another time.
-            line.barred = None if Bar.RAMP in bars else barred
-            line.cause = _cause(bars)
-            line.is_up_to_time = _is_up_to_time(barred.values())
-            line.asks_at_ns = self._take_places(line, barred)
-        self._tell_deferred(line)
-        self._set_wake(line)
-
-    def _take_places(self, line: _Line, barred: Mapping[int, Barred]) -> int | None:
-        """Put a line into the turns for room, and into those only; return when to ask breakers and paces again."""
-        instants = []
+        bars = _sum(barred.values())
+        line.cause = _cause(bars)
+        line.is_paced = bars == Bar.PACE
+        line.is_up_to_time = bool(bars & NO_ROOM) and _is_up_to_time(barred.values())
+        asks_at_ns = None
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             bar, until_ns = barred[lane.number]
-            if bar in NO_ROOM:
+            if bar & NO_ROOM:
                 turns.setdefault(line.host)
                 continue
             turns.pop(line.host, None)
             if bar is Bar.RAMP:
                 until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
-            instants.append(until_ns)
-        return _earliest(instants)
+            asks_at_ns = _sooner(asks_at_ns, until_ns)
+        line.asks_at_ns = asks_at_ns
+        self._tell_deferred(line)
+        self._set_wake(line)
 
     def _resumes_at_ns(self, line: _Line) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
-        now_ns = self.system.now_ns
-        room_at_ns = [
-            lane.room_at_ns(now_ns) for lane, turns in zip(self._lanes, self._turns, strict=True) if line.host in turns
-        ]
-        return _earliest([line.asks_at_ns, *room_at_ns])
+        resumes_at_ns = line.asks_at_ns
+        for lane, turns in zip(self._lanes, self._turns, strict=True):
+            if line.host in turns:
+                resumes_at_ns = _sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
+        return resumes_at_ns
 
     def _tell_deferred(self, line: _Line) -> None:
-        if line.cause is None or not (untold := line.untold()):
+        if line.cause is None or not line.has_untold:
             return
         resumes_at_ns = self._resumes_at_ns(line)
-        for attempt in untold:
+        for attempt in line.untold():
             event = NotificationDeferred(
                 at_ns=self.now_ns,
                 epoch_ns=self.epoch_ns,
@@ -349,7 +365,7 @@ class CircuitBreakerActor(Actor):
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _set_wake(self, line: _Line) -> None:
-        wake_ns = _earliest((line.next_expiry_ns, line.asks_at_ns))
+        wake_ns = _sooner(line.next_expiry_ns, line.asks_at_ns)
         if wake_ns is not None and wake_ns != line.wake_ns:
             heapq.heappush(self._wakes, (wake_ns, line.host, _LINE))
         line.wake_ns = wake_ns
@@ -371,7 +387,7 @@ class CircuitBreakerActor(Actor):
         wake_ns = self._wakes[0][0] if self._wakes else None
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if turns:
-                wake_ns = _earliest((wake_ns, lane.room_at_ns(self.system.now_ns)))
+                wake_ns = _sooner(wake_ns, lane.room_at_ns(self.system.now_ns))
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return
@@ -394,6 +410,7 @@ class CircuitBreakerActor(Actor):
         )
         self.record(event)
         self._stages.announce(event)
+        self._has_news = True
         self._half_open.pop((host, lane.number), None)
         if transition.to_state is BreakerState.CLOSED and host in self._lines:
             lane.resume_paced(host, self.now_ns)
@@ -405,24 +422,32 @@ class CircuitBreakerActor(Actor):
 
 
 _LINE = -1
-_SHUT = frozenset({Bar.BREAKER, Bar.RAMP})
+_SHUT = Bar.BREAKER + Bar.RAMP
 
 
-def _cause(bars: Set[Bar]) -> DeferralCause | None:
+def _sum(barred: Iterable[Barred]) -> int:
+    bars = 0
+    for bar, _ in barred:
+        bars |= bar
+    return bars
+
+
+def _cause(bars: int) -> DeferralCause | None:
     """Return what to call a wait; one for a slot alone is none that anybody is told of."""
-    if Bar.SLOT in bars:
+    if bars & Bar.SLOT:
         return None
     return DeferralCause.RATE_LIMIT if bars & NO_ROOM else DeferralCause.CIRCUIT_BREAKER
 
 
-def _is_up_to_time(barred: Collection[Barred]) -> bool:
-    """Return whether it is room that is missing, and nothing can bring it sooner than time does."""
-    is_known = all(until_ns is not None for _, until_ns in barred)
-    return is_known and any(bar in NO_ROOM for bar, _ in barred)
+def _is_up_to_time(barred: Iterable[Barred]) -> bool:
+    """Return whether nothing can bring room sooner than time does, where it is room that is missing."""
+    return all(until_ns is not None for _, until_ns in barred)
 
 
-def _earliest(instants: Iterable[int | None]) -> int | None:
-    return min((instant_ns for instant_ns in instants if instant_ns is not None), default=None)
+def _sooner(one_ns: int | None, other_ns: int | None) -> int | None:
+    if one_ns is None or other_ns is None:
+        return other_ns if one_ns is None else one_ns
+    return min(one_ns, other_ns)
 
 
 def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

@@ -9,7 +9,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
@@ -30,28 +30,28 @@ EVERYBODY = ""
 """The key of what is counted for the whole lane."""
 
 
-class Bar(Enum):
-    """What may stand in the way of an attempt."""
+class Bar(IntEnum):
+    """What may stand in the way of an attempt. Several together are the sum of them, which is quicker than a set."""
 
-    SLOT = "slot"
+    SLOT = 1
     """All slots are taken: as many attempts are under way as may be."""
 
-    RATE = "rate"
+    RATE = 2
     """The quota or the adaptive rate does not allow another one yet."""
 
-    QUOTA = "quota"
+    QUOTA = 4
     """The quota does not allow another one, and drops who comes over it."""
 
-    BREAKER = "breaker"
+    BREAKER = 8
     """The circuit breaker gives no permit."""
 
-    RAMP = "ramp"
+    RAMP = 16
     """The breaker has closed and lets a growing share through, of which this one is not."""
 
-    PACE = "pace"
+    PACE = 32
     """The breaker has closed, and others who waited for it go first."""
 
-    THROTTLE = "throttle"
+    THROTTLE = 64
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
 
@@ -64,7 +64,7 @@ class Barred(NamedTuple):
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
 
-NO_ROOM = frozenset({Bar.SLOT, Bar.RATE, Bar.QUOTA})
+NO_ROOM = Bar.SLOT + Bar.RATE + Bar.QUOTA
 """What is in the way of every attempt alike, whatever the host of its recipient."""
 
 _SHUT = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})

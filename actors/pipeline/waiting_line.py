@@ -38,6 +38,11 @@ class WaitingLine:
         """The one that has waited longest; there has to be one."""
         return next(iter(self.attempts.values()))
 
+    @property
+    def has_untold(self) -> bool:
+        """Whether any have come since :meth:`untold` was called last."""
+        return self._told != self._next_place
+
     def untold(self) -> list[Attempt]:
         """Return those that have come since this was called last, in order."""
         untold = []

@@ -33,7 +33,7 @@ def admit(lane: Lane, at: float, host: str = "") -> int:
 def barred(lane: Lane, at: float, host: str = "") -> tuple[str, float | None]:
     bar = lane.try_admit(host, round(at * S))
     assert isinstance(bar, Barred), bar
-    return bar.bar.value, None if bar.until_ns is None else bar.until_ns / S
+    return bar.bar.name.lower(), None if bar.until_ns is None else bar.until_ns / S
 
 
 def settle(lane: Lane, permit: int, outcome: Outcome, at: float, host: str = "") -> None:
