@@ -5,7 +5,9 @@ How long an attempt may take is the channel's `timeout`, not a setting here: wha
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, model_validator
 
@@ -19,6 +21,18 @@ def _port(value: Any, _unit_required: bool) -> int | None:
 
 
 Port = Annotated[int, Wanted("a port between 1 and 65535", _port, {"type": "integer", "minimum": 1, "maximum": 65535})]
+
+
+def _matching(text: str, pattern: str) -> Wanted:
+    def read(value: Any, _unit_required: bool) -> str | None:
+        return value if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) else None
+
+    return Wanted(text, read, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+HeaderName = Annotated[str, _matching("the name of a header", r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")]
+
+CountryCode = Annotated[str, _matching("a country calling code such as '+49'", r"\+[1-9][0-9]{0,2}")]
 
 
 class TransportSettings(Settings):
@@ -84,3 +98,71 @@ class SmtpConfig(TransportSettings):
     def port_used(self) -> int:
         """The port, the default one included."""
         return self.port or {"starttls": 587, "implicit": 465, "none": 25}[self.security]
+
+
+class HttpSettings(TransportSettings):
+    """A provider that is spoken to over HTTP."""
+
+    connections: PositiveWholeNumber = 20
+    """How many there may be at once. A channel with more attempts in flight has them wait."""
+
+    idle_max: PositiveDuration = 30.0
+    """A connection that was idle for longer is closed."""
+
+
+def _api_url(value: Any, _unit_required: bool) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+        return None
+    try:
+        host = urlsplit(value).hostname
+    except ValueError:
+        return None
+    is_private = value.startswith("https://") or host in ("localhost", "127.0.0.1", "::1")
+    return value.rstrip("/") if host and is_private else None
+
+
+ApiUrl = Annotated[
+    str,
+    Wanted(
+        "a URL such as https://api.example.com, and https unless it is on this machine",
+        _api_url,
+        {"type": "string", "pattern": r"^https?://\S+$"},
+    ),
+]
+
+
+class TwilioConfig(HttpSettings):
+    """An account at Twilio, or at who has the same API."""
+
+    account_sid: Text
+    """Which account: ``AC…``."""
+
+    auth_token: Secret
+    """Its token, or the secret of `api_key`."""
+
+    api_key: Text | None = None
+    """The name of an API key (``SK…``) to log in with; the account itself when None."""
+
+    sender: Text | None = None
+    """The number or the name that messages come from; give this or a `messaging_service`."""
+
+    messaging_service: Text | None = None
+    """The service that chooses the number: ``MG…``."""
+
+    base_url: ApiUrl = "https://api.twilio.com"
+
+    status_callback: ApiUrl | None = None
+    """Where the provider reports what became of a message; the notification's id is added to it. None: nowhere."""
+
+    country_code: CountryCode | None = None
+    """Of numbers that have none and whose notification names none either; they are refused when None."""
+
+    idempotency_header: HeaderName | None = None
+    """The header in which this provider takes an idempotency key. None: it has none, as Twilio."""
+
+    @model_validator(mode="after")
+    def _one_sender(self) -> Self:
+        if (self.sender is None) == (self.messaging_service is None):
+            got = "none" if self.sender is None else "both"
+            raise at_key("sender", wanted("sender or messaging_service", got), self.sender)
+        return self

@@ -1,0 +1,267 @@
+"""SMS against a server that plays Twilio by its documented answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+import trio
+from attempts import outcome_of
+from conftest import Tls
+from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.channels.sms import SmsProvider, e164, status_callback
+from actors.errors import ConfigurationError
+from actors.messages import SendNotification
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+
+ACCOUNT = "AC0123456789abcdef0123456789abcdef"
+TOKEN = "hunter2"
+
+
+def text(**more: Any) -> SendNotification:
+    given = {
+        "notification_id": "sms-17",
+        "channel": "sms",
+        "recipient": "+4930123456",
+        "message": "Order 17 confirmed!",
+    }
+    return SendNotification(**(given | more))
+
+
+def provider_of(server: HttpServer, **more: Any) -> SmsProvider:
+    settings = {"account_sid": ACCOUNT, "auth_token": TOKEN, "sender": "+15005550006", "base_url": server.url}
+    return SmsProvider(settings | more, clock=lambda: 1_800_000_000.0)
+
+
+def error(status: int, code: int | None = None, **headers: str) -> Reply:
+    body = {"status": status, "message": "as documented"} | ({} if code is None else {"code": code})
+    return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+LATER = "Fri, 15 Jan 2027 08:00:30 GMT"
+
+TABLE = [
+    (Reply(201, {"sid": "SM1", "status": "queued"}), Sent()),
+    (Reply(200, {"sid": "SM1"}), Sent()),
+    (error(400, 21211), DeadDestination(reason="HTTP 400, code 21211")),
+    (error(400, 21614), DeadDestination(reason="HTTP 400, code 21614")),
+    (error(400, 21610), DeadDestination(reason="HTTP 400, code 21610")),
+    (error(401, 20003), ChannelFault(reason="HTTP 401, code 20003")),
+    (error(401), ChannelFault(reason="HTTP 401")),
+    (error(403, 20003), ChannelFault(reason="HTTP 403, code 20003")),
+    (error(403, 20005), ChannelFault(reason="HTTP 403, code 20005")),
+    (error(429, 20429), Transient(reason="HTTP 429, code 20429", throttled=True)),
+    (error(429, Retry_After="7"), Transient(reason="HTTP 429", throttled=True, retry_after=7.0)),
+    (
+        error(429, Retry_After="Fri, 15 Jan 2027 08:00:30 GMT"),
+        Transient(reason="HTTP 429", throttled=True, retry_after=30.0),
+    ),
+    (error(503), Transient(reason="HTTP 503")),
+    (error(503, Retry_After="9"), Transient(reason="HTTP 503", retry_after=9.0)),
+    (error(301, location="https://elsewhere.example"), ChannelFault(reason="HTTP 301")),
+    (error(400, 21602), Permanent(reason="HTTP 400, code 21602")),
+    (error(404, 20404), Permanent(reason="HTTP 404, code 20404")),
+    (Reply(400, "not JSON"), Permanent(reason="HTTP 400")),
+    (Reply(400, {"code": ["21211"]}), Permanent(reason="HTTP 400")),
+    (error(500, 20500), Ambiguous(reason="HTTP 500, code 20500")),
+    (Reply(502, "<html>"), Ambiguous(reason="HTTP 502")),
+    (DROP, Ambiguous(reason="connection lost before the answer")),
+    (Reply(400, {"code": 21211}, cut_off=True), Transient(reason="answer cut off")),
+]
+
+
+@pytest.mark.parametrize(("reply", "wanted"), TABLE)
+async def test_what_an_answer_means(reply, wanted):
+    async with http_server([reply]) as server, provider_of(server) as provider:
+        outcome = await outcome_of(provider, text())
+    assert type(outcome) is type(wanted)
+    assert outcome.reason == wanted.reason
+    if isinstance(outcome, Transient):
+        assert (outcome.retry_after, outcome.throttled) == (wanted.retry_after, wanted.throttled)
+    if isinstance(reply, Reply) and not reply.cut_off:
+        assert outcome.answer is not None
+        assert outcome.answer.startswith(str(reply.status))
+
+
+async def test_nothing_was_said(tls: Tls):
+    async with http_server([Reply(201)]) as server:
+        pass
+    async with provider_of(server) as provider:
+        assert (await outcome_of(provider, text())).reason == "no connection"
+    async with http_server([Reply(201)], tls=tls.server) as server, provider_of(server) as provider:
+        assert type(await outcome_of(provider, text())) is ChannelFault
+    assert server.requests == []
+
+
+async def test_a_timeout_leaves_nothing_behind():
+    async with http_server([HANG, Reply(201)]) as server, provider_of(server, connections=1) as provider:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outcome_of, provider, text())
+            await server.hangs.wait()
+            nursery.cancel_scope.cancel()
+        assert type(await outcome_of(provider, text())) is Sent
+
+
+async def sent(command: SendNotification, **settings: Any) -> Request:
+    async with http_server([Reply(201)]) as server, provider_of(server, **settings) as provider:
+        assert type(await outcome_of(provider, command)) is Sent
+    (request,) = server.requests
+    return request
+
+
+async def test_the_request():
+    request = await sent(text(message="Grüße & more"))
+    assert request.target == f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
+    assert request.form == {"To": "+4930123456", "From": "+15005550006", "Body": "Grüße & more"}
+    assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == f"{ACCOUNT}:{TOKEN}".encode()
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_the_request_with_all_settings():
+    request = await sent(
+        text(notification_id="Bestellung für 17"),
+        sender=None,
+        messaging_service="MG1",
+        api_key="SK1",
+        status_callback="https://shop.example/sms?a=b",
+        idempotency_header="Idempotency-Key",
+    )
+    assert request.form == {
+        "To": "+4930123456",
+        "MessagingServiceSid": "MG1",
+        "Body": "Order 17 confirmed!",
+        "StatusCallback": "https://shop.example/sms?a=b&notification_id=Bestellung+f%C3%BCr+17",
+    }
+    assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == f"SK1:{TOKEN}".encode()
+    assert request.headers["idempotency-key"] == "Bestellung%20f%C3%BCr%2017"
+
+
+async def test_no_phone_number_and_no_text_are_refused_before_anything_is_sent():
+    async with http_server([Reply(201)]) as server, provider_of(server) as provider:
+        for command in (text(recipient="ann@example.com"), text(recipient="030 123456")):
+            assert await outcome_of(provider, command) == Permanent(reason="not a phone number")
+        assert type(await outcome_of(provider, text(message="\ud800"))) is Permanent
+    assert server.connections == 0
+
+
+async def test_the_country_is_that_of_the_notification_before_that_of_the_settings():
+    assert (await sent(text(recipient="030 123456"), country_code="+49")).form["To"] == "+4930123456"
+    command = text(recipient="0664 123456", metadata={"country_code": "+43"})
+    assert (await sent(command, country_code="+49")).form["To"] == "+43664123456"
+
+
+@pytest.mark.parametrize(
+    ("recipient", "country_code", "wanted"),
+    [
+        ("+49 (0)30 / 123-456", None, "+4930123456"),
+        ("0049 30 123456", None, "+4930123456"),
+        ("030 123456", "+49", "+4930123456"),
+        ("030 123456", 49, "+4930123456"),
+        ("06 12345678", "+39", "+390612345678"),
+        ("(212) 555-0123", "1", "+12125550123"),
+        ("1 212 555 0123", "+1", "+12125550123"),
+        ("+49 30 123456", "+1", "+4930123456"),
+        ("030 123456", None, None),
+        ("030 123456", "DE", None),
+        ("+0 30 123456", None, None),
+        ("+49", None, None),
+        ("+4930123456789012", None, None),
+        ("+49 30 12345x", None, None),
+        ("+٤٩٣٠١٢٣٤٥٦", None, None),
+        ("", "+49", None),
+    ],
+)
+def test_phone_numbers(recipient, country_code, wanted):
+    assert e164(recipient, country_code) == wanted
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
+def test_a_number_in_e164_stays_as_it_is(number):
+    assert e164(number, "+1") == number
+
+
+# ── what becomes of it in the end ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        ("queued", None, None),
+        ("sending", None, None),
+        ("sent", None, None),
+        ("delivered", None, Sent),
+        ("read", None, Sent),
+        ("undelivered", "30003", Transient),
+        ("undelivered", "30005", DeadDestination),
+        ("undelivered", "30006", DeadDestination),
+        ("failed", "21610", DeadDestination),
+        ("failed", "30001", Transient),
+        ("failed", "30008", Transient),
+        ("failed", "30410", Transient),
+        ("failed", "30002", ChannelFault),
+        ("undelivered", "30004", Permanent),
+        ("undelivered", "30007", Permanent),
+        ("failed", None, Permanent),
+        ("failed", "what?", Permanent),
+        ("canceled", None, Permanent),
+    ],
+)
+def test_a_status_callback(status, code, kind):
+    form = {"MessageSid": "SM1", "MessageStatus": status, "notification_id": "sms-17"}
+    report = status_callback(form | ({} if code is None else {"ErrorCode": code}))
+    assert report is not None
+    assert (report.notification_id, report.message_sid, report.status) == ("sms-17", "SM1", status)
+    assert (None if report.outcome is None else type(report.outcome)) is kind
+    assert report.error_code == (int(code) if code and code.isdigit() else None)
+    if code and code.isdigit():
+        assert report.outcome is not None
+        assert report.outcome.reason == f"{status}, code {code}"
+
+
+def test_what_is_no_status_callback():
+    assert status_callback({}) is None
+    assert status_callback({"MessageSid": "SM1"}) is None
+
+
+def test_who_has_signed_a_callback():
+    # The example of Twilio's documentation.
+    provider = SmsProvider({"account_sid": ACCOUNT, "auth_token": "12345", "sender": "+15005550006"})
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    form = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+14158675309",
+        "Digits": "1234",
+        "From": "+14158675309",
+        "To": "+18005551212",
+    }
+    signature = "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+    assert provider.has_signed(url, form, signature)
+    assert not provider.has_signed(url, form | {"Digits": "1235"}, signature)
+    assert not provider.has_signed(url + "x", form, signature)
+    assert not provider.has_signed(url, form, "ü")
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"sender": None}, "sender: wanted sender or messaging_service, got none"),
+        ({"messaging_service": "MG1"}, "sender: wanted sender or messaging_service, got both"),
+        ({"auth_token": ""}, "auth_token: wanted a secret that is not empty, got a value that is not shown"),
+        (
+            {"base_url": "http://api.example.com"},
+            "base_url: wanted a URL such as https://api.example.com, and https unless it is on this machine, "
+            "got 'http://api.example.com'",
+        ),
+        ({"country_code": "49"}, "country_code: wanted a country calling code such as '+49', got '49'"),
+        ({"idempotency_header": "a: b"}, "idempotency_header: wanted the name of a header, got 'a: b'"),
+    ],
+)
+def test_settings_that_cannot_be_used(changed, problem):
+    settings = {"account_sid": ACCOUNT, "auth_token": TOKEN, "sender": "+15005550006"}
+    with pytest.raises(ConfigurationError) as caught:
+        SmsProvider(settings | changed)
+    assert caught.value.problems == [problem]
