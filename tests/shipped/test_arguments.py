@@ -169,7 +169,7 @@ def test_without_a_budget_a_storm_outlives_its_cause_and_each_kind_of_budget_end
     sent = {"none": 0.20, "finagle": 0.72, "finagle with its default floor": 0.40, "grpc": 0.80, "envoy": 0.72}
     for kind, fraction in sent.items():
         for sent_fraction, attempts in runs[kind]:
-            assert sent_fraction == pytest.approx(fraction, abs=0.05)
+            assert sent_fraction == pytest.approx(fraction, abs=0.07)
             assert attempts == pytest.approx(51_000, rel=0.03) if kind == "none" else attempts <= 20_000
 
 
