@@ -6,14 +6,16 @@ How long an attempt may take is the channel's `timeout`, not a setting here: wha
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from base64 import b64decode
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from actors.quantities import PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
 from actors.secret import Secret
-from actors.settings import Settings, at_key
+from actors.settings import NotEmpty, Settings, at_key
 
 
 def _port(value: Any, _unit_required: bool) -> int | None:
@@ -166,3 +168,59 @@ class TwilioConfig(HttpSettings):
             got = "none" if self.sender is None else "both"
             raise at_key("sender", wanted("sender or messaging_service", got), self.sender)
         return self
+
+
+def _network(value: Any, _unit_required: bool) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(value) if isinstance(value, (str, IPv4Network, IPv6Network)) else None
+    except ValueError:
+        return None
+
+
+NetworkRange = Annotated[
+    IPv4Network | IPv6Network,
+    Wanted("a network such as 10.0.0.0/8", _network, {"type": "string", "pattern": "^[0-9A-Fa-f:./]+$"}, str),
+]
+
+
+class TargetSettings(HttpSettings):
+    """Requests to addresses that other people choose."""
+
+    allow_networks: tuple[NetworkRange, ...] = ()
+    """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""
+
+    allow_http: StrictBool = False
+    """Whether requests may go out without TLS."""
+
+
+class SigningKey(Secret):
+    """A key of the Standard Webhooks specification: ``whsec_`` and 24 to 64 bytes in base64."""
+
+    __slots__ = ()
+
+    wanted_text: ClassVar[str] = "a signing key of whsec_ and 24 to 64 bytes in base64"
+
+    @property
+    def key(self) -> bytes:
+        """The bytes to sign with."""
+        return b64decode(self.reveal().removeprefix("whsec_"))
+
+    @classmethod
+    def _is_well_formed(cls, text: str) -> bool:
+        try:
+            return text.startswith("whsec_") and 24 <= len(b64decode(text.removeprefix("whsec_"), validate=True)) <= 64
+        except ValueError:
+            return False
+
+
+class WebhookConfig(TargetSettings):
+    """How to sign webhooks, and where they may go."""
+
+    signing_keys: Annotated[tuple[SigningKey, ...], NotEmpty()]
+    """What to sign with. During a rotation the new one and the old one, so that receivers may have either."""
+
+    endpoint_keys: dict[Text, Annotated[tuple[SigningKey, ...], NotEmpty()]] = Field(default_factory=dict)
+    """By URL: what to sign with in place of the `signing_keys`. Receivers who share a key could sign for each other."""
+
+    client_errors: Literal["permanent", "transient"] = "permanent"
+    """What an answer of 4xx means, where nothing else is said of it."""
