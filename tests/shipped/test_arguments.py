@@ -227,6 +227,18 @@ def test_a_backup_is_worth_what_its_quota_is(replicates):
         assert unlimited[0] <= 3
 
 
+# ── breaker-per-host ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@few_or_many
+def test_a_breaker_for_each_host_keeps_one_dead_server_from_holding_up_the_others(replicates):
+    for result in results("breaker-per-host", replicates):
+        per_host, per_channel = (figures(result, channel)["delivery_time_s"] for channel in ("email", "webhook"))
+        assert per_host["p90"] <= 0.5
+        assert per_channel["p90"] == pytest.approx(70, abs=30)
+        assert figures(result, "email")["dead_lettered"] == 0
+
+
 # ── hedged-tail ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -28,6 +28,22 @@ WITHOUT = {
         (["channels.sms.retry.max_attempts=5"], {"dead_lettered == 0"}),
         (["faults.0={channel: all, at: 2m, for: 3m, failure_rate: 60%}"], {"breaker.sms.opened == 0"}),
     ],
+    "breaker-per-host": [
+        (["channels.email.circuit_breaker.per=channel"], {"channels.email.delivery_time_s.p90 <= 1s"}),
+        (
+            ["channels.webhook.circuit_breaker.per=host"],
+            {"channels.webhook.delivery_time_s.p90 >= 30s"},
+        ),
+        (
+            ["faults.0.for=1s"],
+            {
+                "breaker.email.opened >= 3",
+                "channels.email.delivery_time_s.max >= 90s",
+                "breaker.webhook.open_s >= 60s",
+            },
+        ),
+        (["channels.email.retry.max_attempts=1"], {"channels.email.dead_lettered == 0"}),
+    ],
     "budget-against-retry-storm": [
         (["channels.webhook.retry.budget=null"], {"sent_fraction >= 0.65", "retry_amplification <= 1.1"}),
         (
