@@ -5,17 +5,20 @@ How long an attempt may take is the channel's `timeout`, not a setting here: wha
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
-from actors.quantities import PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
+from actors.errors import ConfigurationError
+from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
 from actors.secret import Secret
-from actors.settings import NotEmpty, Settings, at_key
+from actors.settings import NotEmpty, Settings, at_key, validated
 
 
 def _port(value: Any, _unit_required: bool) -> int | None:
@@ -186,6 +189,9 @@ NetworkRange = Annotated[
 class TargetSettings(HttpSettings):
     """Requests to addresses that other people choose."""
 
+    connections: PositiveWholeNumber = 100
+    """How many there may be at once, to all of them together. A channel with more attempts in flight has them wait."""
+
     allow_networks: tuple[NetworkRange, ...] = ()
     """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""
 
@@ -224,3 +230,58 @@ class WebhookConfig(TargetSettings):
 
     client_errors: Literal["permanent", "transient"] = "permanent"
     """What an answer of 4xx means, where nothing else is said of it."""
+
+
+class FcmConfig(HttpSettings):
+    """A Firebase project, and the service account that sends for it. Its key file holds most of these settings."""
+
+    project_id: Annotated[str, _matching("the id of a project", r"[A-Za-z0-9:._-]+")]
+
+    client_email: Text
+    """The service account."""
+
+    private_key: Secret
+    """Its key, in PEM."""
+
+    private_key_id: Text | None = None
+    """Which of its keys that is."""
+
+    token_uri: ApiUrl = "https://oauth2.googleapis.com/token"
+    """Where it gets its access tokens."""
+
+    base_url: ApiUrl = "https://fcm.googleapis.com"
+
+    refresh_before: Duration = 300.0
+    """How long before its end an access token is renewed."""
+
+    @classmethod
+    def from_service_account(cls, path: Path, **settings: Any) -> Self:
+        """Return the settings that the key file of a service account holds, and these.
+
+        Raises:
+            ConfigurationError: it is no such file.
+        """
+        try:
+            held = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            held = None
+        if not isinstance(held, dict) or held.get("type") != "service_account":
+            raise ConfigurationError([f"{path}: wanted the key file of a service account, in JSON"])
+        known = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
+        return validated(cls, {key: held[key] for key in known if key in held} | settings)
+
+
+class WebPushConfig(TargetSettings):
+    """Who we are to the push services of browsers (VAPID, RFC 8292)."""
+
+    vapid_key: Secret
+    """The private key, whose public one the browsers subscribed with: in PEM, or its 32 bytes in base64url."""
+
+    subject: Annotated[str, _matching("a mailto: or https: URL", r"(mailto:[^\s@]+@[^\s@]+|https://\S+)")]
+    """Where the people of a push service reach us."""
+
+    ttl: Duration = 86400.0
+    """How long a message waits for a browser that is offline, where the notification does not say."""
+
+    urgency: Literal["very-low", "low", "normal", "high"] = "normal"
+    """Of a message whose notification does not say."""

@@ -1,0 +1,314 @@
+"""Push against a server that plays FCM and Google's token endpoint by their documented answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+import trio
+from attempts import outcome_of
+from conftest import Tls
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
+
+from actors.channels.push import PushProvider
+from actors.errors import ConfigurationError
+from actors.messages import SendNotification
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+from actors.transports_config import FcmConfig
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+NOW = 1_800_000_000.0
+
+
+class Fcm:
+    """The script of a server that is both: hands out tokens, and answers messages one reply after the other."""
+
+    def __init__(self, *replies: Any, tokens: Any = None) -> None:
+        self.replies = list(replies) or [Reply(200, {"name": "projects/shop/messages/1"})]
+        self.tokens = tokens
+        self.handed_out = 0
+
+    def __call__(self, request: Request) -> Any:
+        if request.target != "/token":
+            return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if self.tokens is not None:
+            return self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        self.handed_out += 1
+        return Reply(200, {"access_token": f"token-{self.handed_out}", "expires_in": 3599, "token_type": "Bearer"})
+
+
+def error(status: int, code: str | None = None, **headers: str) -> Reply:
+    details = [{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}] if code else []
+    body = {"error": {"code": status, "message": "as documented", "status": "ANY", "details": details}}
+    return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def push(**more: Any) -> SendNotification:
+    given = {
+        "notification_id": "push-17",
+        "channel": "push",
+        "recipient": "device-token",
+        "message": "It is on its way",
+    }
+    return SendNotification(**(given | {"subject": "Order 17"} | more))
+
+
+def provider_of(server: HttpServer, clock: Any = lambda: NOW, **more: Any) -> PushProvider:
+    settings = {
+        "project_id": "shop",
+        "client_email": "sender@shop.iam.gserviceaccount.com",
+        "private_key": PEM,
+        "private_key_id": "key-1",
+        "token_uri": f"{server.url}/token",
+        "base_url": server.url,
+    }
+    return PushProvider(settings | more, clock=clock)
+
+
+def messages(server: HttpServer) -> list[Request]:
+    return [request for request in server.requests if request.target != "/token"]
+
+
+TABLE = [
+    (Reply(200, {"name": "projects/shop/messages/1"}), Sent()),
+    (error(404, "UNREGISTERED"), DeadDestination(reason="HTTP 404 UNREGISTERED")),
+    (error(403, "SENDER_ID_MISMATCH"), Permanent(reason="HTTP 403 SENDER_ID_MISMATCH")),
+    (error(400, "INVALID_ARGUMENT"), Permanent(reason="HTTP 400 INVALID_ARGUMENT")),
+    (Reply(400, "<html>"), Permanent(reason="HTTP 400")),
+    (error(413), Permanent(reason="HTTP 413")),
+    (error(429, "QUOTA_EXCEEDED"), Transient(reason="HTTP 429 QUOTA_EXCEEDED", throttled=True, retry_after=60.0)),
+    (
+        error(429, "QUOTA_EXCEEDED", Retry_After="7"),
+        Transient(reason="HTTP 429 QUOTA_EXCEEDED", throttled=True, retry_after=7.0),
+    ),
+    (error(429), Transient(reason="HTTP 429", throttled=True, retry_after=60.0)),
+    (error(500, "INTERNAL"), Transient(reason="HTTP 500 INTERNAL")),
+    (error(503, "UNAVAILABLE", Retry_After="9"), Transient(reason="HTTP 503 UNAVAILABLE", retry_after=9.0)),
+    (error(502), Ambiguous(reason="HTTP 502")),
+    (error(401), ChannelFault(reason="HTTP 401")),
+    (error(403), ChannelFault(reason="HTTP 403")),
+    (error(401, "THIRD_PARTY_AUTH_ERROR"), ChannelFault(reason="HTTP 401 THIRD_PARTY_AUTH_ERROR")),
+    (error(404), ChannelFault(reason="HTTP 404")),
+    (error(302, location="/elsewhere"), ChannelFault(reason="HTTP 302")),
+    (DROP, Ambiguous(reason="connection lost before the answer")),
+    (error(404, "UNREGISTERED")._replace(cut_off=True), Transient(reason="answer cut off")),
+]
+
+
+@pytest.mark.parametrize(("reply", "wanted"), TABLE)
+async def test_what_an_answer_means(reply, wanted):
+    async with http_server(Fcm(reply)) as server, provider_of(server) as provider:
+        outcome = await outcome_of(provider, push())
+    assert (type(outcome), outcome.reason) == (type(wanted), wanted.reason)
+    if isinstance(outcome, Transient):
+        assert (outcome.retry_after, outcome.throttled) == (wanted.retry_after, wanted.throttled)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"error": "what?"}, {"error": {"details": "what?"}}, {"error": {"details": ["what?", {"errorCode": 7}]}}, [], "?"],
+)
+async def test_an_error_of_another_form_goes_by_its_status(body):
+    async with http_server(Fcm(Reply(400, body))) as server, provider_of(server) as provider:
+        outcome = await outcome_of(provider, push())
+    assert (type(outcome), outcome.reason) == (Permanent, "HTTP 400")
+
+
+async def test_nothing_was_said(tls: Tls):
+    async with http_server(Fcm()) as server:
+        token_uri = f"{server.url}/token"
+        async with http_server(Fcm()) as gone:
+            pass
+        async with provider_of(gone, token_uri=token_uri) as provider:
+            assert (await outcome_of(provider, push())).reason == "no connection"
+        async with (
+            http_server(Fcm(), tls=tls.server) as strange,
+            provider_of(strange, token_uri=token_uri) as provider,
+        ):
+            outcome = await outcome_of(provider, push())
+    assert (type(outcome), outcome.reason) == (ChannelFault, "certificate of the server does not verify")
+
+
+# ── access tokens ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+async def test_the_assertion_is_signed_by_the_account():
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        assert type(await outcome_of(provider, push())) is Sent
+    asked, sent = server.requests
+    assert asked.form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    header, claims, signature = asked.form["assertion"].split(".")
+    KEY.public_key().verify(decoded(signature), f"{header}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
+    assert json.loads(decoded(header)) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
+    assert json.loads(decoded(claims)) == {
+        "iss": "sender@shop.iam.gserviceaccount.com",
+        "scope": "https://www.googleapis.com/auth/firebase.messaging",
+        "aud": f"{server.url}/token",
+        "iat": NOW,
+        "exp": NOW + 3600,
+    }
+    assert (sent.target, sent.headers["authorization"]) == ("/v1/projects/shop/messages:send", "Bearer token-1")
+
+
+async def test_a_token_is_shared_and_renewed_before_its_end():
+    now = NOW
+    async with http_server(Fcm()) as server, provider_of(server, lambda: now) as provider:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(outcome_of, provider, push())
+        now = NOW + 3599 - 300 - 1
+        await outcome_of(provider, push())
+        now += 1
+        await outcome_of(provider, push())
+    used = [request.headers["authorization"] for request in messages(server)]
+    assert used == ["Bearer token-1"] * 11 + ["Bearer token-2"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_token_is_renewed_once(status):
+    script = Fcm(error(status), Reply(200))
+    async with http_server(script) as server, provider_of(server) as provider:
+        assert type(await outcome_of(provider, push())) is Sent
+        script.replies = [error(status)]
+        assert type(await outcome_of(provider, push())) is ChannelFault
+    used = [request.headers["authorization"] for request in messages(server)]
+    assert used == ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]
+
+
+async def test_what_has_nothing_to_do_with_the_token_does_not_renew_it():
+    script = Fcm(error(403, "SENDER_ID_MISMATCH"), error(401, "THIRD_PARTY_AUTH_ERROR"))
+    async with http_server(script) as server, provider_of(server) as provider:
+        for _ in range(2):
+            await outcome_of(provider, push())
+    assert script.handed_out == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"),
+    [
+        (Reply(400, {"error": "invalid_grant"}), ChannelFault(reason="no access token: HTTP 400")),
+        (Reply(401, {"error": "invalid_client"}), ChannelFault(reason="no access token: HTTP 401")),
+        (Reply(200, {"access_token": "secret-1"}), ChannelFault(reason="no access token: HTTP 200")),
+        (Reply(200, "secret-1"), ChannelFault(reason="no access token: HTTP 200")),
+        (
+            Reply(429, b"", {"retry-after": "5"}),
+            Transient(reason="no access token: HTTP 429", throttled=True, retry_after=5.0),
+        ),
+        (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
+        (DROP, Transient(reason="no access token: connection lost before the answer")),
+        (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+    ],
+)
+async def test_no_access_token(reply, wanted):
+    async with http_server(Fcm(tokens=[reply])) as server, provider_of(server) as provider:
+        outcome = await outcome_of(provider, push())
+    assert (type(outcome), outcome.reason) == (type(wanted), wanted.reason)
+    assert "secret-1" not in repr(outcome)
+    if isinstance(outcome, Transient):
+        assert (outcome.retry_after, outcome.throttled) == (wanted.retry_after, wanted.throttled)
+    assert messages(server) == []
+
+
+async def test_who_is_cancelled_while_renewing_leaves_the_renewal_to_the_next_one():
+    script = Fcm(tokens=[HANG, Reply(200, {"access_token": "a", "expires_in": 3600})])
+    async with http_server(script) as server, provider_of(server) as provider:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outcome_of, provider, push())
+            await server.hangs.wait()
+            nursery.cancel_scope.cancel()
+        assert type(await outcome_of(provider, push())) is Sent
+
+
+# ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def sent(**more: Any) -> dict[str, Any]:
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        assert type(await outcome_of(provider, push(**more))) is Sent
+    (request,) = messages(server)
+    message: dict[str, Any] = request.json["message"]
+    return message
+
+
+async def test_a_plain_message():
+    message = await sent()
+    assert message["token"] == "device-token"
+    assert message["notification"] == {"title": "Order 17", "body": "It is on its way"}
+    tag = message["android"]["notification"]["tag"]
+    assert message["apns"] == {"headers": {"apns-collapse-id": tag}, "payload": {"aps": {}}}
+    assert len(tag) == 64  # the most that APNs takes
+    assert "data" not in message
+    other = await sent(notification_id="push-18", subject=None)
+    assert other["android"]["notification"]["tag"] != tag
+    assert other["notification"] == {"body": "It is on its way"}
+
+
+async def test_a_message_with_everything():
+    metadata = {"badge": 3, "sound": "bell", "deep_link": "shop://orders/17", "data": {"order": 17, "paid": True}}
+    message = await sent(metadata=metadata)
+    assert message["data"] == {"order": "17", "paid": "True", "deep_link": "shop://orders/17"}
+    assert message["android"]["notification"]["notification_count"] == 3
+    assert message["android"]["notification"]["sound"] == "bell"
+    assert message["apns"]["payload"]["aps"] == {"badge": 3, "sound": "bell"}
+
+
+async def test_text_that_cannot_be_written_is_refused_before_anything_is_sent():
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        assert type(await outcome_of(provider, push(message="\ud800"))) is Permanent
+    assert server.connections == 0
+
+
+# ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["hunter2", ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()],
+)  # fmt: skip
+def test_a_key_that_is_none(key):
+    settings = {"project_id": "shop", "client_email": "a@b.example", "private_key": key}
+    with pytest.raises(ConfigurationError) as caught:
+        PushProvider(settings)
+    assert caught.value.problems == ["private_key: wanted an RSA key in PEM, got a value that is not shown"]
+
+
+def test_the_key_file_of_a_service_account(tmp_path):
+    path = tmp_path / "account.json"
+    held = {
+        "type": "service_account",
+        "project_id": "shop",
+        "private_key_id": "key-1",
+        "private_key": PEM,
+        "client_email": "sender@shop.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    path.write_text(json.dumps(held))
+    config = FcmConfig.from_service_account(path, connections=3)
+    PushProvider(config)
+    assert (config.project_id, config.private_key_id, config.connections) == ("shop", "key-1", 3)
+    assert PEM not in repr(config)
+    for text in ("", "[]", '{"type": "authorized_user"}'):
+        path.write_text(text)
+        with pytest.raises(ConfigurationError, match=r"account\.json: wanted the key file of a service account"):
+            FcmConfig.from_service_account(path)
+    path.write_text('{"type": "service_account", "private_key": "x", "project_id": "a/b"}')
+    with pytest.raises(ConfigurationError) as caught:
+        FcmConfig.from_service_account(path)
+    assert caught.value.problems == [
+        "project_id: wanted the id of a project, got 'a/b'",
+        "client_email: wanted text that is not empty, got nothing",
+    ]
+    with pytest.raises(ConfigurationError):
+        FcmConfig.from_service_account(tmp_path / "nowhere.json")
