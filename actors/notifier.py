@@ -30,6 +30,7 @@ from actors.live import LiveSystem
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
 from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.attempts import Provider, Stages, Wiring
+from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
@@ -99,9 +100,13 @@ class Pipeline:
             stages = wiring.stages[channel]
             stages.handler = self.handler
             if config.rate_limit is not None:
-                stages.rate_limiter = system.spawn(RateLimiterActor, channel, config.rate_limit, stages)
+                limiter_class = RateLimiterActor if system.delivers_once else CarefulLimiter
+                stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
             stages.lanes = lanes_of(channel, config, system.streams.stream)
-            stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
+            if system.delivers_once:
+                stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
+            else:
+                stages.circuit_breaker = system.spawn(CarefulBreaker, channel, config, stages, Held())
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 lane.channel = system.spawn(channel_class, provider, lane, stages)

@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import msgspec
 import pykka
@@ -71,6 +71,9 @@ def _ignore(_event: RecordedEvent) -> None:
 
 class ActorSystem(Supervisor):
     """What the two systems have in common: everything but time."""
+
+    delivers_once: ClassVar[bool] = True
+    """Whether each message comes once, and those of one actor to another in order, as both systems see to."""
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""

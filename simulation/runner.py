@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
 
 import msgspec
 
@@ -26,6 +26,7 @@ from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 from actors.verdicts import FailureRule
+from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.operator import Operator
 from simulation.recorder import Recorder
 from simulation.result import Result
@@ -38,6 +39,8 @@ from simulation.workload import Clients, Source
 if TYPE_CHECKING:
     from simulation.invariants import Checker, Choice
     from simulation.schedules import Schedule
+
+S = TypeVar("S", bound=ActorSystem)
 
 Runtime = Literal["simpy", "trio"]
 
@@ -221,6 +224,7 @@ def _run_on_simpy(
         system_class = ExploringSystem
     if checker is not None:
         system_class, record = checker.system_class(system_class), checker.record
+    system_class = _class_for(scenario, system_class)
     make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
     with make(seed=scenario.seed, start=scenario.start, record=record) as system:
         build(system, scenario, recorder, rules, checker)
@@ -237,6 +241,7 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: 
     system_class, record = LiveSystem, recorder.record
     if checker is not None:
         system_class, record = checker.system_class(LiveSystem), checker.record
+    system_class = _class_for(scenario, system_class)
 
     async def main() -> int:
         async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
@@ -247,6 +252,11 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+def _class_for(scenario: Scenario, system_class: type[S]) -> type[S]:
+    """Return the class of the system that a scenario runs on: that one, or one like it in which messages go astray."""
+    return disturbed(system_class) if any(is_disturbance(fault) for fault in scenario.faults) else system_class
+
+
 def build(
     system: ActorSystem,
     scenario: Scenario,
@@ -255,6 +265,8 @@ def build(
     checker: Checker | None = None,
 ) -> Pipeline:
     """Put the pipeline and the workload of a scenario on a system."""
+    if isinstance(system, DisturbedSystem):
+        system.disturb(scenario.faults)
     store = _store(scenario)
     providers: Mapping[NotificationChannel, Mapping[str, Provider]] = _providers(scenario, system, rules)
     if checker is not None:

@@ -24,7 +24,6 @@ from actors.randomness import RandomStreams
 from simulation.arrivals import Arrivals, arrival_times_ns
 from simulation.expected_arrivals import expected_arrivals
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
-from simulation.scenario.consistency import NOT_YET
 
 NOTIFICATIONS = (30, 300)
 """A case has about so many notifications: log-uniform between these."""
@@ -247,7 +246,7 @@ def _clock_step(random: Random) -> dict[str, Any]:
     return {"clock_step": random.choice([-1.0, 1.0]) * _log_uniform(random, 0.1, 2 * 86_400.0)}
 
 
-_ALL_KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
+KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     "failure_rate": lambda random: {"failure_rate": _share(random)},
     "fail_first": lambda random: {"fail_first": round(_log_uniform(random, 1, 20))},
     "outage": lambda _: {"outage": True},
@@ -273,10 +272,6 @@ _ALL_KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     "crash_process": _crash_of_the_process,
     "clock_step": _clock_step,
 }
-
-_KEYS_NOT_YET = {pattern[-1] for pattern in NOT_YET}
-
-KINDS = {kind: draw for kind, draw in _ALL_KINDS.items() if kind.removesuffix("_process") not in _KEYS_NOT_YET}
 """The kinds of faults that a case may have, each with what draws how strong it is."""
 
 

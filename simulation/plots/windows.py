@@ -119,6 +119,10 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append("other latency")
     if fault.latency_factor is not None:
         parts.append(f"latency ×{fault.latency_factor:g}")
+    if fault.duplicate_rate is not None:
+        parts.append(f"{_share(fault.duplicate_rate)} of messages come twice")
+    if fault.reorder is not None:
+        parts.append("messages late, out of order")
     if fault.host is not None:
         hosts = fault.host[0] if len(fault.host) == 1 else f"{len(fault.host)} hosts"
         parts[-1] += f", at {hosts}"

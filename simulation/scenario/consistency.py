@@ -21,20 +21,11 @@ from simulation.summary_shape import summary_shape
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""
 
-NOT_YET: dict[tuple[str, ...], str] = {
-    ("faults", "*", "duplicate_rate"): "duplicate_rate",
-    ("faults", "*", "reorder"): "reorder",
-}
-"""Keys that the schema has and the simulator does not act on yet, with what to call each; ``*`` is any key or index."""
-
 
 def findings(scenario: Any) -> Iterator[Finding]:
     """Yield what does not fit together in the plain data of a scenario file."""
     if not isinstance(scenario, dict):
         return
-    for pattern, name in NOT_YET.items():
-        for path in _matches(scenario, pattern):
-            yield path, f"{name} is not supported yet"
     used = _providers_used(scenario)
     if used is not None:
         yield from _elsewhere("faults", scenario.get("faults"), used)
@@ -43,22 +34,6 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _crashes_of_nobody(scenario.get("faults"), scenario.get("channels"))
         yield from _expectations(scenario.get("expect"), used)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
-
-
-def _matches(value: Any, pattern: tuple[str, ...], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    if len(path) == len(pattern):
-        if value is not None:
-            yield path
-        return
-    key = pattern[len(path)]
-    children: Iterator[tuple[str | int, Any]] = iter(())
-    if isinstance(value, dict):
-        children = iter(value.items())
-    elif isinstance(value, list):
-        children = iter(enumerate(value))
-    for name, child in children:
-        if key in ("*", name):
-            yield from _matches(child, pattern, (*path, name))
 
 
 def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[str]] | None:

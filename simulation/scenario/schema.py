@@ -7,10 +7,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from simulation.scenario.consistency import NOT_YET
 from simulation.scenario.model import Scenario
 
-_NOT_YET = "Not supported yet. "
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -38,23 +36,4 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a scenario file."""
     generated = Scenario.model_json_schema(schema_generator=_Generator)
     generated["required"] = [key for key in generated["required"] if key not in ("name", "duration")]
-    for pattern in NOT_YET:
-        _say_not_yet(generated, generated, pattern)
     return {"$schema": DIALECT, **generated, "title": "retrylab scenario"}
-
-
-def _say_not_yet(root: dict[str, Any], schema: dict[str, Any], pattern: tuple[str, ...]) -> None:
-    """Put it into the description of every property that `pattern` leads to."""
-    if not pattern:
-        described = schema.get("description", "").removeprefix(_NOT_YET)
-        schema["description"] = (_NOT_YET + described).strip()
-        return
-    key, rest = pattern[0], pattern[1:]
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
-    for choice in schema.get("anyOf", ()):
-        _say_not_yet(root, choice, pattern)
-    children = schema.get("properties", {})
-    for name, child in (*children.items(), ("*", schema.get("items"))):
-        if child is not None and key in ("*", name) and not (rest == () and name == "*"):
-            _say_not_yet(root, child, rest)

@@ -10,7 +10,6 @@ import pytest
 
 from actors.errors import ConfigurationError
 from simulation import scenario
-from simulation.scenario.consistency import NOT_YET
 from simulation.scenario.document import Place, Unreadable, data, read
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -130,10 +129,3 @@ def test_defaults_are_written_as_in_a_file() -> None:
     assert (retry["initial_delay"]["default"], retry["max_delay"]["default"]) == ("1s", "1m")
     assert SCHEMA["properties"]["drain"]["default"] == "1h"
     assert SCHEMA["$defs"]["CircuitBreakerConfig"]["properties"]["resume_rate"]["default"] == "10/s"
-
-
-def test_keys_without_effect_yet_say_so() -> None:
-    text = json.dumps(SCHEMA)
-    assert text.count("Not supported yet") == len(NOT_YET)
-    keys = SCHEMA["$defs"]["FaultConfig"]["properties"]
-    assert keys["duplicate_rate"]["description"].startswith("Not supported yet. ")

@@ -1,0 +1,128 @@
+"""Stages for a system that may bring a message twice, or late: they know a copy of an attempt that they have already.
+
+An actor system delivers each message once, and those from one actor to another in order, so the stages do not look out
+for copies, and nothing slows them down. Where messages may be repeated and overtake each other, as between processes,
+these take their place. The handler needs none of it: an answer counts for the attempt that is under way, and the first
+one ends it.
+
+What holds then: a breaker's permit is settled once, and what is in flight at a provider is what has been admitted and
+not settled. A user's limit is charged once for a notification, as far back as the limiter's memory goes. A copy of an
+attempt that has left the breaker by the time it arrives, and one of what goes from the breaker to the channel, cannot
+be told from a new one: it reaches the provider, with the same id. So a notification is tried there no more often than
+it has attempts and its messages have copies, together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from actors.actor import handles
+from actors.config import ChannelConfig, RateLimitConfig
+from actors.effects import Performed
+from actors.messages import NotificationChannel
+from actors.pipeline.attempts import Admitted, Attempt, ForgetWaiting, Stages
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.rate_limiter import RateLimiterActor
+
+REMEMBERED_MAX = 10_000
+"""Attempts that a limiter knows again."""
+
+
+class CarefulLimiter(RateLimiterActor):
+    """Passes on each attempt once, of the latest ten thousand."""
+
+    def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
+        super().__init__(channel, config, stages)
+        self._seen: OrderedDict[int, Attempt] = OrderedDict()
+        """By identity; each is kept, so that no other one can have its identity."""
+
+    @handles(Attempt)
+    def on_attempt(self, attempt: Attempt) -> None:
+        if id(attempt) in self._seen:
+            return
+        self._seen[id(attempt)] = attempt
+        if len(self._seen) > REMEMBERED_MAX:
+            self._seen.popitem(last=False)
+        super().on_attempt(attempt)
+
+
+class Held:
+    """The attempts that a breaker has, waiting or under way. It outlives a restart of the breaker."""
+
+    __slots__ = ("_attempts",)
+
+    def __init__(self) -> None:
+        self._attempts: dict[int, tuple[Attempt, Admitted | None]] = {}
+        """By identity; with each the admission with which it is under way, or None while it waits."""
+
+    def take(self, attempt: Attempt) -> bool:
+        """Take an attempt in; return False for a copy of one that is held."""
+        if id(attempt) in self._attempts:
+            return False
+        self._attempts[id(attempt)] = (attempt, None)
+        return True
+
+    def admit(self, admitted: Admitted) -> None:
+        """Take note that an attempt is on its way to the provider."""
+        self._attempts[id(admitted.attempt)] = (admitted.attempt, admitted)
+
+    def settle(self, admitted: Admitted) -> bool:
+        """Let an attempt go whose outcome is there; return False for a copy of what has been settled."""
+        _, expected = self._attempts.get(id(admitted.attempt), (None, None))
+        # Compared by its parts, as a channel that hedges makes a new one of it.
+        if expected is None or (expected.permit, expected.lane) != (admitted.permit, admitted.lane):
+            return False
+        del self._attempts[id(admitted.attempt)]
+        return True
+
+    def drop(self, attempt: Attempt) -> None:
+        """Let an attempt go that is not sent."""
+        self._attempts.pop(id(attempt), None)
+
+    def forget_waiting(self) -> None:
+        """Let all go that wait."""
+        self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
+
+
+class CarefulBreaker(CircuitBreakerActor):
+    """Takes no attempt that it has already, and settles each permit once."""
+
+    def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages, held: Held) -> None:
+        super().__init__(channel, config, stages)
+        self._held = held
+        held.forget_waiting()
+
+    def on_start(self) -> None:
+        super().on_start()
+        held, to_handler = self._held, self._to_handler
+
+        def tell_handler(message: Any) -> None:
+            if type(message) is not Performed:
+                held.drop(message.attempt)
+            to_handler(message)
+
+        def noting(to_channel: Any) -> Any:
+            def tell_channel(admitted: Admitted) -> None:
+                held.admit(admitted)
+                to_channel(admitted)
+
+            return tell_channel
+
+        self._to_handler = tell_handler
+        self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
+
+    @handles(Attempt)
+    def on_attempt(self, attempt: Attempt) -> None:
+        if self._held.take(attempt):
+            super().on_attempt(attempt)
+
+    @handles(Performed)
+    def on_performed(self, performed: Performed) -> None:
+        if self._held.settle(performed.request):
+            super().on_performed(performed)
+
+    @handles(ForgetWaiting)
+    def on_forget_waiting(self, message: ForgetWaiting) -> None:
+        self._held.forget_waiting()
+        super().on_forget_waiting(message)

@@ -1,0 +1,253 @@
+"""Messages that come twice or late: what is injected, and that the laws of the pipeline hold all the same."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import simulation
+from actors.faults_config import FaultConfig
+from actors.messages import (
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.notifier import Pipeline
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from actors.randomness import RandomStreams
+from simulation import disturbance, runner
+from simulation.disturbance import disturbed
+from simulation.result import Result
+from simulation.scenario import parse
+from simulation.system import SimulatedSystem
+
+S = 1_000_000_000
+EVERY_SECOND = [{"channel": "email", "arrivals": {"constant": "1/s"}}]
+
+
+class Run:
+    """What came of a scenario, and what was seen meanwhile."""
+
+    def __init__(self, text: str, runtime: Any) -> None:
+        self.tries: list[tuple[float, str]] = []
+        """Attempts at the provider: seconds, notification."""
+        self.copies = 0
+        """Of messages."""
+        self.pipelines: list[Pipeline] = []
+        with self._looking():
+            self.result: Result = simulation.run(parse(text), runtime=runtime, rules={"email": [self._note]})
+
+    def _note(self, attempt: Attempt, now_ns: int, _load: Load) -> None:
+        self.tries.append((now_ns / S, attempt.command.notification_id))
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        delays_ns = disturbance._Disturbances.delays_ns
+
+        def count(each: Any, *args: Any) -> list[int]:
+            delays = delays_ns(each, *args)
+            self.copies += len(delays) - 1
+            return delays
+
+        def make(*args: Any, **kwargs: Any) -> Pipeline:
+            self.pipelines.append(Pipeline(*args, **kwargs))
+            return self.pipelines[-1]
+
+        with (
+            mock.patch.object(disturbance._Disturbances, "delays_ns", count),
+            mock.patch.object(runner, "Pipeline", make),
+        ):
+            yield
+
+    def times(self, *kinds: type) -> list[float]:
+        return [event.at_ns / S for event in self.result.history if isinstance(event, kinds)]
+
+    def ids(self, *kinds: type) -> list[str]:
+        return [event.notification_id for event in self.result.history if isinstance(event, kinds)]
+
+    def check(self) -> None:
+        """Check what holds of every run that has ended."""
+        figures = self.result.summary
+        assert figures["in_flight"] == 0
+        ended = self.ids(NotificationSent, NotificationMovedToDeadLetter)
+        assert sorted(ended) == sorted(self.ids(NotificationRequested))
+        for stages in self.pipelines[-1].wiring.stages.values():
+            # Nobody waits for late copies: some may be on their way when all has ended.
+            assert stages.circuit_breaker is not None
+            held = stages.circuit_breaker.actor._held._attempts.values()
+            assert stages.in_flight == sum(admitted is not None for _, admitted in held)
+
+
+def run(*faults: dict[str, Any], workload: Any = EVERY_SECOND, email: Any = None, **top: Any) -> Run:
+    """Run a scenario on both clocks, check that they agree, and return one of the runs."""
+    text = json.dumps(
+        {
+            "duration": "10s",
+            "workload": workload,
+            "channels": {"email": email or {}},
+            "faults": [{"channel": "email", **fault} for fault in faults],
+            **top,
+        }
+    )
+    live, simulated = Run(text, "trio"), Run(text, "simpy")
+    assert live.result.history == simulated.result.history
+    assert (live.tries, live.copies) == (simulated.tries, simulated.copies)
+    return simulated
+
+
+def test_a_scenario_without_it_runs_on_the_usual_system_with_the_usual_stages() -> None:
+    found = run({"outage": True, "for": "5s"})
+    pipeline = found.pipelines[-1]
+    assert type(pipeline.handler.actor.system) is SimulatedSystem
+    assert type(pipeline.wiring.stages[next(iter(pipeline.wiring.stages))].circuit_breaker.actor).__name__ == (
+        "CircuitBreakerActor"
+    )
+
+
+# ── what is injected ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_message_on_the_way_of_an_attempt_is_late() -> None:
+    late = {"reorder": {"delay": "1s"}}
+    found = run(late, email={"provider": {"latency": "100ms"}})
+    # To the breaker, to the channel, from there to the breaker, to the handler.
+    assert found.times(NotificationSent) == [at + 4.1 for at in range(10)]
+    assert [at for at, _ in found.tries] == [at + 2 for at in range(10)]
+    found = run(late, email={"rate_limit": {"rate": "1/s"}})
+    assert found.times(NotificationSent) == [at + 5 for at in range(10)]
+
+
+def test_a_refusal_is_late_too_and_what_is_nobodys_attempt_is_not() -> None:
+    refusing = {"circuit_breaker": {"initial_state": "forced-open", "when_open": "fail"}, "retry": {"max_attempts": 1}}
+    found = run({"reorder": {"delay": "1s"}}, email=refusing)
+    assert found.times(NotificationMovedToDeadLetter) == [at + 2 for at in range(10)]
+    assert len(found.pipelines[-1].dead_letters) == 10
+    assert found.pipelines[-1].alert.actor.alerts
+
+
+def test_a_window_is_one_of_the_instants_at_which_messages_are_told() -> None:
+    late = {"reorder": {"delay": "250ms"}, "at": "3s", "for": "500ms"}
+    found = run(late, {**late, "at": "6s", "for": "1ms"})
+    assert [round(at % 1, 3) for at in found.times(NotificationSent)] == [0, 0, 0, 0.5, 0, 0, 0.25, 0, 0, 0]
+
+
+def test_delays_of_windows_that_overlap_add_up_and_those_of_other_channels_do_not() -> None:
+    late = {"reorder": {"delay": "1s"}}
+    found = run(late, late, {**late, "channel": "sms"}, channels={"email": {}, "sms": {}})
+    assert found.times(NotificationSent) == [at + 8 for at in range(10)]
+
+
+@pytest.mark.parametrize(("windows", "sends"), [(1, 2), (2, 3), (4, 5)])
+def test_each_window_adds_a_copy_and_the_breaker_takes_none_that_it_has(windows: int, sends: int) -> None:
+    found = run(*([{"duplicate_rate": 1.0}] * windows), email={"provider": {"latency": "100ms"}})
+    # Only a copy of what goes from the breaker to the channel cannot be told from a new attempt.
+    assert Counter(each for _, each in found.tries) == dict.fromkeys(found.ids(NotificationRequested), sends)
+    assert found.result.summary["attempts"] == found.result.summary["sent"] == 10
+    found.check()
+
+
+def test_luck_is_that_of_the_window_and_the_channel() -> None:
+    def delays(*faults: dict[str, Any]) -> list[list[int]]:
+        configs = [FaultConfig.model_validate(fault) for fault in faults]
+        found = disturbance._Disturbances(configs, RandomStreams(7))
+        return [found.delays_ns(configs[0].channel[0], at) for at in range(200)]
+
+    copies, late = {"channel": "email", "duplicate_rate": 0.5}, {"reorder": {"delay": {"exponential": {"mean": 1.0}}}}
+    alone = delays(copies)
+    assert {len(each) for each in alone} == {1, 2}
+    assert [len(each) for each in delays(copies, {"channel": "email", **late})] == [len(each) for each in alone]
+    assert delays(copies, {"channel": "sms", "duplicate_rate": 1.0}) == alone
+    assert delays(copies) == alone
+
+
+def test_a_system_class_is_made_once() -> None:
+    assert disturbed(SimulatedSystem) is disturbed(SimulatedSystem)
+
+
+# ── what the pipeline makes of it ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("on_limit", ["defer", "drop"])
+def test_copies_are_not_charged_to_the_limit_of_a_user(on_limit: str) -> None:
+    limited = {"rate_limit": {"rate": "10/min", "on_limit": on_limit}}
+    found = run({"duplicate_rate": 1.0}, workload=[{**EVERY_SECOND[0], "users": 1}], email=limited)
+    assert found.times(NotificationSent) == list(range(10))
+    found.check()
+
+
+def test_a_permit_is_settled_once_so_no_copy_makes_room_for_another_attempt() -> None:
+    found = run({"duplicate_rate": 1.0}, email={"provider": {"latency": "1500ms"}, "max_in_flight": 1})
+    assert found.times(NotificationSent) == [1.5 * number for number in range(1, 11)]
+    found.check()
+
+
+def test_copies_of_a_failure_do_not_trip_a_breaker() -> None:
+    settings = {"circuit_breaker": {"failure_threshold": 2}, "retry": {"max_attempts": 1}}
+    found = run({"duplicate_rate": 1.0}, {"at": "3s", "for": "1ms", "outage": True}, email=settings)
+    assert found.result.summary["breaker"]["email"]["opened"] == 0
+    assert len(found.times(NotificationFailed)) == 1
+    found.check()
+
+
+shares = st.sampled_from([0.0, 0.2, 1.0])
+delays = st.sampled_from(
+    [
+        "10ms",
+        "3s",
+        {"exponential": {"mean": "500ms"}},
+        {"mixture": [{"weight": 1, "constant": "0s"}, {"weight": 1, "constant": "2s"}]},
+    ]
+)
+emails = st.fixed_dictionaries(
+    {
+        "provider": st.fixed_dictionaries(
+            {"latency": st.sampled_from(["0s", "300ms"]), "failure_rate": st.sampled_from([0.0, 0.4])}
+        ),
+        "retry": st.just({"max_attempts": 3}),
+        "circuit_breaker": st.sampled_from(
+            [{"failure_threshold": 2, "timeout": "3s"}, {"failure_threshold": 2, "timeout": "3s", "when_open": "fail"}]
+        ),
+    },
+    optional={
+        "max_in_flight": st.just(1),
+        "quota": st.just({"rate": "2/s"}),
+        "rate_limit": st.sampled_from([{"rate": "2/5s"}, {"rate": "2/5s", "on_limit": "drop"}]),
+        "hedging": st.just({"delay": "200ms"}),
+    },
+)
+crashes = st.tuples(
+    st.integers(0, 40),
+    st.sampled_from([{"actor": "handler"}, {"actor": "breaker"}, {"actor": "channel"}, "process"]),
+)
+
+
+@given(shares, delays, emails, st.lists(crashes, max_size=3), st.integers(0, 99))
+@settings(max_examples=80)
+def test_whatever_is_repeated_or_late_everything_ends_once(share, delay, email, crashes, seed) -> None:
+    found = run(
+        {"at": "2s", "for": "7s", "duplicate_rate": share, "reorder": {"delay": delay}},
+        {"at": "4s", "for": "2s", "failure_rate": 1.0},
+        *({"at": f"{quarter / 4}s", "crash": crash, "restart_after": "1s"} for quarter, crash in crashes),
+        workload=[{"channel": "email", "arrivals": {"poisson": "4/s"}, "users": 3, "expires_after": "1m"}],
+        email=email,
+        seed=seed,
+    )
+    found.check()
+    if not crashes and "hedging" not in email:
+        tried = [
+            event
+            for event in found.result.history
+            if isinstance(event, NotificationSent)
+            or (isinstance(event, NotificationFailed) and event.reason != "circuit breaker is open")
+        ]
+        assert len(tried) <= len(found.tries) <= len(tried) + found.copies
