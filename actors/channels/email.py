@@ -39,6 +39,7 @@ from actors.channels.mail import Unsendable, mail_of, parse_mailbox
 from actors.channels.smtp_connections import Flight, SmtpPool
 from actors.channels.transport import Transport, tls_context
 from actors.errors import ConfigurationError
+from actors.messages import SendNotification
 from actors.outcomes import Outcome, Permanent, Transient
 from actors.pipeline.attempts import Attempt
 from actors.settings import validated
@@ -76,14 +77,10 @@ class EmailProvider(Transport):
         """Return the effect that sends this mail."""
 
         async def send() -> Outcome:
-            try:
-                mail = mail_of(attempt.command, self._sender, self._clock())
-            except Unsendable as error:
-                return Permanent(reason=str(error))
             flight = Flight()
             try:
                 return await trio.to_thread.run_sync(
-                    self._pool.deliver, mail, flight, abandon_on_cancel=True, limiter=self._slots
+                    self._deliver, attempt.command, flight, abandon_on_cancel=True, limiter=self._slots
                 )
             except trio.TooSlowError:
                 return Transient(reason="no connection free")
@@ -92,6 +89,14 @@ class EmailProvider(Transport):
                 raise
 
         return send
+
+    def _deliver(self, command: SendNotification, flight: Flight) -> Outcome:
+        """Write the mail, which takes its time when it is a large one, and send it; blocks."""
+        try:
+            mail = mail_of(command, self._sender, self._clock())
+        except Unsendable as error:
+            return Permanent(reason=str(error))
+        return self._pool.deliver(mail, flight)
 
     async def aclose(self) -> None:
         """Close all connections. No attempt may be under way, or begin afterwards."""

@@ -12,6 +12,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 
+import idna
 import msgspec
 
 from actors.channels.plain_text import plain_text
@@ -80,8 +81,6 @@ def parse_mailbox(text: str) -> Mailbox:
 
 
 def _a_labels(domain: str) -> str:
-    import idna
-
     try:
         return idna.encode(domain, uts46=True).decode()
     except idna.IDNAError as error:

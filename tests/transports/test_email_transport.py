@@ -12,6 +12,9 @@ from conftest import Tls
 from smtp_servers import DROP, HANG, Script, mail_server, raw_server
 
 from actors.channels.email import EmailProvider
+from actors.channels.mail import mail_of, parse_mailbox
+from actors.channels.smtp_connections import Flight, SmtpPool
+from actors.channels.transport import tls_context
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.notifier import Notifier
@@ -405,12 +408,39 @@ async def test_a_cancelled_attempt_cuts_its_connection_and_frees_its_slot(verb):
         assert len(server.script.mails) == (2 if verb == "DATA" else 1)
 
 
-async def test_an_attempt_that_is_cancelled_before_it_is_connected_sends_nothing():
-    with raw_server(None, b"220 too late\r\n", closes=False) as server:
-        async with EmailProvider(server.settings(connections=1)) as provider:
+async def test_an_attempt_that_is_cancelled_before_it_is_connected_frees_its_slot():
+    with raw_server(None, None, closes=False) as server:
+        async with EmailProvider(server.settings(connections=1, connect_timeout=0.3)) as provider:
             with trio.move_on_after(0.05) as scope:
                 await outcome_of(provider, mail())
             assert scope.cancelled_caught
+            assert (await outcome_of(provider, mail())).reason == "no connection"  # and not: none free
+
+
+def test_a_mail_that_nobody_waits_for_any_more_is_not_sent():
+    with mail_server() as server:
+        config = validated(SmtpConfig, server.settings())
+        pool = SmtpPool(config, tls_context(None))
+        flight = Flight()
+        flight.leave()
+        sender = parse_mailbox(config.sender)
+        assert pool.deliver(mail_of(mail(), sender, 0.0), flight) == Transient(reason="cancelled")
+        assert type(pool.deliver(mail_of(mail(), sender, 0.0), Flight())) is Sent
+        flight = Flight()
+        flight.leave()  # now there is an idle connection, which stays whole
+        assert pool.deliver(mail_of(mail(), sender, 0.0), flight) == Transient(reason="cancelled")
+        pool.close()
+        assert len(server.script.mails) == 1
+
+
+async def test_a_mail_that_is_under_way_when_all_is_closed_leaves_no_connection_behind():
+    with mail_server(Script(DATA=HANG)) as server:
+        provider = EmailProvider(server.settings(timeout=0.3))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outcome_of, provider, mail())
+            await trio.to_thread.run_sync(server.script.hangs.wait)
+            await provider.aclose()
+        assert await trio.to_thread.run_sync(server.script.lost.wait, 10)
 
 
 # ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────
