@@ -9,9 +9,9 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from actors.quantities import wanted
+from actors.settings import NOT_SHOWN
 
 HIDDEN = "**********"
-NOT_SHOWN = "a value that is not shown"
 
 
 class Secret:

@@ -27,6 +27,9 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 from actors.errors import ConfigurationError
 from actors.quantities import Wanted, wanted
 
+NOT_SHOWN = "a value that is not shown"
+"""What to say was there where it may be a secret."""
+
 _WANTED_BY_TYPE = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -208,6 +211,8 @@ def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) ->
         case "literal_error" | "enum":
             return wanted("one of " + context["expected"].replace("'", "").replace(" or ", ", "))
         case plain if plain in _WANTED_BY_TYPE:
-            return wanted(_WANTED_BY_TYPE[plain])
+            # What is not even of the right kind may be a secret at the wrong place.
+            hides = model.model_config.get("hide_input_in_errors", False)
+            return wanted(_WANTED_BY_TYPE[plain], NOT_SHOWN if hides else None)
         case other:
             return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from actors.channels.http_exchange import Answer, Failed, HttpExchange
 from actors.errors import ConfigurationError
 from actors.outcomes import ChannelFault, Outcome, Transient
-from actors.secret import NOT_SHOWN
+from actors.settings import NOT_SHOWN
 from actors.transports_config import FcmConfig
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"

@@ -51,8 +51,7 @@ from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt
-from actors.secret import NOT_SHOWN
-from actors.settings import validated
+from actors.settings import NOT_SHOWN, validated
 from actors.transports_config import WebPushConfig
 
 BODY_SIZE_MAX: Final = 4096

@@ -394,18 +394,22 @@ async def test_who_gets_no_connection_in_time_has_said_nothing():
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("security", ["none", "starttls", "implicit"])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
-async def test_a_cancelled_attempt_cuts_its_connection_and_frees_its_slot(verb):
-    with mail_server(Script(**{verb: HANG})) as server:
-        async with EmailProvider(server.settings(connections=1)) as provider:
+async def test_a_cancelled_attempt_cuts_its_connection_and_frees_its_slot(tls: Tls, verb, security):
+    context = {} if security == "none" else {security: tls.server}
+    with mail_server(Script(**{verb: HANG}), **context) as server:
+        settings = server.settings(connections=1, security=security, ca_file=tls.ca_file)
+        async with EmailProvider(settings) as provider:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(outcome_of, provider, mail(notification_id="left"))
                 await trio.to_thread.run_sync(server.script.hangs.wait)
                 nursery.cancel_scope.cancel()
             assert await trio.to_thread.run_sync(server.script.lost.wait, 10)
             assert type(await outcome_of(provider, mail(notification_id="next"))) is Sent
-        assert len(server.sessions) == 2  # the one that was cut is not used again
         assert len(server.script.mails) == (2 if verb == "DATA" else 1)
+        if security == "none":  # with TLS a session is counted twice
+            assert len(server.sessions) == 2  # the one that was cut is not used again
 
 
 async def test_an_attempt_that_is_cancelled_before_it_is_connected_frees_its_slot():
@@ -534,3 +538,17 @@ async def test_a_server_that_fails_and_recovers_gets_every_mail():
     assert sent_ids | {dead.notification_id} == {"ann", "bob", "eve", "dan", "kim"}
     assert len(sent_ids) == 4
     assert sorted(script.recipients) == sorted(f"{name}@example.com" for name in sent_ids)
+
+
+async def test_a_mail_that_the_channels_timeout_cuts_off_goes_out_again_under_the_same_message_id():
+    config = {"channels": {"email": {"timeout": 0.3, "retry": {"max_attempts": 20, "initial_delay": 0.01}}}}
+    with mail_server(Script(DATA=HANG)) as server:
+        provider = EmailProvider(server.settings(connect_timeout=60))
+        async with provider, Notifier.open(config, providers={"email": provider}) as notifier:
+            await notifier.send(mail())
+            assert await notifier.wait_until_quiet(30)
+            (sent_one,) = notifier.sent_notifications
+    assert sent_one.attempt >= 2
+    ids = {received["Message-ID"] for received in server.script.mails}
+    assert len(server.script.mails) >= 2
+    assert len(ids) == 1

@@ -347,6 +347,12 @@ async def test_the_certificate_must_be_that_of_the_name(tls: Tls):
     ("changed", "problem"),
     [
         ({"signing_keys": []}, "signing_keys: wanted a list of at least one entry, got []"),
+        ({"signing_keys": NEW}, "signing_keys: wanted a list, got a value that is not shown"),
+        ({"endpoint_keys": NEW}, "endpoint_keys: wanted a mapping, got a value that is not shown"),
+        (
+            {"endpoint_keys": {"https://a.example": NEW}},
+            "endpoint_keys.https://a.example: wanted a list, got a value that is not shown",
+        ),
         (
             {"signing_keys": ["hunter2"]},
             "signing_keys.0: wanted a signing key of whsec_ and 24 to 64 bytes in base64, "
