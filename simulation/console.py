@@ -61,6 +61,8 @@ def print_result(result: Result, directory: Path | None) -> None:
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
     console.print(_figures_table(summary))
+    if refused := summary["refused_arrivals"]:
+        console.print(f"{refused:,} arrivals refused while the process was down", highlight=False)
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
         value = NOTHING if expectation["value"] is None else f"{expectation['value']:.6g}"

@@ -203,6 +203,8 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
         for key in _WITHOUT_EFFECT_AT_0:
             if getattr(fault, key) == 0:
                 yield Finding((*path, key), "0% injects nothing")
+        if fault.clock_step == 0:
+            yield Finding((*path, "clock_step"), "0s changes nothing")
         if fault.latency_factor == 1:
             yield Finding((*path, "latency_factor"), "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:

@@ -28,6 +28,14 @@ def test_expectations_that_hold_exit_0_and_are_shown():
     assert "holds  sent_fraction >= 0.99" in done.stdout
 
 
+def test_arrivals_that_were_refused_are_told():
+    crash = "faults=[{channel: email, at: 1m, crash: process, restart_after: 10s}]"
+    done = retrylab("run", STEADY, "--set", crash, "--set", "expect=[refused_arrivals > 0]")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " arrivals refused while the process was down" in done.stdout
+    assert "refused while" not in retrylab("run", STEADY).stdout
+
+
 def test_an_expectation_that_does_not_hold_exits_1_and_shows_the_value():
     done = retrylab("run", OUTAGE, "--set", "expect=[sent_fraction >= 1, attempts > 0]")
     assert (done.returncode, done.stderr) == (1, "")

@@ -106,11 +106,12 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
          ["faults.0.at: 10m is behind the last arrivals at 10m: it meets only what is still in flight then",
           "faults.1.at: 70m is behind the end of the run at 70m: nothing meets it"]),
         (HEAD + "faults: [{channel: email, failure_rate: 0%, latency_factor: 1}, {channel: email, lost_reply_rate: 0%},"
+         "{channel: email, clock_step: 0s}, "
          "{channel: email, for: 30s, flap: {up: 30s, down: 5s}}, "
          "{channel: email, for: 31s, flap: {up: 30s, down: 5s}}]",
          ["faults.0.failure_rate: 0% injects nothing", "faults.0.latency_factor: 1 changes nothing",
-          "faults.1.lost_reply_rate: 0% injects nothing",
-          "faults.2.flap.up: 30s up comes first, and all lasts 30s: it is never down"]),
+          "faults.1.lost_reply_rate: 0% injects nothing", "faults.2.clock_step: 0s changes nothing",
+          "faults.3.flap.up: 30s up comes first, and all lasts 30s: it is never down"]),
         (HEAD + "channels: {push: {}}\nfaults: [{channel: push, outage: true}, "
          "{channel: [push, email], outage: true}]\n"
          "expect: [channels.push.sent_fraction >= 0.9, breaker.push.opened == 0, sent_fraction >= 0]",

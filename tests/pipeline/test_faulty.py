@@ -93,7 +93,12 @@ def test_equal_seeds_give_the_verdicts_of_the_unreliable_provider(faults, instan
     assert told[0] == told[1]
 
 
-@given(st.lists(faults, max_size=3), st.sampled_from([0.0, 0.3, 2.0]), st.integers(0, 99))
+# Without a capacity, whose end may release several at one instant: which of two tasks trio then runs first is luck.
+@given(
+    st.lists(faults.filter(lambda each: each.capacity is None), max_size=3),
+    st.sampled_from([0.0, 0.3, 2.0]),
+    st.integers(0, 99),
+)
 def test_a_transport_that_is_real_has_the_history_of_one_that_is_simulated(faults, seconds, seed):
     def scenario(provider: Provider) -> Any:
         def open_and_send(world: World) -> None:
