@@ -22,7 +22,7 @@ from actors.effects import Cancellable, Effect, Performed
 from actors.faults_config import FaultConfig
 from actors.instants import ns
 from actors.messages import NotificationChannel
-from actors.pipeline.attempts import Abandoned, Admitted, Attempt, Refused
+from actors.pipeline.attempts import Admitted, Attempt
 from actors.randomness import RandomStreams
 from actors.system import ActorSystem
 from actors.weather import NEVER_NS
@@ -134,15 +134,9 @@ class DisturbedSystem(ActorSystem):
 
 def _attempt_in(message: Any) -> Attempt | None:
     """Return the attempt that a message carries, if it carries any."""
-    match message:
-        case Attempt():
-            return message
-        case Admitted() | Refused() | Abandoned():
-            return message.attempt
-        case Performed(request=Admitted(attempt=attempt)):
-            return attempt
-        case _:
-            return None
+    carrier = message.request if type(message) is Performed else message
+    attempt = message if type(message) is Attempt else getattr(carrier, "attempt", None)
+    return attempt if type(attempt) is Attempt else None
 
 
 _disturbed: dict[type[ActorSystem], type[ActorSystem]] = {}

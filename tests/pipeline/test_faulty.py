@@ -1,4 +1,4 @@
-"""Injected faults round a live transport: the verdicts of the unreliable provider, and what the transport makes of it."""
+"""Injected faults round a live transport: the verdicts of the unreliable provider, and what a transport makes of it."""
 
 from __future__ import annotations
 
