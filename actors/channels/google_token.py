@@ -7,6 +7,7 @@ the token endpoint                 outcome         because
 429                                Transient,      too fast; after Retry-After
                                    throttled
 5xx, no connection, lost, cut off  Transient       no message was sent yet
+certificate does not verify        ChannelFault    nothing was said, and nothing will be
 anything else                      ChannelFault    the account or its key is not known there
 ================================== =============== ================================================================
 """

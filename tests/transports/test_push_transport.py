@@ -219,6 +219,18 @@ async def test_no_access_token(reply, wanted):
     assert messages(server) == []
 
 
+async def test_a_token_endpoint_that_is_down_or_not_itself(tls: Tls):
+    async with http_server(Fcm()) as gone:
+        pass
+    async with http_server(Fcm()) as server, http_server(Fcm(), tls=tls.server) as strange:
+        async with provider_of(server, token_uri=f"{gone.url}/token") as provider:
+            outcome = await outcome_of(provider, push())
+            assert (type(outcome), outcome.reason) == (Transient, "no access token: no connection")
+        async with provider_of(server, token_uri=f"{strange.url}/token") as provider:
+            assert type(await outcome_of(provider, push())) is ChannelFault
+    assert server.connections == 0
+
+
 async def test_who_is_cancelled_while_renewing_leaves_the_renewal_to_the_next_one():
     script = Fcm(tokens=[HANG, Reply(200, {"access_token": "a", "expires_in": 3600})])
     async with http_server(script) as server, provider_of(server) as provider:

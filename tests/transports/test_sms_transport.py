@@ -55,6 +55,7 @@ TABLE = [
     (error(403, 20003), ChannelFault(reason="HTTP 403, code 20003")),
     (error(403, 20005), ChannelFault(reason="HTTP 403, code 20005")),
     (error(429, 20429), Transient(reason="HTTP 429, code 20429", throttled=True)),
+    (error(400, 20429), Transient(reason="HTTP 400, code 20429", throttled=True)),
     (error(429, Retry_After="7"), Transient(reason="HTTP 429", throttled=True, retry_after=7.0)),
     (
         error(429, Retry_After="Fri, 15 Jan 2027 08:00:30 GMT"),
