@@ -77,6 +77,17 @@ class Abandoned(Message, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
+class Postponed(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that has waited in a stage, and is not wanted any more now that it is its turn.
+
+    Quiet hours have begun, or the user has switched the channel off: the handler decides anew.
+    """
+
+    attempt: Attempt
+    charged: bool
+    """Whether it was counted against the user's limit."""
+
+
 EXPIRED = "expired"
 RATE_LIMIT_EXCEEDED = "rate limit exceeded"
 
@@ -103,6 +114,9 @@ class Stages:
     """The retry budget; the handler's."""
     lanes: tuple[Lane, ...] = ()
     """The providers in the order in which they are tried."""
+
+    is_wanted: Callable[[SendNotification], bool] | None = None
+    """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
 
     @property
     def in_flight(self) -> int:

@@ -26,6 +26,7 @@ from actors.pipeline.attempts import (
     Admitted,
     Attempt,
     ForgetWaiting,
+    Postponed,
     Refused,
     Stages,
 )
@@ -245,7 +246,10 @@ class CircuitBreakerActor(Actor):
             self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
         if line.attempts:
             first = line.first
-            if barred := self._admit(first, line.host):
+            is_wanted = self._stages.is_wanted
+            if is_wanted is not None and not is_wanted(first.command):
+                self._to_handler(Postponed(attempt=first, charged=True))
+            elif barred := self._admit(first, line.host):
                 end = self._end(first, barred.values())
                 if end is None:
                     self._note(line, barred)

@@ -53,6 +53,7 @@ from actors.pipeline.attempts import (
     Attempt,
     Commit,
     ForgetWaiting,
+    Postponed,
     Refused,
     Stages,
     Wiring,
@@ -142,6 +143,7 @@ class Handler(Actor):
         }
         for channel, stages in wiring.stages.items():
             stages.budget = self._budgets.get(channel)
+            stages.is_wanted = None if preferences is None else self._is_wanted
         self._fallbacks = Fallbacks(channels)
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -400,6 +402,29 @@ class Handler(Actor):
         if delivery is not None:
             self._give_up(delivery, abandoned.reason)
 
+    @handles(Postponed)
+    def on_postponed(self, postponed: Postponed) -> None:
+        delivery = self._delivery_of(postponed.attempt)
+        if delivery is not None:
+            self._put_off(delivery, postponed.charged)
+
+    def _put_off(self, delivery: Delivery, charged: bool) -> None:
+        """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
+        if self._budgets:
+            self._attempt_is_over(delivery, None)
+        delivery.current = None
+        delivery.charged = charged
+        self._prepare(delivery)
+
+    def _is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether the user of a command wants it now."""
+        assert self._preferences is not None
+        if command.critical:
+            return True
+        user, channel = command.user, command.channel
+        now = utc(self.epoch_ns + self.now_ns)
+        return self._preferences.is_enabled(user, channel) and self._preferences.quiet_until(user, channel, now) is None
+
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
         """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
@@ -408,8 +433,12 @@ class Handler(Actor):
                 self._let_stages_forget(stages)
                 for delivery in list(self._deliveries.values()):
                     if delivery.current is not None and delivery.command.channel == channel:
-                        delivery.charged = delivery.current.charged  # perhaps it had not come to the limiter yet
-                        self._send(delivery)
+                        charged = delivery.current.charged  # perhaps it had not come to the limiter yet
+                        if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
+                            self._put_off(delivery, charged)
+                        else:
+                            delivery.charged = charged
+                            self._send(delivery)
 
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
         system, command = self.system, delivery.command

@@ -8,7 +8,7 @@ from actors.actor import Actor, Supervision, handles
 from actors.config import RateLimitConfig
 from actors.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, ForgetWaiting, Stages
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, ForgetWaiting, Postponed, Stages
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.limiter import make_limiter
 
@@ -93,7 +93,11 @@ class RateLimiterActor(Actor):
                 continue
             for attempt in line.expired(now_ns):
                 self._abandon(attempt, EXPIRED)
+            is_wanted = self._stages.is_wanted
             while line.attempts and line.fits_at_ns <= now_ns:
+                if is_wanted is not None and not is_wanted(line.first.command):
+                    self._to_handler(Postponed(attempt=line.pop(), charged=False))
+                    continue
                 line.fits_at_ns = self._try_acquire(user, now_ns)
                 if line.fits_at_ns == now_ns:
                     self._to_breaker(line.pop())
