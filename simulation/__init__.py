@@ -21,6 +21,7 @@ _HOME_OF = {
     "SimulatedSystem": "simulation.system",
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
+    "explore": "simulation.explore",
     "load": "simulation.scenario",
     "record": "simulation.traces",
     "replay": "simulation.traces",

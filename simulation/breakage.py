@@ -1,7 +1,8 @@
-"""Whether a case of a scenario breaks, and how: one run of it with every invariant on."""
+"""Whether a case of a scenario breaks, and how: one run of it with invariants on."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from actors.instants import NS_PER_S
 from simulation.scenario import Scenario
 
 if TYPE_CHECKING:
+    from simulation.invariants import Choice
     from simulation.result import Result
     from simulation.schedules import Schedule
 
@@ -51,18 +53,24 @@ class Trial:
     breakage: Breakage | None
 
 
-def attempt(scenario: Scenario, schedule: Schedule | None = None) -> Trial:
-    """Run a scenario with every invariant that applies, and return what came of it. Nothing is raised but interrupts.
+def attempt(scenario: Scenario, schedule: Schedule | None = None, invariants: Choice = "all") -> Trial:
+    """Run a scenario, and return what came of it. Whatever the run raises is a breakage, but for interrupts.
 
     Args:
         scenario: what to run.
         schedule: in place of its own.
+        invariants: those that are checked, as for :func:`simulation.run`.
     """
     from simulation.runner import run
 
+    logger = logging.getLogger("actors")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # crashes are injected by the thousand, and each would be in the log
     try:
-        return Trial(run(scenario, schedule=schedule, invariants="all"), None)
+        return Trial(run(scenario, schedule=schedule, invariants=invariants), None)
     except InvariantBreach as breach:
         return Trial(None, Breakage(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history))
     except Exception as error:
         return Trial(None, Breakage(type(error).__name__, f"{type(error).__name__}: {error}", is_error=True))
+    finally:
+        logger.setLevel(level)

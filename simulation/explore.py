@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from simulation.breakage import Breakage, attempt
 from simulation.coverage import demanded, reached
@@ -19,6 +19,9 @@ from simulation.processes import processes
 from simulation.scenario import Scenario, load
 from simulation.shrink import RUNS, Shrunk, shrink
 from simulation.swarm import ScheduleKind, case
+
+if TYPE_CHECKING:
+    from simulation.invariants import Choice
 
 SEEDS_AT_ONCE = 8
 """How many a process is given at a time."""
@@ -64,6 +67,7 @@ class Exploration:
     first_seed: int
     sets: tuple[str, ...] = ()
     schedule: ScheduleKind = "mixed"
+    invariants: Choice = "all"
     cases: int = 0
     """How many cases were run, those kept from before not counted; with a failure, up to it."""
 
@@ -115,6 +119,7 @@ def explore(
     workers: int | None = 1,
     schedule: ScheduleKind = "mixed",
     sets: Sequence[str] = (),
+    invariants: Choice = "all",
     failures: str | Path | None = None,
     shrink_runs: int = RUNS,
     progress: Callable[[int, int], None] | None = None,
@@ -132,6 +137,8 @@ def explore(
             each, so what it does belongs under ``if __name__ == "__main__":``.
         schedule: which orders of ready messages are drawn, see :data:`simulation.swarm.ScheduleKind`.
         sets: ``path=value`` changes to the file.
+        invariants: those that are checked, as for :func:`simulation.run`; with more than one worker they must be
+            importable from their modules.
         failures: the folder of the kept cases; see :func:`simulation.failures.folder_of` when None.
         shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
         progress: called with how many cases are over, and of how many.
@@ -148,7 +155,7 @@ def explore(
         )
     path = Path(path)
     scenario = load(path, sets=sets)
-    exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule)
+    exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule, invariants)
     folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
     failure = _try_kept(folder, exploration)
     if failure is None:
@@ -164,7 +171,7 @@ def _try_seeds(
     """Run the cases of so many seeds, and return the first that breaks."""
     scenario, first_seed, schedule = exploration.scenario, exploration.first_seed, exploration.schedule
     workers = min(workers, -(-seeds // SEEDS_AT_ONCE))
-    with _outcomes(scenario, range(first_seed, first_seed + seeds), schedule, workers) as outcomes:
+    with _outcomes(exploration, range(first_seed, first_seed + seeds), workers) as outcomes:
         for outcome in outcomes:
             exploration.cases += 1
             exploration.notifications += outcome.notifications
@@ -178,7 +185,9 @@ def _try_seeds(
 
 def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, shrink_runs: int) -> Failure:
     """Shrink a failing case, and keep what came of it."""
-    shrunk = shrink(failure.case, failure.breakage.kind, runs=shrink_runs) if shrink_runs else None
+    shrunk = None
+    if shrink_runs:
+        shrunk = shrink(failure.case, failure.breakage.kind, invariants=exploration.invariants, runs=shrink_runs)
     small = failure.case if shrunk is None else shrunk.scenario
     breakage = failure.breakage if shrunk is None else shrunk.breakage
     name = f"seed-{failure.seed}" if failure.kept is None else failure.kept.stem
@@ -194,7 +203,7 @@ def _try_kept(folder: FailuresFolder, exploration: Exploration) -> Failure | Non
         kept = folder.case(file, exploration.scenario)
         if kept is None:
             continue  # of other settings: left for whoever looks
-        breakage = attempt(kept).breakage
+        breakage = attempt(kept, invariants=exploration.invariants).breakage
         if breakage is not None:
             return Failure(kept.seed, kept, breakage, file)
         file.unlink()
@@ -204,41 +213,42 @@ def _try_kept(folder: FailuresFolder, exploration: Exploration) -> Failure | Non
 
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_Draw: TypeAlias = "tuple[Scenario, ScheduleKind]"
-_drawn_from: _Draw | None = None
-"""What the cases of this process are of: sent once to each, and not with every seed."""
+_Drawn: TypeAlias = "tuple[Scenario, ScheduleKind, Choice]"
+_drawn: _Drawn | None = None
+"""What the cases of this process are drawn from: sent once to each, and not with every seed."""
 
 
 @contextmanager
-def _outcomes(scenario: Scenario, seeds: range, schedule: ScheduleKind, workers: int) -> Iterator[Iterable[Outcome]]:
+def _outcomes(exploration: Exploration, seeds: range, workers: int) -> Iterator[Iterable[Outcome]]:
     """Give the outcomes in the order of the seeds; those that nobody asks for are not run."""
+    drawn = exploration.scenario, exploration.schedule, exploration.invariants
     if workers == 1:
-        yield (explore_one(scenario, seed, schedule) for seed in seeds)
+        yield (_explore_one(drawn, seed) for seed in seeds)
         return
     blocks = [seeds[start : start + SEEDS_AT_ONCE] for start in range(0, len(seeds), SEEDS_AT_ONCE)]
-    with processes(workers, _begin, (scenario, schedule)) as pool:
+    with processes(workers, _begin, drawn) as pool:
         yield itertools.chain.from_iterable(pool.map(_explore_block, blocks))
 
 
-def _begin(scenario: Scenario, schedule: ScheduleKind) -> None:
-    global _drawn_from
-    _drawn_from = scenario, schedule
+def _begin(*drawn: Any) -> None:
+    global _drawn
+    scenario, schedule, invariants = drawn
+    _drawn = scenario, schedule, invariants
 
 
 def _explore_block(seeds: range) -> list[Outcome]:
-    assert _drawn_from is not None
-    scenario, schedule = _drawn_from
+    assert _drawn is not None
     outcomes = []
     for seed in seeds:
-        outcomes.append(explore_one(scenario, seed, schedule))
+        outcomes.append(_explore_one(_drawn, seed))
         if outcomes[-1].breakage is not None:
             break  # nobody asks for those behind it
     return outcomes
 
 
-def explore_one(scenario: Scenario, seed: int, schedule: ScheduleKind = "mixed") -> Outcome:
-    """Run the case of one seed."""
-    trial = attempt(case(scenario, seed, schedule=schedule))
+def _explore_one(drawn: _Drawn, seed: int) -> Outcome:
+    scenario, schedule, invariants = drawn
+    trial = attempt(case(scenario, seed, schedule=schedule), invariants=invariants)
     if trial.result is None:
         return Outcome(seed, 0, frozenset(), trial.breakage)
     return Outcome(seed, trial.result.summary["accepted"], reached(trial.result.history), None)

@@ -14,7 +14,7 @@ from typing import Any
 def processes(workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
     """Give a pool of processes for as long as the block lasts.
 
-    What has not begun when the block is left is not run, and what has is waited for, unless it is left by an exception.
+    What has not begun when the block is left is not run, and what has is waited for, unless it is interrupted.
     They are spawned, not forked: a service or a notebook may have threads, which a fork would not survive.
 
     Args:
@@ -26,12 +26,13 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_quietly, (begin, arguments))
     try:
         yield pool
-    except BaseException:
+    except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
-    pool.shutdown(cancel_futures=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -27,6 +27,9 @@ from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.consistency import findings
 from simulation.scenario.writing import as_data
 from simulation.schedules import RandomWalk, Schedule
+
+if TYPE_CHECKING:
+    from simulation.invariants import Choice
 
 RUNS = 800
 """So many candidates are run at most."""
@@ -74,19 +77,20 @@ class Shrunk:
     """How many candidates were run."""
 
 
-def shrink(scenario: Scenario, kind: str | None = None, *, runs: int = RUNS) -> Shrunk:
+def shrink(scenario: Scenario, kind: str | None = None, *, invariants: Choice = "all", runs: int = RUNS) -> Shrunk:
     """Return a small case that breaks as this one does: nothing can be left out of it, unless `runs` did not suffice.
 
     Args:
         scenario: a case that breaks.
         kind: the invariant, or the class of the exception, as in :class:`simulation.breakage.Breakage`. None: the one
             that it breaks by.
+        invariants: those that are checked, as for :func:`simulation.run`.
         runs: how many candidates to run at most.
 
     Raises:
         ValueError: it does not break so.
     """
-    return _Shrinking(scenario, kind, runs).carry_out()
+    return _Shrinking(scenario, kind, invariants, runs).carry_out()
 
 
 def minimal(items: Sequence[T], still: Callable[[list[T]], bool]) -> list[T]:
@@ -116,14 +120,15 @@ class _Spent(Exception):
 
 
 class _Shrinking:
-    def __init__(self, scenario: Scenario, kind: str | None, runs: int) -> None:
+    def __init__(self, scenario: Scenario, kind: str | None, invariants: Choice, runs: int) -> None:
+        self._invariants = invariants
         self._runs_max = runs
         self._runs = 0
         self._tried: set[str] = set()
         schedule = None
         if scenario.schedule is not None:
             schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
-        trial = attempt(scenario, schedule)
+        trial = attempt(scenario, schedule, self._invariants)
         if trial.breakage is None or kind not in (None, trial.breakage.kind):
             raise ValueError(
                 f"shrink: wanted a case that breaks{'' if kind is None else f' {kind}'}, got one that does not"
@@ -147,8 +152,11 @@ class _Shrinking:
 
     # ── candidates ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _try(self, data: Data) -> bool:
-        """Run a candidate; if it breaks in the same way, it is the best so far."""
+    def _try(self, data: Data, *, walks: int = _WALKS) -> bool:
+        """Run a candidate; if it breaks in the same way, it is the best so far.
+
+        Where the schedule matters, so many random walks are tried with it besides.
+        """
         text = json.dumps(data, sort_keys=True)
         if text in self._tried:
             return False
@@ -161,7 +169,7 @@ class _Shrinking:
             return True
         if not self._needs_schedule or "schedule" not in data:
             return False
-        for seed in range(_WALKS):
+        for seed in range(walks):
             walk = RandomWalk(Random(seed))
             trial = self._run(scenario, walk)
             if trial.breakage is not None and trial.breakage.kind == self._breakage.kind:
@@ -174,7 +182,7 @@ class _Shrinking:
         if self._runs >= self._runs_max:
             raise _Spent
         self._runs += 1
-        return attempt(scenario, schedule)
+        return attempt(scenario, schedule, self._invariants)
 
     def _takes(self, trial: Trial, scenario: Scenario, data: Data) -> bool:
         if trial.breakage is None or trial.breakage.kind != self._breakage.kind:
@@ -238,7 +246,7 @@ class _Shrinking:
             return
 
         def still(fewer: list[Any]) -> bool:
-            return self._try({**self._data, "schedule": {"deviations": fewer}})
+            return self._try({**self._data, "schedule": {"deviations": fewer}}, walks=0)
 
         minimal(deviations, still)
 

@@ -1,0 +1,44 @@
+"""Laws that are broken, for explorations to find. In a module, so that other processes can import them."""
+
+from __future__ import annotations
+
+from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRedriven, NotificationRequested
+from simulation.invariants import Context, Invariant, observes
+
+
+@observes(NotificationRedriven)
+def nothing_is_redriven(event):
+    return f"{event.notification_id} is redriven"
+
+
+class OpensOnce(Invariant):
+    """The breaker of sms opens twice at most."""
+
+    name = "opens-once"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.opened = 0
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event):
+        self.opened += event.breaker == "sms" and event.to_state == "open"
+        return "the breaker of sms opens for the second time" if self.opened == 2 else None
+
+
+class InTheOrderOfTheFile(Invariant):
+    """At one instant emails are accepted before text messages, as the normal order has it."""
+
+    name = "emails-first"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.text_message_at_ns = -1
+
+    @observes(NotificationRequested)
+    def on_requested(self, event):
+        if event.channel is NotificationChannel.SMS:
+            self.text_message_at_ns = event.at_ns
+        elif event.channel is NotificationChannel.EMAIL and event.at_ns == self.text_message_at_ns:
+            return f"{event.notification_id} is accepted after a text message of the same instant"
+        return None

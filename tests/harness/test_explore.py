@@ -1,0 +1,165 @@
+"""Exploration: the first case that breaks, what never happened, kept cases, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from planted import OpensOnce, nothing_is_redriven
+from typer.testing import CliRunner
+
+from actors.errors import ConfigurationError
+from simulation.cli import app
+from simulation.coverage import SOMETIMES, demanded, reached
+from simulation.exploration_report import document, report
+from simulation.explore import explore
+from simulation.failures import folder_of
+from simulation.scenario import load
+
+ROOT = Path(__file__).parents[2]
+SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+
+SMALL = """
+duration: 1m
+workload:
+  - {channel: email, arrivals: {constant: 1/s}, users: 5}
+  - {channel: sms, arrivals: {constant: 1/s}, users: 5}
+channels:
+  email: {retry: {max_attempts: 2}, provider: {latency: 100ms}}
+  sms: {circuit_breaker: {failure_threshold: 2, timeout: 5s}, provider: {latency: 100ms}}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
+def command(*words):
+    return CliRunner().invoke(app, ["explore", *map(str, words)])
+
+
+def test_one_process_or_two_say_the_same(small):
+    one = explore(small, seeds=40, workers=1, invariants=["all", nothing_is_redriven])
+    assert one.failure is not None
+    one.failure.file.unlink()
+    two = explore(small, seeds=40, workers=2, invariants=["all", nothing_is_redriven])
+    assert report(two) == report(one)
+    assert (two.cases, two.notifications, two.coverage) == (one.cases, one.notifications, one.coverage)
+
+
+def test_a_failure_begins_with_its_seed_and_the_command_that_replays_it(small):
+    how = {"invariants": ["all", OpensOnce], "schedule": "normal", "sets": ["seed=3"]}
+    exploration = explore(small, seeds=100, **how)
+    seed, replay, empty, *rest = report(exploration).splitlines()
+    assert seed == f"seed {exploration.failure.seed}"
+    assert replay == f"retrylab explore {small} --first-seed {seed.split()[1]} --seeds 1 --schedule normal --set seed=3"
+    assert empty == ""
+    assert rest[0].startswith("invariant opens-once broken, at ")
+    assert rest[1] == "  the breaker of sms opens for the second time"
+    assert exploration.failure.shrunk.after.faults <= 2
+    assert rest[-1] == f"kept: retrylab run {exploration.failure.file} --check"
+    number = int(seed.split()[1])
+    exploration.failure.file.unlink()
+    alone = explore(
+        small, seeds=1, first_seed=number, invariants=["all", OpensOnce], schedule="normal", sets=["seed=3"]
+    )
+    assert report(alone) == report(exploration)
+    assert document(alone)["failure"]["broken"] == "opens-once"
+
+
+def test_a_failing_case_is_kept_tried_first_and_gone_when_it_is_mended(small):
+    laws = ["all", OpensOnce]
+    first = explore(small, seeds=100, invariants=laws)
+    folder = folder_of(small)
+    assert first.failure.file == folder / f"seed-{first.failure.seed}.yaml"
+    assert (folder.parent.parent / ".gitignore").read_text().endswith("*\n")
+    text = first.failure.file.read_text()
+    assert text.startswith("# invariant opens-once broken")
+    assert f"# retrylab run {first.failure.file} --check" in text
+    assert load(first.failure.file) == first.failure.shrunk.scenario
+
+    second = explore(small, seeds=100, first_seed=5000, invariants=laws)
+    assert (second.cases, second.failure.kept) == (0, first.failure.file)
+
+    small.write_text(SMALL.replace("failure_threshold: 2", "enabled: false"))
+    third = explore(small, seeds=3, invariants=laws)
+    assert third.mended == [first.failure.file]
+    assert third.failure is None
+    assert not first.failure.file.exists()
+    assert f"mended: {first.failure.file} broke before" in report(third)
+
+
+def test_a_kept_case_of_other_channels_is_left_alone(small):
+    folder = folder_of(small)
+    folder.mkdir(parents=True)
+    (folder / "old.yaml").write_text("duration: 1s\nworkload: [{channel: webhook, arrivals: {constant: 1/s}}]")
+    (folder / "unreadable.yaml").write_text("duration: [")
+    exploration = explore(small, seeds=2)
+    assert exploration.failure is None
+    assert exploration.mended == []
+    assert len(list(folder.glob("*.yaml"))) == 2
+
+
+def test_what_never_happened_is_said_and_fails(small):
+    exploration = explore(small, seeds=2)
+    assert exploration.failure is None
+    assert not exploration.holds
+    lines = report(exploration).splitlines()
+    assert lines[:2] == ["seeds 0 to 1", f"retrylab explore {small} --first-seed 0 --seeds 2"]
+    assert lines[3] == "no case broke, but of what the settings make possible this never happened in 2 cases:"
+    never = [line.strip() for line in lines[4:] if line.startswith("  a")]
+    assert set(exploration.never) >= set(never)
+    assert never
+    result = command(small, "--seeds", 2, "--workers", 1)
+    assert (result.exit_code, result.stdout) == (1, report(exploration) + "\n")
+
+
+def test_only_what_the_settings_make_possible_is_demanded():
+    texts = {each.text for each in SOMETIMES}
+    assert len(texts) == len(SOMETIMES)
+    assert {each.text for each in demanded(load(SWARM))} == texts
+    plain = {each.text for each in demanded(load(ROOT / "scenarios" / "steady-state.yaml"))}
+    assert plain & {"a breaker opens", "a dead letter is redriven"}
+    assert not plain & {
+        "a limit drops a notification", "an open breaker refuses", "a hedge is sent", "a retry budget is spent",
+        "quiet hours have somebody wait", "another provider takes over", "a notification expires",
+    }  # fmt: skip
+    assert reached([]) == frozenset()
+
+
+def test_the_command_in_json(small):
+    result = command(small, "--seeds", 3, "--workers", 1, "--json", "--schedule", "random-walk")
+    written = json.loads(result.stdout)
+    assert (written["scenario"], written["first_seed"], written["cases"]) == ("small", 0, 3)
+    assert written["failure"] is None
+    assert set(written["never"]) == {text for text, count in written["reached"].items() if not count}
+    assert written["command"].endswith("--first-seed 0 --seeds 3 --schedule random-walk")
+    assert result.exit_code == (1 if written["never"] else 0)
+
+
+def test_bad_input(small, tmp_path):
+    assert command(tmp_path / "none.yaml").exit_code == 2
+    small.write_text("duration: 1m")
+    result = command(small)
+    assert (result.exit_code, "workload: wanted a list" in result.stderr) == (2, True)
+    assert command(small, "--seeds", 0).exit_code == 2
+    with pytest.raises(ConfigurationError):
+        explore(small)
+    with pytest.raises(ValueError, match="seeds and workers of at least 1"):
+        explore(SWARM, seeds=0)
+
+
+def test_a_slice_of_the_swarm_breaks_nothing(tmp_path):
+    exploration = explore(SWARM, seeds=200, first_seed=10_000, workers=1, failures=tmp_path)
+    assert exploration.failure is None, report(exploration)
+
+
+@pytest.mark.slow
+def test_ten_thousand_cases_break_nothing_and_reach_everything(tmp_path):
+    exploration = explore(SWARM, seeds=10_000, workers=None, failures=tmp_path)
+    assert exploration.holds, report(exploration)
+    assert exploration.never == []
