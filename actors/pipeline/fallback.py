@@ -14,15 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 class Fallbacks:
-    """Where each channel falls back to, and how long it may take before; empty and false when none does."""
+    """Where each channel falls back to, and how long it may take before."""
 
     def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig]) -> None:
         self._by_channel: dict[NotificationChannel, FallbackConfig] = {
             channel: config.fallback for channel, config in channels.items() if config.fallback is not None
         }
-
-    def __bool__(self) -> bool:
-        return bool(self._by_channel)
 
     def time_limit_ns(self, channel: NotificationChannel, now_ns: int) -> int | None:
         """Return the last instant at which what sets out now on a channel may be sent there; None for no limit."""

@@ -144,7 +144,7 @@ class Handler(Actor):
         for channel, stages in wiring.stages.items():
             stages.budget = self._budgets.get(channel)
             stages.is_wanted = None if preferences is None else self._is_wanted
-        self._fallbacks = Fallbacks(channels)
+        self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
         commits = wiring.commits
@@ -237,7 +237,10 @@ class Handler(Actor):
     def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
         system, notification_id = self.system, command.notification_id
         now_ns = system.now_ns
-        known = self._known_command(notification_id)
+        delivery = self._deliveries.get(notification_id)
+        # What _known_command says, without the call: the way of every notification.
+        remembered = self._store.remembered
+        known = remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.command
         if known is not None:
             return self._repeated(command, known)
         if command.channel not in self._stages:
@@ -339,7 +342,7 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         command = delivery.command
-        if self._fallbacks and delivery.falls_back_ns is None:
+        if self._fallbacks is not None and delivery.falls_back_ns is None:
             delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
         if command.expires_after is None and delivery.falls_back_ns is None:
             expires_at_ns = None
@@ -569,6 +572,8 @@ class Handler(Actor):
 
     def _fall_back(self, delivery: Delivery) -> None:
         """Send on another channel what this one has given up, where there is one, and once."""
+        if self._fallbacks is None:
+            return
         command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
         if command is None:
             return
