@@ -52,8 +52,16 @@ class Context:
     pipeline: Callable[[], Pipeline | None] = lambda: None
     """Returns the pipeline: the one of the moment, where its process crashes and starts again."""
 
+    summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = None
+    """Returns the figures of a channel, or of all when None, for a run that has ended at an instant. None: there are
+    none."""
+
     lives: Lives = field(default_factory=Lives)
     """What became of each notification, up to and without the event that is being observed."""
+
+    def __post_init__(self) -> None:
+        # A message about one restart may lie in the mailbox of an actor that is waiting for its own.
+        self.lives.settles_in_ns = 2 * self.restarted_within_ns
 
     @property
     def mixes_messages_up(self) -> bool:

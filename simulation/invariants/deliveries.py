@@ -16,7 +16,8 @@ class OneSuccess(Invariant):
 
     More often only where nobody could have known: once more for each delivery whose answer was lost or came after the
     timeout, for each further copy that a channel sent which hedges, and for each actor that failed since the
-    notification was accepted (a restarted one sends anew what was under way). That is the bound.
+    notification was accepted or so shortly before that it may not have been running again: a restart has what was under
+    way sent anew. That is the bound.
     """
 
     name = "one-success"
@@ -40,7 +41,7 @@ class OneSuccess(Invariant):
         return (
             f"{made.notification_id} is delivered {life.delivered + 1} times; at most {at_most} can be explained: "
             f"1, {life.undelivered_answers} whose answers were lost or late, {life.copies + made.is_copy} further "
-            f"copies of hedged attempts, {crashes} crashes since it was accepted"
+            f"copies of hedged attempts, {crashes} crashes"
         )
 
 
@@ -71,11 +72,7 @@ class NothingAfterTheEnd(Invariant):
 
 
 class Wanted(Invariant):
-    """Nothing but what is critical goes to who has switched the channel off, or in the user's quiet hours.
-
-    The hours are looked at when an attempt sets out, so one that has had to wait since, for a limiter, an open breaker
-    or a slot, may start in them.
-    """
+    """Nothing but what is critical goes to who has switched the channel off, or in the user's quiet hours."""
 
     name = "wanted"
 

@@ -64,7 +64,7 @@ class Life:
 
     __slots__ = (
         "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "state",
-        "state_since_ns", "undelivered_answers",
+        "state_since_ns", "undelivered_answers", "user_id",
     )  # fmt: skip
 
     def __init__(self, crashes_before: int) -> None:
@@ -78,7 +78,9 @@ class Life:
         self.failures: tuple[NotificationFailed, ...] = ()
         """Since it was accepted or last redriven."""
         self.crashes_before = crashes_before
-        """How many actors had failed in this run before it was accepted."""
+        """How many actors had failed, and were surely running again, when it was accepted."""
+        self.user_id = ""
+        """Whose it is."""
         self.attempt: Attempt | None = None
         """The latest attempt that came to a provider."""
         self.copies = 0
@@ -93,9 +95,14 @@ class Lives:
     """The lives of all that are in flight, and of the latest that have ended."""
 
     def __init__(self, ended_kept: int = ENDED_KEPT) -> None:
+        self.settles_in_ns = 0
+        """How long after the failure of an actor what follows from it may still reach the others."""
         self.crashes = 0
         """How many actors have failed."""
         self.last_crash_ns: int | None = None
+        """When the latest of them did."""
+        self._recent_crashes_ns: deque[int] = deque()
+        """When those failed that may not have been settled yet."""
         self.forgotten = 0
         """How many lives are no longer remembered."""
         self._lives: dict[str, Life] = {}
@@ -106,7 +113,11 @@ class Lives:
 
     def in_flight(self) -> list[str]:
         """Return the ids of what is accepted and has not ended."""
-        return [notification_id for notification_id, life in self._lives.items() if life.state is State.IN_FLIGHT]
+        return self.in_state(State.IN_FLIGHT)
+
+    def in_state(self, state: State) -> list[str]:
+        """Return the ids of what is in a state, as far as it is remembered."""
+        return [notification_id for notification_id, life in self._lives.items() if life.state is state]
 
     def follow(self, event: Any) -> None:
         """Take note of something that has happened."""
@@ -117,12 +128,15 @@ class Lives:
         if kind is ActorFailed:
             self.crashes += 1
             self.last_crash_ns = event.at_ns
+            self._recent_crashes_ns.append(event.at_ns)
             return
         if kind not in _STEPS and kind is not DuplicateIgnored:
             return
         life = self._lives.get(event.notification_id)
         if life is None or (kind is NotificationRequested and life.state is not State.IN_FLIGHT):
-            life = self._lives[event.notification_id] = Life(self.crashes)
+            life = self._lives[event.notification_id] = Life(self._crashes_settled(event.at_ns))
+        if kind is NotificationRequested:
+            life.user_id = event.user_id
         life.history.append(event)
         if kind is NotificationFailed:
             life.failures += (event,)
@@ -140,7 +154,7 @@ class Lives:
     def _attempted(self, made: AttemptMade) -> None:
         life = self._lives.get(made.notification_id)
         if life is None:
-            life = self._lives[made.notification_id] = Life(self.crashes)
+            life = self._lives[made.notification_id] = Life(self._crashes_settled(made.at_ns))
         life.history.append(made)
         life.attempt = made.attempt
         if made.is_copy:
@@ -149,6 +163,12 @@ class Lives:
             life.delivered += 1
             if not made.answered:
                 life.undelivered_answers += 1
+
+    def _crashes_settled(self, now_ns: int) -> int:
+        recent_ns = self._recent_crashes_ns
+        while recent_ns and recent_ns[0] + self.settles_in_ns < now_ns:
+            recent_ns.popleft()
+        return self.crashes - len(recent_ns)
 
     def _forget(self) -> None:
         """Forget the one that ended longest ago, unless it has come back since."""

@@ -5,33 +5,28 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 from worlds import World, most_in_a_window
 
-from actors.config import CircuitBreakerConfig, RateLimitConfig, RetryConfig
+from actors.config import RateLimitConfig
 from actors.effects import Effect, Foreseen
 from actors.messages import (
-    ActorFailed,
     BreakerTransitioned,
-    DeadLetterDiscarded,
-    DuplicateIgnored,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
 )
-from actors.outcomes import Outcome, Sent
+from actors.outcomes import Outcome
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
 from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
 from actors.pipeline.lane import Lane
-from actors.policies.breaker_group import recipient_host
 from actors.policies.limiter import make_limiter
+from simulation.invariants.lives import NEXT, State
+from simulation.invariants.steps import is_spent, most_attempts
 
 S = 1_000_000_000
 
@@ -53,6 +48,11 @@ class Log(Provider):
         self._timeout_ns = round(timeout * S)
         self.entries: list[Logged] = []
 
+    @property
+    def delivered(self) -> int:
+        """How many notifications the other one has delivered."""
+        return self._provider.delivered  # type: ignore[attr-defined,no-any-return]
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         effect = self._provider.attempt(attempt, now_ns)
         assert isinstance(effect, Foreseen)
@@ -61,65 +61,25 @@ class Log(Provider):
 
 
 class Life:
-    """What the history says about one notification."""
+    """What the history says about one notification; that its steps are legal is for the invariants to say."""
 
     def __init__(self) -> None:
-        self.state = "unknown"
+        self.state = State.UNKNOWN
         self.failures: list[NotificationFailed] = []
         self.fresh_since_ns = 0
-        self.command: Any = None
 
     def take(self, event: NotificationEvent, world: World) -> None:
-        """Follow one event, which has to fit the state it is in."""
+        """Follow one event."""
         match event:
-            case NotificationRequested():
-                assert self.state in ("unknown", "forgotten"), event
-                self.state, self.fresh_since_ns, self.failures = "in flight", event.at_ns, []
-            case NotificationRedriven():
-                assert self.state == "dead", event
-                self.state, self.fresh_since_ns, self.failures = "in flight", event.at_ns, []
+            case NotificationRequested() | NotificationRedriven():
+                self.fresh_since_ns, self.failures = event.at_ns, []
             case NotificationFailed():
-                assert self.state == "in flight", event
-                assert event.next_retry_at_ns is None or event.next_retry_at_ns >= event.at_ns
-                assert (event.next_retry_at_ns is None) == (event.given_up is not None), event
-                self.check_retry(event, world.channel_configs[event.channel].retry)
                 self.failures.append(event)
             case NotificationDeferred():
-                # A stage that starts again may still meet an attempt that a restarted handler has given up.
-                assert self.state == "in flight" or world.events(ActorFailed), event
                 assert event.resumes_at_ns is None or event.resumes_at_ns >= event.at_ns
-            case NotificationSent():
-                assert self.state == "in flight", event
-                self.state = "sent"
-            case NotificationSuppressed():
-                assert self.state == "in flight", event
-                self.state = "suppressed"
             case NotificationMovedToDeadLetter():
-                assert self.state == "in flight", event
                 self.check_reason(event, world)
-                self.state = "dead"
-            case DeadLetterDiscarded():
-                assert self.state == "dead", event
-                self.state = "discarded"
-            case DuplicateIgnored():
-                pass  # also while the acceptance of the first one is being committed
-
-    def check_retry(self, failed: NotificationFailed, retry: RetryConfig) -> None:
-        """Check that a retry is one that the limits allow."""
-        if failed.next_retry_at_ns is None:
-            return
-        assert failed.kind not in ("Permanent", "DeadDestination")
-        assert not self.is_spent(failed, retry)
-        if retry.max_elapsed is not None:
-            assert failed.next_retry_at_ns < self.fresh_since_ns + round(retry.max_elapsed * S)
-
-    def is_spent(self, failed: NotificationFailed, retry: RetryConfig) -> bool:
-        """Tell whether so many attempts have failed with this one as may under the rule that it counts under."""
-        if failed.kind == "ChannelFault":
-            return False
-        rule = rule_of(failed, retry)
-        counted = [each for each in self.failures if each is not failed and each.kind != "ChannelFault"]
-        return 1 + sum(rule_of(each, retry) == rule for each in counted) >= limit_of(rule, retry)
+        self.state = NEXT[self.state].get(type(event), self.state)
 
     def check_reason(self, moved: NotificationMovedToDeadLetter, world: World) -> None:
         """Check that a dead letter is one for the reason that it gives."""
@@ -143,39 +103,18 @@ class Life:
         elif moved.reason == BUDGET_SPENT:
             assert config.retry.budget is not None, moved
             assert latest is not None, moved
-            assert not self.is_spent(latest, config.retry), moved
+            assert not is_spent(latest, self.failures, config.retry), moved
         elif moved.reason.startswith("template"):
             assert "template" in command.metadata, moved
         else:
             assert latest is not None, moved
             assert latest.reason == moved.reason
             assert latest.next_retry_at_ns is None
-            assert self.is_spent(latest, config.retry) or latest.kind in ("Permanent", "DeadDestination"), moved
+            assert is_spent(latest, self.failures, config.retry) or latest.kind in ("Permanent", "DeadDestination"), (
+                moved
+            )
         assert moved.attempts == (latest.attempt if latest is not None else 0), moved
         assert moved.attempts <= most_attempts(config.retry)
-
-
-def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] | None:
-    """Return the rule that a failed attempt counts under; None for the settings of the channel."""
-    if failed.reason in retry.per_reason:
-        return "reason", failed.reason
-    kind = "throttled" if failed.throttled else failed.kind.lower()
-    return ("outcome", kind) if getattr(retry.per_outcome, kind, None) is not None else None
-
-
-def limit_of(rule: tuple[str, str] | None, retry: RetryConfig) -> int:
-    """Return how many attempts may count under a rule."""
-    if rule is None:
-        return retry.max_attempts
-    group, key = rule
-    own = retry.per_reason[key] if group == "reason" else getattr(retry.per_outcome, key)
-    return retry.with_rule(own).max_attempts
-
-
-def most_attempts(retry: RetryConfig) -> int:
-    """Return the most attempts that a notification may have: one, and the retries under each of the rules."""
-    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
-    return 1 + sum(own.max_attempts - 1 for own in [retry, *(retry.with_rule(rule) for rule in rules)])
 
 
 def follow(world: World) -> dict[str, Life]:
@@ -191,11 +130,11 @@ def check_states(world: World) -> Counter[str]:
     lives = follow(world)
     states = {notification_id: life.state for notification_id, life in lives.items()}
 
-    def those(state: str) -> set[str]:
+    def those(state: State) -> set[str]:
         return {notification_id for notification_id, each in states.items() if each == state}
 
-    assert world.pipeline.in_flight == len(those("in flight"))
-    assert {letter.notification_id for letter in world.letters} == those("dead")
+    assert world.pipeline.in_flight == len(those(State.IN_FLIGHT))
+    assert {letter.notification_id for letter in world.letters} == those(State.DEAD)
     for letter in world.letters:
         assert tuple(letter.history)[-len(lives[letter.notification_id].failures) or len(letter.history) :] == tuple(
             lives[letter.notification_id].failures
@@ -215,52 +154,6 @@ def each_lane(world: World) -> Iterator[tuple[Lane, Log]]:
     """Iterate over the providers of all channels, each with its log."""
     for channel, logs in world.logs.items():
         yield from zip(world.pipeline.wiring.stages[channel].lanes, logs.values(), strict=True)
-
-
-def check_breakers(world: World) -> None:
-    """Check from the logs that nothing passed a breaker while it was open, and one probe at a time while half-open."""
-    for lane, log in each_lane(world):
-        changes: dict[str | None, list[BreakerTransitioned]] = defaultdict(list)
-        for event in world.events(BreakerTransitioned):
-            if event.breaker == lane.name:
-                changes[event.host].append(event)
-        is_per_host = lane.config.circuit_breaker.per == "host"
-        for host, of_host in changes.items():
-            entries = [
-                entry
-                for entry in log.entries
-                if not is_per_host or recipient_host(entry.attempt.command.recipient) == host
-            ]
-            _check_breaker(of_host, entries, lane.config.circuit_breaker)
-
-
-def _check_breaker(changes: list[BreakerTransitioned], entries: list[Logged], config: CircuitBreakerConfig) -> None:
-    for earlier, later in itertools.pairwise(changes):
-        assert earlier.to_state == later.from_state
-    ends = [*(event.at_ns for event in changes[1:]), 2**63]
-    for change, end_ns in zip(changes, ends, strict=False):
-        # At the very instants of the two transitions others may have been admitted before and after them.
-        within = [entry for entry in entries if change.at_ns < entry.at_ns < end_ns]
-        if change.to_state in ("open", "forced-open"):
-            assert within == []
-        if change.to_state == "half-open" and config.half_open_then != "probe":
-            assert len(within) <= config.half_open_permits + _neutral(within)
-
-
-def _neutral(entries: list[Logged]) -> int:
-    return sum(getattr(entry.outcome, "throttled", False) for entry in entries)
-
-
-def check_bulkheads(world: World) -> None:
-    """Check from the logs that never more were under way than there are slots."""
-    for lane, log in each_lane(world):
-        limit = lane.config.concurrency_limit
-        bounds = [lane.config.max_in_flight, None if limit is None else limit.maximum]
-        slots = min((bound for bound in bounds if bound is not None), default=None)
-        if slots is not None:
-            for entry in log.entries:
-                others = [other for other in log.entries if other.at_ns <= entry.at_ns < other.ends_ns]
-                assert len(others) <= slots
 
 
 def check_quotas(world: World) -> None:
@@ -319,16 +212,3 @@ def check_limits(world: World) -> None:
 
 def _start(entry: Logged) -> int:
     return entry.at_ns
-
-
-def check_single_success(world: World) -> None:
-    """Check from the logs that no notification was delivered twice."""
-    successes = Counter(
-        entry.attempt.command.notification_id
-        for _, log in each_lane(world)
-        for entry in log.entries
-        if type(entry.outcome) is Sent and entry.ends_ns < entry.at_ns + log._timeout_ns
-    )
-    assert [each for each, times in successes.items() if times > 1] == []
-    sent = Counter(world.sent_ids())
-    assert [each for each, times in sent.items() if times > 1] == []

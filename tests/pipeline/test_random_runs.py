@@ -14,17 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from laws import (
     Log,
-    check_breakers,
-    check_bulkheads,
     check_limits,
     check_nobody_waits_in_vain,
     check_quotas,
-    check_single_success,
     check_states,
     check_times,
 )
 from worlds import World, email, on_both_clocks, simulate
 
+from actors.config import ChannelConfig
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.circuit_breaker import OperateBreaker
@@ -34,6 +32,8 @@ from actors.pipeline.templates import Templates
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.unreliable import NotificationService
+from simulation.invariants import Checker, Context
+from simulation.invariants.lives import State
 from simulation.system import SimulatedSystem
 
 S = 1_000_000_000
@@ -42,6 +42,21 @@ BURNING = 60.0
 
 AFTER = 7200.0
 """Seconds until everything has ended: a dozen retries of at most a minute, a line resumed at its pace, a rate limit."""
+
+INVARIANTS = (
+    "conservation",
+    "nothing-lost",
+    "legal-steps",
+    "retry-limits",
+    "one-success",
+    "nothing-after-the-end",
+    "breaker-transitions",
+    "open-breaker",
+    "quota",
+    "bulkhead",
+    "liveness",
+)
+"""Those of :data:`simulation.invariants.KNOWN` that hold whatever crashes, and whoever changes their mind."""
 
 CHANNELS = ("email", "sms")
 USERS = ("ann", "bob")
@@ -88,7 +103,12 @@ concurrency_limits = st.sampled_from(
 )
 adaptive_throttles = st.sampled_from([{}, {"window": 5}, {"k": 1, "max_rejection": 0.9, "count_rejected": False}])
 budgets = st.sampled_from(
-    [{"share": 0.5, "min_rate": "1/10s"}, {"kind": "grpc"}, {"kind": "envoy", "share": 0.1}, {"kind": "aws", "capacity": 20}]
+    [
+        {"share": 0.5, "min_rate": "1/10s"},
+        {"kind": "grpc"},
+        {"kind": "envoy", "share": 0.1},
+        {"kind": "aws", "capacity": 20},
+    ]
 )
 
 
@@ -231,8 +251,21 @@ def open_world(world: World, setup: Setup) -> None:
         for name, settings in setup.channels.items()
     }
     delay = setup.commit_delay
+    configs = {NotificationChannel(name): ChannelConfig.model_validate(each) for name, each in setup.channels.items()}
+    world.checker = Checker(
+        INVARIANTS,
+        Context(
+            channels=configs,
+            faults=setup.faults,
+            in_flight_now=lambda: world.pipeline.in_flight,
+            pipeline=lambda: world.pipeline,
+        ),
+        record=world.system.record,
+    )
+    world.checker.watch(world.system)
+    world.system.record = world.checker.record
     world.open(
-        world.logs,
+        world.checker.observed(world.logs),
         store=MemoryStore() if delay is None else LossyStore(commit_delay_ns=round(delay * S)),
         preferences=world.preferences,
         templates=Templates(variables={"platform": "Shop"}),
@@ -289,18 +322,18 @@ def put_everything_back(world: World) -> None:
 def check_safety(world: World, *, crashed: bool) -> None:
     """Check what holds at every instant."""
     check_times(world)
-    check_breakers(world)
-    check_bulkheads(world)
+    if world.checker.breach is not None:
+        raise world.checker.breach
     if not crashed:  # what has passed the limiter waits while a stage behind it starts again
         check_limits(world)
         check_quotas(world)
-        check_single_success(world)
 
 
 def check_the_end(world: World) -> None:
     """Check that everything has ended, and that everybody was answered."""
+    world.checker.end(world.system.now_ns)
     counts = check_states(world)
-    assert counts["in flight"] == 0
+    assert counts[State.IN_FLIGHT] == 0
     accepted = sum(note == "accepted" for note in world.notes)
     assert accepted == len(world.events(NotificationRequested))
     for stages in world.pipeline.wiring.stages.values():
