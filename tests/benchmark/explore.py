@@ -1,0 +1,45 @@
+"""How fast cases are explored: seeds and notifications a second, with one process and with two.
+
+    python tests/benchmark/explore.py [--seeds N]
+
+Two processes are worth it from some hundred seeds on: each takes a second or two to start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from simulation.explore import explore
+
+SWARM = Path(__file__).parents[1] / "harness" / "swarm.yaml"
+
+
+def measure(seeds: int, workers: int) -> float:
+    """Explore, print how fast it went, and return the seeds a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        exploration = explore(SWARM, seeds=seeds, workers=workers, failures=folder)
+        took = time.perf_counter() - begin
+    assert exploration.failure is None, exploration.failure
+    print(
+        f"{workers} process{'' if workers == 1 else 'es'}: {exploration.cases / took:6.1f} seeds/s, "
+        f"{exploration.notifications / took:8,.0f} notifications/s"
+    )
+    return exploration.cases / took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000)
+    seeds = parser.parse_args().seeds
+    measure(20, 1)  # what is imported and compiled only once
+    one = measure(seeds, 1)
+    two = measure(seeds, 2)
+    print(f"two processes are {two / one:.2f} times as fast as one")
+
+
+if __name__ == "__main__":
+    main()

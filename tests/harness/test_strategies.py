@@ -1,0 +1,93 @@
+"""Strategies for property tests: what they draw runs, and a failing case shrinks and is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+import simulation
+from simulation.scenario import load, parse
+from simulation.scenario.writing import write
+from simulation.strategies import faults, keeping, operations, scenarios, schedules, workloads
+
+ROOT = Path(__file__).parents[2]
+SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+
+PAIR = """
+duration: 1m
+workload: [{channel: email, arrivals: {constant: 1/s}}, {channel: sms, arrivals: {constant: 1/s}}]
+channels: {email: {retry: {max_attempts: 2}}}
+"""
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenarios(SWARM))
+def test_what_is_drawn_is_a_file_and_breaks_nothing(scenario):
+    assert parse(write(scenario), str(SWARM)) == scenario
+    simulation.run(scenario, invariants="all")
+
+
+def smallest(strategy, condition):
+    return find(strategy, condition, settings=settings(max_examples=400, deadline=None, database=None))
+
+
+def test_a_case_that_fails_shrinks_to_what_is_needed():
+    def opens_a_breaker(scenario):
+        return simulation.run(scenario).summary["breaker"]["sms"]["opened"] > 0
+
+    found = smallest(scenarios(parse(PAIR)), opens_a_breaker)
+    (entry,) = found.workload
+    assert len(entry.arrivals.times) <= 3
+    assert len(found.faults) == 1
+    assert found.operations == ()
+    assert found.schedule is None
+
+
+def test_a_schedule_shrinks_to_the_deviations_that_are_needed():
+    found = smallest(schedules(), lambda schedule: schedule is not None and any(
+        step >= 7 for step, _ in schedule.deviations
+    ))  # fmt: skip
+    assert found.deviations == ((7, 1),)
+
+
+@given(st.data())
+def test_each_part_by_itself(data):
+    channels = ["sms", "webhook"]
+    fault = data.draw(faults(channels, within=20.0))
+    assert set(map(str, fault.channel)) <= set(channels)
+    assert 0 <= fault.at <= 20
+    assert fault.for_ is None or 0 < fault.for_ <= 20
+    for entry in data.draw(workloads(channels, within=20.0, most=4)):
+        assert str(entry.channel) in channels
+        assert 1 <= len(entry.arrivals.times) <= 4
+        assert entry.arrivals.times[-1] <= 20
+    orders = data.draw(operations(channels, within=20.0))
+    assert orders[-1].breaker in (None, "close"), "nobody leaves a breaker forced open"
+
+
+def test_a_failing_property_keeps_its_smallest_case(tmp_path):
+    @settings(
+        phases=[Phase.generate, Phase.shrink], max_examples=60, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(scenarios(parse(PAIR)))
+    def nothing_is_given_up(scenario):
+        with keeping(scenario, tmp_path):
+            assert simulation.run(scenario).summary["dead_lettered"] == 0
+
+    with pytest.raises(AssertionError) as caught:
+        nothing_is_given_up()
+    file = tmp_path / "hypothesis.yaml"
+    assert f"to see it again: retrylab run {file} --check" in "".join(caught.value.__notes__)
+    kept = load(file)
+    assert simulation.run(kept).summary["dead_lettered"] == 1
+    assert len(kept.faults) == 1
+    assert [len(entry.arrivals.times) for entry in kept.workload] == [1]
+
+
+def test_what_passes_is_not_kept(tmp_path):
+    with keeping(parse(PAIR), tmp_path / "kept"):
+        pass
+    assert not (tmp_path / "kept").exists()
