@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from actors.config import PRIMARY, ChannelConfig
+from actors.config import PRIMARY, ChannelConfig, RateLimitConfig
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     DeadLetterDiscarded,
     DeferralCause,
-    DuplicateIgnored,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -30,8 +29,8 @@ from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.pipeline.handler import ADDRESS_GONE, BUDGET_SPENT, RETRY_TIME_UP, SWITCHED_OFF
 from actors.policies.breaker_table import BreakerState
 from simulation.figures import by_type
-from simulation.scenario import EventWorkload, Scenario
-from simulation.swarm import KINDS
+from simulation.scenario import Scenario
+from simulation.swarm import KINDS, NOTIFICATIONS
 
 Events: TypeAlias = Mapping[type, Sequence[Any]]
 """A history by the types of its events, each type's in order."""
@@ -79,8 +78,24 @@ def _breaks(config: ChannelConfig) -> bool:
     return config.circuit_breaker.begins is BreakerState.CLOSED
 
 
-def _limits(config: ChannelConfig, on_limit: str) -> bool:
-    return any(limit is not None and limit.on_limit == on_limit for limit in (config.rate_limit, config.quota))
+def _limits(on_limit: str) -> Callable[[Scenario], bool]:
+    """Return whether limits that a few notifications meet do this with what goes beyond them."""
+
+    def limits(scenario: Scenario) -> bool:
+        for channel in scenario.channels_used:
+            entries = [entry for entry in scenario.workload if channel in entry.channels]
+            for config in scenario.channel_config(channel).by_provider().values():
+                of_user = config.rate_limit if any(entry.users is not None for entry in entries) else None
+                for limit in (of_user, config.quota):
+                    if limit is not None and limit.on_limit == on_limit and _is_met(limit):
+                        return True
+        return False
+
+    return limits
+
+
+def _is_met(limit: RateLimitConfig) -> bool:
+    return any(rate.count <= NOTIFICATIONS[0] for rate in limit.limits)
 
 
 def _expires(scenario: Scenario) -> bool:
@@ -91,14 +106,6 @@ def _expires(scenario: Scenario) -> bool:
 
 def _has_quiet_hours(scenario: Scenario) -> bool:
     return any(channel in rule.channels for rule in scenario.quiet_hours for channel in scenario.channels_used)
-
-
-def _repeats_ids(scenario: Scenario) -> bool:
-    """A user who registers twice has the id of the first welcome again."""
-    return any(
-        isinstance(entry, EventWorkload) and entry.event == "UserRegistered" and entry.users is not None
-        for entry in scenario.workload
-    )
 
 
 def _repeats_users(scenario: Scenario) -> bool:
@@ -176,12 +183,12 @@ SOMETIMES = (
     ),
     Sometimes(
         "a limit has somebody wait",
-        _any_lane(lambda config: _limits(config, "defer") or config.adaptive_rate is not None),
+        lambda each: _limits("defer")(each) or _any_lane(lambda config: config.adaptive_rate is not None)(each),
         _waits_for(DeferralCause.RATE_LIMIT),
     ),
     Sometimes(
         "a limit drops a notification",
-        _any_lane(lambda config: _limits(config, "drop")),
+        _limits("drop"),
         _dies_by(RATE_LIMIT_EXCEEDED),
     ),
     Sometimes("quiet hours have somebody wait", _has_quiet_hours, _waits_for(DeferralCause.QUIET_HOURS)),
@@ -189,7 +196,6 @@ SOMETIMES = (
         "a channel that is switched off suppresses", lambda each: bool(each.preferences), _is_suppressed(SWITCHED_OFF)
     ),
     Sometimes("an address that is gone suppresses", _repeats_users, _is_suppressed(ADDRESS_GONE)),
-    Sometimes("a known id is ignored", _repeats_ids, _any(DuplicateIgnored)),
     Sometimes("a retry succeeds", _always, _any(NotificationSent, lambda event: event.attempt > 1)),
     Sometimes("an attempt is ambiguous", _always, _any(NotificationFailed, lambda event: event.kind == "Ambiguous")),
     Sometimes("an attempt fails for good", _always, _any(NotificationFailed, lambda event: event.kind == "Permanent")),

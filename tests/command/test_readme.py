@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from actors import NotificationService, Notifier, SendNotification
 from simulation.scenario import parse
@@ -39,6 +40,26 @@ def test_the_output_shown_is_that_of_the_command():
     command = [sys.executable, "-c", code, "run", "scenarios/provider-outage.yaml"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in shown]
+
+
+def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
+    (command,) = (block.split() for block in blocks("sh") if block.startswith("retrylab explore"))
+    (shown,) = (block for block in blocks("text") if "no case broke" in block)
+    code = "from simulation.cli import main; main()"
+    words = [sys.executable, "-c", code, *command[1:], "--workers", "1"]
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    def without_counts(text):
+        return [re.sub(r"[\d,]+", "#", line).split() for line in text.splitlines()]
+
+    assert without_counts(printed) == without_counts(shown)
+
+
+def test_the_property_shown_holds():
+    (code,) = (block for block in blocks("python") if "simulation.strategies" in block)
+    shown = {}
+    exec(code, shown)
+    settings(max_examples=20, deadline=None)(shown["test_whatever_goes_wrong_few_are_given_up"])()
 
 
 def test_the_scenario_shown_is_a_scenario():
