@@ -139,6 +139,12 @@ class Recorder:
             self.on_chunk(chunk[-1].at_ns)
         chunk.clear()
 
+    def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
+        """Return the figures of a channel so far, or those of all when it is None."""
+        self.fold()
+        figures = self.figures if channel is None else self.channel_figures[channel]
+        return figures.summary(simulated_ns)
+
     def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
         for channel, figures in self.channel_figures.items():
             if figures is not self.figures:

@@ -186,6 +186,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         remember_ids_ns=ns(scenario.remember_ids),
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
+        summary_of=recorder.summary_of,
     )
     return Checker(invariants, context, record=recorder.record)
 

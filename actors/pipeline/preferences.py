@@ -53,6 +53,17 @@ class Preferences:
         """Set the hours at which a user is not to be disturbed on any channel; None: never quiet."""
         self._hours[user_id] = hours
 
+    def quiet_hours_of(self, user_id: str, channel: NotificationChannel) -> list[QuietHours]:
+        """Return the hours at which the user is not to be disturbed on this channel: of each rule that applies."""
+        if user_id in self._hours:
+            hours = self._hours[user_id]
+            return [] if hours is None else [hours]
+        return [
+            rule.hours
+            for number, rule in enumerate(self._quiet)
+            if channel in rule.channels and _belongs(user_id, f"quiet/{number}", rule.share)
+        ]
+
     def is_enabled(self, user_id: str, channel: NotificationChannel) -> bool:
         """Tell whether the user wants notifications on this channel."""
         chosen = self._enabled.get((user_id, channel))
@@ -65,16 +76,8 @@ class Preferences:
 
     def quiet_until(self, user_id: str, channel: NotificationChannel, at: datetime) -> datetime | None:
         """Return when the quiet hours that `at` lies in are over, or None when it lies in none."""
-        if user_id in self._hours:
-            hours = self._hours[user_id]
-            return None if hours is None else hours.end_of_quiet(at)
-        ends = [
-            end
-            for number, rule in enumerate(self._quiet)
-            if channel in rule.channels and _belongs(user_id, f"quiet/{number}", rule.share)
-            if (end := rule.hours.end_of_quiet(at)) is not None
-        ]
-        return max(ends, default=None)
+        ends = [hours.end_of_quiet(at) for hours in self.quiet_hours_of(user_id, channel)]
+        return max((end for end in ends if end is not None), default=None)
 
 
 def _belongs(user_id: str, rule: str, share: float) -> bool:

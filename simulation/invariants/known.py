@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from simulation.invariants.accounts import Conservation, NothingLost
 from simulation.invariants.actors import AsksSettle, Order
+from simulation.invariants.announcements import NoErrors, RecordedFirst
+from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
+from simulation.invariants.backoff import Backoff
 from simulation.invariants.base import Invariant
 from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
+from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
+from simulation.invariants.ids import Ids
+from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
+from simulation.invariants.quiet import QuietKept
+from simulation.invariants.resuming import ResumePace
 from simulation.invariants.steps import LegalSteps, RetryLimits
+from simulation.invariants.summary import Summary
 
 KNOWN: dict[str, type[Invariant]] = {
     invariant.name: invariant
@@ -17,18 +26,31 @@ KNOWN: dict[str, type[Invariant]] = {
         Conservation,
         NothingLost,
         LegalSteps,
+        Ids,
+        AttemptNumbers,
         RetryLimits,
+        Backoff,
+        Reasons,
+        Answers,
+        InTime,
         OneSuccess,
         NothingAfterTheEnd,
         Wanted,
+        QuietKept,
         BreakerTransitions,
+        BreakerDecisions,
         OpenBreaker,
+        ResumePace,
         UserLimit,
         Quota,
         Bulkhead,
         Order,
         AsksSettle,
+        NoErrors,
+        RecordedFirst,
+        Letters,
         Liveness,
+        Summary,
     )
 }
 """In the order in which they look at what happens."""

@@ -110,7 +110,7 @@ def is_spent(failed: NotificationFailed, earlier: Sequence[NotificationFailed], 
         return False
     rule = rule_of(failed, retry)
     counted = [each for each in earlier if each is not failed and each.kind != ChannelFault.__name__]
-    return 1 + sum(rule_of(each, retry) == rule for each in counted) >= limit_of(rule, retry)
+    return 1 + sum(rule_of(each, retry) == rule for each in counted) >= config_of(rule, retry).max_attempts
 
 
 def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] | None:
@@ -121,13 +121,12 @@ def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] |
     return ("outcome", kind) if getattr(retry.per_outcome, kind, None) is not None else None
 
 
-def limit_of(rule: tuple[str, str] | None, retry: RetryConfig) -> int:
-    """Return how many attempts may count under a rule."""
+def config_of(rule: tuple[str, str] | None, retry: RetryConfig) -> RetryConfig:
+    """Return the settings that hold under a rule."""
     if rule is None:
-        return retry.max_attempts
+        return retry
     group, key = rule
-    own = retry.per_reason[key] if group == "reason" else getattr(retry.per_outcome, key)
-    return retry.with_rule(own).max_attempts
+    return retry.with_rule(retry.per_reason[key] if group == "reason" else getattr(retry.per_outcome, key))
 
 
 def most_attempts(retry: RetryConfig) -> int:

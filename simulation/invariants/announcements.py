@@ -1,0 +1,60 @@
+"""Beside the way of a notification: nothing is announced that is not recorded, and no actor fails by itself."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.messages import ActorFailed, NotificationEvent
+from actors.pipeline.event_bus import _AsyncSubscriber, _Call, _PlainSubscriber
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.lives import NEXT
+from simulation.invariants.observations import MessageTold
+
+INJECTED = "InjectedCrash"
+"""The name of the error of a crash that a scenario asks for."""
+
+_KEPT = 10_000
+_KINDS = frozenset(kind for steps in NEXT.values() for kind in steps)
+
+
+class RecordedFirst(Invariant):
+    """What happens to a notification is recorded first, and announced to subscribers afterwards."""
+
+    name = "recorded-first"
+    hears = frozenset({_PlainSubscriber, _AsyncSubscriber})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._recorded: set[int] = set()
+        self._latest: deque[NotificationEvent] = deque()
+        """Kept, so that no other event has the identity of one of them."""
+
+    @observes(*_KINDS)
+    def on_recorded(self, event: NotificationEvent) -> Verdict:
+        self._latest.append(event)
+        self._recorded.add(id(event))
+        if len(self._latest) > _KEPT:
+            self._recorded.discard(id(self._latest.popleft()))
+        return None
+
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        if type(told.message) is not _Call or type(told.message.event) not in _KINDS:
+            return None
+        event = told.message.event
+        if id(event) in self._recorded:
+            return None
+        return f"{type(event).__name__} of {event.notification_id} is announced, and not recorded before"
+
+
+class NoErrors(Invariant):
+    """No actor fails but by a crash that the scenario asks for."""
+
+    name = "no-errors"
+
+    @observes(ActorFailed)
+    def on_failure(self, failure: ActorFailed) -> Verdict:
+        if failure.error.startswith(INJECTED):
+            return None
+        return f"{failure.actor} raised {failure.error}"

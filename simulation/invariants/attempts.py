@@ -1,0 +1,161 @@
+"""Each attempt: it has its number, sets out and ends in time, and what is recorded of it is what its provider said."""
+
+from __future__ import annotations
+
+from actors.config import PRIMARY
+from actors.instants import ns
+from actors.messages import (
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+)
+from actors.outcomes import Ambiguous, ChannelFault, Outcome
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.policies.waits import wait_ns
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.lives import Life
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.text import seconds_text
+
+
+def used_up(life: Life | None) -> int:
+    """Return how many attempts a notification has used up since it was accepted or redriven."""
+    return 0 if life is None else sum(failed.kind != ChannelFault.__name__ for failed in life.failures)
+
+
+class AttemptNumbers(Invariant):
+    """Attempts are numbered one after the other, from 1 on; a redrive begins anew, and a channel fault uses up none."""
+
+    name = "attempt-numbers"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(NotificationSent)
+    def on_sent(self, sent: NotificationSent) -> Verdict:
+        return self._compare(sent, sent.attempt, 1, "is sent with attempt")
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Verdict:
+        return self._compare(failed, failed.attempt, int(failed.kind != ChannelFault.__name__), "fails with attempt")
+
+    @observes(NotificationMovedToDeadLetter)
+    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Verdict:
+        return self._compare(moved, moved.attempts, 0, "is dead-lettered after attempt")
+
+    def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Verdict:
+        expected = used_up(self.context.lives.get(event.notification_id)) + more
+        return None if number == expected else f"{event.notification_id} {what} {number}, which should be {expected}"
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        life = self.context.lives.get(made.notification_id)
+        if life is None or self.context.lives.crashes > life.crashes_before:
+            return None  # what lay in a mailbox may go out late
+        number, expected = made.attempt.number, used_up(life) + 1
+        return None if number == expected else f"{made.notification_id} is sent as attempt {number} and not {expected}"
+
+
+class InTime(Invariant):
+    """No retry sets out before its time or after the notification has expired, and no attempt outlasts its timeout.
+
+    Unless an actor has failed since the notification was accepted: what lay in a mailbox goes late.
+    """
+
+    name = "in-time"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        life = self.context.lives.get(made.notification_id)
+        if life is None:
+            return None
+        if life.failures and made.attempt.number == used_up(life) + 1:
+            due_ns = life.failures[-1].next_retry_at_ns
+            steps = self.context.steps_the_clock and self._has_crashed(life)  # then it was read by the calendar
+            if due_ns is not None and made.at_ns < due_ns and not steps:
+                return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
+        expires_ns = _expires_ns(life, made.attempt.command.expires_after)
+        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy or self._has_crashed(life):
+            return None
+        return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
+
+    @observes(NotificationSent, NotificationFailed)
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+        life = self.context.lives.get(event.notification_id)
+        if life is None:
+            return None
+        timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
+        took_ns = event.at_ns - event.started_ns
+        if timeout_ns is not None and took_ns > timeout_ns and not self._has_crashed(life):
+            return f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+        retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
+        if retry_at_ns is None or life.attempt is None:
+            return None
+        expires_ns = _expires_ns(life, life.attempt.command.expires_after)
+        if expires_ns is None or retry_at_ns <= expires_ns or self._has_crashed(life):
+            return None
+        return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
+
+    def _has_crashed(self, life: Life) -> bool:
+        return self.context.lives.crashes > life.crashes_before
+
+
+class Answers(Invariant):
+    """What is recorded of an attempt is what its provider answered, at the instant at which it did.
+
+    Where a channel hedges, several answers make one outcome; and after a crash they come late, or to nobody.
+    """
+
+    name = "answers"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._plain = {channel for (channel, _), config in context.providers.items() if config.hedging is None}
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(NotificationSent, NotificationFailed)
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+        life = self.context.lives.get(event.notification_id)
+        if life is None or event.channel not in self._plain or self.context.lives.crashes > life.crashes_before:
+            return None
+        kind = "Sent" if isinstance(event, NotificationSent) else event.kind
+        if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE):
+            return None  # no provider was asked
+        made = next((each for each in reversed(life.history) if type(each) is AttemptMade), None)
+        if made is None:
+            return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
+        said = _said(made.outcome, made.answered)
+        if said is None:
+            return None
+        if kind != said:
+            return f"the outcome of {event.notification_id} is recorded as {kind}, and is {said}"
+        if event.at_ns != made.ends_at_ns:
+            return (
+                f"the outcome of {event.notification_id} is recorded at {seconds_text(event.at_ns)}, and is there at "
+                f"{seconds_text(made.ends_at_ns)}"
+            )
+        return None
+
+
+def _said(outcome: Outcome | None, answered: bool) -> str | None:
+    """Return the name of what came of an attempt for its sender; None where nobody knows."""
+    if not answered:
+        return Ambiguous.__name__ if outcome is not None else None
+    return None if outcome is None else type(outcome).__name__
+
+
+def _expires_ns(life: Life, expires_after: float | None) -> int | None:
+    return None if expires_after is None else life.fresh_since_ns + wait_ns(expires_after)

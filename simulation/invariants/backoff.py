@@ -1,0 +1,128 @@
+"""Backoff: each wait before a retry is one that the settings allow, counted anew by their formulas."""
+
+from __future__ import annotations
+
+import math
+
+from actors.config import RetryConfig
+from actors.instants import NS_PER_S
+from actors.messages import NotificationFailed
+from actors.outcomes import ChannelFault, Transient
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.policies.waits import wait_ns
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.lives import Life
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.steps import config_of, rule_of
+from simulation.invariants.text import seconds_text
+
+_ROUNDING_NS = 4
+"""How far the formulas and what is counted in whole nanoseconds may be apart."""
+
+
+class Backoff(Invariant):
+    """The wait before a retry is that of the formula or the schedule, with no more jitter than there is to be; and
+    none is shorter than the provider has asked for."""
+
+    name = "backoff"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(NotificationFailed)
+    def on_failure(self, failed: NotificationFailed) -> Verdict:
+        life, config = self.context.lives.get(failed.notification_id), self.context.channels.get(failed.channel)
+        if life is None or config is None or failed.next_retry_at_ns is None or failed.kind == ChannelFault.__name__:
+            return None
+        retry, rule = config.retry, rule_of(failed, config.retry)
+        settings = config_of(rule, retry)
+        wait = failed.next_retry_at_ns - failed.at_ns
+        hints = [_hint(each) for each in life.history if type(each) is AttemptMade]
+        if any(hint is not None for hint in hints):
+            return None if self._is_uncertain(failed, life) else self._with_hint(failed, retry, wait, hints[-1])
+        earlier = [each for each in life.failures if each.kind != ChannelFault.__name__]
+        earlier = [each for each in earlier if rule_of(each, retry) == rule]
+        before = None
+        if earlier and earlier[-1].next_retry_at_ns is not None:
+            before = earlier[-1].next_retry_at_ns - earlier[-1].at_ns
+        least, most = bounds_ns(settings, len(earlier) + 1, before)
+        if least - _ROUNDING_NS <= wait <= most + _ROUNDING_NS + most * 1e-12:
+            return None
+        return (
+            f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, of at least "
+            f"{least / NS_PER_S:.9g} s and at most {most / NS_PER_S:.9g} s"
+        )
+
+    def _is_uncertain(self, failed: NotificationFailed, life: Life) -> bool:
+        """Tell whether it is another attempt that failed than the latest that came to a provider."""
+        if self.context.lives.crashes > life.crashes_before or failed.hedges:
+            return True
+        made = next(each for each in reversed(life.history) if type(each) is AttemptMade)
+        return made.is_copy or made.ends_at_ns != failed.at_ns or failed.reason in (BREAKER_OPEN, THROTTLED_HERE)
+
+    def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Verdict:
+        is_bound = retry.retry_after in ("lower_bound", "pushback") and retry.retry_after_excess is None
+        if not is_bound or hint is None or not 0 < hint < math.inf or wait >= wait_ns(hint):
+            return None
+        return (
+            f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, and the provider "
+            f"has asked for {hint:.9g} s"
+        )
+
+
+def _hint(made: AttemptMade) -> float | None:
+    return made.outcome.retry_after if made.answered and isinstance(made.outcome, Transient) else None
+
+
+def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[float, float]:
+    """Return the shortest and the longest wait in nanoseconds after so many failed attempts.
+
+    Args:
+        config: the settings.
+        number: how many attempts have failed with the latest.
+        before_ns: the wait before this one; None for the first.
+    """
+    base = _base(config, number) * NS_PER_S
+    has_schedule = config.schedule is not None
+    longest = math.inf if has_schedule else config.max_delay * NS_PER_S
+    shortest = 0.0 if has_schedule else config.min_delay * NS_PER_S
+    capped = math.inf if config.cap_before_jitter else longest
+    match config.jitter:
+        case "none":
+            return base, base
+        case "full":
+            return min(shortest, base), base
+        case "equal":
+            return max(shortest, base / 2), max(shortest, base)
+        case "proportional":
+            share = config.jitter_share
+            return max(shortest, min(capped, base * (1 - share))), max(shortest, min(capped, base * (1 + share)))
+        case "additive":
+            return min(capped, base), min(capped, base + config.jitter_max * NS_PER_S)
+        case "decorrelated":
+            low = max(config.initial_delay * NS_PER_S, shortest)
+            return min(longest, low), min(longest, max(low, config.jitter_factor * (before_ns or low)))
+        case _:
+            return shortest, longest
+
+
+def _base(config: RetryConfig, number: int) -> float:
+    """Return the wait in seconds without jitter."""
+    if config.schedule is not None:
+        return config.schedule[min(number, len(config.schedule)) - 1]
+    initial = config.initial_delay
+    match config.backoff:
+        case "constant":
+            wait = initial
+        case "linear":
+            wait = initial + (initial if config.increment is None else config.increment) * (number - 1)
+        case "fibonacci":
+            one, two = 1, 1
+            for _ in range(number - 1):
+                one, two = two, one + two
+            wait = initial * one
+        case _:
+            exponent = (number - 1) * math.log2(config.backoff_multiplier)
+            wait = math.inf if exponent > 1000 and initial else initial * config.backoff_multiplier ** (number - 1)
+    return max(config.min_delay, min(wait, config.max_delay))

@@ -1,0 +1,34 @@
+"""Ids: what comes again is ignored for as long as its id is remembered, and no longer."""
+
+from __future__ import annotations
+
+from actors.messages import DuplicateIgnored
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.lives import State
+from simulation.invariants.text import seconds_text
+
+_ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
+
+
+class Ids(Invariant):
+    """What is ignored as a duplicate is in flight, is a dead letter, or has ended no longer ago than ids are
+    remembered."""
+
+    name = "ids"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.steps_the_clock  # ids are remembered by the calendar
+
+    @observes(DuplicateIgnored)
+    def on_duplicate(self, duplicate: DuplicateIgnored) -> Verdict:
+        lives = self.context.lives
+        life = lives.get(duplicate.notification_id)
+        if life is None:
+            if lives.forgotten or self.context.mixes_messages_up:
+                return None
+            return f"{duplicate.notification_id} is ignored, and was never accepted"
+        ended_ago_ns = duplicate.at_ns - life.state_since_ns
+        if life.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns:
+            return None
+        return f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {life.state}"

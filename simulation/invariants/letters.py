@@ -1,0 +1,138 @@
+"""Dead letters: each says why, and what had happened; and in the queue are those that are dead, and no others."""
+
+from __future__ import annotations
+
+from actors.messages import (
+    ActorFailed,
+    DeadLetterMessage,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    RecordedEvent,
+)
+from actors.outcomes import DeadDestination, Permanent
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
+from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from simulation.invariants.attempts import used_up
+from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.lives import Life, State
+from simulation.invariants.observations import MessageTold
+from simulation.invariants.steps import is_spent
+
+_FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
+
+
+class Letters(Invariant):
+    """A dead letter has the history of its notification: every failure, the first and the last, and how many attempts;
+    and is one for the reason that it gives. The queue has a letter of each that is dead, and no other."""
+
+    name = "dead-letters"
+    hears = frozenset({DeadLetterQueue})
+    watches_actors = True
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._up_at_ns = -1
+        """When all that has crashed runs again."""
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        self._up_at_ns = event.at_ns + self.context.restarted_within_ns
+        return None
+
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        letter = told.message
+        if told.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
+            return None
+        life = self.context.lives.get(letter.notification_id)
+        if life is None:
+            return None
+        text = self._reason(letter, life) or self._contents(letter, life)
+        return None if text is None else Finding(f"the dead letter of {letter.notification_id} {text}", _id(letter))
+
+    def at_end(self, now_ns: int) -> Verdict:
+        pipeline, lives = self.context.pipeline(), self.context.lives
+        if pipeline is None or lives.forgotten:
+            return None
+        if now_ns <= self._up_at_ns:
+            return None  # some may lie in the mailbox of a queue that is down
+        letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
+        dead = lives.in_state(State.DEAD)
+        for notification_id in [each for each in dead if each not in letters][:1]:
+            return Finding(f"{notification_id} is dead-lettered, and not in the dead letter queue", notification_id)
+        for notification_id, letter in letters.items():
+            life = lives.get(notification_id)
+            if life is None or life.state is not State.DEAD:
+                state = State.UNKNOWN if life is None else life.state
+                return Finding(f"{notification_id} is in the dead letter queue, and is {state}", notification_id)
+            if (text := self._contents(letter, life)) is not None:
+                return Finding(f"the dead letter of {notification_id} {text}", notification_id)
+        return None
+
+    def _reason(self, letter: DeadLetterMessage, life: Life) -> str | None:
+        """Return what is wrong with its reason."""
+        config = self.context.channels[letter.channel]
+        latest, reason = life.failures[-1] if life.failures else None, letter.failure_reason
+        if latest is not None and latest.given_up is not None:
+            return None if reason == latest.given_up else f"gives the reason {reason}, and not {latest.given_up}"
+        limits = (config.rate_limit, *(each.quota for each in config.by_provider().values()))
+        fallback = config.fallback
+        possible = {
+            EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
+            RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
+        }
+        if possible.get(reason, reason.startswith("template")):
+            return None
+        return f"gives the reason {reason}, and none of its attempts has failed so"
+
+    def _contents(self, letter: DeadLetterMessage, life: Life) -> str | None:
+        """Return what is wrong with what it says of the past."""
+        failures = [each for each in life.history if type(each) is NotificationFailed]
+        if list(letter.history) != failures:
+            return f"has {len(letter.history)} failures, and not the {len(failures)} that there were"
+        if letter.attempts != used_up(life):
+            return f"tells of {letter.attempts} attempts, and not {used_up(life)}"
+        ends = [each for each in life.history if type(each) in (NotificationFailed, NotificationMovedToDeadLetter)]
+        if letter.epoch_ns + letter.first_failure_ns != _calendar_ns(ends[0]):
+            return f"has first failed at {letter.first_failure}, and not at {ends[0].at}"
+        last = failures[-1] if failures else ends[-1]
+        if letter.epoch_ns + letter.last_failure_ns != _calendar_ns(last):
+            return f"has last failed at {letter.last_failure}, and not at {last.at}"
+        accepted = next(each for each in life.history if type(each) is NotificationRequested)
+        if letter.requested_at_ns != accepted.at_ns and not self.context.steps_the_clock:
+            return f"was accepted at {letter.requested_at}, and not at {accepted.at}"
+        return None
+
+
+class Reasons(Invariant):
+    """What is given up after a failed attempt has no attempt left, or no time, or no budget, as it says."""
+
+    name = "given-up"
+
+    @observes(NotificationFailed)
+    def on_failure(self, failed: NotificationFailed) -> Verdict:
+        life, config = self.context.lives.get(failed.notification_id), self.context.channels.get(failed.channel)
+        if life is None or config is None or failed.given_up is None or failed.kind in _FOR_GOOD:
+            return None
+        retry, reason = config.retry, failed.given_up
+        spent = is_spent(failed, life.failures, retry)
+        if reason in (EXPIRED, RETRY_TIME_UP, BUDGET_SPENT):
+            possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
+            return None if possible.get(reason, True) and not spent else f"{_id(failed)} cannot be given up: {reason}"
+        if spent or (retry.retry_after == "pushback" and failed.throttled):
+            return None
+        return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
+
+
+def _id(event: NotificationFailed | DeadLetterMessage) -> str:
+    return event.notification_id
+
+
+def _calendar_ns(event: RecordedEvent) -> int:
+    return event.epoch_ns + event.at_ns

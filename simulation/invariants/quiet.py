@@ -1,0 +1,57 @@
+"""Quiet hours, by what the clock on the user's wall shows: looked at without those who decide about them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from actors.instants import utc
+from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred
+from actors.policies.quiet_hours import QuietHours
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.observations import AttemptMade
+
+_MOMENT = timedelta(microseconds=1)
+
+
+class QuietKept(Invariant):
+    """Nothing but what is critical sets out while it is quiet for its user; and whoever waits for the end of quiet
+    hours waits until then, and no longer."""
+
+    name = "quiet-hours"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.preferences is not None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        command, at = made.attempt.command, utc(self.context.epoch_ns() + made.at_ns)
+        if command.critical or not self._is_quiet(command.user, made.channel, at):
+            return None
+        return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+        life = self.context.lives.get(deferred.notification_id)
+        if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or life is None:
+            return None
+        user, until = life.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
+        if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
+            return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
+        if not self._is_quiet(user, deferred.channel, until - _MOMENT):
+            return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} end before"
+        return None
+
+    def _is_quiet(self, user: str, channel: NotificationChannel, at: datetime) -> bool:
+        preferences = self.context.preferences
+        assert preferences is not None
+        return any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
+
+
+def shows_quiet(hours: QuietHours, at: datetime) -> bool:
+    """Tell whether the clock on the wall of these quiet hours shows a time between their start and their end."""
+    shown = at.astimezone(ZoneInfo(hours.zone)).time()
+    if hours.start > hours.end:  # over midnight: all of the day but from end to start
+        return not hours.end <= shown < hours.start
+    return hours.start <= shown < hours.end

@@ -1,0 +1,123 @@
+"""The summary adds up: its figures are those that the history gives, counted one event after the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+
+_KINDS = (
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+
+
+class _Books:
+    """The figures of one channel, or of all."""
+
+    def __init__(self) -> None:
+        self.figures: Counter[str] = Counter()
+        self.letters = 0
+        self.slowest_ns: int | None = None
+
+    def enter(self, event: NotificationEvent) -> None:
+        """Take in an event."""
+        match event:
+            case NotificationRequested():
+                self.figures.update(("accepted", "in_flight"))
+            case NotificationSent():
+                self.figures.update(("sent", "attempts"))
+                self.figures["in_flight"] -= 1
+                took_ns = event.at_ns - event.requested_at_ns
+                self.slowest_ns = took_ns if self.slowest_ns is None else max(took_ns, self.slowest_ns)
+            case NotificationSuppressed():
+                self.figures["suppressed"] += 1
+                self.figures["in_flight"] -= 1
+            case NotificationMovedToDeadLetter():
+                self.figures["dead_lettered"] += 1
+                self.figures["in_flight"] -= 1
+                self.letters += 1
+            case NotificationRedriven():
+                self.figures["dead_lettered"] -= 1
+                self.figures["in_flight"] += 1
+                self.letters -= 1
+            case DeadLetterDiscarded():
+                self.letters -= 1
+            case NotificationFailed():
+                self.figures["attempts"] += 1
+            case NotificationDeferred():
+                self.figures["deferred"] += 1
+            case DuplicateIgnored():
+                self.figures["duplicates"] += 1
+
+    def compare(self, summary: Mapping[str, Any], of: str) -> str | None:
+        """Return what a summary says that is not so."""
+        slowest_s = None if self.slowest_ns is None else self.slowest_ns / NS_PER_S
+        names = ("accepted", "sent", "dead_lettered", "suppressed", "in_flight", "attempts", "deferred", "duplicates")
+        counted: dict[str, Any] = {name: self.figures[name] for name in names}
+        told: dict[str, Any] = {name: summary[name] for name in names}
+        counted["dlq.final"], told["dlq.final"] = self.letters, summary["dlq"]["final"]
+        counted["sent_fraction"] = self.figures["sent"] / self.figures["accepted"] if self.figures["accepted"] else None
+        told["sent_fraction"] = summary["sent_fraction"]
+        if not _is_near(slowest_s, told_s := summary["delivery_time_s"]["max"]):
+            return f"the summary of {of} says delivery_time_s.max {told_s}, and by the history it is {slowest_s}"
+        for name, value in counted.items():
+            if told[name] != value:
+                return f"the summary of {of} says {name} {told[name]}, and by the history it is {value}"
+        return None
+
+
+class Summary(Invariant):
+    """The summary of a run has the figures that its history gives, all in all and for each channel."""
+
+    name = "summary"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._all = _Books()
+        self._by_channel: dict[NotificationChannel, _Books] = {channel: _Books() for channel in context.channels}
+
+    @observes(*_KINDS)
+    def on_event(self, event: NotificationEvent) -> Verdict:
+        self._all.enter(event)
+        self._by_channel[event.channel].enter(event)
+        return None
+
+    def at_end(self, now_ns: int) -> Verdict:
+        summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = self.context.summary_of
+        if summary_of is None:
+            return None
+        wrong = self._all.compare(summary_of(None, now_ns), "the run")
+        for channel, books in self._by_channel.items():
+            wrong = wrong or books.compare(summary_of(channel, now_ns), str(channel))
+        return wrong
+
+
+def _is_near(one: float | None, other: float | None) -> bool:
+    """Tell whether two durations are the same, but for the digits that a sketch of many of them loses."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= 1e-9 + 0.02 * one

@@ -1,0 +1,18 @@
+"""All mutants, by what they are planted in."""
+
+from __future__ import annotations
+
+import mutants_of_breakers
+import mutants_of_limits
+import mutants_of_retries
+import mutants_of_the_books
+import mutants_of_times
+from mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *mutants_of_retries.MUTANTS,
+    *mutants_of_breakers.MUTANTS,
+    *mutants_of_limits.MUTANTS,
+    *mutants_of_times.MUTANTS,
+    *mutants_of_the_books.MUTANTS,
+)

@@ -1,0 +1,152 @@
+"""Hunts mutants: plants each mistake in a copy of the product, and looks who finds it, and after how many seeds.
+
+``python tests/mutants/hunt.py [NAME…] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
+
+A find counts only where the product itself, without the mistake, does not break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalogue import MUTANTS
+from mutant import Mutant
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("actors", "simulation")
+STALKING = Path(__file__).parent / "stalking.py"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """How a mutant was found."""
+
+    killer: str
+    """The invariant that broke; ``expectations``, ``crash`` or ``no end``."""
+
+    ground: str
+    """The scenario."""
+
+    seed: int
+    text: str
+    """What was said of it."""
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What came of the hunt for one mutant."""
+
+    mutant: Mutant
+    kill: Kill | None
+    """None: it has survived."""
+
+    seconds: float
+
+
+def hunt(mutant: Mutant, seeds: int = 200) -> Hunt:
+    """Plant a mistake in a copy of the product, and lead that over every ground until it breaks.
+
+    Raises:
+        DoesNotApply: it cannot be planted any more.
+        RuntimeError: the copy does not even start.
+    """
+    began = time.monotonic()
+    with copy_of_the_product() as copy:
+        mutant.plant(copy)
+        left = route(seeds)
+        while True:
+            kill = stalk(copy, left)
+            if kill is None or stalk(ROOT, [(kill.ground, kill.seed)]) is None:
+                return Hunt(mutant, kill, time.monotonic() - began)
+            left = left[left.index((kill.ground, kill.seed)) + 1 :]
+
+
+def route(seeds: int) -> list[tuple[str, int]]:
+    """Return every ground and seed in the order in which they are tried."""
+    import stalking
+
+    return list(stalking.route(seeds))
+
+
+@contextmanager
+def copy_of_the_product() -> Iterator[Path]:
+    """Give a folder with a copy of the packages."""
+    with tempfile.TemporaryDirectory() as folder:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, Path(folder) / package, ignore=shutil.ignore_patterns("__pycache__"))
+        yield Path(folder)
+
+
+def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
+    """Follow a route with a copy in a process of its own; return the first find."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(STALKING), str(copy)],
+        input=json.dumps(route),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the copy in {copy} does not run:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return None if found is None else Kill(**found)
+
+
+def chosen(names: Sequence[str]) -> list[Mutant]:
+    """Return the mutants of these names; all when there are none.
+
+    Raises:
+        SystemExit: a name is not known.
+    """
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    if unknown := [name for name in names if name not in by_name]:
+        raise SystemExit(f"wanted names of mutants ({', '.join(by_name)}), got {', '.join(unknown)}")
+    return [by_name[name] for name in names] or list(MUTANTS)
+
+
+def row(hunt: Hunt) -> str:
+    """Return the line of the table for a hunt."""
+    if hunt.kill is None:
+        killer, where = "SURVIVES", ""
+    else:
+        killer, where = hunt.kill.killer, f"{hunt.kill.ground}, seed {hunt.kill.seed}"
+    return f"{hunt.mutant.name:<44} {killer:<24} {where:<36} {hunt.seconds:6.1f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Hunt, print the table, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Plants mistakes in copies of the product and looks who finds them.")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all when left out")
+    parser.add_argument("--seeds", type=int, default=200, help="how many of each scenario to try at most")
+    parser.add_argument("--workers", type=int, default=2, help="how many mutants to hunt at a time")
+    parser.add_argument("--verbose", action="store_true", help="also say what was broken")
+    options = parser.parse_args(arguments)
+    mutants = chosen(options.names)
+    print(f"{'mutant':<44} {'killer':<24} {'scenario and seed':<36} {'s':>6}")
+    survivors = 0
+    with ThreadPoolExecutor(options.workers) as pool:
+        for result in pool.map(lambda each: hunt(each, options.seeds), mutants):
+            survivors += result.kill is None
+            print(row(result), flush=True)
+            if options.verbose and result.kill is not None:
+                print(f"    {result.mutant.mistake}\n    {result.kill.text}")
+    print(f"{len(mutants) - survivors} of {len(mutants)} killed, {survivors} survived")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

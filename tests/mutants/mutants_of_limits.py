@@ -1,0 +1,114 @@
+"""Mistakes about limits: of users, of providers, and of what is under way at once."""
+
+from __future__ import annotations
+
+from mutant import mutant
+
+HANDLER = "actors/pipeline/handler.py"
+STAGE = "actors/pipeline/rate_limiter.py"
+LANE = "actors/pipeline/lane.py"
+
+MUTANTS = (
+    mutant(
+        "limiter-charged-again-on-retry",
+        HANDLER,
+        "Every attempt is a new one to the limiter.",
+        ("            charged=delivery.charged,\n", "            charged=False,\n"),
+        expected="user-limit",
+    ),
+    mutant(
+        "retries-wait-for-the-limiter",
+        STAGE,
+        "Every attempt is counted, whether it was before or not.",
+        ("        if attempt.charged:\n            self._to_breaker(attempt)\n            return\n", ""),
+        expected="user-limit",
+    ),
+    mutant(
+        "one-limit-for-all-users",
+        STAGE,
+        "The key is the channel's and not the user's.",
+        (
+            "        user = command.recipient if command.user_id is None else command.user_id\n",
+            "        user = str(self._channel)\n",
+        ),
+        expected="user-limit",
+    ),
+    mutant(
+        "double-limit-at-the-seam",
+        "actors/policies/limiter.py",
+        "A window that starts at every full minute is taken for one that slides.",
+        (
+            "            return SlidingWindow(int(count), window_ns)\n",
+            "            return FixedWindow(int(count), window_ns)\n",
+        ),
+        expected="quota",
+    ),
+    mutant(
+        "bucket-with-one-token-more",
+        "actors/policies/token_bucket.py",
+        "The burst is what may come beside the first.",
+        ("self._slack = (burst - 1) * self._interval", "self._slack = burst * self._interval"),
+        expected="quota",
+    ),
+    mutant(
+        "users-forgotten-too-early",
+        "actors/policies/recent_keys.py",
+        "Keys are dropped to save memory, before what is known of them is out of date.",
+        ("self._turn_at_ns = now_ns + self._horizon_ns", "self._turn_at_ns = now_ns + self._horizon_ns // 4"),
+        expected="user-limit",
+    ),
+    mutant(
+        "window-closed-on-both-sides",
+        "actors/policies/sliding_window.py",
+        "What is exactly one width old is still counted, and who asks then is told to come back now.",
+        ("        while log and log[0] <= outside_ns:\n", "        while log and log[0] < outside_ns:\n"),
+        expected="quota",
+    ),
+    mutant(
+        "quota-not-charged",
+        LANE,
+        "Whether there is room is asked, and nobody takes it.",
+        (
+            "            self.quota.try_acquire(EVERYBODY, now_ns)\n",
+            "            self.quota.fits_at(EVERYBODY, now_ns)\n",
+        ),
+        expected="quota",
+    ),
+    mutant(
+        "one-slot-more",
+        LANE,
+        "A bulkhead of six is full with the seventh.",
+        (
+            "        if limit is not None and self.in_flight >= limit:\n",
+            "        if limit is not None and self.in_flight > limit:\n",
+        ),
+        expected="bulkhead",
+    ),
+    mutant(
+        "slot-leaks-on-failure",
+        LANE,
+        "A slot is given back where an attempt has succeeded.",
+        (
+            "        self.in_flight -= 1\n        breaker =",
+            "        self.in_flight -= type(outcome) is Sent\n        breaker =",
+        ),
+        expected="liveness",
+    ),
+    mutant(
+        "hedges-pass-the-quota",
+        "actors/channels/hedging.py",
+        "Copies are no attempts, and so cost nothing.",
+        (
+            "            if limiter.fits_at(EVERYBODY, now_ns) != now_ns:\n                return None\n",
+            "            pass\n",
+        ),
+        expected="quota",
+    ),
+    mutant(
+        "timeout-of-each-copy",
+        "actors/channels/hedging.py",
+        "Every copy has the whole timeout for itself.",
+        ("        left_ns = flight.deadline_ns - now_ns\n", "        left_ns = self._timeout_ns\n"),
+        expected="in-time",
+    ),
+)

@@ -1,0 +1,168 @@
+"""Mistakes about attempts, retries and backoff."""
+
+from __future__ import annotations
+
+from mutant import mutant
+
+HANDLER = "actors/pipeline/handler.py"
+RETRY = "actors/policies/retry.py"
+BACKOFF = "actors/policies/backoff.py"
+STORE = "actors/storage/store.py"
+
+MUTANTS = (
+    mutant(
+        "one-attempt-too-many",
+        RETRY,
+        "max_attempts is taken for the number of retries.",
+        ("if attempts >= rule.max_attempts:", "if attempts > rule.max_attempts:"),
+        expected="retry-limits",
+    ),
+    mutant(
+        "one-attempt-too-few",
+        RETRY,
+        "The attempt that has just failed is counted twice.",
+        ("if attempts >= rule.max_attempts:", "if attempts + 1 >= rule.max_attempts:"),
+        expected="given-up",
+    ),
+    mutant(
+        "attempts-not-reset-on-redrive",
+        HANDLER,
+        "A dead letter is taken up again with the attempts that it had.",
+        (
+            "            failures=letter.history,\n",
+            "            failures=letter.history,\n            attempts=letter.attempts,\n",
+        ),
+        expected="attempt-numbers",
+    ),
+    mutant(
+        "first-failure-overwritten",
+        HANDLER,
+        "Every failure is taken for the first.",
+        (
+            "        if delivery.first_failure_since_1970_ns is None:\n"
+            "            delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
+            "        delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
+        ),
+        expected="dead-letters",
+    ),
+    mutant(
+        "first-failure-lost-on-redrive",
+        HANDLER,
+        "What is redriven has never failed before.",
+        ("            first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,\n", ""),
+        expected="dead-letters",
+    ),
+    mutant(
+        "permanent-errors-retried",
+        HANDLER,
+        "A bad address is tried again in a minute, just in case.",
+        (
+            "                self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)\n"
+            "            case Sent():",
+            "                self._fail(delivery, outcome, started_ns, admitted, self.now_ns + 60_000_000_000, None)\n"
+            "            case Sent():",
+        ),
+        expected="retry-limits",
+    ),
+    mutant(
+        "retry-sleeps-in-the-mailbox",
+        HANDLER,
+        "The handler sleeps until the retry is due, and so does everybody behind it.",
+        ("        self.at(delivery.due_ns, _GoOn(delivery))\n", "        self.actor_ref.tell(_GoOn(delivery))\n"),
+        (
+            "    def on_go_on(self, message: _GoOn) -> None:\n",
+            "    async def on_go_on(self, message: _GoOn) -> None:\n",
+        ),
+        (
+            "            return  # set in an earlier life of this actor\n",
+            "            return  # set in an earlier life of this actor\n"
+            "        await self.sleep(max(0, delivery.due_ns - self.now_ns) / 1e9)\n",
+        ),
+        expected="answers",
+    ),
+    mutant(
+        "progress-shared",
+        HANDLER,
+        "One object is the default of all notifications.",
+        ("if delivery.attempts else Progress()\n", "if delivery.attempts else _NONE_YET\n"),
+        ("logger = logging.getLogger(__name__)\n", "logger = logging.getLogger(__name__)\n_NONE_YET = Progress()\n"),
+        expected="given-up",
+    ),
+    mutant(
+        "jitter-above-the-cap",
+        BACKOFF,
+        "The maximum is applied to the delay, and jitter is added after that.",
+        ("            high = min(high, longest)\n", "            high = min(high, 3 * longest)\n"),
+        ("return min(longest, low + int(max(0, high - low)", "return (low + int(max(0, high - low)"),
+        expected="backoff",
+    ),
+    mutant(
+        "backoff-one-step-ahead",
+        BACKOFF,
+        "The first exponent is 1 and not 0.",
+        ("math.pow(multiplier, attempt - 1)", "math.pow(multiplier, attempt)"),
+        expected="backoff",
+    ),
+    mutant(
+        "full-jitter-up-to-twice",
+        BACKOFF,
+        "Full jitter is drawn round the delay, and not below it.",
+        (
+            "        return min(base_ns, low + int((base_ns - low) * self._draw()))\n",
+            "        return low + int(2 * (base_ns - low) * self._draw())\n",
+        ),
+        expected="backoff",
+    ),
+    mutant(
+        "retry-after-is-an-upper-bound",
+        RETRY,
+        "Of the backoff and the provider's hint the shorter one is taken.",
+        ("return max(delay_ns, self._spread(hint_ns))", "return min(delay_ns, self._spread(hint_ns))"),
+        expected="backoff",
+    ),
+    mutant(
+        "retry-after-it-has-expired",
+        HANDLER,
+        "Expiry is looked at when a notification comes, and not when it is to be tried again.",
+        ("        if expires_at_ns is not None and retry_at_ns > expires_at_ns:\n", "        if False:\n"),
+        expected="in-time",
+    ),
+    mutant(
+        "retry-timers-lost-on-restart",
+        HANDLER,
+        "What waits for its retry has a timer, so a handler that starts again has nothing to do for it.",
+        (
+            "            else:\n                self._wait(delivery)\n\n    def _let_stages_forget",
+            "\n    def _let_stages_forget",
+        ),
+        expected="liveness",
+    ),
+    mutant(
+        "retries-at-once-on-restart",
+        STORE,
+        "The time of the retry is not restored.",
+        (
+            "                    delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)\n",
+            "                    pass\n",
+        ),
+        expected="in-time",
+    ),
+    mutant(
+        "attempts-lost-on-restart",
+        STORE,
+        "How many attempts were used up is not restored.",
+        ("                delivery.attempts = event.attempt\n", ""),
+        expected="attempt-numbers",
+    ),
+    mutant(
+        "given-up-and-tried-again-on-restart",
+        HANDLER,
+        "A crash between the last failure and the dead letter gives another attempt.",
+        (
+            "            if delivery.given_up is not None:\n                self._give_up_as_decided(delivery)\n"
+            "            elif delivery.due_ns is None:\n",
+            "            if delivery.due_ns is None:\n",
+        ),
+        expected="retry-limits",
+    ),
+)

@@ -1,0 +1,155 @@
+"""Mistakes about what is remembered, recorded, counted, and told to others."""
+
+from __future__ import annotations
+
+from mutant import mutant
+
+HANDLER = "actors/pipeline/handler.py"
+MEMORY = "actors/storage/memory.py"
+FIGURES = "simulation/figures.py"
+
+MUTANTS = (
+    mutant(
+        "check-then-act",
+        HANDLER,
+        "An id is known when it has ended, so that two that arrive together are both new.",
+        (
+            "        delivery = self._deliveries.get(notification_id)\n"
+            "        if delivery is not None:\n            return delivery.command\n",
+            "",
+        ),
+        expected="legal-steps",
+    ),
+    mutant(
+        "ids-remembered-for-ever",
+        "actors/policies/idempotency.py",
+        "Nobody takes an id out again.",
+        ("        while ended_ns and ended_ns[0] <= oldest_ns:\n", "        while False:\n"),
+        expected="ids",
+    ),
+    mutant(
+        "ids-forgotten-at-once",
+        MEMORY,
+        "The id of a dead letter is not remembered, since it has not been sent.",
+        (
+            "            self._dead[notification_id] = entry\n            self.remembered.keep(command)\n",
+            "            self._dead[notification_id] = entry\n",
+        ),
+        expected="legal-steps",
+    ),
+    mutant(
+        "sent-before-it-is-committed",
+        HANDLER,
+        "The store takes its time, so the next step is made meanwhile; a crash in between forgets what was sent.",
+        (
+            "            self.perform(effect, commit)\n",
+            "            self.perform(effect, commit)\n            if go_on is not None:\n"
+            "                go_on(delivery)\n                commit.go_on = None\n",
+        ),
+        expected="nothing-after-the-end",
+    ),
+    mutant(
+        "announced-before-it-is-recorded",
+        HANDLER,
+        "Subscribers are told as soon as it is known.",
+        (
+            "            self.system.record(event)\n            if type(event) in self._heard:\n"
+            "                self._announce(event)\n",
+            "            if type(event) in self._heard:\n                self._announce(event)\n"
+            "            self.system.record(event)\n",
+        ),
+        expected="recorded-first",
+    ),
+    mutant(
+        "raising-alert-requeues",
+        HANDLER,
+        "The admin is paged on the way to the queue, and if that fails all of it is done again.",
+        (
+            "            self._to_dead_letter_queue(letter)\n",
+            "            try:\n"
+            "                self._wiring.alert.actor._notify(reason)\n"
+            "            except Exception:\n"
+            "                self._deliveries[delivery.command.notification_id] = delivery\n"
+            "                self._prepare(delivery)\n"
+            "                return\n"
+            "            self._to_dead_letter_queue(letter)\n",
+        ),
+        expected="nothing-after-the-end",
+    ),
+    mutant(
+        "raising-subscriber-fails-the-actor",
+        "actors/pipeline/event_bus.py",
+        "Subscribers are trusted not to raise.",
+        (
+            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "        except Exception:\n",
+            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "        except ZeroDivisionError:\n",
+        ),
+        expected="no-errors",
+    ),
+    mutant(
+        "counted-as-sent-when-dead-lettered",
+        FIGURES,
+        "Whatever has ended was sent.",
+        (
+            "        sent = self._count(NotificationSent)\n",
+            "        sent = self._count(NotificationSent, NotificationMovedToDeadLetter)\n",
+        ),
+        expected="summary",
+    ),
+    mutant(
+        "gauge-does-not-fall-on-redrive",
+        FIGURES,
+        "The size of the queue is counted up, and down by what is discarded.",
+        (
+            "events.get(NotificationRedriven, []) + events.get(DeadLetterDiscarded, [])",
+            "events.get(DeadLetterDiscarded, [])",
+        ),
+        expected="summary",
+    ),
+    mutant(
+        "dead-letter-with-its-last-failure-only",
+        "actors/storage/store.py",
+        "The history of a dead letter is what it died of.",
+        ("        history=failures,\n", "        history=failures[-1:],\n"),
+        expected="dead-letters",
+    ),
+    mutant(
+        "queue-empty-after-a-restart",
+        "actors/pipeline/dead_letter_queue.py",
+        "Dead letters come as messages, so a queue that starts again waits for them.",
+        ("            for letter in self._store.dead_letters()\n", "            for letter in ()\n"),
+        expected="dead-letters",
+    ),
+    mutant(
+        "stale-answers-count",
+        HANDLER,
+        "Any answer about a notification is about its latest attempt.",
+        (
+            "        if delivery is None or delivery.current is not attempt:\n"
+            "            return  # an answer to an attempt that is under way no more\n",
+            "        if delivery is None:\n            return\n",
+        ),
+        expected="answers",
+    ),
+    mutant(
+        "ended-and-still-held",
+        HANDLER,
+        "Nobody takes a notification out of the books of the handler when the store has taken its time.",
+        (
+            "        if type(event) in _ENDING:\n"
+            "            self._deliveries.pop(event.notification_id, None)\n"
+            "        self.system.record(event)\n        self._announce(event)\n",
+            "        self.system.record(event)\n        self._announce(event)\n",
+        ),
+        expected="conservation",
+    ),
+    mutant(
+        "nothing-sent-anew-when-a-stage-restarts",
+        HANDLER,
+        "The stage will know what it was doing.",
+        ("            if restarted.ref in stages.actors:\n", "            if False:\n"),
+        expected="liveness",
+    ),
+)

@@ -1,0 +1,127 @@
+"""Runs one copy of the product, with or without a mistake in it, until it is seen to break: the hunt's own process.
+
+Run by :mod:`hunt`, with the copy first on the path. It knows nothing of what was planted: every copy is led over the
+same grounds, each seed of each until one breaks. Prints the find as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import simulation.runner as runner
+from actors.messages import NotificationMovedToDeadLetter, NotificationSent
+from actors.notifier import Pipeline
+from simulation.breakage import attempt
+from simulation.scenario import Scenario, load
+from simulation.swarm import case
+
+ROOT = Path(__file__).parents[2]
+SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
+SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+LONGEST_S = 60
+"""A run that takes longer does not end."""
+
+SHIPPED_SEEDS = 1
+"""Their expectations are about the seed that they come with."""
+
+
+class DoesNotEnd(Exception):
+    """A run goes on and on."""
+
+
+class AwkwardCompany(Pipeline):
+    """A pipeline among people whose code raises: the admin's pager, every other time, and a subscriber, always."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._alerts = 0
+        super().__init__(*args, **{**kwargs, "notify": self._page})
+        self.bus.subscribe(NotificationSent, NotificationMovedToDeadLetter)(_raise)
+
+    def _page(self, text: str) -> None:
+        self._alerts += 1
+        if self._alerts % 2:
+            raise ConnectionError(f"nobody could be paged: {text}")
+
+
+def _raise(event: object) -> None:
+    raise LookupError(f"a subscriber has no idea what {event!r} is")
+
+
+def grounds() -> dict[str, int | None]:
+    """Return the names of the grounds, each with how many seeds there are of it; None: as many as you like."""
+    own = dict.fromkeys((path.stem for path in OWN), None)
+    return {**own, "swarm": None, **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS)}
+
+
+def trial(ground: str, seed: int) -> tuple[str, str] | None:
+    """Run one seed of a ground; return what broke and how, or None."""
+    signal.alarm(LONGEST_S)
+    try:
+        found = attempt(_scenario(ground, seed))
+        if found.breakage is not None:
+            kind = "crash" if found.breakage.is_error else found.breakage.kind
+            return kind, found.breakage.text
+        assert found.result is not None
+        failing = [each for each in found.result.summary["expectations"] if not each["holds"]]
+        return ("expectations", f"{failing[0]['text']}, got {failing[0]['value']}") if failing else None
+    except DoesNotEnd as error:
+        return "no end", str(error)
+    finally:
+        signal.alarm(0)
+
+
+def _scenario(ground: str, seed: int) -> Scenario:
+    if ground == "swarm":
+        return case(_loaded(SWARM), seed)
+    if ground.startswith("shipped "):
+        return _loaded(ROOT / "scenarios" / f"{ground.removeprefix('shipped ')}.yaml")
+    return _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})
+
+
+_loaded = cache(load)
+
+
+def route(seeds: int) -> Iterator[tuple[str, int]]:
+    """Yield every ground and seed: a few of each ground at first, then more and more, and the shipped ones last."""
+    done = 0
+    while done < seeds:
+        block = range(done, min(seeds, 3 * done + 4))
+        yield from ((ground, seed) for ground, most in grounds().items() if most is None for seed in block)
+        done = block.stop
+    yield from ((ground, seed) for ground, most in grounds().items() if most is not None for seed in range(most))
+
+
+def stalk(route: Iterable[tuple[str, int]]) -> dict[str, Any] | None:
+    """Follow a route until something breaks, and return what and where."""
+    for ground, seed in route:
+        broken = trial(ground, seed)
+        if broken is not None:
+            return {"ground": ground, "seed": seed, "killer": broken[0], "text": broken[1]}
+    return None
+
+
+def main() -> None:
+    """Follow the route that is on standard input, as a JSON list of pairs."""
+    copy = Path(sys.argv[1]).resolve()
+    assert Path(runner.__file__).is_relative_to(copy), f"wanted the copy in {copy}, got {runner.__file__}"
+    signal.signal(signal.SIGALRM, _give_up)
+    logging.disable(logging.CRITICAL)
+    runner.Pipeline = AwkwardCompany  # type: ignore[misc]
+    print(json.dumps(stalk(map(tuple, json.load(sys.stdin)))))  # type: ignore[arg-type]
+
+
+def _give_up(_number: int, _frame: object) -> None:
+    raise DoesNotEnd(f"the run had not ended after {LONGEST_S} s")
+
+
+if __name__ == "__main__":
+    main()
