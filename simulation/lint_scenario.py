@@ -36,7 +36,9 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
         found += _channel(scenario, channel)
     found += _expiries(scenario)
     found += _thinking(scenario)
+    found += _instants(scenario)
     found += _faults(scenario)
+    found += _operations(scenario)
     found += _expectations(scenario)
     return list(dict.fromkeys(found))
 
@@ -180,6 +182,19 @@ def _thinking(scenario: Scenario) -> Iterator[Finding]:
             )
 
 
+def _instants(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload) or entry.arrivals.times is None:
+            continue
+        times, end_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry))
+        behind = sum(at >= end_s for at in times)
+        if behind:
+            yield Finding(
+                ("workload", str(number), "arrivals", "times"),
+                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not come",
+            )
+
+
 # ── faults and expectations ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -221,6 +236,16 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             )
         if all(channel in quiet for channel in fault.channel):
             yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: nothing meets it")
+
+
+def _operations(scenario: Scenario) -> Iterator[Finding]:
+    run_s = seconds(scenario.arrivals_end_ns) + seconds(scenario.drain_ns)
+    for index, operation in enumerate(scenario.operations):
+        if operation.at >= run_s:
+            yield Finding(
+                ("operations", str(index), "at"),
+                f"{duration(operation.at)} is behind the end of the run at {duration(run_s)}: nobody carries it out",
+            )
 
 
 def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:

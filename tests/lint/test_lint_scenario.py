@@ -65,6 +65,10 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
          ["workload.0.think: takes at least the 10m in which notifications arrive, and clients think before their "
           "first one too: none is ever sent"]),
         (TIMES + "workload: [{channel: sms, clients: 5, think: {uniform: {low: 9m, high: 20m}}}]", []),
+        (TIMES + "workload: [{channel: sms, arrivals: {times: [0s, 599s, 10m, 11m]}}]",
+         ["workload.0.arrivals.times: 2 of 4 are not before the 10m at which arrivals end: they do not come"]),
+        (HEAD + "drain: 5m\noperations: [{at: 899s, redrive: all}, {at: 15m, redrive: all}]",
+         ["operations.1.at: 15m is behind the end of the run at 15m: nobody carries it out"]),
         (TIMES + "drain: 2m\nworkload: [{channel: sms, clients: 5, think: 1s}]\n"
          "channels: {sms: {circuit_breaker: {timeout: 1h}}}",
          ["channels.sms.circuit_breaker.timeout: 1h is longer than the run of at most 12m: once open it stays open"]),
