@@ -17,7 +17,8 @@ _HOME_OF = {
         "actors.distributions": "Distribution",
         "actors.effects": "Foreseen Performed",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed PermanentError "
-        "RetrylabError ServiceUnavailable TemplateError TransientError UnknownChannel WrongType",
+        "RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError TransientError "
+        "UnknownChannel Unstorable WrongType",
         "actors.faults_config": "FaultConfig",
         "actors.live": "LiveSystem",
         "actors.mailbox": "Mailbox",
@@ -34,6 +35,7 @@ _HOME_OF = {
         "actors.standalone": "CircuitBreaker RateLimiter",
         "actors.storage.lossy": "LossyStore",
         "actors.storage.memory": "MemoryStore",
+        "actors.storage.sqlite": "SqliteStore",
         "actors.supervisor": "Restarted Terminated",
         "actors.system": "ActorSystem",
         "actors.unreliable": "FailureRule NotificationService",

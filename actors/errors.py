@@ -14,6 +14,10 @@
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something was published or sent after the notifier's block
+    ├── StoreError                    a store that cannot be opened, or is closed
+    │   ├── StoreInUse                another process has it
+    │   ├── StoreFailed               a change could not be made durable; ends the whole system
+    │   └── Unstorable                a command that would not come back from the store as it is
     ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
     └── ActorSystemError              misuse of the actor system
         ├── WouldDeadlock             a blocking wait where nothing could ever answer
@@ -91,6 +95,26 @@ class NotifierClosed(RetrylabError):
 
     def __init__(self, message: str = "the notifier is closed") -> None:
         super().__init__(message)
+
+
+class StoreError(RetrylabError):
+    """A store cannot be used: its file cannot be opened, is no store's or a later version's, or the store is closed."""
+
+
+class StoreInUse(StoreError):
+    """Another process has this store open, or another store of this process has its file."""
+
+
+class StoreFailed(StoreError):
+    """A store could not make a change durable, as on a full disk.
+
+    It ends the whole system: what goes on after that would not survive. What was answered as accepted is in the store,
+    and is taken up again when that can be opened again.
+    """
+
+
+class Unstorable(StoreError):
+    """A command would not come back from a store as it is; it is not accepted."""
 
 
 class InvariantBreach(RetrylabError):

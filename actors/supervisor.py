@@ -21,7 +21,7 @@ from pykka.messages import _ActorStop
 
 from actors.actor import NOTHING, Actor, ActorRef, Decision
 from actors.effects import Cancellable
-from actors.errors import ActorSystemError, InvariantBreach
+from actors.errors import ActorSystemError, InvariantBreach, StoreFailed
 from actors.instants import ns
 from actors.messages import ActorFailed
 
@@ -167,7 +167,7 @@ class Supervisor(ABC):
 
     def _failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
-        if isinstance(error, InvariantBreach):
+        if isinstance(error, (InvariantBreach, StoreFailed)):
             raise error  # not the actor's failure: the run is broken
         info = (type(error), error, error.__traceback__)
         rule, now_ns = actor.supervision, self.now_ns

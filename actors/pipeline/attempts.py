@@ -145,6 +145,8 @@ class Commit:
     delivery: Delivery
     go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
+    sender: Future[Any] | None = None
+    """Who sent the command and waits for its acceptance, to be told when that fails; `go_on` tells when it is done."""
     duplicates: list[Future[Any]] = field(default_factory=list)
     """Those who sent the same command while its acceptance was under way; they are told when it is durable."""
 

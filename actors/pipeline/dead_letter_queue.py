@@ -166,6 +166,8 @@ class DeadLetterQueue(Actor):
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
+        if performed.result is not None:
+            raise performed.result  # the store has failed
         self._committed(performed.request)
 
     def _committed(self, event: DeadLetterDiscarded) -> None:

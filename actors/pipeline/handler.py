@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 
 import msgspec
 
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Performed
-from actors.errors import IdempotencyConflict, TemplateError, UnknownChannel
+from actors.errors import IdempotencyConflict, StoreFailed, TemplateError, UnknownChannel, Unstorable
 from actors.futures import Future
 from actors.instants import since_1970_ns, utc
 from actors.messages import (
@@ -82,7 +82,8 @@ class Acceptance(StrEnum):
     """The same id with the same payload is in flight or has ended already; nothing happens."""
 
     REFUSED = "refused"
-    """It cannot be accepted: the id came with another payload, or its channel is not configured."""
+    """It cannot be accepted: the id came with another payload, its channel is not configured, or no store could keep
+    it."""
 
 
 class Submit(msgspec.Struct, frozen=True):
@@ -90,7 +91,7 @@ class Submit(msgspec.Struct, frozen=True):
 
     command: SendNotification
     answer: Future[Acceptance]
-    """Gets the acceptance, or IdempotencyConflict or UnknownChannel."""
+    """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Unstorable or StoreFailed."""
 
 
 class Redrive(Message, frozen=True, kw_only=True, gc=False):
@@ -156,11 +157,7 @@ class Handler(Actor):
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
         """How many of the deliveries are not committed as accepted."""
-        self._dead_addresses = {
-            (letter.channel, letter.command.recipient)
-            for letter in store.dead_letters()
-            if letter.history and letter.history[-1].kind == DeadDestination.__name__
-        }
+        self._dead_addresses = set(store.dead_addresses())
 
     def _taken_up(self, store: Store) -> Iterator[Delivery]:
         """Iterate over what a store says has not ended, for this handler to go on with.
@@ -212,7 +209,7 @@ class Handler(Actor):
         """Accept a command that was told. Nobody is there to raise to, so what is refused is logged."""
         try:
             return self._accept(command, self._prepare)
-        except (IdempotencyConflict, UnknownChannel) as error:
+        except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
 
@@ -231,8 +228,15 @@ class Handler(Actor):
                     commit.duplicates.append(submit.answer)
                 else:
                     submit.answer.set(Acceptance.DUPLICATE)
-        except (IdempotencyConflict, UnknownChannel):
+            elif self._wiring.commits:  # else it is durable already
+                commit = self._wiring.commits.get(submit.command.notification_id)
+                if commit is not None and type(commit.event) is NotificationRequested:
+                    commit.sender = submit.answer
+        except (IdempotencyConflict, UnknownChannel, Unstorable):
             submit.answer.set_exception()
+        except StoreFailed:
+            submit.answer.set_exception()
+            raise
 
     def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
         system, notification_id = self.system, command.notification_id
@@ -253,7 +257,11 @@ class Handler(Actor):
             channel=command.channel,
             user_id=command.recipient if command.user_id is None else command.user_id,
         )
-        self._commit(requested, delivery, go_on)
+        try:
+            self._commit(requested, delivery, go_on)
+        except Unstorable:
+            del self._deliveries[notification_id]
+            raise
         return Acceptance.ACCEPTED
 
     def _known_command(self, notification_id: str) -> SendNotification | None:
@@ -378,6 +386,8 @@ class Handler(Actor):
     def on_performed(self, performed: Performed) -> None:
         request = performed.request
         if type(request) is Commit:
+            if performed.result is not None:
+                self._store_failed(performed.result)
             self._commit_is_done(request)
             return
         attempt = request.attempt
@@ -581,7 +591,7 @@ class Handler(Actor):
             return  # it fell back before it was redriven
         try:
             self._accept(command, self._prepare)
-        except UnknownChannel as error:
+        except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
     @handles(Redrive)
@@ -669,6 +679,14 @@ class Handler(Actor):
             commit.go_on(commit.delivery)
         for answer in commit.duplicates:
             answer.set(Acceptance.DUPLICATE)
+
+    def _store_failed(self, error: Exception) -> NoReturn:
+        """Tell everybody who waits for a change to be durable that it is not, and end the system."""
+        for commit in self._wiring.commits.values():
+            for answer in (commit.sender, *commit.duplicates):
+                if answer is not None and not answer.done:
+                    answer.set_exception((type(error), error, error.__traceback__))
+        raise error
 
     def _committed(self, event: NotificationEvent) -> None:
         if type(event) in _ENDING:

@@ -20,6 +20,7 @@ import msgspec
 from actors.effects import Effect
 from actors.messages import (
     DeadLetterMessage,
+    NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -100,6 +101,10 @@ class Store(Protocol):
         """Make durable that `event` happened to the notification of `command`.
 
         Returns None when it is, or an effect at the end of which it is.
+
+        Raises:
+            Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
+            StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
         """
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
@@ -111,6 +116,9 @@ class Store(Protocol):
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first."""
+
+    def dead_addresses(self) -> Iterable[tuple[NotificationChannel, str]]:
+        """Return the addresses that a provider has said are gone, until a notification to one is redriven."""
 
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
