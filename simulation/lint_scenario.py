@@ -191,7 +191,8 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
         if behind:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
-                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not come",
+                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not "
+                "come",
             )
 
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from simulation.exploration_report import report
 from simulation.explore import explore
 
 SWARM = Path(__file__).parents[1] / "harness" / "swarm.yaml"
@@ -23,7 +24,8 @@ def measure(seeds: int, workers: int) -> float:
         begin = time.perf_counter()
         exploration = explore(SWARM, seeds=seeds, workers=workers, failures=folder)
         took = time.perf_counter() - begin
-    assert exploration.failure is None, exploration.failure
+    if exploration.failure is not None:
+        raise SystemExit(report(exploration))
     print(
         f"{workers} process{'' if workers == 1 else 'es'}: {exploration.cases / took:6.1f} seeds/s, "
         f"{exploration.notifications / took:8,.0f} notifications/s"
