@@ -82,10 +82,11 @@ class HedgingChannel(Channel):
     does not decide has the next copy sent at once, or after the ``retry_after`` that came with it. Once all copies have
     failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
 
-    An extra copy is sent only if nothing speaks against it at that instant: not the breaker, by being open or half-open
-    by then; not the quota and the adaptive rate, which are charged for it; and not the retry budget, to which it is a
-    retry, with the late answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no
-    attempts: not in the lane's `in_flight`, and for no slot of its bulkhead.
+    An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
+    notification anew since another stage crashed; not the breaker, by being open or half-open by then; not the quota
+    and the adaptive rate, which are charged for it; and not the retry budget, to which it is a retry, with the late
+    answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no attempts: not in the
+    lane's `in_flight`, and for no slot of its bulkhead.
     """
 
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
@@ -219,7 +220,10 @@ class HedgingChannel(Channel):
 
         The budget is asked last, and so charged for no copy that something else keeps back.
         """
-        host = recipient_host(flight.admitted.attempt.command.recipient) if self._is_per_host else EVERYBODY
+        attempt, is_current = flight.admitted.attempt, self._stages.is_current
+        if is_current is not None and not is_current(attempt):
+            return None
+        host = recipient_host(attempt.command.recipient) if self._is_per_host else EVERYBODY
         if self._lane.breaker_of(host, now_ns).state in _SHUT:
             return None
         for limiter in self._limiters:

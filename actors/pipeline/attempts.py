@@ -115,6 +115,10 @@ class Stages:
     lanes: tuple[Lane, ...] = ()
     """The providers in the order in which they are tried."""
 
+    is_current: Callable[[Attempt], bool] | None = None
+    """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification anew, when
+    another stage crashed. None: it always does."""
+
     is_wanted: Callable[[SendNotification], bool] | None = None
     """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
 

@@ -144,6 +144,7 @@ class Handler(Actor):
         }
         for channel, stages in wiring.stages.items():
             stages.budget = self._budgets.get(channel)
+            stages.is_current = self._is_current
             stages.is_wanted = None if preferences is None else self._is_wanted
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
@@ -381,6 +382,9 @@ class Handler(Actor):
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
         delivery = self._deliveries.get(attempt.command.notification_id)
         return delivery if delivery is not None and delivery.current is attempt else None
+
+    def _is_current(self, attempt: Attempt) -> bool:
+        return self._delivery_of(attempt) is not None
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
