@@ -41,5 +41,6 @@ class LossyStore(MemoryStore):
         self._under_way.clear()
         super().__init__(remember_ids_ns=self._remember_ids_ns)
         for event, command in self._durable:
+            self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # forgets as it did then
             super().commit(event, command)
         return lost

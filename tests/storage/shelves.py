@@ -1,0 +1,158 @@
+"""Every kind of store behind one face, for tests: commit something, wait until it is durable, open it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.effects import Foreseen
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.storage.lossy import LossyStore
+from actors.storage.memory import MemoryStore
+from actors.storage.sqlite import SqliteStore
+from actors.storage.store import Delivery, Store
+
+S = 1_000_000_000
+EPOCH_NS = 1_767_225_600 * S
+"""Where on the calendar the clock of these tests starts."""
+
+REMEMBER_S = 100
+
+
+def command(notification_id: str = "n", **fields: Any) -> SendNotification:
+    """Return a command to send an email; every field has a default."""
+    given = {"channel": NotificationChannel.EMAIL, "recipient": "ann@example.org", "message": "Hello"}
+    return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+_FIELDS: dict[type[NotificationEvent], dict[str, Any]] = {
+    NotificationRequested: {"user_id": "ann"},
+    NotificationSent: {"attempt": 1, "started_ns": 0, "requested_at_ns": 0},
+    NotificationFailed: {"reason": "busy", "kind": "Transient", "attempt": 1, "started_ns": 0, "next_retry_at_ns": 0},
+    NotificationMovedToDeadLetter: {"reason": "busy", "attempts": 1, "requested_at_ns": 0},
+    NotificationSuppressed: {"reason": "off"},
+    NotificationDeferred: {"cause": "quiet_hours", "resumes_at_ns": 0},
+    NotificationRedriven: {},
+    DeadLetterDiscarded: {"reason": "test data"},
+}
+
+
+class Snapshot(msgspec.Struct):
+    """All that a store answers."""
+
+    open: list[Delivery]
+    dead: list[DeadLetterMessage]
+    dead_addresses: set[tuple[NotificationChannel, str]]
+    remembered: dict[str, SendNotification | None]
+
+
+def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
+    """Return all that a store answers, with what it remembers of these ids at an instant."""
+    return Snapshot(
+        list(store.open_deliveries(EPOCH_NS)),
+        list(store.dead_letters()),
+        set(store.dead_addresses()),
+        {each: store.remembered.get(each, EPOCH_NS + round(now_s * S)) for each in ids},
+    )
+
+
+class Shelf:
+    """A store that may be closed and opened again."""
+
+    def __init__(self, open_store: Callable[[], AbstractAsyncContextManager[Store]], stack: AsyncExitStack) -> None:
+        self._open_store = open_store
+        self._stack = stack
+        self.store: Store
+
+    async def open(self) -> None:
+        """Close the store, if it is open, and open it (again)."""
+        await self._stack.aclose()
+        self.store = await self._stack.enter_async_context(self._open_store())
+
+    async def happens(
+        self, kind: type[NotificationEvent], command: SendNotification, at_s: float = 0, /, **fields: Any
+    ) -> None:
+        """Commit that something happens to the notification of a command, and wait until that is durable."""
+        event = event_of(kind, command, at_s, **fields)
+        effect = self.store.commit(event, command)
+        if effect is not None and not isinstance(effect, Foreseen):
+            await effect()
+
+    def snapshot(self, *ids: str, now_s: float = 0) -> Snapshot:
+        """Return all that the store answers."""
+        return snapshot(self.store, list(ids), now_s)
+
+    @property
+    def open_ids(self) -> list[str]:
+        """What has not ended, in order."""
+        return [delivery.command.notification_id for delivery in self.store.open_deliveries(EPOCH_NS)]
+
+    @property
+    def dead_ids(self) -> list[str]:
+        """The dead letters, in order."""
+        return [letter.notification_id for letter in self.store.dead_letters()]
+
+    def remembers(self, notification_id: str, at_s: float) -> bool:
+        """Tell whether an id is remembered at an instant."""
+        return self.store.remembered.get(notification_id, EPOCH_NS + round(at_s * S)) is not None
+
+
+def event_of(
+    kind: type[NotificationEvent], command: SendNotification, at_s: float = 0, /, **fields: Any
+) -> NotificationEvent:
+    """Return an event of a notification; every field has a default."""
+    return kind(
+        at_ns=round(at_s * S),
+        epoch_ns=EPOCH_NS,
+        notification_id=command.notification_id,
+        channel=command.channel,
+        **{**_FIELDS[kind], **fields},
+    )
+
+
+@asynccontextmanager
+async def _lossy(store: LossyStore) -> AsyncGenerator[Store, None]:
+    yield store
+    store.crash(10**15)  # when all is durable: it reads it anew
+
+
+@asynccontextmanager
+async def _memory(store: MemoryStore) -> AsyncGenerator[Store, None]:
+    yield store
+
+
+KINDS = ["memory", "lossy", "sqlite"]
+
+
+@asynccontextmanager
+async def shelf(kind: str, directory: Path) -> AsyncGenerator[Shelf, None]:
+    """Open a store of a kind, empty, that remembers ids for `REMEMBER_S` seconds."""
+    remember_ids_ns = REMEMBER_S * S
+    memory = MemoryStore(remember_ids_ns=remember_ids_ns)
+    lossy = LossyStore(commit_delay_ns=1, remember_ids_ns=remember_ids_ns)
+    open_store: dict[str, Callable[[], Any]] = {
+        "memory": lambda: _memory(memory),
+        "lossy": lambda: _lossy(lossy),
+        "sqlite": lambda: SqliteStore.open(directory / "store.db", remember_ids=REMEMBER_S),
+    }
+    async with AsyncExitStack() as stack:
+        made = Shelf(open_store[kind], stack)
+        await made.open()
+        yield made

@@ -1,0 +1,114 @@
+"""What is written down comes back as it was, or is refused."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shelves import command
+
+from actors.errors import Unstorable
+from actors.messages import NotificationChannel, NotificationEvent, NotificationFailed
+from actors.storage.codec import StoredEvent, decode_command, decode_event, encode_command, encode_event
+
+# Of every field's type that events have; msgpack holds whole numbers of 64 bits.
+_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_METADATA = st.dictionaries(
+    _TEXT,
+    st.recursive(
+        st.none() | st.booleans() | _INTEGERS | st.floats(allow_nan=False) | _TEXT | st.decimals(allow_nan=False),
+        lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner),
+        max_leaves=10,
+    ),
+)
+
+
+def events(kind: type[NotificationEvent]) -> st.SearchStrategy[NotificationEvent]:
+    """Draw events of a type, with all their fields."""
+    by_type = {int: _INTEGERS, str: _TEXT}
+    fields = {}
+    for field in msgspec.structs.fields(kind):
+        options = list(get_args(field.type) or (field.type,))
+        drawn = [st.none() if each is type(None) else by_type.get(each, st.from_type(each)) for each in options]
+        fields[field.encode_name] = st.one_of(drawn)
+    return st.builds(kind, **fields)
+
+
+def _all_kinds(base: type[NotificationEvent] = NotificationEvent) -> list[type[NotificationEvent]]:
+    return [kind for sub in base.__subclasses__() for kind in (sub, *_all_kinds(sub))]
+
+
+def test_every_type_of_event_of_a_notification_can_be_stored():
+    assert set(get_args(StoredEvent)) == {kind for kind in _all_kinds() if kind.__module__ == "actors.messages"}
+
+
+@pytest.mark.parametrize("kind", get_args(StoredEvent), ids=lambda kind: kind.__name__)
+def test_an_event_comes_back_as_it_was(kind):
+    @given(events(kind))
+    def comes_back(event: NotificationEvent) -> None:
+        back = decode_event(encode_event(event))
+        assert type(back) is kind
+        assert back == event
+
+    comes_back()
+
+
+@given(st.sampled_from(NotificationChannel), _METADATA, st.none() | _TEXT, st.none() | st.floats(0, 1e9), _TEXT)
+def test_a_command_comes_back_as_it_was(channel, metadata, subject, expires_after, text):
+    given = command(
+        text,
+        channel=channel,
+        metadata=metadata,
+        subject=subject,
+        expires_after=expires_after,
+        addresses={channel: text},
+        message=text,
+        critical=True,
+        user_id=text,
+    )
+    back = decode_command(encode_command(given))
+    assert back == given
+    assert type(back.metadata) is type(given.metadata)
+
+
+def test_a_decimal_and_an_instant_keep_their_types():
+    given = command(metadata={"total": Decimal("12.50"), "at": datetime(2026, 1, 1, tzinfo=UTC), "tags": ["a", ["b"]]})
+    back = decode_command(encode_command(given)).metadata
+    assert str(back["total"]) == "12.50"
+    assert back["at"] == datetime(2026, 1, 1, tzinfo=UTC)
+    assert back["tags"] == ("a", ("b",))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), date(2026, 1, 1), datetime(2026, 1, 1), 2**70, float("nan"), {1, 2}, uuid.UUID(int=1), "\ud800"],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_would_come_back_changed_is_refused(value):
+    with pytest.raises(Unstorable, match=r"notification 'n' cannot be stored; wanted text, .* got "):
+        encode_command(command(metadata={"value": value}))
+
+
+def test_text_that_is_no_unicode_is_refused_in_a_command_and_escaped_in_an_event():
+    with pytest.raises(Unstorable):
+        encode_command(command(message="\ud800"))
+    failed = NotificationFailed(
+        at_ns=0,
+        epoch_ns=0,
+        notification_id="n",
+        channel=NotificationChannel.EMAIL,
+        reason="bad",
+        kind="Permanent",
+        attempt=1,
+        started_ns=0,
+        answer="550 caf\udce9",
+    )
+    back = decode_event(encode_event(failed))
+    assert back == msgspec.structs.replace(failed, answer="550 caf\\udce9")

@@ -1,0 +1,230 @@
+"""What every store does, each thing both as it happened and after the store was opened again."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, command, event_of, shelf, snapshot
+
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.storage.memory import MemoryStore
+
+A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", metadata={"lang": "sv"})
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["as it happened", "opened again"])
+def settle(request):
+    """Return what is done before the store is looked at."""
+
+    async def settle(shelf: Shelf) -> None:
+        if request.param == "opened again":
+            await shelf.open()
+
+    return settle
+
+
+async def test_what_has_not_ended_is_open_in_the_order_of_acceptance(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        for each in (C, A, B):
+            await made.happens(NotificationRequested, each)
+        await made.happens(NotificationSent, A)
+        await settle(made)
+        assert made.open_ids == ["c", "b"]
+        assert [delivery.command for delivery in made.store.open_deliveries(EPOCH_NS)] == [C, B]
+
+
+async def test_attempts_and_the_time_of_the_next_one_are_kept(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A, 1)
+        await made.happens(NotificationFailed, A, 2, attempt=1, next_retry_at_ns=3 * S)
+        await made.happens(NotificationFailed, A, 4, attempt=2, next_retry_at_ns=9 * S, answer="450 busy")
+        await settle(made)
+        (delivery,) = made.store.open_deliveries(EPOCH_NS - 10 * S)  # of a clock that started 10 s earlier
+        assert (delivery.requested_at_ns, delivery.attempts, delivery.due_ns) == (11 * S, 2, 19 * S)
+        assert [failure.answer for failure in delivery.failures] == [None, "450 busy"]
+
+
+async def test_a_wait_for_quiet_hours_is_kept(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A)
+        await made.happens(NotificationDeferred, A, resumes_at_ns=3600 * S)
+        await settle(made)
+        (delivery,) = made.store.open_deliveries(EPOCH_NS)
+        assert (delivery.due_ns, delivery.attempts) == (3600 * S, 0)
+
+
+@pytest.mark.parametrize("ending", [NotificationSent, NotificationSuppressed])
+async def test_the_id_of_what_has_ended_is_remembered_for_its_time(kind, settle, ending, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, C, 0)
+        assert not made.remembers("c", 1)  # it is open, which is another thing
+        await made.happens(ending, C, 7)
+        await settle(made)
+        assert made.store.remembered.get("c", EPOCH_NS + 7 * S) == C
+        assert made.remembers("c", 7 + REMEMBER_S - 0.001)
+        assert not made.remembers("c", 7 + REMEMBER_S)
+
+
+async def test_dead_letters_are_kept_oldest_first_with_their_attempts(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A)
+        await made.happens(NotificationRequested, B)
+        await made.happens(NotificationFailed, B, 1, reason="bad", kind="Permanent", next_retry_at_ns=None)
+        await made.happens(NotificationMovedToDeadLetter, B, 1, reason="bad")
+        await made.happens(NotificationMovedToDeadLetter, A, 2, reason="expired", attempts=0)
+        await settle(made)
+        assert made.dead_ids == ["b", "a"]
+        assert made.open_ids == []
+        letter = next(iter(made.store.dead_letters()))
+        assert (letter.command, letter.failure_reason, [each.reason for each in letter.history]) == (B, "bad", ["bad"])
+        assert made.store.is_dead_letter("a")
+        assert made.remembers("a", 1000 * REMEMBER_S)  # for as long as somebody may redrive it
+
+
+async def test_what_is_redriven_is_open_again_with_its_history(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A)
+        await made.happens(NotificationFailed, A, 1)
+        await made.happens(NotificationMovedToDeadLetter, A, 1)
+        await made.happens(NotificationRequested, B, 2)
+        await made.happens(NotificationRedriven, A, 3)
+        await settle(made)
+        assert made.open_ids == ["b", "a"]
+        delivery = list(made.store.open_deliveries(EPOCH_NS))[1]
+        assert (delivery.attempts, delivery.fresh_since_ns, len(delivery.failures)) == (0, 3 * S, 1)
+        assert not made.store.is_dead_letter("a")
+        assert not made.remembers("a", 3)
+
+
+async def test_what_is_discarded_is_gone_and_its_id_is_remembered_for_its_time(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A)
+        await made.happens(NotificationMovedToDeadLetter, A, 1)
+        await made.happens(DeadLetterDiscarded, A, 5)
+        await settle(made)
+        assert made.dead_ids == []
+        assert made.open_ids == []
+        assert made.remembers("a", 5 + REMEMBER_S - 1)
+        assert not made.remembers("a", 5 + REMEMBER_S)
+
+
+async def test_an_address_that_is_gone_stays_so_until_its_notification_is_redriven(kind, settle, tmp_path):
+    gone = {"reason": "no such mailbox", "kind": "DeadDestination", "next_retry_at_ns": None}
+    async with shelf(kind, tmp_path) as made:
+        for each in (A, B):
+            await made.happens(NotificationRequested, each)
+            await made.happens(NotificationFailed, each, 1, **gone)
+            await made.happens(NotificationMovedToDeadLetter, each, 1)
+        await settle(made)
+        assert set(made.store.dead_addresses()) == {("email", "ann@example.org"), ("email", "bob@example.org")}
+        assert all(type(channel) is NotificationChannel for channel, _ in made.store.dead_addresses())
+        await made.happens(DeadLetterDiscarded, A, 2)
+        await made.happens(NotificationRedriven, B, 2)
+        await settle(made)
+        assert set(made.store.dead_addresses()) == {("email", "ann@example.org")}
+
+
+async def test_an_id_whose_time_was_up_may_come_again_and_is_then_kept_as_any_other(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, A)
+        await made.happens(NotificationSent, A)
+        again = command("a", message="Another one")
+        assert not made.remembers("a", REMEMBER_S)  # as the pipeline asks before it accepts
+        await made.happens(NotificationRequested, again, REMEMBER_S)
+        await made.happens(NotificationMovedToDeadLetter, again, REMEMBER_S)
+        await settle(made)
+        assert made.store.remembered.get("a", EPOCH_NS + 3 * REMEMBER_S * S) == again
+        assert made.dead_ids == ["a"]
+
+
+# ── any history ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_OPEN_GOES_ON = [
+    (NotificationFailed, {}),
+    (NotificationFailed, {"kind": "DeadDestination", "next_retry_at_ns": None, "given_up": "gone"}),
+    (NotificationDeferred, {}),
+    (NotificationMovedToDeadLetter, {}),
+    (NotificationSent, {}),
+    (NotificationSuppressed, {}),
+]
+_DEAD_GOES_ON = [(NotificationRedriven, {}), (DeadLetterDiscarded, {})]
+
+Step = tuple[type[NotificationEvent], SendNotification, float, dict[str, Any]]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Step | bool]:
+    """Draw what may happen to a few notifications, some with one address, and when all is awaited (False) or the store
+    is opened again (True)."""
+    commands = [command(name, recipient=recipient) for name, recipient in zip("abcde", "vvwww", strict=True)]
+    now_s, state, ended_s, steps = 0.0, dict.fromkeys("abcde", "new"), dict.fromkeys("abcde", 0.0), []
+    for _ in range(draw(st.integers(1, 40))):
+        if draw(st.integers(0, 5)) == 0:
+            steps.append(draw(st.booleans()))
+            continue
+        now_s += draw(st.sampled_from([0.0, 1.0, REMEMBER_S / 2]))
+        each = draw(st.sampled_from(commands))
+        name = each.notification_id
+        if state[name] == "new" or (state[name] == "ended" and now_s >= ended_s[name] + REMEMBER_S):
+            what, fields = NotificationRequested, {}
+        elif state[name] == "ended":
+            continue
+        else:
+            what, fields = draw(st.sampled_from(_OPEN_GOES_ON if state[name] == "open" else _DEAD_GOES_ON))
+        steps.append((what, each, now_s, fields))
+        if what in (NotificationSent, NotificationSuppressed, DeadLetterDiscarded):
+            state[name], ended_s[name] = "ended", now_s
+        else:
+            state[name] = "dead" if what is NotificationMovedToDeadLetter else "open"
+    return steps
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_a_store_on_disk_answers_as_one_in_memory_does(history):
+    async def compare() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            model, now_s = MemoryStore(remember_ids_ns=REMEMBER_S * S), 0.0
+            async with shelf("sqlite", Path(directory)) as made:
+                under_way: list[Any] = []
+                for step in [*history, True]:
+                    if isinstance(step, tuple):
+                        what, each, now_s, fields = step
+                        event = event_of(what, each, now_s, **fields)
+                        # As the pipeline asks before it accepts: what is too old is forgotten then.
+                        for store in (model, made.store):
+                            store.remembered.get(each.notification_id, EPOCH_NS + round(now_s * S))
+                        model.commit(event, each)
+                        under_way.append(made.store.commit(event, each))  # several of one notification in a batch, too
+                    elif step:
+                        await made.open()  # and none of them is awaited
+                        under_way.clear()
+                    else:
+                        for effect in under_way:
+                            await effect()
+                    assert made.snapshot(*"abcde", now_s=now_s) == snapshot(model, list("abcde"), now_s)
+
+    trio.run(compare)
