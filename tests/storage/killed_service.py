@@ -1,0 +1,74 @@
+"""A service to be killed: ``python killed_service.py STORE FIRST NOTIFICATIONS``.
+
+It sends notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7``
+as their sender is told so, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come
+through NOTIFICATIONS of them and nothing is in flight, it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import trio
+
+from actors import Foreseen, Notifier, SendNotification, SqliteStore
+from actors.messages import NotificationChannel, NotificationSent
+from actors.outcomes import Outcome, Permanent, Sent, Transient
+from actors.pipeline.attempts import Attempt, Provider
+
+CLIENTS = 40
+CONFIG = {
+    "channels": {
+        "push": {
+            "retry": {"max_attempts": 3, "initial_delay": "50ms"},
+            "circuit_breaker": {"enabled": False},
+        }
+    }
+}
+
+
+def say(what: str, number: str) -> None:
+    """Say something so that it is known even if this process is gone right behind it."""
+    os.write(1, f"{what} {number}\n".encode())
+
+
+class Receiver(Provider):
+    """Fails the first attempts of every fifth for a while, every eleventh for good, and takes the others."""
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        number = attempt.command.notification_id
+        outcome: Outcome = Sent()
+        if int(number) % 11 == 0:
+            outcome = Permanent(reason="never")
+        elif int(number) % 5 == 0 and attempt.number == 1:
+            outcome = Transient(reason="busy")
+        else:
+            say("taken", number)
+        return Foreseen(2_000_000, outcome)
+
+
+async def publish(notifier: Notifier, numbers: Iterator[int]) -> None:
+    """Send one notification after the other."""
+    for number in numbers:
+        command = SendNotification(
+            notification_id=str(number), channel=NotificationChannel.PUSH, recipient=f"device-{number}", message="Hello"
+        )
+        await notifier.send(command)
+        say("accepted", str(number))
+
+
+async def main(path: str, first: int, notifications: int) -> None:
+    """Run the service."""
+    async with SqliteStore.open(path) as store, Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier:
+        notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
+        numbers = iter(range(first, first + notifications))
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(publish, notifier, numbers)
+        await notifier.wait_until_quiet()
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
