@@ -423,9 +423,11 @@ class Scenario(Settings):
     def activity_end_ns(self) -> int:
         """When nothing comes from outside any more: arrivals are over, and the operator has given the last order.
 
-        That is one nanosecond after that order, as what follows from it at its instant may happen in any order.
+        That is when the store has made durable what the order changes, and one nanosecond more, as what follows from it
+        at its instant may happen in any order.
         """
-        return max(self.arrivals_end_ns, *(ns(operation.at) + 1 for operation in self.operations), 0)
+        carried_out_ns = ns(self.commit_latency) + 1
+        return max(self.arrivals_end_ns, *(ns(operation.at) + carried_out_ns for operation in self.operations), 0)
 
     @property
     def drain_ns(self) -> int:

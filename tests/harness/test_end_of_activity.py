@@ -46,3 +46,17 @@ operations: [{{at: 1m, redrive: all}}]
 schedule: {{{kind}}}
 """)
         assert simulation.run(scenario).summary["sent"] == 3
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_what_the_last_order_discards_is_gone_from_the_store_too(runtime):
+    scenario = parse("""
+duration: 10s
+commit_latency: 500ms
+workload: [{channel: push, arrivals: {times: [1s]}}]
+channels: {push: {retry: {max_attempts: 1}}}
+faults: [{channel: push, for: 5s, outage: true}]
+operations: [{at: 1m, discard: all}]
+""")
+    result = simulation.run(scenario, runtime=runtime, invariants="all")
+    assert [type(event).__name__ for event in result.history][-1] == "DeadLetterDiscarded"
