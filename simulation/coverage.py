@@ -16,6 +16,7 @@ from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
     DeferralCause,
+    DuplicateIgnored,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -29,7 +30,7 @@ from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.pipeline.handler import ADDRESS_GONE, BUDGET_SPENT, RETRY_TIME_UP, SWITCHED_OFF
 from actors.policies.breaker_table import BreakerState
 from simulation.figures import by_type
-from simulation.scenario import Scenario
+from simulation.scenario import ChannelWorkload, Scenario
 from simulation.swarm import KINDS, NOTIFICATIONS
 
 Events: TypeAlias = Mapping[type, Sequence[Any]]
@@ -106,6 +107,10 @@ def _expires(scenario: Scenario) -> bool:
 
 def _has_quiet_hours(scenario: Scenario) -> bool:
     return any(channel in rule.channels for rule in scenario.quiet_hours for channel in scenario.channels_used)
+
+
+def _repeats(scenario: Scenario) -> bool:
+    return any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
 
 
 def _repeats_users(scenario: Scenario) -> bool:
@@ -196,6 +201,7 @@ SOMETIMES = (
         "a channel that is switched off suppresses", lambda each: bool(each.preferences), _is_suppressed(SWITCHED_OFF)
     ),
     Sometimes("an address that is gone suppresses", _repeats_users, _is_suppressed(ADDRESS_GONE)),
+    Sometimes("a known id is ignored", _repeats, _any(DuplicateIgnored)),
     Sometimes("a retry succeeds", _always, _any(NotificationSent, lambda event: event.attempt > 1)),
     Sometimes("an attempt is ambiguous", _always, _any(NotificationFailed, lambda event: event.kind == "Ambiguous")),
     Sometimes("an attempt fails for good", _always, _any(NotificationFailed, lambda event: event.kind == "Permanent")),

@@ -6,9 +6,11 @@ slow service is asked less often, and what is under way is never more than there
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from random import Random
 from typing import Any, assert_never
 
 import msgspec
@@ -33,6 +35,8 @@ from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, 
 from simulation.scenario.model import HOST_OF_EVENTS, host_name
 
 TEXT = "simulated"
+REPEATED = 100
+"""What comes once more is one of so many, the latest."""
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 """The events with which a notification ends."""
 
@@ -197,12 +201,29 @@ def _maker(
                     addresses=dict.fromkeys(others, user) if others else NO_METADATA,
                 )
 
+            if isinstance(entry, ChannelWorkload) and entry.repeats:
+                return _repeating(notification, entry.repeats, source.stream(f"workload.{number}.repeats"))
             return notification
         case EventWorkload():
             make = _EVENTS[entry.event]
             return lambda k: make(f"{number}-{k}", user_of(k), utc(source.epoch_ns + source.now_ns))
         case _:
             assert_never(entry)
+
+
+def _repeating(
+    make: Callable[[int], SendNotification], share: float, random: Random
+) -> Callable[[int], SendNotification]:
+    """Return what makes the k-th message where some are made once more."""
+    latest: deque[SendNotification] = deque(maxlen=REPEATED)
+
+    def make_or_repeat(k: int) -> SendNotification:
+        if latest and random.random() < share:
+            return random.choice(latest)
+        latest.append(make(k))
+        return latest[-1]
+
+    return make_or_repeat
 
 
 def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[NotificationChannel]:

@@ -20,12 +20,12 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.policies.breaker_table import BreakerState
+from actors.policies.quiet_hours import QuietHours
 from actors.policies.waits import NEVER_NS, wait_ns
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.steps import most_attempts
 from simulation.invariants.text import seconds_text
 
-_DAY = 86_400.0
 _SLACK = 60.0
 """Seconds for whatever else a notification has to wait for, such as a store's commits."""
 
@@ -35,10 +35,10 @@ class Liveness(Invariant):
 
     Faults have ended on a channel when its last window is over, no breaker of it is forced open, and no actor has
     crashed just now; from then on, or from its acceptance if that is later, a notification has as long as it may take
-    at worst: for each of its attempts the longest backoff, timeout and open breaker, the window of each limit, a night
-    of quiet hours; and for each of those that were ever in flight beside it, the interval at which limits, slots and
-    resuming let one through, and the share of an open breaker that its attempt may cause. That is a generous bound; it
-    finds what is stuck, not what is slow.
+    at worst: for each of its attempts the longest backoff, timeout and open breaker, and the window of each limit; for
+    each of those that were ever in flight beside it, the interval at which limits, slots and resuming let one through,
+    and the share of an open breaker that its attempt may cause; and the quiet hours of all days that come into that
+    time. That is a generous bound; it finds what is stuck, not what is slow.
 
     Does not apply to a channel with a fault that never ends, nor where failure rules decide.
     """
@@ -112,7 +112,7 @@ class Liveness(Invariant):
             if now_ns - calm_ns <= _SHORTEST_NS:
                 return None  # nothing is as quick as that
             own_ns, for_each_ns = self._bounds[channel]
-            bound_ns = own_ns + self._most[channel] * for_each_ns
+            bound_ns = self._with_nights(own_ns + self._most[channel] * for_each_ns, notification_id, channel)
             if now_ns <= calm_ns + bound_ns or any(self._channel_of[each] == channel for each in self._forced_open):
                 return None
             return Finding(
@@ -122,15 +122,39 @@ class Liveness(Invariant):
             )
         return None
 
+    def _with_nights(self, awake_ns: int, notification_id: str, channel: NotificationChannel) -> int:
+        """Return how long that takes at most which takes so long while it is not quiet."""
+        life, preferences = self.context.lives.get(notification_id), self.context.preferences
+        if life is None or preferences is None:
+            return awake_ns
+        hours = preferences.quiet_hours_of(life.user_id, channel)
+        quiet_ns = sum(quiet_ns_a_day(each) for each in hours)
+        if not quiet_ns:
+            return awake_ns
+        # Beside those that come into it, the one at its beginning, and what a change of the clocks may add.
+        nights = 2 + awake_ns // max(_HOUR_NS, _DAY_NS - quiet_ns)
+        steps = sum(abs(fault.clock_step or 0.0) for fault in self.context.faults)
+        return awake_ns + nights * quiet_ns + wait_ns(steps)
+
+
+def quiet_ns_a_day(hours: QuietHours) -> int:
+    """Return how long it is quiet each day in nanoseconds."""
+    start, end = (3600 * each.hour + 60 * each.minute + each.second for each in (hours.start, hours.end))
+    return ns((end - start) % 86_400)
+
 
 _SHORTEST_NS = ns(_SLACK)
+_HOUR_NS = ns(3600)
+_DAY_NS = ns(86_400)
 
 
 def faults_end_ns(channel: NotificationChannel, faults: Sequence[FaultConfig]) -> int:
     """Return when all faults on a channel are over; NEVER_NS when one goes on to the end of the run."""
     ends_ns = [0]
     for fault in faults:
-        if channel in fault.channel:
+        if fault.crash is not None or fault.clock_step is not None:
+            ends_ns.append(ns(fault.at) + ns(fault.restart_after or 0.0))
+        elif channel in fault.channel:
             ends_ns.append(NEVER_NS if fault.for_ is None else ns(fault.at) + ns(fault.for_))
     return max(ends_ns)
 
@@ -148,8 +172,6 @@ def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
     if limit is not None:
         own += max(rate.period for rate in limit.limits)
         for_each += 1.0 / min(rate.per_second for rate in limit.limits)
-    if context.preferences is not None:
-        own += _DAY
     return wait_ns(_SLACK + attempts * own), wait_ns(attempts * for_each)
 
 

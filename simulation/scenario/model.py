@@ -28,6 +28,7 @@ from actors.quantities import (
     PositiveDuration,
     PositiveShare,
     PositiveWholeNumber,
+    Share,
     Text,
     Wanted,
     WholeNumber,
@@ -98,6 +99,10 @@ class ChannelWorkload(Settings):
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
+
+    repeats: Share = 0.0
+    """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
+    a sender that has not heard that it was accepted."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
