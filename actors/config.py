@@ -54,7 +54,10 @@ class ProviderConfig(Settings):
 
 
 class FailoverConfig(Settings):
-    """One more provider of a channel; a key left out, but for `provider`, is as the channel has it."""
+    """One more provider of a channel; a key left out, but for `provider`, is as the channel has it.
+
+    A group that is given, such as `circuit_breaker`, is taken as it stands: what is left out in it has the defaults.
+    """
 
     wanted_text: ClassVar[str] = "a provider such as {provider: {latency: {constant: 200ms}}, quota: {rate: 100/min}}"
 
@@ -154,8 +157,11 @@ class ChannelConfig(Settings):
         if self.switch_after is not None and not self.failover:
             raise wanted("switch_after only with failover, where there is a provider to switch to")
         for name, other in self.failover.items():
-            if other.circuit_breaker is not None and other.circuit_breaker.per != self.circuit_breaker.per:
+            breaker = other.circuit_breaker
+            if breaker is not None and breaker.per != self.circuit_breaker.per:
                 raise wanted(f"circuit breakers of all providers per {self.circuit_breaker.per}", f"another for {name}")
+            if breaker is not None and "when_open" in breaker.model_fields_set:
+                raise wanted("when_open only for the whole channel, as it is decided when no provider takes any", name)
         return self
 
     def by_provider(self) -> dict[str, ChannelConfig]:

@@ -186,6 +186,12 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
 
     user_id: str
 
+    instead_of: str | None = None
+    """The id of the notification on another channel that it is a fallback for."""
+
+    waited_since_ns: int | None = None
+    """When the first of those was accepted that it is a fallback for: since then its user waits."""
+
 
 class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """The provider took it."""
@@ -246,6 +252,9 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
 
     hedges: int = 0
     """Copies of the attempt that were sent beside it."""
+
+    refused: bool = False
+    """Whether it was refused on our side, at an open breaker or by the adaptive throttle, and no provider was asked."""
 
     @property
     def started(self) -> datetime:

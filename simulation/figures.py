@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import (
@@ -38,18 +38,32 @@ def by_type(events: Sequence[RecordedEvent]) -> dict[type, list[Any]]:
     return sorted_events
 
 
+class Counted(NamedTuple):
+    """What may happen in a run: what cannot is not looked for in every event."""
+
+    hedges: bool = False
+    refusals: bool = False
+    """Of attempts on our side, before a provider is asked."""
+    fallbacks: bool = False
+
+
+COUNTED_ALWAYS = Counted()
+
+
 class Figures:
     """Counts and durations over some of the history."""
 
-    def __init__(self, *, exact: bool, hedging: bool = False) -> None:
+    def __init__(self, *, exact: bool, counted: Counted = COUNTED_ALWAYS) -> None:
         """Make figures of nothing.
 
         Args:
             exact: whether statistics are over all durations there are, and not over a sketch of them.
-            hedging: whether attempts may have been hedged.
+            counted: what may happen and so has to be counted.
         """
-        self._hedging = hedging
+        self._counted = counted
         self._hedges = 0
+        self._refused = 0
+        self._fallbacks = 0
         self._counts: dict[type, int] = {}
         self._first_attempts = 0
         self._dlq_size = 0
@@ -71,8 +85,13 @@ class Figures:
         # A ChannelFault uses up no attempt: it carries the number of the one before.
         self._first_attempts += len([1 for event in sent if event.attempt == 1])
         self._first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
-        if self._hedging:
+        if self._counted.hedges:
             self._hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
+        if self._counted.refusals:
+            self._refused += sum([event.refused for event in failed])
+        if self._counted.fallbacks:
+            requested: list[NotificationRequested] = events.get(NotificationRequested, [])
+            self._fallbacks += sum([event.instead_of is not None for event in requested])
         self._follow_dlq(events)
 
     def _follow_dlq(self, events: dict[type, list[Any]]) -> None:
@@ -109,6 +128,8 @@ class Figures:
             "attempts": attempts,
             "retries": attempts - self._first_attempts,
             "hedges": self._hedges,
+            "requests": attempts - self._refused + self._hedges,
+            "fallbacks": self._fallbacks,
             "deferred": self._count(NotificationDeferred),
             "duplicates": self._count(DuplicateIgnored),
             "sent_fraction": sent / accepted if accepted else None,

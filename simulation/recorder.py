@@ -24,7 +24,7 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.pipeline.lane import breaker_name
-from simulation.figures import BreakerFigures, Figures, ProviderFigures, by_type
+from simulation.figures import COUNTED_ALWAYS, BreakerFigures, Counted, Figures, ProviderFigures, by_type
 from simulation.series import SeriesCounter
 
 CHUNK = 4096
@@ -49,7 +49,7 @@ class Recorder:
         *,
         keep_history: bool,
         series_bucket_ns: int,
-        hedging: bool = False,
+        counted: Counted = COUNTED_ALWAYS,
     ) -> None:
         """Make a recorder.
 
@@ -57,18 +57,18 @@ class Recorder:
             providers: the channels, each with the names of its providers in order.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
-            hedging: whether any channel hedges, so that copies have to be counted.
+            counted: what may happen in the run, and so has to be counted.
         """
         channels = list(providers)
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
-        self.figures = Figures(exact=keep_history, hedging=hedging)
+        self.figures = Figures(exact=keep_history, counted=counted)
         # With one channel there is nothing to tell apart.
         self.channel_figures = (
             {channels[0]: self.figures}
             if len(channels) == 1
-            else {channel: Figures(exact=keep_history, hedging=hedging) for channel in channels}
+            else {channel: Figures(exact=keep_history, counted=counted) for channel in channels}
         )
         self.breaker_figures = {
             breaker_name(channel, number, name): BreakerFigures()

@@ -27,6 +27,7 @@ from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 from actors.verdicts import FailureRule
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
+from simulation.figures import Counted
 from simulation.operator import Operator
 from simulation.recorder import Recorder
 from simulation.result import Result
@@ -148,11 +149,7 @@ def run(
         scenario.providers_used,
         keep_history=scenario.record == "full",
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
-        hedging=any(
-            config.hedging is not None
-            for channel in scenario.channels_used
-            for config in scenario.channel_config(channel).by_provider().values()
-        ),
+        counted=_counted(scenario),
     )
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
@@ -302,6 +299,19 @@ def build(
         system.spawn(Operator, scenario.operations, lambda: service.pipeline)
     system.spawn(Conductor, scenario, recorder, service)
     return service.pipeline
+
+
+def _counted(scenario: Scenario) -> Counted:
+    """Return what may happen in a run of a scenario."""
+    channels = [scenario.channel_config(channel) for channel in scenario.channels_used]
+    lanes = [config for channel in channels for config in channel.by_provider().values()]
+    return Counted(
+        hedges=any(config.hedging is not None for config in lanes),
+        refusals=any(
+            config.adaptive_throttle is not None or config.circuit_breaker.when_open == "fail" for config in lanes
+        ),
+        fallbacks=any(config.fallback is not None for config in channels),
+    )
 
 
 def _store(scenario: Scenario) -> MemoryStore:

@@ -48,6 +48,8 @@ COUNTS: Shape = dict.fromkeys(
         "attempts",
         "retries",
         "hedges",
+        "requests",
+        "fallbacks",
         "deferred",
         "duplicates",
     ),

@@ -81,7 +81,8 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
-    `hedges` counts the copies of it that were sent beside it.
+    `hedges` counts the copies of it that were sent beside it. `provider` is null where the channel has only one, and
+    where none was asked: then `refused` is true. `throttled` is what a provider said.
     """
     attempts: list[NotificationSent | NotificationFailed] = []
     delays_ns: list[int | None] = []
@@ -106,6 +107,9 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "reason": pd.Series(
                 [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
             ),
+            "provider": pd.Series([event.provider for event in attempts], dtype="str"),
+            "throttled": pd.Series([isinstance(event, failed) and event.throttled for event in attempts], dtype="bool"),
+            "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
             "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
             "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
         }

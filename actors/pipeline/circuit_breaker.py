@@ -437,10 +437,10 @@ def _sum(barred: Iterable[Barred]) -> int:
 
 
 def _cause(bars: int) -> DeferralCause | None:
-    """Return what to call a wait; one for a slot alone is none that anybody is told of."""
-    if bars & Bar.SLOT:
+    """Return what to call a wait; one for slots alone is none that anybody is told of."""
+    if bars == Bar.SLOT:
         return None
-    return DeferralCause.RATE_LIMIT if bars & NO_ROOM else DeferralCause.CIRCUIT_BREAKER
+    return DeferralCause.RATE_LIMIT if bars & (Bar.RATE + Bar.QUOTA) else DeferralCause.CIRCUIT_BREAKER
 
 
 def _is_up_to_time(barred: Iterable[Barred]) -> bool:

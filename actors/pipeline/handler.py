@@ -239,7 +239,9 @@ class Handler(Actor):
             submit.answer.set_exception()
             raise
 
-    def _accept(self, command: SendNotification, go_on: Callable[[Delivery], None]) -> Acceptance:
+    def _accept(
+        self, command: SendNotification, go_on: Callable[[Delivery], None], instead_of: Delivery | None = None
+    ) -> Acceptance:
         system, notification_id = self.system, command.notification_id
         now_ns = system.now_ns
         delivery = self._deliveries.get(notification_id)
@@ -258,6 +260,13 @@ class Handler(Actor):
             channel=command.channel,
             user_id=command.recipient if command.user_id is None else command.user_id,
         )
+        if instead_of is not None:
+            delivery.requested_at_ns = instead_of.requested_at_ns
+            requested = msgspec.structs.replace(
+                requested,
+                instead_of=instead_of.command.notification_id,
+                waited_since_ns=instead_of.requested_at_ns,
+            )
         try:
             self._commit(requested, delivery, go_on)
         except Unstorable:
@@ -360,6 +369,11 @@ class Handler(Actor):
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
                 self._give_up(delivery, EXPIRED)
                 return
+        if delivery.attempts and (retry_until_ns := self._retry_until_ns(delivery)) is not None:
+            if self.system.now_ns > retry_until_ns:
+                self._give_up(delivery, RETRY_TIME_UP)
+                return
+            expires_at_ns = retry_until_ns if expires_at_ns is None else min(expires_at_ns, retry_until_ns)
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
                 command = self._templates.fill_in(command)
@@ -377,6 +391,10 @@ class Handler(Actor):
             self._set_out(delivery)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
+
+    def _retry_until_ns(self, delivery: Delivery) -> int | None:
+        """Return the last instant at which a retry may start, None where that is any time."""
+        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
@@ -417,7 +435,10 @@ class Handler(Actor):
     def on_abandoned(self, abandoned: Abandoned) -> None:
         delivery = self._delivery_of(abandoned.attempt)
         if delivery is not None:
-            self._give_up(delivery, abandoned.reason)
+            until_ns = delivery.sent_until_ns
+            is_in_time = until_ns is None or self.now_ns <= until_ns
+            retried_too_late = abandoned.reason == EXPIRED and is_in_time and self._retry_until_ns(delivery) is not None
+            self._give_up(delivery, RETRY_TIME_UP if retried_too_late else abandoned.reason)
 
     @handles(Postponed)
     def on_postponed(self, postponed: Postponed) -> None:
@@ -514,7 +535,7 @@ class Handler(Actor):
         expires_at_ns = delivery.sent_until_ns if has_limit else None
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
             self._fail(delivery, outcome, started_ns, admitted, None, EXPIRED)
-        elif policy.is_too_late(retry_at_ns - delivery.fresh_since_ns):
+        elif (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
             self._fail(delivery, outcome, started_ns, admitted, None, RETRY_TIME_UP)
         elif self._budgets and not self._is_in_budget(delivery, outcome):
             self._fail(delivery, outcome, started_ns, admitted, None, BUDGET_SPENT)
@@ -550,6 +571,7 @@ class Handler(Actor):
             given_up=given_up,
             provider=None if admitted is None else admitted.provider,
             hedges=0 if admitted is None else admitted.hedges,
+            refused=admitted is None,
         )
         delivery.failures += (event,)
         if delivery.first_failure_since_1970_ns is None:
@@ -594,7 +616,7 @@ class Handler(Actor):
         if self._known_command(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self._accept(command, self._prepare)
+            self._accept(command, self._prepare, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 

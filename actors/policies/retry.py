@@ -89,7 +89,7 @@ class RetryPolicy:
         """Count an attempt that failed, and return how many nanoseconds to wait before the next; None to give up.
 
         A channel fault uses up nothing and is always retried, after at least the first delay without jitter. Whether
-        there is time for the next attempt, :meth:`is_too_late` tells.
+        there is time for the next attempt, :meth:`last_start_ns` tells.
 
         Args:
             outcome: how the attempt ended.
@@ -114,10 +114,9 @@ class RetryPolicy:
             delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
         return delay_ns
 
-    def is_too_late(self, elapsed_ns: int) -> bool:
-        """Tell whether a retry may not start so long after the notification was accepted or redriven."""
-        longest_ns = self._longest_elapsed_ns
-        return longest_ns is not None and elapsed_ns >= longest_ns
+    def last_start_ns(self, since_ns: int) -> int | None:
+        """Return the last instant at which a retry may start of what was accepted or redriven at `since_ns`."""
+        return None if self._longest_elapsed_ns is None else since_ns + self._longest_elapsed_ns - 1
 
     def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
         if self._hint_means == "pushback":

@@ -26,6 +26,7 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
+    NotificationRequested,
     RecordedEvent,
     SendNotification,
 )
@@ -129,8 +130,11 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
 
     Its instants are on the clock that started at `epoch_ns`.
     """
-    requested_at_ns = anchored(events[0], events[0].at_ns, epoch_ns)
-    delivery = Delivery(command, requested_at_ns, fresh_since_ns=requested_at_ns)
+    requested = events[0]
+    accepted_ns = waited_since_ns = anchored(requested, requested.at_ns, epoch_ns)
+    if isinstance(requested, NotificationRequested) and requested.waited_since_ns is not None:
+        waited_since_ns = anchored(requested, requested.waited_since_ns, epoch_ns)
+    delivery = Delivery(command, waited_since_ns, fresh_since_ns=accepted_ns)
     for event in events:
         at_ns = anchored(event, event.at_ns, epoch_ns)
         delivery.due_ns = None

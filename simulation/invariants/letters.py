@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from actors.instants import utc
+from actors.config import RetryConfig
 from actors.messages import (
     ActorFailed,
     DeadLetterMessage,
@@ -14,11 +16,15 @@ from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from actors.policies.breaker_table import BreakerState
+from actors.policies.waits import wait_ns
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.lives import Life, State
+from simulation.invariants.liveness import longest_backoff
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.steps import is_spent
+from simulation.invariants.text import seconds_text
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
 
@@ -87,9 +93,32 @@ class Letters(Invariant):
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
         }
+        if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, life):
+            return "is expired, and has not reached its end, nor is there anything that it would wait for"
         if possible.get(reason, reason.startswith("template")):
             return None
         return f"gives the reason {reason}, and none of its attempts has failed so"
+
+    def _has_nothing_to_wait_for(self, letter: DeadLetterMessage, life: Life) -> bool:
+        """Tell whether one that is still good could be sent now, so that no wait is a reason to give it up early."""
+        config, expires_after = self.context.channels[letter.channel], letter.command.expires_after
+        if expires_after is None or config.fallback is not None or self.context.lives.crashes:
+            return False
+        if life.state_since_ns > life.fresh_since_ns + wait_ns(expires_after):
+            return False
+        quiet = self.context.preferences
+        return (
+            config.rate_limit is None
+            and (quiet is None or not quiet.quiet_hours_of(letter.command.user, letter.channel))
+            and all(
+                each.quota is None
+                and each.adaptive_rate is None
+                and each.max_in_flight is None
+                and each.concurrency_limit is None
+                and each.circuit_breaker.begins is BreakerState.DISABLED
+                for each in config.by_provider().values()
+            )
+        )
 
     def _contents(self, letter: DeadLetterMessage, life: Life) -> str | None:
         """Return what is wrong with what it says of the past."""
@@ -105,8 +134,9 @@ class Letters(Invariant):
         if letter.epoch_ns + letter.last_failure_ns != _calendar_ns(last):
             return f"has last failed at {letter.last_failure}, and not at {last.at}"
         accepted = next(each for each in life.history if type(each) is NotificationRequested)
-        if letter.requested_at_ns != accepted.at_ns and not self.context.steps_the_clock:
-            return f"was accepted at {letter.requested_at}, and not at {accepted.at}"
+        waited_since_ns = accepted.at_ns if accepted.waited_since_ns is None else accepted.waited_since_ns
+        if letter.requested_at_ns != waited_since_ns and not self.context.steps_the_clock:
+            return f"was asked for at {letter.requested_at}, and not at {utc(accepted.epoch_ns + waited_since_ns)}"
         return None
 
 
@@ -124,10 +154,24 @@ class Reasons(Invariant):
         spent = is_spent(failed, life.failures, retry)
         if reason in (EXPIRED, RETRY_TIME_UP, BUDGET_SPENT):
             possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
-            return None if possible.get(reason, True) and not spent else f"{_id(failed)} cannot be given up: {reason}"
+            if not possible.get(reason, True) or spent:
+                return f"{_id(failed)} cannot be given up: {reason}"
+            return self._too_early(failed, life, retry) if reason == EXPIRED else None
         if spent or (retry.retry_after == "pushback" and failed.throttled):
             return None
         return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
+
+    def _too_early(self, failed: NotificationFailed, life: Life, retry: RetryConfig) -> Verdict:
+        """Return what is wrong where one is expired after which even the longest wait would have been in time."""
+        expires_after = None if life.attempt is None else life.attempt.command.expires_after
+        fallback = self.context.channels[failed.channel].fallback
+        if expires_after is None or fallback is not None or self.context.steps_the_clock:
+            return None
+        latest_ns = failed.at_ns + wait_ns(longest_backoff(retry, self.context.faults))
+        expires_ns = life.fresh_since_ns + wait_ns(expires_after)
+        if latest_ns >= expires_ns:
+            return None
+        return f"{_id(failed)} is given up as expired, and could be tried again before {seconds_text(expires_ns)}"
 
 
 def _id(event: NotificationFailed | DeadLetterMessage) -> str:

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import check_quota
+from pydantic import ValidationError
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks
 
 import simulation
-from actors.config import RateLimitConfig
-from actors.messages import BreakerTransitioned, NotificationDeferred, NotificationFailed, NotificationSent
+from actors.config import ChannelConfig, RateLimitConfig
+from actors.messages import (
+    BreakerTransitioned,
+    DeferralCause,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationSent,
+)
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import OperateBreaker
 from simulation.scenario import parse
@@ -201,7 +208,11 @@ def test_a_wait_for_a_slot_of_one_and_the_breaker_of_the_other_ends_with_whateve
     assert world.primary.times == [0.0, 60.0]
     assert world.backup.times == [1.0, 41.0]
     assert world.sent_ids() == ["a", "c", "b"]
-    assert world.events(NotificationDeferred) == []  # as far as a slot is waited for
+    deferred = world.events(NotificationDeferred)
+    assert [(event.notification_id, event.cause) for event in deferred] == [
+        ("b", DeferralCause.CIRCUIT_BREAKER),
+        ("c", DeferralCause.CIRCUIT_BREAKER),
+    ]
 
 
 FAILOVER = """
@@ -288,3 +299,28 @@ def test_each_attempt_goes_to_the_first_provider_whose_breaker_is_closed(outages
                     *(event.to_state for event in changes if event.breaker == before and event.at_ns == each.at_ns),
                 ]
                 assert set(states) & {"open", "half-open"}, (each, before)
+
+
+def test_who_waits_for_an_open_breaker_and_for_a_slot_elsewhere_is_deferred():
+    def scenario(world: World) -> None:
+        world.open(
+            {EMAIL: {"primary": Scripted(lambda _: DOWN), "backup": Scripted(latency=10.0)}},
+            email={
+                "retry": {"max_attempts": 9, "max_delay": 1},
+                "circuit_breaker": {"failure_threshold": 1, "timeout": 3600},
+                "failover": {"backup": {"max_in_flight": 1, "circuit_breaker": {}}},
+                "timeout": 30,
+            },
+        )
+        world.send(*(email(f"n{number}") for number in range(4)))
+
+    world = on_both_clocks(scenario)
+    assert len(world.sent_ids()) == 4
+    deferred = world.events(NotificationDeferred)
+    assert {event.cause for event in deferred} == {DeferralCause.CIRCUIT_BREAKER}
+    assert len(deferred) == 3
+
+
+def test_what_to_do_when_nobody_takes_it_is_for_the_whole_channel_to_say():
+    with pytest.raises(ValidationError, match="when_open only for the whole channel"):
+        ChannelConfig.model_validate({"failover": {"backup": {"circuit_breaker": {"when_open": "fail"}}}})

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, on_both_clocks, simulate
 
 from actors.errors import ConfigurationError
-from actors.messages import NotificationMovedToDeadLetter, NotificationSent, NotificationSuppressed, SendNotification
+from actors.messages import (
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
 from actors.outcomes import DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
@@ -159,6 +165,29 @@ def test_the_rest_of_the_expiry_goes_along_and_what_is_expired_is_wanted_by_nobo
     assert letters["in time/sms"].failure_reason == "expired"
     # Its retry at 3 s would have been too late; that was known at 1 s, and the SMS still had half a second.
     assert letters["expired/sms"].command.expires_after == pytest.approx(0.5)
+
+
+def test_what_falls_back_has_waited_since_it_was_first_accepted():
+    def scenario(world: World) -> None:
+        open_with(world, Scripted([DOWN] * 3), Scripted(), {"channel": "sms"})
+        world.send(push(), at=10)
+
+    world = on_both_clocks(scenario)
+    (sent,) = world.events(NotificationSent)
+    assert (sent.at_ns - sent.requested_at_ns) == 3_000_000_000
+    first, second = world.events(NotificationRequested)
+    assert (first.instead_of, second.instead_of, second.waited_since_ns) == (None, "n", first.at_ns)
+
+
+def test_a_restarted_handler_knows_how_long_a_fallback_has_waited():
+    def scenario(world: World) -> None:
+        open_with(world, Scripted([DOWN] * 3), Scripted([DOWN], latency=1.0), {"channel": "sms"})
+        world.send(push())
+        world.at(3.5, lambda: world.system.crash(world.pipeline.handler, RuntimeError("injected")))
+
+    world = on_both_clocks(scenario)
+    (sent,) = world.events(NotificationSent)
+    assert sent.requested_at_ns == 0
 
 
 def test_a_chain_goes_on_to_its_end():

@@ -470,3 +470,37 @@ def test_no_more_attempts_than_allowed_and_no_attempt_after_an_end(outcomes, max
     assert world.pipeline.in_flight == 0
     assert len(world.sent_ids()) + len(world.letters) == 1
     assert bool(world.sent_ids()) == (type(used[-1]) is type(OK))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"circuit_breaker": {"failure_threshold": 1, "timeout": 60}},
+        {"circuit_breaker": {"enabled": False}, "quota": {"rate": "1/min"}},
+    ],
+    ids=["an open breaker", "the quota"],
+)
+def test_a_retry_that_waits_is_given_up_when_its_time_is_up(settings):
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient(reason="down")]),
+            email={"retry": {"max_attempts": 5, "initial_delay": 1, "max_elapsed": 10}, **settings},
+        )
+        world.send(email())
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times == [0.0]
+    assert world.reasons == ["retry time is up"]
+    assert world.times(NotificationMovedToDeadLetter) in ([10.0], [1.0])  # the quota says at once that it takes longer
+
+
+def test_an_expiry_is_one_also_for_a_retry_with_a_time_limit():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient(reason="down")]),
+            email={"retry": {"max_elapsed": 30}, "circuit_breaker": {"failure_threshold": 1}},
+        )
+        world.send(email(expires_after=20.0))
+
+    world = on_both_clocks(scenario)
+    assert world.reasons == ["expired"]
