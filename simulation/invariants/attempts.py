@@ -59,7 +59,8 @@ class AttemptNumbers(Invariant):
 
 
 class InTime(Invariant):
-    """No retry sets out before its time or after the notification has expired, and no attempt outlasts its timeout.
+    """No retry sets out before its time or after the notification has expired, no attempt outlasts its timeout, and
+    what waits for its retry has no outcome meanwhile.
 
     Unless an actor has failed since the notification was accepted: what lay in a mailbox goes late.
     """
@@ -94,6 +95,10 @@ class InTime(Invariant):
         life = self.context.lives.get(event.notification_id)
         if life is None:
             return None
+        if life.failures and not self.context.steps_the_clock:
+            due_ns = life.failures[-1].next_retry_at_ns
+            if due_ns is not None and event.at_ns < due_ns:
+                return f"{event.notification_id} has an outcome while it waits for its retry at {seconds_text(due_ns)}"
         timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
         took_ns = event.at_ns - event.started_ns
         if timeout_ns is not None and took_ns > timeout_ns and not self._has_crashed(life):

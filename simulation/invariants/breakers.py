@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from actors.breaker_config import CircuitBreakerConfig
-from actors.messages import BreakerTransitioned
+from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
 from actors.policies.breaker_group import IDLE_NS, KEYS_MAX, recipient_host
 from actors.policies.breaker_table import TRANSITIONS, BreakerEvent, BreakerState
@@ -72,9 +73,14 @@ class _Breakers(Invariant):
 
 class BreakerTransitions(_Breakers):
     """A circuit breaker changes its state by the table of its transitions only, from the state that it is in; and an
-    open one becomes half-open when its time is over, never before."""
+    open one becomes half-open when its time is over, never before; those who wait for that are told no later time."""
 
     name = "breaker-transitions"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._openings: dict[_Key, int] = {}
+        """How often each has opened since it was last closed."""
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Verdict:
@@ -82,6 +88,10 @@ class BreakerTransitions(_Breakers):
             return f"there is no breaker {event.breaker}, got {event!r}"
         key = event.breaker, event.host
         before = self._breaker(key)
+        if event.to_state == _OPEN:
+            self._openings[key] = self._openings.get(key, 0) + 1
+        elif event.to_state != _HALF_OPEN:
+            self._openings.pop(key, None)
         is_uncertain = self._may_be_forgotten(key, event.at_ns)
         self._follow(event)
         if is_uncertain:
@@ -103,6 +113,23 @@ class BreakerTransitions(_Breakers):
                     f"{seconds_text(least_ns)}"
                 )
         return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+        """Look whether somebody who waits for an open breaker is to wait for longer than it stays open."""
+        name = str(deferred.channel)
+        config, breaker = self._configs.get(name), self._breakers.get((name, None))
+        if deferred.cause is not DeferralCause.CIRCUIT_BREAKER or deferred.resumes_at_ns is None:
+            return None
+        if config is None or breaker is None or breaker.state is not _OPEN or config.per == "host":
+            return None
+        longest_ns = _longest_open_ns(config, self._openings.get((name, None), 1))
+        if deferred.resumes_at_ns <= max(deferred.at_ns, breaker.since_ns + longest_ns):
+            return None
+        return (
+            f"{deferred.notification_id} waits until {seconds_text(deferred.resumes_at_ns)} for breaker {name}, open "
+            f"since {seconds_text(breaker.since_ns)} for at most {seconds_text(longest_ns)}"
+        )
 
 
 class OpenBreaker(_Breakers):
@@ -155,6 +182,17 @@ class OpenBreaker(_Breakers):
 def _says_nothing(outcome: Outcome | None) -> bool:
     """Tell whether a probe with this outcome gives its permit back."""
     return isinstance(outcome, Transient) and outcome.throttled
+
+
+def _longest_open_ns(config: CircuitBreakerConfig, openings: int) -> int:
+    growth = config.open_growth
+    if growth is None:
+        return wait_ns(config.timeout) + 1
+    exponent = (openings - 1) * math.log2(growth.multiplier)
+    if exponent > 60:
+        return wait_ns(growth.max) + 2
+    longest = config.timeout * growth.multiplier ** (openings - 1) * (1.0 + growth.jitter)
+    return wait_ns(min(longest, growth.max)) + 2
 
 
 def _least_open_ns(config: CircuitBreakerConfig) -> int:

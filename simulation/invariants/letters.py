@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.instants import utc
 from actors.config import RetryConfig
+from actors.instants import utc
 from actors.messages import (
     ActorFailed,
     DeadLetterMessage,
@@ -20,8 +20,8 @@ from actors.policies.breaker_table import BreakerState
 from actors.policies.waits import wait_ns
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
-from simulation.invariants.lives import Life, State
 from simulation.invariants.liveness import longest_backoff
+from simulation.invariants.lives import Life, State
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.steps import is_spent
 from simulation.invariants.text import seconds_text

@@ -5,9 +5,19 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from actors.limit_config import RateLimitConfig
-from actors.messages import ActorFailed, NotificationChannel
-from actors.pipeline.attempts import Attempt
+from actors.messages import (
+    ActorFailed,
+    DeadLetterDiscarded,
+    DeferralCause,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.pipeline.attempts import RATE_LIMIT_EXCEEDED, Abandoned, Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
@@ -17,14 +27,15 @@ _MANY = 1024
 
 
 class UserLimit(Invariant):
-    """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows.
+    """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows; and none has to
+    wait, or is dropped, where one more would be allowed.
 
-    A notification counts once, at the instant at which its first attempt passes the limiter. A
+    A notification counts once, at the instant at which its first attempt passes the limiter, and its retries pass. A
     process that starts again knows of none before.
     """
 
     name = "user-limit"
-    hears = frozenset({CircuitBreakerActor})
+    hears = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -36,6 +47,12 @@ class UserLimit(Invariant):
         self._meters: dict[tuple[NotificationChannel, str], tuple[int, list[Meter]]] = {}
         """By channel and user; with the instant at which each last counted anything."""
         self._many = _MANY
+        self._at_limiter: dict[str, Attempt] = {}
+        """The attempts that have come to a limiter and not gone on."""
+        self._counted: set[str] = set()
+        """The notifications that have been counted and have not ended."""
+        self._in_line: dict[tuple[NotificationChannel, str], int] = {}
+        """By channel and user: until when others wait in whose line one has to wait as well."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -46,14 +63,69 @@ class UserLimit(Invariant):
     def on_crash(self, event: ActorFailed) -> Verdict:
         if event.actor == PROCESS:  # with all that it had counted
             self._meters.clear()
+            self._at_limiter.clear()
+            self._counted.clear()
+            self._in_line.clear()
         return None
+
+    @observes(NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
+    def on_end(self, event: NotificationEvent) -> Verdict:
+        self._counted.discard(event.notification_id)
+        return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+        attempt = self._at_limiter.get(deferred.notification_id)
+        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT:
+            return None
+        verdict = self._undue(attempt, deferred.at_ns, "has to wait")
+        key = deferred.channel, attempt.command.user
+        self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
+        return verdict
 
     @observes(MessageTold)
     def on_told(self, told: MessageTold) -> Verdict:
         attempt = told.message
-        if told.sender is not RateLimiterActor or type(attempt) is not Attempt or attempt.charged:
+        if type(attempt) is Abandoned and told.sender is RateLimiterActor:
+            self._at_limiter.pop(attempt.attempt.command.notification_id, None)
+            dropped = attempt.reason == RATE_LIMIT_EXCEEDED
+            return self._undue(attempt.attempt, told.at_ns, "is dropped") if dropped else None
+        if type(attempt) is not Attempt:
             return None
+        if told.receiver is RateLimiterActor:
+            self._at_limiter[attempt.command.notification_id] = attempt
+            return None
+        if told.sender is not RateLimiterActor:
+            return None
+        self._at_limiter.pop(attempt.command.notification_id, None)
+        return None if attempt.charged else self._count(attempt, told)
+
+    def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Verdict:
+        """Return what is to be said of an attempt that a limiter has not let through, where it should have been."""
         command = attempt.command
+        notification_id, key = command.notification_id, (command.channel, command.user)
+        if self._is_counted(notification_id):
+            return Finding(
+                f"{notification_id} {what} for the limit of {command.user}, and counts already", notification_id
+            )
+        known = self._meters.get(key)
+        if self._in_line.get(key, -1) >= now_ns or (known and not all(meter.has_room(now_ns) for meter in known[1])):
+            return None
+        return Finding(f"{notification_id} {what} for the limit of {command.user}, which has room", notification_id)
+
+    def _is_counted(self, notification_id: str) -> bool:
+        """Tell whether a notification counts already, and no actor has failed since it was accepted."""
+        lives = self.context.lives
+        life = lives.get(notification_id)
+        return notification_id in self._counted and life is not None and life.crashes_before == lives.crashes
+
+    def _count(self, attempt: Attempt, told: MessageTold) -> Verdict:
+        command = attempt.command
+        if self._is_counted(command.notification_id):
+            return Finding(
+                f"{command.notification_id} counts for the limit of {command.user} once more", command.notification_id
+            )
+        self._counted.add(command.notification_id)
         key = command.channel, command.user
         known = self._meters.get(key)
         meters = self._new_meters[command.channel]() if known is None else known[1]

@@ -26,6 +26,9 @@ class Meter(Protocol):
     def add(self, now_ns: int) -> str | None:
         """Count one; return what is too much, or None. `now_ns` never goes back."""
 
+    def has_room(self, now_ns: int) -> bool:
+        """Return whether one more would certainly not be too much."""
+
 
 class WindowMeter:
     """At most so many in any window ``(now - width, now]``."""
@@ -48,27 +51,38 @@ class WindowMeter:
         since = seconds_text(instants_ns[0])
         return f"{len(instants_ns)} since {since}, of at most {self._limit} in {seconds_text(self._width_ns)}"
 
+    def has_room(self, now_ns: int) -> bool:
+        return sum(at_ns > now_ns - self._width_ns for at_ns in self._instants_ns) < self._limit
+
 
 class SeamMeter:
     """At most so many in each window ``[n * width, (n + 1) * width)``."""
 
-    __slots__ = ("_count", "_limit", "_number", "_width_ns")
+    __slots__ = ("_before", "_count", "_limit", "_number", "_width_ns")
 
     def __init__(self, limit: int, width_ns: int) -> None:
         self._limit = limit
         self._width_ns = width_ns
         self._number = -1
         self._count = 0
+        self._before = 0
+        """How many there were in the window before."""
 
     def add(self, now_ns: int) -> str | None:
         number = now_ns // self._width_ns
         if number != self._number:
+            self._before = self._count if number == self._number + 1 else 0
             self._number, self._count = number, 0
         self._count += 1
         if self._count <= self._limit:
             return None
         since = seconds_text(number * self._width_ns)
         return f"{self._count} since {since}, of at most {self._limit} in {seconds_text(self._width_ns)}"
+
+    def has_room(self, now_ns: int) -> bool:
+        passed = now_ns // self._width_ns - self._number
+        # Where the window before counts too, by a share of it, all of it does here.
+        return passed > 1 or (self._count if passed else self._before + self._count) < self._limit
 
 
 class BucketMeter:
@@ -91,6 +105,10 @@ class BucketMeter:
             return None
         return f"{float(self._level):.6g} in a bucket of {self._burst} that is emptied at {self._text}"
 
+    def has_room(self, now_ns: int) -> bool:
+        # The one more, and a nanosecond to which a limiter may have rounded.
+        return self._level - (now_ns - 1 - self._now_ns) / self._interval_ns + 1 <= self._burst
+
 
 class SlotMeter:
     """At most one in each interval since the start of the run, whose length need not be whole nanoseconds."""
@@ -108,6 +126,9 @@ class SlotMeter:
             self._number = number
             return None
         return f"two in one interval of {self._text}"
+
+    def has_room(self, now_ns: int) -> bool:
+        return False
 
 
 def meters_of(config: RateLimitConfig) -> Callable[[], list[Meter]]:
