@@ -1,0 +1,456 @@
+"""The store in SQLite, live: durable before it is answered, many in one transaction, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from shelves import EPOCH_NS, Shelf, command, event_of, shelf
+from trio.testing import MockClock
+
+from actors import Foreseen, Notifier
+from actors.errors import IdempotencyConflict, StoreError, StoreFailed, StoreInUse, Unstorable
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
+from actors.pipeline.handler import Acceptance
+from actors.storage import sqlite_file
+from actors.storage.sqlite import SqliteStore
+
+A, B = command("a"), command("b")
+
+
+class Receiver(Provider):
+    """Gives the outcomes of a list, one after the other, and then succeeds."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes = list(outcomes)
+        self.taken: list[str] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
+        if isinstance(outcome, Sent):
+            self.taken.append(attempt.command.notification_id)
+        return Foreseen(0, outcome)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def made(tmp_path):
+    async with shelf("sqlite", tmp_path) as made:
+        yield made
+
+
+# ── through the notifier ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_was_accepted_by_one_notifier_is_known_to_the_next(path):
+    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
+        assert await notifier.send(A) is Acceptance.ACCEPTED
+        await notifier.wait_until_quiet()
+    receiver = Receiver()
+    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
+        assert await notifier.send(A) is Acceptance.DUPLICATE
+        with pytest.raises(IdempotencyConflict):
+            await notifier.send(command("a", message="Something else"))
+    assert receiver.taken == []
+
+
+async def test_many_at_once_share_their_transactions(path):
+    count = 500
+    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
+        for answer in [notifier.send(command(f"n{number}")) for number in range(count)]:
+            assert await answer is Acceptance.ACCEPTED
+        await notifier.wait_until_quiet()
+        assert len(notifier.sent_notifications) == count
+        assert store.transactions <= 2 * count / 10  # each of them commits twice
+
+
+async def test_a_retry_keeps_its_time_over_a_restart(path):
+    config = {"drain": "0s", "channels": {"email": {"retry": {"initial_delay": "300s"}}}}
+    failed: list[NotificationFailed] = []
+    async with (
+        SqliteStore.open(path) as store,
+        Notifier.open(config, providers=Receiver(Transient()), store=store) as one,
+    ):
+        has_failed = trio.Event()
+
+        @one.bus.subscribe(NotificationFailed)
+        def note(event: NotificationFailed) -> None:
+            failed.append(event)
+            has_failed.set()
+
+        await one.send(A)
+        await has_failed.wait()
+    async with SqliteStore.open(path) as store:
+        (delivery,) = store.open_deliveries(failed[0].epoch_ns)
+        assert delivery.due_ns == failed[0].next_retry_at_ns
+        receiver = Receiver()
+        async with Notifier.open(config, providers=receiver, store=store) as two:
+            assert two.in_flight == 1
+        assert receiver.taken == []  # its time has not come
+
+
+def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
+    """On a clock that jumps when nothing has happened for a while: not while the disk is at work, as a rule."""
+    config = {"drain": "1h", "channels": {"email": {"retry": {"initial_delay": "300s"}}}}
+
+    async def first_life() -> None:
+        async with (
+            SqliteStore.open(path) as store,
+            Notifier.open(config, providers=Receiver(Transient()), store=store) as notifier,
+        ):
+            has_failed = trio.Event()
+            notifier.bus.subscribe(NotificationFailed)(lambda _: has_failed.set())
+            await notifier.send(A)
+            await has_failed.wait()
+            raise ZeroDivisionError
+
+    async def live() -> tuple[int, int]:
+        with pytest.raises(ZeroDivisionError):
+            await first_life()
+        async with (
+            SqliteStore.open(path) as store,
+            Notifier.open(config, providers=Receiver(), store=store) as notifier,
+        ):
+            (delivery,) = store.open_deliveries(notifier.system.epoch_ns)
+            assert delivery.due_ns is not None
+            await notifier.wait_until_quiet()
+        (sent,) = notifier.sent_notifications
+        assert sent.attempt == 2
+        return sent.started_ns, delivery.due_ns
+
+    started_ns, due_ns = trio.run(live, clock=MockClock(autojump_threshold=0.05))
+    assert started_ns == pytest.approx(due_ns, abs=1_000_000)
+
+
+async def test_dead_letters_are_there_after_a_restart_to_be_redriven_and_discarded(path):
+    outcomes = [Permanent(reason="bad"), Permanent(reason="bad")]
+    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(*outcomes), store=store) as notifier:
+        await notifier.send(A)
+        await notifier.send(B)
+        await notifier.wait_until_quiet()
+    receiver = Receiver()
+    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
+        queue = notifier.pipeline.dead_letter_queue
+        letters = await queue.ask(ListDeadLetters(), block=False)
+        assert [letter.notification_id for letter in letters] == ["a", "b"]
+        assert await queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+        assert await queue.ask(DiscardDeadLetter(notification_id="b", reason="test data"), block=False)
+        await notifier.wait_until_quiet()
+        entries = await store.audit_trail()
+    assert receiver.taken == ["a"]
+    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
+        assert notifier.dead_letter_queue == []
+        assert notifier.in_flight == 0
+        assert await notifier.send(A) is Acceptance.DUPLICATE
+        assert await notifier.send(B) is Acceptance.DUPLICATE
+        assert await store.audit_trail() == entries
+    assert {type(entry.event): entry.command for entry in entries} == {NotificationRedriven: A, DeadLetterDiscarded: B}
+    (discarded,) = [entry for entry in entries if isinstance(entry.event, DeadLetterDiscarded)]
+    assert discarded.event.reason == "test data"
+    assert discarded.at == discarded.event.at
+
+
+async def test_nothing_more_is_sent_to_an_address_that_is_gone(path):
+    async with (
+        SqliteStore.open(path) as store,
+        Notifier.open(providers=Receiver(DeadDestination()), store=store) as one,
+    ):
+        await one.send(A)
+        await one.wait_until_quiet()
+        await one.pipeline.dead_letter_queue.ask(DiscardDeadLetter(notification_id="a", reason="known"), block=False)
+    receiver = Receiver()
+    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
+        assert await notifier.send(B) is Acceptance.ACCEPTED  # and suppressed
+    assert receiver.taken == []
+
+
+async def test_what_cannot_be_stored_is_refused_and_nothing_else_is(path, caplog):
+    receiver = Receiver()
+    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
+        with pytest.raises(Unstorable, match="notification 'a' cannot be stored"):
+            await notifier.send(command("a", metadata={"when": object()}))
+        notifier.pipeline.handler.tell(command("b", metadata={"when": object()}))
+        assert notifier.in_flight == 0
+        assert await notifier.send(A) is Acceptance.ACCEPTED
+        assert await notifier.send(B) is Acceptance.ACCEPTED
+    assert receiver.taken == ["a", "b"]
+    assert "not accepted: notification 'b' cannot be stored" in caplog.text
+
+
+# ── failing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def disk_of(monkeypatch):
+    """Return a function that gives stores, opened from then on, a disk with room for so many pages."""
+    connect = sqlite3.connect
+
+    def disk_of(pages: int) -> None:
+        def connect_with_little_room(*args, **kwargs):
+            connection = connect(*args, **kwargs)
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect if pages == 0 else connect_with_little_room)
+
+    return disk_of
+
+
+async def test_a_full_disk_ends_the_service_and_loses_nothing_that_was_accepted(path, disk_of, caplog):
+    config = {
+        "drain": "0s",
+        "channels": {"email": {"retry": {"initial_delay": "300s"}, "circuit_breaker": {"enabled": False}}},
+    }
+    disk_of(40)
+    accepted, refused = [], []
+
+    async def send(notifier: Notifier, number: int) -> None:
+        try:
+            await notifier.send(command(str(number), message="much " * 1000))
+            accepted.append(str(number))
+        except StoreFailed:
+            refused.append(str(number))
+
+    async def serve() -> None:
+        providers = Receiver(*[Transient()] * 1000)
+        async with SqliteStore.open(path) as store, Notifier.open(config, providers=providers, store=store) as notifier:
+            for number in range(1000):
+                await send(notifier, number)
+
+    with pytest.raises(StoreFailed, match=r"store\.db cannot be written: database or disk is full"):
+        await serve()
+    assert len(refused) == 1
+    assert len(accepted) > 3
+    disk_of(0)
+    async with SqliteStore.open(path) as store:
+        assert {delivery.command.notification_id for delivery in store.open_deliveries(0)} >= set(accepted)
+    assert "is restarted" not in caplog.text
+
+
+async def test_after_a_failure_no_change_is_taken_any_more(path, disk_of):
+    disk_of(30)
+    big = command("big", message="x" * 200_000)
+
+    async def fail() -> None:
+        async with SqliteStore.open(path) as store:
+            await store.commit(event_of(NotificationRequested, A), A)()
+            together = [store.commit(event_of(NotificationRequested, each), each) for each in (big, B)]
+            for effect in together:
+                with pytest.raises(StoreFailed, match="disk is full"):
+                    await effect()
+            with pytest.raises(StoreFailed, match="disk is full"):
+                store.commit(event_of(NotificationSent, A), A)
+
+    with pytest.raises(StoreFailed, match="disk is full"):
+        await fail()
+    disk_of(0)
+    async with SqliteStore.open(path) as store:
+        assert [delivery.command for delivery in store.open_deliveries(EPOCH_NS)] == [A]
+
+
+async def test_a_change_whose_wait_is_cancelled_is_durable_all_the_same(made: Shelf):
+    effect = made.store.commit(event_of(NotificationRequested, A), A)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await effect()
+    assert scope.cancelled_caught
+    await made.open()
+    assert made.open_ids == ["a"]
+
+
+async def test_a_block_that_is_cancelled_writes_what_was_handed_over(path):
+    with trio.CancelScope() as scope:
+        async with SqliteStore.open(path) as store:
+            for number in range(300):
+                each = command(f"n{number}")
+                store.commit(event_of(NotificationRequested, each), each)
+            scope.cancel()
+            await trio.sleep_forever()
+    async with SqliteStore.open(path) as store:
+        assert len(list(store.open_deliveries(EPOCH_NS))) == 300
+
+
+async def test_a_closed_store_takes_nothing(path):
+    async with SqliteStore.open(path) as store:
+        pass
+    with pytest.raises(StoreError, match=r"store\.db is closed"):
+        store.commit(event_of(NotificationRequested, A), A)
+    with pytest.raises(StoreError, match=r"store\.db is closed"):
+        await store.audit_trail()
+
+
+async def test_what_was_remembered_long_ago_leaves_the_file(made: Shelf, path):
+    for number in range(20):
+        each = command(f"n{number}")
+        await made.happens(NotificationRequested, each, number * 30)
+        await made.happens(NotificationSent, each, number * 30)
+    with sqlite3.connect(path) as sql:
+        left = [each for (each,) in sql.execute("SELECT notification_id FROM remembered ORDER BY seq")]
+    sql.close()
+    assert left == ["n16", "n17", "n18", "n19"]  # for 100 s from 480, 510, 540 and 570 s on
+
+
+async def test_what_has_ended_leaves_nothing_but_its_id(made: Shelf, path):
+    await made.happens(NotificationRequested, A)
+    await made.happens(NotificationFailed, A)
+    await made.happens(NotificationMovedToDeadLetter, A)
+    await made.happens(NotificationRedriven, A)
+    await made.happens(NotificationSent, A)
+    with sqlite3.connect(path) as sql:
+        rows = {
+            table: sql.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("notifications", "history", "remembered", "audit")
+        }
+    sql.close()
+    assert rows == {"notifications": 0, "history": 0, "remembered": 1, "audit": 1}
+
+
+# ── opening ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _cannot_be_opened(path: Path, error: type[StoreError], match: str, **options: float) -> None:
+    with pytest.raises(error, match=match):
+        async with SqliteStore.open(path, **options):
+            pytest.fail("it is open")
+
+
+async def test_a_file_is_open_once(path):
+    async with SqliteStore.open(path):
+        await _cannot_be_opened(path, StoreInUse, r"store\.db is in use by another process, or by another store")
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        await _cannot_be_opened(link, StoreInUse, r"store\.db is in use")
+    async with SqliteStore.open(link):
+        pass
+
+
+HOLDER = """
+import sys, trio
+from actors import SqliteStore
+async def main():
+    async with SqliteStore.open(sys.argv[1]):
+        print("open", flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def test_another_process_has_it_for_as_long_as_it_lives(path):
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        await _cannot_be_opened(path, StoreInUse, r"store\.db is in use by another process")
+        with sqlite3.connect(path) as sql:  # to look into it is allowed
+            assert sql.execute("SELECT count(*) FROM notifications").fetchone() == (0,)
+        sql.close()
+        holder.kill()
+    async with SqliteStore.open(path):
+        pass
+
+
+async def test_what_is_no_store_is_left_alone(path):
+    path.write_bytes(b"Dear diary, " * 1000)
+    await _cannot_be_opened(path, StoreError, r"store\.db cannot be used as a store: file is not a database")
+    assert path.read_bytes() == b"Dear diary, " * 1000
+
+
+async def test_the_database_of_another_program_is_left_alone(path):
+    with sqlite3.connect(path) as sql:
+        sql.execute("CREATE TABLE bookmarks (url TEXT)")
+    sql.close()
+    before = path.read_bytes()
+    await _cannot_be_opened(path, StoreError, r"store\.db cannot be used as a store: it is the database of another")
+    assert path.read_bytes() == before
+
+
+async def test_a_directory_that_does_not_exist_is_said(tmp_path):
+    await _cannot_be_opened(
+        tmp_path / "nowhere" / "store.db", StoreError, "nowhere/store.db cannot be .*unable to open"
+    )
+
+
+async def test_a_file_that_somebody_is_writing_into_is_waited_for_and_then_said(path):
+    async with SqliteStore.open(path):
+        pass
+    sql = sqlite3.connect(path, isolation_level=None)
+    sql.execute("BEGIN IMMEDIATE")
+    await _cannot_be_opened(
+        path, StoreError, r"store\.db cannot be used as a store: database is locked", busy_timeout=0
+    )
+    sql.close()
+    async with SqliteStore.open(path):
+        pass
+
+
+async def test_a_store_that_is_damaged_is_said(made: Shelf, path):
+    await made.happens(NotificationRequested, A)
+    await made._stack.aclose()
+    with sqlite3.connect(path) as sql:
+        sql.execute("UPDATE notifications SET requested = x'c1'")
+    sql.close()
+    await _cannot_be_opened(path, StoreError, r"store\.db cannot be read: ")
+
+
+# ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TO_VERSION_2 = """
+ALTER TABLE audit ADD COLUMN ticket TEXT;  -- of the issue that it belongs to
+CREATE INDEX audit_of_ticket ON audit (ticket);
+"""
+
+
+async def test_a_later_release_takes_the_file_along(made: Shelf, path, monkeypatch):
+    await made.happens(NotificationRequested, A)
+    await made._stack.aclose()
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_VERSION_2))
+    for _ in range(2):
+        await made.open()
+        assert made.open_ids == ["a"]
+    await made._stack.aclose()
+    with sqlite3.connect(path) as sql:
+        assert [version for (version,) in sql.execute("SELECT version FROM schema_versions")] == [1, 2]
+        sql.execute("SELECT ticket FROM audit")
+    sql.close()
+
+
+async def test_an_earlier_release_refuses_the_file_and_leaves_it_alone(made: Shelf, path, monkeypatch):
+    await made._stack.aclose()
+    with monkeypatch.context() as later:
+        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_VERSION_2))
+        await made.open()
+        await made._stack.aclose()
+    await _cannot_be_opened(
+        path, StoreError, r"store\.db has a schema of version 2, by a later release: wanted one of at most 1"
+    )
+
+
+async def test_a_migration_that_fails_changes_nothing(made: Shelf, path, monkeypatch):
+    await made.happens(NotificationRequested, A)
+    await made._stack.aclose()
+    with monkeypatch.context() as later:
+        broken = "CREATE TABLE more (x);\nALTER TABLE absent ADD COLUMN y;"
+        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, broken))
+        await _cannot_be_opened(path, StoreError, "no such table: absent")
+    with sqlite3.connect(path) as sql:
+        assert sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone() == (0,)
+    sql.close()
+    await made.open()
+    assert made.open_ids == ["a"]
