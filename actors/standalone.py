@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -23,10 +24,18 @@ from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable
 from actors.instants import ns
 from actors.policies.breaker import Breaker, BreakerState, Transition
 from actors.policies.limiter import make_limiter
+from actors.randomness import RandomStreams
 from actors.settings import Settings, validated
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Settings)
+
+_OF_A_PIPELINE = {
+    "when_open": "whoever meets it open is refused at once",
+    "resume_rate": "nobody waits",
+    "resume_doubling": "nobody waits",
+}
+"""The settings that mean nothing to a breaker alone, and why."""
 
 
 def _trio_now_ns() -> int:
@@ -38,7 +47,8 @@ class CircuitBreaker:
 
     An exception is a failure, but for :class:`~actors.errors.PermanentError`, which says nothing about the provider
     (as a probe's answer it proves that it is there); a call that is cancelled counts neither way, and neither does
-    :class:`~actors.errors.WrongType`, a bug on this side.
+    :class:`~actors.errors.WrongType`, a bug on this side. How long a call takes, and so whether it is slow, is from its
+    permit to its end.
     """
 
     def __init__(
@@ -49,21 +59,28 @@ class CircuitBreaker:
         config: CircuitBreakerConfig | Mapping[str, Any] | None = None,
         name: str = "circuit breaker",
         on_transition: Callable[[Transition], None] | None = None,
+        seed: int | None = None,
     ) -> None:
         """Make one that opens after so many consecutive failures, for so long; or by `config`.
 
         Args:
             failure_threshold: consecutive failures that open it, at least 1; 5 when None.
             timeout: seconds of more than 0 that it stays open; 60 when None.
-            config: all that can be set, or a mapping of it, in place of these two.
+            config: all that can be set, or a mapping of it, in place of these two; but for `per: host`, `when_open`,
+                `resume_rate` and `resume_doubling`, which only a pipeline can do.
             name: in its transitions.
             on_transition: called with each of them.
+            seed: of the jitter of `open_growth`; a random one when None, so that no two services are in step.
 
         Raises:
-            ConfigurationError: a setting that cannot be, or `config` beside one of the two.
+            ConfigurationError: a setting that cannot be, or that means nothing here, or `config` beside one of the two;
+                all problems.
         """
         config = _settings(CircuitBreakerConfig, config, {"failure_threshold": failure_threshold, "timeout": timeout})
-        self._breaker = Breaker(config, name=name, on_transition=on_transition)
+        if problems := list(_problems_alone(config)):
+            raise ConfigurationError(problems)
+        streams = RandomStreams(seed if seed is not None else secrets.randbits(64))
+        self._breaker = Breaker(config, name=name, on_transition=on_transition, random=streams.stream(name))
 
     @property
     def state(self) -> BreakerState:
@@ -94,24 +111,28 @@ class CircuitBreaker:
         Raises:
             ServiceUnavailable: the breaker is open, and the block was not entered.
         """
-        permit = self._breaker.try_acquire(_trio_now_ns())
+        began_ns = _trio_now_ns()
+        permit = self._breaker.try_acquire(began_ns)
         if permit is None:
             raise ServiceUnavailable
         try:
             yield
         except PermanentError:
-            self._breaker.record_reachable(permit, _trio_now_ns())
+            now_ns = _trio_now_ns()
+            self._breaker.record_reachable(permit, now_ns, now_ns - began_ns)
             raise
         except WrongType:
             self._breaker.record_neutral(permit, _trio_now_ns())
             raise
         except Exception:
-            self._breaker.record_failure(permit, _trio_now_ns())
+            now_ns = _trio_now_ns()
+            self._breaker.record_failure(permit, now_ns, now_ns - began_ns)
             raise
         except BaseException:
             self._breaker.record_neutral(permit, _trio_now_ns())
             raise
-        self._breaker.record_success(permit, _trio_now_ns())
+        now_ns = _trio_now_ns()
+        self._breaker.record_success(permit, now_ns, now_ns - began_ns)
 
 
 class RateLimiter:
@@ -137,6 +158,16 @@ class RateLimiter:
         """Count one for `user_id` and return True, or return False if it is over the limit; never waits."""
         now_ns = _trio_now_ns()
         return self._limiter.try_acquire(user_id, now_ns) == now_ns
+
+
+def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:
+    """Yield what is set and means nothing to a breaker that no pipeline is around."""
+    if config.per == "host":
+        yield "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"
+    for key, why in _OF_A_PIPELINE.items():
+        if key in config.model_fields_set:
+            got = getattr(config, key)
+            yield f"{key}: wanted none for a circuit breaker alone, where {why} (in a pipeline they wait), got {got!r}"
 
 
 def _settings(model: type[M], config: M | Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> M:

@@ -212,6 +212,15 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
         (lambda: CircuitBreaker(5, 60.0, config={}), "wanted failure_threshold and timeout or config, got both"),
         (lambda: CircuitBreaker(config={"timout": 3}), "timout: unknown key; did you mean timeout?"),
         (lambda: CircuitBreaker(config=3), "config: wanted a CircuitBreakerConfig or a mapping, got 3"),
+        (lambda: CircuitBreaker(config={"per": "host"}),
+         "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"),
+        (lambda: CircuitBreaker(config={"when_open": "wait"}),
+         "when_open: wanted none for a circuit breaker alone, where whoever meets it open is refused at once (in a "
+         "pipeline they wait), got 'wait'"),
+        (lambda: CircuitBreaker(config=CircuitBreakerConfig(resume_doubling=5)),
+         "resume_doubling: wanted none for a circuit breaker alone, where nobody waits"),
+        (lambda: CircuitBreaker(config={"resume_rate": "5/s"}),
+         "resume_rate: wanted none for a circuit breaker alone, where nobody waits"),
         (lambda: RateLimiter(0), "max_per_minute: wanted a whole number of at least 1, got 0"),
         (lambda: RateLimiter(max_per_minute="100"), "max_per_minute: wanted a whole number of at least 1, got '100'"),
         (lambda: RateLimiter(100, config=RateLimitConfig(rate="1/s")), "wanted max_per_minute or config, got both"),
@@ -227,6 +236,76 @@ def test_what_cannot_be_is_refused_in_words_of_the_settings(make, problem):
         make()
     assert str(caught.value).startswith(problem)
     assert len(caught.value.problems) == 1
+
+
+def test_all_settings_that_mean_nothing_alone_are_said_at_once():
+    with pytest.raises(ConfigurationError) as caught:
+        CircuitBreaker(config={"per": "host", "when_open": "fail", "resume_rate": "1/s", "resume_doubling": "1s"})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "per", "when_open", "resume_rate", "resume_doubling",
+    ]  # fmt: skip
+
+
+SLOW_CALLS = {"window": {"calls": 4}, "minimum_calls": 2, "slow_call": {"duration": "2s", "rate": "100%"}}
+
+
+async def test_calls_that_take_too_long_open_it_whether_they_work_or_fail(autojump_clock):
+    async def fails_late() -> None:
+        await trio.sleep(2.001)
+        raise TransientError("late")
+
+    breaker = CircuitBreaker(config={**SLOW_CALLS, "failure_rate": 1.0})
+    await breaker.call(trio.sleep, 2.001)
+    assert breaker.state is BreakerState.CLOSED
+    with pytest.raises(TransientError):
+        async with breaker.guard():
+            await fails_late()
+    assert breaker.state is BreakerState.OPEN
+
+
+async def test_a_call_of_exactly_the_duration_is_not_slow(autojump_clock):
+    breaker = CircuitBreaker(config=SLOW_CALLS)
+    for _ in range(4):
+        await breaker.call(trio.sleep, 2)
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_a_refusal_of_one_message_is_slow_too_where_it_counts(autojump_clock):
+    async def refuses_late() -> None:
+        await trio.sleep(3)
+        raise PermanentError("bad address")
+
+    breaker = CircuitBreaker(config={**SLOW_CALLS, "ignored_counts_as": "success"})
+    for _ in range(2):
+        with pytest.raises(PermanentError):
+            await breaker.call(refuses_late)
+    assert breaker.state is BreakerState.OPEN
+
+
+async def open_time(breaker: CircuitBreaker) -> float:
+    """Return for how many whole seconds it refuses, once it has opened."""
+    await fail_often(breaker, 1)
+    for second in range(1000):
+        try:
+            await breaker.call(fails, PermanentError("bad address"))
+        except PermanentError:
+            return second
+        except ServiceUnavailable:
+            await trio.sleep(1)
+    raise AssertionError("it stays open")
+
+
+async def test_open_times_are_jittered_by_the_seed(autojump_clock):
+    async def times(seed: int | None) -> list[float]:
+        growth = {"multiplier": 2, "jitter": 0.2}
+        breaker = CircuitBreaker(config={"failure_threshold": 1, "timeout": "5m", "open_growth": growth}, seed=seed)
+        return [await open_time(breaker) for _ in range(5)]
+
+    first = await times(1)
+    assert first == await times(1) != await times(2)
+    assert await times(None) != await times(None)
+    assert all(240 <= each <= 361 for each in first)
+    assert len(set(first)) > 1
 
 
 async def test_settings_may_be_a_mapping_as_in_a_scenario(autojump_clock):
