@@ -317,11 +317,16 @@ class DuplicateIgnored(NotificationEvent, frozen=True, kw_only=True, gc=False):
 class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """Taken out of the dead letter queue for a fresh set of attempts."""
 
+    by: str | None = None
+    """Who wanted that; None when nobody said."""
+
 
 class DeadLetterDiscarded(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """Removed from the dead letter queue for good. It stays dead-lettered in the count."""
 
     reason: str
+    by: str | None = None
+    """Who wanted that; None when nobody said."""
 
 
 class BreakerTransitioned(RecordedEvent, frozen=True, kw_only=True, gc=False):

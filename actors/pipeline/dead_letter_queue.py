@@ -52,6 +52,8 @@ class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     """
 
     notification_id: str
+    by: str | None = None
+    """Who wants that, for the record."""
 
 
 class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
@@ -60,6 +62,9 @@ class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     notification_id: str
     reason: str
     """Why, for the record."""
+
+    by: str | None = None
+    """Who wants that, for the record."""
 
 
 Query: TypeAlias = Peek | Dequeue | Get | ListDeadLetters | RedriveDeadLetter | DiscardDeadLetter
@@ -134,7 +139,7 @@ class DeadLetterQueue(Actor):
         if letter is None:
             return False
         del self._letters[letter.notification_id]
-        self._to_handler(Redrive(letter=letter))
+        self._to_handler(Redrive(letter=letter, by=message.by))
         return True
 
     @handles(DiscardDeadLetter)
@@ -142,14 +147,14 @@ class DeadLetterQueue(Actor):
         letter = self._letter(message.notification_id)
         if letter is None:
             return False
-        self._discard(letter, message.reason)
+        self._discard(letter, message.reason, message.by)
         return True
 
     def _letter(self, notification_id: str) -> DeadLetterMessage | None:
         letter = self._letters.get(notification_id)
         return letter if letter is not None and self._store.is_dead_letter(notification_id) else None
 
-    def _discard(self, letter: DeadLetterMessage, reason: str) -> None:
+    def _discard(self, letter: DeadLetterMessage, reason: str, by: str | None = None) -> None:
         del self._letters[letter.notification_id]
         event = DeadLetterDiscarded(
             at_ns=self.now_ns,
@@ -157,6 +162,7 @@ class DeadLetterQueue(Actor):
             notification_id=letter.notification_id,
             channel=letter.channel,
             reason=reason,
+            by=by,
         )
         effect = self._store.commit(event, letter.command)
         if effect is None:

@@ -98,6 +98,8 @@ class Redrive(Message, frozen=True, kw_only=True, gc=False):
     """Take a dead letter up again, with a fresh set of attempts."""
 
     letter: DeadLetterMessage
+    by: str | None = None
+    """Who wants that, for the record."""
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -641,6 +643,7 @@ class Handler(Actor):
             epoch_ns=self.epoch_ns,
             notification_id=letter.notification_id,
             channel=letter.command.channel,
+            by=redrive.by,
         )
         self._commit(event, delivery, self._prepare)
 

@@ -151,9 +151,17 @@ async def test_dead_letters_are_there_after_a_restart_to_be_redriven_and_discard
         queue = notifier.pipeline.dead_letter_queue
         letters = await queue.ask(ListDeadLetters(), block=False)
         assert [letter.notification_id for letter in letters] == ["a", "b"]
-        assert await queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
-        assert await queue.ask(DiscardDeadLetter(notification_id="b", reason="test data"), block=False)
-        await notifier.wait_until_quiet()
+        both_done, done = trio.Event(), []
+
+        @notifier.bus.subscribe(NotificationSent, DeadLetterDiscarded)
+        def note(event: object) -> None:
+            done.append(event)
+            if len(done) == 2:
+                both_done.set()
+
+        assert await queue.ask(RedriveDeadLetter(notification_id="a", by="ann"), block=False)
+        assert await queue.ask(DiscardDeadLetter(notification_id="b", reason="test data", by="bob"), block=False)
+        await both_done.wait()
         entries = await store.audit_trail()
     assert receiver.taken == ["a"]
     async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
@@ -163,6 +171,7 @@ async def test_dead_letters_are_there_after_a_restart_to_be_redriven_and_discard
         assert await notifier.send(B) is Acceptance.DUPLICATE
         assert await store.audit_trail() == entries
     assert {type(entry.event): entry.command for entry in entries} == {NotificationRedriven: A, DeadLetterDiscarded: B}
+    assert {entry.event.by for entry in entries} == {"ann", "bob"}
     (discarded,) = [entry for entry in entries if isinstance(entry.event, DeadLetterDiscarded)]
     assert discarded.event.reason == "test data"
     assert discarded.at == discarded.event.at
@@ -175,7 +184,10 @@ async def test_nothing_more_is_sent_to_an_address_that_is_gone(path):
     ):
         await one.send(A)
         await one.wait_until_quiet()
+        discarded = trio.Event()
+        one.bus.subscribe(DeadLetterDiscarded)(lambda _: discarded.set())
         await one.pipeline.dead_letter_queue.ask(DiscardDeadLetter(notification_id="a", reason="known"), block=False)
+        await discarded.wait()
     receiver = Receiver()
     async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
         assert await notifier.send(B) is Acceptance.ACCEPTED  # and suppressed
