@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mutants_found_later
 import mutants_of_breakers
 import mutants_of_limits
 import mutants_of_retries
@@ -15,4 +16,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_limits.MUTANTS,
     *mutants_of_times.MUTANTS,
     *mutants_of_the_books.MUTANTS,
+    *mutants_found_later.MUTANTS,
 )

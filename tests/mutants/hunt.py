@@ -1,4 +1,4 @@
-"""Hunts mutants: plants each mistake in a copy of the product, and looks who finds it, and after how many seeds.
+"""Hunt mutants: plant each mistake in a copy of the product, and look who finds it, and after how many seeds.
 
 ``python tests/mutants/hunt.py [NAME…] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
 
@@ -55,8 +55,13 @@ class Hunt:
     seconds: float
 
 
-def hunt(mutant: Mutant, seeds: int = 200) -> Hunt:
+def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
     """Plant a mistake in a copy of the product, and lead that over every ground until it breaks.
+
+    Args:
+        mutant: the mistake.
+        seeds: how many of each ground to try at most.
+        shipped: whether to try the shipped scenarios too, when all else has been tried.
 
     Raises:
         DoesNotApply: it cannot be planted any more.
@@ -65,7 +70,7 @@ def hunt(mutant: Mutant, seeds: int = 200) -> Hunt:
     began = time.monotonic()
     with copy_of_the_product() as copy:
         mutant.plant(copy)
-        left = route(seeds)
+        left = route(seeds, shipped=shipped)
         while True:
             kill = stalk(copy, left)
             if kill is None or stalk(ROOT, [(kill.ground, kill.seed)]) is None:
@@ -73,11 +78,12 @@ def hunt(mutant: Mutant, seeds: int = 200) -> Hunt:
             left = left[left.index((kill.ground, kill.seed)) + 1 :]
 
 
-def route(seeds: int) -> list[tuple[str, int]]:
+def route(seeds: int, *, shipped: bool) -> list[tuple[str, int]]:
     """Return every ground and seed in the order in which they are tried."""
-    import stalking
+    import stalking  # which imports the product: not before a copy of it is wanted
 
-    return list(stalking.route(seeds))
+    few = {ground for ground, most in stalking.grounds().items() if most is not None}
+    return [(ground, seed) for ground, seed in stalking.route(seeds) if shipped or ground not in few]
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""Planted mistakes: each can still be planted, and is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import stalking
+from catalogue import MUTANTS
+from hunt import Kill, hunt, main, row
+from mutant import DoesNotApply, mutant
+
+from simulation.invariants import KNOWN
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("one-attempt-too-many", "quiet-hours-not-over-midnight", "counted-as-sent-when-dead-lettered")
+
+
+@pytest.mark.parametrize("each", MUTANTS, ids=lambda each: each.name)
+def test_each_can_still_be_planted(each):
+    text = (ROOT / each.file).read_text(encoding="utf-8")
+    planted = each.planted(text)
+    assert planted != text
+    compile(planted, each.file, "exec")
+    assert each.expected in KNOWN or each.expected == "expectations"
+
+
+def test_each_has_a_name_of_its_own():
+    assert len({each.name for each in MUTANTS}) == len(MUTANTS) >= 30
+
+
+def test_a_change_that_does_not_fit_is_an_error():
+    twice = mutant("twice", "a.py", "It is there twice.", ("b", "c"), expected="quota")
+    with pytest.raises(DoesNotApply, match=r"twice: wanted 'b' once in a\.py, got it 2 times"):
+        twice.planted("abba")
+    with pytest.raises(DoesNotApply, match="got it 0 times"):
+        twice.planted("a")
+
+
+def test_the_route_has_every_seed_of_every_ground_once():
+    route = list(stalking.route(50))
+    assert len(route) == len(set(route))
+    for ground, most in stalking.grounds().items():
+        seeds = [seed for of, seed in route if of == ground]
+        assert seeds == list(range(50 if most is None else most))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_few_are_found_at_once(name):
+    (planted,) = [each for each in MUTANTS if each.name == name]
+    kill = hunt(planted, seeds=4).kill
+    assert kill is not None
+    assert kill.killer in KNOWN
+    assert kill.seed < 4
+
+
+def test_the_product_itself_is_not_found(tmp_path):
+    harmless = mutant(
+        "harmless",
+        "simulation/figures.py",
+        "There is none.",
+        ("        simulated_s = simulated_ns / NS_PER_S\n", "        simulated_s = (simulated_ns / NS_PER_S)\n"),
+        expected="summary",
+    )
+    assert hunt(harmless, seeds=2, shipped=False).kill is None
+
+
+def test_the_table(capsys):
+    assert main([QUICK[0], "--seeds", "4", "--workers", "1"]) == 0
+    header, line, total = capsys.readouterr().out.splitlines()
+    assert header.split() == ["mutant", "killer", "scenario", "and", "seed", "s"]
+    assert line.split()[0] == QUICK[0]
+    assert total == "1 of 1 killed, 0 survived"
+    with pytest.raises(SystemExit, match="got nobody"):
+        main(["nobody"])
+
+
+def test_a_survivor_is_said_to_survive():
+    planted = MUTANTS[0]
+    assert "SURVIVES" in row(hunt_of(planted, None))
+    assert "quota" in row(hunt_of(planted, Kill("quota", "swarm", 3, "too much")))
+
+
+def hunt_of(planted, kill):
+    from hunt import Hunt
+
+    return Hunt(planted, kill, 1.0)
+
+
+@pytest.mark.slow
+def test_none_survives(capsys):
+    assert main([]) == 0, capsys.readouterr().out
