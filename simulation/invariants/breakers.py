@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from actors.breaker_config import CircuitBreakerConfig
-from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.messages import ActorFailed, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
 from actors.policies.breaker_group import IDLE_NS, KEYS_MAX, recipient_host
 from actors.policies.breaker_table import TRANSITIONS, BreakerEvent, BreakerState
@@ -135,10 +135,21 @@ class BreakerTransitions(_Breakers):
 class OpenBreaker(_Breakers):
     """Nothing passes an open circuit breaker, and no more than its probes a half-open one.
 
-    At the very instant at which it opens, what it let through just before may still be on its way to the provider.
+    At the very instant at which it opens, what it let through just before may still be on its way to the provider; and
+    where an actor has failed just now, what lay in the mailbox of a channel goes late.
     """
 
     name = "open-breaker"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._up_at_ns = -1
+        """When all that has crashed runs again."""
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        self._up_at_ns = event.at_ns + self.context.restarted_within_ns
+        return None
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -156,6 +167,8 @@ class OpenBreaker(_Breakers):
         host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
         breaker = self._breaker((name, host))
         if breaker.state not in _NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
+            return None
+        if breaker.since_ns >= 0 and made.at_ns <= self._up_at_ns:
             return None
         if breaker.state is _HALF_OPEN:
             return self._probe(made, breaker, config)
