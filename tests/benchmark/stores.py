@@ -37,9 +37,13 @@ WARM_UP = 1_000
 
 
 class AnswersAtOnce(Provider):
-    """Takes everything."""
+    """Takes everything, and counts it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        self.taken += 1
         return Foreseen(0, Sent())
 
 
@@ -71,13 +75,16 @@ async def measure(side: str, notifications: int, directory: Path) -> dict[str, A
     opened: AbstractAsyncContextManager[Any] = (
         SqliteStore.open(directory / "store.db") if side == "sqlite" else nullcontext(MemoryStore())
     )
-    async with opened as store, Notifier.open(providers=AnswersAtOnce(), store=store) as notifier:
+    provider = AnswersAtOnce()
+    async with opened as store, Notifier.open(providers=provider, store=store) as notifier:
         await send_all(notifier, range(WARM_UP))
         began, cpu_began, transactions = time.perf_counter(), time.process_time(), getattr(store, "transactions", 0)
         await send_all(notifier, range(WARM_UP, WARM_UP + notifications))
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+        assert provider.taken == WARM_UP + notifications, f"{provider.taken} have been sent"
         return {
-            "seconds": time.perf_counter() - began,
-            "cpu_seconds": time.process_time() - cpu_began,
+            "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
             "transactions": getattr(store, "transactions", 0) - transactions,
         }
 
