@@ -28,6 +28,7 @@ _HOME_OF = {
         "actors.notifier": "Notifier Pipeline",
         "actors.outcomes": "Ambiguous ChannelFault DeadDestination Outcome Permanent Sent Transient",
         "actors.pipeline.attempts": "Attempt Provider",
+        "actors.pipeline.circuit_breaker": "OperateBreaker",
         "actors.pipeline.dead_letter_queue": "DiscardDeadLetter ListDeadLetters RedriveDeadLetter",
         "actors.pipeline.preferences": "Preferences",
         "actors.pipeline.templates": "Template Templates",

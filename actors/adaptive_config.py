@@ -125,7 +125,11 @@ ConcurrencyLimitConfig: TypeAlias = Annotated[
 
 
 class AdaptiveThrottleConfig(Settings):
-    """Attempts that would probably fail are refused at the sender, with a probability that follows their success."""
+    """Attempts that would probably fail are refused at the sender, with a probability that follows their success.
+
+    A refusal is the end of the attempt, a failed one, also where a further provider (`failover`) could take it: that
+    one has its turn when the notification is retried, if at all.
+    """
 
     k: Annotated[float, number(1)] = 2.0
     """The multiple of what the provider accepts that is sent to it."""

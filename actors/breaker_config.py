@@ -69,7 +69,11 @@ class OpenGrowth(Settings):
 
 
 class RampConfig(Settings):
-    """After closing only a share of the calls is let through, and it grows in a straight line to all of them."""
+    """After closing only a share of the calls is let through, and it grows in a straight line to all of them.
+
+    Those who waited for it to close ask at the pace of `resume_rate`, and the ramp lets its share of them through: both
+    hold together.
+    """
 
     wanted_text: ClassVar[str] = "a mapping such as {over: 30s, start: 10%}"
 

@@ -147,7 +147,8 @@ class ChannelConfig(Settings):
     is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
 
     switch_after: PositiveWholeNumber | None = None
-    """After so many failed attempts a notification tries the next provider first. None: always in the same order."""
+    """After so many failed attempts a notification tries the next provider first. A Retry-After of one provider holds
+    for the notification's next attempt, also where that goes to another one. None: always in the same order."""
 
     fallback: FallbackConfig | None = None
     """Another channel for what this one gives up. None: the dead letter queue is the end."""

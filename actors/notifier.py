@@ -15,15 +15,15 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import trio
 
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
-from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
-from actors.errors import ConfigurationError
+from actors.config import PRIMARY, ChannelConfig, NotifierConfig, ProviderConfig
+from actors.errors import ConfigurationError, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
 from actors.live import LiveSystem
@@ -31,7 +31,7 @@ from actors.messages import DeadLetterMessage, NotificationChannel, Notification
 from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.attempts import Provider, Stages, Wiring
 from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
-from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
@@ -51,6 +51,8 @@ from actors.unreliable import NotificationService
 logger = logging.getLogger(__name__)
 
 SENT_KEPT = 10_000
+
+BreakerOrder: TypeAlias = Literal["force-open", "disable", "close", "metrics-only"]
 
 
 class Pipeline:
@@ -205,6 +207,36 @@ class Notifier:
     def send(self, command: SendNotification) -> Awaitable[Acceptance]:
         """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
         return self.bus.send(command)
+
+    def operate_breaker(
+        self, channel: NotificationChannel | str, order: BreakerOrder, provider: str | None = None
+    ) -> Awaitable[bool]:
+        """Order the breakers of a channel about, all or that of one provider; awaiting it tells if that changed any.
+
+        It holds until further orders: one that is forced open sends nothing until it is closed.
+
+        Raises (at once):
+            UnknownChannel: the channel is not configured.
+            ConfigurationError: there is no such order, or the channel has no such provider; all problems.
+        """
+        stages = next((own for name, own in self.pipeline.wiring.stages.items() if name == channel), None)
+        if stages is None:
+            raise UnknownChannel(f"wanted a channel that is configured, got {channel!r}")
+        names = [lane.provider or PRIMARY for lane in stages.lanes]
+        problems = []
+        if order not in get_args(BreakerOrder):
+            problems.append(f"order: wanted one of {', '.join(get_args(BreakerOrder))}, got {order!r}")
+        if provider is not None and provider not in names:
+            problems.append(f"provider: wanted one of {', '.join(names)}, got {provider!r}")
+        if problems:
+            raise ConfigurationError(problems)
+        assert stages.circuit_breaker is not None
+        if len(names) == 1:
+            provider = None  # it is all of them
+        answer: Awaitable[bool] = stages.circuit_breaker.ask(
+            OperateBreaker(order=order, provider=provider), block=False
+        )
+        return answer
 
     async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
         """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""

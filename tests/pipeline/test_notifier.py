@@ -61,6 +61,52 @@ async def test_an_event_goes_all_the_way(autojump_clock):
     assert notifier.in_flight == 0
 
 
+async def test_an_operator_stops_a_channel_and_lets_it_go_on(autojump_clock):
+    async with Notifier.open(providers=NotificationService()) as notifier:
+        assert await notifier.operate_breaker("email", "force-open")
+        assert not await notifier.operate_breaker(EMAIL, "force-open", "primary")
+        await notifier.publish(PLACED)
+        assert not await notifier.wait_until_quiet(3600)
+        assert [event.channel for event in notifier.sent_notifications] == [SMS]
+        assert await notifier.operate_breaker("email", "close")
+        assert await notifier.wait_until_quiet(60)
+    assert [event.channel for event in notifier.sent_notifications] == [SMS, EMAIL]
+
+
+async def test_an_order_may_be_for_the_breaker_of_one_provider(autojump_clock):
+    asked: list[str] = []
+
+    def transport(name: str) -> Transport:
+        async def deliver(attempt: Attempt) -> Outcome:
+            asked.append(name)
+            return Sent()
+
+        return Transport(deliver)
+
+    config = {"channels": {"email": {"failover": {"backup": {}}}}}
+    providers = {EMAIL: {"primary": transport("primary"), "backup": transport("backup")}}
+    async with Notifier.open(config, providers=providers) as notifier:
+        for order in ("force-open", "close"):
+            assert await notifier.operate_breaker("email", order, "primary")
+            await notifier.send(email(order))
+            await notifier.wait_until_quiet()
+    assert asked == ["backup", "primary"]
+
+
+async def test_an_order_that_nobody_can_carry_out_is_refused_at_once(autojump_clock):
+    async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
+        with pytest.raises(UnknownChannel, match="got 'sms'"):
+            notifier.operate_breaker("sms", "close")
+        with pytest.raises(ConfigurationError) as caught:
+            notifier.operate_breaker("email", "shut", "backup")  # type: ignore[arg-type]
+        assert caught.value.problems == [
+            "order: wanted one of force-open, disable, close, metrics-only, got 'shut'",
+            "provider: wanted one of primary, got 'backup'",
+        ]
+        await notifier.send(email("a"))
+    assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
 async def test_leaving_the_block_lets_retries_end(autojump_clock):
     async with Notifier.open(providers=NotificationService(fail_count=2, latency=1.0)) as notifier:
         await notifier.send(email("a"))
