@@ -192,6 +192,11 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     waited_since_ns: int | None = None
     """When the first of those was accepted that it is a fallback for: since then its user waits."""
 
+    @property
+    def waited_since(self) -> datetime | None:
+        """When the first of those was accepted that it is a fallback for, in UTC."""
+        return None if self.waited_since_ns is None else utc(self.epoch_ns + self.waited_since_ns)
+
 
 class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """The provider took it."""
