@@ -1,0 +1,303 @@
+"""Invariants about attempts, waits, dead letters and decisions: histories that break them, and some that do not."""
+
+from datetime import UTC, datetime, time
+
+import msgspec
+import pytest
+from histories import (
+    EMAIL,
+    S,
+    breach_of,
+    breaker,
+    check_breach,
+    context_of,
+    crashed,
+    dead,
+    failed,
+    made,
+    redriven,
+    requested,
+    sent,
+)
+
+from actors.channels.channel import Channel
+from actors.config import ChannelConfig
+from actors.effects import Performed
+from actors.instants import since_1970_ns
+from actors.messages import DeadLetterMessage, DeferralCause, DuplicateIgnored, NotificationDeferred, SendNotification
+from actors.outcomes import Ambiguous, Permanent, Sent, Transient
+from actors.pipeline.attempts import Admitted, Attempt
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.event_bus import _Call, _PlainSubscriber
+from actors.pipeline.handler import Handler
+from actors.pipeline.preferences import Preferences
+from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.policies.quiet_hours import QuietHours
+from simulation.invariants import Context, MessageTold
+
+FAILS = Transient(reason="timed out")
+
+
+def told(seconds, sender, receiver, message):
+    return MessageTold(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
+
+
+def attempt(id="n", number=1, charged=False, **command):
+    filled = SendNotification(notification_id=id, channel=EMAIL, recipient="ann", message="Hello", **command)
+    return Attempt(command=filled, number=number, charged=charged, expires_at_ns=None)
+
+
+def deferred(seconds, until, cause, id="n"):
+    return NotificationDeferred(
+        at_ns=round(seconds * S), epoch_ns=0, notification_id=id, channel=EMAIL, cause=cause,
+        resumes_at_ns=round(until * S),
+    )  # fmt: skip
+
+
+# ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([failed(1, 2, attempt=2)], "fails with attempt 2, which should be 1"),
+        ([failed(1, 2), failed(3, 4)], "fails with attempt 1, which should be 2"),
+        ([failed(1, 2), sent(3)], "is sent with attempt 1, which should be 2"),
+        ([failed(1, 2), made(2)], "is sent as attempt 1 and not 2"),
+        ([failed(1), dead(1), redriven(2), failed(3, attempt=2)], "fails with attempt 2, which should be 1"),
+    ],
+)
+def test_attempts_are_numbered(events, text):
+    check_breach("attempt-numbers", [requested(0), *events], text)
+
+
+def test_a_redrive_numbers_anew_and_a_channel_fault_has_no_number():
+    fault = failed(1, 2, attempt=0, kind="ChannelFault")
+    assert breach_of("attempt-numbers", [requested(0), fault, failed(3), dead(3), redriven(4), failed(5, 6)]) is None
+
+
+def test_nothing_sets_out_before_its_time_or_after_its_end():
+    check_breach("in-time", [requested(0), failed(1, 3), made(2.9, number=2)], "tried again before 3 s")
+    check_breach(
+        "in-time", [requested(0), failed(1, 3), failed(2, 4, attempt=2)], "while it waits for its retry at 3 s"
+    )
+    late = made(11)
+    command = msgspec.structs.replace(late.attempt.command, expires_after=10.0)
+    late = msgspec.structs.replace(late, attempt=msgspec.structs.replace(late.attempt, command=command))
+    check_breach("in-time", [requested(0), late], "is sent after 10 s, when it has expired")
+    assert breach_of("in-time", [requested(0), crashed(5), late]) is None
+    check_breach("in-time", [requested(0), failed(30, 31, started_ns=0)], "takes 30 s, beyond its timeout")
+
+
+def test_what_is_recorded_is_what_was_answered():
+    says = made(0, outcome=Permanent(reason="no such box"))
+    check_breach("answers", [requested(0), says, failed(0.5, 2, kind="Transient")], "as Transient, and is Permanent")
+    check_breach("answers", [requested(0), made(0), sent(0.6)], "is recorded at 0.6 s, and is there at 0.5 s")
+    check_breach("answers", [requested(0), sent(0.6)], "no provider was asked")
+    assert breach_of("answers", [requested(0), made(0), sent(0.5)]) is None
+    unanswered = made(0, takes=10, answered=False)
+    assert breach_of("answers", [requested(0), unanswered, failed(10, 11)]) is None
+
+
+@pytest.mark.parametrize(
+    ("retry", "waits", "breaks"),
+    [
+        ({"initial_delay": 2}, [2, 4, 8], False),
+        ({"initial_delay": 2}, [2, 4, 4], True),
+        ({"initial_delay": 2, "max_delay": 5}, [2, 4, 5], False),
+        ({"initial_delay": 2, "jitter": "full"}, [0, 3.9, 0.1], False),
+        ({"initial_delay": 2, "jitter": "full"}, [2.1], True),
+        ({"initial_delay": 2, "jitter": "equal"}, [1.0, 2.0], False),
+        ({"initial_delay": 2, "jitter": "equal"}, [0.9], True),
+        ({"initial_delay": 1, "max_delay": 5, "jitter": "decorrelated"}, [3, 5], False),
+        ({"initial_delay": 1, "max_delay": 5, "jitter": "decorrelated"}, [3, 5.1], True),
+        ({"backoff": "fibonacci", "initial_delay": 1}, [1, 1, 2, 3], False),
+        ({"backoff": "linear", "initial_delay": 1}, [1, 2, 4], True),
+        ({"schedule": [1, 60]}, [1, 60], False),
+        ({"schedule": [1, 60]}, [2], True),
+    ],
+)
+def test_waits_are_those_of_the_formula(retry, waits, breaks):
+    events, now = [requested(0)], 0.0
+    for number, wait in enumerate(waits, 1):
+        events.append(failed(now, now + wait, attempt=number))
+        now += wait
+    context = context_of(retry={"max_attempts": 9, **retry} if "schedule" not in retry else retry)
+    breach = breach_of("backoff", events, context)
+    assert (breach is not None) == breaks
+
+
+def test_a_hint_is_waited_for():
+    asks = made(0, outcome=Transient(reason="slowly", throttled=True, retry_after=30.0))
+    again = failed(0.5, 2, kind="Transient", throttled=True, reason="slowly")
+    check_breach("backoff", [requested(0), asks, again], "the provider has asked for 30 s")
+
+
+def test_what_is_given_up_had_no_attempt_left():
+    check_breach(
+        "given-up", [requested(0), failed(1)], "given up after attempt 1", context_of(retry={"max_attempts": 2})
+    )
+    assert breach_of("given-up", [requested(0), failed(1)], context_of(retry={"max_attempts": 1})) is None
+    spent = failed(1, given_up="retry budget spent")
+    check_breach("given-up", [requested(0), spent], "cannot be given up: retry budget spent")
+
+
+# ── ids, quiet hours, errors, announcements ─────────────────────────────────────────────────────────────────────
+
+
+def test_an_id_is_not_remembered_for_ever():
+    again = DuplicateIgnored(at_ns=86_500 * S, epoch_ns=0, notification_id="n", channel=EMAIL, conflict=False)
+    check_breach("ids", [requested(0), sent(1), again], "is still ignored 86499 s after it was sent")
+    assert breach_of("ids", [requested(0), sent(101), again]) is None
+    assert breach_of("ids", [requested(0), again]) is None
+    check_breach("ids", [again], "was never accepted")
+
+
+@pytest.mark.parametrize(
+    ("at", "is_quiet"),
+    [("2026-03-28T21:30", True), ("2026-03-29T04:59", True), ("2026-03-29T05:00", False), ("2026-03-28T20:59", False)],
+)
+def test_quiet_hours_by_the_clock_on_the_wall(at, is_quiet):
+    preferences = Preferences()
+    preferences.set_quiet_hours("ann@example.org", QuietHours(time(22), time(7), "Europe/Berlin"))
+    epoch_ns = since_1970_ns(datetime.fromisoformat(at).replace(tzinfo=UTC))
+    context = Context({EMAIL: ChannelConfig()}, preferences=preferences, epoch_ns=lambda: epoch_ns)
+    assert (breach_of("quiet-hours", [requested(0), made(0)], context) is not None) == is_quiet
+
+
+def test_nobody_waits_beyond_the_end_of_quiet_hours():
+    preferences = Preferences()
+    preferences.set_quiet_hours("ann", QuietHours(time(0), time(7), "UTC"))
+    context = Context({EMAIL: ChannelConfig()}, preferences=preferences)
+    right = deferred(3600, 7 * 3600, DeferralCause.QUIET_HOURS)
+    assert breach_of("quiet-hours", [requested(0), right], context) is None
+    wrong = deferred(3600, 8 * 3600, DeferralCause.QUIET_HOURS)
+    assert breach_of("quiet-hours", [requested(0), wrong], context) is not None
+
+
+def test_only_injected_crashes_are_no_errors():
+    check_breach("no-errors", [crashed(1)], "Handler raised RuntimeError")
+    injected = msgspec.structs.replace(crashed(1), error="InjectedCrash: injected crash of the handler")
+    assert breach_of("no-errors", [injected]) is None
+
+
+def test_recorded_first():
+    event = sent(1)
+    announced = told(1, Handler, _PlainSubscriber, _Call(event, None))
+    assert breach_of("recorded-first", [requested(0), event, announced]) is None
+    check_breach("recorded-first", [requested(0), announced], "NotificationSent of n is announced")
+
+
+# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def through_the_breaker(outcomes, start=0):
+    """Return what is observed of attempts that are let through one after the other."""
+    for number, outcome in enumerate(outcomes):
+        admitted = Admitted(attempt=attempt(f"n{start + number}"), permit=1)
+        yield told(number, CircuitBreakerActor, Channel, admitted)
+        done = Performed(request=admitted, result=outcome, started_ns=number * S, ended_ns=number * S)
+        yield told(number, CircuitBreakerActor, Handler, done)
+
+
+TWO = {"circuit_breaker": {"failure_threshold": 2}}
+
+
+def test_a_breaker_trips_by_what_counts():
+    check_breach("breaker-decisions", [*through_the_breaker([FAILS, FAILS])], "is to trip", context_of(**TWO))
+    others = [FAILS, Sent(), FAILS, Permanent(), Transient(throttled=True)]
+    assert breach_of("breaker-decisions", through_the_breaker(others), context_of(**TWO)) is None
+    trips = breaker(1, "closed", "open", "trip")
+    *first, second_out, second_back = through_the_breaker([FAILS, Permanent()])
+    early = [*first, second_out, trips, second_back]
+    check_breach("breaker-decisions", early, "does trip at 1 s by the outcome Permanent", context_of(**TWO))
+    *first, second_out, second_back = through_the_breaker([FAILS, Ambiguous()])
+    assert breach_of("breaker-decisions", [*first, second_out, trips, second_back], context_of(**TWO)) is None
+    check_breach("breaker-decisions", [trips], "nothing has had it do so", context_of(**TWO), 5)
+
+
+def test_a_late_success_does_not_close_a_breaker():
+    late_out, late_back = through_the_breaker([Sent()])
+    half_open = [breaker(1, "closed", "forced-open", "force-open"), breaker(9, "open", "half-open", "wait-over")]
+    closes = breaker(9, "half-open", "closed", "recover")
+    check_breach("breaker-decisions", [late_out, *half_open, closes, late_back], "does recover", context_of(**TWO))
+    probe_out, probe_back = through_the_breaker([Sent()], start=1)
+    assert breach_of("breaker-decisions", [*half_open, probe_out, closes, probe_back], context_of(**TWO)) is None
+
+
+def test_nobody_is_told_to_wait_longer_than_a_breaker_is_open():
+    context = context_of(circuit_breaker={"timeout": 10})
+    opens = breaker(0, "closed", "open", "trip")
+    assert breach_of("breaker-transitions", [opens, deferred(1, 10, DeferralCause.CIRCUIT_BREAKER)], context) is None
+    check_breach("breaker-transitions", [opens, deferred(1, 11, DeferralCause.CIRCUIT_BREAKER)], "until 11 s", context)
+
+
+def test_those_who_waited_resume_at_a_pace():
+    waiting = [
+        event for id in "abc" for event in (requested(0, id), deferred(1, 10, DeferralCause.CIRCUIT_BREAKER, id))
+    ]
+    closes = breaker(10, "half-open", "closed", "recover")
+    context = context_of(circuit_breaker={"resume_rate": "1/s", "resume_doubling": 60})
+    check_breach("resume-pace", [*waiting, closes, made(10, "a"), made(10, "b")], "b is number 2 of those", context)
+    assert breach_of("resume-pace", [*waiting, closes, made(10, "a"), made(11, "b"), made(12, "c")], context) is None
+
+
+# ── limits, letters, summaries ──────────────────────────────────────────────────────────────────────────────────
+
+
+def passes(seconds, what):
+    yield told(seconds, Handler, RateLimiterActor, what)
+    yield told(seconds, RateLimiterActor, CircuitBreakerActor, what)
+
+
+def test_a_limit_counts_once_and_holds_nobody_back_that_has_room():
+    context = context_of(rate_limit={"rate": "1/min"})
+    once = [requested(0, "a"), *passes(0, attempt("a"))]
+    check_breach(
+        "user-limit", [*once, *passes(70, attempt("a", number=2))], "counts for the limit of ann once more", context
+    )
+    waits = [requested(1, "b"), told(1, Handler, RateLimiterActor, attempt("b"))]
+    full = deferred(1, 60, DeferralCause.RATE_LIMIT, "b")
+    assert breach_of("user-limit", [*once, *waits, full], context) is None
+    check_breach("user-limit", [*waits, full], "b has to wait for the limit of ann, which has room", context)
+    retry = [told(2, Handler, RateLimiterActor, attempt("a", 2, True)), deferred(2, 60, DeferralCause.RATE_LIMIT, "a")]
+    check_breach("user-limit", [*once, *retry], "a has to wait for the limit of ann, and counts already", context)
+
+
+def letter(**fields):
+    command = SendNotification(notification_id="n", channel=EMAIL, recipient="ann", message="Hello")
+    made_of = {
+        "notification_id": "n", "command": command, "failure_reason": "timed out", "attempts": 1, "requested_at_ns": 0,
+        "first_failure_ns": S, "last_failure_ns": S, "epoch_ns": 0, "history": (failed(1),),
+    }  # fmt: skip
+    return told(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"history": ()}, "has 0 failures, and not the 1 that there were"),
+        ({"attempts": 2}, "tells of 2 attempts, and not 1"),
+        ({"first_failure_ns": 0}, "has first failed at"),
+        ({"last_failure_ns": 2 * S}, "has last failed at"),
+        ({"requested_at_ns": S}, "was asked for at"),
+        ({"failure_reason": "expired"}, "gives the reason expired, and not timed out"),
+    ],
+)
+def test_a_dead_letter_tells_what_happened(fields, text):
+    events = [requested(0), failed(1), dead(1)]
+    assert breach_of("dead-letters", [*events, letter()]) is None
+    check_breach("dead-letters", [*events, letter(**fields)], text)
+
+
+def test_a_summary_that_does_not_add_up():
+    figures = {
+        "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "deferred": 0,
+        "duplicates": 0, "dlq": {"final": 0}, "sent_fraction": 1.0, "delivery_time_s": {"max": 2.0},
+    }  # fmt: skip
+    context = context_of()
+    context.summary_of = lambda _channel, _now_ns: figures
+    assert breach_of("summary", [requested(0), sent(2)], context, 3) is None
+    figures["sent"] = 2
+    check_breach("summary", [requested(0), sent(2)], "says sent 2, and by the history it is 1", context, 3)
