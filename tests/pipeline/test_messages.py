@@ -136,7 +136,7 @@ ALL = [
     PLACED,
     SHIPPED,
     PAID,
-    NotificationRequested(**OF, user_id="ann"),
+    NotificationRequested(**OF, user_id="ann", instead_of="m", waited_since_ns=1 * S),
     NotificationSent(**OF, attempt=1, started_ns=89 * S, requested_at_ns=0),
     FAILED,
     NotificationMovedToDeadLetter(**OF, reason="busy", attempts=3, requested_at_ns=0),
