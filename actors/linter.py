@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from actors.lint_rules.adaptive import adaptive_rules
 from actors.lint_rules.breaker import breaker_rules
 from actors.lint_rules.budget import budget_rules
 from actors.lint_rules.failover import failover_rules
@@ -47,6 +48,7 @@ def lint(
     expires_after: float | None = None,
     per_user_per_s: float | None = None,
     most_arrivals_in: Callable[[float], float] | None = None,
+    is_operated: bool = False,
 ) -> list[Finding]:
     """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
 
@@ -59,10 +61,11 @@ def lint(
         per_user_per_s: notifications a second of the busiest user, where they are not spread evenly.
         most_arrivals_in: returns how many are expected in the busiest stretch of so many seconds. None: as many as on
             average.
+        is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
-    traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in)
+    traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in, is_operated=is_operated)
     found = [
         *retry_rules(config, traffic),
         *budget_rules(config, traffic),
@@ -97,7 +100,7 @@ def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
 
 
 def _of_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
-    rules = (breaker_rules, timeout_rules, hedging_rules)
+    rules = (breaker_rules, timeout_rules, hedging_rules, adaptive_rules)
     return [found for rule in rules for found in rule(config, traffic)]
 
 

@@ -26,6 +26,7 @@ NEVER_NS = 2**62
 
 FAILED = Transient(reason="injected failure")
 PERMANENT = Permanent(reason="injected permanent failure")
+THROTTLED = "throttled"
 DEAD = DeadDestination(reason="injected dead destination")
 
 
@@ -35,7 +36,7 @@ class Throttle:
     def __init__(self, rate: Rate, retry_after: float | None) -> None:
         whole = max(1, round(rate.count))
         self._bucket = TokenBucket(whole, ns(rate.period * whole / rate.count), whole)
-        self.answer = Transient(reason="throttled", retry_after=retry_after, throttled=True)
+        self.answer = Transient(reason=THROTTLED, retry_after=retry_after, throttled=True)
 
     def lets_through(self, now_ns: int) -> bool:
         """Tell whether an attempt is within the quota, and charge it if so."""

@@ -19,14 +19,23 @@ from actors.lint_rules.retry import total_wait
 from actors.lint_rules.words import duration
 from actors.linter import Finding, lint, lint_expiry
 from actors.messages import NotificationChannel
+from actors.pipeline.attempts import TIMED_OUT
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.settings import nearest
+from actors.verdicts import OUTAGE
+from actors.weather import FAILED, THROTTLED
 from simulation.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
 from simulation.scenario import overrides as changes
 from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from simulation.scenario.model import HOST_OF_EVENTS
 
 _WITHOUT_EFFECT_AT_0 = (
     "failure_rate", "permanent_rate", "dead_destination_rate", "lost_reply_rate", "duplicate_rate",
 )  # fmt: skip
+
+_REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
+"""Why an attempt that may be retried fails where the provider is the simulated one and nobody gives it rules."""
 
 
 def lint_scenario(scenario: Scenario) -> list[Finding]:
@@ -84,10 +93,16 @@ def _place(node: Node, path: Sequence[str]) -> Place:
 def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Finding]:
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     config = scenario.channel_config(channel)
+    yield from _hosts(scenario, channel, config)
+    yield from _reasons(channel, config)
+    is_operated = any(
+        operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
+        for operation in scenario.operations
+    )
     opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
-        yield from lint(channel, config)
+        yield from lint(channel, config, is_operated=is_operated)
         yield from _horizon(scenario, channel, config)
     elif entries:
         yield from lint(
@@ -96,8 +111,43 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
             most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+            is_operated=is_operated,
         )
         yield from _horizon(scenario, channel, config)
+
+
+def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that breakers per host are one breaker, as all recipients are at one host, or at none."""
+    breaker = config.circuit_breaker
+    if breaker.per != "host" or not breaker.enabled:
+        return
+    spread, others = 0, set()
+    for entry in scenario.workload:
+        if isinstance(entry, EventWorkload):
+            if channel in entry.channels:
+                others.add(HOST_OF_EVENTS if channel is NotificationChannel.EMAIL else "")
+        elif entry.channel is channel:
+            spread = max(spread, entry.hosts or 0)
+            if entry.hosts is None:
+                others.add("")
+    if spread + len(others) <= 1:
+        where = "have no host" if others == {""} else "are at one host"
+        yield Finding(
+            ("channels", channel, "circuit_breaker", "per"),
+            f"host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads "
+            "them)",
+        )
+
+
+def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    for reason in config.retry.per_reason:
+        if reason not in _REASONS:
+            near = nearest(reason, _REASONS)
+            yield Finding(
+                ("channels", channel, "retry", "per_reason", reason),
+                "is the reason of no failure that comes in a scenario; "
+                + (f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"),
+            )
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:

@@ -32,6 +32,9 @@ class Traffic:
     is_bound: bool = False
     """Whether all this is only the most that there can be, as for a provider that others are tried before."""
 
+    is_operated: bool = False
+    """Whether it is known that an operator has a breaker let something through."""
+
     def calls_in(self, seconds: float, config: ChannelConfig) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
 

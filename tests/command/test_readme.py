@@ -99,6 +99,24 @@ async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojum
     assert capsys.readouterr().out.startswith("ann injected failure 3 [datetime.datetime(")
 
 
+async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):
+    (code,) = (block for block in blocks("python") if "operate_breaker" in block)
+    shown = {}
+    exec(code, shown)
+    async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
+
+        async def repair():
+            await notifier.send(
+                SendNotification(notification_id="ann", channel="email", recipient="ann@example.com", message="Hi")
+            )
+            assert not await notifier.wait_until_quiet(3600)
+            assert notifier.sent_notifications == []
+
+        await shown["pause"](notifier, repair)
+        assert await notifier.wait_until_quiet(60)
+    assert [sent.notification_id for sent in notifier.sent_notifications] == ["ann"]
+
+
 def test_the_embedding_is_ten_lines_of_trio_code():
     (code,) = (block for block in blocks("python") if "Notifier.open" in block)
     body = code[code.index("async def main") :].splitlines()

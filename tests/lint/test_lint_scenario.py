@@ -78,6 +78,27 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
         (HEAD + "channels: {email: {provider: {capacity: 5}}}\n"
          "faults: [{channel: email, capacity: 2}, {channel: email, at: 1m, for: 1m, capacity: 9}]", []),
         (HEAD + "faults: [{channel: email, capacity: 5}]", []),
+        (HEAD + "channels: {email: {circuit_breaker: {per: host}}}",
+         ["channels.email.circuit_breaker.per: host, and all recipients on email have no host: they share one breaker "
+          "(hosts in the workload spreads them)"]),
+        (TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 1/s}}]\n"
+         "channels: {email: {circuit_breaker: {per: host}}}",
+         ["channels.email.circuit_breaker.per: host, and all recipients on email are at one host: they share one "
+          "breaker (hosts in the workload spreads them)"]),
+        (TIMES + "workload: [{channel: email, hosts: 2, arrivals: {poisson: 20/s}}]\n"
+         "channels: {email: {circuit_breaker: {per: host}}}", []),
+        (HEAD + "channels: {email: {retry: {per_reason: {provider outages: {max_attempts: 5}}}}}",
+         ["channels.email.retry.per_reason.provider outages: is the reason of no failure that comes in a scenario; did "
+          "you mean provider outage?"]),
+        (HEAD + "channels: {email: {retry: {per_reason: {'451': {max_attempts: 5}}}}}",
+         ["channels.email.retry.per_reason.451: is the reason of no failure that comes in a scenario; they are "
+          "injected failure, provider outage, throttled, timed out, circuit breaker is open, adaptive throttle"]),
+        (HEAD + "channels: {email: {retry: {per_reason: {timed out: {max_attempts: 5}}}}}", []),
+        (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}",
+         ["channels.email.circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through "
+          "until an operator orders otherwise"]),
+        (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}\n"
+         "operations: [{at: 1m, channel: email, breaker: close}]", []),
         (HEAD + "channels: {email: {quota: {rate: 10/s}}}",
          ["channels.email.quota.rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"]),
         # Preferences keep 60% away, so that 8/s are left.

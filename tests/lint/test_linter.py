@@ -181,6 +181,23 @@ RULES = [
     ({"concurrency_limit": {"initial": 2, "maximum": 4}, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20},
      "concurrency_limit.maximum: 4 slots at a mean latency of 250ms let through 16/s, and 20/s arrive: the queue grows "
      "by 240 a minute"),
+    ({"concurrency_limit": {"initial": 30}, "max_in_flight": 20}, {},
+     "concurrency_limit.initial: 30 at once is more than the max_in_flight of 20: it binds only once it has fallen "
+     "below that"),
+    ({"adaptive_throttle": {}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.6}}, {},
+     "adaptive_throttle.k: 2 times what is accepted is less than what is sent where 60% of the attempts fail: with "
+     "nothing wrong, at the sender each refusal brings more, up to 100% of all attempts"),
+    ({"adaptive_throttle": {"k": 1.5, "count_rejected": False}, "circuit_breaker": OFF,
+      "provider": {"failure_rate": 0.6}}, {},
+     "adaptive_throttle.k: 1.5 times what is accepted is less than what is sent where 60% of the attempts fail: with "
+     "nothing wrong, at the sender 40% of the attempts are refused"),
+    # an operator's
+    ({"circuit_breaker": {"initial_state": "forced-open"}}, {"arrivals_per_s": 20},
+     "circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through until an operator orders "
+     "otherwise"),
+    ({"failover": {"backup": {"circuit_breaker": {"initial_state": "forced-open"}}}}, {"arrivals_per_s": 20},
+     "failover.backup.circuit_breaker.initial_state: forced-open lets nothing through until an operator orders "
+     "otherwise"),
     # several providers
     ({"switch_after": 3, "failover": {"backup": {}}}, {},
      "switch_after: 3 failed attempts never come before another one, as there are at most 3 attempts: no notification "
@@ -299,6 +316,10 @@ def test_what_it_says(settings, traffic, text):
         ({"adaptive_rate": {"maximum_rate": "20/s", "initial_rate": "1/s"}}, {"arrivals_per_s": 20}),
         ({"adaptive_rate": {"maximum_rate": "10/s"}}, {}),
         ({"concurrency_limit": {"initial": 5, "maximum": 5}, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20}),
+        ({"concurrency_limit": {"initial": 20}, "max_in_flight": 20}, {}),
+        ({"adaptive_throttle": {}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.5}}, {}),
+        ({"circuit_breaker": {"initial_state": "forced-open"}}, {"is_operated": True}),
+        ({"circuit_breaker": {"initial_state": "disabled"}}, {"arrivals_per_s": 20}),
         ({"switch_after": 2, "failover": {"backup": {}}}, {}),
         ({"switch_after": 5, "failover": {"backup": {}}, "retry": {"per_outcome": {"throttled": {"max_attempts": 4}}}},
          {}),
