@@ -8,6 +8,8 @@ from actors.messages import (
     NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
     NotificationSent,
 )
 from actors.outcomes import Ambiguous, ChannelFault, Outcome
@@ -17,6 +19,9 @@ from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import Life
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
+
+_ROUNDING_NS = 1000
+"""What is left of the time of a notification is told in seconds when it falls back."""
 
 
 def used_up(life: Life | None) -> int:
@@ -70,10 +75,29 @@ class InTime(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
+        self._of_fallbacks_ns: dict[str, int] = {}
+        """When what goes out in place of another is no longer wanted, as the other is not."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
         return not context.mixes_messages_up
+
+    @observes(NotificationRequested)
+    def on_requested(self, requested: NotificationRequested) -> Verdict:
+        if requested.instead_of is None:
+            return None
+        first = self.context.lives.get(requested.instead_of)
+        expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
+        if first is not None and first.attempt is not None and expires_ns is None:
+            expires_ns = _expires_ns(first, first.attempt.command.expires_after)
+        if expires_ns is not None:
+            self._of_fallbacks_ns[requested.notification_id] = expires_ns + _ROUNDING_NS
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Verdict:
+        self._of_fallbacks_ns.pop(redriven.notification_id, None)
+        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
@@ -86,6 +110,9 @@ class InTime(Invariant):
             if due_ns is not None and made.at_ns < due_ns and not steps:
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
         expires_ns = _expires_ns(life, made.attempt.command.expires_after)
+        of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
+        if of_fallback_ns is not None:
+            expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
         if expires_ns is None or made.at_ns <= expires_ns or made.is_copy or self._has_crashed(life):
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"

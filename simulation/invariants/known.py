@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulation.invariants.accounts import Conservation, NothingLost
 from simulation.invariants.actors import AsksSettle, Order
+from simulation.invariants.addresses import GoneAddresses
 from simulation.invariants.announcements import NoErrors, RecordedFirst
 from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
 from simulation.invariants.backoff import Backoff
@@ -37,6 +38,7 @@ KNOWN: dict[str, type[Invariant]] = {
         NothingAfterTheEnd,
         Wanted,
         QuietKept,
+        GoneAddresses,
         BreakerTransitions,
         BreakerDecisions,
         OpenBreaker,

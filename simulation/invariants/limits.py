@@ -121,7 +121,7 @@ class UserLimit(Invariant):
 
     def _count(self, attempt: Attempt, told: MessageTold) -> Verdict:
         command = attempt.command
-        if self._is_counted(command.notification_id):
+        if self._is_counted(command.notification_id) or attempt.number > 1:
             return Finding(
                 f"{command.notification_id} counts for the limit of {command.user} once more", command.notification_id
             )

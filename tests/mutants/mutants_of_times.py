@@ -76,6 +76,7 @@ MUTANTS = (
         "actors/pipeline/waiting_line.py",
         "Who waits in a line is not looked at any more.",
         ("        while self._expiries and self._expiries[0][0] < now_ns:\n", "        while False:\n"),
+        ("        return self._expiries[0][0] + 1 if self._expiries else None\n", "        return None\n"),
         expected="in-time",
     ),
     mutant(

@@ -34,8 +34,8 @@ SHIPPED_SEEDS = 1
 """Their expectations are about the seed that they come with."""
 
 
-class DoesNotEnd(Exception):
-    """A run goes on and on."""
+class DoesNotEnd(BaseException):
+    """A run goes on and on. No actor is to take it for an error of its own."""
 
 
 class AwkwardCompany(Pipeline):

@@ -1,0 +1,53 @@
+"""Addresses that are gone: nothing is suppressed for one of which nobody has said so."""
+
+from __future__ import annotations
+
+from actors.messages import NotificationChannel, NotificationFailed, NotificationRedriven, NotificationSuppressed
+from actors.outcomes import DeadDestination
+from actors.pipeline.handler import ADDRESS_GONE
+from simulation.invariants.base import Context, Invariant, Verdict, observes
+
+
+class GoneAddresses(Invariant):
+    """What is suppressed since its address is gone is for one that a provider has called so; and what an operator
+    redrives is tried, whatever was said before."""
+
+    name = "gone-addresses"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._gone: set[tuple[NotificationChannel, str]] = set()
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Verdict:
+        recipient = self._recipient(failed.notification_id)
+        if failed.kind == DeadDestination.__name__ and recipient is not None:
+            self._gone.add((failed.channel, recipient))
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Verdict:
+        recipient = self._recipient(redriven.notification_id)
+        if recipient is not None:
+            self._gone.discard((redriven.channel, recipient))
+        return None
+
+    @observes(NotificationSuppressed)
+    def on_suppressed(self, suppressed: NotificationSuppressed) -> Verdict:
+        if suppressed.reason != ADDRESS_GONE:
+            return None
+        if not self._gone and not self.context.lives.crashes:
+            return f"{suppressed.notification_id} is suppressed, and no address is gone"
+        recipient = self._recipient(suppressed.notification_id)
+        if recipient is None or (suppressed.channel, recipient) in self._gone:
+            return None
+        return f"{suppressed.notification_id} is suppressed, and nobody has said since that {recipient} is gone"
+
+    def _recipient(self, notification_id: str) -> str | None:
+        """Return to whom it went; None when it has not been tried."""
+        life = self.context.lives.get(notification_id)
+        return None if life is None or life.attempt is None else life.attempt.command.recipient
