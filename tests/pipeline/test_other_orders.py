@@ -2,7 +2,6 @@
 
 from random import Random
 
-import pytest
 import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
