@@ -25,10 +25,15 @@ class Ids(Invariant):
         lives = self.context.lives
         life = lives.get(duplicate.notification_id)
         if life is None:
-            if lives.forgotten or self.context.mixes_messages_up:
+            if lives.forgotten or self.context.mixes_messages_up or self._is_being_accepted(duplicate):
                 return None
             return f"{duplicate.notification_id} is ignored, and was never accepted"
         ended_ago_ns = duplicate.at_ns - life.state_since_ns
         if life.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns:
             return None
         return f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {life.state}"
+
+    def _is_being_accepted(self, duplicate: DuplicateIgnored) -> bool:
+        """Tell whether the acceptance of the first one is on its way into the store."""
+        pipeline = self.context.pipeline()
+        return pipeline is not None and pipeline.handler.actor.is_in_flight(duplicate.notification_id)
