@@ -39,6 +39,12 @@ class QuietKept(Invariant):
         user, until = life.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
         if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
             return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
+        preferences = self.context.preferences
+        assert preferences is not None
+        begun = utc(deferred.epoch_ns + deferred.at_ns)
+        for hours in preferences.quiet_hours_of(user, deferred.channel):
+            if shows_quiet(hours, begun) and shows_quiet(hours, until):
+                return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} last longer"
         if not self._is_quiet(user, deferred.channel, until - _MOMENT):
             return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} end before"
         return None

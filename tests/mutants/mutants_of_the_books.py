@@ -14,9 +14,8 @@ MUTANTS = (
         HANDLER,
         "An id is known when it has ended, so that two that arrive together are both new.",
         (
-            "        delivery = self._deliveries.get(notification_id)\n"
-            "        if delivery is not None:\n            return delivery.command\n",
-            "",
+            "remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.command\n",
+            "remembered.get(notification_id, system.epoch_ns + now_ns)\n",
         ),
         expected="legal-steps",
     ),
