@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from actors.breaker_config import CircuitBreakerConfig
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.policies.breaker_group import recipient_host
@@ -19,12 +20,13 @@ class _Closed:
     """A breaker that has closed."""
 
     since_ns: int
-    resumed: int = 0
-    """Of those who had waited for it."""
+    latest_ns: int | None = None
+    """When the latest of those went who had waited for it."""
 
 
 class ResumePace(Invariant):
-    """Those who have waited for an open circuit breaker resume at its `resume_rate`, which doubles again and again.
+    """Those who have waited for an open circuit breaker resume at its `resume_rate`, which doubles again and again, and
+    no two of them closer together than that: what could not go in time is not made up for.
 
     Unless an actor has failed since: then who waits is not known any more.
     """
@@ -73,15 +75,24 @@ class ResumePace(Invariant):
             or waited.at_ns >= closed.since_ns
         ):
             return None
-        closed.resumed += 1
-        doublings = (made.at_ns - closed.since_ns) / NS_PER_S / config.resume_doubling
-        if doublings > 50:
+        before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
+        if before_ns is None:
             return None
-        rate = config.resume_rate.per_second * config.resume_doubling / math.log(2.0)
-        most = 1.0 + rate * (2.0**doublings - 1.0) + 1e-6 * closed.resumed
-        if closed.resumed <= most:
+        doublings = (before_ns - closed.since_ns) / NS_PER_S / config.resume_doubling
+        least_ns = _apart_ns(config, doublings)
+        if made.at_ns - before_ns >= least_ns:
             return None
         return (
-            f"{made.notification_id} is number {closed.resumed} of those who waited for breaker {name} and go on since "
-            f"it has closed at {seconds_text(closed.since_ns)}, of at most {math.floor(most)} by now"
+            f"{made.notification_id}, which waited for breaker {name}, goes on {seconds_text(made.at_ns - before_ns)} "
+            f"after the one before it, of at least {least_ns / NS_PER_S:.9g} s"
         )
+
+
+def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
+    """Return how far apart two are at least where the rate of the first has doubled so often: one more is released when
+    the integral of the rate, which goes on to double, has grown by 1."""
+    if doublings > 50:
+        return 0.0
+    rate = config.resume_rate.per_second * 2.0**doublings
+    doubling = config.resume_doubling
+    return doubling * math.log2(1.0 + math.log(2.0) / (rate * doubling)) * NS_PER_S * (1.0 - 1e-6) - 2.0

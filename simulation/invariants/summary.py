@@ -20,6 +20,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.outcomes import ChannelFault
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 
 _KINDS = (
@@ -32,6 +33,19 @@ _KINDS = (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+)
+
+
+_COUNTS = (
+    "accepted",
+    "sent",
+    "dead_lettered",
+    "suppressed",
+    "in_flight",
+    "attempts",
+    "retries",
+    "deferred",
+    "duplicates",
 )
 
 
@@ -50,6 +64,7 @@ class _Books:
                 self.figures.update(("accepted", "in_flight"))
             case NotificationSent():
                 self.figures.update(("sent", "attempts"))
+                self.figures["retries"] += event.attempt > 1
                 self.figures["in_flight"] -= 1
                 took_ns = event.at_ns - event.requested_at_ns
                 self.slowest_ns = took_ns if self.slowest_ns is None else max(took_ns, self.slowest_ns)
@@ -68,6 +83,7 @@ class _Books:
                 self.letters -= 1
             case NotificationFailed():
                 self.figures["attempts"] += 1
+                self.figures["retries"] += event.attempt != 1 or event.kind == ChannelFault.__name__
             case NotificationDeferred():
                 self.figures["deferred"] += 1
             case DuplicateIgnored():
@@ -76,9 +92,8 @@ class _Books:
     def compare(self, summary: Mapping[str, Any], of: str) -> str | None:
         """Return what a summary says that is not so."""
         slowest_s = None if self.slowest_ns is None else self.slowest_ns / NS_PER_S
-        names = ("accepted", "sent", "dead_lettered", "suppressed", "in_flight", "attempts", "deferred", "duplicates")
-        counted: dict[str, Any] = {name: self.figures[name] for name in names}
-        told: dict[str, Any] = {name: summary[name] for name in names}
+        counted: dict[str, Any] = {name: self.figures[name] for name in _COUNTS}
+        told: dict[str, Any] = {name: summary[name] for name in _COUNTS}
         counted["dlq.final"], told["dlq.final"] = self.letters, summary["dlq"]["final"]
         counted["sent_fraction"] = self.figures["sent"] / self.figures["accepted"] if self.figures["accepted"] else None
         told["sent_fraction"] = summary["sent_fraction"]

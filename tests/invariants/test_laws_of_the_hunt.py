@@ -239,7 +239,12 @@ def test_those_who_waited_resume_at_a_pace():
     ]
     closes = breaker(10, "half-open", "closed", "recover")
     context = context_of(circuit_breaker={"resume_rate": "1/s", "resume_doubling": 60})
-    check_breach("resume-pace", [*waiting, closes, made(10, "a"), made(10, "b")], "b is number 2 of those", context)
+    check_breach(
+        "resume-pace",
+        [*waiting, closes, made(10, "a"), made(10, "b")],
+        "b, which waited for breaker email, goes on 0 s after",
+        context,
+    )
     assert breach_of("resume-pace", [*waiting, closes, made(10, "a"), made(11, "b"), made(12, "c")], context) is None
 
 
@@ -293,8 +298,8 @@ def test_a_dead_letter_tells_what_happened(fields, text):
 
 def test_a_summary_that_does_not_add_up():
     figures = {
-        "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "deferred": 0,
-        "duplicates": 0, "dlq": {"final": 0}, "sent_fraction": 1.0, "delivery_time_s": {"max": 2.0},
+        "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "retries": 0,
+        "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "sent_fraction": 1.0, "delivery_time_s": {"max": 2.0},
     }  # fmt: skip
     context = context_of()
     context.summary_of = lambda _channel, _now_ns: figures
