@@ -10,8 +10,10 @@ from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
 from simulation.invariants.backoff import Backoff
 from simulation.invariants.base import Invariant
 from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
+from simulation.invariants.budgets import RetryBudgets
 from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
+from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
@@ -32,7 +34,9 @@ KNOWN: dict[str, type[Invariant]] = {
         RetryLimits,
         Backoff,
         Reasons,
+        RetryBudgets,
         Answers,
+        Hedges,
         InTime,
         OneSuccess,
         NothingAfterTheEnd,

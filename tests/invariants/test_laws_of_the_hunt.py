@@ -24,8 +24,15 @@ from actors.channels.channel import Channel
 from actors.config import ChannelConfig
 from actors.effects import Performed
 from actors.instants import since_1970_ns
-from actors.messages import DeadLetterMessage, DeferralCause, DuplicateIgnored, NotificationDeferred, SendNotification
-from actors.outcomes import Ambiguous, Permanent, Sent, Transient
+from actors.messages import (
+    DeadLetterMessage,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
 from actors.pipeline.attempts import Admitted, Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
@@ -306,3 +313,42 @@ def test_a_summary_that_does_not_add_up():
     assert breach_of("summary", [requested(0), sent(2)], context, 3) is None
     figures["sent"] = 2
     check_breach("summary", [requested(0), sent(2)], "says sent 2, and by the history it is 1", context, 3)
+
+
+def test_retries_are_in_the_budget():
+    spends = {"retry": {"budget": {"kind": "aws", "capacity": 20, "retry_cost": 14}}}
+    one, two = [requested(0, "a"), failed(1, 2, "a")], [requested(0, "b"), failed(1, 2, "b")]
+    check_breach("retry-budget", [*one, *two], "the retry budget of email is spent", context_of(**spends))
+    assert breach_of("retry-budget", [*one, sent(2, "a"), *two], context_of(**spends)) is None
+    refused = failed(1, None, "a", given_up="retry budget spent")
+    check_breach("retry-budget", [requested(0, "a"), refused], "which is not spent", context_of(**spends))
+
+
+@pytest.mark.parametrize(
+    ("budget", "granted"),
+    [
+        ({"kind": "grpc", "max_tokens": 5}, 2),
+        ({"kind": "envoy", "share": "10%", "min_concurrency": 3}, 3),
+        ({"kind": "envoy", "share": "50%", "min_concurrency": 1}, 4),
+    ],
+)
+def test_so_many_retries_are_in_a_budget(budget, granted):
+    context = context_of(retry={"budget": budget})
+    accepted = [requested(0, str(number)) for number in range(8)]
+    fail = [failed(1, 2, str(number)) for number in range(granted + 1)]
+    check_breach("retry-budget", [*accepted, *fail], "is spent", context)
+
+
+def test_an_attempt_has_no_more_copies_than_it_may():
+    hedges = context_of(hedging={"max_attempts": 2, "delay": 1})
+    assert breach_of("hedges", [requested(0), failed(1, 2, hedges=1)], hedges) is None
+    check_breach("hedges", [requested(0), failed(1, 2, hedges=2)], "was sent 3 times, of at most 2", hedges)
+
+
+def test_who_is_redriven_is_tried_whatever_was_said_of_the_address():
+    gone = [requested(0), made(0, outcome=DeadDestination()), failed(1, kind="DeadDestination"), dead(1)]
+    suppressed = NotificationSuppressed(
+        at_ns=5 * S, epoch_ns=0, notification_id="n", channel=EMAIL, reason="the address is gone"
+    )
+    check_breach("gone-addresses", [*gone, redriven(5), suppressed], "no address is gone", context_of())
+    check_breach("gone-addresses", [requested(0), suppressed], "no address is gone", context_of())
