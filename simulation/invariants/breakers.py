@@ -37,7 +37,7 @@ class _Breaker:
     """Attempts that have gone through since it is half-open, but those that said nothing."""
 
 
-class _Breakers(Invariant):
+class Breakers(Invariant):
     """Follows the state of every breaker by its transitions."""
 
     def __init__(self, context: Context) -> None:
@@ -71,7 +71,7 @@ class _Breakers(Invariant):
         )
 
 
-class BreakerTransitions(_Breakers):
+class BreakerTransitions(Breakers):
     """A circuit breaker changes its state by the table of its transitions only, from the state that it is in; and an
     open one becomes half-open when its time is over, never before; those who wait for that are told no later time."""
 
@@ -132,7 +132,7 @@ class BreakerTransitions(_Breakers):
         )
 
 
-class OpenBreaker(_Breakers):
+class OpenBreaker(Breakers):
     """Nothing passes an open circuit breaker, and no more than its probes a half-open one.
 
     At the very instant at which it opens, what it let through just before may still be on its way to the provider; and

@@ -87,6 +87,8 @@ class Wanted(Invariant):
             return None
         if not preferences.is_enabled(command.user, made.channel):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
+        if made.is_copy:
+            return None  # of an attempt that has set out before
         quiet_until = preferences.quiet_until(command.user, made.channel, utc(self.context.epoch_ns() + made.at_ns))
         if quiet_until is None:
             return None

@@ -13,6 +13,7 @@ from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
 from simulation.invariants.budgets import RetryBudgets
 from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
+from simulation.invariants.failover import FailoverOrder
 from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
@@ -47,6 +48,7 @@ KNOWN: dict[str, type[Invariant]] = {
         BreakerDecisions,
         OpenBreaker,
         ResumePace,
+        FailoverOrder,
         UserLimit,
         Quota,
         Bulkhead,

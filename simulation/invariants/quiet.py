@@ -15,8 +15,8 @@ _MOMENT = timedelta(microseconds=1)
 
 
 class QuietKept(Invariant):
-    """Nothing but what is critical sets out while it is quiet for its user; and whoever waits for the end of quiet
-    hours waits until then, and no longer."""
+    """Nothing but what is critical sets out while it is quiet for its user, further copies of what has set out before
+    not counted; and whoever waits for the end of quiet hours waits until then, and no longer."""
 
     name = "quiet-hours"
 
@@ -27,7 +27,7 @@ class QuietKept(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         command, at = made.attempt.command, utc(self.context.epoch_ns() + made.at_ns)
-        if command.critical or not self._is_quiet(command.user, made.channel, at):
+        if command.critical or made.is_copy or not self._is_quiet(command.user, made.channel, at):
             return None
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
 

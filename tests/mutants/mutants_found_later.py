@@ -1,4 +1,4 @@
-"""Mistakes that were planted when all invariants and scenarios of this hunt were there, to see what they are worth."""
+"""Mistakes that were planted when the invariants and scenarios were there, ten and ten, to see what those are worth."""
 
 from __future__ import annotations
 
@@ -90,6 +90,79 @@ MUTANTS = (
         (
             '[1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"]',
             "[]",
+        ),
+        expected="summary",
+    ),
+    # The second time, when what the first ten had asked for was there.
+    mutant(
+        "one-hedge-too-many",
+        "actors/policies/hedging.py",
+        "max_attempts is taken for the number of further copies.",
+        (
+            "        return None if sent >= self._most else now_ns + self._delay_ns\n",
+            "        return None if sent > self._most else now_ns + self._delay_ns\n",
+        ),
+        expected="hedges",
+    ),
+    mutant(
+        "budget-asked-and-not-spent",
+        "actors/policies/aws_budget.py",
+        "Whether there is enough is asked, and nothing is taken.",
+        ("        self.available -= cost\n", ""),
+        expected="retry-budget",
+    ),
+    mutant(
+        "retries-under-way-for-ever",
+        "actors/policies/envoy_budget.py",
+        "A retry is counted when it is allowed, and not when it has ended.",
+        ("        self._active -= 1\n        self._retries -= charge\n", "        self._active -= 1\n"),
+        expected="retry-budget",
+    ),
+    mutant(
+        "old-calls-stay-in-the-window",
+        "actors/policies/time_window.py",
+        "The window begins at the first call and never moves.",
+        ("        while log and log[0].at_ns <= left_ns:\n", "        while False:\n"),
+        expected="breaker-decisions",
+    ),
+    mutant(
+        "slow-probes-are-good-probes",
+        "actors/policies/probes.py",
+        "What counts as slow is only looked at while the breaker is closed.",
+        ("        self._slow += duration_ns > self._slow_ns\n", ""),
+        expected="breaker-decisions",
+    ),
+    mutant(
+        "backup-is-asked-first",
+        "actors/pipeline/circuit_breaker.py",
+        "Providers are tried from the last to the first.",
+        ("            return self._lanes\n        first", "            return self._lanes[::-1]\n        first"),
+        expected="expectations",
+    ),
+    mutant(
+        "discarded-and-kept",
+        "actors/storage/memory.py",
+        "A letter that is discarded is gone from the queue, and not from the store.",
+        (
+            "            del self._dead[notification_id]\n            self.remembered.add",
+            "            self.remembered.add",
+        ),
+        expected="dead-letters",
+    ),
+    mutant(
+        "only-the-first-subscriber",
+        "actors/pipeline/event_bus.py",
+        "One event has one subscriber.",
+        ("            for function, ref in subscribers:\n", "            for function, ref in subscribers[:1]:\n"),
+        expected="expectations",
+    ),
+    mutant(
+        "delivery-time-without-the-wait",
+        "simulation/figures.py",
+        "Delivery begins with the attempt.",
+        (
+            "[event.at_ns - event.requested_at_ns for event in sent]",
+            "[event.at_ns - event.started_ns for event in sent]",
         ),
         expected="summary",
     ),
