@@ -22,7 +22,7 @@ import trio
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
-from actors.config import PRIMARY, ChannelConfig, NotifierConfig, ProviderConfig
+from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
 from actors.errors import ConfigurationError, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
@@ -222,7 +222,7 @@ class Notifier:
         stages = next((own for name, own in self.pipeline.wiring.stages.items() if name == channel), None)
         if stages is None:
             raise UnknownChannel(f"wanted a channel that is configured, got {channel!r}")
-        names = [lane.provider or PRIMARY for lane in stages.lanes]
+        names = [lane.provider_name for lane in stages.lanes]
         problems = []
         if order not in get_args(BreakerOrder):
             problems.append(f"order: wanted one of {', '.join(get_args(BreakerOrder))}, got {order!r}")
@@ -231,8 +231,6 @@ class Notifier:
         if problems:
             raise ConfigurationError(problems)
         assert stages.circuit_breaker is not None
-        if len(names) == 1:
-            provider = None  # it is all of them
         answer: Awaitable[bool] = stages.circuit_breaker.ask(
             OperateBreaker(order=order, provider=provider), block=False
         )

@@ -8,7 +8,6 @@ import msgspec
 import pykka
 
 from actors.actor import Actor, Supervision, handles
-from actors.config import PRIMARY
 from actors.instants import ns
 from actors.messages import DeadLetterMessage
 from actors.notifier import Pipeline
@@ -60,16 +59,11 @@ class Operator(Actor):
 def _order_breakers(pipeline: Pipeline, operation: Operation) -> None:
     assert operation.breaker is not None
     assert operation.channel is not None
-    provider = operation.provider
+    order = OperateBreaker(order=operation.breaker, provider=operation.provider)
     for channel in operation.channel:
-        if (stages := pipeline.wiring.stages.get(channel)) is None:
-            continue
-        assert stages.circuit_breaker is not None
-        names = [lane.provider for lane in stages.lanes]
-        # A channel with one provider has no name for it.
-        named = None if provider is None or (provider == PRIMARY and names == [None]) else provider
-        if named is None or named in names:
-            stages.circuit_breaker.tell(OperateBreaker(order=operation.breaker, provider=named))
+        if (stages := pipeline.wiring.stages.get(channel)) is not None:
+            assert stages.circuit_breaker is not None
+            stages.circuit_breaker.tell(order)
 
 
 def _clear_dead_letters(pipeline: Pipeline, operation: Operation) -> None:

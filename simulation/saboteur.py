@@ -21,7 +21,6 @@ from typing import Any
 import msgspec
 
 from actors.actor import Actor, ActorRef, Supervision, handles
-from actors.config import PRIMARY
 from actors.errors import RetrylabError
 from actors.faults_config import FaultConfig
 from actors.instants import ns
@@ -114,7 +113,7 @@ def victims(
             case "breaker":
                 found.append(stages.circuit_breaker)
             case "channel":
-                found += [lane.channel for lane in stages.lanes if provider in (None, lane.provider or PRIMARY)]
+                found += [lane.channel for lane in stages.lanes if provider in (None, lane.provider_name)]
             case _:
                 raise AssertionError(f"no actor is called {name!r}")
     return [ref for ref in found if ref is not None]

@@ -9,14 +9,11 @@ from actors.channels.channel import Channel, ending_in_an_outcome
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider, Stages
-from actors.pipeline.lane import EVERYBODY, Lane
-from actors.policies.breaker import BreakerState
-from actors.policies.breaker_group import recipient_host
+from actors.pipeline.lane import Lane
+from actors.policies.breaker_table import NOT_CLOSED
 from actors.policies.budget import Budget
 from actors.policies.hedging import HedgingSchedule
 from actors.policies.retry import FailureKind, failure_kind
-
-_SHUT = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
 
 
 class _Flight:
@@ -93,9 +90,7 @@ class HedgingChannel(Channel):
         super().__init__(provider, lane, stages)
         assert lane.config.hedging is not None
         self._lane = lane
-        self._limiters = [limiter for limiter in (lane.quota, lane.rate) if limiter is not None]
         self._schedule = HedgingSchedule(lane.config.hedging)
-        self._is_per_host = lane.config.circuit_breaker.per == "host"
         self._life = object()
 
     def on_start(self) -> None:
@@ -220,15 +215,13 @@ class HedgingChannel(Channel):
 
         The budget is asked last, and so charged for no copy that something else keeps back.
         """
-        attempt, is_current = flight.admitted.attempt, self._stages.is_current
+        lane, attempt, is_current = self._lane, flight.admitted.attempt, self._stages.is_current
         if is_current is not None and not is_current(attempt):
             return None
-        host = recipient_host(attempt.command.recipient) if self._is_per_host else EVERYBODY
-        if self._lane.breaker_of(host, now_ns).state in _SHUT:
+        if lane.breaker_of(lane.host_of(attempt), now_ns).state in NOT_CLOSED:
             return None
-        for limiter in self._limiters:
-            if limiter.fits_at(EVERYBODY, now_ns) != now_ns:
-                return None
+        if lane.rates_allow_at_ns(now_ns) != now_ns:
+            return None
         budget, charge = self._stages.budget, 0
         if budget is not None:
             granted = budget.try_retry(kind, now_ns)
@@ -236,6 +229,5 @@ class HedgingChannel(Channel):
                 return None
             charge = granted
             budget.start(charge, now_ns)
-        for limiter in self._limiters:
-            limiter.try_acquire(EVERYBODY, now_ns)
+        lane.charge(now_ns)
         return _Copy(flight, budget, charge)

@@ -33,7 +33,6 @@ from actors.pipeline.attempts import (
 from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import BreakerEvent, BreakerState, Transition
-from actors.policies.breaker_group import recipient_host
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED_HERE = "adaptive throttle"
@@ -45,7 +44,7 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
     order: Literal["force-open", "disable", "close", "metrics-only"]
 
     provider: str | None = None
-    """Only to that of one of its providers. None: to all of them."""
+    """Only to that of one of its providers, its own being called ``primary``. None: to all of them."""
 
 
 class _Advance(Message, frozen=True, gc=False):
@@ -124,7 +123,7 @@ class CircuitBreakerActor(Actor):
             else:
                 self._wait_or_end(attempt, EVERYBODY, {0: lane.barred_by_breaker(EVERYBODY, self.system.now_ns)})
             return
-        host = self._host_of(attempt)
+        host = self._lanes[0].host_of(attempt)
         line = self._lines.get(host)
         if line is not None:
             self._join(line, attempt)
@@ -142,8 +141,9 @@ class CircuitBreakerActor(Actor):
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
         self._has_news = False
-        host = self._host_of(admitted.attempt) if self._is_per_host else EVERYBODY
-        self._lanes[admitted.lane].settle(
+        lane = self._lanes[admitted.lane]
+        host = lane.host_of(admitted.attempt) if self._is_per_host else EVERYBODY
+        lane.settle(
             admitted.permit,
             performed.result,
             host,
@@ -163,7 +163,7 @@ class CircuitBreakerActor(Actor):
         changed = [
             lane.order(BreakerEvent(order.order), self.now_ns)
             for lane in self._lanes
-            if order.provider is None or order.provider == lane.provider
+            if order.provider in (None, lane.provider_name)
         ]
         self._look_after(list(self._lines))
         return any(changed)
@@ -194,9 +194,6 @@ class CircuitBreakerActor(Actor):
                 self._half_open.pop((host, number))
                 self._lanes[number].breaker_of(host, now_ns).advance(now_ns)
         self._look_after(due)
-
-    def _host_of(self, attempt: Attempt) -> str:
-        return recipient_host(attempt.command.recipient) if self._is_per_host else EVERYBODY
 
     # ── who goes ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,18 +13,20 @@ from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from actors.config import ChannelConfig
+from actors.config import PRIMARY, ChannelConfig
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.policies.adaptive_rate import AdaptiveRate
 from actors.policies.adaptive_throttle import AdaptiveThrottle
 from actors.policies.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
-from actors.policies.breaker_group import BreakerGroup
+from actors.policies.breaker_group import BreakerGroup, recipient_host
+from actors.policies.breaker_table import NOT_CLOSED
 from actors.policies.concurrency_limit import make_concurrency_limit
-from actors.policies.limiter import make_limiter
+from actors.policies.limiter import Limiter, make_limiter
 from actors.policies.pace import Pace
 
 if TYPE_CHECKING:
     from actors.actor import ActorRef
+    from actors.pipeline.attempts import Attempt
 
 EVERYBODY = ""
 """The key of what is counted for the whole lane."""
@@ -67,8 +69,6 @@ class Barred(NamedTuple):
 NO_ROOM = Bar.SLOT + Bar.RATE + Bar.QUOTA
 """What is in the way of every attempt alike, whatever the host of its recipient."""
 
-_SHUT = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
-
 _NO_SLOT = Barred(Bar.SLOT)
 _THROTTLED = Barred(Bar.THROTTLE)
 
@@ -94,6 +94,8 @@ class Lane:
     ) -> None:
         self.number = number
         self.provider = provider
+        self.provider_name = provider or PRIMARY
+        """What orders and faults call the provider, also where it is the only one."""
         self.name = breaker_name(channel, number, provider)
         """What its breaker is called in the history."""
         self.config = config
@@ -130,6 +132,8 @@ class Lane:
         self.quota = None if config.quota is None else make_limiter(config.quota)
         self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
+        self._rates: list[Limiter] = [limiter for limiter in (self.quota, self.rate) if limiter is not None]
+        """What bounds how many go in a time, and is charged for each."""
         self._throttle = (
             None
             if config.adaptive_throttle is None
@@ -137,7 +141,7 @@ class Lane:
         )
         self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
         """Whether anything but the breaker learns from outcomes."""
-        self._has_bounds = any(bound is not None for bound in (self._slots, self._concurrency, self.quota, self.rate))
+        self._has_bounds = self._slots is not None or self._concurrency is not None or bool(self._rates)
         self.is_plain = self.breaker is not None and not self._has_bounds and not self.adapts
         """Whether there is nothing to pass but the breaker of the whole channel."""
 
@@ -166,10 +170,7 @@ class Lane:
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.record_neutral(permit, now_ns)
             return _THROTTLED
-        if self.quota is not None:
-            self.quota.try_acquire(EVERYBODY, now_ns)
-        if self.rate is not None:
-            self.rate.try_acquire(EVERYBODY, now_ns)
+        self.charge(now_ns)
         self.in_flight += 1
         return permit
 
@@ -181,13 +182,24 @@ class Lane:
         limit = self.slots
         if limit is not None and self.in_flight >= limit:
             return None
-        room_at_ns = now_ns if self.quota is None else self.quota.fits_at(EVERYBODY, now_ns)
-        return room_at_ns if self.rate is None else max(room_at_ns, self.rate.fits_at(EVERYBODY, now_ns))
+        return self.rates_allow_at_ns(now_ns)
+
+    def rates_allow_at_ns(self, now_ns: int) -> int:
+        """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
+        allowed_ns = now_ns
+        for limiter in self._rates:
+            allowed_ns = max(allowed_ns, limiter.fits_at(EVERYBODY, now_ns))
+        return allowed_ns
+
+    def charge(self, now_ns: int) -> None:
+        """Count a send under the quota and the adaptive rate, which allow it now."""
+        for limiter in self._rates:
+            limiter.try_acquire(EVERYBODY, now_ns)
 
     def _barred_without_room(self, host: str, now_ns: int, room_at_ns: int | None) -> Barred:
         """Return what bars those for whom there is no room: no room would help who waits for an open breaker."""
         breaker = self.breaker_of(host, now_ns)
-        if breaker.state in _SHUT and not breaker.would_admit(now_ns):
+        if breaker.state in NOT_CLOSED and not breaker.would_admit(now_ns):
             return self.barred_by_breaker(host, now_ns)
         if room_at_ns is None:
             return _NO_SLOT
@@ -208,6 +220,10 @@ class Lane:
         if self._concurrency is None:
             return self._slots
         return self._concurrency.limit if self._slots is None else min(self._slots, self._concurrency.limit)
+
+    def host_of(self, attempt: Attempt) -> str:
+        """Return the host whose breaker decides about an attempt; ``""`` where there is one breaker for all."""
+        return recipient_host(attempt.command.recipient) if self.breaker is None else EVERYBODY
 
     def breaker_of(self, host: str, now_ns: int) -> Breaker:
         """Return the breaker that decides about recipients at `host`."""

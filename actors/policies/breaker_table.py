@@ -25,6 +25,10 @@ class BreakerState(StrEnum):
     """Admits, counts, and never opens: to see what it would do before it does."""
 
 
+NOT_CLOSED = frozenset({BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN})
+"""The states in which it keeps requests back."""
+
+
 class BreakerEvent(StrEnum):
     """What moves it from one state to another."""
 

@@ -10,7 +10,7 @@ from actors.breaker_config import CircuitBreakerConfig
 from actors.messages import ActorFailed, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
 from actors.policies.breaker_group import IDLE_NS, KEYS_MAX, recipient_host
-from actors.policies.breaker_table import TRANSITIONS, BreakerEvent, BreakerState
+from actors.policies.breaker_table import NOT_CLOSED, TRANSITIONS, BreakerEvent, BreakerState
 from actors.policies.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
@@ -18,7 +18,6 @@ from simulation.invariants.text import seconds_text
 
 _OPEN = BreakerState.OPEN
 _HALF_OPEN = BreakerState.HALF_OPEN
-_NOT_CLOSED = frozenset({_OPEN, _HALF_OPEN, BreakerState.FORCED_OPEN})
 
 RESTART = "restart"
 """The cause of a transition back to the beginning, where the process has crashed."""
@@ -166,7 +165,7 @@ class OpenBreaker(Breakers):
         config = self._configs[name]
         host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
         breaker = self._breaker((name, host))
-        if breaker.state not in _NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
+        if breaker.state not in NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
             return None
         if breaker.since_ns >= 0 and made.at_ns <= self._up_at_ns:
             return None

@@ -69,8 +69,8 @@ MUTANTS = (
         LANE,
         "Whether there is room is asked, and nobody takes it.",
         (
-            "            self.quota.try_acquire(EVERYBODY, now_ns)\n",
-            "            self.quota.fits_at(EVERYBODY, now_ns)\n",
+            "            limiter.try_acquire(EVERYBODY, now_ns)\n",
+            "            limiter.fits_at(EVERYBODY, now_ns)\n",
         ),
         expected="quota",
     ),
@@ -99,8 +99,8 @@ MUTANTS = (
         "actors/channels/hedging.py",
         "Copies are no attempts, and so cost nothing.",
         (
-            "            if limiter.fits_at(EVERYBODY, now_ns) != now_ns:\n                return None\n",
-            "            pass\n",
+            "        if lane.rates_allow_at_ns(now_ns) != now_ns:\n            return None\n",
+            "",
         ),
         expected="quota",
     ),
