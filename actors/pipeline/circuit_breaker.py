@@ -14,10 +14,10 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from actors.actor import Actor, Supervision, handles
+from actors.actor import handles
 from actors.config import ChannelConfig
-from actors.effects import Cancellable, Performed
-from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel, NotificationDeferred
+from actors.effects import Performed
+from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
 from actors.pipeline.attempts import (
     EXPIRED,
@@ -31,6 +31,7 @@ from actors.pipeline.attempts import (
     Stages,
 )
 from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
+from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import BreakerEvent, BreakerState, Transition
 
@@ -45,13 +46,6 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
 
     provider: str | None = None
     """Only to that of one of its providers, its own being called ``primary``. None: to all of them."""
-
-
-class _Advance(Message, frozen=True, gc=False):
-    """Time to look after those who wait."""
-
-
-_ADVANCE = _Advance()
 
 
 class _Line(WaitingLine):
@@ -72,15 +66,11 @@ class _Line(WaitingLine):
         """When to look after it next, if nothing happens before."""
 
 
-class CircuitBreakerActor(Actor):
+class CircuitBreakerActor(Stage):
     """Lets attempts through to the providers of a channel, and learns from their outcomes."""
 
-    supervision = Supervision(then="escalate")
-
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
-        super().__init__()
-        self._channel = channel
-        self._stages = stages
+        super().__init__(channel, stages)
         self._fails_when_open = config.circuit_breaker.when_open == "fail"
         self._switch_after = config.switch_after
         self._lanes = stages.lanes
@@ -95,16 +85,13 @@ class CircuitBreakerActor(Actor):
         """By host and lane: until when a breaker is half-open at most."""
         self._wakes: list[tuple[int, str, int]] = []
         """Instant, host, and the lane whose breaker is half-open no longer then; _LINE: of the host's line."""
-        self._timer: Cancellable | None = None
-        self._timer_ns = 0
         self._has_news = False
         """Whether a breaker has changed its state since this was last looked at."""
         for lane in self._lanes:
             lane.on_transition = self._on_transition
 
     def on_start(self) -> None:
-        assert self._stages.handler is not None
-        self._to_handler = self.route(self._stages.handler)
+        super().on_start()
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
@@ -177,9 +164,7 @@ class CircuitBreakerActor(Actor):
             lane.wait_anew(self.now_ns)
         self._set_timer()
 
-    @handles(_Advance)
-    def on_advance(self, _: _Advance) -> None:
-        self._timer = None
+    def _advance(self) -> None:
         now_ns = self.now_ns
         due: dict[str, None] = {}
         while self._wakes and self._wakes[0][0] <= now_ns:
@@ -240,7 +225,7 @@ class CircuitBreakerActor(Actor):
     def _step(self, line: _Line) -> bool:
         """Deal with the one that has waited longest; return whether the next one is worth a look."""
         for attempt in line.expired(self.system.now_ns):
-            self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
+            self._abandon(attempt, EXPIRED)
         if line.attempts:
             first = line.first
             is_wanted = self._stages.is_wanted
@@ -305,7 +290,7 @@ class CircuitBreakerActor(Actor):
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
-            self._to_handler(Abandoned(attempt=attempt, reason=EXPIRED))
+            self._abandon(attempt, EXPIRED)
             return
         line.append(attempt)
         self._tell_deferred(line)
@@ -346,16 +331,7 @@ class CircuitBreakerActor(Actor):
             return
         resumes_at_ns = self._resumes_at_ns(line)
         for attempt in line.untold():
-            event = NotificationDeferred(
-                at_ns=self.now_ns,
-                epoch_ns=self.epoch_ns,
-                notification_id=attempt.command.notification_id,
-                channel=self._channel,
-                cause=line.cause,
-                resumes_at_ns=resumes_at_ns,
-            )
-            self.record(event)
-            self._stages.announce(event)
+            self._say_deferred(attempt, line.cause, resumes_at_ns)
 
     def _drop(self, line: _Line) -> None:
         del self._lines[line.host]
@@ -389,28 +365,22 @@ class CircuitBreakerActor(Actor):
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if turns:
                 wake_ns = _sooner(wake_ns, lane.room_at_ns(self.system.now_ns))
-        if self._timer is not None:
-            if self._timer_ns == wake_ns:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if wake_ns is not None:
-            self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
+        self._wake_at(wake_ns)
 
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_transition(self, lane: Lane, host: str, transition: Transition) -> None:
-        event = BreakerTransitioned(
-            at_ns=self.now_ns,  # later than `transition.at_ns` where this actor was down when it was due
-            epoch_ns=self.epoch_ns,
-            breaker=lane.name,
-            host=host if self._is_per_host else None,
-            from_state=transition.from_state,
-            to_state=transition.to_state,
-            cause=transition.event,
+        self._say(
+            BreakerTransitioned(
+                at_ns=self.now_ns,  # later than `transition.at_ns` where this actor was down when it was due
+                epoch_ns=self.epoch_ns,
+                breaker=lane.name,
+                host=host if self._is_per_host else None,
+                from_state=transition.from_state,
+                to_state=transition.to_state,
+                cause=transition.event,
+            )
         )
-        self.record(event)
-        self._stages.announce(event)
         self._has_news = True
         self._half_open.pop((host, lane.number), None)
         if transition.to_state is BreakerState.CLOSED and host in self._lines:

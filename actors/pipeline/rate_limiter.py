@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import heapq
 
-from actors.actor import Actor, Supervision, handles
+from actors.actor import handles
 from actors.config import RateLimitConfig
-from actors.effects import Cancellable
-from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Abandoned, Attempt, ForgetWaiting, Postponed, Stages
+from actors.messages import DeferralCause, NotificationChannel
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed, Stages
+from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.limiter import make_limiter
-
-
-class _Advance(Message, frozen=True, gc=False):
-    """Time to look after those who wait."""
-
-
-_ADVANCE = _Advance()
 
 
 class _UserLine(WaitingLine):
@@ -26,7 +19,7 @@ class _UserLine(WaitingLine):
     fits_at_ns = 0
 
 
-class RateLimiterActor(Actor):
+class RateLimiterActor(Stage):
     """Passes attempts on to the circuit breaker, at no more than each user's limit allows.
 
     A notification is counted once, when its first attempt passes here; so its retries pass at once, and what then waits
@@ -34,12 +27,8 @@ class RateLimiterActor(Actor):
     came.
     """
 
-    supervision = Supervision(then="escalate")
-
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
-        super().__init__()
-        self._channel = channel
-        self._stages = stages
+        super().__init__(channel, stages)
         self._drops = config.on_limit == "drop"
         if stages.limiter is None:
             stages.limiter = make_limiter(config)
@@ -47,14 +36,11 @@ class RateLimiterActor(Actor):
         self._lines: dict[str, _UserLine] = {}
         """By user; none is empty."""
         self._wakes: list[tuple[int, str]] = []
-        self._timer: Cancellable | None = None
-        self._timer_ns = 0
 
     def on_start(self) -> None:
+        super().on_start()
         assert self._stages.circuit_breaker is not None
-        assert self._stages.handler is not None
         self._to_breaker = self.route(self._stages.circuit_breaker)
-        self._to_handler = self.route(self._stages.handler)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -82,9 +68,7 @@ class RateLimiterActor(Actor):
         self._set_timer()
         self._to_breaker(forget)
 
-    @handles(_Advance)
-    def on_advance(self, _: _Advance) -> None:
-        self._timer = None
+    def _advance(self) -> None:
         now_ns = self.now_ns
         while self._wakes and self._wakes[0][0] <= now_ns:
             user = heapq.heappop(self._wakes)[1]
@@ -117,26 +101,7 @@ class RateLimiterActor(Actor):
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))
         self._set_timer()
-        event = NotificationDeferred(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=attempt.command.notification_id,
-            channel=self._channel,
-            cause=DeferralCause.RATE_LIMIT,
-            resumes_at_ns=fits_at_ns,
-        )
-        self.record(event)
-        self._stages.announce(event)
-
-    def _abandon(self, attempt: Attempt, reason: str) -> None:
-        self._to_handler(Abandoned(attempt=attempt, reason=reason))
+        self._say_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
 
     def _set_timer(self) -> None:
-        wake_ns = self._wakes[0][0] if self._wakes else None
-        if self._timer is not None:
-            if self._timer_ns == wake_ns:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if wake_ns is not None:
-            self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
+        self._wake_at(self._wakes[0][0] if self._wakes else None)

@@ -1,0 +1,70 @@
+"""What the stages have in common in which attempts wait: one timer however many wait, and what they say of them."""
+
+from __future__ import annotations
+
+from actors.actor import Actor, Supervision, handles
+from actors.effects import Cancellable
+from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
+from actors.pipeline.attempts import Abandoned, Attempt, Stages
+
+
+class _Advance(Message, frozen=True, gc=False):
+    """Time to look after those who wait."""
+
+
+_ADVANCE = _Advance()
+
+
+class Stage(Actor):
+    """A stage on the way of a channel's attempts."""
+
+    supervision = Supervision(then="escalate")
+
+    def __init__(self, channel: NotificationChannel, stages: Stages) -> None:
+        super().__init__()
+        self._channel = channel
+        self._stages = stages
+        self._timer: Cancellable | None = None
+        self._timer_ns = 0
+
+    def on_start(self) -> None:
+        assert self._stages.handler is not None
+        self._to_handler = self.route(self._stages.handler)
+
+    @handles(_Advance)
+    def on_advance(self, _: _Advance) -> None:
+        self._timer = None
+        self._advance()
+
+    def _advance(self) -> None:
+        """Let go who may go now, and set the timer anew."""
+        raise NotImplementedError
+
+    def _wake_at(self, wake_ns: int | None) -> None:
+        """Have `_advance` called at this instant, and not at the one that was said before; None: at none."""
+        if self._timer is not None:
+            if self._timer_ns == wake_ns:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if wake_ns is not None:
+            self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
+
+    def _say(self, event: RecordedEvent) -> None:
+        self.record(event)
+        self._stages.announce(event)
+
+    def _say_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        self._say(
+            NotificationDeferred(
+                at_ns=self.now_ns,
+                epoch_ns=self.epoch_ns,
+                notification_id=attempt.command.notification_id,
+                channel=self._channel,
+                cause=cause,
+                resumes_at_ns=resumes_at_ns,
+            )
+        )
+
+    def _abandon(self, attempt: Attempt, reason: str) -> None:
+        self._to_handler(Abandoned(attempt=attempt, reason=reason))
