@@ -34,6 +34,7 @@ from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.breaker import BreakerEvent, BreakerState, Transition
+from actors.policies.waits import sooner
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED_HERE = "adaptive throttle"
@@ -258,7 +259,7 @@ class CircuitBreakerActor(Stage):
             pace = lane.paces.get(host)
             if pace is None or pace.next_ns <= self.system.now_ns:
                 return None
-            until_ns = _sooner(until_ns, pace.next_ns)
+            until_ns = sooner(until_ns, pace.next_ns)
         return until_ns
 
     # ── who waits ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +314,7 @@ class CircuitBreakerActor(Stage):
             turns.pop(line.host, None)
             if bar is Bar.RAMP:
                 until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
-            asks_at_ns = _sooner(asks_at_ns, until_ns)
+            asks_at_ns = sooner(asks_at_ns, until_ns)
         line.asks_at_ns = asks_at_ns
         self._tell_deferred(line)
         self._set_wake(line)
@@ -323,7 +324,7 @@ class CircuitBreakerActor(Stage):
         resumes_at_ns = line.asks_at_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if line.host in turns:
-                resumes_at_ns = _sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
+                resumes_at_ns = sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
         return resumes_at_ns
 
     def _tell_deferred(self, line: _Line) -> None:
@@ -342,7 +343,7 @@ class CircuitBreakerActor(Stage):
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _set_wake(self, line: _Line) -> None:
-        wake_ns = _sooner(line.next_expiry_ns, line.asks_at_ns)
+        wake_ns = sooner(line.next_expiry_ns, line.asks_at_ns)
         if wake_ns is not None and wake_ns != line.wake_ns:
             heapq.heappush(self._wakes, (wake_ns, line.host, _LINE))
         line.wake_ns = wake_ns
@@ -364,7 +365,7 @@ class CircuitBreakerActor(Stage):
         wake_ns = self._wakes[0][0] if self._wakes else None
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if turns:
-                wake_ns = _sooner(wake_ns, lane.room_at_ns(self.system.now_ns))
+                wake_ns = sooner(wake_ns, lane.room_at_ns(self.system.now_ns))
         self._wake_at(wake_ns)
 
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -413,12 +414,6 @@ def _cause(bars: int) -> DeferralCause | None:
 def _is_up_to_time(barred: Iterable[Barred]) -> bool:
     """Return whether nothing can bring room sooner than time does, where it is room that is missing."""
     return all(until_ns is not None for _, until_ns in barred)
-
-
-def _sooner(one_ns: int | None, other_ns: int | None) -> int | None:
-    if one_ns is None or other_ns is None:
-        return other_ns if one_ns is None else one_ns
-    return min(one_ns, other_ns)
 
 
 def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

@@ -63,6 +63,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
 from actors.policies.retry import Progress, RetryPolicy, failure_kind
+from actors.policies.waits import sooner
 from actors.storage.store import Delivery, Store, dead_letter
 from actors.supervisor import Restarted
 
@@ -375,7 +376,7 @@ class Handler(Actor):
             if self.system.now_ns > retry_until_ns:
                 self._give_up(delivery, RETRY_TIME_UP)
                 return
-            expires_at_ns = retry_until_ns if expires_at_ns is None else min(expires_at_ns, retry_until_ns)
+            expires_at_ns = sooner(expires_at_ns, retry_until_ns)
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
                 command = self._templates.fill_in(command)
@@ -498,65 +499,12 @@ class Handler(Actor):
         self._commit(event, delivery, None)
 
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int, admitted: Admitted | None) -> None:
-        delivery.current = None
-        match outcome:
-            case Transient() | Ambiguous():
-                self._retry_or_give_up(delivery, outcome, started_ns, admitted)
-            case ChannelFault():
-                self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
-                self._retry_or_give_up(delivery, outcome, started_ns, admitted)
-            case Permanent() | DeadDestination():
-                delivery.attempts += 1
-                if isinstance(outcome, DeadDestination):
-                    self._dead_addresses.add((delivery.command.channel, delivery.command.recipient))
-                self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)
-            case Sent():
-                raise AssertionError("an attempt that succeeded has not failed")
-            case _:
-                assert_never(outcome)
-
-    def _retry_or_give_up(
-        self,
-        delivery: Delivery,
-        outcome: Transient | Ambiguous | ChannelFault,
-        started_ns: int,
-        admitted: Admitted | None,
-    ) -> None:
-        policy = self._policies[delivery.command.channel]
-        progress = delivery.progress
-        if progress is None:
-            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
-        if not isinstance(outcome, ChannelFault):
-            delivery.attempts += 1
-        wait_ns = policy.next_wait_ns(outcome, progress)
-        if wait_ns is None:
-            self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)
-            return
-        retry_at_ns = self.system.now_ns + wait_ns
-        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
-        expires_at_ns = delivery.sent_until_ns if has_limit else None
-        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
-            self._fail(delivery, outcome, started_ns, admitted, None, EXPIRED)
-        elif (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
-            self._fail(delivery, outcome, started_ns, admitted, None, RETRY_TIME_UP)
-        elif self._budgets and not self._is_in_budget(delivery, outcome):
-            self._fail(delivery, outcome, started_ns, admitted, None, BUDGET_SPENT)
-        else:
-            self._fail(delivery, outcome, started_ns, admitted, retry_at_ns, None)
-
-    def _fail(
-        self,
-        delivery: Delivery,
-        outcome: Outcome,
-        started_ns: int,
-        admitted: Admitted | None,
-        retry_at_ns: int | None,
-        given_up: str | None,
-    ) -> None:
-        """Record a failed attempt; then wait for the next one, or give up for the reason `given_up`.
+        """Record a failed attempt; then wait for the next one, or give up.
 
         `admitted` is None where no provider was asked.
         """
+        delivery.current = None
+        retry_at_ns, given_up = self._what_follows(delivery, outcome)
         system, command = self.system, delivery.command
         event = NotificationFailed(
             at_ns=system.now_ns,
@@ -581,6 +529,48 @@ class Handler(Actor):
         delivery.due_ns = retry_at_ns
         delivery.given_up = given_up
         self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
+
+    def _what_follows(self, delivery: Delivery, outcome: Outcome) -> tuple[int | None, str | None]:
+        """Count a failure; return the instant of the retry, or why there is none."""
+        match outcome:
+            case Transient() | Ambiguous():
+                return self._retry(delivery, outcome)
+            case ChannelFault():
+                self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
+                return self._retry(delivery, outcome)
+            case Permanent() | DeadDestination():
+                delivery.attempts += 1
+                if isinstance(outcome, DeadDestination):
+                    self._dead_addresses.add((delivery.command.channel, delivery.command.recipient))
+                return None, outcome.reason
+            case Sent():
+                raise AssertionError("an attempt that succeeded has not failed")
+            case _:
+                assert_never(outcome)
+
+    def _retry(
+        self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault
+    ) -> tuple[int | None, str | None]:
+        policy = self._policies[delivery.command.channel]
+        progress = delivery.progress
+        if progress is None:
+            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
+        if not isinstance(outcome, ChannelFault):
+            delivery.attempts += 1
+        wait_ns = policy.next_wait_ns(outcome, progress)
+        if wait_ns is None:
+            return None, outcome.reason
+        retry_at_ns = self.system.now_ns + wait_ns
+        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
+        expires_at_ns = delivery.sent_until_ns if has_limit else None
+        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
+            return None, EXPIRED
+        if (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
+            return None, RETRY_TIME_UP
+        # Asked last, so that nothing is charged in vain.
+        if self._budgets and not self._is_in_budget(delivery, outcome):
+            return None, BUDGET_SPENT
+        return retry_at_ns, None
 
     def _give_up_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None

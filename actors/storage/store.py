@@ -33,7 +33,7 @@ from actors.messages import (
 from actors.pipeline.attempts import Attempt
 from actors.policies.idempotency import RememberedIds
 from actors.policies.retry import Progress
-from actors.policies.waits import wait_ns
+from actors.policies.waits import sooner, wait_ns
 
 
 class Delivery(msgspec.Struct, gc=False):
@@ -86,10 +86,7 @@ class Delivery(msgspec.Struct, gc=False):
     @property
     def sent_until_ns(self) -> int | None:
         """The last instant at which it may be sent."""
-        if self.falls_back_ns is None:
-            return self.expires_at_ns
-        expires_at_ns = self.expires_at_ns
-        return self.falls_back_ns if expires_at_ns is None else min(expires_at_ns, self.falls_back_ns)
+        return sooner(self.expires_at_ns, self.falls_back_ns)
 
 
 class Store(Protocol):

@@ -57,10 +57,8 @@ MUTANTS = (
         HANDLER,
         "A bad address is tried again in a minute, just in case.",
         (
-            "                self._fail(delivery, outcome, started_ns, admitted, None, outcome.reason)\n"
-            "            case Sent():",
-            "                self._fail(delivery, outcome, started_ns, admitted, self.now_ns + 60_000_000_000, None)\n"
-            "            case Sent():",
+            "                return None, outcome.reason\n            case Sent():",
+            "                return self.now_ns + 60_000_000_000, None\n            case Sent():",
         ),
         expected="retry-limits",
     ),
