@@ -13,6 +13,7 @@ from typing import Any
 
 from actors.config import ChannelConfig, CircuitBreakerConfig
 from actors.distribution_shape import share_above
+from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 from actors.faults_config import FaultConfig
 from actors.instants import seconds
 from actors.lint_rules.retry import total_wait
@@ -27,7 +28,6 @@ from actors.weather import FAILED, THROTTLED
 from simulation.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
 from simulation.scenario import overrides as changes
-from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario.model import HOST_OF_EVENTS
 
 _WITHOUT_EFFECT_AT_0 = (

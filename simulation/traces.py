@@ -32,10 +32,10 @@ from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import NS_PER_S
 from actors.messages import RecordedEvent
+from actors.settings_file import text_of
 from simulation.result import Result
 from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
-from simulation.scenario.loading import text_of
 from simulation.schedules import Deviations, Schedule
 
 if TYPE_CHECKING:

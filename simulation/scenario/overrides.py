@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simulation.scenario.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 
 
 class BadPath(Exception):

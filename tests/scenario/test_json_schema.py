@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from actors.document import Place, Unreadable, data, read
 from actors.errors import ConfigurationError
 from simulation import scenario
-from simulation.scenario.document import Place, Unreadable, data, read
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from actors.document import Place, data, read
 from actors.errors import ConfigurationError
 from simulation import scenario
-from simulation.scenario.document import Place, data, read
 
 FILE = Path(__file__).parent / "data" / "everything.yaml"
 GOOD_TEXT = FILE.read_text()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.scenario.document import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
+from actors.document import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
 
 FILE = Place("f.yaml", 1, 1)
 
