@@ -203,6 +203,37 @@ def test_a_breaker_alone_loses_hardly_any_and_is_late_and_a_bulkhead_is_sooner(r
         assert p99_s <= 40
 
 
+# ── metastable-failure ──────────────────────────────────────────────────────────────────────────────────────────
+
+TRIGGER = (60.0, 80.0)
+
+
+def sent_fraction_of_those_who_came(result, channel, start_s, end_s):
+    rows = result.notifications
+    rows = rows[(rows["channel"] == channel) & (rows["requested_at"] >= start_s) & (rows["requested_at"] < end_s)]
+    return (rows["outcome"] == "sent").mean()
+
+
+@few_or_many
+def test_a_collapse_outlives_its_trigger_unless_a_budget_or_a_breaker_ends_it(replicates):
+    for result in results("metastable-failure", replicates):
+        start_s, end_s = TRIGGER
+        for channel in ("webhook", "push", "sms"):
+            assert sent_fraction_of_those_who_came(result, channel, 0, start_s - 10) == 1
+        for minute in range(4):
+            window = (end_s + 40 + 60 * minute, end_s + 100 + 60 * minute)
+            assert sent_fraction_of_those_who_came(result, "webhook", *window) <= 0.01
+            assert sent_fraction_of_those_who_came(result, "push", *window) >= 0.99
+            assert sent_fraction_of_those_who_came(result, "sms", *window) == 1
+
+
+@few_or_many
+def test_without_its_trigger_or_without_retries_nothing_stays_collapsed(replicates):
+    for sets in (["faults=[]"], ["channels.webhook.retry.max_attempts=1"]):
+        for result in results("metastable-failure", replicates, [*sets, "expect=[]"]):
+            assert sent_fraction_of_those_who_came(result, "webhook", TRIGGER[1] + 40, 360) >= 0.99
+
+
 # ── failover-on-outage ──────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -109,6 +109,24 @@ WITHOUT = {
         ),
         (["faults.0.throttle.rate=600/s"], {"retry_amplification >= 3"}),
     ],
+    "metastable-failure": [
+        (["faults=[]"], {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"}),
+        # With no retries the trigger is the same, and what it began ends soon after it.
+        (
+            ["channels.webhook.retry.max_attempts=1"],
+            {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"},
+        ),
+        (["faults.0.at=10s"], {"channels.webhook.sent_fraction >= 14%"}),
+        (
+            ["channels.push.retry.budget=null"],
+            {"channels.push.sent_fraction >= 83%", "channels.push.retry_amplification <= 1.1"},
+        ),
+        (
+            ["channels.sms.circuit_breaker.enabled=false"],
+            {"channels.sms.dead_lettered == 0", "channels.sms.retry_amplification <= 1.1"},
+        ),
+        (["channels.sms.circuit_breaker={}"], {"channels.sms.delivery_time_s.max <= 1m"}),
+    ],
     "poison-messages": [
         (
             ["faults.0={channel: email, at: 3m, for: 3m, failure_rate: 60%}"],
