@@ -17,13 +17,16 @@ from actors.settings import Settings
 M = TypeVar("M", bound=Settings)
 
 
-def load_settings(model: type[M], path: Path, *, context: Mapping[str, Any] | None = None) -> M:
+def load_settings(
+    model: type[M], path: Path, *, context: Mapping[str, Any] | None = None, private: str | None = None
+) -> M:
     """Return the settings in a file; every quantity in it has its unit.
 
     Args:
         model: of the settings.
         path: of the file; JSON is YAML, too.
         context: for the model's validators, beside that this is a file.
+        private: a key at the top, below which the keys are for nobody's log: a problem there has ``*`` in their place.
 
     Raises:
         ConfigurationError: the file cannot be used. `problems` has one line for each thing that is wrong, in the order
@@ -37,7 +40,8 @@ def load_settings(model: type[M], path: Path, *, context: Mapping[str, Any] | No
     try:
         return model.model_validate(data(root), context={**FROM_FILE, **(context or {})})
     except ValidationError as error:
-        raise refusal(problem_of(root, detail) for detail in error.errors(include_url=False)) from None
+        problems = [problem_of(root, detail) for detail in error.errors(include_url=False)]
+        raise refusal(_without_keys(problem, private) for problem in problems) from None
 
 
 def text_of(path: Path) -> str:
@@ -65,6 +69,12 @@ def text_of(path: Path) -> str:
         raise ConfigurationError(
             [f"{path}:{line}:{column}: wanted UTF-8 text, got the byte 0x{content[error.start]:02x}"]
         ) from None
+
+
+def _without_keys(problem: Problem, private: str | None) -> Problem:
+    if private is None or len(problem.path) < 2 or problem.path[0] != private:
+        return problem
+    return Problem(problem.place, (private, "*", *problem.path[2:]), problem.text)
 
 
 def refusal(problems: Iterable[Problem]) -> ConfigurationError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
+from actors.preferences_config import UserPreferences
 
 ALL_CHANNELS = frozenset(NotificationChannel)
 
@@ -78,6 +79,52 @@ class Preferences:
         """Return when the quiet hours that `at` lies in are over, or None when it lies in none."""
         ends = [hours.end_of_quiet(at) for hours in self.quiet_hours_of(user_id, channel)]
         return max((end for end in ends if end is not None), default=None)
+
+
+class LivePreferences(Preferences):
+    """What users have set in a store and, behind that, in a file; behind both, what :class:`Preferences` has.
+
+    Each thing a user may set is looked for by itself: who has set quiet hours in the store and has a channel switched
+    off in the file, has both. What changes holds from then on, for everything that is not sent yet.
+    """
+
+    def __init__(
+        self,
+        stored: Mapping[str, UserPreferences],
+        *,
+        switched_off: Iterable[SwitchedOff] = (),
+        quiet: Iterable[Quiet] = (),
+    ) -> None:
+        """Take what a store has, by user; it is looked into each time, and so may change."""
+        super().__init__(switched_off=switched_off, quiet=quiet)
+        self._stored = stored
+        self._of_file: Mapping[str, UserPreferences] = {}
+
+    def replace_file(self, users: Mapping[str, UserPreferences]) -> None:
+        """Have what a file says, in place of all that it said before."""
+        self._of_file = users
+
+    def set_in_file(self, user_id: str) -> UserPreferences | None:
+        """Return what a user has set in the file; None when nothing."""
+        return self._of_file.get(user_id)
+
+    def set_in_store(self, user_id: str) -> UserPreferences | None:
+        """Return what a user has set in the store; None when nothing."""
+        return self._stored.get(user_id)
+
+    def quiet_hours_of(self, user_id: str, channel: NotificationChannel) -> list[QuietHours]:
+        for layer in (self._stored, self._of_file):
+            chosen = layer.get(user_id)
+            if chosen is not None and chosen.sets_quiet_hours:
+                return [] if chosen.quiet_hours is None else [chosen.quiet_hours.hours]
+        return super().quiet_hours_of(user_id, channel)
+
+    def is_enabled(self, user_id: str, channel: NotificationChannel) -> bool:
+        for layer in (self._stored, self._of_file):
+            chosen = layer.get(user_id)
+            if chosen is not None and channel in chosen.channels:
+                return chosen.channels[channel]
+        return super().is_enabled(user_id, channel)
 
 
 def _belongs(user_id: str, rule: str, share: float) -> bool:

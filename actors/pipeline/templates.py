@@ -2,13 +2,23 @@
 
 ``{name}`` stands for a variable. A template that says ``{{`` or ``{%`` is Jinja's, with all that it can do. Variables
 are the notification's metadata, beside `recipient`, `user_id`, `notification_id`, `subject` and `message`.
+
+A team edits them as files of a directory, in UTF-8. ``welcome.txt`` is the template `welcome`, ``welcome.de.txt`` the
+same in German, for notifications whose metadata has ``lang: de``; the first is for those in any other language. With
+``.html`` for ``.txt`` the body is HTML. A first line ``Subject: …`` is the subject. Files whose name starts with a dot
+are an editor's own, and passed by::
+
+    Subject: Welcome to {platform}!
+
+    Hello {name}, thank you for joining {platform}.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -62,34 +72,91 @@ class Templates:
         self._compiled: dict[tuple[str, bool], Any] = {}
 
     @classmethod
-    def from_directory(cls, directory: Path, *, variables: Mapping[str, Any] | None = None) -> Templates:
-        """Read ``name.txt``, ``name.html``, ``name.lang.txt`` …; a first line ``Subject: …`` gives the subject.
+    def from_directory(cls, directory: Path, *, variables: Mapping[str, Any] | None = None) -> Self:
+        """Read the files of a directory, beside the built-in templates.
 
         Raises:
-            TemplateError: there is no such directory, a file is not UTF-8 or no template, or two give the same name.
+            TemplateError: there is no such directory, a file is not UTF-8 or no template, or two give the same name;
+                all problems, a line each.
         """
-        if not directory.is_dir():
-            raise TemplateError(f"{directory}: wanted a directory of templates")
-        templates = dict(BUILT_IN)
-        found: dict[str, Path] = {}
-        for path in sorted((*directory.glob("*.txt"), *directory.glob("*.html"))):
-            if path.stem in found:
-                raise TemplateError(f"template {path.stem!r} is in both {found[path.stem].name} and {path.name}")
-            found[path.stem] = path
+        templates, problems = cls.read(directory, variables=variables)
+        if problems:
+            raise TemplateError("\n".join(problems))
+        return templates
+
+    @classmethod
+    def read(
+        cls, directory: Path, *, variables: Mapping[str, Any] | None = None, earlier: Self | None = None
+    ) -> tuple[Self, list[str]]:
+        """Read the files of a directory as :meth:`from_directory` does, and pass by what cannot be used.
+
+        Args:
+            directory: of the files.
+            variables: that all of them have.
+            earlier: what was read before; in place of a file that cannot be used it has the template to go on with.
+
+        Returns: the templates, and what is wrong, a line each: ``welcome.de.txt:3: unexpected '}'``, with the
+            directory before it. Without the directory they are the earlier ones, or else the built-in ones alone.
+        """
+        made = cls(BUILT_IN, variables=variables)
+        try:
+            paths = template_files(directory)
+        except OSError as error:
+            if earlier is not None:
+                made.take_over(earlier)
+            return made, [f"{directory}: wanted a directory of templates, got {(error.strerror or str(error)).lower()}"]
+        problems = []
+        by_name: dict[str, list[Path]] = {}
+        for path in paths:
+            by_name.setdefault(path.stem, []).append(path)
+        for name, alike in by_name.items():
             try:
-                text = path.read_text(encoding="utf-8-sig")
-            except UnicodeDecodeError:
-                raise TemplateError(f"{path}: wanted text in UTF-8") from None
-            subject = None
-            if text.startswith("Subject:"):
-                first, _, text = text.partition("\n")
-                subject = first.removeprefix("Subject:").strip()
-            templates[path.stem] = Template(subject=subject, body=text.lstrip("\n"), html=path.suffix == ".html")
-        made = cls(templates, variables=variables)
-        for name, template in templates.items():
-            made._compile(name, template.body, template.html)
-            made._compile(name, template.subject or "", False)
-        return made
+                if len(alike) > 1:
+                    others = " and ".join(path.name for path in alike)
+                    raise TemplateError(f"{alike[0]}: wanted one file for template {name!r}, got {others}")
+                made._add(name, alike[0])
+            except TemplateError as error:
+                problems.append(str(error))
+                if earlier is not None and name in earlier._templates:
+                    made._templates[name] = earlier._templates[name]
+        return made, problems
+
+    def _add(self, name: str, path: Path) -> None:
+        """Add the template in a file."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise TemplateError(f"{path}: wanted text in UTF-8") from None
+        except OSError as error:
+            raise TemplateError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        subject, line = None, 1
+        if text.startswith("Subject:"):
+            first, _, text = text.partition("\n")
+            subject, line = first.removeprefix("Subject:").strip(), 2
+        body = text.lstrip("\n")
+        line += len(text) - len(body)
+        html = path.suffix == ".html"
+        for part, is_html, starts_at in ((subject or "", False, 1), (body, html, line)):
+            try:
+                self._compile(part, is_html)
+            except _Broken as broken:
+                raise TemplateError(f"{path}:{starts_at + broken.line - 1}: {broken.why}") from None
+        self._templates[name] = Template(subject=subject, body=body, html=html)
+
+    def take_over(self, other: Templates) -> None:
+        """Have the templates and variables of others from now on, in place of all that were here."""
+        self._templates, self._variables, self._compiled = other._templates, other._variables, other._compiled
+
+    def languages(self) -> dict[str, list[str | None]]:
+        """Return the languages that there are of each template, by its name; None is the one for any other."""
+        languages: dict[str, list[str | None]] = {}
+        for name in sorted(self._templates):
+            base, dot, language = name.rpartition(".")
+            if dot and _LANGUAGE.fullmatch(language):
+                languages.setdefault(base, []).append(language)
+            else:
+                languages.setdefault(name, []).append(None)
+        return languages
 
     def fill_in(self, command: SendNotification) -> SendNotification:
         """Return the command with subject and message made from the template that its metadata names.
@@ -126,9 +193,11 @@ class Templates:
         from jinja2 import TemplateError as JinjaError
         from jinja2 import UndefinedError
 
-        compiled = self._compiled.get((text, html)) or self._compile(name, text, html)
         try:
+            compiled = self._compiled.get((text, html)) or self._compile(text, html)
             return str(compiled.render(variables))
+        except _Broken as broken:
+            raise TemplateError(f"template {name!r}: {broken.why}") from None
         except UndefinedError as error:
             raise TemplateError(f"template {name!r}: {error.message}") from None
         except JinjaError as error:
@@ -136,16 +205,44 @@ class Templates:
         except Exception as error:  # of a variable's own code, or of an expression in the template
             raise TemplateError(f"template {name!r}: {type(error).__name__}: {error}") from None
 
-    def _compile(self, name: str, text: str, html: bool) -> Any:
-        from jinja2 import TemplateError as JinjaError
+    def _compile(self, text: str, html: bool) -> Any:
+        from jinja2 import TemplateSyntaxError
 
         is_jinja = "{{" in text or "{%" in text
         try:
             compiled = self._compiled[text, html] = self._environments[is_jinja, html].from_string(text)
-        except JinjaError as error:
-            raise TemplateError(f"template {name!r}: {error}") from None
+        except TemplateSyntaxError as error:
+            raise _Broken(error.message or "no template", error.lineno) from None
+        except Exception as error:  # what the compiler's own limits end in, as for a number of 5,000 digits
+            raise _Broken(f"{type(error).__name__}: {error}", 1) from None
         return compiled
 
+
+class _Broken(Exception):
+    """A text is no template."""
+
+    def __init__(self, why: str, line: int) -> None:
+        super().__init__(why, line)
+        self.why = why
+        self.line = line
+        """In the text, from 1."""
+
+
+def template_files(directory: Path) -> list[Path]:
+    """Return the files of a directory that are templates, in the order of their names.
+
+    Raises:
+        OSError: there is no such directory, or it cannot be read.
+    """
+    return sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix in (".txt", ".html") and not path.name.startswith(".") and path.stem
+    )
+
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+"""What a tag of a language looks like, roughly (RFC 5646): ``de``, ``pt-BR``, ``zh-Hant``."""
 
 _SINGLE_BRACES = {
     "variable_start_string": "{",

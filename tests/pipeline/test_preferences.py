@@ -16,8 +16,9 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Transient
-from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
+from actors.pipeline.preferences import LivePreferences, Preferences, Quiet, SwitchedOff
 from actors.policies.quiet_hours import QuietHours
+from actors.preferences_config import UserPreferences
 
 S = 1_000_000_000
 H = 3600.0
@@ -187,3 +188,36 @@ def test_of_several_quiet_hours_the_latest_end_counts():
     rules = [Quiet(share=1.0, hours=NIGHT), Quiet(share=1.0, hours=QuietHours(time(20), time(9), "UTC"))]
     until = Preferences(quiet=rules).quiet_until("ann", EMAIL, datetime(2026, 1, 1, 23, tzinfo=UTC))
     assert until == datetime(2026, 1, 2, 9, tzinfo=UTC)
+
+
+def of_user(**keys: object) -> UserPreferences:
+    return UserPreferences.model_validate(keys)
+
+
+def test_each_thing_that_a_user_has_set_is_looked_for_in_the_store_then_in_the_file_then_in_the_rules():
+    night = {"from": "22:00", "to": "07:00", "zone": "UTC"}
+    stored = {"ann": of_user(channels={"email": "on"}), "bob": of_user(quiet_hours=None)}
+    preferences = LivePreferences(stored, switched_off=[SwitchedOff(share=1.0, channels=frozenset({"push"}))])
+    in_file = {
+        "ann": of_user(channels={"email": "off", "sms": "off"}, quiet_hours=night),
+        "bob": of_user(channels={"push": "on"}, quiet_hours=night),
+    }
+    preferences.replace_file(in_file)
+
+    def wants(user: str) -> list[str]:
+        return [channel for channel in NotificationChannel if preferences.is_enabled(user, channel)]
+
+    def is_quiet(user: str) -> bool:
+        return preferences.quiet_until(user, EMAIL, datetime(2026, 1, 1, 23, tzinfo=UTC)) is not None
+
+    assert [wants("ann"), wants("bob"), wants("cleo")] == [
+        ["email", "webhook"],
+        ["email", "sms", "push", "webhook"],
+        ["email", "sms", "webhook"],
+    ]
+    assert [is_quiet("ann"), is_quiet("bob"), is_quiet("cleo")] == [True, False, False]
+    del stored["bob"]
+    assert is_quiet("bob")
+    preferences.replace_file({})
+    assert wants("ann") == ["email", "sms", "webhook"]
+    assert not is_quiet("ann")

@@ -186,7 +186,7 @@ def test_files_written_on_windows(tmp_path: Path):
 def test_two_files_of_one_name_and_files_that_are_no_text_are_refused(tmp_path: Path):
     (tmp_path / "a.txt").write_text("x", encoding="utf-8")
     (tmp_path / "a.html").write_text("x", encoding="utf-8")
-    with pytest.raises(TemplateError, match=r"template 'a' is in both a\.html and a\.txt"):
+    with pytest.raises(TemplateError, match=r"wanted one file for template 'a', got a\.html and a\.txt"):
         Templates.from_directory(tmp_path)
     (tmp_path / "a.html").unlink()
     (tmp_path / "b.txt").write_bytes("ö".encode("latin-1"))
@@ -194,10 +194,54 @@ def test_two_files_of_one_name_and_files_that_are_no_text_are_refused(tmp_path: 
         Templates.from_directory(tmp_path)
 
 
-def test_a_template_that_is_none_is_found_when_it_is_read_and_not_when_it_is_needed(tmp_path: Path):
-    (tmp_path / "a.txt").write_text("Subject: {{ name\n\nHello", encoding="utf-8")
-    with pytest.raises(TemplateError, match="template 'a': "):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Subject: {{ name\n\nHello", "1: unexpected end of template, expected 'end of print statement'."),
+        ("Hello {name}\n\n{% if %}", "3: Expected an expression, got 'end of statement block'"),
+        ("Subject: Hi\n\n\nHello {{ name }}\n{{ name | nosuch }}", "5: No filter named 'nosuch'."),
+        ("Subject: Hi\nHello\n{name", "3: unexpected end of template"),
+        ("Hello {{ " + 5000 * "9" + " }}", "1: ValueError: Exceeds the limit"),
+    ],
+)
+def test_a_template_that_is_none_is_found_when_it_is_read_and_its_line_is_told(tmp_path: Path, text, problem):
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(TemplateError) as raised:
         Templates.from_directory(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path}/a.txt:{problem}")
+
+
+def test_all_that_is_wrong_is_told_and_what_was_good_before_stays(tmp_path: Path):
+    (tmp_path / "good.txt").write_text("first", encoding="utf-8")
+    (tmp_path / "bad.txt").write_text("first", encoding="utf-8")
+    (tmp_path / "gone.txt").write_text("first", encoding="utf-8")
+    earlier = Templates.from_directory(tmp_path)
+    (tmp_path / "good.txt").write_text("second", encoding="utf-8")
+    (tmp_path / "bad.txt").write_text("{", encoding="utf-8")
+    (tmp_path / "bad.de.txt").write_bytes(b"\xff")
+    (tmp_path / "gone.txt").unlink()
+    (tmp_path / ".#good.txt").symlink_to("nobody@nowhere")  # as Emacs locks a file that is edited
+    templates, problems = Templates.read(tmp_path, earlier=earlier)
+    assert [problem.removeprefix(f"{tmp_path}/").split(" ")[0] for problem in problems] == ["bad.de.txt:", "bad.txt:1:"]
+
+    def fill(name: str) -> str:
+        return templates.fill_in(email("n", metadata={"template": name})).message
+
+    assert [fill("good"), fill("bad")] == ["second", "first"]
+    with pytest.raises(TemplateError, match="template 'gone' is unknown"):
+        fill("gone")
+    templates, problems = Templates.read(tmp_path / "nosuch", earlier=templates)
+    assert (fill("bad"), len(problems)) == ("first", 1)
+
+
+def test_which_languages_there_are():
+    texts = ["hello", "hello.de", "hello.pt-BR", "order.confirmation", "only.sv"]
+    templates = Templates({name: Template(body="x") for name in texts})
+    assert templates.languages() == {
+        "hello": [None, "de", "pt-BR"],
+        "only": ["sv"],
+        "order.confirmation": [None],
+    }
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path):

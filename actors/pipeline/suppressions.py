@@ -1,0 +1,167 @@
+"""Suppressions: addresses that nothing is sent to, as after a bounce, a complaint or an unsubscription.
+
+A provider gives rise to one when it says that an address is gone; operators add and remove them; others stand in a file
+that a team edits. Nothing passes them, nothing critical either. Redriving a notification lifts what a provider has said
+of its address, for somebody knows better then; what people have said stays until they take it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from actors.instants import utc
+from actors.messages import Message, NotificationChannel, NotificationEvent, NotificationFailed
+from actors.outcomes import DeadDestination
+
+Key: TypeAlias = tuple[NotificationChannel, str]
+"""A channel, and an address in its normal form."""
+
+_IN_PHONE_NUMBERS = str.maketrans("", "", " -./()\u00a0\u2011")
+
+
+def normal_address(channel: NotificationChannel, address: str) -> str:
+    """Return the form of an address in which it is compared.
+
+    Emails are the same in upper and lower case: mailboxes that differ in nothing else are no use to anybody (RFC 5321,
+    section 2.4, has the receiver decide). Phone numbers are the same with and without spaces, dashes, dots, slashes
+    and brackets.
+    """
+    address = address.strip()
+    if channel is NotificationChannel.EMAIL:
+        return address.casefold()
+    if channel is NotificationChannel.SMS:
+        return address.translate(_IN_PHONE_NUMBERS)
+    return address
+
+
+class SuppressionSource(StrEnum):
+    """Who says that nothing is sent to an address."""
+
+    PROVIDER = "provider"
+    """It has said that the address is gone."""
+
+    OPERATOR = "operator"
+    FILE = "file"
+
+
+class Suppression(Message, frozen=True, kw_only=True, gc=False):
+    """Nothing is sent to this address."""
+
+    channel: NotificationChannel
+    address: str
+    """In its normal form."""
+
+    reason: str
+    """Such as ``complaint`` or ``unsubscribed``; of a provider's, what it answered."""
+
+    source: SuppressionSource
+    since_ns: int
+    """Since when, in nanoseconds since 1970."""
+
+    by: str | None = None
+    """Who wants that; None when nobody said."""
+
+    def __post_init__(self) -> None:
+        normal = normal_address(self.channel, self.address)
+        if normal != self.address:
+            msgspec.structs.force_setattr(self, "address", normal)
+
+    @property
+    def since(self) -> datetime:
+        """Since when, in UTC."""
+        return utc(self.since_ns)
+
+    @property
+    def key(self) -> Key:
+        """What it is looked up by."""
+        return self.channel, self.address
+
+
+class Suppressions:
+    """Every suppression in force: those that a store keeps, and behind them those of a file."""
+
+    def __init__(self) -> None:
+        self.in_force: dict[Key, Suppression] = {}
+        """Always the same object, for the handler to look into."""
+        self._stored: dict[Key, Suppression] = {}
+        self._of_file: dict[Key, Suppression] = {}
+
+    def __iter__(self) -> Iterator[Suppression]:
+        return iter(self.in_force.values())
+
+    def __len__(self) -> int:
+        return len(self.in_force)
+
+    def find(self, channel: NotificationChannel, address: str) -> Suppression | None:
+        """Return the suppression of an address, or None."""
+        return self.in_force.get((channel, normal_address(channel, address)))
+
+    # ── what the store keeps ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def stored(self) -> Iterable[Suppression]:
+        """Those that the store keeps."""
+        return self._stored.values()
+
+    def stored_at(self, key: Key) -> Suppression | None:
+        """Return the one that the store keeps of an address, or None."""
+        return self._stored.get(key)
+
+    def add(self, suppression: Suppression) -> None:
+        """Keep one; it takes the place of an earlier one, but a provider's of none that people have said."""
+        earlier = self._stored.get(suppression.key)
+        if earlier is not None and suppression.source is SuppressionSource.PROVIDER:
+            return
+        self._stored[suppression.key] = suppression
+        self.in_force[suppression.key] = suppression
+
+    def remove(self, key: Key) -> None:
+        """Keep none of this address any more."""
+        if self._stored.pop(key, None) is None:
+            return
+        if key in self._of_file:
+            self.in_force[key] = self._of_file[key]
+        else:
+            del self.in_force[key]
+
+    def lift(self, channel: NotificationChannel, address: str) -> None:
+        """Forget what a provider has said of an address."""
+        key = channel, normal_address(channel, address)
+        stored = self._stored.get(key)
+        if stored is not None and stored.source is SuppressionSource.PROVIDER:
+            self.remove(key)
+
+    def restore(self, stored: Iterable[Suppression]) -> None:
+        """Keep these and no others."""
+        self._stored = {suppression.key: suppression for suppression in stored}
+        self._merge()
+
+    # ── what a file says ────────────────────────────────────────────────────────────────────────────────────────
+
+    def replace_file(self, suppressions: Iterable[Suppression]) -> None:
+        """Have these of a file, in place of all that it had before."""
+        self._of_file = {suppression.key: suppression for suppression in suppressions}
+        self._merge()
+
+    def _merge(self) -> None:
+        self.in_force.clear()
+        self.in_force.update(self._of_file)
+        self.in_force.update(self._stored)
+
+
+def told_by(event: NotificationEvent, address: str) -> Suppression | None:
+    """Return the suppression of a notification's address that a provider's answer gives rise to, or None."""
+    if type(event) is not NotificationFailed or event.kind != DeadDestination.__name__:
+        return None
+    return Suppression(
+        channel=event.channel,
+        address=address,
+        reason=event.reason,
+        source=SuppressionSource.PROVIDER,
+        since_ns=event.epoch_ns + event.at_ns,
+    )
