@@ -1,0 +1,193 @@
+"""The settings of the service: those of the notifier, and what is round it. They stand in a YAML file.
+
+::
+
+    listen: 127.0.0.1:8080
+    store: {sqlite: notifications.db}
+    tokens:
+      - {name: shop, role: ingest, secret: {env: SHOP_TOKEN}}
+      - {name: ann, role: operator, secret: {file: /run/secrets/ann}}
+    transports:
+      email: {smtp: {host: mail.example.com, sender: shop@example.com}}
+      sms: {twilio: {account_sid: AC…, auth_token: {env: TWILIO_TOKEN}, sender: '+4930123456'}}
+    channels:                    # the same keys as in a scenario
+      email: {retry: {max_attempts: 5}, circuit_breaker: {failure_threshold: 10}}
+    drain: 30s
+    templates: templates         # a directory
+    preferences: preferences.yaml
+
+Paths are relative to the file. Every secret may stand elsewhere: ``{env: NAME}`` or ``{file: path}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import ValidationError, WrapValidator, model_validator
+from pydantic_core import InitErrorDetails
+
+from actors.config import ChannelConfig, NotifierConfig
+from actors.csv_column import DataFile
+from actors.faults_config import FaultConfig
+from actors.messages import NotificationChannel
+from actors.pipeline.fallback import problems_of_fallbacks
+from actors.quantities import Share, Text, Wanted, wanted
+from actors.secret import Secret
+from actors.service.tokens import TokenConfig
+from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
+from actors.settings import NotEmpty, OneOf, Settings
+from actors.settings_file import load_settings
+from actors.transports_config import ApiUrl
+
+_ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
+
+
+def _address(value: Any, _unit_required: bool) -> str | None:
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    return value if match is not None and int(match[3]) <= 65535 else None
+
+
+Address = Annotated[str, Wanted("a host and a port such as 127.0.0.1:8080 or [::1]:8080", _address, {"type": "string"})]
+
+
+class StoreConfig(OneOf):
+    """A store that outlives the process."""
+
+    wanted_text: ClassVar[str] = "memory, or a store such as {sqlite: notifications.db} or {postgres: DSN}"
+
+    sqlite: DataFile | None = None
+    """The path of the file; for one process at a time."""
+
+    postgres: Secret | None = None
+    """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        return "sqlite" if self.postgres is None else "postgres"
+
+
+StoreChoice: TypeAlias = Annotated[
+    StoreConfig | Literal["memory"],
+    WrapValidator(
+        lambda value, _, info: value if value == "memory" else StoreConfig.model_validate(value, context=info.context)
+    ),
+]
+
+
+class LogsConfig(Settings):
+    """What is logged, to the standard error output. Never: bodies, recipients, secrets."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    """A JSON document a line, or text for people. auto: text on a terminal, else JSON."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged. info has what goes wrong, and what people do; debug has every step."""
+
+
+class TracingConfig(Settings):
+    """Where spans go; needs the extra ``tracing``."""
+
+    wanted_text: ClassVar[str] = "a collector such as {endpoint: http://localhost:4318}"
+
+    endpoint: ApiUrl
+    """The base URL of a collector that takes OTLP over HTTP; ``/v1/traces`` is added."""
+
+    service_name: Text = "retrylab"
+    """What the service is called in traces."""
+
+    sample: Share = 1.0
+    """Share of the notifications that are traced."""
+
+
+class ServiceConfig(NotifierConfig):
+    """All settings of the service."""
+
+    listen: Address = "127.0.0.1:8080"
+    """Where it listens for HTTP; with port 0 the system chooses one, which is printed."""
+
+    store: StoreChoice
+    """Where what is accepted is kept: memory, which is gone with the process, or a store that outlives it."""
+
+    tokens: Annotated[tuple[TokenConfig, ...], NotEmpty()]
+    """Who may do what."""
+
+    transports: TransportsConfig
+    """What each channel is delivered by."""
+
+    templates: DataFile | None = None
+    """The directory of the templates; the built-in ones alone when None."""
+
+    preferences: DataFile | None = None
+    """The file of users' preferences; none when None."""
+
+    faults: tuple[FaultConfig, ...] = ()
+    """What is injected between the service and its providers, for a game day: the same keys as a scenario's, with `at`
+    from the moment on at which they were read."""
+
+    logs: LogsConfig = LogsConfig()
+    tracing: TracingConfig | None = None
+    """None: no spans."""
+
+    @cached_property
+    def notifier(self) -> NotifierConfig:
+        """The settings of the notifier, with every channel that there is."""
+        own = {name: getattr(self, name) for name in NotifierConfig.model_fields}
+        present = set(self.transports.channels) | set(self.channels)
+        channels = {
+            channel: self.channels.get(channel, ChannelConfig())
+            for channel in NotificationChannel
+            if channel in present
+        }
+        return NotifierConfig.model_construct(**own | {"channels": channels})
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = [
+            InitErrorDetails(type=wanted(what, got), loc=path, input=None) for path, what, got in self._misfits()
+        ]
+        if problems:
+            raise ValidationError.from_exception_data("ServiceConfig", problems)
+        return self
+
+    def _misfits(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+        channels = self.notifier.channels
+        if not channels:
+            yield ("transports",), "a transport for at least one channel", "none"
+        yield from missing_transports(self.transports, channels)
+        for problem in problems_of_fallbacks(channels):
+            path, _, text = problem.partition(": ")
+            what, _, got = text.removeprefix("wanted ").partition(", got ")
+            yield tuple(path.split(".")), what, got or "another"
+        for number, fault in enumerate(self.faults):
+            if not is_of_a_provider(fault):
+                yield ("faults", number), "a fault of a provider, as a service can inject it", ", ".join(fault.injects)
+            for channel in fault.channel:
+                if channel not in channels:
+                    yield ("faults", number, "channel"), "a channel that has a transport", channel.value
+                elif fault.provider is not None and fault.provider not in channels[channel].by_provider():
+                    known = ", ".join(channels[channel].by_provider())
+                    yield ("faults", number, "provider"), f"a provider of {channel}: {known}", repr(fault.provider)
+        seen: set[Secret] = set()
+        for number, token in enumerate(self.tokens):
+            if token.secret in seen:
+                yield ("tokens", number, "secret"), "a token that nobody else has", "the same twice"
+            seen.add(token.secret)
+
+    def differs_from(self, other: ServiceConfig) -> frozenset[str]:
+        """Return the keys at the top that are not as in `other`."""
+        return frozenset(key for key in type(self).model_fields if getattr(self, key) != getattr(other, key))
+
+
+def load(path: Path) -> ServiceConfig:
+    """Return the settings in a file.
+
+    Raises:
+        ConfigurationError: it cannot be used. `problems` has one line for each thing that is wrong, in the order of the
+            file: ``service.yaml:8:7: channels.email.retry.max_attempts: wanted …, got …``.
+    """
+    return load_settings(ServiceConfig, path, context={"directory": str(path.parent)})

@@ -1,0 +1,256 @@
+"""Which transport each channel of the service has, as its file says it, and how they are opened.
+
+::
+
+    transports:
+      email:
+        smtp: {host: mail.example.com, sender: shop@example.com, username: shop, password: {env: SMTP_PASSWORD}}
+        failover:
+          backup: {smtp: {host: mail.example.net, sender: shop@example.com}}
+      push: {simulated: true}
+
+A channel that has more than one provider in its settings has a transport for each, by the same names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+from actors.config import PRIMARY, ChannelConfig, ProviderName
+from actors.errors import ConfigurationError
+from actors.faults_config import FaultConfig
+from actors.faulty import FaultyProvider
+from actors.messages import NotificationChannel
+from actors.pipeline.attempts import Provider
+from actors.providers import unreliable_providers
+from actors.quantities import wanted
+from actors.randomness import RandomStreams
+from actors.settings import Settings, check_one_given, known_keys
+from actors.transports_config import FcmConfig, SmtpConfig, TwilioConfig, WebhookConfig, WebPushConfig
+
+_OF_A_KEY_FILE = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
+
+
+def _with_key_file(value: Any, info: ValidationInfo) -> Any:
+    """Return settings of FCM with what the key file of a service account holds, where they name one."""
+    if not isinstance(value, Mapping) or "service_account" not in value:
+        return value
+    path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
+    try:
+        held = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        held = None
+    if not isinstance(held, dict) or held.get("type") != "service_account":
+        raise wanted("the key file of a service account, in JSON, as service_account", str(path))
+    own = {key: given for key, given in value.items() if key != "service_account"}
+    return {key: held[key] for key in _OF_A_KEY_FILE if key in held} | own
+
+
+class TransportConfig(Settings):
+    """One of the transports of a channel."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    simulated: Literal[True] | None = None
+    """Nothing goes out: the unreliable provider that the channel's `provider` describes answers."""
+
+    @classmethod
+    def kinds(cls) -> list[str]:
+        """Return the keys of which exactly one is given."""
+        return [key for key in known_keys(cls) if key != "failover"]
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        check_one_given(self, self.kinds())
+        return self
+
+    def open(self) -> Provider | None:
+        """Return the transport; None where it is simulated.
+
+        Raises:
+            ConfigurationError: its settings cannot be used, such as a file of certificates that is none.
+        """
+        raise NotImplementedError
+
+
+class EmailTransport(TransportConfig):
+    """How emails go out."""
+
+    wanted_text: ClassVar[str] = "a transport such as {smtp: {host: mail.example.com, sender: shop@example.com}}"
+
+    smtp: SmtpConfig | None = None
+
+    def open(self) -> Provider | None:
+        from actors.channels.email import EmailProvider
+
+        return None if self.smtp is None else EmailProvider(self.smtp)
+
+
+class SmsTransport(TransportConfig):
+    """How SMS go out."""
+
+    wanted_text: ClassVar[str] = "a transport such as {twilio: {account_sid: …, auth_token: …, sender: '+4930…'}}"
+
+    twilio: TwilioConfig | None = None
+
+    def open(self) -> Provider | None:
+        from actors.channels.sms import SmsProvider
+
+        return None if self.twilio is None else SmsProvider(self.twilio)
+
+
+class PushTransport(TransportConfig):
+    """How push messages go out."""
+
+    wanted_text: ClassVar[str] = "a transport such as {fcm: {service_account: key.json}}"
+
+    fcm: Annotated[FcmConfig | None, BeforeValidator(_with_key_file)] = None
+    """To apps; `service_account` may name the key file, in place of the settings that it holds."""
+
+    web_push: WebPushConfig | None = None
+    """To browsers."""
+
+    def open(self) -> Provider | None:
+        from actors.channels.push import PushProvider
+        from actors.channels.webpush import WebPushProvider
+
+        if self.fcm is not None:
+            return PushProvider(self.fcm)
+        return None if self.web_push is None else WebPushProvider(self.web_push)
+
+
+class WebhookTransport(TransportConfig):
+    """How webhooks go out."""
+
+    wanted_text: ClassVar[str] = "a transport such as {standard_webhooks: {signing_keys: [whsec_…]}}"
+
+    standard_webhooks: WebhookConfig | None = None
+
+    def open(self) -> Provider | None:
+        from actors.channels.webhook import WebhookProvider
+
+        return None if self.standard_webhooks is None else WebhookProvider(self.standard_webhooks)
+
+
+class EmailTransports(EmailTransport):
+    """How emails go out by the channel's own provider, and by the others that it fails over to."""
+
+    failover: dict[ProviderName, EmailTransport] = Field(default_factory=dict)
+
+
+class SmsTransports(SmsTransport):
+    """How SMS go out by the channel's own provider, and by the others that it fails over to."""
+
+    failover: dict[ProviderName, SmsTransport] = Field(default_factory=dict)
+
+
+class PushTransports(PushTransport):
+    """How push messages go out by the channel's own provider, and by the others that it fails over to."""
+
+    failover: dict[ProviderName, PushTransport] = Field(default_factory=dict)
+
+
+class WebhookTransports(WebhookTransport):
+    """How webhooks go out by the channel's own provider, and by the others that it fails over to."""
+
+    failover: dict[ProviderName, WebhookTransport] = Field(default_factory=dict)
+
+
+class TransportsConfig(Settings):
+    """The transport of each channel. A channel that has one is there, whether or not it has settings besides."""
+
+    email: EmailTransports | None = None
+    sms: SmsTransports | None = None
+    push: PushTransports | None = None
+    webhook: WebhookTransports | None = None
+
+    def of(self, channel: NotificationChannel) -> dict[str, TransportConfig]:
+        """Return the transports of a channel, by the name of the provider; none where it has none."""
+        own: Any = getattr(self, channel.value)
+        return {} if own is None else {PRIMARY: own, **own.failover}
+
+    @property
+    def channels(self) -> list[NotificationChannel]:
+        """The channels that have one."""
+        return [channel for channel in NotificationChannel if self.of(channel)]
+
+
+def is_of_a_provider(fault: FaultConfig) -> bool:
+    """Tell whether a fault is one that can be injected between the service and a provider."""
+    return not fault.injects & {"crash", "clock_step", "duplicate_rate", "reorder"}
+
+
+def open_transports(
+    transports: TransportsConfig,
+    channels: Mapping[NotificationChannel, ChannelConfig],
+    faults: Sequence[FaultConfig],
+    streams: RandomStreams,
+    stack: AsyncExitStack,
+) -> dict[NotificationChannel, dict[str, Provider]]:
+    """Return the provider of each channel, by name, with the faults round those that they hit.
+
+    Args:
+        transports: one for each provider of each channel.
+        channels: the settings of the channels.
+        faults: what is to go wrong, from the start of the pipeline on.
+        streams: where the luck of what is injected comes from.
+        stack: has what is opened closed.
+
+    Raises:
+        ConfigurationError: some of them cannot be opened; all problems.
+    """
+    problems: list[str] = []
+    opened: dict[NotificationChannel, dict[str, Provider]] = {}
+    for channel, config in channels.items():
+        opened[channel] = {}
+        simulated = unreliable_providers(channel, config, faults, streams)
+        for name, transport in transports.of(channel).items():
+            try:
+                provider = transport.open()
+            except ConfigurationError as error:
+                problems += [f"{place_of(channel, name)}: {problem}" for problem in error.problems]
+                continue
+            if provider is None:
+                opened[channel][name] = simulated[name]
+                continue
+            aclose = getattr(provider, "aclose", None)
+            if aclose is not None:
+                stack.push_async_callback(aclose)
+            hit = [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)]
+            if hit:
+                provider = FaultyProvider(provider, hit, streams=streams, name=f"{channel}.{name}.provider")
+            opened[channel][name] = provider
+    if problems:
+        raise ConfigurationError(problems)
+    return opened
+
+
+def place_of(channel: NotificationChannel, name: str) -> str:
+    """Return where the transport of a provider stands in the file."""
+    return f"transports.{channel}" if name == PRIMARY else f"transports.{channel}.failover.{name}"
+
+
+def missing_transports(
+    transports: TransportsConfig, channels: Mapping[NotificationChannel, ChannelConfig]
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Iterate over what does not fit together: the path of each problem, what was wanted and what was there."""
+    for channel, config in channels.items():
+        wanted_names, there = list(config.by_provider()), transports.of(channel)
+        for name in wanted_names:
+            if name not in there:
+                path = ("transports", channel.value) if there else ("transports",)
+                yield path, f"a transport for {channel}" + ("" if name == PRIMARY else f"'s provider {name}"), "none"
+        for name in there:
+            if name not in wanted_names:
+                known = ", ".join(wanted_names[1:]) or "none"
+                yield (
+                    ("transports", channel.value, "failover", name),
+                    f"the name of a provider under channels.{channel}.failover, of which there are: {known}",
+                    repr(name),
+                )
