@@ -15,7 +15,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 from pykka import ActorDeadError
@@ -43,14 +43,23 @@ class Publish(msgspec.Struct, frozen=True):
     """Settled when every subscriber has returned, and what they sent has been accepted."""
 
 
+class Submission(NamedTuple):
+    """A command that an event gave rise to, and what became of it: its acceptance, or why it was not accepted."""
+
+    command: SendNotification
+    answer: Acceptance | Exception
+
+
 class _Publication:
     """One event on its way; counts what is still to come back."""
 
-    __slots__ = ("done", "open")
+    __slots__ = ("done", "open", "submissions")
 
-    def __init__(self, done: Future[None] | None) -> None:
+    def __init__(self, done: Future[None] | None, submissions: list[Submission] | None = None) -> None:
         self.done = done
         self.open = 1
+        self.submissions = submissions
+        """What was returned by subscribers and has been answered; None: nobody asks."""
 
     def one_done(self) -> None:
         self.open -= 1
@@ -132,12 +141,28 @@ class EventBus:
             WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
             NotifierClosed: the notifier is closed.
         """
+        return self._publish(event, None)
+
+    def submit(self, event: Any) -> Awaitable[list[Submission]]:
+        """Publish an event; awaiting it gives what became of the commands that its subscribers returned, once each is
+        accepted durably or is not.
+
+        Raises (at once):
+            WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
+            NotifierClosed: the notifier is closed.
+        """
+        submissions: list[Submission] = []
+        answer: Future[list[Submission]] = self._system.future_class()
+        self._publish(event, submissions).when_done(lambda: answer.set(submissions))
+        return answer
+
+    def _publish(self, event: Any, submissions: list[Submission] | None) -> Future[None]:
         self._check(event)
         if self._system.has_ended:
             raise NotifierClosed
         done: Future[None] = self._system.future_class()
         self._count_until_done(done)
-        self.announce(event, done)
+        self.announce(event, done, submissions)
         return done
 
     def send(self, command: SendNotification) -> Awaitable[Acceptance]:
@@ -153,11 +178,13 @@ class EventBus:
         """
         return self._submit(command)
 
-    def announce(self, event: Any, done: Future[None] | None = None) -> None:
+    def announce(
+        self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None
+    ) -> None:
         """Publish without anything to wait for; costs next to nothing when nobody subscribed."""
         subscribers = self._subscribers.get(type(event))
         if subscribers:
-            publication = _Publication(done)
+            publication = _Publication(done, submissions)
             publication.open = len(subscribers)
             for function, ref in subscribers:
                 try:
@@ -222,7 +249,7 @@ class _PlainSubscriber(Actor):
         for command in commands:
             publication.open += 1
             answer = self._submit(command)
-            answer.when_done(functools.partial(_settle, answer, publication))
+            answer.when_done(functools.partial(_settle, command, answer, publication))
 
 
 class _AsyncSubscriber(_PlainSubscriber):
@@ -257,11 +284,15 @@ class _Task(Actor):
         self.stop()
 
 
-def _settle(answer: Future[Acceptance], publication: _Publication) -> None:
+def _settle(command: SendNotification, answer: Future[Acceptance], publication: _Publication) -> None:
+    outcome: Acceptance | Exception
     try:
-        answer.get(timeout=0)
-    except Exception:
+        outcome = answer.get(timeout=0)
+    except Exception as error:
         logger.exception("a command of a subscriber was not accepted")
+        outcome = error
+    if publication.submissions is not None:
+        publication.submissions.append(Submission(command, outcome))
     publication.one_done()
 
 

@@ -11,7 +11,7 @@ import trio
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
-from actors.errors import NotifierClosed, RetrylabError, WrongType
+from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, WrongType
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -28,6 +28,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.handler import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
 
 PLACED = OrderPlaced(
@@ -438,3 +439,18 @@ def test_many_failures_of_one_bug_do_not_end_the_run():
 
 def _raise(_text: str) -> None:
     raise RuntimeError("the pager is down")
+
+
+async def test_who_submits_an_event_is_told_what_became_of_each_command(autojump_clock):
+    async with Notifier.open({"drain": 0}) as notifier:
+        first = await notifier.bus.submit(PLACED)
+        again = await notifier.bus.submit(PLACED)
+        other = await notifier.bus.submit(
+            msgspec.structs.replace(PLACED, customer_email="bob@example.org", customer_phone="+4671")
+        )
+    assert {(made.command.notification_id, made.answer) for made in first} == {
+        ("email-order-placed-7", Acceptance.ACCEPTED),
+        ("sms-order-placed-7", Acceptance.ACCEPTED),
+    }
+    assert [made.answer for made in again] == [Acceptance.DUPLICATE] * 2
+    assert [type(made.answer) for made in other] == [IdempotencyConflict] * 2
