@@ -1,0 +1,241 @@
+"""What the service writes to its log: a JSON document a line, or text on a terminal.
+
+Nothing of what people write to each other is in it: no body, subject or address, and no secret. That is kept in two
+ways. The service itself logs events by their fields, and of those only such as cannot hold any of it, but for reasons.
+Whatever else is logged, by a library or of an error, goes through the same formatter, which
+
+* puts a message in by its type and the id of its notification, never with what is in it;
+* of an exception shows the types and where it was raised, not its text, which may have any value in it;
+* hides what looks like an address, a phone number or a key in all text, reasons included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+
+from actors.errors import ConfigurationError
+from actors.instants import NS_PER_S
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from actors.service.config import LogsConfig
+
+events = logging.getLogger("retrylab.events")
+"""Where recorded events are logged."""
+
+LEVEL_OF = {
+    NotificationFailed: logging.INFO,
+    NotificationMovedToDeadLetter: logging.WARNING,
+    NotificationSuppressed: logging.INFO,
+    NotificationRedriven: logging.INFO,
+    DeadLetterDiscarded: logging.INFO,
+    DuplicateIgnored: logging.INFO,
+    BreakerTransitioned: logging.WARNING,
+    ActorFailed: logging.ERROR,
+}
+"""The level of a type of event; that of any other is debug."""
+
+_HIDDEN = "…"
+
+_LOOKS_PRIVATE = re.compile(
+    r"""
+    [^\s@<>"'(),;:]+@[^\s@<>"'(),;]+        # a mailbox
+    | (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
+    | (?<![\w.])\+?\d[\d\s()/-]{6,}\d(?!\w) # a phone number
+    | \b(?:whsec_|eyJ|Bearer\s)\S+          # keys and tokens
+    | [A-Za-z0-9_~+/=:-]{40,}               # of a device, or any other long key
+    """,
+    re.VERBOSE,
+)
+
+
+def hide(text: str) -> str:
+    """Return a text without what looks like an address, a phone number or a key."""
+    return _LOOKS_PRIVATE.sub(_HIDDEN, text)
+
+
+def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
+    """Have all that is logged in this process written as the settings say, in place of what was set up before.
+
+    Args:
+        config: how.
+        stream: where to; the standard error output when None.
+    """
+    stream = sys.stderr if stream is None else stream
+    as_json = config.format == "json" or (config.format == "auto" and not stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old.formatter, _Formatter):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(config.level.upper())
+    for chatty in ("httpcore2", "httpx2", "hypercorn.error", "mail.log"):  # of what each request and reply says
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    return handler
+
+
+def log_event(event: RecordedEvent) -> None:
+    """Log an event, if events of its type are to be."""
+    level = LEVEL_OF.get(type(event), logging.DEBUG)
+    if events.isEnabledFor(level):
+        events.log(level, type(event).__name__, extra={"fields": fields_of(event)})
+
+
+def fields_of(event: RecordedEvent) -> dict[str, Any]:
+    """Return what the log says of an event."""
+    fields: dict[str, Any] = {}
+    if isinstance(event, NotificationEvent):
+        fields = {"notification_id": event.notification_id, "channel": event.channel.value}
+    match event:
+        case NotificationSent():
+            delivery_s = round((event.at_ns - event.requested_at_ns) / NS_PER_S, 6)
+            fields |= {"attempt": event.attempt, "provider": event.provider, "delivery_s": delivery_s}
+        case NotificationFailed():
+            wait_ns = None if event.next_retry_at_ns is None else event.next_retry_at_ns - event.at_ns
+            fields |= {
+                "attempt": event.attempt,
+                "kind": event.kind,
+                "reason": event.reason,
+                "provider": event.provider,
+                "retry_in_s": None if wait_ns is None else round(wait_ns / NS_PER_S, 6),
+            }
+        case NotificationMovedToDeadLetter():
+            fields |= {"attempts": event.attempts, "reason": event.reason}
+        case NotificationSuppressed():
+            fields |= {"reason": event.reason}
+        case NotificationDeferred():
+            fields |= {"cause": event.cause.value}
+        case NotificationRedriven():
+            fields |= {"by": event.by}
+        case DeadLetterDiscarded():
+            fields |= {"by": event.by, "reason": event.reason}
+        case DuplicateIgnored():
+            fields |= {"conflict": event.conflict}
+        case BreakerTransitioned():
+            fields |= {
+                "breaker": event.breaker,
+                "host": event.host,
+                "from": event.from_state,
+                "to": event.to_state,
+                "cause": event.cause,
+            }
+        case ActorFailed():
+            fields |= {"actor": event.actor, "error": event.error.partition(":")[0], "decision": event.decision}
+        case _:
+            pass
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+class _Formatter(logging.Formatter):
+    """Reads a record without what is private in it."""
+
+    def read(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what is to be written of a record."""
+        read: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": hide(_message(record)),
+        }
+        for key, value in getattr(record, "fields", {}).items():
+            read[key] = hide(value) if isinstance(value, str) and key not in _NAMES else value
+        if record.exc_info and record.exc_info[1] is not None:
+            read["error"] = _without_text(record.exc_info[1])
+        return read
+
+
+_NAMES = frozenset({"notification_id", "channel", "provider", "breaker", "host", "by", "url"})
+"""Fields that are as they are: names and ids. An id with an address in it is its sender's choice."""
+
+
+class JsonFormatter(_Formatter):
+    """Writes a record as JSON, in a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.read(record), ensure_ascii=False, default=str)
+
+
+class TextFormatter(_Formatter):
+    """Writes a record as text, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        read = self.read(record)
+        time, level, _, event = (read.pop(key) for key in ("time", "level", "logger", "event"))
+        error = read.pop("error", None)
+        fields = "".join(f" {key}={value}" for key, value in read.items())
+        behind = "" if error is None else f" [{error['type']}]" + "".join(f"\n    {at}" for at in error["at"])
+        return f"{time} {level:7} {event}{fields}{behind}".replace("\x1b", _HIDDEN)
+
+
+def _message(record: logging.LogRecord) -> str:
+    given: Any = record.args
+    if not given:
+        return str(record.msg)
+    shown: Any
+    if isinstance(given, Mapping):
+        shown = {key: _argument(value) for key, value in given.items()}
+    else:
+        shown = tuple(map(_argument, given))
+    text = str(record.msg)
+    try:
+        return text % shown  # type: ignore[no-any-return]
+    except (TypeError, ValueError):  # a format of its caller's that does not fit, or %d of what is not shown
+        return text
+
+
+def _argument(value: Any) -> Any:
+    """Return an argument of a log line as it may be shown."""
+    if isinstance(value, msgspec.Struct):
+        notification_id = getattr(value, "notification_id", None)
+        return _Named(type(value).__name__ + (f" {notification_id}" if notification_id is not None else ""))
+    if isinstance(value, ConfigurationError):
+        return value
+    if isinstance(value, BaseException):
+        return _Named(type(value).__name__)
+    return value
+
+
+class _Named(str):
+    """A name that stands for a value, also where its `repr` is asked for."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _without_text(error: BaseException) -> dict[str, Any]:
+    """Return the types of an exception and of those within it, and where it was raised; not what it says."""
+    kinds: list[str] = []
+    at: list[str] = []
+    found: BaseException | None = error
+    while found is not None and len(kinds) < 10:
+        kinds.append(type(found).__name__)
+        at += [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(found.__traceback__)]
+        if isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        else:
+            found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return {"type": " < ".join(kinds), "at": at[-30:]}
