@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -27,7 +27,13 @@ from actors.errors import ConfigurationError, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
 from actors.live import LiveSystem
-from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, SendNotification
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationChannel,
+    NotificationSent,
+    RecordedEvent,
+    SendNotification,
+)
 from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.attempts import Provider, Stages, Wiring
 from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
@@ -156,6 +162,7 @@ class Notifier:
         preferences: Preferences | None = None,
         templates: Templates | None = None,
         notify: Notify | None = None,
+        on_event: Callable[[RecordedEvent], None] | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
         """Run the pipeline for as long as the block lasts; then let what is in flight end, for `config.drain` seconds.
@@ -171,6 +178,8 @@ class Notifier:
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
+            on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
+                anything; what it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
 
         Raises:
@@ -181,7 +190,7 @@ class Notifier:
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
         _warn(channels, has_own_providers=providers is not None)
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
-        events = Events()
+        events = Events(on_event)
         seed = seed if seed is not None else secrets.randbits(64)
         async with LiveSystem(seed=seed, record=events.record) as system:
             pipeline = Pipeline(
@@ -259,16 +268,22 @@ class Notifier:
 class Events:
     """Hears every recorded event of a live pipeline: keeps the latest that were sent, and knows when all is quiet."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_event: Callable[[RecordedEvent], None] | None = None) -> None:
         self.sent: deque[NotificationSent] = deque(maxlen=SENT_KEPT)
         self._pipeline: Pipeline | None = None
         self._quiet: list[trio.Event] = []
         self._ended = False
+        self._on_event = on_event
 
     def record(self, event: Any) -> None:
         """Take note of an event."""
         if type(event) is NotificationSent:
             self.sent.append(event)
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                logger.exception("on_event raised on %s", type(event).__name__)
         self._look()
 
     def watch(self, pipeline: Pipeline) -> None:

@@ -499,3 +499,17 @@ async def test_leaving_the_block_waits_for_a_transport_and_cancels_it_at_the_dea
 def test_the_log_of_a_library_is_silent_until_it_is_set_up():
     handlers = logging.getLogger("actors").handlers
     assert [type(handler) for handler in handlers] == [logging.NullHandler]
+
+
+async def test_every_event_is_told_at_once_and_what_hears_it_changes_nothing(autojump_clock, caplog):
+    heard = []
+
+    def on_event(event):
+        heard.append(type(event).__name__)
+        raise ValueError("cannot count")
+
+    async with Notifier.open(on_event=on_event) as notifier:
+        await notifier.send(email("1"))
+        await notifier.wait_until_quiet()
+    assert heard == ["NotificationRequested", "NotificationSent"]
+    assert caplog.messages == ["on_event raised on NotificationRequested", "on_event raised on NotificationSent"]
