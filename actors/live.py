@@ -27,7 +27,7 @@ from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Performed
 from actors.errors import ActorSystemError
 from actors.futures import Future
-from actors.instants import NS_PER_S, ns
+from actors.instants import NS_PER_S, ns, utc
 from actors.system import ActorSystem
 
 logger = logging.getLogger(__name__)
@@ -191,6 +191,11 @@ class LiveSystem(ActorSystem):
         self._heap = [entry for entry in self._heap if entry[3].message is not None]
         heapq.heapify(self._heap)
         self._heap_size_max = max(HEAP_SIZE_MIN, 2 * len(self._heap))
+
+    @property
+    def present(self) -> datetime:
+        """The present instant in UTC, for those outside: `now_ns` is that of the latest message, however long ago."""
+        return utc(self.epoch_ns + max(self.now_ns, self._wall_ns()))
 
     def _wall_ns(self) -> int:
         return round((trio.current_time() - self._started_at) * NS_PER_S)
