@@ -42,6 +42,7 @@ class FaultyProvider(Provider):
         provider: Provider,
         faults: Sequence[FaultConfig],
         *,
+        settings: ProviderConfig = ProviderConfig(),  # noqa: B008  # frozen
         rules: Sequence[FailureRule] = (),
         streams: RandomStreams | None = None,
         name: str = "provider",
@@ -51,6 +52,7 @@ class FaultyProvider(Provider):
         Args:
             provider: who delivers what is to succeed.
             faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
+            settings: what is so even when nothing goes wrong: its latency comes on top of the wrapped provider's.
             rules: what decides by the state of things; see :data:`~actors.verdicts.FailureRule`.
             streams: where its luck comes from; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same luck.
@@ -60,7 +62,7 @@ class FaultyProvider(Provider):
         """
         streams = streams if streams is not None else RandomStreams(0)
         self._provider = provider
-        self._verdicts = Verdicts(ProviderConfig(), faults, rules, streams, name)
+        self._verdicts = Verdicts(settings, faults, rules, streams, name)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt, or has it fail."""

@@ -32,13 +32,23 @@ def unreliable_providers(
     return {
         name: NotificationService.from_config(
             settings.provider,
-            [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)],
+            faults_of(faults, channel, name),
             streams,
-            f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider",
+            stream_name(channel, name),
             rules=rules if name == PRIMARY else (),
         )
         for name, settings in config.by_provider().items()
     }
+
+
+def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name: str) -> list[FaultConfig]:
+    """Return the faults that hit this provider of a channel."""
+    return [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)]
+
+
+def stream_name(channel: NotificationChannel, name: str) -> str:
+    """Return what the random streams of this provider of a channel are called."""
+    return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
 
 
 def checked_providers(

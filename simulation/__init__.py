@@ -23,9 +23,11 @@ _HOME_OF = {
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
     "load": "simulation.scenario",
+    "predict": "simulation.prediction",
     "record": "simulation.traces",
     "replay": "simulation.traces",
     "run": "simulation.runner",
+    "run_live": "simulation.live_run",
 }
 
 __all__ = sorted(_HOME_OF)

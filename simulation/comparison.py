@@ -8,20 +8,14 @@ differences are then taken seed by seed.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticCustomError
-
-from actors.errors import ConfigurationError, InvariantBreach
 from simulation.paired import CONFIDENCE, Difference, difference, mean
-from simulation.scenario import Expectation, Scenario
+from simulation.replicates import Task, Values, checked_figures, figures_of_runs
+from simulation.scenario import Scenario
 from simulation.summary_shape import Figure, summary_shape
 from simulation.variations import Setting, combinations, load_all
 
@@ -38,11 +32,6 @@ METRICS = (
     "dlq.peak",
 )
 """What is compared unless it is said otherwise; and of the breakers that open at all, how often and for how long."""
-
-Values: TypeAlias = "list[float | None]"
-"""A figure in each run, in the order of the seeds; None where it is of nothing."""
-
-_Task: TypeAlias = "tuple[Scenario, str, int, tuple[str, ...]]"
 
 
 def compare(
@@ -81,16 +70,16 @@ def compare(
         raise ValueError(f"wanted replicates and workers of at least 1, got {replicates!r} and {workers!r}")
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
-    paths = _checked(metrics, scenarios) if metrics is not None else _default_metrics(scenarios)
+    paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
     first = scenarios[0].seed
     seeds = range(first, first + replicates)
-    tasks: list[_Task] = [
+    tasks: list[Task] = [
         (scenario, " ".join([*sets, *setting.sets]), seed, paths)
         for scenario, setting in zip(scenarios, settings, strict=True)
         for seed in seeds
     ]
     rows: list[Values] = []
-    for row in _results(tasks, min(len(tasks), workers or os.cpu_count() or 1)):
+    for row in figures_of_runs(tasks, workers):
         rows.append(row)
         if progress is not None:
             progress(len(rows), len(tasks))
@@ -221,51 +210,6 @@ def _as_dict(found: Difference | None) -> dict[str, Any] | None:
     }
 
 
-# ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _results(tasks: Sequence[_Task], workers: int) -> Iterator[Values]:
-    """Yield the figures of each run, in the order of the tasks."""
-    if workers == 1:
-        yield from map(_run, tasks)
-        return
-    others = set(multiprocessing.active_children())
-    # Not forked: a service or a notebook that compares may have threads, which a fork would not survive.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent)
-    try:
-        yield from pool.map(_run, tasks)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _run(task: _Task) -> Values:
-    from simulation.runner import run
-
-    scenario, changes, seed, metrics = task
-    try:
-        summary = run(scenario, seed=seed).summary
-    except InvariantBreach as breach:
-        raise InvariantBreach(f"with seed {seed} and {changes}: {breach}") from None
-    return [_value(summary, metric) for metric in metrics]
-
-
-def _value(summary: Any, metric: str) -> float | None:
-    for key in metric.split("."):
-        summary = summary[key]
-    return None if summary is None else float(summary)
-
-
-# ── metrics ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
     common = [name for name in scenarios[0].breakers if all(name in scenario.breakers for scenario in scenarios)]
     breakers = [f"breaker.{name}.{key}" for name in common for key in ("opened", "open_s")]
@@ -274,24 +218,3 @@ def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
 
 def _is_idle_breaker(metric: str, values: list[Values]) -> bool:
     return metric.startswith("breaker.") and not any(value for runs in values for value in runs)
-
-
-def _checked(metrics: Sequence[str], scenarios: Sequence[Scenario]) -> tuple[str, ...]:
-    """Return the metrics, each once.
-
-    Raises:
-        ConfigurationError: one is no figure of the summary of every setting.
-    """
-    shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
-    problems = []
-    for metric in metrics:
-        try:
-            found = [Expectation.parse(f"{metric} >= 0").problem(shape) for shape in shapes]
-        except PydanticCustomError:
-            found = [f"wanted a figure of the summary such as sent_fraction, got {metric!r}"]
-        problems += [f"--metric {metric}: {problem}" for problem in found if problem is not None]
-    if not metrics:
-        problems.append("--metric: wanted a figure of the summary such as sent_fraction, got none")
-    if problems:
-        raise ConfigurationError(list(dict.fromkeys(problems)))
-    return tuple(dict.fromkeys(metrics))

@@ -145,12 +145,7 @@ def run(
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, rules or {})
-    recorder = Recorder(
-        scenario.providers_used,
-        keep_history=scenario.record == "full",
-        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
-        counted=_counted(scenario),
-    )
+    recorder = recorder_of(scenario)
     if progress is not None:
         recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
     recorder.on_events = on_events
@@ -171,6 +166,16 @@ def run(
     finally:
         recorder.fold()
     return Result(scenario, runtime, recorder, simulated_ns, () if checker is None else checker.names)
+
+
+def recorder_of(scenario: Scenario) -> Recorder:
+    """Return a recorder for a run of a scenario."""
+    return Recorder(
+        scenario.providers_used,
+        keep_history=scenario.record == "full",
+        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+        counted=_counted(scenario),
+    )
 
 
 def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
@@ -222,7 +227,7 @@ def _run_on_simpy(
         system_class = ExploringSystem
     if checker is not None:
         system_class, record = checker.system_class(system_class), checker.record
-    system_class = _class_for(scenario, system_class)
+    system_class = class_for(scenario, system_class)
     make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
     with make(seed=scenario.seed, start=scenario.start, record=record) as system:
         build(system, scenario, recorder, rules, checker)
@@ -239,7 +244,7 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: 
     system_class, record = LiveSystem, recorder.record
     if checker is not None:
         system_class, record = checker.system_class(LiveSystem), checker.record
-    system_class = _class_for(scenario, system_class)
+    system_class = class_for(scenario, system_class)
 
     async def main() -> int:
         async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
@@ -250,7 +255,7 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def _class_for(scenario: Scenario, system_class: type[S]) -> type[S]:
+def class_for(scenario: Scenario, system_class: type[S]) -> type[S]:
     """Return the class of the system that a scenario runs on: that one, or one like it in which messages go astray."""
     return disturbed(system_class) if any(is_disturbance(fault) for fault in scenario.faults) else system_class
 
@@ -261,12 +266,23 @@ def build(
     recorder: Recorder,
     rules: Rules = MappingProxyType({}),
     checker: Checker | None = None,
+    providers: Mapping[NotificationChannel, Mapping[str, Provider]] | None = None,
 ) -> Pipeline:
-    """Put the pipeline and the workload of a scenario on a system."""
+    """Put the pipeline and the workload of a scenario on a system.
+
+    Args:
+        system: the clock to run on.
+        scenario: what arrives, goes wrong, and is set.
+        recorder: of the history.
+        rules: failure rules by channel, where the providers are the scenario's own.
+        checker: of the invariants; none when None.
+        providers: who delivers, by channel and name; the unreliable ones that the scenario describes when None.
+    """
     if isinstance(system, DisturbedSystem):
         system.disturb(scenario.faults)
     store = _store(scenario)
-    providers: Mapping[NotificationChannel, Mapping[str, Provider]] = _providers(scenario, system, rules)
+    if providers is None:
+        providers = _providers(scenario, system, rules)
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)

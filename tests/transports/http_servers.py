@@ -27,6 +27,8 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012
     cut_off: bool = False
     """The connection is gone before the end of the body."""
+    after: float = 0.0
+    """Seconds that it takes."""
 
 
 class Request(NamedTuple):
@@ -103,6 +105,7 @@ class HttpServer:
                 return
             if not isinstance(reply, Reply):
                 return
+            await trio.sleep(reply.after)
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             if isinstance(reply.body, str):
                 content = reply.body.encode()

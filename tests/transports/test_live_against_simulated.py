@@ -1,0 +1,129 @@
+"""What a simulation predicts is what happens live, in real time, through real transports to servers on loopback.
+
+The faults are injected in two ways: round the transports, as a game day does it, and by the servers themselves, which
+answer 503, 451, 410 and so on, late or never. Then what the transports make of an answer is in the loop as well.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from http_servers import Reply, http_server
+from misbehaving import MisbehavingMail, Schedule, webhook_server
+from smtp_servers import Script, mail_server
+
+import simulation
+from actors.channels.email import EmailProvider
+from actors.channels.webhook import WebhookProvider
+from actors.messages import NotificationChannel
+from simulation import Result
+
+SCENARIOS = Path(__file__).with_name("live")
+SEED = 1_000_000
+"""Of the live runs; none of the replicates has it."""
+
+SHORT = ("sent_fraction", "retry_amplification", "breaker.webhook.opened")
+NO_RETRIES = ("channels.webhook.retry.max_attempts=1", "channels.email.retry.max_attempts=1")
+NO_BREAKER = ("channels.webhook.circuit_breaker.enabled=false", "channels.email.circuit_breaker.enabled=false")
+
+
+async def live(name: str, *, by_servers: bool, sets: tuple[str, ...] = ()) -> Result:
+    """Run a scenario against servers of its own, which go wrong by themselves or take everything."""
+    scenario = simulation.load(SCENARIOS / name, sets=sets, seed=SEED)
+    schedules = {channel: Schedule(scenario, channel) for channel in scenario.channels_used}
+    async with AsyncExitStack() as stack:
+        hooks = await stack.enter_async_context(
+            webhook_server(schedules[NotificationChannel.WEBHOOK]) if by_servers else http_server([Reply(204)])
+        )
+        webhook = WebhookProvider(
+            {
+                "signing_keys": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+                "allow_http": True,
+                "allow_networks": ["127.0.0.0/8"],
+                "connections": 100,
+            }
+        )
+        providers: dict[NotificationChannel, Any] = {
+            NotificationChannel.WEBHOOK: await stack.enter_async_context(webhook)
+        }
+        if NotificationChannel.EMAIL in schedules:
+            script = MisbehavingMail(schedules[NotificationChannel.EMAIL]) if by_servers else Script()
+            mails = stack.enter_context(mail_server(script))
+            email = EmailProvider(mails.settings(connections=40))
+            providers[NotificationChannel.EMAIL] = await stack.enter_async_context(email)
+        for schedule in schedules.values():
+            schedule.start()
+        addresses = {
+            NotificationChannel.WEBHOOK: lambda user: f"{hooks.url}/{user}",
+            NotificationChannel.EMAIL: lambda user: f"{user}@example.com",
+        }
+        return await simulation.run_live(
+            scenario,
+            providers,
+            inject="nothing" if by_servers else "all",
+            addresses={channel: addresses[channel] for channel in providers},
+        )
+
+
+def live_side_by_side(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Run scenarios at once, as they mostly wait, and return their summaries."""
+    summaries = {}
+
+    async def one(name: str, arguments: dict[str, Any]) -> None:
+        summaries[name] = (await live(**arguments)).summary
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for name, arguments in runs.items():
+                nursery.start_soon(one, name, arguments)
+
+    trio.run(main)
+    return summaries
+
+
+@pytest.fixture(scope="module")
+def short() -> dict[str, dict[str, Any]]:
+    return live_side_by_side(
+        {
+            "round the transports": {"name": "short.yaml", "by_servers": False},
+            "by the servers": {"name": "short.yaml", "by_servers": True},
+            "no retries": {"name": "short.yaml", "by_servers": False, "sets": NO_RETRIES},
+            "no breaker": {"name": "short.yaml", "by_servers": True, "sets": NO_BREAKER},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prediction():
+    return simulation.predict(SCENARIOS / "short.yaml", SHORT)
+
+
+@pytest.mark.parametrize("where", ["round the transports", "by the servers"])
+def test_a_live_run_is_as_predicted(where, short, prediction):
+    assert short[where]["runtime"] == "live"
+    assert short[where]["in_flight"] == 0
+    assert short[where]["breaker"]["webhook"]["opened"] >= 1
+    assert prediction.surprises(short[where]) == []
+
+
+@pytest.mark.parametrize(("other", "figure"), [("no retries", "sent_fraction"), ("no breaker", "retry_amplification")])
+def test_a_live_run_with_another_setting_is_not(other, figure, short, prediction):
+    assert any(surprise.startswith(figure) for surprise in prediction.surprises(short[other]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["long.yaml", "throttled.yaml"])
+def test_longer_live_runs_are_as_predicted(name):
+    summaries = live_side_by_side(
+        {
+            "round the transports": {"name": name, "by_servers": False},
+            "by the servers": {"name": name, "by_servers": True},
+        }
+    )
+    prediction = simulation.predict(SCENARIOS / name, workers=None)
+    for summary in summaries.values():
+        assert prediction.surprises(summary) == []
