@@ -289,7 +289,8 @@ def _settle(command: SendNotification, answer: Future[Acceptance], publication: 
     try:
         outcome = answer.get(timeout=0)
     except Exception as error:
-        logger.exception("a command of a subscriber was not accepted")
+        if publication.submissions is None:  # else the one who asks is told
+            logger.exception("a command of a subscriber was not accepted")
         outcome = error
     if publication.submissions is not None:
         publication.submissions.append(Submission(command, outcome))
