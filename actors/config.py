@@ -174,6 +174,19 @@ class ChannelConfig(Settings):
         }
 
 
+class DeadLettersConfig(Settings):
+    """How much the dead letter queue keeps. What it has no more time or room for is discarded, the oldest first."""
+
+    keep: PositiveDuration | None = None
+    """How long a dead letter is kept. None: until somebody has looked at it."""
+
+    at_most: PositiveWholeNumber | None = None
+    """How many are kept. None: no bound."""
+
+
+KEEP_ALL_LETTERS = DeadLettersConfig()
+
+
 class NotifierConfig(Settings):
     """All settings of a live notifier."""
 
@@ -185,6 +198,9 @@ class NotifierConfig(Settings):
 
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""
+
+    dead_letters: DeadLettersConfig = DeadLettersConfig(keep=30 * 86_400.0, at_most=100_000)
+    """How many dead letters are kept, and for how long."""
 
     platform: str = "our platform"
     """What templates call the service."""

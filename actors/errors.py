@@ -12,10 +12,12 @@
     ├── UnknownChannel                a command for a channel that is not configured
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
+    ├── EditRefused                   a dead letter cannot be edited so before it is tried again
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something was published or sent after the notifier's block
     ├── StoreError                    a store that cannot be opened, or is closed
     │   ├── StoreInUse                another process has it
+    │   ├── Overtaken                 another node that shares the store was first; nothing has happened
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
     ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
@@ -28,6 +30,11 @@ Arguments stay positional: SimPy rebuilds exceptions as ``type(e)(*e.args)``.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.messages import SendNotification
 
 
 class RetrylabError(Exception):
@@ -86,6 +93,17 @@ class ConfigurationError(RetrylabError):
         return "\n".join(self.problems)
 
 
+class EditRefused(RetrylabError):
+    """A dead letter cannot be edited so. `problems` holds what is wrong, by the field; nothing has happened."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(f"{field}: {problem}" for field, problem in self.problems.items())
+
+
 class WrongType(RetrylabError, TypeError):
     """An argument of a kind that cannot work here: a bug in the program that passes it."""
 
@@ -111,6 +129,20 @@ class StoreFailed(StoreError):
     It ends the whole system: what goes on after that would not survive. What was answered as accepted is in the store,
     and is taken up again when that can be opened again.
     """
+
+
+class Overtaken(StoreError):
+    """Another node was first: it has accepted this id, or has taken this dead letter. Nothing has happened here."""
+
+    def __init__(self, notification_id: str, known: SendNotification | None = None) -> None:
+        super().__init__(notification_id, known)
+        self.notification_id = notification_id
+        """Of which notification."""
+        self.known = known
+        """The command that the id came with at the other node, where it came here with a request; else None."""
+
+    def __str__(self) -> str:
+        return f"another node was first with notification {self.notification_id!r}"
 
 
 class Unstorable(StoreError):

@@ -325,6 +325,16 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     by: str | None = None
     """Who wanted that; None when nobody said."""
 
+    why: str | None = None
+    """Why; None when nobody said."""
+
+    edit: Mapping[str, Any] = NO_METADATA
+    """What was changed of its command: fields, with what they are from now on. Copied and frozen."""
+
+    def __post_init__(self) -> None:
+        if type(self.edit) is not FrozenDict:
+            msgspec.structs.force_setattr(self, "edit", FrozenDict(self.edit))
+
 
 class DeadLetterDiscarded(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """Removed from the dead letter queue for good. It stays dead-lettered in the count."""
@@ -365,6 +375,8 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     notification_id: str
     command: SendNotification
+    """As it was last tried, with what has been edited."""
+
     failure_reason: str
     attempts: int
     """Attempts used since it was accepted or last redriven."""
@@ -376,9 +388,19 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     """When it first failed: not when it was first tried."""
 
     last_failure_ns: int
+
+    moved_at_ns: int
+    """When it was given up, the last time if it has been redriven."""
+
     epoch_ns: int
     history: tuple[NotificationFailed, ...] = ()
     """Every failed attempt, those before a redrive included."""
+
+    accepted: SendNotification | None = None
+    """The command as it was accepted, where it has been edited since; else None."""
+
+    edits: int = 0
+    """How often it was redriven with another payload."""
 
     @property
     def channel(self) -> NotificationChannel:
@@ -399,3 +421,8 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     def last_failure(self) -> datetime:
         """When it last failed, in UTC."""
         return utc(self.epoch_ns + self.last_failure_ns)
+
+    @property
+    def moved_at(self) -> datetime:
+        """When it was given up, in UTC."""
+        return utc(self.epoch_ns + self.moved_at_ns)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
@@ -17,12 +18,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias, get_args
 
+import pykka
 import trio
 
 from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
-from actors.config import ChannelConfig, NotifierConfig, ProviderConfig
+from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
 from actors.errors import ConfigurationError, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
@@ -50,7 +52,7 @@ from actors.pipeline.templates import Templates
 from actors.providers import Providers, checked_providers, unreliable_providers
 from actors.settings import validated
 from actors.storage.memory import MemoryStore
-from actors.storage.store import Store
+from actors.storage.store import LettersChanged, News, Store
 from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 
@@ -75,6 +77,7 @@ class Pipeline:
         templates: Templates | None = None,
         notify: Notify | None = None,
         log: bool = True,
+        dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
     ) -> None:
         """Start all actors.
 
@@ -87,6 +90,7 @@ class Pipeline:
             templates: that notifications may name; metadata that names one is ignored when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
+            dead_letters: how many are kept, and for how long; all and for ever when left out.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -101,7 +105,9 @@ class Pipeline:
             announce, self.bus.heard, stages={channel: Stages(announce) for channel in channels}
         )
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)
-        self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(DeadLetterQueue, store, wiring, log)
+        self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(
+            DeadLetterQueue, store, wiring, log, dead_letters
+        )
         self.handler: ActorRef[Handler] = system.spawn(Handler, channels, wiring, store, preferences, templates)
         wiring.handler = self.handler
         for channel, config in channels.items():
@@ -119,7 +125,14 @@ class Pipeline:
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
+        store.on_news = self._hear
         subscribe_all(self.bus, frozenset(channels))
+
+    def _hear(self, news: News) -> None:
+        """Tell whom it concerns what comes of other nodes."""
+        listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
+        with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
+            listener.tell(news)
 
     def kill(self) -> None:
         """Have all actors be gone at once, as in a crash of their process; what is not in the store is lost.
@@ -134,6 +147,12 @@ class Pipeline:
     def in_flight(self) -> int:
         """How many notifications are accepted and have not ended."""
         return self.handler.actor.count_in_flight()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a notification is in flight, or will be: it is published, sent or redriven, and that is not durable
+        yet."""
+        return self.handler.actor.has_any() or self.bus.under_way > 0
 
     @property
     def dead_letters(self) -> list[DeadLetterMessage]:
@@ -201,6 +220,7 @@ class Notifier:
                 preferences=preferences,
                 templates=templates if templates is not None else Templates(variables={"platform": config.platform}),
                 notify=notify,
+                dead_letters=config.dead_letters,
             )
             events.watch(pipeline)
             try:
@@ -303,8 +323,7 @@ class Events:
             self._quiet.clear()
 
     def _is_quiet(self) -> bool:
-        # What was published or sent and is not accepted yet will be in flight.
-        return self._pipeline is None or (self._pipeline.in_flight == 0 and self._pipeline.bus.under_way == 0)
+        return self._pipeline is None or not self._pipeline.is_busy
 
     async def wait_until_quiet(self, timeout: float) -> bool:
         """Wait until nothing is in flight or on its way to be; tell whether it is so."""

@@ -39,7 +39,6 @@ from actors.channels.mail import Unsendable, mail_of, parse_mailbox
 from actors.channels.smtp_connections import Flight, SmtpPool
 from actors.channels.transport import Transport, tls_context
 from actors.errors import ConfigurationError
-from actors.messages import SendNotification
 from actors.outcomes import Outcome, Permanent, Transient
 from actors.pipeline.attempts import Attempt
 from actors.settings import validated
@@ -80,7 +79,7 @@ class EmailProvider(Transport):
             flight = Flight()
             try:
                 return await trio.to_thread.run_sync(
-                    self._deliver, attempt.command, flight, abandon_on_cancel=True, limiter=self._slots
+                    self._deliver, attempt, flight, abandon_on_cancel=True, limiter=self._slots
                 )
             except trio.TooSlowError:
                 return Transient(reason="no connection free")
@@ -90,10 +89,10 @@ class EmailProvider(Transport):
 
         return send
 
-    def _deliver(self, command: SendNotification, flight: Flight) -> Outcome:
+    def _deliver(self, attempt: Attempt, flight: Flight) -> Outcome:
         """Write the mail, which takes its time when it is a large one, and send it; blocks."""
         try:
-            mail = mail_of(command, self._sender, self._clock())
+            mail = mail_of(attempt.command, self._sender, self._clock(), key=attempt.idempotency_key)
         except Unsendable as error:
             return Permanent(reason=str(error))
         return self._pool.deliver(mail, flight)

@@ -112,7 +112,7 @@ class Mail(msgspec.Struct, frozen=True):
         return self.sender.needs_smtputf8 or self.recipient.needs_smtputf8
 
 
-def mail_of(command: SendNotification, sender: Mailbox, now: float) -> Mail:
+def mail_of(command: SendNotification, sender: Mailbox, now: float, *, key: str | None = None) -> Mail:
     """Return the mail of a notification, whose template is filled in.
 
     With ``html: True`` in the metadata, which an HTML template puts there, the message is HTML; the text part beside it
@@ -122,6 +122,7 @@ def mail_of(command: SendNotification, sender: Mailbox, now: float) -> Mail:
         command: What to send to whom.
         sender: Who it comes from.
         now: Seconds since 1970, for the Date.
+        key: The idempotency key, for the Message-ID; the notification's id when None.
 
     Raises:
         Unsendable: the recipient is no mailbox, or a header would have more than one line.
@@ -144,7 +145,7 @@ def mail_of(command: SendNotification, sender: Mailbox, now: float) -> Mail:
     if subject:
         message["Subject"] = subject
     message["Date"] = datetime.fromtimestamp(now, UTC)
-    message["Message-ID"] = message_id(command.notification_id, sender.domain)
+    message["Message-ID"] = message_id(command.notification_id if key is None else key, sender.domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
     message.set_content(text, cte=_encoding(text))
     if html is not None:

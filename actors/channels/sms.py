@@ -98,7 +98,7 @@ class SmsProvider(Transport):
                 return Permanent(reason="text with half a surrogate pair")
             headers = self._headers
             if self._config.idempotency_header is not None:
-                headers = headers | {self._config.idempotency_header: header_value(command.notification_id)}
+                headers = headers | {self._config.idempotency_header: header_value(attempt.idempotency_key)}
             try:
                 answer = await self._http.post(self._url, headers, content)
             except Failed as failed:

@@ -36,6 +36,19 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     expires_at_ns: int | None
     """After this instant it is no longer sent. None: never expires."""
 
+    edits: int = 0
+    """How often somebody has changed the payload since it was accepted."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """What the provider is to know it by: the same for every attempt with the same payload.
+
+        An edited notification is another payload. A provider that has seen the key before would drop it, or refuse the
+        conflict; so each edit gives it a new one.
+        """
+        notification_id = self.command.notification_id
+        return f"{notification_id}/edit-{self.edits}" if self.edits else notification_id
+
 
 class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """An attempt that the circuit breaker lets through, with the number of its permit.
@@ -150,9 +163,12 @@ class Commit:
     go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
     sender: Future[Any] | None = None
-    """Who sent the command and waits for its acceptance, to be told when that fails; `go_on` tells when it is done."""
+    """Who sent the command, or redrives it, and waits for that to be durable, to be told when that fails; `go_on` tells
+    when it is done."""
     duplicates: list[Future[Any]] = field(default_factory=list)
     """Those who sent the same command while its acceptance was under way; they are told when it is durable."""
+    taken_over: Delivery | None = None
+    """What this node has taken over of the same notification meanwhile, to go on with when this comes to nothing."""
 
 
 @dataclass(slots=True)

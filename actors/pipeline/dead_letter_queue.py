@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import TypeAlias
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from actors.actor import Actor, Supervision, handles
-from actors.effects import Performed
+from actors.config import KEEP_ALL_LETTERS, DeadLettersConfig
+from actors.effects import Cancellable, Performed
+from actors.errors import EditRefused, Overtaken, StoreError
+from actors.futures import Future
+from actors.instants import ns
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -16,10 +23,15 @@ from actors.messages import (
 )
 from actors.pipeline.alert import Alert
 from actors.pipeline.attempts import Wiring
+from actors.pipeline.editing import checked_edit
 from actors.pipeline.handler import Redrive
-from actors.storage.store import Store
+from actors.storage.store import LettersChanged, Store
 
 logger = logging.getLogger(__name__)
+
+RETENTION = "retention"
+FULL = "full"
+"""Why a letter is discarded by the queue itself: its time is up, or another one needs its room."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):
@@ -55,6 +67,9 @@ class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     by: str | None = None
     """Who wants that, for the record."""
 
+    why: str | None = None
+    """Why, for the record."""
+
 
 class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     """Remove a dead letter for good; answer whether there was one."""
@@ -67,19 +82,62 @@ class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     """Who wants that, for the record."""
 
 
+class SubmitRedrive(msgspec.Struct, frozen=True):
+    """A RedriveDeadLetter of somebody who wants to know when it is durable, and may want the notification edited."""
+
+    order: RedriveDeadLetter
+    edit: Mapping[str, Any]
+    """Fields of its command, with what they are to be; see :func:`actors.pipeline.editing.checked_edit`."""
+
+    answer: Future[bool]
+    """Gets whether there was such a dead letter, or EditRefused or StoreFailed."""
+
+
+class SubmitDiscard(msgspec.Struct, frozen=True):
+    """A DiscardDeadLetter of somebody who wants to know when it is durable."""
+
+    order: DiscardDeadLetter
+    answer: Future[bool]
+    """Gets whether there was such a dead letter, or StoreFailed."""
+
+
+class _LookAtAges(Message, frozen=True, gc=False):
+    """The time of the oldest letter may be up."""
+
+
+class _Discarding(NamedTuple):
+    """A discard that the store is not done with."""
+
+    event: DeadLetterDiscarded
+    answer: Future[bool] | None
+
+
 Query: TypeAlias = Peek | Dequeue | Get | ListDeadLetters | RedriveDeadLetter | DiscardDeadLetter
 
 
 class DeadLetterQueue(Actor):
-    """Dead letters by notification id, oldest first. `log` says whether each one is worth an error in the log."""
+    """Dead letters by notification id, oldest first. What it has no more time or room for, it discards by itself.
+
+    Args:
+        store: keeps them.
+        wiring: of the pipeline.
+        log: whether each one is worth an error in the log.
+        bounds: how long they are kept, and how many.
+    """
 
     supervision = Supervision(then="escalate")
 
-    def __init__(self, store: Store, wiring: Wiring, log: bool = True) -> None:
+    def __init__(
+        self, store: Store, wiring: Wiring, log: bool = True, bounds: DeadLettersConfig = KEEP_ALL_LETTERS
+    ) -> None:
         super().__init__()
         self._store = store
         self._wiring = wiring
         self._log = log
+        self._keep_ns = None if bounds.keep is None else ns(bounds.keep)
+        self._at_most = math.inf if bounds.at_most is None else bounds.at_most
+        self._timer: Cancellable | None = None
+        """Comes when the time of the oldest is up, where there is a time."""
         self._letters: dict[str, DeadLetterMessage] = {}
         """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
         it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""
@@ -99,15 +157,33 @@ class DeadLetterQueue(Actor):
             for letter in self._store.dead_letters()
             if letter.notification_id not in self._wiring.commits  # comes when it is durable
         }
+        self._discard_the_oldest()
+        self._look_at_ages()
 
     @handles(DeadLetterMessage)
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
         self._letters[letter.notification_id] = letter
+        self._discard_the_oldest()
+        if self._timer is None:
+            self._look_at_ages()
         if self._log:
             logger.error("DLQ: %s failed after %d attempts", letter.notification_id, letter.attempts)
         self._to_alert(
             Alert(notification_id=letter.notification_id, channel=letter.channel, reason=letter.failure_reason)
         )
+
+    @handles(LettersChanged)
+    def on_letters_changed(self, changed: LettersChanged) -> None:
+        """Take in what other nodes have done. That a letter has come is news for people, and they have told it."""
+        for notification_id in changed.gone:
+            if not self._store.is_dead_letter(notification_id):
+                self._letters.pop(notification_id, None)
+        for letter in changed.found:
+            if self._store.is_dead_letter(letter.notification_id):
+                self._letters[letter.notification_id] = letter
+        self._discard_the_oldest()
+        if self._timer is None:
+            self._look_at_ages()
 
     @handles(Peek)
     def on_peek(self, _: Peek) -> DeadLetterMessage | None:
@@ -122,7 +198,7 @@ class DeadLetterQueue(Actor):
 
     @handles(Get)
     def on_get(self, message: Get) -> DeadLetterMessage | None:
-        return self._letter(message.notification_id)
+        return self.letter(message.notification_id)
 
     @handles(ListDeadLetters)
     def on_list(self, query: ListDeadLetters) -> list[DeadLetterMessage]:
@@ -135,26 +211,83 @@ class DeadLetterQueue(Actor):
 
     @handles(RedriveDeadLetter)
     def on_redrive(self, message: RedriveDeadLetter) -> bool:
-        letter = self._letter(message.notification_id)
+        letter = self.letter(message.notification_id)
         if letter is None:
             return False
         del self._letters[letter.notification_id]
-        self._to_handler(Redrive(letter=letter, by=message.by))
+        self._to_handler(Redrive(letter=letter, by=message.by, why=message.why))
         return True
+
+    @handles(SubmitRedrive)
+    def on_submit_redrive(self, submit: SubmitRedrive) -> None:
+        order = submit.order
+        letter = self.letter(order.notification_id)
+        if letter is None:
+            submit.answer.set(False)
+            return
+        try:
+            edit = checked_edit(letter.command, submit.edit)
+        except EditRefused:
+            submit.answer.set_exception()
+            return
+        del self._letters[letter.notification_id]
+        self._to_handler(Redrive(letter=letter, by=order.by, why=order.why, edit=edit, answer=submit.answer))
 
     @handles(DiscardDeadLetter)
     def on_discard(self, message: DiscardDeadLetter) -> bool:
-        letter = self._letter(message.notification_id)
+        letter = self.letter(message.notification_id)
         if letter is None:
             return False
         self._discard(letter, message.reason, message.by)
         return True
 
-    def _letter(self, notification_id: str) -> DeadLetterMessage | None:
+    @handles(SubmitDiscard)
+    def on_submit_discard(self, submit: SubmitDiscard) -> None:
+        order = submit.order
+        letter = self.letter(order.notification_id)
+        if letter is None:
+            submit.answer.set(False)
+        else:
+            self._discard(letter, order.reason, order.by, submit.answer)
+
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        """Return the dead letter of this notification, or None."""
         letter = self._letters.get(notification_id)
         return letter if letter is not None and self._store.is_dead_letter(notification_id) else None
 
-    def _discard(self, letter: DeadLetterMessage, reason: str, by: str | None = None) -> None:
+    # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _discard_the_oldest(self) -> None:
+        while len(self._letters) > self._at_most:
+            oldest = next(iter(self._letters.values()))
+            if self._store.is_dead_letter(oldest.notification_id):
+                self._discard(oldest, FULL)
+            else:
+                del self._letters[oldest.notification_id]
+
+    @handles(_LookAtAges)
+    def on_look_at_ages(self, _: _LookAtAges) -> None:
+        self._look_at_ages()
+
+    def _look_at_ages(self) -> None:
+        """Discard those that have been here for long enough, and come back when the time of the next one is up."""
+        if self._timer is not None:
+            self._timer.cancel()  # one that was set in an earlier life has come
+            self._timer = None
+        if self._keep_ns is None:
+            return
+        while (oldest := next(self.letters, None)) is not None:
+            up_ns = oldest.epoch_ns + oldest.moved_at_ns + self._keep_ns - self.epoch_ns
+            if up_ns > self.now_ns:
+                self._timer = self.at(up_ns, _LookAtAges())
+                return
+            self._discard(oldest, RETENTION)
+
+    # ── discarding ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _discard(
+        self, letter: DeadLetterMessage, reason: str, by: str | None = None, answer: Future[bool] | None = None
+    ) -> None:
         del self._letters[letter.notification_id]
         event = DeadLetterDiscarded(
             at_ns=self.now_ns,
@@ -164,18 +297,32 @@ class DeadLetterQueue(Actor):
             reason=reason,
             by=by,
         )
-        effect = self._store.commit(event, letter.command)
+        try:
+            effect = self._store.commit(event, letter.command)
+        except StoreError:
+            if answer is not None:
+                answer.set_exception()
+            raise
         if effect is None:
-            self._committed(event)
+            self._committed(_Discarding(event, answer))
         else:
-            self.perform(effect, event)
+            self.perform(effect, _Discarding(event, answer))
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
-        if performed.result is not None:
-            raise performed.result  # the store has failed
-        self._committed(performed.request)
+        discarding: _Discarding = performed.request
+        if isinstance(performed.result, Overtaken):
+            if discarding.answer is not None:
+                discarding.answer.set(False)
+            return
+        if (error := performed.result) is not None:  # the store has failed
+            if discarding.answer is not None:
+                discarding.answer.set_exception((type(error), error, error.__traceback__))
+            raise error
+        self._committed(discarding)
 
-    def _committed(self, event: DeadLetterDiscarded) -> None:
-        self.record(event)
-        self._wiring.announce(event)
+    def _committed(self, discarding: _Discarding) -> None:
+        self.record(discarding.event)
+        self._wiring.announce(discarding.event)
+        if discarding.answer is not None:
+            discarding.answer.set(True)

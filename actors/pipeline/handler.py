@@ -17,13 +17,15 @@ import msgspec
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Performed
-from actors.errors import IdempotencyConflict, StoreFailed, TemplateError, UnknownChannel, Unstorable
+from actors.errors import IdempotencyConflict, Overtaken, StoreFailed, TemplateError, UnknownChannel, Unstorable
 from actors.futures import Future
 from actors.instants import since_1970_ns, utc
 from actors.messages import (
+    NO_METADATA,
     DeadLetterMessage,
     DeferralCause,
     DuplicateIgnored,
+    FrozenDict,
     Message,
     NotificationChannel,
     NotificationDeferred,
@@ -64,7 +66,7 @@ from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
 from actors.policies.retry import Progress, RetryPolicy, failure_kind
 from actors.policies.waits import sooner
-from actors.storage.store import Delivery, Store, dead_letter
+from actors.storage.store import Delivery, Lost, Store, TakenOver, dead_letter, state_after
 from actors.supervisor import Restarted
 
 logger = logging.getLogger(__name__)
@@ -95,12 +97,21 @@ class Submit(msgspec.Struct, frozen=True):
     """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Unstorable or StoreFailed."""
 
 
-class Redrive(Message, frozen=True, kw_only=True, gc=False):
+class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     """Take a dead letter up again, with a fresh set of attempts."""
 
     letter: DeadLetterMessage
     by: str | None = None
     """Who wants that, for the record."""
+
+    why: str | None = None
+    """Why, for the record."""
+
+    edit: Mapping[str, Any] = NO_METADATA
+    """What to change of its command: fields that it has, with values that can be stored."""
+
+    answer: Future[bool] | None = None
+    """Gets whether it was a dead letter, once that it is one no more is durable; or StoreFailed."""
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -161,7 +172,7 @@ class Handler(Actor):
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
         """How many of the deliveries are not committed as accepted."""
-        self._dead_addresses = set(store.dead_addresses())
+        self._dead_addresses = store.dead_addresses()
 
     def _taken_up(self, store: Store) -> Iterator[Delivery]:
         """Iterate over what a store says has not ended, for this handler to go on with.
@@ -169,15 +180,21 @@ class Handler(Actor):
         Its instants are by the calendar, and the wall clock may have stepped back meanwhile: then what was accepted at
         an instant that is still to come was accepted now.
         """
-        now_ns = self.now_ns
         for delivery in store.open_deliveries(self.epoch_ns):
-            delivery.requested_at_ns = min(delivery.requested_at_ns, now_ns)
-            delivery.fresh_since_ns = min(delivery.fresh_since_ns, now_ns)
+            self._keep_from_the_future(delivery)
             yield delivery
+
+    def _keep_from_the_future(self, delivery: Delivery) -> None:
+        delivery.requested_at_ns = min(delivery.requested_at_ns, self.now_ns)
+        delivery.fresh_since_ns = min(delivery.fresh_since_ns, self.now_ns)
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
         return len(self._deliveries) - self._not_accepted_yet
+
+    def has_any(self) -> bool:
+        """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""
+        return bool(self._deliveries)
 
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
@@ -194,17 +211,38 @@ class Handler(Actor):
                 self.watch(ref)
             self._let_stages_forget(stages)
         for notification_id, delivery in list(self._deliveries.items()):
-            if notification_id in self._wiring.commits:
-                continue  # goes on when its commit is done
-            if delivery.given_up is not None:
-                self._give_up_as_decided(delivery)
-            elif delivery.due_ns is None:
-                self._prepare(delivery)
-            else:
-                self._wait(delivery)
+            if notification_id not in self._wiring.commits:  # else it goes on when its commit is done
+                self._take_up(delivery)
+
+    def _take_up(self, delivery: Delivery) -> None:
+        """Go on with what comes from the store."""
+        if delivery.given_up is not None:
+            self._give_up_as_decided(delivery)
+        elif delivery.due_ns is None:
+            self._prepare(delivery)
+        else:
+            self._wait(delivery)
 
     def _let_stages_forget(self, stages: Stages) -> None:
         stages.entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
+
+    @handles(TakenOver)
+    def on_taken_over(self, taken: TakenOver) -> None:
+        """Go on with what another node had, as after a restart."""
+        for past in taken.pasts:
+            notification_id = past.command.notification_id
+            delivery = state_after(past.command, past.events, self.epoch_ns)
+            self._keep_from_the_future(delivery)
+            commit = self._wiring.commits.get(notification_id)
+            if commit is not None and type(commit.event) in _OPENING:
+                commit.taken_over = delivery
+            elif notification_id not in self._deliveries:  # else it has been loaded meanwhile
+                self._deliveries[notification_id] = delivery
+                self._take_up(delivery)
+
+    @handles(Lost)
+    def on_lost(self, lost: Lost) -> None:
+        self._store_failed(StoreFailed(lost.why))
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,7 +288,7 @@ class Handler(Actor):
         delivery = self._deliveries.get(notification_id)
         # What _known_command says, without the call: the way of every notification.
         remembered = self._store.remembered
-        known = remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.command
+        known = remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.known_as
         if known is not None:
             return self._repeated(command, known)
         if command.channel not in self._stages:
@@ -281,7 +319,7 @@ class Handler(Actor):
         """Return the command that this id came with, if it is in flight or has ended lately."""
         delivery = self._deliveries.get(notification_id)
         if delivery is not None:
-            return delivery.command
+            return delivery.known_as
         system = self.system
         return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
 
@@ -388,6 +426,7 @@ class Handler(Actor):
             number=delivery.attempts + 1,
             charged=delivery.charged,
             expires_at_ns=expires_at_ns,
+            edits=delivery.edits,
         )
         delivery.charged = True
         if self._budgets and delivery.current is None:  # else it is sent anew, and is under way already
@@ -411,9 +450,12 @@ class Handler(Actor):
     def on_performed(self, performed: Performed) -> None:
         request = performed.request
         if type(request) is Commit:
-            if performed.result is not None:
+            if performed.result is None:
+                self._commit_is_done(request)
+            elif isinstance(performed.result, Overtaken):
+                self._overtaken(request, performed.result)
+            else:
                 self._store_failed(performed.result)
-            self._commit_is_done(request)
             return
         attempt = request.attempt
         delivery = self._deliveries.get(attempt.command.notification_id)
@@ -540,8 +582,6 @@ class Handler(Actor):
                 return self._retry(delivery, outcome)
             case Permanent() | DeadDestination():
                 delivery.attempts += 1
-                if isinstance(outcome, DeadDestination):
-                    self._dead_addresses.add((delivery.command.channel, delivery.command.recipient))
                 return None, outcome.reason
             case Sent():
                 raise AssertionError("an attempt that succeeded has not failed")
@@ -616,8 +656,9 @@ class Handler(Actor):
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
         if not self._store.is_dead_letter(letter.notification_id):
+            if redrive.answer is not None:
+                redrive.answer.set(False)
             return  # redriven already
-        self._dead_addresses.discard((letter.command.channel, letter.command.recipient))
         clocks_apart_ns = letter.epoch_ns - self.epoch_ns
         delivery = Delivery(
             letter.command,
@@ -626,7 +667,11 @@ class Handler(Actor):
             charged=True,
             failures=letter.history,
             first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
+            accepted=letter.accepted,
+            edits=letter.edits,
         )
+        edit = {name: value for name, value in redrive.edit.items() if getattr(letter.command, name) != value}
+        delivery.edit(edit)
         self._deliveries[letter.notification_id] = delivery
         event = NotificationRedriven(
             at_ns=self.now_ns,
@@ -634,8 +679,25 @@ class Handler(Actor):
             notification_id=letter.notification_id,
             channel=letter.command.channel,
             by=redrive.by,
+            why=redrive.why,
+            edit=FrozenDict(edit) if edit else NO_METADATA,
         )
-        self._commit(event, delivery, self._prepare)
+        answer = redrive.answer
+        if answer is None:
+            self._commit(event, delivery, self._prepare)
+            return
+
+        def answer_and_prepare(delivery: Delivery) -> None:
+            answer.set(True)
+            self._prepare(delivery)
+
+        try:
+            self._commit(event, delivery, answer_and_prepare)
+        except StoreFailed:
+            answer.set_exception()
+            raise
+        if (commit := self._wiring.commits.get(letter.notification_id)) is not None and commit.event is event:
+            commit.sender = answer
 
     # ── retry budgets; called only where a channel has one ──────────────────────────────────────────────────────
 
@@ -698,6 +760,28 @@ class Handler(Actor):
             commit.go_on(commit.delivery)
         for answer in commit.duplicates:
             answer.set(Acceptance.DUPLICATE)
+
+    def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
+        """Leave a notification to the node that was first, unless it has come to this one since."""
+        notification_id, command = commit.event.notification_id, commit.delivery.known_as
+        del self._wiring.commits[notification_id]
+        del self._deliveries[notification_id]
+        self._not_accepted_yet -= 1
+        if commit.taken_over is not None:
+            self._deliveries[notification_id] = commit.taken_over
+            self._take_up(commit.taken_over)
+        waiting = [answer for answer in (commit.sender, *commit.duplicates) if answer is not None]
+        try:
+            acceptance = self._repeated(command, command if overtaken.known is None else overtaken.known)
+        except IdempotencyConflict as error:
+            if not waiting:
+                logger.error("not accepted: %s", error)
+            for answer in waiting:
+                answer.set_exception((type(error), error, error.__traceback__))
+        else:
+            for answer in waiting:
+                redrives = answer is commit.sender and type(commit.event) is NotificationRedriven
+                answer.set(False if redrives else acceptance)
 
     def _store_failed(self, error: Exception) -> NoReturn:
         """Tell everybody who waits for a change to be durable that it is not, and end the system."""

@@ -6,7 +6,7 @@ look like another payload under the same id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.storage.audit import AuditEntry, entry_of
 
 StoredEvent: TypeAlias = (
     NotificationRequested
@@ -51,7 +52,9 @@ def _read_extension(code: int, data: memoryview) -> Any:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
-_decode_event = msgspec.msgpack.Decoder(StoredEvent).decode
+_decode_event = msgspec.msgpack.Decoder(StoredEvent, ext_hook=_read_extension).decode
+_decode_events = msgspec.msgpack.Decoder(list[StoredEvent], ext_hook=_read_extension).decode
+_decode_audit = msgspec.msgpack.Decoder(StoredEvent | AuditEntry, ext_hook=_read_extension).decode
 
 
 def encode_command(command: SendNotification) -> bytes:
@@ -89,8 +92,10 @@ def decode_command(written: bytes) -> SendNotification:
     return _decode_command(written)
 
 
-def encode_event(event: NotificationEvent) -> bytes:
+def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
     """Return an event in writing. What is no Unicode in its texts, as a provider may answer, comes back escaped."""
+    if isinstance(event, (NotificationRedriven, AuditEntry)) and event.edit:
+        event = msgspec.structs.replace(event, edit=_with_extensions(event.edit))
     try:
         return _encode(event)
     except UnicodeEncodeError:
@@ -106,3 +111,22 @@ def decode_event(written: bytes) -> NotificationEvent:
     """Return the event that was written."""
     event: NotificationEvent = _decode_event(written)
     return event
+
+
+def encode_events(events: Iterable[NotificationEvent]) -> bytes:
+    """Return several events in writing."""
+    return _encode([msgspec.Raw(encode_event(event)) for event in events])
+
+
+def decode_events(written: bytes) -> tuple[NotificationEvent, ...]:
+    """Return the events that were written."""
+    return tuple(_decode_events(written))
+
+
+def decode_audit_entry(written: bytes) -> AuditEntry:
+    """Return the entry of the audit trail that was written, or that of the event."""
+    read = _decode_audit(written)
+    entry = read if isinstance(read, AuditEntry) else entry_of(read)
+    if entry is None:
+        raise msgspec.ValidationError(f"wanted what somebody did, got a {type(read).__name__}")
+    return entry

@@ -39,8 +39,10 @@ class LossyStore(MemoryStore):
         self._settle(now_ns)
         lost = len(self._under_way)
         self._under_way.clear()
+        notes = [entry for entry in self._audit if entry.notification_id is None]
         super().__init__(remember_ids_ns=self._remember_ids_ns)
         for event, command in self._durable:
             self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # forgets as it did then
             super().commit(event, command)
+        self._audit.extend(notes)  # none of them is lost
         return lost

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -22,46 +24,70 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination
 from actors.policies.idempotency import RememberedIds
-from actors.storage.store import Delivery, dead_letter_after, state_after
+from actors.storage.audit import AuditEntry, entry_of
+from actors.storage.store import Delivery, News, Past, dead_letter_after, state_after
 
 DAY_NS = 86_400 * 1_000_000_000
+AUDIT_KEPT = 10_000
+CLOSED_KEPT = 1_000
 
 
-class _Entry(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, gc=False):
+    """A notification that has not ended, or a dead letter."""
+
     command: SendNotification
+    """As it was accepted."""
+
     events: list[NotificationEvent]
+    was_redriven: bool = False
 
 
 class MemoryStore:
-    """Keeps the histories of notifications that have not ended, and of dead letters."""
+    """Keeps the histories of notifications that have not ended, and of dead letters.
+
+    Of the audit trail it keeps the latest 10,000 entries, and of notifications that have ended since somebody redrove
+    or discarded them the latest 1,000.
+    """
+
+    on_news: Callable[[News], None] | None = None
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS) -> None:
         self.remembered = RememberedIds(remember_ids_ns)
-        self._open: dict[str, _Entry] = {}
-        self._dead: dict[str, _Entry] = {}
+        self._open: dict[str, Entry] = {}
+        self._dead: dict[str, Entry] = {}
+        self._closed: dict[str, Past] = {}
+        """What has ended since somebody did something to it, the oldest first."""
+        self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self._dead_addresses: set[tuple[NotificationChannel, str]] = set()
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested:
-            self._open[notification_id] = _Entry(command, [event])
+            self._open[notification_id] = Entry(command, [event])
         elif kind is NotificationSent or kind is NotificationSuppressed:
-            del self._open[notification_id]
-            self.remembered.add(command, event.epoch_ns + event.at_ns)
+            entry = self._open.pop(notification_id)
+            self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            if entry.was_redriven:
+                self._close_case(entry, event)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.events.append(event)
             self._dead[notification_id] = entry
-            self.remembered.keep(command)
+            self.remembered.keep(entry.command)
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
             entry.events.append(event)
+            entry.was_redriven = True
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
             self._dead_addresses.discard((command.channel, command.recipient))
+            self._keep_in_audit(event)
         elif kind is DeadLetterDiscarded:
-            del self._dead[notification_id]
-            self.remembered.add(command, event.epoch_ns + event.at_ns)
+            entry = self._dead.pop(notification_id)
+            self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            self._keep_in_audit(event)
+            if closes_case(entry, event):
+                self._close_case(entry, event)
         else:
             self._open[notification_id].events.append(event)
             if tells_of_dead_address(event):
@@ -77,11 +103,44 @@ class MemoryStore:
             assert isinstance(moved, NotificationMovedToDeadLetter)
             yield dead_letter_after(entry.command, entry.events, moved)
 
-    def dead_addresses(self) -> Iterable[tuple[NotificationChannel, str]]:
+    def dead_addresses(self) -> Collection[tuple[NotificationChannel, str]]:
         return self._dead_addresses
 
     def is_dead_letter(self, notification_id: str) -> bool:
         return notification_id in self._dead
+
+    async def past(self, notification_id: str) -> Past | None:
+        return self._past(notification_id) or self._closed.get(notification_id)
+
+    def note(self, entry: AuditEntry) -> Effect | None:
+        self._audit.append(entry)
+        return None
+
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        found = (each for each in reversed(self._audit) if notification_id in (None, each.notification_id))
+        return list(itertools.islice(found, limit))
+
+    def _past(self, notification_id: str) -> Past | None:
+        entry = self._open.get(notification_id) or self._dead.get(notification_id)
+        return None if entry is None else Past(entry.command, tuple(entry.events))
+
+    def _keep_in_audit(self, event: NotificationEvent) -> None:
+        """Keep that somebody did something to a dead letter."""
+        entry = entry_of(event)
+        assert entry is not None
+        self._audit.append(entry)
+
+    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
+        """Keep what happened to a notification that ends with an event, of those that people had to do with."""
+        self._closed.pop(event.notification_id, None)
+        self._closed[event.notification_id] = Past(entry.command, (*entry.events, event))
+        if len(self._closed) > CLOSED_KEPT:
+            del self._closed[next(iter(self._closed))]
+
+
+def closes_case(entry: Entry, event: NotificationEvent) -> bool:
+    """Tell whether a notification that ends with this event is one that people had to do with."""
+    return entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None)
 
 
 def tells_of_dead_address(event: NotificationEvent) -> bool:

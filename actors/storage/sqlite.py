@@ -20,20 +20,18 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import trio
 
 from actors.effects import Effect
 from actors.errors import StoreError, StoreFailed
-from actors.instants import NS_PER_S, ns, utc
+from actors.instants import NS_PER_S, ns
 from actors.messages import (
     DeadLetterDiscarded,
-    NotificationChannel,
     NotificationEvent,
     NotificationRedriven,
     NotificationRequested,
@@ -41,11 +39,18 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.storage.codec import decode_command, decode_event, encode_command, encode_event
-from actors.storage.memory import DAY_NS, MemoryStore, tells_of_dead_address
+from actors.storage.audit import AuditEntry
+from actors.storage.codec import encode_command, encode_event, encode_events
+from actors.storage.memory import DAY_NS, Entry, closes_case, tells_of_dead_address
 from actors.storage.sqlite_file import SqliteFile
+from actors.storage.sqlite_reading import SqliteHistories, audit_entries, closed_past
+from actors.storage.store import Past
 
 logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
+
+KEEP_AUDIT_NS = 400 * DAY_NS
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for somebody who has the file locked to write into it, by hand for instance."""
@@ -53,38 +58,39 @@ BUSY_TIMEOUT = 30.0
 ROWS_A_STATEMENT = (128, 16, 1)
 """How many rows are written by one statement. The most is what older builds of SQLite have room for."""
 
+
+class Terms(NamedTuple):
+    """How long rows are kept that nobody needs to go on, in nanoseconds."""
+
+    remember_ids_ns: int
+    keep_audit_ns: int
+    """Of the audit trail, and of the past of what people had to do with."""
+
+
 _ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
 _BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody did to a dead letter."""
-
-    event: NotificationRedriven | DeadLetterDiscarded
-    """What, why and by whom."""
-
-    command: SendNotification
-    """The notification."""
-
-    @property
-    def at(self) -> datetime:
-        """When, in UTC."""
-        return utc(self.event.epoch_ns + self.event.at_ns)
-
-
-class SqliteStore(MemoryStore):
+class SqliteStore(SqliteHistories):
     """Keeps everything in a file, for one notifier at a time. Make one with :meth:`open`; it is for live systems only.
 
     It fails as a whole: once a change could not be made durable, no later one is, every effect of one under way raises
     :class:`~actors.errors.StoreFailed`, and so does leaving the block of :meth:`open`.
     """
 
-    def __init__(self, path: Path, *, remember_ids_ns: int = DAY_NS, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        remember_ids_ns: int = DAY_NS,
+        keep_audit_ns: int = KEEP_AUDIT_NS,
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> None:
         super().__init__(remember_ids_ns=remember_ids_ns)
         self.path = path
         self.transactions = 0
         """How many transactions have been committed since it was opened."""
-        self._remember_ids_ns = remember_ids_ns
+        self._terms = Terms(remember_ids_ns, keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
         self._token = trio.lowlevel.current_trio_token()
@@ -103,7 +109,12 @@ class SqliteStore(MemoryStore):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: str | PathLike[str], *, remember_ids: float = DAY_NS / NS_PER_S, busy_timeout: float = BUSY_TIMEOUT
+        cls,
+        path: str | PathLike[str],
+        *,
+        remember_ids: float = DAY_NS / NS_PER_S,
+        keep_audit: float = KEEP_AUDIT_NS / NS_PER_S,
+        busy_timeout: float = BUSY_TIMEOUT,
     ) -> AsyncGenerator[SqliteStore, None]:
         """Open the store in the file `path`, which is made if there is none, for as long as the block lasts.
 
@@ -113,6 +124,8 @@ class SqliteStore(MemoryStore):
         Args:
             path: of the file; in a directory that exists, on a local disk.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
+            keep_audit: seconds for which the audit trail goes back, and the past of what people have redriven or
+                discarded is kept after its end; 400 days, so that a year can be looked at.
             busy_timeout: seconds to wait for somebody else who has the file locked to write into it.
 
         Raises:
@@ -120,7 +133,12 @@ class SqliteStore(MemoryStore):
             StoreError: it cannot be opened, is not a store, or is of a later version.
             StoreFailed (where the block is left): a change could not be made durable.
         """
-        store = cls(Path(path).resolve(), remember_ids_ns=ns(remember_ids), busy_timeout=busy_timeout)
+        store = cls(
+            Path(path).resolve(),
+            remember_ids_ns=ns(remember_ids),
+            keep_audit_ns=ns(keep_audit),
+            busy_timeout=busy_timeout,
+        )
         store._thread.start()
         try:
             await store._opened.wait()
@@ -149,38 +167,75 @@ class SqliteStore(MemoryStore):
             StoreFailed: an earlier change could not be made durable.
             StoreError: the store is closed.
         """
-        if self._failure is not None:
-            raise StoreFailed(self._failure)
-        if self._closing:
-            raise StoreError(f"{self.path} is closed")
+        self._check_open()
         kind = type(event)
-        written = encode_command(command) if kind is NotificationRequested or kind in _ENDS else b""
+        written = past = b""
+        if kind is NotificationRequested:
+            written = encode_command(command)
+        elif kind in _ENDS:
+            entry = self._open.get(event.notification_id) or self._dead[event.notification_id]
+            written = encode_command(entry.command)
+            if closes_case(entry, event):
+                past = encode_events((*entry.events, event))
         super().commit(event, command)
         self._seq += 1
         with self._news:
-            batch = self._batch
-            if batch is None:
-                batch = self._batch = _Batch()
-                self._to_do.append(batch)
-                self._news.notify()
-            batch.add(self._seq, event, command, written)
+            batch = self._batch_to_fill()
+            batch.add(self._seq, event, command, written, past)
         return batch.wait
 
-    async def audit_trail(self) -> list[AuditEntry]:
-        """Return what people have done to dead letters, oldest first; what they do now, too.
+    def note(self, entry: AuditEntry) -> Effect:
+        """Hand over an entry of the audit trail; see :meth:`Store.note`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable.
+            StoreError: the store is closed.
+        """
+        self._check_open()
+        self._seq += 1
+        with self._news:
+            batch = self._batch_to_fill()
+            batch.note(self._seq, entry)
+        return batch.wait
+
+    async def past(self, notification_id: str) -> Past | None:
+        """Return what happened to a notification; see :meth:`Store.past`.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
-        rows = await self._ask(lambda sql: sql.execute("SELECT event, command FROM audit ORDER BY seq").fetchall())
-        entries = []
-        for event, command in rows:
-            done = decode_event(event)
-            assert isinstance(done, (NotificationRedriven, DeadLetterDiscarded))
-            entries.append(AuditEntry(event=done, command=decode_command(command)))
-        return entries
+        known = self._past(notification_id)
+        return known if known is not None else await self._ask(lambda sql: closed_past(sql, notification_id))
 
-    async def _ask(self, read: _Read) -> Any:
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
+
+    def _keep_in_audit(self, event: NotificationEvent) -> None:
+        """Keep nothing in memory: it is in the file."""
+
+    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
+        """Keep nothing in memory: it is in the file."""
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise StoreFailed(self._failure)
+        if self._closing:
+            raise StoreError(f"{self.path} is closed")
+
+    def _batch_to_fill(self) -> _Batch:
+        """Return the batch that changes go into now."""
+        if self._batch is None:
+            self._batch = _Batch()
+            self._to_do.append(self._batch)
+            self._news.notify()
+        return self._batch
+
+    async def _ask(self, read: Callable[[sqlite3.Connection], A]) -> A:
         query = _Query(read)
         with self._news:
             if self._closing:
@@ -191,7 +246,8 @@ class SqliteStore(MemoryStore):
         await query.done.wait()
         if query.error is not None:
             raise StoreError(f"{self.path} cannot be read: {query.error}")
-        return query.rows
+        answer: A = query.answer
+        return answer
 
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 
@@ -241,7 +297,7 @@ class SqliteStore(MemoryStore):
         try:
             sql.execute("BEGIN IMMEDIATE")
             for turn in batch.turns:
-                turn.write(sql, self._remember_ids_ns)
+                turn.write(sql, self._terms)
             sql.execute("COMMIT")
         except Exception as error:
             logger.exception("%s failed", self.path)
@@ -253,34 +309,9 @@ class SqliteStore(MemoryStore):
         return None
 
     def _load(self, sql: sqlite3.Connection) -> None:
-        """Read the whole state into memory. By going through all that happened again, it comes out as it was."""
+        """Read the whole state into memory."""
         try:
-            commands = {}
-            self._dead_addresses.update(
-                (NotificationChannel(channel), recipient)
-                for channel, recipient in sql.execute("SELECT channel, recipient FROM dead_addresses")
-            )
-            dead_addresses = set(self._dead_addresses)
-            remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
-            present = {
-                notification_id for (notification_id,) in sql.execute("SELECT notification_id FROM notifications")
-            }
-            for seq, notification_id, ended_ns, command in remembered:
-                self._seq = max(self._seq, seq)
-                if notification_id not in present:  # else its time was up, and it was accepted anew
-                    self.remembered.add(decode_command(command), ended_ns)
-            changes = sql.execute(
-                "SELECT seq, notification_id, requested, command FROM notifications "
-                "UNION ALL SELECT seq, notification_id, event, NULL FROM history ORDER BY seq"
-            )
-            for seq, notification_id, event, command in changes:
-                if command is not None:
-                    commands[notification_id] = decode_command(command)
-                super().commit(decode_event(event), commands[notification_id])
-                self._seq = max(self._seq, seq)
-            (audited,) = sql.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()
-            self._seq = max(self._seq, audited)
-            self._dead_addresses = dead_addresses  # those of letters that are discarded, too
+            self._seq = self.replay(sql)
         except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}") from error
 
@@ -288,22 +319,19 @@ class SqliteStore(MemoryStore):
 # ── what is to do ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-_Read: TypeAlias = Callable[[sqlite3.Connection], list[tuple[Any, ...]]]
-
-
 class _Query:
     """A question to the file, asked between two batches."""
 
-    def __init__(self, read: _Read) -> None:
+    def __init__(self, read: Callable[[sqlite3.Connection], Any]) -> None:
         self.done = trio.Event()
-        self.rows: list[tuple[Any, ...]] = []
+        self.answer: Any = None
         self.error: Exception | None = None
         self._read = read
 
     def run(self, sql: sqlite3.Connection) -> None:
-        """Read the rows."""
+        """Find the answer."""
         try:
-            self.rows = self._read(sql)
+            self.answer = self._read(sql)
         except Exception as error:
             self.error = error
 
@@ -319,13 +347,17 @@ class _Batch:
         self.error: str | None = None
         """Why they are not durable; None: they are, once it is done."""
 
-    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes) -> None:
+    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
         """Take a change in."""
         turn = self.turns[-1]
         if event.notification_id in turn.ids:
             turn = _Turn()
             self.turns.append(turn)
-        turn.add(seq, event, command, written)
+        turn.add(seq, event, command, written, past)
+
+    def note(self, seq: int, entry: AuditEntry) -> None:
+        """Take an entry of the audit trail in."""
+        self.turns[-1].audit += (seq, entry.notification_id, entry.at_ns, encode_event(entry))
 
     async def wait(self) -> None:
         """Wait until they are durable."""
@@ -337,7 +369,7 @@ class _Batch:
 class _Turn:
     """Changes of which each is of another notification, so that those of a kind may be written together."""
 
-    __slots__ = ("addresses", "audit", "ended", "history", "ids", "remembered", "requested")
+    __slots__ = ("addresses", "audit", "closed", "ended", "history", "ids", "remembered", "requested")
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -347,21 +379,33 @@ class _Turn:
         self.ended: list[str] = []
         self.remembered: list[Any] = []
         self.audit: list[Any] = []
+        self.closed: list[Any] = []
         self.addresses: dict[tuple[str, str], int | None] = {}
         """Since when each is dead; None: it is not any more."""
 
-    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes) -> None:
-        """Take a change in; `written` is the command of a notification that is requested, or ends."""
+    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
+        """Take a change in.
+
+        Args:
+            seq: its number.
+            event: what happened.
+            command: of the notification, with what is edited.
+            written: its command as it was accepted, where it is requested, or ends.
+            past: all that happened to it, where it ends and that is to be kept.
+        """
         kind, notification_id = type(event), event.notification_id
         self.ids.add(notification_id)
         if kind is NotificationRequested:
             self.requested += (seq, notification_id, written, encode_event(event))
             return
         if kind in _BY_PEOPLE:
-            self.audit += (seq, notification_id, encode_event(event), written or encode_command(command))
+            self.audit += (seq, notification_id, event.epoch_ns + event.at_ns, encode_event(event))
         if kind in _ENDS:
+            ended_ns = event.epoch_ns + event.at_ns
             self.ended.append(notification_id)
-            self.remembered += (seq, notification_id, event.epoch_ns + event.at_ns, written)
+            self.remembered += (seq, notification_id, ended_ns, written)
+            if past:
+                self.closed += (seq, notification_id, ended_ns, written, past)
             return
         self.history += (seq, notification_id, encode_event(event))
         if kind is NotificationRedriven:
@@ -369,21 +413,21 @@ class _Turn:
         elif tells_of_dead_address(event):
             self.addresses[command.channel.value, command.recipient] = event.epoch_ns + event.at_ns
 
-    def write(self, sql: sqlite3.Connection, remember_ids_ns: int) -> None:
+    def write(self, sql: sqlite3.Connection, terms: Terms) -> None:
         """Write them, within a transaction."""
         _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
         _insert(sql, "INSERT INTO history VALUES", 3, self.history)
-        _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
+        if self.audit:
+            _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
+            _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - terms.keep_audit_ns)
         if self.ended:
             _delete(sql, "notifications", self.ended)
             _delete(sql, "history", self.ended)
             _insert(sql, "INSERT OR REPLACE INTO remembered VALUES", 4, self.remembered)
-            # Two for each that comes: so those whose time is up become fewer, and no transaction is much longer.
-            sql.execute(
-                "DELETE FROM remembered WHERE seq IN (SELECT seq FROM remembered ORDER BY seq LIMIT ?) "
-                "AND ended_ns <= ?",
-                (2 * len(self.ended), self.remembered[-2] - remember_ids_ns),
-            )
+            _forget(sql, "remembered", "ended_ns", len(self.ended), self.remembered[-2] - terms.remember_ids_ns)
+        if self.closed:
+            _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
+            _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - terms.keep_audit_ns)
         for (channel, recipient), since_ns in self.addresses.items():
             if since_ns is None:
                 sql.execute("DELETE FROM dead_addresses WHERE channel = ? AND recipient = ?", (channel, recipient))
@@ -403,6 +447,17 @@ def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
     for start, rows in _slices(len(ids)):
         which = ",".join("?" * rows)
         sql.execute(f"DELETE FROM {table} WHERE notification_id IN ({which})", ids[start : start + rows])
+
+
+def _forget(sql: sqlite3.Connection, table: str, column: str, arrived: int, until_ns: int) -> None:
+    """Delete the oldest rows whose time is up, after so many have arrived.
+
+    Two for each that comes: so those whose time is up become fewer, and no transaction is much longer.
+    """
+    sql.execute(
+        f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} ORDER BY seq LIMIT ?) AND {column} <= ?",
+        (2 * arrived, until_ns),
+    )
 
 
 def _slices(rows: int) -> list[tuple[int, int]]:

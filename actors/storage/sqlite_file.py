@@ -53,6 +53,28 @@ MIGRATIONS: tuple[str, ...] = (
         command BLOB NOT NULL
     );
     """,
+    """
+    -- What people did, and what the dead letter queue discarded by itself: its event, or an entry of its own.
+    ALTER TABLE audit RENAME TO audit_until_now;
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT,
+        at_ns INTEGER NOT NULL,  -- since 1970; of entries from before this version, when the file became of it
+        entry BLOB NOT NULL
+    );
+    CREATE INDEX audit_of_notification ON audit (notification_id);
+    INSERT INTO audit
+        SELECT seq, notification_id, CAST(strftime('%s', 'now') AS INTEGER) * 1000000000, event FROM audit_until_now;
+    DROP TABLE audit_until_now;
+    -- What happened to notifications that have ended since somebody redrove or discarded them.
+    CREATE TABLE closed (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        ended_ns INTEGER NOT NULL,  -- since 1970
+        command BLOB NOT NULL,
+        events BLOB NOT NULL
+    );
+    """,
 )
 """What takes a file from each version to the next one, the first from nothing to version 1."""
 
@@ -117,19 +139,13 @@ class SqliteFile:
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        self._check_whose_it_is(connection)
+        check_whose_it_is(connection, self.path)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"{self.path} cannot be used as a store: wanted the journal mode wal, got {mode}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # where fsync alone leaves it in the disk's cache, as on macOS
         self._migrate(connection)
-
-    def _check_whose_it_is(self, connection: sqlite3.Connection) -> None:
-        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if application_id != APPLICATION_ID and (application_id or tables):
-            raise StoreError(f"{self.path} cannot be used as a store: it is the database of another program")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -152,6 +168,29 @@ class SqliteFile:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def check_whose_it_is(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError if this is the database of another program; an empty one is nobody's."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and (application_id or tables):
+        raise StoreError(f"{path} cannot be used as a store: it is the database of another program")
+
+
+def check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError if this is no store's, or of another version than is known here."""
+    check_whose_it_is(connection, path)
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise StoreError(f"{path} cannot be read: it is empty")
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
+    if version != len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has a schema of version {version}: wanted one of {len(MIGRATIONS)}, which it becomes when a "
+            "notifier opens it"
+            if version < len(MIGRATIONS)
+            else f"{path} has a schema of version {version}, by a later release: wanted one of {len(MIGRATIONS)}"
+        )
 
 
 def _statements(script: str) -> list[str]:

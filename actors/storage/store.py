@@ -12,8 +12,8 @@ that steps while a notification waits in a store, what is read from there afterw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -34,12 +34,15 @@ from actors.pipeline.attempts import Attempt
 from actors.policies.idempotency import RememberedIds
 from actors.policies.retry import Progress
 from actors.policies.waits import sooner, wait_ns
+from actors.storage.audit import AuditEntry
 
 
 class Delivery(msgspec.Struct, gc=False):
     """The state of one notification that has been accepted and has not ended; its handler's own, and mutable."""
 
     command: SendNotification
+    """With what somebody has edited."""
+
     requested_at_ns: int
     fresh_since_ns: int
     """When it was accepted, or last redriven: its expiry counts from here."""
@@ -76,6 +79,24 @@ class Delivery(msgspec.Struct, gc=False):
     """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or
     it has not set out yet."""
 
+    accepted: SendNotification | None = None
+    """The command as it was accepted, where it has been edited since; else None."""
+
+    edits: int = 0
+    """How often it was redriven with another payload."""
+
+    @property
+    def known_as(self) -> SendNotification:
+        """The command as it was accepted: what comes again with this id is the same if it equals that."""
+        return self.command if self.accepted is None else self.accepted
+
+    def edit(self, changes: Mapping[str, Any]) -> None:
+        """Change fields of the command; what was accepted is kept beside it."""
+        if changes:
+            before, self.accepted = self.command, self.known_as
+            self.command = msgspec.structs.replace(before, **changes)
+            self.edits += not changes.keys() <= NO_PAYLOAD
+
     @property
     def expires_at_ns(self) -> int | None:
         """The last instant at which anybody wants it."""
@@ -89,19 +110,62 @@ class Delivery(msgspec.Struct, gc=False):
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
 
+NO_PAYLOAD = frozenset({"expires_after"})
+"""Fields of a command that a provider does not get to see."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """All that a store knows of one notification."""
+
+    command: SendNotification
+    """As it was accepted."""
+
+    events: tuple[NotificationEvent, ...]
+    """What happened to it, from its acceptance on, each with the instants of the run that it happened in."""
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """This node has taken over what another one had, and is to see to it from now on."""
+
+    pasts: tuple[Past, ...]
+
+
+class LettersChanged(msgspec.Struct, frozen=True):
+    """Other nodes have given notifications up, or have redriven or discarded dead letters."""
+
+    found: tuple[DeadLetterMessage, ...]
+    gone: tuple[str, ...]
+    """The ids of those that are dead letters no more."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent."""
+
+    why: str
+
+
+News: TypeAlias = TakenOver | LettersChanged | Lost
+
+
 class Store(Protocol):
     """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
 
     remembered: RememberedIds
     """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
 
+    on_news: Callable[[News], None] | None
+    """Called, in the thread of the system, with what comes of other nodes that share the store; the pipeline's to set.
+    What the store is asked reflects it already."""
+
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
-        """Make durable that `event` happened to the notification of `command`.
+        """Make durable that `event` happened to the notification of `command`, as that is tried, with what is edited.
 
         Returns None when it is, or an effect at the end of which it is.
 
         Raises:
             Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
+            Overtaken: of an effect. It was requested, redriven or discarded here, and another node that shares the
+                store was first. Nothing happens, and the store answers as if it had not been handed over.
             StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
         """
 
@@ -115,11 +179,40 @@ class Store(Protocol):
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first."""
 
-    def dead_addresses(self) -> Iterable[tuple[NotificationChannel, str]]:
-        """Return the addresses that a provider has said are gone, until a notification to one is redriven."""
+    def dead_addresses(self) -> Collection[tuple[NotificationChannel, str]]:
+        """Return the addresses that a provider has said are gone, until a notification to one is redriven.
+
+        It is a view, which changes as the store does.
+        """
 
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
+
+    async def past(self, notification_id: str) -> Past | None:
+        """Return what happened to a notification that has not ended, or is a dead letter; else None.
+
+        For a while also to one that has ended since somebody redrove or discarded it.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+
+    def note(self, entry: AuditEntry) -> Effect | None:
+        """Make durable that somebody did something; returns and raises what `commit` does.
+
+        That a dead letter was redriven or discarded comes by its event, and needs no note.
+        """
+
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        """Return what people have done, and what the queue has discarded by itself, newest first.
+
+        Args:
+            limit: how many at the most; None: all that is kept.
+            notification_id: only what was done to this notification.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
 
 
 def state_after(command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int) -> Delivery:
@@ -152,6 +245,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 if delivery.first_failure_since_1970_ns is None:
                     delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
             case NotificationRedriven():
+                delivery.edit(event.edit)
                 delivery.fresh_since_ns = at_ns
                 delivery.attempts = 0
                 delivery.charged = True
@@ -184,6 +278,9 @@ def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> Dea
         requested_at_ns=moved.requested_at_ns,
         first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
         last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
+        moved_at_ns=moved.at_ns,
         epoch_ns=moved.epoch_ns,
         history=failures,
+        accepted=delivery.accepted,
+        edits=delivery.edits,
     )

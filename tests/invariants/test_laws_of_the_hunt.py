@@ -281,7 +281,7 @@ def letter(**fields):
     command = SendNotification(notification_id="n", channel=EMAIL, recipient="ann", message="Hello")
     made_of = {
         "notification_id": "n", "command": command, "failure_reason": "timed out", "attempts": 1, "requested_at_ns": 0,
-        "first_failure_ns": S, "last_failure_ns": S, "epoch_ns": 0, "history": (failed(1),),
+        "first_failure_ns": S, "last_failure_ns": S, "moved_at_ns": S, "epoch_ns": 0, "history": (failed(1),),
     }  # fmt: skip
     return told(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
 

@@ -27,9 +27,9 @@ MUTANTS = (
     ),
     mutant(
         "redriven-to-a-dead-address",
-        HANDLER,
+        "actors/storage/memory.py",
         "An address that is gone stays so, also when an operator knows better.",
-        ("        self._dead_addresses.discard((letter.command.channel, letter.command.recipient))\n", ""),
+        ("            self._dead_addresses.discard((command.channel, command.recipient))\n", ""),
         expected="expectations",
     ),
     mutant(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,8 +14,24 @@ from hypothesis import strategies as st
 from shelves import command
 
 from actors.errors import Unstorable
-from actors.messages import NotificationChannel, NotificationEvent, NotificationFailed
-from actors.storage.codec import StoredEvent, decode_command, decode_event, encode_command, encode_event
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationRedriven,
+)
+from actors.storage.audit import AuditEntry
+from actors.storage.codec import (
+    StoredEvent,
+    decode_audit_entry,
+    decode_command,
+    decode_event,
+    decode_events,
+    encode_command,
+    encode_event,
+    encode_events,
+)
 
 # Of every field's type that events have; msgpack holds whole numbers of 64 bits.
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -30,11 +46,14 @@ _METADATA = st.dictionaries(
 )
 
 
-def events(kind: type[NotificationEvent]) -> st.SearchStrategy[NotificationEvent]:
+def events(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Draw events of a type, with all their fields."""
     by_type = {int: _INTEGERS, str: _TEXT}
     fields = {}
     for field in msgspec.structs.fields(kind):
+        if field.name == "edit":
+            fields[field.encode_name] = st.fixed_dictionaries({}, optional={"message": _TEXT, "metadata": _METADATA})
+            continue
         options = list(get_args(field.type) or (field.type,))
         drawn = [st.none() if each is type(None) else by_type.get(each, st.from_type(each)) for each in options]
         fields[field.encode_name] = st.one_of(drawn)
@@ -58,6 +77,27 @@ def test_an_event_comes_back_as_it_was(kind):
         assert back == event
 
     comes_back()
+
+
+@given(events(AuditEntry))
+def test_an_entry_of_the_audit_trail_comes_back_as_it_was(entry):
+    assert decode_audit_entry(encode_event(entry)) == entry
+
+
+@given(events(NotificationRedriven), events(DeadLetterDiscarded))
+def test_what_people_did_to_dead_letters_is_read_as_an_entry_of_the_audit_trail(redriven, discarded):
+    for event, action, why in ((redriven, "retry", redriven.why), (discarded, "discard", discarded.reason)):
+        entry = decode_audit_entry(encode_event(event))
+        assert (entry.action, entry.by, entry.notification_id, entry.why) == (
+            action, event.by, event.notification_id, why,
+        )  # fmt: skip
+        assert entry.at_ns == event.epoch_ns + event.at_ns
+    assert decode_audit_entry(encode_event(redriven)).edit == redriven.edit
+
+
+@given(st.lists(events(NotificationFailed) | events(NotificationRedriven), max_size=3))
+def test_several_events_come_back_as_they_were(several):
+    assert decode_events(encode_events(several)) == tuple(several)
 
 
 @given(st.sampled_from(NotificationChannel), _METADATA, st.none() | _TEXT, st.none() | st.floats(0, 1e9), _TEXT)

@@ -27,6 +27,8 @@ from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
 from actors.pipeline.handler import Acceptance
 from actors.storage import sqlite_file
+from actors.storage.audit import AuditEntry
+from actors.storage.codec import encode_command, encode_event
 from actors.storage.sqlite import SqliteStore
 
 A, B = command("a"), command("b")
@@ -170,11 +172,12 @@ async def test_dead_letters_are_there_after_a_restart_to_be_redriven_and_discard
         assert await notifier.send(A) is Acceptance.DUPLICATE
         assert await notifier.send(B) is Acceptance.DUPLICATE
         assert await store.audit_trail() == entries
-    assert {type(entry.event): entry.command for entry in entries} == {NotificationRedriven: A, DeadLetterDiscarded: B}
-    assert {entry.event.by for entry in entries} == {"ann", "bob"}
-    (discarded,) = [entry for entry in entries if isinstance(entry.event, DeadLetterDiscarded)]
-    assert discarded.event.reason == "test data"
-    assert discarded.at == discarded.event.at
+    assert {(entry.action, entry.by, entry.notification_id, entry.why) for entry in entries} == {
+        ("retry", "ann", "a", None),
+        ("discard", "bob", "b", "test data"),
+    }
+    (discarded,) = [event for event in done if isinstance(event, DeadLetterDiscarded)]
+    assert [entry.at for entry in entries if entry.action == "discard"] == [discarded.at]
 
 
 async def test_nothing_more_is_sent_to_an_address_that_is_gone(path):
@@ -423,7 +426,7 @@ async def test_a_store_that_is_damaged_is_said(made: Shelf, path):
 
 # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TO_VERSION_2 = """
+TO_THE_NEXT_VERSION = """
 ALTER TABLE audit ADD COLUMN ticket TEXT;  -- of the issue that it belongs to
 CREATE INDEX audit_of_ticket ON audit (ticket);
 """
@@ -432,13 +435,14 @@ CREATE INDEX audit_of_ticket ON audit (ticket);
 async def test_a_later_release_takes_the_file_along(made: Shelf, path, monkeypatch):
     await made.happens(NotificationRequested, A)
     await made._stack.aclose()
-    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_VERSION_2))
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_THE_NEXT_VERSION))
     for _ in range(2):
         await made.open()
         assert made.open_ids == ["a"]
     await made._stack.aclose()
     with sqlite3.connect(path) as sql:
-        assert [version for (version,) in sql.execute("SELECT version FROM schema_versions")] == [1, 2]
+        versions = [version for (version,) in sql.execute("SELECT version FROM schema_versions")]
+        assert versions == list(range(1, len(sqlite_file.MIGRATIONS) + 1))
         sql.execute("SELECT ticket FROM audit")
     sql.close()
 
@@ -446,12 +450,26 @@ async def test_a_later_release_takes_the_file_along(made: Shelf, path, monkeypat
 async def test_an_earlier_release_refuses_the_file_and_leaves_it_alone(made: Shelf, path, monkeypatch):
     await made._stack.aclose()
     with monkeypatch.context() as later:
-        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_VERSION_2))
+        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_THE_NEXT_VERSION))
         await made.open()
         await made._stack.aclose()
-    await _cannot_be_opened(
-        path, StoreError, r"store\.db has a schema of version 2, by a later release: wanted one of at most 1"
-    )
+    known = len(sqlite_file.MIGRATIONS)
+    later_version = rf"store\.db has a schema of version {known + 1}, by a later release: wanted one of at most {known}"
+    await _cannot_be_opened(path, StoreError, later_version)
+
+
+async def test_what_people_did_before_the_audit_trail_had_entries_of_its_own_stays_in_it(path, monkeypatch):
+    redriven = event_of(NotificationRedriven, A, 7, by="ann")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:1])
+        file = sqlite_file.SqliteFile(path, busy_timeout=1)
+        file.connection.execute("INSERT INTO audit VALUES (9, 'a', ?, ?)", (encode_event(redriven), encode_command(A)))
+        file.close()
+    async with SqliteStore.open(path) as store:
+        await store.note(AuditEntry(at_ns=0, action="bulk retry", by="bob"))()
+        latest, earliest = await store.audit_trail()
+    assert (latest.action, latest.by) == ("bulk retry", "bob")
+    assert (earliest.action, earliest.by, earliest.notification_id, earliest.at) == ("retry", "ann", "a", redriven.at)
 
 
 async def test_a_migration_that_fails_changes_nothing(made: Shelf, path, monkeypatch):

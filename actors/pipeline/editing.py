@@ -1,0 +1,56 @@
+"""What may be changed of a dead letter before it is tried again, and what it is checked for.
+
+The id stays, with the channel and whose preferences and limits apply: whoever sent the notification knows it by these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actors.errors import EditRefused, Unstorable
+from actors.messages import FrozenDict, SendNotification
+from actors.settings import unknown
+from actors.storage.codec import encode_command
+
+EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after")
+"""The fields that may be edited: `metadata` as a whole; `expires_after` counts from the redrive on."""
+
+
+def checked_edit(command: SendNotification, edit: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an edit of a command, frozen.
+
+    Raises:
+        EditRefused: it has other fields, or values that cannot be in them or cannot be stored; all problems.
+    """
+    problems = {name: problem for name, value in edit.items() if (problem := _problem(name, value)) is not None}
+    if not problems:
+        try:
+            encode_command(msgspec.structs.replace(command, **edit))
+        except Unstorable as error:
+            problems["metadata" if "metadata" in edit else next(iter(edit))] = str(error)
+    if problems:
+        raise EditRefused(problems)
+    return FrozenDict(edit)
+
+
+def _problem(name: str, value: Any) -> str | None:
+    match name:
+        case "recipient":
+            fits, what = isinstance(value, str) and bool(value.strip()), "an address"
+        case "subject":
+            fits, what = value is None or isinstance(value, str), "text or null"
+        case "message":
+            fits, what = isinstance(value, str), "text"
+        case "metadata":
+            fits = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+            what = "a mapping with text for keys"
+        case "expires_after":
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            fits, what = value is None or (is_number and 0 <= value < math.inf), "seconds of at least 0, or null"
+        case _:
+            return unknown(name, EDITABLE, "field; it cannot be edited")
+    return None if fits else f"wanted {what}, got {value!r:.100}"

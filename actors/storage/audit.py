@@ -1,0 +1,75 @@
+"""The audit trail: who did what, when and why. It is kept by the store, so that it survives a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from actors.instants import utc
+from actors.messages import (
+    NO_METADATA,
+    DeadLetterDiscarded,
+    FrozenDict,
+    Message,
+    NotificationEvent,
+    NotificationRedriven,
+)
+
+RETRY = "retry"
+DISCARD = "discard"
+
+
+class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that somebody did."""
+
+    at_ns: int
+    """When, in nanoseconds since 1970."""
+
+    action: str
+    """What, in a word or two: `retry`, `discard`, `bulk retry`, …"""
+
+    by: str | None = None
+    """Who; None when nobody said, and when it was the system by itself."""
+
+    notification_id: str | None = None
+    """To which notification; None when it was to something else."""
+
+    about: str | None = None
+    """To what else, for people: the filter of a bulk, a channel."""
+
+    why: str | None = None
+    """For what reason; None when nobody said."""
+
+    edit: Mapping[str, Any] = NO_METADATA
+    """What was changed of the notification's command: fields, with what they were changed to. Copied and frozen."""
+
+    def __post_init__(self) -> None:
+        if type(self.edit) is not FrozenDict:
+            msgspec.structs.force_setattr(self, "edit", FrozenDict(self.edit))
+
+    @property
+    def at(self) -> datetime:
+        """When, in UTC."""
+        return utc(self.at_ns)
+
+
+def entry_of(event: NotificationEvent) -> AuditEntry | None:
+    """Return the entry of an event by which somebody does something to a dead letter; None for any other."""
+    match event:
+        case NotificationRedriven():
+            action, why, edit = RETRY, event.why, event.edit
+        case DeadLetterDiscarded():
+            action, why, edit = DISCARD, event.reason, NO_METADATA
+        case _:
+            return None
+    return AuditEntry(
+        at_ns=event.epoch_ns + event.at_ns,
+        action=action,
+        by=event.by,
+        notification_id=event.notification_id,
+        why=why,
+        edit=edit,
+    )
