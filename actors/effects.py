@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
+import trio
 
 
 class Foreseen(msgspec.Struct, frozen=True, gc=False):
@@ -15,8 +16,50 @@ class Foreseen(msgspec.Struct, frozen=True, gc=False):
     result: Any
 
 
-Effect: TypeAlias = Foreseen | Callable[[], Awaitable[Any]]
-"""Foreseen, or a call that does real I/O (live only)."""
+class Promise:
+    """An effect that is under way already, and that somebody else brings to its end; for many who wait, perhaps.
+
+    Performing it takes no task that waits, which is what it is for; it can be called like any other effect, too. A
+    time-out, or who cancels, only stops waiting: what is under way goes on.
+    """
+
+    __slots__ = ("_callbacks", "_result", "is_kept")
+
+    def __init__(self) -> None:
+        self.is_kept = False
+        """Whether it has ended."""
+        self._callbacks: list[Callable[[Any], object]] = []
+        self._result: Any = None
+
+    def keep(self, result: Any = None) -> None:
+        """Tell those who wait, in the order in which they came, how it has ended: with an exception if it failed.
+
+        To be called once, in the thread of the system, and not by an actor: this is the world outside.
+        """
+        self.is_kept, self._result = True, result
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(result)
+
+    def when_kept(self, callback: Callable[[Any], object]) -> None:
+        """Call a function with the result when there is one; at once if there is."""
+        if self.is_kept:
+            callback(self._result)
+        else:
+            self._callbacks.append(callback)
+
+    async def __call__(self) -> Any:
+        """Wait for the result, and return it, or raise it if it is an exception."""
+        kept = trio.Event()
+        self.when_kept(lambda _: kept.set())
+        await kept.wait()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+
+Effect: TypeAlias = Foreseen | Promise | Callable[[], Awaitable[Any]]
+"""Foreseen, or what does real I/O (live only): a promise of it, or a call."""
 
 
 class Performed(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import trio
 from two_clocks import run_on
 
 from actors.actor import Actor, handles
-from actors.effects import Foreseen, Performed
+from actors.effects import Foreseen, Performed, Promise
 from actors.errors import ForeignAwait
 from actors.instants import ns
 from actors.live import LiveSystem
@@ -228,6 +228,78 @@ class TestRealIo:
         assert "in simulated time: give it a simulated provider" in failed.error
         with pytest.raises(ForeignAwait):
             SimulatedSystem().spawn(Doer, []).ask(Do(lambda doer: doer.perform(works, 1)))
+
+
+class TestPromises:
+    """What is under way already, and somebody else brings to its end."""
+
+    @pytest.fixture
+    def kept(self, on_mock_clock):
+        """Return what came of doing something with a promise that is kept after 3 seconds."""
+
+        def run(what, result):
+            trace, promise = [], Promise()
+
+            async def main():
+                async with LiveSystem() as system:
+                    system.spawn(Doer, trace).tell(Do(lambda doer: what(doer, promise)))
+                    with trio.move_on_after(3.0):
+                        await system.run(until=10.0)
+                    promise.keep(result)
+                    await system.run(until=10.0)
+
+            on_mock_clock(main)
+            return trace
+
+        return run
+
+    def test_it_tells_all_who_wait_in_their_order(self, kept):
+        def begin(doer, promise):
+            doer.perform(promise, 1)
+            doer.after(1.0, Do(lambda doer: doer.perform(promise, 2)))
+            doer.after(5.0, Do(lambda doer: doer.perform(promise, 3)))
+
+        assert kept(begin, "answer") == [
+            (1, "answer", 0, ns(3.0), ns(3.0)),
+            (2, "answer", ns(1.0), ns(3.0), ns(3.0)),
+            (3, "answer", ns(5.0), ns(5.0), ns(5.0)),
+        ]
+
+    def test_it_may_fail(self, kept):
+        assert kept(lambda doer, promise: doer.perform(promise, 1), ConnectionError("gone")) == [
+            (1, "ConnectionError", 0, ns(3.0), ns(3.0))
+        ]
+
+    def test_who_has_no_patience_or_cancels_does_not_wait(self, kept):
+        def begin(doer, promise):
+            doer.perform(promise, 1, timeout_ns=ns(2.0), on_timeout="too late")
+            waits = doer.perform(promise, 2)
+            doer.perform(promise, 3, timeout_ns=ns(4.0), on_timeout="too late")
+            doer.after(1.0, Do(lambda _: [waits.cancel(), waits.cancel()]))
+
+        assert kept(begin, "answer") == [
+            (1, "too late", 0, ns(2.0), ns(2.0)),
+            (3, "answer", 0, ns(3.0), ns(3.0)),
+        ]
+
+    async def test_it_can_be_called(self):
+        promise = Promise()
+        with trio.move_on_after(0):
+            await promise()
+            pytest.fail("nobody has kept it")
+        promise.keep("answer")
+        assert await promise() == "answer"
+        broken = Promise()
+        broken.keep(ConnectionError("gone"))
+        with pytest.raises(ConnectionError, match="gone"):
+            await broken()
+
+    async def test_one_that_is_kept_after_the_end_reaches_nobody(self):
+        trace, promise = [], Promise()
+        async with LiveSystem() as system:
+            system.spawn(Doer, trace).tell(Do(lambda doer: doer.perform(promise, 1)))
+        promise.keep("answer")
+        assert trace == []
 
 
 class TestTheDispatcherLeavesOthersTheirTurn:
