@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulation.explore_command import explore
+from simulation.serve_command import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -226,6 +227,7 @@ def compare(
 
 
 app.command()(explore)
+app.command()(serve)
 
 
 @app.command()

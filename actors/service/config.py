@@ -125,6 +125,9 @@ class ServiceConfig(NotifierConfig):
     preferences: DataFile | None = None
     """The file of users' preferences; none when None."""
 
+    suppressions: DataFile | None = None
+    """The file of addresses that nothing is sent to, beside those in the store; none when None."""
+
     faults: tuple[FaultConfig, ...] = ()
     """What is injected between the service and its providers, for a game day: the same keys as a scenario's, with `at`
     from the moment on at which they were read."""
@@ -132,6 +135,11 @@ class ServiceConfig(NotifierConfig):
     logs: LogsConfig = LogsConfig()
     tracing: TracingConfig | None = None
     """None: no spans."""
+
+    @property
+    def store_kind(self) -> str:
+        """What the store is: memory, sqlite or postgres."""
+        return self.store if isinstance(self.store, str) else self.store.kind
 
     @cached_property
     def notifier(self) -> NotifierConfig:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -104,11 +105,16 @@ async def _content(request: Request) -> Any:
     Raises:
         HTTPException: it is too long, or no JSON.
     """
+    too_long = HTTPException(413, f"wanted a body of at most {BODY_MAX:,} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > BODY_MAX:
+        raise too_long
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_MAX:
-            raise HTTPException(413, f"wanted a body of at most {BODY_MAX:,} bytes")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > BODY_MAX:
+                raise too_long
     try:
         return msgspec.json.decode(bytes(body))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

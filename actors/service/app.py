@@ -1,0 +1,54 @@
+"""The web application of the service: all its routes, and what their handlers find in ``app.state.service``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from actors.errors import NotifierClosed, StoreError
+from actors.notifier import Notifier
+from actors.service import health, ingest
+from actors.service.access import Access
+from actors.service.breakers import BreakerWatch
+from actors.service.config import ServiceConfig
+from actors.service.health import Status
+from actors.service.metrics import Metrics
+from actors.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is running. When the settings are read again there is another one."""
+
+    notifier: Notifier
+    dead_letters: Any
+    access: Access
+    config: ServiceConfig
+    store: Store
+    live_settings: Any
+    metrics: Metrics
+    breakers: BreakerWatch
+    status: Status
+
+
+def make_app() -> Starlette:
+    """Return the application; its ``state.service`` is to be set before the first request."""
+    return Starlette(
+        routes=[*ingest.routes(), *health.routes()],
+        exception_handlers={HTTPException: _refused, NotifierClosed: _closed, StoreError: _closed},
+    )
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _closed(_request: Request, _error: Exception) -> Response:
+    """Send somebody away whom the service can promise nothing, since its store or its pipeline is gone."""
+    return JSONResponse({"detail": "the service is stopping"}, 503, {"Retry-After": "1"})

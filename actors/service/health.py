@@ -1,0 +1,101 @@
+"""How the service is: ``GET /healthz``, ``/healthz/live`` and ``/healthz/ready``, and its figures: ``GET /metrics``.
+
+They need no token, and say nothing of any notification or user. ``/healthz/live`` is 200 for as long as the process
+answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from actors.notifier import Pipeline
+
+
+@dataclass
+class Status:
+    """How far the service is."""
+
+    started_at: datetime
+    draining: bool = False
+    """Whether it is shutting down, and takes nothing any more."""
+
+    retry_after_s: int = 1
+    """When who is sent away then may come again: at what may have taken its place."""
+
+    settings_read_at: datetime | None = None
+    """When the settings that hold were read."""
+
+    settings_problems: tuple[str, ...] = ()
+    """What was wrong with those that were read last and are not used."""
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes."""
+    return [
+        Route("/healthz", health),
+        Route("/healthz/live", live),
+        Route("/healthz/ready", ready),
+        Route("/metrics", metrics),
+    ]
+
+
+async def health(request: Request) -> Response:
+    """Say how the service is."""
+    service = request.app.state.service
+    status: Status = service.status
+    answer = {
+        "status": "draining" if status.draining else "ready",
+        "live": True,
+        "ready": not status.draining,
+        "started_at": status.started_at.isoformat(),
+        "settings": {
+            "read_at": None if status.settings_read_at is None else status.settings_read_at.isoformat(),
+            "problems_of_the_last_reading": len(status.settings_problems),
+        },
+        "store": service.config.store_kind,
+        "in_flight": service.notifier.in_flight,
+        "breakers": breakers_of(service.notifier.pipeline),
+        "faults": [
+            {"channels": list(fault.channel), "provider": fault.provider, "injects": sorted(fault.injects)}
+            for fault in service.config.faults
+        ],
+    }
+    return JSONResponse(answer, 503 if status.draining else 200)
+
+
+async def live(_request: Request) -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"live": True})
+
+
+async def ready(request: Request) -> Response:
+    """Say whether events are taken."""
+    draining: bool = request.app.state.service.status.draining
+    return JSONResponse({"ready": not draining}, 503 if draining else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """Return the figures, as Prometheus reads them."""
+    return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return the states of the circuit breakers; of those of hosts, how many are in each state."""
+    breakers: list[dict[str, Any]] = []
+    for channel, stages in pipeline.wiring.stages.items():
+        for lane in stages.lanes:
+            breaker: dict[str, Any] = {"channel": channel.value, "provider": lane.provider_name}
+            if lane.breaker is None:
+                breaker["hosts"] = Counter(str(own.state) for _, own in lane.breakers())
+            else:
+                breaker["state"] = str(lane.breaker.state)
+            breakers.append(breaker)
+    return breakers

@@ -1,0 +1,450 @@
+"""The service as a process: opens all it needs, answers signals, and exchanges the pipeline for new settings.
+
+===============  =======================================================================================================
+signal           what it does
+===============  =======================================================================================================
+SIGTERM, SIGINT  nothing is taken any more (503), what is in flight ends within `drain` or is parked in the store; exit
+                 code 0. A second one ends the process at once, which loses nothing either: what is at a provider then
+                 is sent again.
+SIGHUP           the settings are read again. If there is anything wrong with them the old ones hold.
+===============  =======================================================================================================
+
+Settings that are read again take effect like this:
+
+* `tokens`, `logs` and `drain` at once.
+* Everything else that has changed, by another pipeline in place of the one that runs, over the same store. First what
+  is at a provider may come back, while nothing else goes out; then requests wait for the moment that it takes to change
+  over. What had not ended goes on where it was: nothing is lost or sent twice, and retries keep their times. Orders of
+  operators to breakers hold. What breakers, limits and budgets have counted begins anew, as after a restart. Faults
+  begin at that moment, too.
+* `store`, `remember_ids` and `listen` only by a restart.
+
+What was edited in the files of preferences, templates and suppressions is used without any signal, and on SIGHUP at
+once.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import hypercorn.trio
+import trio
+from hypercorn import Config
+from hypercorn.typing import ASGIFramework
+
+from actors.errors import ConfigurationError, TemplateError
+from actors.instants import ns
+from actors.messages import NotificationChannel, RecordedEvent
+from actors.notifier import BreakerOrder, Notifier, Pipeline
+from actors.pipeline.dead_letter_queue import Peek
+from actors.pipeline.templates import Templates
+from actors.policies.breaker import BreakerState
+from actors.randomness import RandomStreams
+from actors.service import logs
+from actors.service.access import Access
+from actors.service.app import Service, make_app
+from actors.service.breakers import BreakerWatch
+from actors.service.config import ServiceConfig, StoreConfig, load
+from actors.service.doors import ProviderDoor, RequestDoor
+from actors.service.health import Status
+from actors.service.metrics import Metrics
+from actors.service.tracing import Tracing
+from actors.service.transports import open_transports
+from actors.storage.memory import MemoryStore
+from actors.storage.store import Store
+
+logger = logging.getLogger("retrylab.service")
+
+REQUESTS_PATIENCE = 5.0
+"""Seconds that a change of the pipeline waits for requests that are being answered."""
+
+COMMITS_PATIENCE = 5.0
+"""Seconds that it waits for what is being made durable."""
+
+HTTP_PATIENCE = 3.0
+"""Seconds that a shutdown waits for connections."""
+
+AT_ONCE = frozenset({"tokens", "logs", "drain"})
+"""Settings that are the service's and not the pipeline's."""
+
+BY_RESTART = frozenset({"store", "remember_ids", "listen"})
+"""Settings that cannot change while it runs."""
+
+_ORDERED: dict[BreakerState, BreakerOrder] = {
+    BreakerState.FORCED_OPEN: "force-open",
+    BreakerState.DISABLED: "disable",
+    BreakerState.METRICS_ONLY: "metrics-only",
+}
+"""States of breakers that only an operator's order leads to."""
+
+
+@asynccontextmanager
+async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
+    """Open the store of the settings for as long as the block lasts.
+
+    Raises:
+        StoreError: it cannot be opened; or a change could not be made durable.
+        ConfigurationError: the packages for it are not installed.
+    """
+    choice = config.store
+    if not isinstance(choice, StoreConfig):
+        yield MemoryStore(remember_ids_ns=ns(config.remember_ids))
+    elif choice.sqlite is not None:
+        from actors.storage.sqlite import SqliteStore
+
+        async with SqliteStore.open(choice.sqlite, remember_ids=config.remember_ids) as store:
+            yield store
+    else:
+        assert choice.postgres is not None
+        try:
+            from actors.storage.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigurationError(
+                [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
+            ) from None
+        async with PostgresStore.open(choice.postgres.reveal(), remember_ids=config.remember_ids) as database:
+            yield database
+
+
+class _Life:
+    """One pipeline, from its preparation to its end."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self.config = config
+        self.door = ProviderDoor()
+        self.notifier: Notifier
+        self.may_start = trio.Event()
+        self.started = trio.Event()
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+    async def end(self) -> None:
+        """Leave everything where it is: in the store."""
+        self.scope.cancel()
+        await self.ended.wait()
+
+    @property
+    def longest_attempt(self) -> float:
+        """Seconds that an attempt may take."""
+        return max(
+            own.timeout for config in self.config.notifier.channels.values() for own in config.by_provider().values()
+        )
+
+
+class Server:
+    """The service in a running nursery. Make one with :meth:`open`."""
+
+    def __init__(self, path: Path, config: ServiceConfig, store: Store, nursery: trio.Nursery) -> None:
+        self.app = make_app()
+        self.door = RequestDoor(self.app)
+        """The application as it is served."""
+        self.config = config
+        self.status = Status(started_at=datetime.now(UTC))
+        self.metrics = Metrics()
+        self.breakers = BreakerWatch()
+        self._path = path
+        self._store = store
+        self._nursery = nursery
+        self._changing = trio.Lock()
+        self._life: _Life
+        self._hypercorn = _hypercorn(config)
+        self._stop_http, self._http_stopped = trio.Event(), trio.Event()
+        self._http_runs = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, config: ServiceConfig) -> AsyncGenerator[Server, None]:
+        """Have the pipeline running for as long as the block lasts; what has not ended at its end is parked.
+
+        Args:
+            path: of the settings, to be read again.
+            config: what is in it.
+
+        Raises:
+            ConfigurationError: they cannot be used.
+            StoreError: the store cannot be opened; or has failed.
+        """
+        async with open_store(config) as store, trio.open_nursery() as nursery:
+            server = cls(path, config, store, nursery)
+            server.metrics.watch_breakers(lambda: server.notifier.pipeline)
+            server._life = await nursery.start(server._live, config)
+            await server._start(server._life)
+            yield server
+            nursery.cancel_scope.cancel()
+
+    @property
+    def notifier(self) -> Notifier:
+        """The one that runs now."""
+        return self._life.notifier
+
+    async def listen(self) -> list[str]:
+        """Serve HTTP from now on; return the URLs.
+
+        Raises:
+            OSError: the address is not to be had.
+        """
+        serve = partial(
+            hypercorn.trio.serve,
+            cast(ASGIFramework, self.door),
+            self._hypercorn,
+            shutdown_trigger=self._stop_http.wait,
+            mode="asgi",
+        )
+        self._http_runs = True
+
+        async def serve_and_say(task_status: trio.TaskStatus[list[str]]) -> None:
+            try:
+                await serve(task_status=task_status)
+            finally:
+                self._http_stopped.set()
+
+        urls: list[str] = await self._nursery.start(serve_and_say)
+        logger.info("listening", extra={"fields": {"url": ", ".join(urls)}})
+        return urls
+
+    # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Life]) -> None:
+        """Prepare a pipeline, and let it run when it may, until it is to end."""
+        life = _Life(config)
+        async with AsyncExitStack() as stack:
+            tracing = None if config.tracing is None else Tracing.to_collector(config.tracing)
+            if tracing is not None:
+                stack.push_async_callback(partial(trio.to_thread.run_sync, tracing.close, abandon_on_cancel=True))
+            channels = config.notifier.channels
+            streams = RandomStreams(secrets.randbits(64))
+            transports = open_transports(config.transports, channels, config.faults, streams, stack)
+            providers = {
+                channel: {
+                    name: life.door.guard(provider, channels[channel].by_provider()[name].timeout)
+                    for name, provider in by_name.items()
+                }
+                for channel, by_name in transports.items()
+            }
+            templates = _templates(config)
+            task_status.started(life)
+            await life.may_start.wait()
+            with life.scope:
+                self.metrics.start_from(self._store, channels)
+                async with (
+                    Notifier.open(
+                        config.notifier,
+                        providers=providers,
+                        store=self._store,
+                        templates=templates,
+                        on_event=self._hearing(tracing),
+                    ) as notifier,
+                    trio.open_nursery() as nursery,
+                ):
+                    life.notifier = notifier
+                    self._use(config, notifier, nursery)
+                    life.started.set()
+                    await trio.sleep_forever()
+            life.ended.set()
+
+    def _hearing(self, tracing: Tracing | None) -> Callable[[RecordedEvent], None]:
+        """Return what hears of every event of a pipeline."""
+
+        def hear(event: RecordedEvent) -> None:
+            self.metrics.record(event)
+            self.breakers.record(event)
+            logs.log_event(event)
+            if tracing is not None:
+                tracing.record(event)
+
+        return hear
+
+    def _use(self, config: ServiceConfig, notifier: Notifier, nursery: trio.Nursery) -> None:
+        """Have requests find this notifier."""
+        self.config = config
+        self.status.settings_read_at = datetime.now(UTC)
+        self.metrics.set_faults(len(config.faults))
+        self.app.state.service = Service(
+            notifier=notifier,
+            dead_letters=None,
+            access=Access(config.tokens),
+            config=config,
+            store=self._store,
+            live_settings=None,
+            metrics=self.metrics,
+            breakers=self.breakers,
+            status=self.status,
+        )
+        for fault in config.faults:
+            logger.warning(
+                "FAULTS ARE INJECTED: %s on %s",
+                ", ".join(sorted(fault.injects)),
+                ", ".join(fault.channel),
+                extra={"fields": {"at_s": fault.at, "for_s": fault.for_, "provider": fault.provider}},
+            )
+        if config.store_kind == "memory":
+            logger.warning("the store is in memory: what has not ended is lost with this process")
+        logger.info(
+            "started",
+            extra={"fields": {"channels": [*config.notifier.channels], "in_flight": notifier.in_flight}},
+        )
+
+    async def _start(self, life: _Life) -> None:
+        life.may_start.set()
+        await life.started.wait()
+
+    async def _come_to_rest(self, life: _Life, at_most: float) -> None:
+        """Let nothing go out any more, and wait until what is under way has come back and is in the store."""
+        cut = await life.door.close(at_most)
+        if cut:
+            logger.warning("%d attempts are under way still, and will be made again with the same key", cut)
+        # An outcome is handed on by as many actors at most, each behind what was there before it.
+        for _ in range(4):
+            await life.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
+
+    # ── settings that are read again ────────────────────────────────────────────────────────────────────────────
+
+    async def reload(self) -> bool:
+        """Read the settings again; tell whether they are used."""
+        async with self._changing:
+            if self.status.draining:
+                return False
+            try:
+                config = await trio.to_thread.run_sync(load, self._path)
+                await self._change(config)
+            except ConfigurationError as error:
+                self.status.settings_problems = tuple(error.problems)
+                for problem in error.problems:
+                    logger.error("settings are not used: %s", problem)
+                return False
+            self.status.settings_problems = ()
+            return True
+
+    async def _change(self, config: ServiceConfig) -> None:
+        for key in sorted(config.differs_from(self.config) & BY_RESTART):
+            logger.warning("%s has changed, and will be used by the next process", key)
+        config = config.model_copy(update={key: getattr(self.config, key) for key in BY_RESTART})
+        changed = config.differs_from(self.config)
+        if changed - AT_ONCE:
+            await self._exchange(config)
+        else:
+            self.config = self._life.config = config
+            service: Service = self.app.state.service
+            self.app.state.service = replace(service, config=config, access=Access(config.tokens))
+            self.status.settings_read_at = datetime.now(UTC)
+        if "logs" in changed:
+            logs.set_up(config.logs)
+        logger.info("settings read again", extra={"fields": {"changed": sorted(changed)}})
+
+    async def _exchange(self, config: ServiceConfig) -> None:
+        """Put another pipeline in place of the one that runs."""
+        new: _Life = await self._nursery.start(self._live, config)
+        old = self._life
+        await self._come_to_rest(old, old.longest_attempt + 1)
+        async with self.door.closed(REQUESTS_PATIENCE):
+            with trio.move_on_after(COMMITS_PATIENCE):
+                while old.notifier.pipeline.wiring.commits:
+                    await trio.sleep(0.005)
+            orders = orders_of(old.notifier.pipeline)
+            await old.end()
+            self._life = new
+            await self._start(new)
+            for channel, provider, order in orders:
+                if provider in new.config.notifier.channels[channel].by_provider():
+                    await new.notifier.operate_breaker(channel, order, provider)
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def shut_down(self) -> int:
+        """Take nothing any more, and let what is in flight end, or park it; return how many are parked."""
+        self.status.draining = True
+        async with self._changing:
+            life, drain = self._life, self.config.drain
+            self.status.retry_after_s = max(1, round(drain))
+            logger.info("draining", extra={"fields": {"in_flight": life.notifier.in_flight, "for_s": drain}})
+            # What goes out shortly before the end has the time to come back, so that it is not sent twice.
+            coming_back = min(life.longest_attempt, drain / 2)
+            if not await life.notifier.wait_until_quiet(drain - coming_back):
+                await self._come_to_rest(life, coming_back)
+            self._stop_http.set()
+            if self._http_runs:
+                await self._http_stopped.wait()
+            left = life.notifier.in_flight
+            await life.end()
+        parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"
+        if left:
+            logger.warning("stopped; %d notifications are %s", left, parked)
+        else:
+            logger.info("stopped; nothing was in flight")
+        return left
+
+
+def _templates(config: ServiceConfig) -> Templates:
+    variables = {"platform": config.platform}
+    if config.templates is None:
+        return Templates(variables=variables)
+    try:
+        return Templates.from_directory(Path(config.templates), variables=variables)
+    except TemplateError as error:
+        raise ConfigurationError(str(error).splitlines()) from None
+
+
+def orders_of(pipeline: Pipeline) -> list[tuple[NotificationChannel, str, BreakerOrder]]:
+    """Return what operators have ordered that still holds: the channel, the provider and the order."""
+    return [
+        (channel, lane.provider_name, order)
+        for channel, stages in pipeline.wiring.stages.items()
+        for lane in stages.lanes
+        for order in {_ORDERED[breaker.state] for _, breaker in lane.breakers() if breaker.state in _ORDERED}
+    ]
+
+
+def _hypercorn(config: ServiceConfig) -> Config:
+    settings = Config()
+    settings.bind = [config.listen]
+    settings.errorlog = logging.getLogger("hypercorn.error")
+    settings.include_server_header = False
+    settings.graceful_timeout = HTTP_PATIENCE
+    return settings
+
+
+async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:
+    """Run the service until a signal ends it; return the exit code.
+
+    Args:
+        path: of the settings.
+        config: what is in it.
+        announce: called with the URL as soon as it answers.
+
+    Raises:
+        ConfigurationError: the settings cannot be used.
+        StoreError: the store cannot be opened; or has failed.
+        OSError: the address to listen at is not to be had.
+    """
+    logs.set_up(config.logs)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with Server.open(path, config) as server:
+            for url in await server.listen():
+                announce(url)
+            code = 0
+
+            async def shut_down(scope: trio.CancelScope) -> None:
+                await server.shut_down()
+                scope.cancel()
+
+            async with trio.open_nursery() as nursery:
+                async for number in signals:
+                    if number == signal.SIGHUP:
+                        nursery.start_soon(server.reload)
+                    elif not server.status.draining:
+                        nursery.start_soon(shut_down, nursery.cancel_scope)
+                        server.status.draining = True
+                    else:
+                        code = 128 + number
+                        logger.warning("stopped at once")
+                        nursery.cancel_scope.cancel()
+        return code

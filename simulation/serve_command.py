@@ -1,0 +1,69 @@
+"""The command ``retrylab serve``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
+
+
+def serve(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A file of settings, in YAML.", show_default=False)],
+    check: Annotated[bool, typer.Option("--check", help="Read the settings, and stop.")] = False,
+) -> None:
+    """Run the notifier as a service, with real transports and HTTP in front.
+
+    Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input. SIGTERM drains and parks what is in flight, a
+    second one stops at once; SIGHUP has the settings read again.
+    """
+    from actors.errors import ConfigurationError, StoreError
+    from simulation.cli import Exit
+
+    try:
+        import trio
+
+        from actors.service.config import load
+        from actors.service.serve import serve as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
+            raise
+        _say(f"wanted the extra retrylab[service], got no {error.name}")
+        raise typer.Exit(Exit.BAD_INPUT) from None
+
+    try:
+        config = load(file)
+        if check:
+            typer.echo(f"{file}: nothing is wrong with it")
+            return
+        code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))
+    except* ConfigurationError as group:
+        for wrong in _leaves(group):
+            for problem in wrong.problems if isinstance(wrong, ConfigurationError) else ():
+                _say(problem if problem.startswith(str(file)) else f"{file}: {problem}")
+        code = Exit.BAD_INPUT
+    except* StoreError as group:
+        for wrong in _leaves(group):
+            _say(f"{file}: store: {wrong}")
+        code = Exit.DOES_NOT_HOLD
+    except* OSError as group:
+        for wrong in _leaves(group):
+            _say(f"{file}: listen: {getattr(wrong, 'strerror', None) or wrong}")
+        code = Exit.DOES_NOT_HOLD
+    if code:
+        raise typer.Exit(code)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,157 @@
+"""The file of settings of the service: what is in it, and what is said of what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from actors.service.config import load
+
+TOKENS = """
+tokens:
+  - {name: shop, role: ingest, secret: shop-0123456789abcdef}
+"""
+LEAST = "store: memory\ntransports: {email: {simulated: true}}\n" + TOKENS
+
+
+def loaded(tmp_path: Path, text: str):
+    path = tmp_path / "service.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(tmp_path, text)
+    return [problem.removeprefix(f"{tmp_path}/") for problem in refused.value.problems]
+
+
+def test_the_least_that_a_service_needs(tmp_path):
+    config = loaded(tmp_path, LEAST)
+    assert (config.listen, config.store_kind, config.drain) == ("127.0.0.1:8080", "memory", 30.0)
+    assert list(config.notifier.channels) == [NotificationChannel.EMAIL]
+    assert config.faults == ()
+
+
+def test_channels_have_the_keys_that_a_scenario_has_for_them_and_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMTP_PASSWORD", "hush")
+    (tmp_path / "dsn").write_text("postgresql://shop:hush@db/shop\n")
+    config = loaded(
+        tmp_path,
+        TOKENS
+        + """
+store: {postgres: {file: dsn}}
+templates: mails
+transports:
+  email:
+    smtp: {host: mail.example.com, sender: shop@example.com, username: shop, password: {env: SMTP_PASSWORD}}
+    failover: {backup: {simulated: true}}
+  webhook: {simulated: true}
+channels:
+  email:
+    retry: {max_attempts: 5, schedule: [5s, 5m, 30m, 2h]}
+    circuit_breaker: {failure_threshold: 10}
+    failover: {backup: {timeout: 3s}}
+faults:
+  - {channel: email, provider: backup, at: 1m, for: 2m, failure_rate: 30%}
+""",
+    )
+    assert config.transports.email.smtp.password.reveal() == "hush"
+    assert config.store.postgres.reveal() == "postgresql://shop:hush@db/shop"
+    assert config.templates == str(tmp_path / "mails")
+    email = config.notifier.channels[NotificationChannel.EMAIL]
+    assert [own.timeout for own in email.by_provider().values()] == [10.0, 3.0]
+    assert list(config.notifier.channels) == [NotificationChannel.EMAIL, NotificationChannel.WEBHOOK]
+    assert "hush" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "channels: {}\n",
+            [
+                "service.yaml:1:1: store: wanted memory, or a store such as {sqlite: notifications.db} or "
+                "{postgres: DSN}, got nothing",
+                "service.yaml:1:1: tokens: wanted a list of at least one entry, got nothing",
+                "service.yaml:1:1: transports: wanted a mapping, got nothing",
+            ],
+        ),
+        (
+            LEAST + "channels: {email: {retry: {max_attempts: many}}}\ndrian: 5s\nlisten: 8080\n",
+            [
+                "service.yaml:6:42: channels.email.retry.max_attempts: wanted a whole number of at least 1, got 'many'",
+                "service.yaml:7:1: drian: unknown key; did you mean drain?",
+                "service.yaml:8:9: listen: wanted a host and a port such as 127.0.0.1:8080 or [::1]:8080, got 8080",
+            ],
+        ),
+        (
+            LEAST + "drain: 5s\ndrain: 6s\n",
+            ["service.yaml:7:1: drain: duplicate key; the first is at line 6, column 1"],
+        ),
+        (
+            LEAST + "channels: {sms: {}, email: {fallback: {channel: push}}}\n",
+            [
+                "service.yaml:2:13: transports: wanted a transport for sms, got none",
+                "service.yaml:6:49: channels.email.fallback.channel: wanted a channel with settings of its own "
+                "(email, sms), got 'push'",
+            ],
+        ),
+        (
+            "store: {sqlite: a, postgres: b}\ntransports: {email: {simulated: true, smtp: {host: a}}}\n" + TOKENS,
+            [
+                "service.yaml:1:8: store: wanted exactly one of sqlite, postgres, got sqlite and postgres",
+                "service.yaml:2:45: transports.email.smtp.sender: wanted text that is not empty, got nothing",
+            ],
+        ),
+        (
+            LEAST + "faults:\n  - {channel: sms, outage: true}\n  - {channel: email, crash: process}\n",
+            [
+                "service.yaml:7:15: faults.0.channel: wanted a channel that has a transport, got sms",
+                "service.yaml:8:5: faults.1: wanted a fault of a provider, as a service can inject it, got crash",
+            ],
+        ),
+        (
+            LEAST + "  - {name: x, role: boss, secret: hush}\n",
+            [
+                "service.yaml:6:21: tokens.1.role: wanted one of ingest, reader, operator, got 'boss'",
+                "service.yaml:6:35: tokens.1.secret: wanted a token of at least 16 letters, digits or -._~+/=, got "
+                "a value that is not shown",
+            ],
+        ),
+        (
+            LEAST + "  - {name: x, role: reader, secret: shop-0123456789abcdef}\n",
+            ["service.yaml:6:37: tokens.1.secret: wanted a token that nobody else has, got the same twice"],
+        ),
+        (
+            "store: memory\ntransports: {push: {fcm: {service_account: none.json}}}\n" + TOKENS,
+            [
+                "service.yaml:2:26: transports.push.fcm: wanted the key file of a service account, in JSON, as "
+                "service_account, got {}/none.json"
+            ],
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_said_at_once_with_its_place(tmp_path, text, expected):
+    assert problems(tmp_path, text) == [line.replace("{}/", f"{tmp_path}/") for line in expected]
+
+
+def test_a_key_file_of_a_service_account_holds_most_settings(tmp_path):
+    (tmp_path / "key.json").write_text(
+        '{"type": "service_account", "project_id": "shop", "client_email": "a@b.c", "private_key": "hush", "x": 1}'
+    )
+    config = loaded(
+        tmp_path,
+        "store: memory\ntransports: {push: {fcm: {service_account: key.json, connections: 3}}}\n" + TOKENS,
+    )
+    fcm = config.transports.push.fcm
+    assert (fcm.project_id, fcm.private_key.reveal(), fcm.connections) == ("shop", "hush", 3)
+
+
+def test_what_differs_is_known_by_its_key(tmp_path):
+    one = loaded(tmp_path, LEAST)
+    same = loaded(tmp_path, LEAST + "drain: 30s\n")
+    other = loaded(tmp_path, LEAST.replace("0123456789", "9876543210") + "channels: {email: {timeout: 3s}}\n")
+    assert one.differs_from(same) == set()
+    assert one.differs_from(other) == {"tokens", "channels"}

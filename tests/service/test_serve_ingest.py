@@ -1,0 +1,163 @@
+"""Events and notifications come in over HTTP."""
+
+import json
+import sqlite3
+
+import pytest
+import trio
+from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
+
+from actors.service.ingest import BODY_MAX, ITEMS_MAX
+
+
+async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        first = await served.post("/events", PLACED)
+        again = await served.post("/events", PLACED)
+        other = await served.post("/events", PLACED | {"customer_email": "bob@example.com"})
+        await served.server.notifier.wait_until_quiet()
+        sent = {event.notification_id for event in served.server.notifier.sent_notifications}
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 409)
+    assert sent == {"email-order-placed-7", "sms-order-placed-7"}
+    assert {one["notification_id"]: one["status"] for one in first.json()["notifications"]} == dict.fromkeys(
+        sent, "accepted"
+    )
+    assert [response.json()["status"] for response in (first, again, other)] == ["accepted", "duplicate", "conflict"]
+    assert {one["notification_id"]: one["status"] for one in other.json()["notifications"]} == {
+        "email-order-placed-7": "conflict",
+        "sms-order-placed-7": "conflict",  # the mailbox is where it falls back to
+    }
+
+
+async def test_each_item_of_a_list_has_a_result_and_those_that_are_fine_go_on(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        answer = await served.post(
+            "/notifications",
+            [email(1), email(1), email(1, message="Bye"), email(2, channel="push"), email(3, critical="yes"), email(4)],
+        )
+        await served.server.notifier.wait_until_quiet()
+        sent = [event.notification_id for event in served.server.notifier.sent_notifications]
+        fine = await served.post("/notifications", [email(5), email(4)])
+    assert answer.status_code == 207
+    assert [(one["status"], one["code"]) for one in answer.json()] == [
+        ("accepted", 202),
+        ("duplicate", 202),
+        ("conflict", 409),
+        ("invalid", 422),
+        ("invalid", 422),
+        ("accepted", 202),
+    ]
+    assert sent == ["n-1", "n-4"]
+    assert fine.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "item", "problems"),
+    [
+        ("/notifications", 3, {"": "wanted a notification, which is an object"}),
+        ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
+        ("/notifications", email(1, channel="push"), {"channel": "not a channel that this service has"}),
+        ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
+        ("/notifications", email(1, expires_after=-1), {"": "expires_after: wanted seconds of at least 0, got -1.0"}),
+        ("/notifications", email(1, messsage="x"), {"messsage": "unknown field; did you mean message?"}),
+        ("/notifications", email(1, metadata=[1]), {"metadata": "wanted an object, got a list"}),
+        (
+            "/notifications",
+            {"notification_id": 7, "channel": "email"},
+            {
+                "recipient": "wanted, and not there",
+                "message": "wanted, and not there",
+                "notification_id": "wanted text, got a number",
+            },
+        ),
+        (
+            "/events",
+            PLACED | {"type": "OrderPlacd"},
+            {
+                "type": "wanted one of UserRegistered, OrderPlaced, OrderShipped, PaymentReceived; did you mean "
+                "OrderPlaced?"
+            },
+        ),
+        ("/events", {"type": ["OrderPlaced"]}, None),
+        ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "Invalid RFC3339 encoded datetime"}),
+        (
+            "/events",
+            PLACED | {"placed_at": "2026-01-01T00:00:00"},
+            {"placed_at": "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"},
+        ),
+        ("/events", PLACED | {"order_id": ""}, {"order_id": "wanted text that is not empty"}),
+    ],
+)
+async def test_what_is_wrong_with_an_item_is_said_by_its_field(tmp_path, autojump_clock, path, item, problems):
+    async with service(tmp_path) as served:
+        answer = await served.post(path, item)
+    assert answer.status_code == 422
+    assert answer.json()["status"] == "invalid"
+    if problems is not None:
+        assert {one["field"]: one["problem"] for one in answer.json()["problems"]} == problems
+
+
+@pytest.mark.parametrize(("token", "code"), [(None, 401), ("x" * 20, 401), (ANN, 403), (SHOP, 202), (OTTO, 202)])
+async def test_who_may_hand_in_something(tmp_path, autojump_clock, token, code):
+    async with service(tmp_path) as served:
+        assert (await served.post("/notifications", email(1), token)).status_code == code
+        assert await served.metric('notifications_accepted_total{channel="email"}') == (code == 202)
+
+
+async def test_a_body_is_bounded_and_json(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+
+        async def post(content):
+            headers = {"authorization": f"Bearer {SHOP}"}
+            return (await served.client.post("/notifications", content=content, headers=headers)).status_code
+
+        assert await post(json.dumps(email(1, message="x" * BODY_MAX))) == 413
+        assert await post(json.dumps(email(1, message="x" * (BODY_MAX - 1000)))) == 202
+        assert await post(json.dumps([1] * (ITEMS_MAX + 1))) == 413
+        for broken in (b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000):
+            assert await post(broken) == 400
+        assert await post(b'{"notification_id": "\\ud800", "channel": "email", "recipient": "a", "message": "b"}') in (
+            400,
+            422,
+        )
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_body_that_does_not_say_how_long_it_is_is_bounded_too(tmp_path, autojump_clock):
+    async def chunks():  # which nobody reads to its end
+        for _ in range(2 * BODY_MAX // 1000):
+            yield b" " * 1000
+
+    async with service(tmp_path) as served:
+        headers = {"authorization": f"Bearer {SHOP}"}
+        answer = await served.client.post("/notifications", content=chunks(), headers=headers)
+    assert answer.status_code == 413
+
+
+async def test_it_is_answered_when_it_is_durable(tmp_path):
+    async with service(tmp_path, store={"sqlite": "store.db"}) as served:
+        answer = await served.post("/notifications", [email(number) for number in range(50)])
+        assert answer.status_code == 202
+        with sqlite3.connect(tmp_path / "store.db") as file:
+            [(known,)] = file.execute(
+                "SELECT count(*) FROM (SELECT notification_id FROM notifications UNION SELECT notification_id FROM "
+                "remembered)"
+            )
+        file.close()
+    assert known == 50
+
+
+async def test_a_request_that_is_being_answered_while_the_service_drains_is_answered(
+    tmp_path, autojump_clock, monkeypatch
+):
+    provider = Scripted()
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
+    async with service(tmp_path) as served, trio.open_nursery() as nursery:
+        await served.post("/notifications", email(1))
+        nursery.start_soon(served.server.shut_down)
+        while not served.server.status.draining:
+            await trio.sleep(0)
+        refused = await served.post("/notifications", email(2))
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"].isdecimal()
+    assert provider.taken == ["n-1"]
