@@ -20,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import trio
 
-from actors.effects import Effect
+from actors.effects import Effect, Promise
 from actors.errors import StoreError, StoreFailed
 from actors.instants import NS_PER_S, ns
 from actors.messages import (
@@ -182,7 +183,7 @@ class SqliteStore(SqliteHistories):
         with self._news:
             batch = self._batch_to_fill()
             batch.add(self._seq, event, command, written, past)
-        return batch.wait
+        return batch
 
     def note(self, entry: AuditEntry) -> Effect:
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
@@ -196,7 +197,7 @@ class SqliteStore(SqliteHistories):
         with self._news:
             batch = self._batch_to_fill()
             batch.note(self._seq, entry)
-        return batch.wait
+        return batch
 
     async def past(self, notification_id: str) -> Past | None:
         """Return what happened to a notification; see :meth:`Store.past`.
@@ -286,11 +287,11 @@ class SqliteStore(SqliteHistories):
                     self._batch = None
             if isinstance(work, _Query):
                 work.run(sql)
-            elif self._failure is None:
-                work.error = self._failure = self._write(sql, work)
-            else:
-                work.error = self._failure
-            self._tell(work.done.set)
+                self._tell(work.done.set)
+                continue
+            if self._failure is None:
+                self._failure = self._write(sql, work)
+            self._tell(partial(work.keep, None if self._failure is None else StoreFailed(self._failure)))
 
     def _write(self, sql: sqlite3.Connection, batch: _Batch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
@@ -336,16 +337,14 @@ class _Query:
             self.error = error
 
 
-class _Batch:
-    """The changes of one transaction."""
+class _Batch(Promise):
+    """The changes of one transaction, and the promise that they are durable."""
 
-    __slots__ = ("done", "error", "turns")
+    __slots__ = ("turns",)
 
     def __init__(self) -> None:
+        super().__init__()
         self.turns = [_Turn()]
-        self.done = trio.Event()
-        self.error: str | None = None
-        """Why they are not durable; None: they are, once it is done."""
 
     def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
         """Take a change in."""
@@ -358,12 +357,6 @@ class _Batch:
     def note(self, seq: int, entry: AuditEntry) -> None:
         """Take an entry of the audit trail in."""
         self.turns[-1].audit += (seq, entry.notification_id, entry.at_ns, encode_event(entry))
-
-    async def wait(self) -> None:
-        """Wait until they are durable."""
-        await self.done.wait()
-        if self.error is not None:
-            raise StoreFailed(self.error)
 
 
 class _Turn:
