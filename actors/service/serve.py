@@ -301,7 +301,8 @@ class Server:
         """Let nothing go out any more, and wait until what is under way has come back and is in the store."""
         cut = await life.door.close(at_most)
         if cut:
-            logger.warning("%d attempts are under way still, and will be made again with the same key", cut)
+            text = "attempts are cut off at their providers, and will be made again with the same key"
+            logger.warning(text, extra={"fields": {"attempts": cut}})
         # An outcome is handed on by as many actors at most, each behind what was there before it.
         for _ in range(4):
             await life.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
@@ -314,8 +315,7 @@ class Server:
             if self.status.draining:
                 return False
             try:
-                config = await trio.to_thread.run_sync(load, self._path)
-                await self._change(config)
+                await self._change(load(self._path))
             except ConfigurationError as error:
                 self.status.settings_problems = tuple(error.problems)
                 for problem in error.problems:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import trio
 
 from actors.outcomes import Outcome, Sent
 from actors.pipeline.attempts import Attempt, Provider
@@ -62,10 +62,13 @@ class Scripted(Provider):
         self.deliver = deliver
         self.taken: list[str] = []
         """The ids of what was sent, in order."""
+        self.attempts: list[tuple[str, int]] = []
+        """The id and number of each attempt that has come back, in order."""
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Any:
         async def send() -> Outcome:
             outcome = Sent() if self.deliver is None else await self.deliver(attempt)
+            self.attempts.append((attempt.command.notification_id, attempt.number))
             if isinstance(outcome, Sent):
                 self.taken.append(attempt.command.notification_id)
             return outcome
@@ -112,5 +115,10 @@ async def service(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
         Server.open(path, load(path)) as server,
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app=server.door), base_url="http://service") as client,
     ):
-        with trio.fail_after(600):
+        root = logging.getLogger()
+        level, handlers = root.level, root.handlers[:]
+        try:
             yield Served(server, client, path)
+        finally:
+            root.setLevel(level)
+            root.handlers[:] = handlers
