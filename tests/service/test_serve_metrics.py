@@ -1,0 +1,155 @@
+"""The figures of the service: the same as a simulation's."""
+
+import pytest
+from served import Scripted, email, service
+
+from actors import Notifier, SendNotification
+from actors.messages import NotificationChannel
+from actors.outcomes import Permanent, Sent, Transient
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.service.metrics import Metrics
+from actors.storage.memory import MemoryStore
+from simulation import run
+
+SCENARIO = """
+name: figures
+seed: 7
+duration: 5m
+workload:
+  - {channel: email, users: 20, arrivals: {poisson: 4/s}}
+  - {channel: sms, users: 20, arrivals: {poisson: 2/s}}
+channels:
+  email:
+    retry: {max_attempts: 3, initial_delay: 2s}
+    circuit_breaker: {failure_threshold: 4, timeout: 20s}
+    rate_limit: {max_per_minute: 15}
+    provider: {latency: {lognormal: {median: 80ms, p99: 900ms}}, failure_rate: 5%}
+  sms:
+    rate_limit: {max_per_minute: 4, on_limit: drop}
+    provider: {failure_rate: 10%}
+faults:
+  - {channel: email, at: 1m, for: 30s, outage: true}
+  - {channel: sms, permanent_rate: 5%}
+"""
+
+
+def values(metrics: Metrics, name: str) -> dict[str, float]:
+    """Return the samples of a name, by their labels."""
+    return {
+        ",".join(sample.labels.values()): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """The figures of a scenario on both clocks, and its summary."""
+    path = tmp_path_factory.mktemp("scenario") / "figures.yaml"
+    path.write_text(SCENARIO)
+    of = {}
+    for runtime in ("simpy", "trio"):
+        metrics = Metrics()
+        of[runtime] = metrics, run(path, runtime=runtime, on_events=metrics.record_all)
+    return of
+
+
+def test_the_live_system_and_the_simulated_one_give_the_same_figures(simulated):
+    simpy, trio = (simulated[runtime][0].text().decode().splitlines() for runtime in ("simpy", "trio"))
+
+    def figures(lines):
+        return [line for line in lines if "_created" not in line]
+
+    assert figures(simpy) == figures(trio)
+    assert len(figures(simpy)) > 100
+
+
+def test_they_are_those_of_the_summary(simulated):
+    metrics, result = simulated["simpy"]
+    summary = result.summary
+    for channel, figures in summary["channels"].items():
+
+        def figure(name, labels=channel):
+            return values(metrics, name).get(labels, 0)
+
+        def total(name, channel=channel):
+            return sum(value for labels, value in values(metrics, name).items() if labels.split(",")[0] == channel)
+
+        assert figure("notifications_accepted_total") == figures["accepted"]
+        assert figure("notifications_sent_total") == figures["sent"]
+        assert total("notifications_failed_total") == figures["attempts"] - figures["sent"]
+        assert figure("notifications_in_dlq") == figures["dlq"]["final"]
+        assert figure("notifications_in_flight") == figures["in_flight"]
+        assert total("notifications_deferred_total") == figures["deferred"]
+        assert figure("retry_attempts_sum") == figures["attempts"]
+        assert figure("retry_attempts_count") == figures["sent"] + figures["dead_lettered"]
+        assert figure("delivery_time_seconds_count") == figures["sent"]
+        mean = figure("delivery_time_seconds_sum") / figure("delivery_time_seconds_count")
+        assert mean == pytest.approx(figures["delivery_time_s"]["mean"])
+        opened = figure("breaker_transitions_total", f"{channel},open")
+        assert opened == summary["breaker"][channel]["opened"]
+    assert summary["channels"]["email"]["deferred"] > 0
+    assert summary["breaker"]["email"]["opened"] > 0
+
+
+def test_who_is_refused_by_a_limit_is_counted_whether_he_waits_or_is_dropped(simulated):
+    metrics, result = simulated["simpy"]
+    dropped = (result.dlq["reason"] == "rate limit exceeded").sum()
+    refusals = values(metrics, "limiter_refusals_total")
+    assert refusals["sms"] == dropped > 0
+    assert refusals["email"] == values(metrics, "notifications_deferred_total")["email,rate_limit"] > 0
+
+
+async def test_the_gauge_of_the_dead_letter_queue_falls_when_one_is_taken_out(autojump_clock):
+    metrics, store = Metrics(), MemoryStore()
+    outcomes = {
+        "n-1": [Permanent(reason="no"), Sent()],
+        "n-2": [Permanent(reason="no")],
+        "n-3": [Permanent(reason="no")],
+    }
+
+    async def deliver(attempt):
+        return outcomes[attempt.command.notification_id].pop(0)
+
+    def in_dlq():
+        return values(metrics, "notifications_in_dlq")["email"]
+
+    async with Notifier.open(providers=Scripted(deliver), store=store, on_event=metrics.record) as notifier:
+        for number in (1, 2, 3):
+            await notifier.send(SendNotification(**{**email(number), "channel": NotificationChannel.EMAIL}))
+        await notifier.wait_until_quiet()
+        assert in_dlq() == 3
+        await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="n-1"), block=False)
+        await notifier.wait_until_quiet()
+        assert in_dlq() == 2
+        discard = DiscardDeadLetter(notification_id="n-2", reason="old")
+        await notifier.pipeline.dead_letter_queue.ask(discard, block=False)
+        assert in_dlq() == 1
+    restarted = Metrics()
+    restarted.start_from(store, [NotificationChannel.EMAIL, NotificationChannel.SMS])
+    assert values(restarted, "notifications_in_dlq") == {"email": 1, "sms": 0}
+    assert values(restarted, "notifications_in_flight") == {"email": 0, "sms": 0}
+    assert values(restarted, "notifications_sent_total") == {"email": 0, "sms": 0}
+
+
+async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tmp_path, monkeypatch, autojump_clock):
+    async def deliver(attempt):
+        return Transient(reason="busy")
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(deliver))
+    channels = {"email": {"retry": {"max_attempts": 1}, "circuit_breaker": {"failure_threshold": 2}}}
+    async with service(tmp_path, channels=channels) as served:
+        for number in (1, 2):
+            await served.post("/notifications", email(number))
+        await served.server.notifier.wait_until_quiet()
+        state = 'breaker_state{channel="email",host="",provider="primary",state="%s"}'
+        assert await served.metric(state % "open") == 1
+        assert await served.metric(state % "closed") == 0
+        assert (await served.get("/healthz", None)).json()["breakers"][0] == {
+            "channel": "email",
+            "provider": "primary",
+            "state": "open",
+        }
+        content_type = (await served.get("/metrics", None)).headers["content-type"]
+    assert content_type.startswith("text/plain; version=")
