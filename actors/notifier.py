@@ -99,6 +99,7 @@ class Pipeline:
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
         self._system = system
+        self.store = store
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(

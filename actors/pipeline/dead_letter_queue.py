@@ -138,7 +138,12 @@ class DeadLetterQueue(Actor):
         self._at_most = math.inf if bounds.at_most is None else bounds.at_most
         self._timer: Cancellable | None = None
         """Comes when the time of the oldest is up, where there is a time."""
-        self._letters: dict[str, DeadLetterMessage] = {}
+        # Loaded here and not in on_start, so that the queue does not look empty until this actor has started.
+        self._letters = {
+            letter.notification_id: letter
+            for letter in store.dead_letters()
+            if letter.notification_id not in wiring.commits  # comes when it is durable
+        }
         """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
         it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""
 
@@ -147,16 +152,17 @@ class DeadLetterQueue(Actor):
         """What is in the queue, oldest first."""
         return (letter for letter in self._letters.values() if self._store.is_dead_letter(letter.notification_id))
 
+    @property
+    def newest_first(self) -> Iterator[DeadLetterMessage]:
+        """What is in the queue, newest first."""
+        letters = reversed(self._letters.values())
+        return (letter for letter in letters if self._store.is_dead_letter(letter.notification_id))
+
     def on_start(self) -> None:
         assert self._wiring.handler is not None
         assert self._wiring.alert is not None
         self._to_alert = self.route(self._wiring.alert)
         self._to_handler = self.route(self._wiring.handler)
-        self._letters = {
-            letter.notification_id: letter
-            for letter in self._store.dead_letters()
-            if letter.notification_id not in self._wiring.commits  # comes when it is durable
-        }
         self._discard_the_oldest()
         self._look_at_ages()
 

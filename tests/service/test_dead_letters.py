@@ -1,0 +1,536 @@
+"""The dead letter queue as people work with it: looking, retrying, editing, discarding, in bulk; and the audit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from actors import Notifier
+from actors.effects import Foreseen
+from actors.errors import EditRefused, IdempotencyConflict
+from actors.messages import DeadLetterDiscarded, NotificationChannel, NotificationRedriven, SendNotification
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.handler import Acceptance
+from actors.service.dead_letters import DeadLetters, Filter
+from actors.storage.memory import MemoryStore
+from actors.storage.sqlite import SqliteStore
+from actors.storage.store import Store
+
+EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
+
+
+def command(notification_id: str = "n", **fields: Any) -> SendNotification:
+    """Return a command to send an email; every field has a default."""
+    given = {"channel": EMAIL, "recipient": "ann@example.org", "message": "Hello"}
+    return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+class Provided(Provider):
+    """Gives up on what says so in its message (``bad: why``), and takes everything else."""
+
+    def __init__(self) -> None:
+        self.taken: list[Attempt] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        kind, _, reason = attempt.command.message.partition(": ")
+        outcomes: dict[str, Outcome] = {
+            "bad": Permanent(reason=reason, answer=f"550 {reason}"),
+            "gone": DeadDestination(reason=reason),
+        }
+        outcome = outcomes.get(kind, Sent())
+        if type(outcome) is Sent:
+            self.taken.append(attempt)
+        return Foreseen(0, outcome)
+
+    @property
+    def ids(self) -> list[str]:
+        """What was taken, in order."""
+        return [attempt.command.notification_id for attempt in self.taken]
+
+
+class Desk:
+    """A notifier with what is dead in it, and who works with that."""
+
+    def __init__(self, notifier: Notifier, letters: DeadLetters, provider: Provided) -> None:
+        self.notifier = notifier
+        self.letters = letters
+        self.provider = provider
+
+    async def die(self, *commands: SendNotification, pace: float = 1) -> None:
+        """Have each be given up, so many seconds after the other."""
+        for each in commands:
+            await self.notifier.send(each)
+            await self.notifier.wait_until_quiet()
+            await trio.sleep(pace)
+
+    def ids(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Return the ids of a page."""
+        return [letter.notification_id for letter in self.letters.list(*args, **kwargs).letters]
+
+
+@asynccontextmanager
+async def desk(store: Store | None = None, provider: Provided | None = None, **config: Any) -> AsyncGenerator[Desk]:
+    provider = provider if provider is not None else Provided()
+    async with Notifier.open(config, providers=provider, store=store) as notifier, trio.open_nursery() as nursery:
+        yield Desk(notifier, DeadLetters(notifier, nursery), provider)
+
+
+FIVE = (
+    command("a", message="bad: mailbox full"),
+    command("b", message="bad: no such user", recipient="bob@example.org"),
+    command("c", message="bad: mailbox full", channel=SMS, recipient="+4670"),
+    command("d", message="bad: Mailbox full again"),
+    command("x/e", message="bad: mailbox full"),
+)
+
+
+# ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("given", "fitting"),
+    [
+        ({}, "abcde"),
+        ({"reason": "MAILBOX"}, "acde"),
+        ({"reason_is": "mailbox full"}, "ace"),
+        ({"channel": SMS}, "c"),
+        ({"recipient": "ann@"}, "ade"),
+        ({"id_prefix": "x/"}, "e"),
+        ({"reason": "mailbox full", "channel": EMAIL}, "ade"),
+        ({"reason": "nothing of the sort"}, ""),
+    ],
+)
+async def test_a_filter_leaves_out_what_does_not_fit(given, fitting, autojump_clock):
+    async with desk() as at:
+        await at.die(*FIVE)
+        assert [each[-1] for each in at.ids(Filter(**given))] == list(fitting)
+        assert at.letters.dry_run(Filter(**given)).count == len(fitting)
+
+
+async def test_a_window_of_time_is_half_open(autojump_clock):
+    async with desk() as at:
+        await at.die(*FIVE)
+        b, d = at.letters.letter("b"), at.letters.letter("d")
+        assert at.ids(Filter(since=b.moved_at, until=d.moved_at)) == ["b", "c"]
+        assert at.ids(Filter(since=d.moved_at + timedelta(microseconds=1))) == ["x/e"]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_pages_follow_each_other_whatever_is_taken_away_between_them(newest_first, autojump_clock):
+    async with desk() as at:
+        await at.die(*FIVE)
+        seen, after = [], None
+        while True:
+            page = at.letters.list(limit=2, after=after, newest_first=newest_first)
+            seen += [letter.notification_id for letter in page.letters]
+            if len(seen) == 2:
+                await at.letters.discard(seen[-1], by="ann", why="in the way")
+            if page.next is None:
+                break
+            after = page.next
+        assert seen == (["x/e", "d", "c", "b", "a"] if newest_first else ["a", "b", "c", "d", "x/e"])
+        assert at.letters.list(limit=4).next is None
+
+
+async def test_letters_of_one_instant_are_on_one_page_or_another(autojump_clock):
+    async with desk() as at:
+        for number in range(10):
+            await at.notifier.send(command(f"n{number}", message="bad: x"))
+        await at.notifier.wait_until_quiet()
+        first = at.letters.list(limit=3)
+        last = first.letters[-1].notification_id
+        second = at.letters.list(limit=100, after=first.next)
+        assert [letter.notification_id for letter in (*first.letters, *second.letters)] == [
+            f"n{number}" for number in range(10)
+        ]
+        await at.letters.discard(last, by=None, why="away with it")
+        anew = {letter.notification_id for letter in at.letters.list(limit=100, after=first.next).letters}
+        assert anew >= {letter.notification_id for letter in second.letters}
+        assert at.ids(after="what is no cursor") == at.ids()
+
+
+async def test_groups_have_their_size_and_their_time(autojump_clock):
+    async with desk() as at:
+        await at.die(*FIVE)
+        first, *_ = groups = at.letters.groups()
+        assert [(group.key, group.count) for group in groups] == [
+            ("mailbox full", 3),
+            ("no such user", 1),
+            ("Mailbox full again", 1),
+        ]
+        assert (first.oldest, first.newest) == (at.letters.letter("a").moved_at, at.letters.letter("x/e").moved_at)
+        assert {group.key: group.count for group in at.letters.groups(by="channel")} == {"email": 4, "sms": 1}
+        assert at.letters.groups(Filter(channel=SMS), by="recipient")[0].key == "+4670"
+
+
+# ── retrying and discarding ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_who_retry_at_once_retry_once(tmp_path):
+    async with SqliteStore.open(tmp_path / "store.db") as store, desk(store) as at:
+        await at.die(command("n", message="gone: no more"), pace=0)
+        answers = []
+
+        async def order(who: str) -> None:
+            answers.append(await at.letters.retry("n", by=who, edit={"message": "Hello"}))
+
+        async with trio.open_nursery() as nursery:
+            for who in ("ann", "bob"):
+                nursery.start_soon(order, who)
+        assert sorted(answers) == [False, True]
+        assert await at.notifier.wait_until_quiet()
+        assert at.provider.ids == ["n"]
+        assert not await at.letters.retry("n", by="cal")
+        assert len(await at.letters.audit()) == 1
+
+
+async def test_one_who_discards_and_one_who_retries_at_once_do_one_of_them(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        async with trio.open_nursery() as nursery:
+            answers = {}
+
+            async def retry() -> None:
+                answers["retry"] = await at.letters.retry("n", by="ann")
+
+            async def discard() -> None:
+                answers["discard"] = await at.letters.discard("n", by="bob", why="old")
+
+            nursery.start_soon(retry)
+            nursery.start_soon(discard)
+        assert sorted(answers.values()) == [False, True]
+        assert [entry.action for entry in await at.letters.audit()] == [who for who, won in answers.items() if won]
+
+
+async def test_quiet_is_only_when_a_redrive_has_become_durable_and_ended(tmp_path):
+    async with SqliteStore.open(tmp_path / "store.db") as store, desk(store) as at:
+        await at.notifier.send(command("n", message="bad: x"))
+        await at.notifier.wait_until_quiet()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: at.letters.retry("n", by=None, edit={"message": "Hello"}))
+            while at.letters.letter("n") is not None:
+                await trio.lowlevel.checkpoint()
+            assert at.notifier.in_flight == 0  # its redrive is not durable yet
+            assert await at.notifier.wait_until_quiet(10)
+            assert at.provider.ids == ["n"]
+
+
+# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+EDIT = {"recipient": "bob@example.org", "subject": "Sorry", "message": "bad: again", "metadata": {"x": [1]}}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_an_edit_is_tried_recorded_and_survives_a_restart(kind, tmp_path):
+    original = command("n", message="bad: typo", metadata={"lang": "sv"})
+    provider = Provided()
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Desk]:
+        if kind == "memory":
+            async with desk(provider=provider) as at:
+                yield at
+        else:
+            async with SqliteStore.open(tmp_path / "store.db") as store, desk(store, provider) as at:
+                yield at
+
+    async def edits(at: Desk) -> None:
+        await at.die(original, pace=0)
+        assert await at.letters.retry("n", by="ann", edit=EDIT, why="wrong address")
+        await at.notifier.wait_until_quiet()
+
+    async def checks(at: Desk) -> None:
+        letter = at.letters.letter("n")
+        assert letter.command == msgspec.structs.replace(original, **EDIT)
+        assert (letter.accepted, letter.edits) == (original, 1)
+        assert [failed.reason for failed in letter.history] == ["typo", "again"]
+        assert await at.notifier.send(original) is Acceptance.DUPLICATE  # whoever sent it knows of no edit
+        with pytest.raises(IdempotencyConflict):
+            await at.notifier.send(letter.command)
+        (entry,) = await at.letters.audit()
+        assert (entry.action, entry.by, entry.why, dict(entry.edit)) == ("retry", "ann", "wrong address", {
+            **EDIT, "metadata": {"x": (1,)},
+        })  # fmt: skip
+        assert await at.letters.retry("n", by="bob", edit={"message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        (attempt,) = provider.taken
+        assert attempt.command == msgspec.structs.replace(original, **{**EDIT, "message": "Hello"})
+        assert attempt.idempotency_key == "n/edit-2"
+        assert await at.notifier.send(original) is Acceptance.DUPLICATE
+
+    if kind == "memory":
+        async with opened() as at:
+            await edits(at)
+            await checks(at)
+        return
+    async with opened() as at:
+        await edits(at)
+    async with opened() as at:
+        await checks(at)
+    async with opened() as at:
+        assert await at.notifier.send(original) is Acceptance.DUPLICATE
+        shown = await at.letters.show("n")
+        assert (shown.state, shown.accepted, shown.command.message) == ("sent", original, "Hello")
+        assert [entry.by for entry in shown.audit] == ["ann", "bob"]
+
+
+async def test_an_edit_is_taken_up_after_a_crash_in_the_middle_of_it(tmp_path):
+    original = command("n", message="bad: typo")
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        await at.notifier.send(original)
+        await at.notifier.wait_until_quiet()
+
+    class Stuck(Provider):
+        def attempt(self, attempt: Attempt, now_ns: int) -> Any:
+            return trio.sleep_forever
+
+    with trio.CancelScope() as scope:
+        async with (
+            SqliteStore.open(path) as store,
+            Notifier.open(providers=Stuck(), store=store) as notifier,
+            trio.open_nursery() as nursery,
+        ):
+            assert await DeadLetters(notifier, nursery).retry("n", by="ann", edit={"recipient": "bob@example.org"})
+            scope.cancel()
+    provider = Provided()
+    provider.attempt = lambda attempt, now_ns: (provider.taken.append(attempt), Foreseen(0, Sent()))[1]
+    async with SqliteStore.open(path) as store, desk(store, provider) as at:
+        await at.notifier.wait_until_quiet()
+    (attempt,) = provider.taken
+    assert (attempt.command.recipient, attempt.idempotency_key) == ("bob@example.org", "n/edit-1")
+
+
+@pytest.mark.parametrize(
+    ("edit", "key"),
+    [({}, "n"), ({"expires_after": 60.0}, "n"), ({"message": "bad: x"}, "n"), ({"subject": "S"}, "n/edit-1")],
+)
+async def test_only_another_payload_has_another_idempotency_key(edit, key, autojump_clock):
+    seen = []
+
+    class Listening(Provided):
+        def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+            seen.append(attempt.idempotency_key)
+            return super().attempt(attempt, now_ns)
+
+    async with desk(provider=Listening()) as at:
+        await at.die(command("n", message="bad: x"))
+        assert await at.letters.retry("n", by=None, edit=edit)
+        await at.notifier.wait_until_quiet()
+    assert seen == ["n", key]
+
+
+@pytest.mark.parametrize(
+    ("edit", "problems"),
+    [
+        ({"recipient": " "}, {"recipient": "wanted an address, got ' '"}),
+        (
+            {"recipient": None, "message": 5},
+            {"recipient": "wanted an address, got None", "message": "wanted text, got 5"},
+        ),
+        ({"subject": 1}, {"subject": "wanted text or null, got 1"}),
+        ({"metadata": [1]}, {"metadata": "wanted a mapping with text for keys, got [1]"}),
+        ({"expires_after": -1}, {"expires_after": "wanted seconds of at least 0, or null, got -1"}),
+        ({"expires_after": True}, {"expires_after": "wanted seconds of at least 0, or null, got True"}),
+        ({"expires_after": float("nan")}, {"expires_after": "wanted seconds of at least 0, or null, got nan"}),
+    ],
+)
+async def test_an_edit_that_cannot_be_is_refused_by_the_field_and_nothing_happens(edit, problems, autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        with pytest.raises(EditRefused) as refused:
+            await at.letters.retry("n", by="ann", edit=edit)
+        assert {name: problem.replace("(1,)", "[1]") for name, problem in refused.value.problems.items()} == problems
+        assert at.ids() == ["n"]
+        assert await at.letters.audit() == []
+        assert await at.letters.retry("n", by="ann")
+
+
+@pytest.mark.parametrize("edit", [{"notification_id": "m"}, {"channel": "sms"}, {"user_id": "u"}, {"recipeint": "a"}])
+async def test_the_id_and_whose_limits_apply_cannot_be_edited(edit, autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        with pytest.raises(EditRefused, match="unknown field; it cannot be edited"):
+            await at.letters.retry("n", by="ann", edit=edit)
+
+
+@pytest.mark.parametrize("value", [2**70, object(), "\ud800"], ids=["number", "object", "surrogate"])
+async def test_an_edit_that_no_store_could_keep_is_refused(value, autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        with pytest.raises(EditRefused, match="metadata: notification 'n' cannot be stored"):
+            await at.letters.retry("n", by="ann", edit={"metadata": {"value": value}})
+        assert at.ids() == ["n"]
+
+
+async def test_the_address_that_a_retry_is_for_is_dead_no_more_and_another_one_stays_so(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="gone: no such mailbox"))
+        await at.letters.retry("n", by="ann", edit={"recipient": "bob@example.org", "message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        await at.notifier.send(command("m"))
+        await at.notifier.wait_until_quiet()
+        assert at.provider.ids == ["n"]  # m is suppressed: its address is still gone
+
+
+# ── one notification ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_show_has_everything_that_is_known_of_one(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: no"))
+        shown = await at.letters.show("n")
+        assert (shown.state, shown.letter, shown.audit) == ("dead letter", at.letters.letter("n"), ())
+        assert [type(event).__name__ for event in shown.events] == [
+            "NotificationRequested",
+            "NotificationFailed",
+            "NotificationMovedToDeadLetter",
+        ]
+        assert [(attempt.reason, attempt.answer) for attempt in shown.attempts] == [("no", "550 no")]
+        await at.letters.retry("n", by="ann", edit={"message": "Hello"}, why="now it fits")
+        await at.notifier.wait_until_quiet()
+        shown = await at.letters.show("n")
+        assert (shown.state, shown.letter, len(shown.attempts)) == ("sent", None, 2)
+        assert [(entry.by, entry.why) for entry in shown.audit] == [("ann", "now it fits")]
+        await at.notifier.send(command("sent"))
+        await at.notifier.wait_until_quiet()
+        assert ((await at.letters.show("sent")).state, await at.letters.show("unknown")) == ("ended", None)
+        await at.die(command("old", message="bad: no"))
+        await at.letters.discard("old", by="bob", why="test data")
+        assert (await at.letters.show("old")).state == "discarded"
+
+
+# ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_bulk_run_takes_what_fits_at_its_rate_and_tells_how_far_it_is(autojump_clock):
+    async with desk() as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)), command("y", message="bad: y"))
+        redriven: list[float] = []
+        at.notifier.bus.subscribe(NotificationRedriven)(lambda _: redriven.append(trio.current_time()))
+        dry = at.letters.dry_run(Filter(reason="x"))
+        assert (dry.count, [group.key for group in dry.groups], len(dry.sample)) == (10, ["x"], 5)
+        bulk = at.letters.start_bulk("retry", Filter(reason="x"), by="ann", why="fixed", rate_per_s=2)
+        assert (bulk.total, bulk.done, bulk.state) == (10, 0, "running")
+        await trio.sleep(0.1)
+        await at.letters.discard("n9", by="bob", why="mine")
+        await at.die(command("n10", message="bad: x"))  # comes too late for this run
+        await trio.sleep(10)
+        assert (bulk.done, bulk.skipped, bulk.failed, bulk.state) == (9, 1, 0, "finished")
+        assert [b - a for a, b in itertools.pairwise(redriven)] == pytest.approx([0.5] * 8)
+        assert at.letters.bulks() == [bulk]
+        assert {entry.by for entry in await at.letters.audit() if entry.action == "retry"} == {"ann"}
+        (started,) = [entry for entry in await at.letters.audit() if entry.action == "bulk retry"]
+        assert (started.by, started.why) == ("ann", "fixed")
+        assert started.about == f"reason x (10 dead letters, run {bulk.id})"
+
+
+async def test_a_bulk_run_that_is_cancelled_leaves_the_rest(autojump_clock):
+    async with desk() as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+        bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+        await trio.sleep(2.5)
+        assert bulk.cancel("bob")
+        assert not bulk.cancel("cal")
+        await trio.sleep(100)
+        assert (bulk.done, bulk.state, bulk.cancelled_by) == (3, "cancelled", "bob")
+        assert at.ids() == [f"n{number}" for number in range(3, 10)]
+        assert [(entry.action, entry.by) for entry in await at.letters.audit(1)] == [("cancel bulk discard", "bob")]
+
+
+async def test_two_bulk_runs_over_the_same_letters_do_each_once(autojump_clock):
+    async with desk() as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+        gone: list[str] = []
+        at.notifier.bus.subscribe(DeadLetterDiscarded)(lambda event: gone.append(event.notification_id))
+        runs = [at.letters.start_bulk("discard", Filter(), by=who, why="old", rate_per_s=1000) for who in ("a", "b")]
+        await trio.sleep(1)
+        assert sorted(gone) == [f"n{number}" for number in range(10)]
+        assert sum(run.done for run in runs) == sum(run.skipped for run in runs) == 10
+
+
+async def test_a_bulk_run_goes_on_with_the_next_notifier(autojump_clock):
+    store = MemoryStore()
+    async with desk(store) as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                at.letters.use(at.notifier, nursery)
+                bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+                await trio.sleep(3.5)
+                scope.cancel()
+        assert (bulk.state, bulk.done) == ("running", 4)
+    async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
+        at.letters.use(notifier, nursery)
+    assert (bulk.state, bulk.done, bulk.skipped) == ("finished", 10, 0)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), 10_001])
+async def test_a_rate_out_of_range_is_refused(rate, autojump_clock):
+    async with desk() as at:
+        with pytest.raises(ValueError, match=r"rate_per_s: wanted a number above 0 and up to 10000, got"):
+            at.letters.start_bulk("retry", Filter(), by=None, why=None, rate_per_s=rate)
+
+
+# ── time and room ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_oldest_leaves_a_queue_that_is_full(autojump_clock):
+    async with desk(dead_letters={"at_most": 3}) as at:
+        gone: list[tuple[str, str, str | None]] = []
+        at.notifier.bus.subscribe(DeadLetterDiscarded)(
+            lambda event: gone.append((event.notification_id, event.reason, event.by))
+        )
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(5)))
+        assert at.ids() == ["n2", "n3", "n4"]
+        assert gone == [("n0", "full", None), ("n1", "full", None)]
+        assert [(entry.notification_id, entry.action, entry.why) for entry in await at.letters.audit()] == [
+            ("n1", "discard", "full"),
+            ("n0", "discard", "full"),
+        ]
+
+
+async def test_what_is_kept_for_long_enough_is_discarded_at_its_time(autojump_clock):
+    async with desk(dead_letters={"keep": 60}) as at:
+        begun = trio.current_time()
+        gone: list[tuple[str, str, float]] = []
+        at.notifier.bus.subscribe(DeadLetterDiscarded)(
+            lambda event: gone.append((event.notification_id, event.reason, trio.current_time() - begun))
+        )
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(3)))
+        await at.letters.discard("n0", by="ann", why="mine")
+        await trio.sleep(7)
+        await at.letters.retry("n1", by="ann")  # fails again at 10 s, and is kept from then on
+        await trio.sleep(100)
+        assert at.ids() == []
+        assert [(each, why) for each, why, _ in gone] == [("n0", "mine"), ("n2", "retention"), ("n1", "retention")]
+        assert [at_s for *_, at_s in gone] == pytest.approx([3, 62, 70])
+
+
+async def test_a_queue_that_is_too_long_is_cut_when_it_is_opened(tmp_path):
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(6)), pace=0)
+    async with SqliteStore.open(path) as store, desk(store, dead_letters={"at_most": 4}) as at:
+        await at.notifier.send(command("m"))  # behind what the queue does when it starts
+        assert at.ids() == ["n2", "n3", "n4", "n5"]
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        assert at.ids() == ["n2", "n3", "n4", "n5"]
+
+
+# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_orders_a_breaker_about_is_in_the_audit_trail(autojump_clock):
+    async with desk() as at:
+        assert await at.letters.operate_breaker("email", "force-open", by="ann", why="the provider asked")
+        (entry,) = await at.letters.audit()
+        assert (entry.action, entry.about, entry.by) == ("breaker force-open", "email", "ann")
