@@ -9,8 +9,8 @@
 Each side has a process of its own; the rounds alternate between the sides, so that all see the same neighbours on a
 busy machine. Over the stores, clients send one notification after the other and wait for each to be accepted, which
 with a store on disk means: for the disk. That the file is on a real disk matters, so the file system is named
-(``--directory`` chooses another one); a sync of memory costs nothing. Over PostgreSQL it runs where
-``RETRYLAB_POSTGRES`` is the address of a database, which is emptied.
+(``--directory`` chooses another one); a sync of memory costs nothing. PostgreSQL is a server of the benchmark's own, as
+the tests have it, in the directory for temporary files; its processor time is not counted.
 
 Webhooks go to a receiver in another process, so many at once; against them a bare loop of httpx2 posts the same body as
 many at once to the same receiver, without headers of its own, signature, retry, breaker or store. Nothing is asserted:
@@ -26,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,6 +45,8 @@ TARGETS = {"memory": 15_000, "sqlite": 5_000, "postgres": 3_000}
 
 WEBHOOK_SHARE = 0.6
 """What webhooks should reach of the bare loop."""
+
+sys.path.append(str(Path(__file__).parents[1] / "storage"))  # where the tests have their PostgreSQL
 
 SIDES = (*TARGETS, "webhook", "bare")
 CLIENTS = 500
@@ -111,15 +113,21 @@ async def timed(work: Callable[[range], Awaitable[None]], notifications: int) ->
 # ── the stores ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def opened_store(side: str, directory: Path) -> AbstractAsyncContextManager[Any]:
-    """Return what opens a store."""
-    if side == "sqlite":
-        return SqliteStore.open(directory / "store.db")
+@asynccontextmanager
+async def opened_store(side: str, directory: Path) -> AsyncIterator[Any]:
+    """Open a store."""
     if side == "memory":
-        return nullcontext(MemoryStore())
-    from actors.storage.postgres import PostgresStore
+        yield MemoryStore()
+    elif side == "sqlite":
+        async with SqliteStore.open(directory / "store.db") as store:
+            yield store
+    else:
+        from actors.storage.postgres import PostgresStore
+        from postgres_server import running_server
 
-    return PostgresStore.open(os.environ["RETRYLAB_POSTGRES"])
+        with running_server() as server:
+            async with PostgresStore.open(server.new_database()) as store:
+                yield store
 
 
 async def over_store(side: str, notifications: int, directory: Path) -> dict[str, Any]:
@@ -218,13 +226,15 @@ def why_not(side: str) -> str | None:
     """Return why a side cannot be measured here; None when it can."""
     if side != "postgres":
         return None
-    if "RETRYLAB_POSTGRES" not in os.environ:
-        return "RETRYLAB_POSTGRES is not the address of a database"
     try:
-        import actors.storage.postgres  # noqa: F401
+        from postgres_server import NoServer, running_server
     except ImportError as error:
         return str(error)
-    return None
+    try:
+        with running_server():
+            return None
+    except NoServer as error:
+        return str(error)
 
 
 def compare(sides: list[str], notifications: Mapping[str, int], rounds: int, directory: Path) -> None:
