@@ -130,7 +130,7 @@ MUTANTS = (
         HANDLER,
         "What waits for its retry has a timer, so a handler that starts again has nothing to do for it.",
         (
-            "            else:\n                self._wait(delivery)\n\n    def _let_stages_forget",
+            "        else:\n            self._wait(delivery)\n\n    def _let_stages_forget",
             "\n    def _let_stages_forget",
         ),
         expected="liveness",
@@ -157,9 +157,9 @@ MUTANTS = (
         HANDLER,
         "A crash between the last failure and the dead letter gives another attempt.",
         (
-            "            if delivery.given_up is not None:\n                self._give_up_as_decided(delivery)\n"
-            "            elif delivery.due_ns is None:\n",
-            "            if delivery.due_ns is None:\n",
+            "        if delivery.given_up is not None:\n            self._give_up_as_decided(delivery)\n"
+            "        elif delivery.due_ns is None:\n",
+            "        if delivery.due_ns is None:\n",
         ),
         expected="retry-limits",
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 
 from actors.effects import Foreseen
 from actors.messages import (
@@ -26,6 +27,7 @@ from actors.messages import (
 )
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
+from actors.storage.postgres import PostgresStore
 from actors.storage.sqlite import SqliteStore
 from actors.storage.store import Delivery, Store
 
@@ -138,12 +140,23 @@ async def _memory(store: MemoryStore) -> AsyncGenerator[Store, None]:
     yield store
 
 
-KINDS = ["memory", "lossy", "sqlite"]
+def _emptied(database: str) -> None:
+    """Delete what is in a store, if there is one; tables that are there already save the disk much work."""
+    with psycopg.connect(database, autocommit=True) as sql:
+        for (table,) in sql.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'retrylab'").fetchall():
+            if table != "schema_versions":
+                sql.execute(f"DELETE FROM retrylab.{table}")
+
+
+KINDS = ["memory", "lossy", "sqlite", "postgres"]
 
 
 @asynccontextmanager
 async def shelf(kind: str, directory: Path) -> AsyncGenerator[Shelf, None]:
-    """Open a store of a kind, empty, that remembers ids for `REMEMBER_S` seconds."""
+    """Open a store of a kind, empty, that remembers ids for `REMEMBER_S` seconds.
+
+    One in PostgreSQL is named by the database that it is in, and what earlier ones left there is deleted.
+    """
     remember_ids_ns = REMEMBER_S * S
     memory = MemoryStore(remember_ids_ns=remember_ids_ns)
     lossy = LossyStore(commit_delay_ns=1, remember_ids_ns=remember_ids_ns)
@@ -151,8 +164,11 @@ async def shelf(kind: str, directory: Path) -> AsyncGenerator[Shelf, None]:
         "memory": lambda: _memory(memory),
         "lossy": lambda: _lossy(lossy),
         "sqlite": lambda: SqliteStore.open(directory / "store.db", remember_ids=REMEMBER_S),
+        "postgres": lambda: PostgresStore.open(kind, node="shelf", remember_ids=REMEMBER_S),
     }
+    if is_in_postgres := kind.startswith("postgresql:"):
+        _emptied(kind)
     async with AsyncExitStack() as stack:
-        made = Shelf(open_store[kind], stack)
+        made = Shelf(open_store["postgres" if is_in_postgres else kind], stack)
         await made.open()
         yield made

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, command, event_of, shelf, snapshot
 
@@ -32,7 +32,7 @@ A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", 
 
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
-    return request.param
+    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
 
 
 @pytest.fixture(params=["as it happened", "opened again"])
@@ -202,13 +202,18 @@ def histories(draw: st.DrawFn) -> list[Step | bool]:
     return steps
 
 
-@settings(max_examples=50)
-@given(histories())
-def test_a_store_on_disk_answers_as_one_in_memory_does(history):
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_disk(request) -> str:
+    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(history=histories())
+def test_a_store_on_disk_answers_as_one_in_memory_does(on_disk, history):
     async def compare() -> None:
         with tempfile.TemporaryDirectory() as directory:
             model, now_s = MemoryStore(remember_ids_ns=REMEMBER_S * S), 0.0
-            async with shelf("sqlite", Path(directory)) as made:
+            async with shelf(on_disk, Path(directory)) as made:
                 under_way: list[Any] = []
                 for step in [*history, True]:
                     if isinstance(step, tuple):

@@ -1,0 +1,439 @@
+"""The changes of one transaction of a store in PostgreSQL, and the statements that write them.
+
+Each statement takes many rows, as arrays; so a batch of hundreds takes hardly more round trips than one of a single
+change. Within a transaction the node's row comes first: by it a node that has lost its lease is kept from writing, and
+a transaction whose answer was lost with the connection is known for made or not. Whoever takes over what a node has
+must lock the same row, so of a commit and a take-over one is wholly before the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import psycopg
+
+from actors.effects import Promise
+from actors.errors import Overtaken
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.storage.audit import AuditEntry
+from actors.storage.codec import decode_command, decode_event, encode_event
+from actors.storage.memory import Entry, tells_of_dead_address
+
+Sql = psycopg.Connection[Any]
+
+CHANGES_A_BATCH = 1 << 16
+"""How many changes a batch has at the most. The number of a change is that of its batch times this, and its place."""
+
+Address = tuple[NotificationChannel, str]
+
+
+class Fenced(Exception):
+    """Another node has taken over what this one had."""
+
+
+class Change(Promise):
+    """One change, with all that is written of it; and the promise that it is durable."""
+
+    __slots__ = (
+        "at_ns",
+        "before",
+        "command",
+        "dead_since_ns",
+        "entry",
+        "event",
+        "has_history",
+        "number",
+        "past",
+        "written",
+    )
+
+    def __init__(self, event: NotificationEvent, command: SendNotification) -> None:
+        super().__init__()
+        self.event = event
+        self.command = command
+        """With what somebody has edited."""
+        self.at_ns = event.epoch_ns + event.at_ns
+        """When it happened, since 1970."""
+        self.number = 0
+        """Its place in its batch."""
+        self.written = b""
+        """The command as it was accepted, where it is requested, or its past is kept."""
+        self.past = b""
+        """All that happened to it, where it ends and that is to be kept."""
+        self.dead_since_ns = 0
+        """When it was given up, as far as is known here, where it is redriven or discarded."""
+        self.has_history = True
+        """Whether there may be anything in `history` that its end deletes."""
+        self.entry: Entry | None = None
+        """What the view in memory has of it since, where another node may have been first."""
+        self.before: Entry | None = None
+        """What that had of it until then, where it has just been taken over, and its handler does not know yet."""
+
+
+class Shared(NamedTuple):
+    """How things stand that all nodes share, as the database has them."""
+
+    letters: dict[str, Entry | None]
+    """Of notifications: the dead letter, or None where it is none."""
+
+    addresses: dict[Address, bool]
+    """Whether each of these is gone."""
+
+
+class Batch:
+    """The changes of one transaction."""
+
+    __slots__ = ("keys", "number", "overtaken", "promises", "shared", "turns")
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Counts the batches of a node, from 1 on; set when it is its turn."""
+        self.turns = [_Turn()]
+        self.promises: list[Promise] = []
+        """Kept when they are durable, or cannot be; those of the changes themselves among them."""
+        self.keys: list[str | Address] = []
+        """Which notifications and addresses it changes of those that all nodes share."""
+        self.overtaken: dict[Change, Overtaken] = {}
+        """The changes that another node was faster with."""
+        self.shared: Shared | None = None
+        """How things stand that those were about."""
+
+    @property
+    def size(self) -> int:
+        """How many changes it has."""
+        return len(self.promises)
+
+    def add(self, change: Change) -> None:
+        """Take a change in."""
+        self.promises.append(change)
+        change.number = len(self.promises)
+        turn = self.turns[-1]
+        if change.event.notification_id in turn.ids:
+            turn = _Turn()
+            self.turns.append(turn)
+        turn.add(change)
+
+    def note(self, entry: AuditEntry) -> Promise:
+        """Take in an entry of the audit trail that is about no event; return the promise that it is durable."""
+        promise = Promise()
+        self.promises.append(promise)
+        self.turns[-1].notes.append((len(self.promises), entry))
+        return promise
+
+    def write(self, sql: Sql, token: int, lease_s: float, remember_ids_ns: int) -> bool:
+        """Write them in one transaction; tell whether other nodes may want to know.
+
+        Raises:
+            Fenced: the node has lost its lease; nothing is written.
+            psycopg.Error: nothing is written, or the answer was lost: it may be written again, and is written once.
+        """
+        with sql.transaction():
+            row = sql.execute(
+                "UPDATE nodes SET batch = %s, lease_until = clock_timestamp() + %s * interval '1 s' "
+                "WHERE token = %s AND NOT gone AND batch < %s RETURNING nextval('batches')",
+                (self.number, lease_s, token, self.number),
+            ).fetchone()
+            if row is None:
+                if not _was_made(sql, token, self.number, lease_s):
+                    raise Fenced
+                return bool(self.keys)
+            self.overtaken, self.shared = {}, None
+            base = row[0] * CHANGES_A_BATCH
+            for turn in self.turns:
+                turn.write(sql, self, token, base, remember_ids_ns)
+            if self.overtaken:
+                ids = {change.event.notification_id for change in self.overtaken}
+                self.shared = read_shared(sql, ids, {_address(change.command) for change in self.overtaken})
+        return bool(self.keys)
+
+
+def _was_made(sql: Sql, token: int, number: int, lease_s: float) -> bool:
+    """Tell whether a node that has not lost its lease, and keeps it, has made its transaction of this number."""
+    row = sql.execute(
+        "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s' "
+        "WHERE token = %s AND NOT gone RETURNING batch",
+        (lease_s, token),
+    ).fetchone()
+    return row is not None and row[0] >= number
+
+
+_ENDS = frozenset({NotificationSent, NotificationSuppressed})
+
+
+class _Turn:
+    """Changes of which each is of another notification, so that those of a kind may be written together."""
+
+    __slots__ = ("discarded", "ended", "history", "ids", "moved", "notes", "redriven", "requested")
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.requested: list[Change] = []
+        self.ended: list[Change] = []
+        self.moved: list[Change] = []
+        self.redriven: list[Change] = []
+        self.discarded: list[Change] = []
+        self.history: list[Change] = []
+        self.notes: list[tuple[int, AuditEntry]] = []
+        """Entries of the audit trail that are about no event, with their places in the batch."""
+
+    def add(self, change: Change) -> None:
+        """Take a change in."""
+        kind = type(change.event)
+        self.ids.add(change.event.notification_id)
+        if kind is NotificationRequested:
+            self.requested.append(change)
+        elif kind in _ENDS:
+            self.ended.append(change)
+        elif kind is NotificationMovedToDeadLetter:
+            self.moved.append(change)
+        elif kind is NotificationRedriven:
+            self.redriven.append(change)
+        elif kind is DeadLetterDiscarded:
+            self.discarded.append(change)
+        else:
+            self.history.append(change)
+
+    def write(self, sql: Sql, batch: Batch, token: int, base: int, remember_ids_ns: int) -> None:
+        """Write them, within a transaction."""
+        if self.requested:
+            self._write_requested(sql, batch, token, base, remember_ids_ns)
+        taken = [*self._conditional(sql, batch, _REDRIVE, self.redriven, token)]
+        discarded = self._conditional(sql, batch, _DISCARD, self.discarded, token)
+        if self.moved:
+            ids, at_ns = _ids(self.moved), [change.at_ns for change in self.moved]
+            _all_ours(sql.execute(_MOVE, (ids, at_ns, token)), ids)
+        if history := [*self.history, *self.moved, *taken]:
+            sql.execute(
+                "INSERT INTO history (notification_id, seq, event) SELECT * FROM unnest(%s::text[], %s::bigint[], "
+                "%s::bytea[])",
+                (_ids(history), _seqs(history, base), [encode_event(change.event) for change in history]),
+            )
+        if self.ended:
+            ids, at_ns = _ids(self.ended), [change.at_ns for change in self.ended]
+            _all_ours(sql.execute(_END, (ids, at_ns, token)), ids)
+        if gone := [change.event.notification_id for change in (*self.ended, *discarded) if change.has_history]:
+            sql.execute("DELETE FROM history WHERE notification_id = ANY(%s)", (gone,))
+        if closed := [change for change in (*self.ended, *discarded) if change.past]:
+            sql.execute(
+                "INSERT INTO closed SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bytea[]) "
+                "ON CONFLICT (notification_id) DO UPDATE SET ended_ns = excluded.ended_ns, "
+                "command = excluded.command, events = excluded.events",
+                (
+                    _ids(closed),
+                    [change.at_ns for change in closed],
+                    [change.written for change in closed],
+                    [change.past for change in closed],
+                ),
+            )
+        audited: list[tuple[Any, ...]] = [
+            (base + change.number, change.event.notification_id, change.at_ns, encode_event(change.event))
+            for change in (*taken, *discarded)
+        ]
+        audited += [
+            (base + number, entry.notification_id, entry.at_ns, encode_event(entry)) for number, entry in self.notes
+        ]
+        if audited:
+            sql.execute(
+                "INSERT INTO audit SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[])",
+                _columns(audited),
+            )
+        addresses = self._write_addresses(sql, taken)
+        shared: list[tuple[Any, ...]] = [
+            (token, change.event.notification_id, None, None) for change in (*self.moved, *taken, *discarded)
+        ]
+        shared += [(token, None, channel.value, _utf8(recipient)) for channel, recipient in addresses]
+        if shared:
+            sql.execute(
+                "INSERT INTO changes (token, notification_id, channel, recipient) "
+                "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[])",
+                _columns(shared),
+            )
+
+    def _write_requested(self, sql: Sql, batch: Batch, token: int, base: int, remember_ids_ns: int) -> None:
+        # In the order of their ids, so that two nodes with the same ones never wait for each other.
+        left = sorted(self.requested, key=lambda change: change.event.notification_id)
+        while left:
+            accepted = sql.execute(
+                _ACCEPT,
+                {
+                    "ids": _ids(left),
+                    "seqs": _seqs(left, base),
+                    "at_ns": [change.at_ns for change in left],
+                    "commands": [change.written for change in left],
+                    "requested": [encode_event(change.event) for change in left],
+                    "token": token,
+                    "remember_ids_ns": remember_ids_ns,
+                },
+            ).fetchall()
+            if len(accepted) == len(left):
+                return
+            new = {notification_id for (notification_id,) in accepted}
+            left = [change for change in left if change.event.notification_id not in new]
+            known = dict(
+                sql.execute(
+                    "SELECT notification_id, command FROM notifications WHERE notification_id = ANY(%s)", (_ids(left),)
+                ).fetchall()
+            )
+            for change in left:
+                notification_id = change.event.notification_id
+                if (command := known.get(notification_id)) is not None:
+                    batch.overtaken[change] = Overtaken(notification_id, decode_command(command))
+            # An id that was known, and is forgotten meanwhile, is new.
+            left = [change for change in left if change.event.notification_id not in known]
+
+    def _conditional(self, sql: Sql, batch: Batch, update: str, changes: list[Change], token: int) -> list[Change]:
+        """Change dead letters that are still as they are known here; return the changes that are made."""
+        if not changes:
+            return []
+        changes = sorted(changes, key=lambda change: change.event.notification_id)
+        values = {
+            "ids": _ids(changes),
+            "at_ns": [change.at_ns for change in changes],
+            "dead_since_ns": [change.dead_since_ns for change in changes],
+            "token": token,
+        }
+        found = {notification_id for (notification_id,) in sql.execute(update, values).fetchall()}
+        for change in changes:
+            if change.event.notification_id not in found:
+                batch.overtaken[change] = Overtaken(change.event.notification_id)
+        return [change for change in changes if change.event.notification_id in found]
+
+    def _write_addresses(self, sql: Sql, redriven: Iterable[Change]) -> list[Address]:
+        """Write which addresses are gone, and which are not any more; return them."""
+        gone = {
+            _address(change.command): change.at_ns for change in self.history if tells_of_dead_address(change.event)
+        }
+        back = {_address(change.command) for change in redriven}
+        if gone:
+            sql.execute(
+                "INSERT INTO dead_addresses SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bytea[], %s::bigint[]) "
+                "ON CONFLICT DO NOTHING",
+                _columns([(*_key(each), _utf8(each[1]), since_ns) for each, since_ns in sorted(gone.items())]),
+            )
+        if back:
+            sql.execute(
+                "DELETE FROM dead_addresses USING unnest(%s::text[], %s::bytea[]) AS back (channel, digest) "
+                "WHERE dead_addresses.channel = back.channel AND dead_addresses.digest = back.digest",
+                _columns([_key(each) for each in sorted(back)]),
+            )
+        return [*gone, *back]
+
+
+_ACCEPT = """
+    INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested)
+    SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested
+    FROM unnest(%(ids)s::text[], %(seqs)s::bigint[], %(at_ns)s::bigint[], %(commands)s::bytea[], %(requested)s::bytea[])
+        AS new (notification_id, seq, at_ns, command, requested)
+    ON CONFLICT (notification_id) DO UPDATE SET seq = excluded.seq, state = 'open', owner = excluded.owner, via = 0,
+        at_ns = excluded.at_ns, command = excluded.command, requested = excluded.requested
+    WHERE known.state = 'ended' AND known.at_ns <= excluded.at_ns - %(remember_ids_ns)s
+    RETURNING notification_id
+"""
+_REDRIVE = """
+    UPDATE notifications AS known SET state = 'open', owner = %(token)s, via = 0, at_ns = done.at_ns
+    FROM unnest(%(ids)s::text[], %(at_ns)s::bigint[], %(dead_since_ns)s::bigint[]) AS done (id, at_ns, dead_since_ns)
+    WHERE known.notification_id = done.id AND known.state = 'dead' AND known.at_ns = done.dead_since_ns
+    RETURNING known.notification_id
+"""
+_DISCARD = """
+    UPDATE notifications AS known SET state = 'ended', at_ns = done.at_ns
+    FROM unnest(%(ids)s::text[], %(at_ns)s::bigint[], %(dead_since_ns)s::bigint[]) AS done (id, at_ns, dead_since_ns)
+    WHERE known.notification_id = done.id AND known.state = 'dead' AND known.at_ns = done.dead_since_ns
+    RETURNING known.notification_id
+"""
+_MOVE = """
+    UPDATE notifications AS known SET state = 'dead', owner = NULL, at_ns = done.at_ns
+    FROM unnest(%s::text[], %s::bigint[]) AS done (id, at_ns)
+    WHERE known.notification_id = done.id AND known.state = 'open' AND known.owner = %s
+"""
+_END = """
+    UPDATE notifications AS known SET state = 'ended', owner = NULL, at_ns = done.at_ns
+    FROM unnest(%s::text[], %s::bigint[]) AS done (id, at_ns)
+    WHERE known.notification_id = done.id AND known.state = 'open' AND known.owner = %s
+"""
+
+
+def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
+    """Raise Fenced unless every one of them was this node's."""
+    if done.rowcount != len(ids):
+        raise Fenced
+
+
+# ── what all nodes share ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_shared(sql: Sql, ids: Iterable[str], addresses: Iterable[Address]) -> Shared:
+    """Return how these letters and addresses stand."""
+    wanted, keys = sorted(ids), {_key(each): each for each in addresses}
+    dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
+    gone: set[Any] = set()
+    if keys:
+        gone = set(
+            sql.execute(
+                "SELECT channel, digest FROM dead_addresses JOIN unnest(%s::text[], %s::bytea[]) AS asked "
+                "(channel, digest) USING (channel, digest)",
+                _columns(list(keys)),
+            ).fetchall()
+        )
+    return Shared({each: dead.get(each) for each in wanted}, {keys[key]: key in gone for key in keys})
+
+
+def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
+    """Return the notifications that fit, in the order of acceptance, with all that happened to them."""
+    rows = sql.execute(
+        f"SELECT notification_id, command, requested FROM notifications WHERE {where} ORDER BY seq".encode(), values
+    ).fetchall()
+    found = {
+        notification_id: Entry(decode_command(command), [decode_event(requested)])
+        for notification_id, command, requested in rows
+    }
+    if found:
+        history = sql.execute(
+            "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",
+            (list(found),),
+        )
+        for notification_id, event in history:
+            entry = found[notification_id]
+            entry.events.append(decode_event(event))
+            entry.was_redriven |= isinstance(entry.events[-1], NotificationRedriven)
+    return found
+
+
+def _address(command: SendNotification) -> Address:
+    return command.channel, command.recipient
+
+
+def _key(address: Address) -> tuple[str, bytes]:
+    channel, recipient = address
+    return channel.value, sha256(_utf8(recipient)).digest()
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+# ── columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ids(changes: Iterable[Change]) -> list[str]:
+    return [change.event.notification_id for change in changes]
+
+
+def _seqs(changes: Iterable[Change], base: int) -> list[int]:
+    return [base + change.number for change in changes]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
