@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from actors.errors import NotifierClosed, StoreError
 from actors.notifier import Notifier
-from actors.service import health, ingest
+from actors.service import console, health, ingest
 from actors.service.access import Access
 from actors.service.breakers import BreakerWatch
 from actors.service.config import ServiceConfig
+from actors.service.dead_letters import DeadLetters
 from actors.service.health import Status
 from actors.service.metrics import Metrics
 from actors.storage.store import Store
@@ -26,7 +27,7 @@ class Service:
     """What is running. When the settings are read again there is another one."""
 
     notifier: Notifier
-    dead_letters: Any
+    dead_letters: DeadLetters
     access: Access
     config: ServiceConfig
     store: Store
@@ -39,7 +40,7 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[*ingest.routes(), *health.routes()],
+        routes=[*ingest.routes(), *health.routes(), *console.routes()],
         exception_handlers={HTTPException: _refused, NotifierClosed: _closed, StoreError: _closed},
     )
 

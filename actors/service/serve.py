@@ -54,6 +54,7 @@ from actors.service.access import Access
 from actors.service.app import Service, make_app
 from actors.service.breakers import BreakerWatch
 from actors.service.config import ServiceConfig, StoreConfig, load
+from actors.service.dead_letters import DeadLetters
 from actors.service.doors import ProviderDoor, RequestDoor
 from actors.service.health import Status
 from actors.service.metrics import Metrics
@@ -151,6 +152,8 @@ class Server:
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
         self.breakers = BreakerWatch()
+        self._dead_letters: DeadLetters | None = None
+        """Outlives a pipeline, and with it its bulk runs."""
         self._path = path
         self._store = store
         self._nursery = nursery
@@ -268,9 +271,13 @@ class Server:
         self.config = config
         self.status.settings_read_at = datetime.now(UTC)
         self.metrics.set_faults(len(config.faults))
+        if self._dead_letters is None:
+            self._dead_letters = DeadLetters(notifier, nursery)
+        else:
+            self._dead_letters.use(notifier, nursery)
         self.app.state.service = Service(
             notifier=notifier,
-            dead_letters=None,
+            dead_letters=self._dead_letters,
             access=Access(config.tokens),
             config=config,
             store=self._store,

@@ -1,0 +1,95 @@
+"""Which dead letters a page is about, as its address or a form says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from actors.messages import NotificationChannel
+from actors.service.dead_letters import Filter
+
+NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
+"""The parts of a filter, as they are called in addresses."""
+
+WINDOWS = (
+    ("Last 15 minutes", timedelta(minutes=15)),
+    ("Last hour", timedelta(hours=1)),
+    ("Last 24 hours", timedelta(days=1)),
+)
+"""Windows of time that can be had with one click."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A filter, beside what was typed."""
+
+    texts: Mapping[str, str]
+    """What was typed, by the names of :data:`NAMES`; empty where nothing was."""
+
+    filter: Filter
+    """What it means; a part that cannot be read is left out."""
+
+    problems: Mapping[str, str]
+    """What is wrong with a part; empty where nothing is."""
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves any dead letter out."""
+        return any(self.texts.values())
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every part of it can be read."""
+        return not any(self.problems.values())
+
+    def up_to(self, instant: datetime) -> Asked:
+        """Return the same, without what is given up after `instant`."""
+        end = instant + timedelta(microseconds=1)  # a filter's end is none of its own
+        if self.filter.until is not None and self.filter.until <= end:
+            return self
+        return Asked({**self.texts, "until": written(end)}, replace(self.filter, until=end), self.problems)
+
+
+def read_asked(said: Mapping[str, str]) -> Asked:
+    """Return the filter that an address or a form says."""
+    texts = {name: said.get(name, "").strip() for name in NAMES}
+    texts["reason_is"] = said.get("reason_is", "")  # to the letter
+    problems = dict.fromkeys(NAMES, "")
+    instants = {}
+    for name in ("since", "until"):
+        instants[name] = _instant(texts[name])
+        if texts[name] and instants[name] is None:
+            problems[name] = f"Wanted a time such as 2026-03-01T14:30, got {texts[name]!r:.40}."
+    since, until = instants["since"], instants["until"]
+    if since is not None and until is not None and until < since:
+        problems["until"] = "This is before the time that it starts."
+    channel = None
+    if texts["channel"]:
+        try:
+            channel = NotificationChannel(texts["channel"])
+        except ValueError:
+            problems["channel"] = f"There is no such channel: {texts['channel']!r:.40}."
+    asked = Filter(
+        reason=texts["reason"] or None,
+        reason_is=texts["reason_is"] or None,
+        channel=channel,
+        recipient=texts["recipient"] or None,
+        id_prefix=texts["id"] or None,
+        since=since,
+        until=until,
+    )
+    return Asked(texts, asked, problems)
+
+
+def written(instant: datetime) -> str:
+    """Return an instant as a field for times has it, in UTC."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

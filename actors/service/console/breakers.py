@@ -1,0 +1,128 @@
+"""The page of the circuit breakers: how they are, what they did, and orders to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.responses import RedirectResponse, Response
+
+from actors.policies.breaker_table import BreakerState
+from actors.service.breakers import BreakerNow
+from actors.service.console.gate import Visit
+from actors.service.console.letters import Done, done_of
+from actors.service.console.rendering import address, render
+
+TRANSITIONS_SHOWN = 200
+
+ORDERS = (
+    ("force-open", "Force open", "Nothing is sent; what arrives waits, until an operator closes it."),
+    ("close", "Close", "Begin anew with all counts at zero; those who waited go at a pace."),
+    ("disable", "Disable", "Let everything through, and count nothing."),
+    ("metrics-only", "Metrics only", "Let everything through and count, but never open."),
+)
+"""What can be ordered: the order, what it is called, and what it means."""
+
+CAUSES = {
+    "trip": "too many failures",
+    "wait-over": "its open time was over: a probe may go",
+    "recover": "the probe succeeded",
+    "probes-overdue": "the probe told nothing in time",
+    "benefit-of-the-doubt": "the probe told nothing in time",
+    "force-open": "an operator's order",
+    "disable": "an operator's order",
+    "close": "an operator's order",
+    "metrics-only": "an operator's order",
+}
+"""What the causes of transitions mean."""
+
+CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
+"""The states in which a breaker stays until an order comes."""
+
+_DONE = {
+    "ordered": Done("The order is given."),
+    "same": Done("The order changed nothing: it was so already.", "care"),
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    host: str | None
+    state: str
+    since: datetime
+    next: str
+    next_at: datetime | None
+
+
+async def breakers_page(visit: Visit) -> Response:
+    """Show the breakers."""
+    return _page(visit, {}, {})
+
+
+async def order(visit: Visit) -> Response:
+    """Order one about, or all of a channel."""
+    service = visit.request.app.state.service
+    texts = {name: visit.form.get(name, "").strip() for name in ("breaker", "order", "why")}
+    problems = {}
+    if texts["breaker"] not in dict(_choices(visit)):
+        problems["breaker"] = "Choose a breaker."
+    if texts["order"] not in {name for name, *_ in ORDERS}:
+        problems["order"] = "Choose an order."
+    if not texts["why"]:
+        problems["why"] = "Say why, for those who ask later."
+    if problems:
+        return _page(visit, texts, problems)
+    channel, _, provider = texts["breaker"].partition("/")
+    changed = await service.dead_letters.operate_breaker(
+        channel, texts["order"], provider or None, by=visit.who.name, why=texts["why"]
+    )
+    return RedirectResponse(address("/breakers", done="ordered" if changed else "same"), 303)
+
+
+def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Response:
+    service = visit.request.app.state.service
+    started = service.status.started_at
+    return render(
+        visit,
+        "breakers.html",
+        status_code=422 if problems else 200,
+        breakers=[_row(breaker, started) for breaker in service.breakers.now(service.notifier.pipeline)],
+        choices=_choices(visit),
+        orders=ORDERS,
+        texts={"breaker": "", "order": "", "why": ""} | texts,
+        problems={"breaker": "", "order": "", "why": ""} | problems,
+        transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
+        causes=CAUSES,
+        done=done_of(visit, _DONE),
+    )
+
+
+def _row(breaker: BreakerNow, started: datetime) -> _Row:
+    next_at = None
+    match breaker.state:
+        case BreakerState.OPEN:
+            what, next_at = "a probe may go", breaker.retry_at
+        case BreakerState.HALF_OPEN:
+            what = "the probe's answer decides"
+        case BreakerState.CLOSED if breaker.ramping_until is not None:
+            what, next_at = "lets a growing share through, all", breaker.ramping_until
+        case BreakerState.CLOSED:
+            what = ""
+        case _:
+            what = "an order has to come"
+    return _Row(breaker.name, breaker.host, breaker.state, breaker.since or started, what, next_at)
+
+
+def _choices(visit: Visit) -> list[tuple[str, str]]:
+    """Return what orders may go to: each channel, and each provider of those that have several."""
+    choices = []
+    for channel, stages in visit.request.app.state.service.notifier.pipeline.wiring.stages.items():
+        choices.append((channel.value, channel.value))
+        if len(stages.lanes) > 1:
+            choices[-1] = (channel.value, f"{channel.value}, all its providers")
+            choices += [
+                (f"{channel.value}/{lane.provider_name}", f"{channel.value}, only {lane.provider_name}")
+                for lane in stages.lanes
+            ]
+    return choices

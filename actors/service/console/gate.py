@@ -1,0 +1,168 @@
+"""Who may see a page or send a form, and what a browser is told about every answer.
+
+A form counts only if it comes from a page of this console: it carries a token that belongs to the session, and the
+browser says that it comes from this site (`Sec-Fetch-Site`, or `Origin` where the connection is not encrypted; as in
+OWASP's *Cross-Site Request Forgery Prevention* and in Go's ``http.CrossOriginProtection``). The session's cookie is not
+sent from other sites anyway (``SameSite=Strict``); any one of the three would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.service.access import Access, Principal, Role
+
+FORM_TOKEN = "form_token"
+"""The name of the field that shows that a form is of this session."""
+
+FORM_BYTES_MAX = 4 * 2**20
+"""The longest form that is read: the longest message that is accepted fits, with every character written as three."""
+
+_FIELDS_MAX = 50
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would send forms with `Origin: null`
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class SafeHeaders:
+    """Middleware that forbids a browser scripts, what is elsewhere, being framed, and keeping copies."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with these headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request of somebody who may make it."""
+
+    request: Request
+    who: Principal
+    form: Mapping[str, str] = field(default_factory=dict)
+    """What was sent, by the names of the fields; empty when a page is asked for."""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """What the address says behind the question mark."""
+        return self.request.query_params
+
+    @property
+    def may_act(self) -> bool:
+        """Whether he may change anything."""
+        return self.who.may(Role.OPERATOR)
+
+    @property
+    def form_token(self) -> str:
+        """What every form of this page has to carry; empty when he is not here by a session."""
+        access: Access = self.request.app.state.service.access
+        return access.form_token(self.request) or ""
+
+
+Answer: TypeAlias = Callable[[Visit], Awaitable[Response]]
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def allow(visit_of: Request, role: Role) -> Principal:
+    """Return who asks, when he is known and may do what `role` may.
+
+    Raises:
+        HTTPException: 401 when nobody knows him, 403 when he may not.
+    """
+    access: Access = visit_of.app.state.service.access
+    principal = access.who(visit_of)
+    if principal is None:
+        raise HTTPException(401, "You are not signed in, or your session has ended.")
+    if not principal.may(role):
+        raise HTTPException(
+            403, f"This needs the role {role}; {principal.name} is signed in with the role {principal.role}."
+        )
+    return principal
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form; of several with one name the last.
+
+    Raises:
+        HTTPException: 413 when it is too long, 415 when it is no form, 400 when it cannot be read.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise HTTPException(415, "This is not a form of the console.")
+    body = bytearray()
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            body += chunk
+            if len(body) > FORM_BYTES_MAX:
+                raise HTTPException(413, f"A form may have {FORM_BYTES_MAX // 2**20} MiB at the most.")
+    try:
+        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
+    except ValueError:
+        raise HTTPException(400, "The form cannot be read.") from None
+    return {name: value.replace("\r\n", "\n") for name, value in fields}
+
+
+def check_same_site(request: Request) -> None:
+    """Let only those forms pass that a browser has sent from a page of this site.
+
+    Raises:
+        HTTPException: 403 for all others.
+    """
+    fetch_site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin", "")
+    if fetch_site is not None:
+        if fetch_site != "same-origin":
+            raise HTTPException(403, "The form was sent from another site.")
+    elif not origin or urlsplit(origin).netloc != request.headers.get("host"):
+        raise HTTPException(
+            403,
+            f"The form was sent from {origin or 'a place that was not told'} to {request.headers.get('host')}. "
+            "A proxy in between has to pass on the Host header as it came.",
+        )
+
+
+def check_form_token(request: Request, form: Mapping[str, str]) -> None:
+    """Let only those forms pass that were made for this session.
+
+    Raises:
+        HTTPException: 403 for all others.
+    """
+    access: Access = request.app.state.service.access
+    if not access.is_form_token(request, form.get(FORM_TOKEN, "")):
+        raise HTTPException(403, "The form is of another session. Load its page again, and send it once more.")
+
+
+def sign_in_first(request: Request) -> Response:
+    """Send somebody who is not signed in to where he can be; afterwards he comes back to the page he wanted."""
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/console/sign-in?next={quote(wanted)}", 303)

@@ -1,0 +1,296 @@
+"""Pages about dead letters: the list of them, one of them, and what an operator does to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from actors.errors import EditRefused
+from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
+from actors.quantities import parse_duration, write_duration
+from actors.service.console.asked import WINDOWS, read_asked, written
+from actors.service.console.gate import Visit
+from actors.service.console.rendering import address, now_of, render
+from actors.service.console.timeline import steps_of
+from actors.service.dead_letters import By, DeadLetters
+
+PAGE_SIZE = 50
+GROUPS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a form has done, to be told on the page that follows."""
+
+    text: str
+    kind: Literal["fine", "care"] = "fine"
+
+
+_DONE = {
+    "retried": Done("It is being tried again, with a fresh set of attempts."),
+    "edited": Done("Your changes are recorded, and it is being tried again with them."),
+    "discarded": Done("It is discarded."),
+    "gone": Done("Nothing was done: it is no dead letter any more. Perhaps somebody else was quicker.", "care"),
+}
+"""By the word for it in an address; nothing else that stands there is ever shown."""
+
+
+def done_of(visit: Visit, texts: Mapping[str, Done] = _DONE) -> Done | None:
+    """Return what the address says has been done, if anything."""
+    return texts.get(visit.query.get("done", ""))
+
+
+_STATES = {
+    "dead letter": "",
+    "in flight": "It is in flight: it is being tried, or waits for its next attempt.",
+    "sent": "It is sent.",
+    "suppressed": "It is suppressed: nothing is sent to this address, or this user does not want it.",
+    "discarded": "It is discarded.",
+    "ended": "It has come to an end. What happened to it is not kept; its id still is, so that it is not sent again.",
+}
+
+
+async def list_page(visit: Visit) -> Response:
+    """Show the dead letters that fit a filter: page by page, or how many there are of each kind."""
+    letters = _dead_letters(visit)
+    asked = read_asked(visit.query)
+    by = _by(visit.query.get("by", ""))
+    after = visit.query.get("after") or None
+    newest_first = visit.query.get("order") != "oldest"
+    dry = letters.dry_run(asked.filter)
+    page = letters.list(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
+    now = now_of(visit.request)
+    return render(
+        visit,
+        "dead_letters.html",
+        asked=asked,
+        count=dry.count,
+        by=by,
+        groups=[] if by is None else letters.groups(asked.filter, by),
+        groups_shown=GROUPS_SHOWN,
+        letters=page.letters,
+        next=page.next,
+        is_first=after is None,
+        newest_first=newest_first,
+        order="" if newest_first else "oldest",
+        key_of={"reason": "reason_is"}.get(by or "", by),
+        page_size=PAGE_SIZE,
+        channels=list(NotificationChannel),
+        windows=[(name, {**asked.texts, "since": written(now - window), "until": ""}) for name, window in WINDOWS],
+        done=done_of(visit),
+    )
+
+
+async def notification_page(visit: Visit) -> Response:
+    """Show all that is known of one notification."""
+    return await _notification(visit, visit.query.get("id", ""))
+
+
+async def retry(visit: Visit) -> Response:
+    """Try one again."""
+    notification_id, why = _id(visit), visit.form.get("why", "").strip() or None
+    done = await _dead_letters(visit).retry(notification_id, by=visit.who.name, why=why)
+    return _told(notification_id, "retried" if done else "gone")
+
+
+async def discard(visit: Visit) -> Response:
+    """Remove one for good."""
+    notification_id, why = _id(visit), visit.form.get("why", "").strip()
+    if not why:
+        return await _notification(visit, notification_id, {"why": "Say why, for those who ask later."}, 422)
+    done = await _dead_letters(visit).discard(notification_id, by=visit.who.name, why=why)
+    return _told(notification_id, "discarded" if done else "gone")
+
+
+async def edit_page(visit: Visit) -> Response:
+    """Show the form to edit one."""
+    letter = _letter(visit, visit.query.get("id", ""))
+    if letter is None:
+        return _told(visit.query.get("id", ""), "gone")
+    return _edit_form(visit, letter, texts_of(letter.command) | {"why": ""}, {})
+
+
+async def edit(visit: Visit) -> Response:
+    """Change one, and try it again."""
+    notification_id = _id(visit)
+    letter = _letter(visit, notification_id)
+    if letter is None:
+        return _told(notification_id, "gone")
+    texts = {name: visit.form.get(name, "") for name in (*LABELS,)}
+    if visit.form.get("version") != version_of(letter):
+        problem = "It has been tried since you opened this form. Look at it again, and send the form once more."
+        return _edit_form(visit, letter, texts, {"": problem})
+    changes, problems = changes_of(letter.command, texts)
+    if not problems:
+        try:
+            done = await _dead_letters(visit).retry(
+                notification_id, by=visit.who.name, edit=changes, why=texts["why"].strip() or None
+            )
+        except EditRefused as refused:
+            problems = {name: f"{problem[:1].upper()}{problem[1:]}." for name, problem in refused.problems.items()}
+        else:
+            return _told(notification_id, ("edited" if changes else "retried") if done else "gone")
+    return _edit_form(visit, letter, texts, problems)
+
+
+# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LABELS = {
+    "recipient": "Recipient",
+    "subject": "Subject",
+    "message": "Message",
+    "metadata": "Metadata",
+    "expires_after": "Expires after",
+    "why": "Why (optional)",
+}
+"""What the fields of the form are called."""
+
+
+def texts_of(command: SendNotification) -> dict[str, str]:
+    """Return what the fields of the form hold for a command."""
+    metadata = msgspec.json.format(msgspec.json.encode(dict(command.metadata), enc_hook=str)).decode()
+    return {
+        "recipient": _in_one_line(command.recipient),
+        "subject": _in_one_line(command.subject or ""),
+        "message": command.message.replace("\r\n", "\n").replace("\r", "\n"),  # as a browser sends it back
+        "metadata": metadata if command.metadata else "",
+        "expires_after": "" if command.expires_after is None else write_duration(command.expires_after),
+    }
+
+
+def version_of(letter: DeadLetterMessage) -> str:
+    """Return what differs when a dead letter has been tried again since."""
+    return f"{letter.epoch_ns + letter.moved_at_ns}-{letter.edits}"
+
+
+def changes_of(command: SendNotification, texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the fields change of a command, and what is wrong with them, both by the field."""
+    changes: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, before in texts_of(command).items():
+        text = texts[name]
+        if text == before:
+            continue
+        match name:
+            case "subject":
+                changes[name] = text or None
+            case "metadata":
+                try:
+                    changes[name] = _metadata(text)
+                except ValueError as error:
+                    problems[name] = f"Wanted a JSON object: {error}."
+            case "expires_after":
+                changes[name] = seconds = _seconds(text)
+                if seconds is None and text.strip():
+                    problems[name] = f"Wanted a duration such as 90s, 10m, 2h or 1d, got {text!r:.40}."
+            case _:
+                changes[name] = text.strip() if name == "recipient" else text
+    return changes, problems
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"got {text.strip()!r:.40}")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _seconds(text: str) -> float | None:
+    text = text.strip()
+    try:
+        return float(text)
+    except ValueError:
+        return parse_duration(text)
+
+
+def _in_one_line(text: str) -> str:
+    return text.replace("\r", "").replace("\n", "")  # as a browser does in a field of one line
+
+
+def _edit_form(
+    visit: Visit, letter: DeadLetterMessage, texts: Mapping[str, str], problems: Mapping[str, str]
+) -> Response:
+    return render(
+        visit,
+        "edit.html",
+        status_code=422 if problems else 200,
+        notification_id=letter.notification_id,
+        letter=letter,
+        version=version_of(letter),
+        labels=LABELS,
+        texts=texts,
+        problems=dict.fromkeys(LABELS, "") | dict(problems),
+        has_problems=bool(problems),
+    )
+
+
+# ── one notification ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _notification(
+    visit: Visit, notification_id: str, problems: Mapping[str, str] | None = None, status_code: int = 200
+) -> Response:
+    timeline = await _dead_letters(visit).show(notification_id)
+    if timeline is None:
+        raise HTTPException(404, f"Nothing is known, or nothing any more, of a notification {notification_id!r}.")
+    letter, command = timeline.letter, timeline.command
+    accepted = texts_of(timeline.accepted)
+    edited = [(LABELS[name], accepted[name]) for name, text in texts_of(command).items() if text != accepted[name]]
+    facts = [("Channel", command.channel), ("Recipient", command.recipient), ("User", command.user)]
+    if command.critical:
+        facts.append(("Critical", "yes: it passes by preferences and quiet hours"))
+    if command.expires_after is not None:
+        facts.append(("Expires after", write_duration(command.expires_after)))
+    return render(
+        visit,
+        "notification.html",
+        status_code=status_code,
+        notification_id=notification_id,
+        letter=letter,
+        command=command,
+        metadata=texts_of(command)["metadata"],
+        facts=facts,
+        edited=edited,
+        state=_STATES[timeline.state],
+        steps=steps_of(timeline.events),
+        problems={"why": "", **(problems or {})},
+        done=done_of(visit),
+    )
+
+
+def _letter(visit: Visit, notification_id: str) -> DeadLetterMessage | None:
+    return _dead_letters(visit).letter(notification_id)
+
+
+def _id(visit: Visit) -> str:
+    return visit.form.get("id", "")
+
+
+def _told(notification_id: str, done: str) -> Response:
+    return RedirectResponse(address("/dead-letters/notification", id=notification_id, done=done), 303)
+
+
+def _by(text: str) -> By | None:
+    return next((by for by in get_args(By) if by == text), None)
+
+
+def _dead_letters(visit: Visit) -> DeadLetters:
+    letters: DeadLetters = visit.request.app.state.service.dead_letters
+    return letters

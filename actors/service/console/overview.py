@@ -1,0 +1,162 @@
+"""Pages of what goes on: figures by channel, and who did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.responses import Response
+
+from actors.messages import NotificationChannel
+from actors.policies.breaker_table import NOT_CLOSED
+from actors.service.breakers import BreakerNow
+from actors.service.console.breakers import CAUSES, CHANGES_NOTHING_BY_ITSELF
+from actors.service.console.gate import Visit
+from actors.service.console.rendering import address, render
+from actors.service.console.words import plural
+from actors.service.metrics import Metrics
+
+TRANSITIONS_SHOWN = 10
+ENTRIES_SHOWN = 100
+ENTRIES_MAX = 10_000
+"""What is in the audit trail beyond these is for the command line."""
+
+_SEVERITY = ("forced-open", "open", "half-open", "disabled", "metrics-only", "closed")
+"""States of breakers, the one that most needs somebody first."""
+
+
+@dataclass
+class Figures:
+    """What a channel has come to, or all of them together."""
+
+    in_flight: int = 0
+    sent: int = 0
+    """Since the service started."""
+    failed: int = 0
+    """Attempts, since the service started."""
+    dead_letters: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Add those of another channel."""
+        self.in_flight += other.in_flight
+        self.sent += other.sent
+        self.failed += other.failed
+        self.dead_letters += other.dead_letters
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that somebody should look at."""
+
+    text: str
+    path: str
+    link: str
+
+
+@dataclass(frozen=True)
+class _Worst:
+    """The breaker of a channel that most needs somebody."""
+
+    state: str
+    since: datetime
+    which: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    figures: Figures
+    breaker: _Worst
+
+
+async def overview_page(visit: Visit) -> Response:
+    """Show the figures of every channel as they are now, and what is in a bad way."""
+    service = visit.request.app.state.service
+    breakers = service.breakers.now(service.notifier.pipeline)
+    started = service.status.started_at
+    by_channel = figures_of(service.metrics)
+    total = Figures()
+    rows = []
+    for channel in service.notifier.pipeline.wiring.stages:
+        figures = by_channel.get(channel, Figures())
+        total.add(figures)
+        rows.append(_Row(channel.value, figures, _worst(channel, breakers, started)))
+    return render(
+        visit,
+        "overview.html",
+        is_live=visit.query.get("live") != "off",
+        figures=total,
+        channels=rows,
+        started=started,
+        troubles=_troubles(total, breakers),
+        transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
+        causes=CAUSES,
+    )
+
+
+async def audit_page(visit: Visit) -> Response:
+    """Show who did what, when and why."""
+    limit = _limit(visit.query.get("limit", ""))
+    entries = await visit.request.app.state.service.dead_letters.audit(limit + 1)
+    return render(
+        visit,
+        "audit.html",
+        entries=entries[:limit],
+        is_cut=len(entries) > limit and limit < ENTRIES_MAX,
+        next_limit=min(limit * 10, ENTRIES_MAX),
+    )
+
+
+def figures_of(metrics: Metrics) -> dict[str, Figures]:
+    """Return the figures of each channel: those that ``/metrics`` has."""
+    fields = {
+        "notifications_in_flight": "in_flight",
+        "notifications_sent_total": "sent",
+        "notifications_failed_total": "failed",
+        "notifications_in_dlq": "dead_letters",
+    }
+    by_channel: dict[str, Figures] = {}
+    for metric in metrics.registry.collect():
+        for sample in metric.samples:
+            if (field := fields.get(sample.name)) is not None:
+                figures = by_channel.setdefault(sample.labels["channel"], Figures())
+                setattr(figures, field, getattr(figures, field) + int(sample.value))
+    return by_channel
+
+
+def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: datetime) -> _Worst:
+    own = sorted(
+        (breaker for breaker in breakers if breaker.channel == channel),
+        key=lambda breaker: _SEVERITY.index(breaker.state),
+    )
+    if not own:
+        return _Worst("closed", started, "no host yet")
+    worst = own[0]
+    which = ""
+    if len(own) > 1:
+        alike = sum(breaker.state == worst.state for breaker in own)
+        which = f"{alike} of {len(own)}"
+    return _Worst(worst.state, worst.since or started, which)
+
+
+def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
+    troubles = []
+    shut = [breaker for breaker in breakers if breaker.state in NOT_CLOSED]
+    if shut:
+        names = ", ".join(dict.fromkeys(breaker.name for breaker in shut))
+        what = f"{plural(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
+        troubles.append(Trouble(what, address("/breakers"), "Look at the breakers"))
+    if ordered := [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]:
+        names = ", ".join(dict.fromkeys(f"{breaker.name} ({breaker.state})" for breaker in ordered))
+        troubles.append(Trouble(f"Until an operator orders otherwise: {names}.", address("/breakers"), "Change that"))
+    if total.dead_letters:
+        what = f"{plural(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
+        troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))
+    return troubles
+
+
+def _limit(text: str) -> int:
+    try:
+        return max(1, min(int(text), ENTRIES_MAX))
+    except ValueError:
+        return ENTRIES_SHOWN

@@ -1,0 +1,151 @@
+"""Pages from their templates, with what every page shows, and the gate before each."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from actors.errors import NotifierClosed, StoreError
+from actors.service.access import Principal, Role
+from actors.service.console import words
+from actors.service.console.gate import (
+    FORM_TOKEN,
+    Answer,
+    Endpoint,
+    Visit,
+    allow,
+    check_form_token,
+    check_same_site,
+    read_form,
+    sign_in_first,
+)
+
+logger = logging.getLogger(__name__)
+
+_TITLES = {
+    400: "That cannot be read",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not here",
+    413: "Too long",
+    415: "That is no form",
+    503: "Not now",
+}
+
+
+def page(answer: Answer, role: Role = Role.READER) -> Endpoint:
+    """Return the endpoint of a page that those may see who may do what `role` may; others are sent to sign in."""
+
+    @functools.wraps(answer)
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await answer(Visit(request, allow(request, role)))
+        except HTTPException as refused:
+            return sign_in_first(request) if refused.status_code == 401 else refusal(request, refused)
+        except (NotifierClosed, StoreError) as error:
+            return refusal(request, _not_now(error))
+
+    return endpoint
+
+
+def action(answer: Answer) -> Endpoint:
+    """Return the endpoint of a form that operators may send."""
+
+    @functools.wraps(answer)
+    async def endpoint(request: Request) -> Response:
+        try:
+            check_same_site(request)
+            who = allow(request, Role.OPERATOR)
+            form = await read_form(request)
+            check_form_token(request, form)
+            return await answer(Visit(request, who, form))
+        except HTTPException as refused:
+            return refusal(request, refused)
+        except (NotifierClosed, StoreError) as error:
+            return refusal(request, _not_now(error))
+
+    return endpoint
+
+
+def _not_now(error: NotifierClosed | StoreError) -> HTTPException:
+    logger.error("console: %s", error)
+    return HTTPException(
+        503, "The service is stopping, or its store has failed. Nothing may have been done; look again."
+    )
+
+
+def now_of(request: Request) -> datetime:
+    """Return the present instant, as the clock of the notifier shows it."""
+    present: datetime = request.app.state.service.notifier.system.present
+    return present
+
+
+def render(visit: Visit, template: str, *, status_code: int = 200, **context: Any) -> Response:
+    """Return a page for somebody who may see it."""
+    return _page(
+        visit.request,
+        visit.who,
+        template,
+        status_code,
+        {"may_act": visit.may_act, "form_token": visit.form_token, **context},
+    )
+
+
+def refusal(request: Request, refused: HTTPException) -> Response:
+    """Return the page that says why something was refused."""
+    who: Principal | None = request.app.state.service.access.who(request)
+    context = {
+        "title": _TITLES.get(refused.status_code, "Refused"),
+        "text": refused.detail,
+        "form_token": "" if who is None else Visit(request, who).form_token,
+    }
+    return _page(request, who, "refusal.html", refused.status_code, context)
+
+
+def render_outside(request: Request, template: str, *, status_code: int = 200, **context: Any) -> Response:
+    """Return a page for somebody who is not signed in."""
+    return _page(request, None, template, status_code, context)
+
+
+def address(path: str, **query: str | int | None) -> str:
+    """Return the address of a page of the console; what is None or empty in the query is left out."""
+    said = urlencode({name: value for name, value in query.items() if value not in (None, "")})
+    return f"/console{path}?{said}" if said else f"/console{path}"
+
+
+def _page(
+    request: Request, who: Principal | None, template: str, status_code: int, context: Mapping[str, Any]
+) -> Response:
+    now, service = now_of(request), request.app.state.service
+    text = _environment.get_template(template).render(
+        who=who,
+        here=request.url.path,
+        now=now,
+        FORM_TOKEN=FORM_TOKEN,
+        clock=functools.partial(words.clock, now=now),
+        ago=functools.partial(words.ago, now=now),
+        faults=() if who is None else service.config.faults,
+        status=service.status,
+        **context,
+    )
+    return HTMLResponse(text, status_code)
+
+
+_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("actors.service.console"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {"number": words.number, "percent": words.percent, "duration": words.duration}
+_environment.globals |= {"address": address, "plural": words.plural}

@@ -1,0 +1,83 @@
+"""Signing in with a token, and out again."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from actors.service.access import SESSION_COOKIE, SESSION_PATH, SESSION_S, Access, Role
+from actors.service.console.gate import check_form_token, check_same_site, read_form
+from actors.service.console.rendering import refusal, render_outside
+
+logger = logging.getLogger(__name__)
+
+
+async def sign_in_page(request: Request) -> Response:
+    """Ask for a token."""
+    return render_outside(
+        request,
+        "sign_in.html",
+        next=_page_to_go_to(request.query_params.get("next", "")),
+        problem=None,
+        signed_out="out" in request.query_params,
+    )
+
+
+async def sign_in(request: Request) -> Response:
+    """Begin the session of whose token was sent, and show him the page that he wanted."""
+    try:
+        check_same_site(request)
+        form = await read_form(request)
+    except HTTPException as refused:
+        return refusal(request, refused)
+    access: Access = request.app.state.service.access
+    token = form.get("token", "").strip()
+    wanted = _page_to_go_to(form.get("next", ""))
+    principal, session = access.bearer(token), access.begin_session(token)
+    problem = None
+    if principal is None or session is None:
+        problem = "Nobody has this token."
+        logger.warning("console: somebody tried to sign in with a token that nobody has")
+    elif not principal.may(Role.READER):
+        problem = f"This is the token of {principal.name}, which may {principal.role} and see nothing here."
+    if problem is not None or session is None:
+        return render_outside(request, "sign_in.html", status_code=403, next=wanted, problem=problem, signed_out=False)
+    answer = RedirectResponse(wanted, 303)
+    answer.set_cookie(
+        SESSION_COOKIE,
+        session,
+        max_age=SESSION_S,
+        path=SESSION_PATH,
+        secure=_is_encrypted(request),
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+async def sign_out(request: Request) -> Response:
+    """End a session: the browser forgets it."""
+    try:
+        check_same_site(request)
+        check_form_token(request, await read_form(request))
+    except HTTPException as refused:
+        return refusal(request, refused)
+    answer = RedirectResponse("/console/sign-in?out", 303)
+    answer.delete_cookie(
+        SESSION_COOKIE, path=SESSION_PATH, secure=_is_encrypted(request), httponly=True, samesite="strict"
+    )
+    return answer
+
+
+def _is_encrypted(request: Request) -> bool:
+    """Tell whether the browser's own connection is encrypted; a proxy in between may say so."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+
+
+def _page_to_go_to(wanted: str) -> str:
+    """Return the page of the console that somebody wanted; the overview for whatever is no such page."""
+    is_page = wanted.startswith(("/console/", "/console?")) and wanted.isprintable() and "\\" not in wanted
+    return wanted if is_page and not wanted.startswith("/console/sign-") else "/console"

@@ -1,0 +1,143 @@
+"""What happened to one notification, told for people: a step for each event and for what somebody did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.service.console.words import duration, plural
+
+SHOWN_OF_A_CHANGE = 200
+"""How much of a changed field is shown, in characters; all of it stands below the timeline."""
+
+Kind: TypeAlias = Literal["", "fine", "care", "bad"]
+
+_WAITS_FOR = {
+    DeferralCause.RATE_LIMIT: "a limit to allow it",
+    DeferralCause.CIRCUIT_BREAKER: "an open circuit breaker",
+    DeferralCause.QUIET_HOURS: "the end of the user's quiet hours",
+}
+
+_KINDS = {
+    "Transient": "transient failure",
+    "Permanent": "permanent failure",
+    "DeadDestination": "the address is gone",
+    "ChannelFault": "fault of the channel",
+    "Ambiguous": "perhaps sent",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happened."""
+
+    at: datetime
+    what: str
+    kind: Kind = ""
+    """Whether it is good, asks for care or is bad; a page shows it by a shape beside the words."""
+
+    lines: tuple[str, ...] = ()
+    """What else is to be known."""
+
+    answer: str | None = None
+    """The provider's answer as it came."""
+
+    after_s: float | None = None
+    """How long after the step before, in seconds; None for the first."""
+
+
+def steps_of(events: Iterable[NotificationEvent]) -> list[Step]:
+    """Return the steps of a notification with this history, in order."""
+    steps: list[Step] = []
+    for event in events:
+        step = _step(event)
+        after_s = (step.at - steps[-1].at).total_seconds() if steps else None
+        steps.append(replace(step, after_s=after_s))
+    return steps
+
+
+def _step(event: NotificationEvent) -> Step:
+    match event:
+        case NotificationRequested():
+            lines = () if event.instead_of is None else (f"In place of {event.instead_of}, as a fallback.",)
+            return Step(event.at, "Accepted", lines=lines)
+        case NotificationFailed():
+            return _failed(event)
+        case NotificationSent():
+            taken = (event.at - event.started).total_seconds()
+            told = (f"The answer came after {duration(taken)}.", *_provider(event))
+            return Step(event.at, f"Sent with attempt {event.attempt}", "fine", told)
+        case NotificationDeferred():
+            until = "" if event.resumes_at is None else f", until {event.resumes_at:%H:%M:%S} at least"
+            return Step(event.at, f"Waits for {_WAITS_FOR[event.cause]}{until}", "care")
+        case NotificationMovedToDeadLetter():
+            tried = (f"After {plural(event.attempts, 'attempt')}.",)
+            return Step(event.at, f"Given up: {event.reason}", "bad", tried)
+        case NotificationSuppressed():
+            return Step(event.at, f"Suppressed: {event.reason}", "care")
+        case NotificationRedriven():
+            changed = [f"Changed {name.replace('_', ' ')} to {_short(value)}" for name, value in event.edit.items()]
+            return Step(event.at, f"Retried by {event.by or 'somebody'}", lines=(*_why(event.why), *changed))
+        case DeadLetterDiscarded():
+            who = event.by or "the queue itself"
+            return Step(event.at, f"Discarded by {who}", "bad", _why(event.reason))
+        case DuplicateIgnored():
+            payload = "another payload: a conflict" if event.conflict else "the same payload"
+            return Step(event.at, f"Came again with {payload}; ignored", "care" if event.conflict else "")
+        case _:
+            return Step(event.at, type(event).__name__)
+
+
+def _failed(event: NotificationFailed) -> Step:
+    taken = (event.at - event.started).total_seconds()
+    which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
+    what = f"{which} failed: {event.reason}"
+    how = [_KINDS.get(event.kind, event.kind)]
+    if event.throttled:
+        how.append("the provider says we are too fast")
+    if event.refused:
+        how.append("refused on our side, no provider was asked")
+    else:
+        how.append(f"started {event.started:%H:%M:%S}, took {duration(taken)}")
+    lines = [f"{'; '.join(how).capitalize()}."]
+    lines += _provider(event)
+    if event.next_retry_at is not None:
+        wait = (event.next_retry_at - event.at).total_seconds()
+        lines.append(f"Next attempt {duration(wait)} later, at {event.next_retry_at:%H:%M:%S}.")
+    return Step(event.at, what, "care" if event.given_up is None else "bad", tuple(lines), event.answer)
+
+
+def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:
+    said = []
+    if event.provider is not None:
+        said.append(f"Provider: {event.provider}.")
+    if event.hedges:
+        said.append(f"Sent beside it: {plural(event.hedges, 'copy', 'copies')}, as a hedge.")
+    return tuple(said)
+
+
+def _why(reason: str | None) -> tuple[str, ...]:
+    return () if reason is None else (f"Why: {reason}",)
+
+
+def _short(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_OF_A_CHANGE else f"{text[:SHOWN_OF_A_CHANGE]}…"

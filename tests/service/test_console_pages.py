@@ -1,0 +1,459 @@
+"""What the pages of the console show and do."""
+
+from datetime import timedelta
+
+import pytest
+import trio
+from console_kit import ANN, NASTY, notification, signed_in
+
+from actors.service.console.asked import written
+from actors.service.dead_letters import Filter
+
+DEAD = [
+    notification(1, "nobody@example.com"),
+    notification(2, "down@example.com"),
+    notification(3, "down", "sms"),
+    notification(4, "ann@example.com"),
+]
+
+
+def ids(page):
+    return [row[0] for row in page.rows("Dead letters")]
+
+
+async def test_the_overview_has_the_figures_of_every_channel(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        await service.notifier.operate_breaker("sms", "force-open")
+        await service.notifier.send(notification(5, "+4930123456", "sms"))
+        page = await browser.get("/console")
+        figures = dict(zip(page.texts(".figures dt"), page.texts(".figures dd"), strict=True))
+        assert figures == {"in flight": "1", "sent": "1", "failed attempts": "4", "dead letters": "3"}
+        rows = {row[0]: row[1:2] + row[3:] for row in page.rows("Channels")}
+        assert rows == {
+            "email": ["closed", "0", "1", "3", "2"],
+            "sms": ["forced-open", "1", "0", "1", "1"],
+        }
+        assert "1 circuit breaker keeps notifications back: sms." in page.text()
+        assert "3 notifications wait in the dead letter queue." in page.text()
+
+
+async def test_the_overview_loads_itself_again_unless_it_is_held_still(autojump_clock):
+    async with signed_in() as (_, browser):
+        page = await browser.get("/console")
+        assert page.html.css_first("meta[http-equiv=refresh]").attributes["content"] == "5"
+        still = await browser.get(page.html.css_first(".title a").attributes["href"])
+        assert still.html.css("meta[http-equiv=refresh]") == []
+        assert "Every circuit breaker lets through" in still.text()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["n-2", "n-3", "n-1"]),
+        ({"reason": "no such user"}, ["n-1"]),
+        ({"channel": "sms"}, ["n-3"]),
+        ({"recipient": "down@example.com"}, ["n-2"]),
+        ({"id": "n-3"}, ["n-3"]),
+        ({"reason": "gateway", "channel": "email"}, ["n-2"]),
+    ],
+)
+async def test_the_list_shows_what_fits_the_filter(autojump_clock, query, found):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters", **query)
+        assert ids(page) == found
+        form = page.html.css_first("form[role=search]")
+        shown = {node.attributes["name"]: node.attributes.get("value") for node in form.css("input")}
+        shown["channel"] = getattr(form.css_first("option[selected]"), "text", str)()
+        assert {name: text for name, text in shown.items() if text} == query
+
+
+async def test_the_list_can_be_narrowed_to_a_window_of_time(autojump_clock):
+    async with signed_in(DEAD[:1]) as (service, browser):
+        noon = service.notifier.system.present
+        await trio.sleep(4000)
+        await service.notifier.send(DEAD[2])
+        await service.notifier.wait_until_quiet()
+        later = noon + timedelta(minutes=30)
+        assert ids(await browser.get("/console/dead-letters", since=written(later))) == ["n-3"]
+        assert ids(await browser.get("/console/dead-letters", until=written(later))) == ["n-1"]
+        page = await browser.get("/console/dead-letters")
+        windows = {node.text(): node.attributes["href"] for node in page.html.css(".chips a")}
+        assert ids(await browser.get(windows["Last hour"])) == ["n-3"]
+        assert ids(await browser.get(windows["Last 24 hours"])) == ["n-3", "n-1"]
+
+
+async def test_a_time_that_is_none_is_told_at_its_field(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters", since="yesterday")
+        field = page.html.css_first("#since")
+        assert field.attributes["aria-invalid"] == "true"
+        assert "wanted a time" in page.text(f"#{field.attributes['aria-describedby']}").lower()
+        refused = await browser.get("/console/bulks/new", action="discard", since="yesterday")
+        assert refused.status == 400
+
+
+async def test_groups_lead_to_what_is_in_them(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters", by="reason")
+        assert [row[:3] for row in page.rows("By reason")] == [
+            ["503 gateway down", "2", "67%"],
+            ["550 no such user", "1", "33%"],
+        ]
+        assert ids(await browser.get(page.html.css_first("tbody th a").attributes["href"])) == ["n-2", "n-3"]
+        for by, largest in (("channel", "email"), ("recipient", "nobody@example.com")):
+            page = await browser.get("/console/dead-letters", by=by)
+            assert page.rows(f"By {by}")[0][0] == largest
+
+
+async def test_the_list_can_be_had_the_oldest_first(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters", reason="gateway")
+        [turn] = [node for node in page.html.css("caption a") if node.text() == "oldest first"]
+        page = await browser.get(turn.attributes["href"])
+        assert ids(page) == ["n-3", "n-2"]
+        assert [node.text() for node in page.html.css("caption a")] == ["newest first"]
+
+
+async def test_long_lists_come_in_pages(autojump_clock):
+    async with signed_in([notification(number, "nobody@example.com") for number in range(120)]) as (_, browser):
+        page = await browser.get("/console/dead-letters", reason="no such user")
+        seen, pages = ids(page), 1
+        while (further := page.html.css_first(".pager a.button")) is not None:
+            page = await browser.get(further.attributes["href"])
+            seen += ids(page)
+            pages += 1
+        assert (pages, len(seen), len(set(seen))) == (3, 120, 120)
+        assert "120 dead letters fit" in page.text(".title")
+
+
+async def test_a_timeline_has_every_attempt_and_the_answer_as_it_came(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters/notification", id="n-2")
+        assert page.texts(".timeline .what") == [
+            "Accepted",
+            "Attempt 1 failed: 503 gateway down",
+            "Attempt 2 failed: 503 gateway down",
+            "Given up: 503 gateway down",
+        ]
+        assert page.texts(".timeline .when")[2].endswith("+1 s")
+        assert page.texts(".timeline pre") == ["HTTP/1.1 503 Service Unavailable"] * 2
+        assert "Next attempt 1 s later" in page.text(".timeline")
+
+
+async def test_what_comes_from_outside_is_text_and_no_markup(autojump_clock):
+    commands = [
+        notification(NASTY, "nobody@example.com", subject=NASTY, metadata={"note": NASTY}),
+        notification(1, f"nobody{NASTY}"),
+    ]
+    async with signed_in(commands) as (_, browser):
+        pages = [
+            await browser.get("/console/dead-letters", reason=NASTY, recipient=NASTY, id=NASTY, since=NASTY),
+            await browser.get("/console/dead-letters"),
+            await browser.get("/console/dead-letters", by="recipient"),
+            await browser.get("/console/dead-letters/notification", id=f"n-{NASTY}"),
+            await browser.get("/console/dead-letters/edit", id=f"n-{NASTY}"),
+            await browser.get("/console/dead-letters/notification", id=NASTY, done=NASTY),
+            await browser.get("/console/bulks/new", action="retry"),
+            await browser.get("/console/bulks/new", action=NASTY),
+            await browser.get(f"/console/bulks/{NASTY.replace('/', '')}"),
+            await browser.get("/console/audit", limit=NASTY),
+        ]
+        for page in pages:
+            assert page.html.css("script") == []
+        assert NASTY in pages[3].text()
+        assert pages[3].texts(".timeline pre") == [f"550 5.1.1 {NASTY}"]
+        assert pages[4].form("/console/dead-letters/edit")["subject"] == NASTY
+
+
+async def test_of_a_notification_that_nobody_knows_there_is_no_page(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        page = await browser.get("/console/dead-letters/notification", id="n-99")
+        assert page.status == 404
+        assert "'n-99'" in page.text()
+
+
+async def test_one_is_tried_again_and_who_did_it_is_kept(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        page = await browser.send(page, "/console/dead-letters/retry", why="the mailbox is there now")
+        assert "It is being tried again" in page.text("[role=status]")
+        await service.notifier.wait_until_quiet()
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "Retried by otto" in page.texts(".timeline .what")
+        assert [what for what in page.texts(".timeline .what") if what.startswith("Attempt 1")] == [
+            "Attempt 1 failed: 550 no such user"
+        ] * 2
+        [entry] = (await browser.get("/console/audit")).rows("What was done")
+        assert entry[0] == "otto"
+        assert entry[2:] == ["retry", "n-1", "the mailbox is there now"]
+
+
+async def test_one_is_discarded_only_with_a_reason(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        page = await browser.send(page, "/console/dead-letters/discard", why="  ")
+        assert page.status == 422
+        field = page.html.css_first("#discard-why")
+        assert field.attributes["aria-invalid"] == "true"
+        assert "discard-why-problem" in field.attributes["aria-describedby"]
+        assert len(service.notifier.dead_letter_queue) == 3
+        page = await browser.send(page, "/console/dead-letters/discard", why="he left")
+        assert "It is discarded" in page.text("[role=status]")
+        assert [letter.notification_id for letter in service.notifier.dead_letter_queue] == ["n-3", "n-2"]
+        [entry] = (await browser.get("/console/audit")).rows("What was done")
+        assert entry[2:] == ["discard", "n-1", "he left"]
+
+
+async def test_of_two_who_act_at_once_one_is_told_that_he_was_late(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        page = await browser.get("/console/dead-letters/notification", id="n-2")
+        await browser.send(page, "/console/dead-letters/retry")
+        late = await browser.send(page, "/console/dead-letters/discard", why="of no use")
+        assert "no dead letter any more" in late.text("[role=status]")
+        await service.notifier.wait_until_quiet()
+        assert "n-2" in [letter.notification_id for letter in service.notifier.dead_letter_queue]
+
+
+# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+EDIT = "/console/dead-letters/edit"
+
+
+async def test_an_edited_one_goes_out_as_edited_and_what_was_left_alone_stays(autojump_clock):
+    command = notification(
+        1, "nobody@example.com", subject="Two\nlines", metadata={"lang": "de", "n": [1, 2.5]}, expires_after=7200.0
+    )
+    async with signed_in([command]) as (service, browser):
+        page = await browser.get(EDIT, id="n-1")
+        assert page.form(EDIT)["expires_after"] == "2h"
+        page = await browser.send(page, EDIT, recipient="ann@example.com", message="Dear Ann\r\n…", why="a typo")
+        assert "Your changes are recorded" in page.text("[role=status]")
+        await service.notifier.wait_until_quiet()
+        [sent] = service.gateway.sent
+        assert (sent.notification_id, sent.recipient, sent.message) == ("n-1", "ann@example.com", "Dear Ann\n…")
+        assert (sent.subject, sent.metadata, sent.expires_after) == (command.subject, command.metadata, 7200)
+        [entry] = (await browser.get("/console/audit")).rows("What was done")
+        assert entry[2:] == ["retry edited: recipient, message", "n-1", "a typo"]
+
+
+async def test_each_field_can_be_edited(autojump_clock):
+    async with signed_in([notification(1, "nobody@example.com", subject="Old", expires_after=60.0)]) as (
+        service,
+        browser,
+    ):
+        page = await browser.get(EDIT, id="n-1")
+        edited = {"recipient": "ann@example.com", "subject": "", "metadata": '{"a": {"b": null}}', "expires_after": ""}
+        await browser.send(page, EDIT, **edited)
+        await service.notifier.wait_until_quiet()
+        [sent] = service.gateway.sent
+        assert (sent.subject, sent.metadata, sent.expires_after) == (None, {"a": {"b": None}}, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "problem"),
+    [
+        ("recipient", "   ", "Wanted an address"),
+        ("metadata", '{"a": 1', "Wanted a JSON object: "),
+        ("metadata", "[1]", "Wanted a JSON object: got '[1]'"),
+        ("metadata", '{"a": NaN}', "Wanted a JSON object: JSON has no NaN"),
+        ("metadata", "[" * 20_000, "Wanted a JSON object: it is nested too deeply"),
+        ("expires_after", "soon", "Wanted a duration such as 90s"),
+        ("expires_after", "-5", "Wanted seconds of at least 0"),
+        ("expires_after", "nan", "Wanted seconds of at least 0"),
+    ],
+)
+async def test_what_cannot_be_is_told_at_its_field_and_nothing_is_lost(autojump_clock, field, text, problem):
+    async with signed_in(DEAD[:1]) as (service, browser):
+        page = await browser.get(EDIT, id="n-1")
+        page = await browser.send(page, EDIT, **{"message": "A new text", "why": "a typo", field: text})
+        assert page.status == 422
+        node = page.html.css_first(f"#{field}")
+        assert node.attributes["aria-invalid"] == "true"
+        assert f"{field}-problem" in node.attributes["aria-describedby"].split()
+        assert problem in page.text(f"#{field}-problem")
+        assert page.html.css_first(f"[role=alert] a[href='#{field}']") is not None
+        assert len(page.html.css("[aria-invalid]")) == 1
+        kept = page.form(EDIT)
+        assert (kept["message"], kept["why"], kept[field]) == ("A new text", "a typo", text)
+        assert len(service.notifier.dead_letter_queue) == 1
+        page = await browser.send(page, EDIT, **{field: "ann@example.com" if field == "recipient" else ""})
+        assert "Your changes are recorded" in page.text("[role=status]")
+
+
+async def test_a_form_that_somebody_else_has_overtaken_changes_nothing(autojump_clock):
+    async with signed_in(DEAD[:1]) as (service, browser):
+        first = await browser.get(EDIT, id="n-1")
+        await browser.send(await browser.get(EDIT, id="n-1"), EDIT, message="Of another operator")
+        await service.notifier.wait_until_quiet()
+        late = await browser.send(first, EDIT, message="Late")
+        assert late.status == 422
+        assert "It has been tried since you opened this form" in late.text("[role=alert]")
+        [letter] = service.notifier.dead_letter_queue
+        assert letter.command.message == "Of another operator"
+
+
+# ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+NEW, BULKS = "/console/bulks/new", "/console/bulks"
+
+
+async def test_a_dry_run_shows_what_it_is_about_and_does_nothing(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        page = await browser.get("/console/dead-letters", reason="gateway")
+        [retry, _] = [node.attributes["href"] for node in page.html.css("main > .buttons a")]
+        page = await browser.get(retry)
+        assert page.text("h1") == "Retry 2 dead letters?"
+        assert page.rows("What it is about") == [["503 gateway down", "2", "100%"]]
+        assert [row[0] for row in page.rows("Some of them")] == ["n-3", "n-2"]
+        assert service.dead_letters.bulks() == []
+        assert len(service.notifier.dead_letter_queue) == 3
+
+
+async def test_a_bulk_run_does_what_its_dry_run_said_at_the_pace_that_was_set(autojump_clock):
+    async with signed_in([notification(number, "nobody@example.com") for number in range(10)]) as (service, browser):
+        page = await browser.get(NEW, action="discard", reason="no such user")
+        await trio.sleep(1)
+        await service.notifier.send(notification(99, "nobody@example.com"))
+        await service.notifier.wait_until_quiet()
+        page = await browser.send(page, BULKS, rate="2", why="closed")
+        assert page.text("h1") == "Bulk discard of 10 dead letters"
+        assert page.html.css_first("meta[http-equiv=refresh]") is not None
+        await trio.sleep(2.6)
+        page = await browser.get(page.path)
+        done = int(page.html.css_first("progress").attributes["value"])
+        assert 4 <= done <= 7
+        await trio.sleep(10)
+        page = await browser.get(page.path)
+        assert page.text(".state") == "finished"
+        assert page.html.css("meta[http-equiv=refresh]") == []
+        assert page.actions == set()
+        assert [letter.notification_id for letter in service.notifier.dead_letter_queue] == ["n-99"]
+        [row] = (await browser.get(BULKS)).rows("Bulk runs")
+        assert row == ["Discard 10", "finished", "10", "0", "0", "10", "otto"]
+
+
+async def test_a_bulk_run_that_is_cancelled_leaves_the_rest(autojump_clock):
+    async with signed_in([notification(number, "nobody@example.com") for number in range(10)]) as (service, browser):
+        page = await browser.send(await browser.get(NEW, action="discard"), BULKS, rate="1", why="closed")
+        await trio.sleep(3.5)
+        page = await browser.get(page.path)
+        page = await browser.send(page, "/console/bulks/cancel")
+        assert "what was left stays in the queue" in page.text("[role=status]")
+        assert page.text(".state") == "cancelled"
+        left = len(service.notifier.dead_letter_queue)
+        assert 0 < left < 10
+        await trio.sleep(20)
+        assert len(service.notifier.dead_letter_queue) == left
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "wrong"),
+    [
+        ("retry", {"rate": "0"}, "rate"),
+        ("retry", {"rate": "many"}, "rate"),
+        ("retry", {"rate": "nan"}, "rate"),
+        ("retry", {"rate": "1e9"}, "rate"),
+        ("discard", {"rate": "5", "why": " "}, "why"),
+    ],
+)
+async def test_a_bulk_run_that_cannot_be_does_not_begin(autojump_clock, action, fields, wrong):
+    async with signed_in(DEAD) as (service, browser):
+        page = await browser.send(await browser.get(NEW, action=action), BULKS, **fields)
+        assert page.status == 422
+        assert page.html.css_first(f"#{wrong}").attributes["aria-invalid"] == "true"
+        assert page.form(BULKS)["rate"] == fields["rate"]
+        assert service.dead_letters.bulks() == []
+
+
+async def test_a_reader_sees_progress_and_cannot_cancel(autojump_clock):
+    async with signed_in(DEAD, token=ANN) as (service, browser):
+        bulk = service.dead_letters.start_bulk("retry", Filter(), by="otto", why=None, rate_per_s=0.1)
+        page = await browser.get(f"/console/bulks/{bulk.id}")
+        assert page.text(".state") == "running"
+        assert page.actions == set()
+        assert (await browser.get("/console/bulks/none")).status == 404
+
+
+# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BREAKERS = "/console/breakers"
+
+
+async def test_an_operator_orders_a_breaker_about(autojump_clock):
+    async with signed_in() as (_, browser):
+        page = await browser.get(BREAKERS)
+        page = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="the gateway asked us to")
+        assert "The order is given" in page.text("[role=status]")
+        assert {row[0]: row[1] for row in page.rows("Now")} == {"email": "closed", "sms": "forced-open"}
+        [transition] = page.rows("What the breakers did")
+        assert transition[:1] + transition[2:] == ["sms", "closed", "forced-open", "an operator's order"]
+        again = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="once more")
+        assert "changed nothing" in again.text("[role=status]")
+        audit = (await browser.get("/console/audit")).rows("What was done")
+        assert any("sms" in row[3] and row[4] == "the gateway asked us to" for row in audit)
+
+
+async def test_of_several_providers_each_can_be_ordered_about(autojump_clock):
+    settings = {"channels": {"email": {"failover": {"backup": {}}}}, "drain": 0}
+    async with signed_in(settings=settings) as (_, browser):
+        page = await browser.get(BREAKERS)
+        page = await browser.send(page, BREAKERS, breaker="email/backup", order="disable", why="under repair")
+        assert {row[0]: row[1] for row in page.rows("Now")} == {"email": "closed", "email/backup": "disabled"}
+        page = await browser.send(page, BREAKERS, breaker="email", order="force-open", why="all of it")
+        assert {row[1] for row in page.rows("Now")} == {"forced-open"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"breaker": "sms", "order": "close", "why": ""}, "why"),
+        ({"breaker": "pigeon", "order": "close", "why": "x"}, "breaker"),
+        ({"breaker": "sms", "order": "explode", "why": "x"}, "order"),
+    ],
+)
+async def test_an_order_that_cannot_be_is_not_given(autojump_clock, fields, wrong):
+    async with signed_in() as (service, browser):
+        page = await browser.send(await browser.get(BREAKERS), BREAKERS, **fields)
+        assert page.status == 422
+        assert page.html.css_first(f"[role=alert] a[href='#{wrong}']") is not None
+        assert page.html.css_first(f"#{wrong}") is not None
+        assert service.breakers.history() == []
+
+
+# ── all pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        await browser.send(await browser.get(NEW, action="retry"), BULKS)
+        await service.notifier.operate_breaker("email", "disable")
+        await trio.sleep(30)
+        for path in [
+            "/console/sign-in",
+            "/console",
+            "/console/dead-letters?since=never",
+            "/console/dead-letters?by=reason",
+            "/console/dead-letters/notification?id=n-1",
+            f"{EDIT}?id=n-1",
+            f"{NEW}?action=discard",
+            BULKS,
+            f"/console/bulks/{service.dead_letters.bulks()[0].id}",
+            BREAKERS,
+            "/console/audit",
+        ]:
+            html = (await browser.get(path)).html
+            assert html.css_first("html").attributes["lang"]
+            assert html.css_first("title").text().strip(" ·")
+            assert len(html.css("h1")) == 1
+            for table in html.css("table"):
+                assert table.css_first("caption").text().strip()
+                assert all(cell.attributes.get("scope") for cell in table.css("th"))
+            named = {label.attributes["for"] for label in html.css("label")}
+            known = [node.attributes["id"] for node in html.css("[id]")]
+            assert len(known) == len(set(known))
+            for field in html.css("input:not([type=hidden]):not([hidden]), select, textarea, progress"):
+                assert field.attributes["id"] in named
+            for node in html.css("[aria-describedby], [aria-labelledby]"):
+                told = node.attributes.get("aria-describedby", "") + " " + node.attributes.get("aria-labelledby", "")
+                assert set(told.split()) <= set(known)
+            assert all(button.text().strip() for button in html.css("button, a"))
