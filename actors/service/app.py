@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from actors.errors import NotifierClosed, StoreError
 from actors.notifier import Notifier
-from actors.service import console, health, ingest
+from actors.service import api, console, health, ingest
 from actors.service.access import Access
 from actors.service.breakers import BreakerWatch
 from actors.service.config import ServiceConfig
@@ -40,7 +40,7 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[*ingest.routes(), *health.routes(), *console.routes()],
+        routes=[*ingest.routes(), *health.routes(), *api.routes(), *console.routes()],
         exception_handlers={HTTPException: _refused, NotifierClosed: _closed, StoreError: _closed},
     )
 

@@ -79,7 +79,7 @@ async def _receive(request: Request, read: Callable[[Any], T], submit: Callable[
     service = request.app.state.service
     if service.status.draining:
         raise HTTPException(503, "the service is shutting down", {"Retry-After": str(service.status.retry_after_s)})
-    content = await _content(request)
+    content = await content_of(request)
     is_list = isinstance(content, list)
     items = content if is_list else [content]
     if len(items) > ITEMS_MAX:
@@ -99,7 +99,7 @@ async def _receive(request: Request, read: Callable[[Any], T], submit: Callable[
     return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207)
 
 
-async def _content(request: Request) -> Any:
+async def content_of(request: Request) -> Any:
     """Return what the body says.
 
     Raises:

@@ -11,77 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
 from actors.effects import Foreseen
 from actors.errors import EditRefused, IdempotencyConflict
-from actors.messages import DeadLetterDiscarded, NotificationChannel, NotificationRedriven, SendNotification
-from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
+from actors.messages import DeadLetterDiscarded, NotificationRedriven
+from actors.outcomes import Sent
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.handler import Acceptance
 from actors.service.dead_letters import DeadLetters, Filter
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite import SqliteStore
-from actors.storage.store import Store
-
-EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
-
-
-def command(notification_id: str = "n", **fields: Any) -> SendNotification:
-    """Return a command to send an email; every field has a default."""
-    given = {"channel": EMAIL, "recipient": "ann@example.org", "message": "Hello"}
-    return SendNotification(notification_id=notification_id, **{**given, **fields})
-
-
-class Provided(Provider):
-    """Gives up on what says so in its message (``bad: why``), and takes everything else."""
-
-    def __init__(self) -> None:
-        self.taken: list[Attempt] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        kind, _, reason = attempt.command.message.partition(": ")
-        outcomes: dict[str, Outcome] = {
-            "bad": Permanent(reason=reason, answer=f"550 {reason}"),
-            "gone": DeadDestination(reason=reason),
-        }
-        outcome = outcomes.get(kind, Sent())
-        if type(outcome) is Sent:
-            self.taken.append(attempt)
-        return Foreseen(0, outcome)
-
-    @property
-    def ids(self) -> list[str]:
-        """What was taken, in order."""
-        return [attempt.command.notification_id for attempt in self.taken]
-
-
-class Desk:
-    """A notifier with what is dead in it, and who works with that."""
-
-    def __init__(self, notifier: Notifier, letters: DeadLetters, provider: Provided) -> None:
-        self.notifier = notifier
-        self.letters = letters
-        self.provider = provider
-
-    async def die(self, *commands: SendNotification, pace: float = 1) -> None:
-        """Have each be given up, so many seconds after the other."""
-        for each in commands:
-            await self.notifier.send(each)
-            await self.notifier.wait_until_quiet()
-            await trio.sleep(pace)
-
-    def ids(self, *args: Any, **kwargs: Any) -> list[str]:
-        """Return the ids of a page."""
-        return [letter.notification_id for letter in self.letters.list(*args, **kwargs).letters]
-
-
-@asynccontextmanager
-async def desk(store: Store | None = None, provider: Provided | None = None, **config: Any) -> AsyncGenerator[Desk]:
-    provider = provider if provider is not None else Provided()
-    async with Notifier.open(config, providers=provider, store=store) as notifier, trio.open_nursery() as nursery:
-        yield Desk(notifier, DeadLetters(notifier, nursery), provider)
-
 
 FIVE = (
     command("a", message="bad: mailbox full"),

@@ -1,0 +1,63 @@
+"""Filters of dead letters as they are written down: in an address, in a body, on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from actors.messages import NotificationChannel
+from actors.quantities import Text, Wanted, parse_duration
+from actors.service.dead_letters import Filter
+from actors.settings import Settings, validated
+
+
+def read_instant(text: Any, now: datetime) -> datetime | None:
+    """Return the instant that is written as a date and time, UTC where it has no zone, or as how long ago: ``2h``."""
+    if isinstance(text, str) and (ago := parse_duration(text, unit_required=True)) is not None:
+        return now - timedelta(seconds=ago)
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _instant(value: Any, _unit_required: bool) -> datetime | None:
+    return read_instant(value, datetime.now(UTC))
+
+
+_Instant = Annotated[
+    datetime,
+    Wanted("a time such as 2026-03-01T14:30Z, or how long ago such as 2h", _instant, {"type": "string"}),
+]
+
+
+class FilterSettings(Settings):
+    """A filter in writing; see :class:`~actors.service.dead_letters.Filter` for what its keys mean."""
+
+    wanted_text: ClassVar[str] = "a filter such as {reason: mailbox full, channel: email, since: 2h}"
+
+    reason: Text | None = None
+    reason_is: Text | None = None
+    channel: NotificationChannel | None = None
+    recipient: Text | None = None
+    id_prefix: Text | None = Field(default=None, alias="id")
+    since: _Instant | None = None
+    until: _Instant | None = None
+
+    @property
+    def filter(self) -> Filter:
+        """The filter."""
+        return Filter(**{name: getattr(self, name) for name in FilterSettings.model_fields})
+
+
+def filter_of(given: Mapping[str, Any]) -> Filter:
+    """Return the filter that is written here, one key for each condition.
+
+    Raises:
+        ConfigurationError: it cannot be read; all problems.
+    """
+    return validated(FilterSettings, given).filter

@@ -1,0 +1,129 @@
+"""A notifier with dead letters in it, by itself or with the service's application before it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import trio
+
+from actors import Notifier
+from actors.effects import Foreseen
+from actors.messages import BreakerTransitioned, NotificationChannel, SendNotification
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
+from actors.pipeline.attempts import Attempt, Provider
+from actors.service.access import Access, TokenConfig
+from actors.service.app import make_app
+from actors.service.breakers import BreakerWatch
+from actors.service.dead_letters import DeadLetters
+from actors.storage.store import Store
+
+EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
+SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
+
+
+def command(notification_id: str = "n", **fields: Any) -> SendNotification:
+    """Return a command to send an email; every field has a default."""
+    given = {"channel": EMAIL, "recipient": "ann@example.org", "message": "Hello"}
+    return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+class Provided(Provider):
+    """Gives up on what says so in its message (``bad: why``, ``gone: why``), and takes everything else."""
+
+    def __init__(self) -> None:
+        self.taken: list[Attempt] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        kind, _, reason = attempt.command.message.partition(": ")
+        outcomes: dict[str, Outcome] = {
+            "bad": Permanent(reason=reason, answer=f"550 {reason}"),
+            "gone": DeadDestination(reason=reason),
+        }
+        outcome = outcomes.get(kind, Sent())
+        if type(outcome) is Sent:
+            self.taken.append(attempt)
+        return Foreseen(0, outcome)
+
+    @property
+    def ids(self) -> list[str]:
+        """What was taken, in order."""
+        return [attempt.command.notification_id for attempt in self.taken]
+
+
+class Desk:
+    """A notifier with what is dead in it, and who works with that."""
+
+    def __init__(self, notifier: Notifier, letters: DeadLetters, provider: Provided) -> None:
+        self.notifier = notifier
+        self.letters = letters
+        self.provider = provider
+
+    async def die(self, *commands: SendNotification, pace: float = 1) -> None:
+        """Have each be given up, so many seconds after the other."""
+        for each in commands:
+            await self.notifier.send(each)
+            await self.notifier.wait_until_quiet()
+            await trio.sleep(pace)
+
+    def ids(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Return the ids of a page."""
+        return [letter.notification_id for letter in self.letters.list(*args, **kwargs).letters]
+
+
+@asynccontextmanager
+async def desk(store: Store | None = None, provider: Provided | None = None, **config: Any) -> AsyncGenerator[Desk]:
+    """Open a notifier with these settings, and somebody who works with its dead letters."""
+    provider = provider if provider is not None else Provided()
+    async with Notifier.open(config, providers=provider, store=store) as notifier, trio.open_nursery() as nursery:
+        yield Desk(notifier, DeadLetters(notifier, nursery), provider)
+
+
+def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
+    """Return the service's application over a desk."""
+    app = make_app()
+    tokens = [("shop", "ingest", SHOP), ("ann", "reader", ANN), ("otto", "operator", OTTO)]
+    app.state.service = SimpleNamespace(
+        notifier=at.notifier,
+        dead_letters=at.letters,
+        access=Access([TokenConfig(name=name, role=role, secret=secret) for name, role, secret in tokens]),
+        store=at.notifier.pipeline.store,
+        breakers=watch if watch is not None else BreakerWatch(),
+        status=SimpleNamespace(draining=False),
+    )
+    return app
+
+
+class Client:
+    """Somebody who asks the API."""
+
+    def __init__(self, at: Desk, client: httpx2.AsyncClient) -> None:
+        self.at = at
+        self._client = client
+
+    async def get(self, path: str, token: str | None = ANN, **query: Any) -> tuple[int, Any]:
+        """Ask, and return the status and what the answer says."""
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        answer = await self._client.get(path, params=query, headers=headers)
+        return answer.status_code, answer.json()
+
+    async def post(self, path: str, content: Any = None, token: str | None = OTTO) -> tuple[int, Any]:
+        """Order something, and return the status and what the answer says."""
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        how = {"content": content} if isinstance(content, bytes) else {} if content is None else {"json": content}
+        answer = await self._client.post(path, headers=headers, **how)
+        return answer.status_code, answer.json()
+
+
+@asynccontextmanager
+async def asked(**config: Any) -> AsyncGenerator[Client]:
+    """Open a desk with these settings, and the API before it."""
+    watch = BreakerWatch()
+    async with desk(**config) as at:
+        at.notifier.bus.subscribe(BreakerTransitioned)(watch.record)
+        transport = httpx2.ASGITransport(app=app_of(at, watch))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+            yield Client(at, client)

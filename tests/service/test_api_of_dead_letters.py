@@ -1,0 +1,230 @@
+"""The JSON API of dead letters, bulk runs, breakers and the audit trail, asked as a program asks it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+import trio
+from desks import ANN, OTTO, SHOP, SMS, asked, command
+
+from actors.service.filters import read_instant
+
+LETTERS = (
+    command("a", message="bad: mailbox full", metadata={"total": Decimal("12.50")}, subject="Hi"),
+    command("b/sms", message="bad: no such user", channel=SMS, recipient="+4670"),
+    command("c", message="bad: mailbox full"),
+)
+
+GETS = ["", "/groups", "/a"]
+POSTS = [
+    ("/api/dead-letters/a/retry", None),
+    ("/api/dead-letters/a/discard", {"why": "old"}),
+    ("/api/dead-letters/bulk", {"action": "retry", "filter": {}}),
+    ("/api/dead-letters/bulk", {"action": "retry", "filter": {}, "dry_run": True}),
+    ("/api/bulks/x/cancel", None),
+    ("/api/breakers/email", {"order": "close"}),
+]
+
+
+async def test_nobody_sees_anything_without_the_role_for_it(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        for path in ("/api/dead-letters", "/api/dead-letters/groups", "/api/dead-letters/a", "/api/bulks",
+                     "/api/breakers", "/api/audit"):  # fmt: skip
+            assert [(await client.get(path, token))[0] for token in (None, "wrong", SHOP, ANN, OTTO)] == [
+                401, 401, 403, 200, 200,
+            ], path  # fmt: skip
+        for path, content in POSTS:
+            assert [(await client.post(path, content, token))[0] for token in (None, "wrong", SHOP, ANN)] == [
+                401, 401, 403, 403,
+            ], path  # fmt: skip
+        assert client.at.ids() == ["a", "b/sms", "c"]
+        assert (await client.get("/api/audit"))[1] == {"audit": []}
+
+
+async def test_a_list_has_what_a_table_needs_and_goes_on_page_by_page(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        status, first = await client.get("/api/dead-letters", limit=2)
+        assert status == 200
+        assert [letter["id"] for letter in first["dead_letters"]] == ["a", "b/sms"]
+        letter, moved_at = first["dead_letters"][0], client.at.letters.letter("a").moved_at
+        assert (letter["reason"], letter["attempts"], letter["subject"]) == ("mailbox full", 1, "Hi")
+        assert letter["moved_at"] == moved_at.isoformat().replace("+00:00", "Z")
+        _, second = await client.get("/api/dead-letters", limit=2, after=first["next"])
+        assert ([letter["id"] for letter in second["dead_letters"]], second["next"]) == (["c"], None)
+        _, newest = await client.get("/api/dead-letters", order="newest", reason="MAILBOX", channel="")
+        assert [letter["id"] for letter in newest["dead_letters"]] == ["c", "a"]
+        for query, ids in (
+            (
+                {"since": letter["moved_at"], "until": client.at.letters.letter("c").moved_at.isoformat()},
+                ["a", "b/sms"],
+            ),
+            ({"id": "b/", "channel": "sms", "recipient": "+46"}, ["b/sms"]),
+            ({"reason_is": "mailbox"}, []),
+        ):
+            _, found = await client.get("/api/dead-letters", **query)
+            assert [letter["id"] for letter in found["dead_letters"]] == ids
+        _, groups = await client.get("/api/dead-letters/groups", by="channel", reason="mailbox")
+        assert [(group["key"], group["count"]) for group in groups["groups"]] == [("email", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-03-01T14:30Z", datetime(2026, 3, 1, 14, 30, tzinfo=UTC)),
+        ("2026-03-01T14:30+01:00", datetime(2026, 3, 1, 13, 30, tzinfo=UTC)),
+        ("2026-03-01 14:30", datetime(2026, 3, 1, 14, 30, tzinfo=UTC)),
+        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("90m", datetime(2026, 3, 2, 22, 30, tzinfo=UTC)),
+        ("90", None),
+        ("soon", None),
+        (5, None),
+    ],
+)
+def test_a_time_is_written_as_such_or_as_how_long_ago(text, instant):
+    assert read_instant(text, datetime(2026, 3, 3, tzinfo=UTC)) == instant
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "problems"),
+    [
+        ("", {"limit": "many"}, ["limit: wanted a whole number from 1 to 1000, got 'many'"]),
+        ("", {"limit": "0"}, ["limit: wanted a whole number from 1 to 1000, got '0'"]),
+        ("", {"after": "x"}, ["after: wanted the `next` of a page, got 'x'"]),
+        ("", {"chanel": "sms"}, ["chanel: unknown key; did you mean channel?"]),
+        (
+            "",
+            {"since": "soon", "channel": "fax"},
+            [
+                "channel: wanted one of email, sms, push, webhook, got 'fax'",
+                "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'",
+            ],
+        ),
+        ("/groups", {"by": "user"}, ["by: wanted one of reason, channel, recipient, got 'user'"]),
+    ],
+)
+async def test_a_question_that_cannot_be_read_is_told_all_that_is_wrong(path, query, problems, autojump_clock):
+    async with asked() as client:
+        assert await client.get(f"/api/dead-letters{path}", **query) == (422, {"problems": problems})
+
+
+async def test_one_is_shown_with_every_attempt_and_the_raw_answer(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        status, shown = await client.get("/api/dead-letters/a")
+        assert (status, shown["state"], shown["dead_letter"]["reason"]) == (200, "dead letter", "mailbox full")
+        assert shown["command"]["metadata"] == {"total": "12.50"}
+        assert [event["event"] for event in shown["events"]] == [
+            "NotificationRequested",
+            "NotificationFailed",
+            "NotificationMovedToDeadLetter",
+        ]
+        failed = shown["events"][1]
+        assert (failed["answer"], failed["kind"], failed["started"]) == ("550 mailbox full", "Permanent", failed["at"])
+        assert (await client.get("/api/dead-letters/b/sms"))[1]["id"] == "b/sms"
+        assert (await client.get("/api/dead-letters/b%2Fsms"))[1]["id"] == "b/sms"
+        status, unknown = await client.get("/api/dead-letters/nothing")
+        assert (status, unknown) == (404, {"detail": "nothing is known of such a notification, or nothing any more"})
+
+
+async def test_a_retry_with_an_edit_is_done_and_in_the_audit_trail_and_a_second_one_is_told_so(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        order = {"why": "typo", "edit": {"message": "Hello", "recipient": "bob@example.org"}}
+        assert await client.post("/api/dead-letters/b/sms/retry", order) == (200, {"id": "b/sms", "retried": True})
+        await client.at.notifier.wait_until_quiet()
+        assert [attempt.command.recipient for attempt in client.at.provider.taken] == ["bob@example.org"]
+        status, told = await client.post("/api/dead-letters/b/sms/retry")
+        assert (status, told) == (409, {"detail": "it is no dead letter (any more), but sent"})
+        assert (await client.post("/api/dead-letters/x/retry"))[0] == 404
+        assert await client.post("/api/dead-letters/c/discard", {"why": "test data"}) == (
+            200,
+            {"id": "c", "discarded": True},
+        )
+        _, trail = await client.get("/api/audit")
+        assert [(each["by"], each["action"], each["id"], each["why"]) for each in trail["audit"]] == [
+            ("otto", "discard", "c", "test data"),
+            ("otto", "retry", "b/sms", "typo"),
+        ]
+        assert trail["audit"][1]["edit"] == order["edit"]
+        assert [each["id"] for each in (await client.get("/api/audit", id="c"))[1]["audit"]] == ["c"]
+        assert len((await client.get("/api/audit", limit=1))[1]["audit"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "answer"),
+    [
+        ("a/retry", {"edit": {"recipient": "", "message": 1}}, 422, {"problems": [
+            "edit.recipient: wanted an address, got ''", "edit.message: wanted text, got 1"]}),
+        ("a/retry", {"edit": {"id": "b"}}, 422, {"problems": [
+            "edit.id: unknown field; it cannot be edited; known are recipient, subject, message, metadata, "
+            "expires_after"]}),
+        ("a/retry", {"edti": {}}, 422, {"problems": ["edti: unknown key; did you mean edit?"]}),
+        ("a/retry", [1], 422, {"problems": [
+            'wanted an object such as {"why": "the address is corrected", "edit": {"recipient": …}}, got [1]']}),
+        ("a/retry", b"{", 400, {"detail": "wanted JSON: Input data was truncated"}),
+        ("a/discard", None, 422, {"problems": ["why: wanted text that is not empty, got nothing"]}),
+        ("a/discard", {"why": " "}, 422, {"problems": ["why: wanted text that is not empty, got ' '"]}),
+        ("bulk", {"action": "retry"}, 422, {"problems": [
+            "filter: wanted a filter such as {reason: mailbox full, channel: email, since: 2h}, got nothing"]}),
+        ("bulk", {"action": "redrive", "filter": {"reson": "x"}, "rate": "0/s"}, 422, {"problems": [
+            "action: wanted one of retry, discard, got 'redrive'", "filter.reson: unknown key; did you mean reason?",
+            "rate: wanted a rate such as 10/s, of at most 10,000/s, got '0/s'"]}),
+        ("bulk", {"action": "discard", "filter": {}}, 422, {"problems": [
+            "why: wanted the reason of a discard, got nothing"]}),
+    ],
+)  # fmt: skip
+async def test_an_order_that_cannot_be_read_does_nothing(path, content, status, answer, autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        assert await client.post(f"/api/dead-letters/{path}", content) == (status, answer)
+        assert client.at.ids() == ["a", "b/sms", "c"]
+        assert await client.at.letters.audit() == []
+
+
+async def test_a_bulk_run_is_tried_dry_started_watched_and_cancelled(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*(command(f"n{number}", message="bad: full") for number in range(10)), LETTERS[1])
+        order = {"action": "retry", "filter": {"reason": "full"}, "rate": "60/min", "why": "emptied"}
+        status, dry = await client.post("/api/dead-letters/bulk", order | {"dry_run": True})
+        assert (status, dry["count"], [letter["id"] for letter in dry["sample"]]) == (
+            200, 10, ["n0", "n1", "n2", "n3", "n4"],
+        )  # fmt: skip
+        await client.at.die(command("later", message="bad: full"))
+        status, bulk = await client.post("/api/dead-letters/bulk", order | {"filter": dry["filter"]})
+        assert (status, bulk["total"], bulk["state"], bulk["by"]) == (202, 10, "running", "otto")
+        await trio.sleep(3.5)
+        _, bulk = await client.get(f"/api/bulks/{bulk['bulk']}")
+        assert (bulk["done"], bulk["state"]) == (4, "running")
+        assert (await client.get("/api/bulks"))[1] == {"bulks": [bulk]}
+        status, bulk = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
+        assert (status, bulk["state"], bulk["cancelled_by"]) == (200, "cancelled", "otto")
+        status, told = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
+        assert (status, told) == (409, {"detail": "it is cancelled already"})
+        assert (await client.get("/api/bulks/x"))[0] == 404
+
+
+async def test_breakers_are_shown_with_their_history_and_ordered_about(autojump_clock):
+    async with asked(channels={"email": {}, "sms": {}}) as client:
+        assert await client.post("/api/breakers/email", {"order": "force-open", "why": "asked to"}) == (
+            200,
+            {"changed": True},
+        )
+        _, shown = await client.get("/api/breakers")
+        assert [(each["name"], each["state"]) for each in shown["breakers"]] == [
+            ("email", "forced-open"),
+            ("sms", "closed"),
+        ]
+        assert [(each["breaker"], each["to_state"]) for each in shown["history"]] == [("email", "forced-open")]
+        _, of_sms = await client.get("/api/breakers", channel="sms")
+        assert ([each["name"] for each in of_sms["breakers"]], of_sms["history"]) == (["sms"], [])
+        assert (await client.post("/api/breakers/fax", {"order": "close"}))[0] == 404
+        status, told = await client.post("/api/breakers/email", {"order": "close", "provider": "backup"})
+        assert (status, told) == (422, {"problems": ["provider: wanted one of primary, got 'backup'"]})
+        _, trail = await client.get("/api/audit")
+        assert [(each["action"], each["about"], each["why"]) for each in trail["audit"]] == [
+            ("breaker force-open", "email", "asked to")
+        ]
