@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +52,8 @@ def serve(
         code = Exit.DOES_NOT_HOLD
     except* OSError as group:
         for wrong in _leaves(group):
-            _say(f"{file}: listen: {getattr(wrong, 'strerror', None) or wrong}")
+            number = wrong.errno if isinstance(wrong, OSError) else None
+            _say(f"{file}: listen: {wrong if number is None else os.strerror(number)}")
         code = Exit.DOES_NOT_HOLD
     if code:
         raise typer.Exit(code)

@@ -61,7 +61,7 @@ _LOOKS_PRIVATE = re.compile(
     r"""
     [^\s@<>"'(),;:]+@[^\s@<>"'(),;]+        # a mailbox
     | (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
-    | (?<![\w.])\+?\d[\d\s()/-]{6,}\d(?!\w) # a phone number
+    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,}\d(?!\w)  # a phone number, and no date
     | \b(?:whsec_|eyJ|Bearer\s)\S+          # keys and tokens
     | [A-Za-z0-9_~+/=:-]{40,}               # of a device, or any other long key
     """,

@@ -28,6 +28,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -159,7 +160,6 @@ class Server:
         self._nursery = nursery
         self._changing = trio.Lock()
         self._life: _Life
-        self._hypercorn = _hypercorn(config)
         self._stop_http, self._http_stopped = trio.Event(), trio.Event()
         self._http_runs = False
 
@@ -198,7 +198,7 @@ class Server:
         serve = partial(
             hypercorn.trio.serve,
             cast(ASGIFramework, self.door),
-            self._hypercorn,
+            _hypercorn(self.config),
             shutdown_trigger=self._stop_http.wait,
             mode="asgi",
         )
@@ -412,11 +412,21 @@ def orders_of(pipeline: Pipeline) -> list[tuple[NotificationChannel, str, Breake
 
 def _hypercorn(config: ServiceConfig) -> Config:
     settings = Config()
-    settings.bind = [config.listen]
+    settings.bind = [f"fd://{_bound(config.listen).detach()}"]
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.include_server_header = False
     settings.graceful_timeout = HTTP_PATIENCE
     return settings
+
+
+def _bound(address: str) -> socket.socket:
+    """Return a socket that listens at an address; Hypercorn would leave one open where it cannot."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family, _, _, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listening = socket.create_server(place, family=family)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:

@@ -1,0 +1,168 @@
+"""What the log says, and what it never does: bodies, recipients, secrets."""
+
+import io
+import json
+import logging
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from served import OTTO, PLACED, SHOP, Scripted, email, service
+
+from actors.errors import TransientError
+from actors.messages import NotificationChannel, OrderPlaced, SendNotification
+from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
+from actors.service import logs
+from actors.service.config import LogsConfig
+
+PRIVATE = ["Ann's body", "The subject", "ann@example.com", "+4930123456", SHOP, OTTO, "whsec_", "device-token", "hush"]
+COMMAND = SendNotification(
+    notification_id="n-1",
+    channel=NotificationChannel.EMAIL,
+    recipient="ann@example.com",
+    message="Ann's body",
+    subject="The subject",
+    metadata={"key": "hush"},
+)
+
+
+@pytest.fixture
+def written():
+    """What is logged from now on, at every level, as JSON."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    stream = io.StringIO()
+    logs.set_up(LogsConfig(format="json", level="debug"), stream)
+    yield stream
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+def lines(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def leaked(text):
+    return [private for private in PRIVATE if private in text]
+
+
+async def test_a_service_under_all_sorts_of_trouble_gives_nothing_away(tmp_path, monkeypatch, written, autojump_clock):
+    answers = [
+        Transient(reason="450 <ann@example.com> is greylisted", answer="450 Ann's body"),
+        Permanent(reason="550 mailbox of ann@example.com full"),
+        DeadDestination(reason="no +49 30 123456 here"),
+        Ambiguous(reason="https://ann:hush@hooks.example.com/x timed out"),
+        TransientError("Bearer eyJhbGciOiJIUzI1NiJ9.hush refused"),
+        ValueError("Ann's body cannot be encoded for ann@example.com"),
+        ExceptionGroup("The subject", [RuntimeError("ann@example.com")]),
+    ]
+
+    async def deliver(attempt):
+        if not answers:
+            return Sent()
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(deliver))
+    channels = {"email": {"retry": {"max_attempts": 2}, "circuit_breaker": {"failure_threshold": 2}}}
+    async with service(tmp_path, channels=channels) as served:
+
+        @served.server.notifier.bus.subscribe(OrderPlaced)
+        def subscriber(event):
+            raise LookupError(f"no mail for {event.customer_email}")
+
+        for number in range(6):
+            answer = await served.post(
+                "/notifications", email(number, message="Ann's body", subject="The subject", metadata={"key": "hush"})
+            )
+            assert answer.status_code == 202
+        await served.post("/notifications", email(1, message="Ann's body", subject="other"))
+        await served.post("/notifications", email(1, message="Ann's body"), "no-such-token-0123456789")
+        await served.post("/events", PLACED)
+        await served.post("/events", PLACED | {"customer_email": 7})
+        await served.change(channels=channels, tokens=[{"name": "shop", "role": "ingest", "secret": "hush"}])
+        await served.change(channels=channels, tokens=[{"name": "otto", "role": "operator", "secret": OTTO}])
+        await trio.sleep(1000)
+        await served.server.shut_down()
+    text = written.getvalue()
+    assert leaked(text) == []
+    seen = {line["event"] for line in lines(written)}
+    assert seen >= {
+        "NotificationRequested",
+        "NotificationFailed",
+        "NotificationMovedToDeadLetter",
+        "BreakerTransitioned",
+        "DuplicateIgnored",
+        "NotificationSent",
+        "settings read again",
+    }
+    [raised] = [line for line in lines(written) if line["event"].startswith("subscriber")]
+    assert raised["error"]["type"] == "LookupError"
+    assert "OrderPlaced" in raised["event"]
+
+
+def test_an_event_has_the_fields_that_tell_what_happened(written):
+    log = logging.getLogger("anything")
+    log.warning("command %s for %r", COMMAND, COMMAND, extra={"fields": {"reason": "no ann@example.com", "by": "otto"}})
+    [line] = lines(written)
+    assert line["event"] == "command SendNotification n-1 for SendNotification n-1"
+    assert (line["reason"], line["by"], line["level"], line["logger"]) == ("no …", "otto", "warning", "anything")
+
+
+def test_an_error_is_shown_by_its_types_and_places_not_by_its_text(written):
+    try:
+        try:
+            raise KeyError("Ann's body")
+        except KeyError as error:
+            raise ExceptionGroup("The subject", [ValueError("ann@example.com")]) from error
+    except ExceptionGroup as group:
+        logging.getLogger("x").error("failed: %s and %r", group, COMMAND, exc_info=group)
+    [line] = lines(written)
+    assert leaked(written.getvalue()) == []
+    assert line["event"] == "failed: ExceptionGroup and SendNotification n-1"
+    assert line["error"]["type"].startswith("ExceptionGroup < ValueError")
+    assert any("test_serve_logs.py" in place for place in line["error"]["at"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to <Ann.Lee+x@mail.example.co.uk>: full", "to <…>: full"),
+        ("call +49 (30) 123-456 78 now", "call … now"),
+        ("0301234567", "…"),
+        ("see https://ann:pw@example.com/a?b=c for it", "see https://… for it"),
+        ("key whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "key …"),
+        ("token " + "aZ09_-" * 10, "token …"),
+        ("HTTP 503 after 3 attempts in 12.5 s on 2026-01-02", "HTTP 503 after 3 attempts in 12.5 s on 2026-01-02"),
+        ("DLQ: email-order-placed-7 failed after 3 attempts", "DLQ: email-order-placed-7 failed after 3 attempts"),
+        ("550 5.1.1 no such user", "550 5.1.1 no such user"),
+    ],
+)
+def test_what_looks_private_is_hidden_and_what_does_not_is_not(text, shown):
+    assert logs.hide(text) == shown
+
+
+@given(
+    name=st.from_regex(r"[a-z][a-z0-9.]{0,20}", fullmatch=True),
+    before=st.sampled_from(["", "<", "to: ", "'", "mail="]),
+    behind=st.sampled_from(["", ">", " refused", "'", ", then"]),
+)
+def test_a_mailbox_is_hidden_wherever_it_stands(name, before, behind):
+    hidden = logs.hide(f"{before}{name}@example.org{behind}")
+    assert "@" not in hidden
+    assert "example.org" not in hidden
+
+
+def test_text_for_people_is_a_line_with_its_fields():
+    stream = io.StringIO()
+    record = logging.makeLogRecord(
+        {"name": "x", "levelno": 30, "levelname": "WARNING", "msg": "to %s", "args": (COMMAND,), "created": 0.0}
+    )
+    record.fields = {"attempt": 2, "reason": "\x1b[31mbusy"}
+    stream.write(logs.TextFormatter().format(record))
+    assert stream.getvalue() == (
+        "1970-01-01T00:00:00.000+00:00 warning to SendNotification n-1 attempt=2 reason=…[31mbusy"
+    )

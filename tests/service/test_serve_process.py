@@ -1,0 +1,343 @@
+"""The command ``retrylab serve`` as a process: signals, restarts, and being killed under load."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from served import OTTO, SHOP, write
+from typer.testing import CliRunner
+
+from actors.storage.sqlite import SqliteStore
+from simulation.cli import app
+
+SERVE = [sys.executable, "-c", "from simulation.cli import main; main()", "serve"]
+KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WAIT_S = 60.0
+"""For anything to happen on a busy machine."""
+
+
+class Process:
+    """The service as a process; its log is read as it comes."""
+
+    def __init__(self, config: Path) -> None:
+        self.lines: list[dict[str, Any]] = []
+        """What it has logged."""
+        argv = [*SERVE, str(config)]
+        self.popen = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.popen.stdout is not None
+        self.said = self.popen.stdout.readline()
+        self.port = urlsplit(self.said.split()[-1]).port if self.said else None
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            if line.startswith("{") and line.endswith("}\n"):
+                self.lines.append(json.loads(line))
+
+    def ask(self, method: str, path: str, content: Any = None, token: str = SHOP) -> tuple[int, Any]:
+        """Ask something, and return the code and what is answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
+        try:
+            body = None if content is None else json.dumps(content)
+            connection.request(method, path, body, {"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            text = response.read().decode()
+            return response.status, json.loads(text) if text.startswith(("{", "[")) else text
+        finally:
+            connection.close()
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """Wait until something is logged."""
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            for line in list(self.lines):
+                if line["event"].startswith(event):
+                    return line
+            time.sleep(0.01)
+        raise AssertionError(f"nobody said {event!r} but {self.lines}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal that ends it, and return the exit code."""
+        self.popen.send_signal(number)
+        return self.over()
+
+    def over(self) -> int:
+        """Wait for its end, and return the exit code."""
+        code = self.popen.wait(WAIT_S)
+        self._reader.join(WAIT_S)
+        for pipe in (self.popen.stdout, self.popen.stderr):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+
+@contextmanager
+def process(config: Path) -> Iterator[Process]:
+    """Run the service; it is gone at the end of the block."""
+    served = Process(config)
+    try:
+        yield served
+    finally:
+        if served.popen.poll() is None:
+            served.end(signal.SIGKILL)
+
+
+class Receiver(ThreadingHTTPServer):
+    """Gets webhooks: refuses every eleventh for good and every fifth once, and notes what it takes."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.life = 0
+        self.taken: defaultdict[str, list[int]] = defaultdict(list)
+        """In which lives of the service each notification was taken."""
+        self.busy: set[str] = set()
+        self.up = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a service that is gone."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        event = self.headers["webhook-id"]
+        number = int(event.removeprefix("n-"))
+        code = 204
+        if not self.server.up:
+            code = 503
+        elif number % 11 == 0:
+            code = 400
+        elif number % 5 == 0 and event not in self.server.busy:
+            self.server.busy.add(event)
+            code = 503
+        else:
+            self.server.taken[event].append(self.server.life)
+        self.send_response(code)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def settings(receiver: Receiver, **changes: Any) -> dict[str, Any]:
+    webhook = {"signing_keys": [KEY], "allow_networks": ["127.0.0.0/8"], "allow_http": True}
+    return {
+        "listen": "127.0.0.1:0",
+        "store": {"sqlite": "store.db"},
+        "transports": {"webhook": {"standard_webhooks": webhook}},
+        "channels": {
+            "webhook": {
+                "retry": {"max_attempts": 3, "initial_delay": "50ms"},
+                "circuit_breaker": {"enabled": False},
+                "max_in_flight": 20,
+                "timeout": "60s",
+            }
+        },
+        "logs": {"format": "json", "level": "debug"},
+        "drain": "500ms",
+    } | changes
+
+
+def hook(number: int, receiver: Receiver) -> dict[str, Any]:
+    return {"notification_id": f"n-{number}", "channel": "webhook", "recipient": receiver.url, "message": "Hello"}
+
+
+def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
+    with receiver() as hooks:
+        hooks.up = False
+        slow = {"webhook": {"retry": {"max_attempts": 3, "initial_delay": "2s"}}}
+        config = write(tmp_path / "service.yaml", **settings(hooks, channels=slow))
+        with process(config) as served:
+            assert served.said == f"retrylab serves http://127.0.0.1:{served.port}\n"
+            assert served.ask("POST", "/notifications", [hook(1, hooks), hook(2, hooks)])[0] == 202
+            served.wait_for("NotificationFailed")
+            write(config, **settings(hooks, channels={"webhook": {"retry": {"max_attempts": "many"}}}))
+            served.popen.send_signal(signal.SIGHUP)
+            served.wait_for("settings are not used")
+            write(config, **settings(hooks, channels=slow | {"webhook": {**slow["webhook"], "timeout": "5s"}}))
+            served.popen.send_signal(signal.SIGHUP)
+            served.wait_for("settings read again")
+            code, health = served.ask("GET", "/healthz")
+            assert (code, health["in_flight"]) == (200, 2)
+            assert 'notifications_in_flight{channel="webhook"} 2.0' in served.ask("GET", "/metrics")[1]
+            assert served.end() == 0
+            assert served.wait_for("stopped; 2 notifications are parked in the store")
+        hooks.up = True
+        with process(config) as served:
+            assert served.wait_for("started")["in_flight"] == 2
+            served.wait_for("NotificationSent")
+            assert served.ask("POST", "/notifications", hook(1, hooks))[1]["status"] == "duplicate"
+            until = time.monotonic() + WAIT_S
+            while len(hooks.taken) < 2 and time.monotonic() < until:
+                time.sleep(0.01)
+            assert served.end(signal.SIGINT) == 0
+    assert {event: len(lives) for event, lives in hooks.taken.items()} == {"n-1": 1, "n-2": 1}
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    with receiver() as hooks:
+        hooks.up = False
+        slow = {"webhook": {"retry": {"max_attempts": 3, "initial_delay": "1h", "max_delay": "1h"}}}
+        config = write(tmp_path / "service.yaml", **settings(hooks, channels=slow, drain="10m"))
+        with process(config) as served:
+            assert served.ask("POST", "/notifications", hook(1, hooks))[0] == 202
+            served.popen.send_signal(signal.SIGTERM)
+            served.wait_for("draining")
+            assert served.ask("POST", "/notifications", hook(2, hooks))[0] == 503
+            assert served.ask("GET", "/healthz/ready")[0] == 503
+            assert served.ask("GET", "/healthz/live")[0] == 200
+            assert served.end() == 128 + signal.SIGTERM
+
+
+@pytest.fixture
+def run():
+    """Runs the command in this process."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield lambda *argv: CliRunner().invoke(app, ["serve", *map(str, argv)])
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+def test_bad_input_is_said_without_a_traceback(tmp_path, run):
+    config = write(tmp_path / "service.yaml", drain="soon", listne="x")
+    ended = run(config)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert [line.partition(" ")[2] for line in ended.stderr.splitlines()] == [
+        "drain: wanted a duration such as 80ms, 10s, 5m or 2h, got 'soon'",
+        "listne: unknown key; did you mean listen?",
+    ]
+    assert run(tmp_path / "none.yaml").stderr == f"{tmp_path}/none.yaml: no such file\n"
+    fine = write(tmp_path / "fine.yaml")
+    assert run("--check", fine).stdout == f"{fine}: nothing is wrong with it\n"
+    smtp = {"host": "mail.example.com", "sender": "shop@example.com", "ca_file": "/nowhere"}
+    ended = run(write(tmp_path / "ca.yaml", transports={"email": {"smtp": smtp}}))
+    assert ended.exit_code == 2
+    assert "ca.yaml: transports.email: ca_file: wanted a file of certificates in PEM, got '/nowhere'" in ended.stderr
+
+
+def test_an_address_or_a_store_that_is_not_to_be_had_is_said_in_a_line(tmp_path, run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = write(tmp_path / "taken.yaml", listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        ended = run(config)
+    assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (1, f"{config}: listen: Address already in use")
+    (tmp_path / "none.db").write_text("This is no database, but long enough to be taken for one." * 100)
+    config = write(tmp_path / "none.yaml", store={"sqlite": "none.db"})
+    ended = run(config)
+    assert (ended.exit_code, ended.stderr.splitlines()[-1][: len(f"{config}: store: ")]) == (1, f"{config}: store: ")
+
+
+class Load(threading.Thread):
+    """Sends notifications until the service is gone; remembers which were accepted."""
+
+    def __init__(self, served: Process, hooks: Receiver, numbers: Iterator[int], accepted: set[str]) -> None:
+        super().__init__(daemon=True)
+        self._served, self._hooks, self._numbers, self._accepted = served, hooks, numbers, accepted
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._served.port, timeout=WAIT_S)
+        try:
+            for first in self._numbers:
+                batch = [hook(first * 5 + offset, self._hooks) for offset in range(5)]
+                connection.request("POST", "/notifications", json.dumps(batch), {"Authorization": f"Bearer {SHOP}"})
+                answer = connection.getresponse()
+                results = json.loads(answer.read())
+                self._accepted |= {one["notification_id"] for one in results if one["code"] == 202}
+        except (OSError, http.client.HTTPException, ValueError):
+            return  # it is gone
+        finally:
+            connection.close()
+
+
+class Numbers:
+    """Counts on over all lives, for several threads."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Numbers:
+        return self
+
+    def __next__(self) -> int:
+        with self._lock:
+            self._next += 1
+            return self._next
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_in_flight(kills, tmp_path):
+    accepted: set[str] = set()
+    numbers, random = Numbers(), Random(kills)
+    ended: set[str] = set()
+    in_flight: list[set[str]] = []
+    with receiver() as hooks:
+        config = write(tmp_path / "service.yaml", **settings(hooks))
+        for life in range(kills):
+            hooks.life = life
+            with process(config) as served:
+                clients = [Load(served, hooks, iter(numbers), accepted) for _ in range(2)]
+                for client in clients:
+                    client.start()
+                time.sleep(random.uniform(0.05, 0.5))
+                assert served.end(signal.SIGKILL) == -signal.SIGKILL
+                for client in clients:
+                    client.join()
+            ended |= {line["notification_id"] for line in served.lines if line["event"] == "NotificationSent"}
+            in_flight.append(hooks.taken.keys() - ended)
+        hooks.life = kills
+        with process(config) as served:
+            until = time.monotonic() + WAIT_S
+            while served.ask("GET", "/healthz", token=OTTO)[1]["in_flight"] and time.monotonic() < until:
+                time.sleep(0.05)
+            assert served.end() == 0
+    assert len(accepted) > 5 * kills
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        assert list(store.open_deliveries(0)) == []
+        dead = {letter.notification_id for letter in store.dead_letters()}
+    assert accepted <= hooks.taken.keys() | dead
+    assert not dead & hooks.taken.keys()
+    assert all(int(event.removeprefix("n-")) % 11 == 0 for event in dead)
+    for event, lives in hooks.taken.items():
+        assert len(set(lives)) == len(lives), f"{event} was sent twice in one life"
+        for earlier in lives[:-1]:
+            assert event in in_flight[earlier], f"{event} was sent again although that was durable"

@@ -1,0 +1,108 @@
+"""Spans: one for each notification, with a child for each attempt."""
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from served import Scripted, email, service
+
+from actors import Notifier, SendNotification
+from actors.messages import NotificationChannel
+from actors.outcomes import Permanent, Sent, Transient
+from actors.service.config import TracingConfig
+from actors.service.tracing import Tracing
+from actors.storage.memory import MemoryStore
+
+CONFIG = {"channels": {"email": {"retry": {"max_attempts": 2, "initial_delay": 10.0}}}, "drain": 0}
+
+
+@pytest.fixture
+def spans():
+    """The spans that have ended, and what makes them."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter, Tracing(provider)
+
+
+def command(number):
+    return SendNotification(**{**email(number, message="Ann's body"), "channel": NotificationChannel.EMAIL})
+
+
+async def test_a_notification_is_a_span_and_each_attempt_a_child_of_it(spans, autojump_clock):
+    exporter, tracing = spans
+    outcomes = [Transient(reason="busy"), Sent(), Permanent(reason="no")]
+
+    async def deliver(attempt):
+        return outcomes.pop(0)
+
+    async with Notifier.open(CONFIG, providers=Scripted(deliver), on_event=tracing.record) as notifier:
+        await notifier.send(command(1))
+        await notifier.wait_until_quiet()
+        await notifier.send(command(2))
+        await notifier.wait_until_quiet()
+    ended = exporter.get_finished_spans()
+    assert [span.name for span in ended] == [
+        "attempt email",
+        "attempt email",
+        "notification email",
+        "attempt email",
+        "notification email",
+    ]
+    failed, taken, sent, refused, dead = ended
+    assert failed.parent.span_id == taken.parent.span_id == sent.context.span_id
+    assert failed.context.trace_id == sent.context.trace_id != dead.context.trace_id
+    assert refused.parent.span_id == dead.context.span_id
+    assert sent.parent is dead.parent is None
+    assert dict(sent.attributes) == {
+        "notification.id": "n-1",
+        "notification.channel": "email",
+        "notification.outcome": "sent",
+    }
+    assert dict(failed.attributes) == {"attempt.number": 1, "attempt.outcome": "Transient"}
+    assert failed.status.status_code is StatusCode.ERROR
+    assert taken.status.status_code is StatusCode.UNSET
+    assert dead.attributes["notification.outcome"] == "dead-lettered"
+    assert taken.start_time - failed.end_time == 10 * 10**9
+    assert sent.start_time <= failed.start_time
+    assert sent.end_time == taken.end_time
+    for span in ended:
+        for private in ("Ann's body", "ann@example.com"):
+            assert private not in span.to_json()
+
+
+async def test_what_an_earlier_process_accepted_has_a_span_from_where_it_is_taken_up(spans, autojump_clock):
+    exporter, tracing = spans
+    store = MemoryStore()
+    outcomes = [Transient(reason="busy"), Sent()]
+
+    async def deliver(attempt):
+        return outcomes.pop(0)
+
+    provider = Scripted(deliver)
+    async with Notifier.open(CONFIG, providers=provider, store=store) as notifier:
+        await notifier.send(command(1))
+        while not provider.attempts:
+            await notifier.wait_until_quiet(0.1)
+    async with Notifier.open(CONFIG, providers=provider, store=store, on_event=tracing.record) as notifier:
+        await notifier.wait_until_quiet()
+    attempt, sent = exporter.get_finished_spans()
+    assert attempt.attributes["attempt.number"] == 2
+    assert sent.start_time == attempt.start_time
+
+
+async def test_a_service_sends_its_spans_to_a_collector(tmp_path, monkeypatch, autojump_clock, spans):
+    exporter, tracing = spans
+    configs = []
+
+    def to_collector(config):
+        configs.append(config)
+        return tracing
+
+    monkeypatch.setattr(Tracing, "to_collector", to_collector)
+    async with service(tmp_path, tracing={"endpoint": "http://localhost:4318", "sample": "10%"}) as served:
+        await served.post("/notifications", email(1))
+        await served.server.notifier.wait_until_quiet()
+    assert configs == [TracingConfig(endpoint="http://localhost:4318", sample=0.1)]
+    assert [span.name for span in exporter.get_finished_spans()] == ["attempt email", "notification email"]
