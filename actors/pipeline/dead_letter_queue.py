@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -139,11 +140,11 @@ class DeadLetterQueue(Actor):
         self._timer: Cancellable | None = None
         """Comes when the time of the oldest is up, where there is a time."""
         # Loaded here and not in on_start, so that the queue does not look empty until this actor has started.
-        self._letters = {
-            letter.notification_id: letter
+        self._letters = OrderedDict(  # a dict from whose front much is taken is slow to give its first
+            (letter.notification_id, letter)
             for letter in store.dead_letters()
             if letter.notification_id not in wiring.commits  # comes when it is durable
-        }
+        )
         """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
         it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""
 
