@@ -28,6 +28,7 @@ from actors.effects import Cancellable, Performed, Promise
 from actors.errors import ActorSystemError
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns, utc
+from actors.only_trio import trio_token
 from actors.system import ActorSystem
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class LiveSystem(ActorSystem):
     async def __aenter__(self) -> LiveSystem:
         if self._opened is not None:
             raise ActorSystemError("a LiveSystem can be entered once")
+        self._trio_token = trio_token()
         self._opened = self._open()
         return await self._opened.__aenter__()
 
@@ -140,7 +142,6 @@ class LiveSystem(ActorSystem):
         raised: BaseException | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._trio_token = trio.lowlevel.current_trio_token()
             self._thread = threading.get_ident()
             self._started_at = trio.current_time()
             nursery.start_soon(self._dispatch)
