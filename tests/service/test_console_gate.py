@@ -210,11 +210,17 @@ async def test_a_form_is_read_no_further_than_it_may_be_long():
 
 
 async def test_faults_that_are_on_are_seen_on_every_page(autojump_clock):
-    faults = (FaultConfig(channel=["email", "sms"], outage=True, **{"for": 180}),)
+    faults = (
+        FaultConfig(channel=["email", "sms"], outage=True, **{"for": 180}),
+        FaultConfig(channel="sms", at=60, failure_rate=0.3, latency_factor=10),
+    )
     async with signed_in(DEAD, faults=faults) as (_, browser):
         for path in PAGES:
-            banner = (await browser.get(path)).text(".faults")
-            assert "FAULTS ARE BEING INJECTED" in banner
-            assert "email, sms: outage, for 3 min" in banner
+            page = await browser.get(path)
+            assert "FAULTS ARE BEING INJECTED" in page.text(".faults")
+            assert page.texts(".faults li") == [
+                "email, sms: outage, for 3 min",
+                "sms: failure rate 30%, latency factor 10, from 1 min after it was set",
+            ]
     async with signed_in(DEAD) as (_, browser):
         assert (await browser.get("/console")).texts(".faults") == []

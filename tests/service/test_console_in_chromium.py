@@ -81,7 +81,7 @@ class Chromium:
 
     def sign_in(self, token: str) -> None:
         self.open("/console/sign-in")
-        assert self.driver.switch_to.active_element == self.find("#token")
+        self.wait(lambda: self.driver.switch_to.active_element == self.find("#token"))
         self.driver.switch_to.active_element.send_keys(token, Keys.ENTER)
         self.wait(lambda: self.text("h1") == "Overview")
 
@@ -122,6 +122,8 @@ def operate(browser: Chromium) -> None:
     browser.click("See why")
     browser.check()
     browser.open("/console/dead-letters")
+    if not browser.find("#reason").is_displayed():  # on a phone it is folded away
+        browser.find(".filter-box > a").click()
     browser.fill_in("reason", "no such user")
     Select(browser.find("#channel")).select_by_visible_text("email")
     browser.click("Filter")
@@ -137,7 +139,7 @@ def operate(browser: Chromium) -> None:
     browser.fill_in("metadata", "{")
     browser.click("Save and retry now")
     assert "JSON object" in browser.text("#metadata-problem")
-    assert browser.driver.switch_to.active_element == browser.find("[role=alert]")
+    browser.wait(lambda: browser.driver.switch_to.active_element == browser.find("[role=alert]"))
     assert all("422" in complaint for complaint in browser.complaints())
     browser.fill_in("metadata", '{"lang": "de"}')
     browser.fill_in("recipient", "ann@example.com")

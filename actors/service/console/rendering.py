@@ -133,7 +133,7 @@ def _page(
         FORM_TOKEN=FORM_TOKEN,
         clock=functools.partial(words.clock, now=now),
         ago=functools.partial(words.ago, now=now),
-        faults=() if who is None else service.config.faults,
+        faults=[] if who is None else [words.fault(fault) for fault in service.config.faults],
         status=service.status,
         **context,
     )

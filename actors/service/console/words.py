@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from actors.faults_config import FaultConfig
+
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -65,6 +67,29 @@ def clock(instant: datetime, now: datetime, *, precise: bool = False) -> Markup:
         date = f"{instant.day} {instant:%b}" if instant.year == now.year else f"{instant.day} {instant:%b %Y}"
         text = f"{date}, {text}"
     return Markup('<time datetime="{}">{}</time>').format(instant.isoformat(timespec="milliseconds"), text)
+
+
+def fault(config: FaultConfig) -> str:
+    """Return what a fault does to whom: ``email: failure rate 60%, for 3 min``."""
+    where = ", ".join(config.channel)
+    if config.provider is not None:
+        where += f"/{config.provider}"
+    if config.host is not None:
+        where += f" at {', '.join(config.host)}"
+    said = []
+    for key in sorted(config.injects):
+        value = getattr(config, key)
+        name = key.replace("_", " ")
+        if key.endswith("_rate"):
+            name += f" {percent(value)}"
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            name += f" {value:g}"
+        said.append(name)
+    if config.at:
+        said.append(f"from {duration(config.at)} after it was set")
+    if config.for_ is not None:
+        said.append(f"for {duration(config.for_)}")
+    return f"{where}: {', '.join(said)}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
