@@ -35,11 +35,11 @@ from actors.csv_column import DataFile
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
-from actors.quantities import Share, Text, Wanted, wanted
+from actors.quantities import PositiveDuration, Share, Text, Wanted, wanted
 from actors.secret import Secret
 from actors.service.tokens import TokenConfig
 from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
-from actors.settings import NotEmpty, OneOf, Settings
+from actors.settings import NotEmpty, Settings, at_key, check_one_given
 from actors.settings_file import load_settings
 from actors.transports_config import ApiUrl
 
@@ -54,7 +54,7 @@ def _address(value: Any, _unit_required: bool) -> str | None:
 Address = Annotated[str, Wanted("a host and a port such as 127.0.0.1:8080 or [::1]:8080", _address, {"type": "string"})]
 
 
-class StoreConfig(OneOf):
+class StoreConfig(Settings):
     """A store that outlives the process."""
 
     wanted_text: ClassVar[str] = "memory, or a store such as {sqlite: notifications.db} or {postgres: DSN}"
@@ -64,6 +64,26 @@ class StoreConfig(OneOf):
 
     postgres: Secret | None = None
     """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
+
+    node: Text | None = None
+    """With PostgreSQL, the name of this node: one that is started anew under it takes over at once what it had. None: a
+    new name each time, so that after a crash others take over when the lease is over."""
+
+    lease: PositiveDuration = 30.0
+    """With PostgreSQL, how long a node keeps what it has when it cannot reach the database; at least 1 s."""
+
+    keep_audit: PositiveDuration = 400 * 86_400.0
+    """How long it is kept who did what."""
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        check_one_given(self, ("sqlite", "postgres"))
+        for key in ("node", "lease"):
+            if self.postgres is None and key in self.model_fields_set:
+                raise at_key(key, wanted(f"{key} only with postgres"), getattr(self, key))
+        if self.lease < 1:
+            raise at_key("lease", wanted("a lease of at least 1s"), self.lease)
+        return self
 
     @property
     def kind(self) -> str:

@@ -103,7 +103,9 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
     elif choice.sqlite is not None:
         from actors.storage.sqlite import SqliteStore
 
-        async with SqliteStore.open(choice.sqlite, remember_ids=config.remember_ids) as store:
+        async with SqliteStore.open(
+            choice.sqlite, remember_ids=config.remember_ids, keep_audit=choice.keep_audit
+        ) as store:
             yield store
     else:
         assert choice.postgres is not None
@@ -113,7 +115,13 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
             raise ConfigurationError(
                 [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
             ) from None
-        async with PostgresStore.open(choice.postgres.reveal(), remember_ids=config.remember_ids) as database:
+        async with PostgresStore.open(
+            choice.postgres.reveal(),
+            node=choice.node,
+            lease=choice.lease,
+            remember_ids=config.remember_ids,
+            keep_audit=choice.keep_audit,
+        ) as database:
             yield database
 
 
@@ -293,11 +301,13 @@ class Server:
                 ", ".join(fault.channel),
                 extra={"fields": {"at_s": fault.at, "for_s": fault.for_, "provider": fault.provider}},
             )
+        if simulated := config.transports.simulated:
+            logger.warning("NOTHING GOES OUT on %s: simulated", ", ".join(simulated))
         if config.store_kind == "memory":
             logger.warning("the store is in memory: what has not ended is lost with this process")
         logger.info(
             "started",
-            extra={"fields": {"channels": [*config.notifier.channels], "in_flight": notifier.in_flight}},
+            extra={"fields": {"channels": ", ".join(config.notifier.channels), "in_flight": notifier.in_flight}},
         )
 
     async def _start(self, life: _Life) -> None:

@@ -176,6 +176,16 @@ class TransportsConfig(Settings):
         return {} if own is None else {PRIMARY: own, **own.failover}
 
     @property
+    def simulated(self) -> list[str]:
+        """The channels, and further providers of them, by which nothing goes out."""
+        return [
+            channel.value if name == PRIMARY else f"{channel}/{name}"
+            for channel in NotificationChannel
+            for name, transport in self.of(channel).items()
+            if transport.simulated
+        ]
+
+    @property
     def channels(self) -> list[NotificationChannel]:
         """The channels that have one."""
         return [channel for channel in NotificationChannel if self.of(channel)]

@@ -125,6 +125,14 @@ faults:
             ["service.yaml:6:37: tokens.1.secret: wanted a token that nobody else has, got the same twice"],
         ),
         (
+            "store: {sqlite: a, node: b}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
+            ["service.yaml:1:26: store.node: wanted node only with postgres, got 'b'"],
+        ),
+        (
+            "store: {postgres: a, lease: 100ms}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
+            ["service.yaml:1:29: store.lease: wanted a lease of at least 1s, got '100ms'"],
+        ),
+        (
             "store: memory\ntransports: {push: {fcm: {service_account: none.json}}}\n" + TOKENS,
             [
                 "service.yaml:2:26: transports.push.fcm: wanted the key file of a service account, in JSON, as "

@@ -35,6 +35,7 @@ async def test_what_ends_within_the_time_is_sent_and_the_rest_is_parked(tmp_path
         for number in range(3):  # they are sent after 0 s, 8 s and 24 s
             await served.post("/notifications", email(number))
         started = trio.current_time()
+        assert "NOTHING GOES OUT on email: simulated" in caplog.messages
         assert await served.server.shut_down() == 1
         assert trio.current_time() - started <= 12
         assert [delivery.attempts for delivery in served.server._store.open_deliveries(0)] == [2]
