@@ -178,6 +178,9 @@ class FaultConfig(Settings):
     dead_destination_rate: Share | None = None
     """Share of attempts that find the address gone."""
 
+    channel_fault_rate: Share | None = None
+    """Share of attempts that find the channel itself broken, as where its credentials are not good any more."""
+
     burst: Burst | None = None
     """Failures in bursts, beside those of `failure_rate`; it begins good."""
 

@@ -14,8 +14,8 @@ The fate of an attempt is fixed when it starts. In this order:
 6. `fail_first`: a transient failure, until so many attempts have met it.
 7. One draw decides about all rates together, so each is a share of the attempts that come this far and not of what
    another one left: with a `dead_destination_rate` of 2% and a `failure_rate` of 50%, 2% find the address gone and 50%
-   fail, not 49%. The order is: dead destination, permanent, lost reply, transient; rates of windows that overlap, the
-   provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
+   fail, not 49%. The order is: dead destination, permanent, channel fault, lost reply, transient; rates of windows that
+   overlap, the provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
 
 With a `capacity` (the provider's own or a fault's) whoever comes to step 5 and is not refused there is worked on for
 its latency, however it ends, or waits until so many others are done with: first come, first served. The answer comes

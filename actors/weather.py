@@ -16,7 +16,7 @@ from actors.bursts import BurstChain
 from actors.distributions import Draw
 from actors.faults_config import FaultConfig, Flap
 from actors.instants import ns
-from actors.outcomes import DeadDestination, Outcome, Permanent, Transient
+from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.token_bucket import TokenBucket
 from actors.quantities import Rate
 from actors.randomness import RandomStreams
@@ -28,6 +28,7 @@ FAILED = Transient(reason="injected failure")
 PERMANENT = Permanent(reason="injected permanent failure")
 THROTTLED = "throttled"
 DEAD = DeadDestination(reason="injected dead destination")
+CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
 
 class Throttle:
@@ -168,6 +169,7 @@ class Forecast:
         ladder = _ladder(
             (sum(timed.fault.dead_destination_rate or 0.0 for timed in open_), DEAD),
             (sum(timed.fault.permanent_rate or 0.0 for timed in open_), PERMANENT),
+            (sum(timed.fault.channel_fault_rate or 0.0 for timed in open_), CHANNEL_FAULT),
             (sum(timed.fault.lost_reply_rate or 0.0 for timed in open_), None),
             (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
         )

@@ -13,6 +13,7 @@ from simulation.scenario import Scenario
 if TYPE_CHECKING:
     from simulation.invariants import Choice
     from simulation.result import Result
+    from simulation.runner import RulesByName
     from simulation.schedules import Schedule
 
 UNNAMED = "conservation"
@@ -53,13 +54,19 @@ class Trial:
     breakage: Breakage | None
 
 
-def attempt(scenario: Scenario, schedule: Schedule | None = None, invariants: Choice = "all") -> Trial:
+def attempt(
+    scenario: Scenario,
+    schedule: Schedule | None = None,
+    invariants: Choice = "all",
+    rules: RulesByName | None = None,
+) -> Trial:
     """Run a scenario, and return what came of it. Whatever the run raises is a breakage, but for interrupts.
 
     Args:
         scenario: what to run.
         schedule: in place of its own.
         invariants: those that are checked, as for :func:`simulation.run`.
+        rules: of its providers, as for :func:`simulation.run`.
     """
     from simulation.runner import run
 
@@ -67,7 +74,7 @@ def attempt(scenario: Scenario, schedule: Schedule | None = None, invariants: Ch
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # crashes are injected by the thousand, and each would be in the log
     try:
-        return Trial(run(scenario, schedule=schedule, invariants=invariants), None)
+        return Trial(run(scenario, schedule=schedule, invariants=invariants, rules=rules), None)
     except InvariantBreach as breach:
         return Trial(None, Breakage(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history))
     except Exception as error:

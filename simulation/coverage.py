@@ -28,6 +28,7 @@ from actors.messages import (
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.pipeline.handler import ADDRESS_GONE, BUDGET_SPENT, RETRY_TIME_UP, SWITCHED_OFF
+from actors.pipeline.lane import breaker_name
 from actors.policies.breaker_table import BreakerState
 from simulation.figures import by_type
 from simulation.scenario import ChannelWorkload, Scenario
@@ -50,16 +51,40 @@ class Sometimes:
     happened: Callable[[Events], bool]
     """Tells whether it happened in a history."""
 
+    where: Callable[[ChannelConfig], bool] | None = None
+    """Only what happened at providers with such settings is looked at. None: all."""
+
 
 def demanded(scenario: Scenario) -> list[Sometimes]:
     """Return what should happen sometimes in the swarm of a scenario."""
     return [each for each in SOMETIMES if each.is_possible(scenario)]
 
 
-def reached(history: Iterable[RecordedEvent]) -> frozenset[str]:
-    """Return the texts of all that happened in a history."""
+def reached(history: Iterable[RecordedEvent], scenario: Scenario) -> frozenset[str]:
+    """Return the texts of all that happened in a history, which is that of a run of this scenario."""
     events = by_type(list(history))
-    return frozenset(each.text for each in SOMETIMES if each.happened(events))
+    return frozenset(
+        each.text
+        for each in SOMETIMES
+        if each.happened(events if each.where is None else _only_at(events, scenario, each.where))
+    )
+
+
+def _only_at(events: Events, scenario: Scenario, where: Callable[[ChannelConfig], bool]) -> Events:
+    """Return those of the events that are about an attempt at a provider, or about a breaker, with such settings."""
+    meant: set[tuple[str, str] | str] = set()
+    for channel in scenario.channels_used:
+        for number, (name, config) in enumerate(scenario.channel_config(channel).by_provider().items()):
+            if where(config):
+                meant |= {(channel, name), breaker_name(channel, number, name)}
+    return {
+        NotificationFailed: [
+            event
+            for event in events.get(NotificationFailed, ())
+            if not event.refused and (event.channel, event.provider or PRIMARY) in meant
+        ],
+        BreakerTransitioned: [event for event in events.get(BreakerTransitioned, ()) if event.breaker in meant],
+    }
 
 
 # ── what the settings make possible ─────────────────────────────────────────────────────────────────────────────
@@ -121,6 +146,19 @@ def _draws(*kinds: str) -> Callable[[Scenario], bool]:
     return lambda _: any(kind in KINDS for kind in kinds)
 
 
+def _adapts_rate(config: ChannelConfig) -> bool:
+    return config.adaptive_rate is not None
+
+
+def _adapts_slots(config: ChannelConfig) -> bool:
+    return config.concurrency_limit is not None
+
+
+def _averages(config: ChannelConfig) -> bool:
+    window = config.circuit_breaker.window
+    return _breaks(config) and window is not None and window.ema is not None
+
+
 def _always(_: Scenario) -> bool:
     return True
 
@@ -160,6 +198,7 @@ def _sent_after_a_redrive(events: Events) -> bool:
     )
 
 
+_is_throttled = _any(NotificationFailed, lambda event: event.throttled)
 _CLOSED, _OPEN, _HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
 SOMETIMES = (
@@ -205,7 +244,20 @@ SOMETIMES = (
     Sometimes("a retry succeeds", _always, _any(NotificationSent, lambda event: event.attempt > 1)),
     Sometimes("an attempt is ambiguous", _always, _any(NotificationFailed, lambda event: event.kind == "Ambiguous")),
     Sometimes("an attempt fails for good", _always, _any(NotificationFailed, lambda event: event.kind == "Permanent")),
-    Sometimes("a provider throttles", _always, _any(NotificationFailed, lambda event: event.throttled)),
+    Sometimes("a provider throttles", _always, _is_throttled),
+    Sometimes(
+        "a channel is broken",
+        _draws("channel_fault_rate"),
+        _any(NotificationFailed, lambda event: event.kind == "ChannelFault"),
+    ),
+    Sometimes("throttling meets a rate that follows it", _any_lane(_adapts_rate), _is_throttled, _adapts_rate),
+    Sometimes(
+        "an answer is missing where slots follow latency",
+        _any_lane(_adapts_slots),
+        _any(NotificationFailed, lambda event: event.kind == "Ambiguous"),
+        _adapts_slots,
+    ),
+    Sometimes("a moving average opens a breaker", _any_lane(_averages), _moves(_CLOSED, _OPEN), _averages),
     Sometimes(
         "another provider takes over",
         lambda each: any(each.channel_config(channel).failover for channel in each.channels_used),

@@ -248,7 +248,8 @@ def _explore_block(seeds: range) -> list[Outcome]:
 
 def _explore_one(drawn: _Drawn, seed: int) -> Outcome:
     scenario, schedule, invariants = drawn
-    trial = attempt(case(scenario, seed, schedule=schedule), invariants=invariants)
+    drawn_case = case(scenario, seed, schedule=schedule)
+    trial = attempt(drawn_case, invariants=invariants)
     if trial.result is None:
         return Outcome(seed, 0, frozenset(), trial.breakage)
-    return Outcome(seed, trial.result.summary["accepted"], reached(trial.result.history), None)
+    return Outcome(seed, trial.result.summary["accepted"], reached(trial.result.history, drawn_case), None)

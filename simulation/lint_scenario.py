@@ -31,7 +31,8 @@ from simulation.scenario import overrides as changes
 from simulation.scenario.model import HOST_OF_EVENTS
 
 _WITHOUT_EFFECT_AT_0 = (
-    "failure_rate", "permanent_rate", "dead_destination_rate", "lost_reply_rate", "duplicate_rate",
+    "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "lost_reply_rate",
+    "duplicate_rate",
 )  # fmt: skip
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)

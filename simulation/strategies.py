@@ -234,6 +234,7 @@ _strengths: SearchStrategy[dict[str, Any]] = st.one_of(
     ),
     _shares.map(lambda share: {"permanent_rate": share}),
     _shares.map(lambda share: {"dead_destination_rate": share}),
+    _shares.map(lambda share: {"channel_fault_rate": share}),
     _shares.map(lambda share: {"lost_reply_rate": share}),
     st.builds(lambda up, down: {"flap": {"up": up, "down": down}}, st.just(2.0), st.sampled_from([1.0, 5.0])),
     st.integers(1, 5).map(lambda count: {"capacity": count}),

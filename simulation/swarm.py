@@ -271,6 +271,7 @@ KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     "crash": _crash,
     "crash_process": _crash_of_the_process,
     "clock_step": _clock_step,
+    "channel_fault_rate": lambda random: {"channel_fault_rate": _share(random)},
 }
 """The kinds of faults that a case may have, each with what draws how strong it is."""
 

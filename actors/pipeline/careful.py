@@ -20,7 +20,7 @@ from typing import Any
 from actors.actor import handles
 from actors.config import ChannelConfig, RateLimitConfig
 from actors.effects import Performed
-from actors.messages import NotificationChannel
+from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.attempts import Admitted, Attempt, ForgetWaiting, Stages
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
@@ -111,6 +111,12 @@ class CarefulBreaker(CircuitBreakerActor):
 
         self._to_handler = tell_handler
         self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
+
+    def _say_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        """Say nothing of a copy that waits after the attempt is over."""
+        is_current = self._stages.is_current
+        if is_current is None or is_current(attempt):
+            super()._say_deferred(attempt, cause, resumes_at_ns)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

@@ -145,14 +145,14 @@ class InTime(Invariant):
 class Answers(Invariant):
     """What is recorded of an attempt is what its provider answered, at the instant at which it did.
 
-    Where a channel hedges, several answers make one outcome; and after a crash they come late, or to nobody.
+    Where a provider is sent copies, several answers make one outcome; and after a crash they come late, or to nobody.
     """
 
     name = "answers"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._plain = {channel for (channel, _), config in context.providers.items() if config.hedging is None}
+        self._plain = {key for key, config in context.providers.items() if config.hedging is None}
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -161,7 +161,8 @@ class Answers(Invariant):
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
         life = self.context.lives.get(event.notification_id)
-        if life is None or event.channel not in self._plain or self.context.lives.crashes > life.crashes_before:
+        key = event.channel, event.provider or PRIMARY
+        if life is None or key not in self._plain or self.context.lives.crashes > life.crashes_before:
             return None
         kind = "Sent" if isinstance(event, NotificationSent) else event.kind
         if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE):

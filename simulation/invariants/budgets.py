@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from fractions import Fraction
+from itertools import takewhile
 from typing import Protocol
 
 from actors.messages import (
@@ -17,12 +19,25 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.pipeline.handler import BUDGET_SPENT
+from actors.pipeline.attempts import Attempt
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import BUDGET_SPENT, Handler
+from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.exact import as_fraction
-from actors.retry_config import AwsBudgetConfig, BudgetConfig, EnvoyBudgetConfig, GrpcBudgetConfig
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from actors.policies.waits import wait_ns
+from actors.retry_config import (
+    AwsBudgetConfig,
+    BudgetConfig,
+    EnvoyBudgetConfig,
+    FinagleBudgetConfig,
+    GrpcBudgetConfig,
+)
+from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.observations import AttemptMade, MessageTold
 
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
+_SLICES = 10
+"""Nanoseconds that dividing the memory of a Finagle budget into slices may lose."""
 
 
 class _Account(Protocol):
@@ -43,8 +58,25 @@ class _Account(Protocol):
     def ended(self, event: NotificationEvent) -> None:
         """Take note that a notification has ended."""
 
+    def set_out(self, notification_id: str, now_ns: int) -> None:
+        """Take note that an attempt has set out."""
 
-class _Grpc:
+    def copied(self, notification_id: str, now_ns: int) -> bool:
+        """Charge a copy of an attempt; return whether it could be in the budget."""
+
+
+class _Plain:
+    """An account for which only retries and what comes of attempts count."""
+
+    def set_out(self, notification_id: str, now_ns: int) -> None:
+        """It costs and brings nothing."""
+
+    def copied(self, notification_id: str, now_ns: int) -> bool:
+        """What a copy costs depends on what came of those before."""
+        return True
+
+
+class _Grpc(_Plain):
     def __init__(self, config: GrpcBudgetConfig) -> None:
         self._most = self._tokens = as_fraction(config.max_tokens)
         self._ratio = as_fraction(config.token_ratio)
@@ -67,7 +99,7 @@ class _Grpc:
             self._tokens = min(self._most, self._tokens + self._ratio)
 
 
-class _Aws:
+class _Aws(_Plain):
     def __init__(self, config: AwsBudgetConfig) -> None:
         self._config = config
         self._most = self._least = config.capacity
@@ -102,14 +134,17 @@ class _Aws:
         return config.throttled_cost if failed.throttled else config.retry_cost
 
 
-class _Envoy:
+class _Envoy(_Plain):
     def __init__(self, config: EnvoyBudgetConfig) -> None:
         self._config = config
         self._retries: set[str] = set()
         """Whose retry waits or is under way."""
+        self._copies: Counter[str] = Counter()
+        """Copies of each attempt that is under way; those that have failed still count here."""
 
     def failed(self, failed: NotificationFailed) -> None:
         self._retries.discard(failed.notification_id)
+        self._copies.pop(failed.notification_id, None)
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
         part = as_fraction(self._config.share) * in_flight  # of at most so many under way
@@ -118,25 +153,91 @@ class _Envoy:
         return len(self._retries) < self._config.min_concurrency or len(self._retries) <= part
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
-        return len(self._retries) >= self._config.min_concurrency
+        return len(self._retries) + self._copies.total() >= self._config.min_concurrency
 
     def grant(self, failed: NotificationFailed) -> None:
         self._retries.add(failed.notification_id)
 
     def ended(self, event: NotificationEvent) -> None:
         self._retries.discard(event.notification_id)
+        self._copies.pop(event.notification_id, None)
+
+    def copied(self, notification_id: str, now_ns: int) -> bool:
+        self._copies[notification_id] += 1
+        return True
+
+
+class _Finagle:
+    """Time is counted in slices that begin with what happens, so what is remembered reaches 0.9 to 2 times back."""
+
+    def __init__(self, config: FinagleBudgetConfig) -> None:
+        self._share = as_fraction(config.share)
+        rate, ttl = config.min_rate, as_fraction(config.ttl)
+        self._reserve = Fraction(0) if rate is None else as_fraction(rate.count) / as_fraction(rate.period) * ttl
+        ttl_ns = wait_ns(config.ttl)
+        self._surely_ns, self._perhaps_ns = 9 * ttl_ns // 10 - _SLICES, 2 * ttl_ns + _SLICES
+        self._first: deque[int] = deque()
+        self._retries: deque[int] = deque()
+        self._given_back: deque[int] = deque()
+        self._charged: set[str] = set()
+        """Whose next attempt is a retry that has been charged."""
+
+    def failed(self, failed: NotificationFailed) -> None:
+        """A failure itself costs nothing."""
+
+    def set_out(self, notification_id: str, now_ns: int) -> None:
+        if notification_id in self._charged:
+            self._charged.discard(notification_id)
+        else:
+            self._first.append(now_ns)
+
+    def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
+        return self._may_take(failed.at_ns)
+
+    def may_refuse(self, failed: NotificationFailed) -> bool:
+        # Of the reserve only whole parts of a retry's price are there.
+        least = self._share * _since(self._first, failed.at_ns - self._surely_ns) + self._reserve - 1
+        return least < 1 + _since(self._retries, failed.at_ns - self._perhaps_ns)
+
+    def grant(self, failed: NotificationFailed) -> None:
+        self._charged.add(failed.notification_id)
+        self._retries.append(failed.at_ns)
+
+    def ended(self, event: NotificationEvent) -> None:
+        if event.notification_id in self._charged:
+            self._charged.discard(event.notification_id)
+            self._given_back.append(event.at_ns)
+
+    def copied(self, notification_id: str, now_ns: int) -> bool:
+        may = self._may_take(now_ns)
+        self._retries.append(now_ns)
+        return may
+
+    def _may_take(self, now_ns: int) -> bool:
+        since_ns = now_ns - self._perhaps_ns
+        for instants_ns in (self._first, self._retries, self._given_back):
+            while instants_ns and instants_ns[0] < since_ns:
+                instants_ns.popleft()
+        most = self._share * len(self._first) + self._reserve + len(self._given_back)
+        return _since(self._retries, now_ns - self._surely_ns) + 1 <= most
+
+
+def _since(instants_ns: deque[int], since_ns: int) -> int:
+    """Return how many of these instants, in order, are not before one."""
+    return sum(1 for _ in takewhile(lambda at_ns: at_ns >= since_ns, reversed(instants_ns)))
 
 
 class RetryBudgets(Invariant):
     """A retry is made only where the retry budget of its channel has something left, and given up for the budget only
     where it has not.
 
-    Of a Finagle budget nothing is counted anew: how long it remembers is its own affair. Copies of a channel that
-    hedges are charged too and in no history, so what is refused there is not looked at; and a handler that has crashed
-    has new budgets.
+    Copies of a channel that hedges are charged too. Where what they cost depends on what came of them, what is refused
+    is not looked at; and a handler that has crashed has new budgets.
     """
 
     name = "retry-budget"
+    hears = frozenset({RateLimiterActor, CircuitBreakerActor})
+    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -145,7 +246,12 @@ class RetryBudgets(Invariant):
             account = _account(config.retry.budget)
             if account is not None:
                 self._accounts[channel] = account
-        self._hedging = {channel for (channel, _), config in context.providers.items() if config.hedging is not None}
+        self._unknown = {
+            channel
+            for (channel, _), config in context.providers.items()
+            if config.hedging is not None and isinstance(config.retry.budget, (AwsBudgetConfig, GrpcBudgetConfig))
+        }
+        """Those in whose budgets is less, or more, than is known here."""
         self._in_flight = dict.fromkeys(context.channels, 0)
 
     @classmethod
@@ -172,6 +278,23 @@ class RetryBudgets(Invariant):
             account.ended(event)
         return None
 
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        if type(told.message) is Attempt and told.sender is Handler:
+            command = told.message.command
+            account = self._accounts.get(command.channel)
+            if account is not None:
+                account.set_out(command.notification_id, told.at_ns)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        account = self._accounts.get(made.channel) if made.is_copy else None
+        if account is None or account.copied(made.notification_id, made.at_ns):
+            return None
+        spent = f"the retry budget of {made.channel} is spent"
+        return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
+
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Verdict:
         account = self._accounts.get(failed.channel)
@@ -185,7 +308,7 @@ class RetryBudgets(Invariant):
                 spent = f"the retry budget of {failed.channel} is spent"
                 return f"{failed.notification_id} is to be tried again, and {spent}"
             account.grant(failed)
-        elif failed.given_up == BUDGET_SPENT and failed.channel not in self._hedging and not account.may_refuse(failed):
+        elif failed.given_up == BUDGET_SPENT and failed.channel not in self._unknown and not account.may_refuse(failed):
             return f"{failed.notification_id} is given up for the retry budget of {failed.channel}, which is not spent"
         return None
 
@@ -198,5 +321,7 @@ def _account(config: BudgetConfig | None) -> _Account | None:
             return _Aws(config)
         case EnvoyBudgetConfig():
             return _Envoy(config)
+        case FinagleBudgetConfig():
+            return _Finagle(config)
         case _:
             return None

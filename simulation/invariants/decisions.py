@@ -27,6 +27,9 @@ from simulation.invariants.text import seconds_text
 _Key: TypeAlias = tuple[str, str | None]
 """The breaker's name, and the host where it is that of one."""
 
+_CLOSE = 1e-9
+"""What adding up in another order may come to."""
+
 _BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
 
 
@@ -38,8 +41,8 @@ class _Book:
         self.state = config.begins
         self.generation = 0
         """How often it has changed its state."""
-        self.is_certain = config.window is None or config.window.ema is None
-        """Whether nothing but the outcomes of its permits decides; a moving average is not counted anew."""
+        self.is_certain = True
+        """Whether nothing but the outcomes of its permits decides, and they do so clearly."""
         self.used_ns = 0
         self.failures_in_a_row = 0
         window = config.window
@@ -54,8 +57,7 @@ class _Book:
         self.failures_in_a_row = 0
         self.calls.clear()
         self.probes.clear()
-        window = self.config.window
-        self.is_certain = window is None or window.ema is None
+        self.is_certain = True
 
     def take(self, outcome: Outcome, duration_ns: int, now_ns: int) -> BreakerEvent | None:
         """Count the outcome of a permit of this state; return what it has the breaker do."""
@@ -96,11 +98,30 @@ class _Book:
         assert config.window is not None
         if len(calls) < (config.minimum_calls or config.window.default_minimum_calls):
             return False
+        if config.window.ema is not None:
+            return self._is_over_on_average(config.window.ema)
         if Fraction(sum(failed for _, failed, _ in calls), len(calls)) >= Fraction(str(config.failure_rate)):
             return True
         if config.slow_call is None:
             return False
         return Fraction(sum(slow for _, _, slow in calls), len(calls)) >= Fraction(str(config.slow_call.rate))
+
+    def _is_over_on_average(self, size: int) -> bool:
+        """Tell it by the averages over all calls, of which each weighs e^(-1/size) of the next and the first the rest.
+
+        An average too close to its threshold is not certain.
+        """
+        config, calls = self.config, list(self.calls)
+        keep = math.exp(-1 / size)
+        weights = [(1 - keep) * keep**age for age in range(len(calls) - 1)] + [keep ** (len(calls) - 1)]
+        thresholds = [config.failure_rate, 2.0 if config.slow_call is None else config.slow_call.rate]
+        averages = [
+            math.fsum(weight for weight, call in zip(weights, reversed(calls), strict=True) if call[kind])
+            for kind in (1, 2)
+        ]
+        distances = [average - threshold for average, threshold in zip(averages, thresholds, strict=True)]
+        self.is_certain = self.is_certain and min(map(abs, distances)) > _CLOSE
+        return max(distances) >= 0
 
     def _judge_probes(self) -> BreakerEvent | None:
         config, permits = self.config, self.config.half_open_permits

@@ -1,26 +1,144 @@
-"""Hedging: no more copies of an attempt than there may be, and none before its time."""
+"""Hedging: no more copies of an attempt than there may be, none before its time, and one outcome of them all."""
 
 from __future__ import annotations
 
-from actors.messages import NotificationFailed, NotificationSent
+from typing import NamedTuple
+
+from actors.adaptive_config import HedgingConfig
+from actors.instants import ns
+from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
+from actors.outcomes import Ambiguous, Outcome, Transient
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.policies.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.text import seconds_text
+
+
+class _Answer(NamedTuple):
+    """What comes of one send, to the sender: at the timeout of the whole attempt at the latest."""
+
+    sent_ns: int
+    at_ns: int
+    outcome: Outcome | None
+    """None: none by the timeout."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the outcome that it is."""
+        return Ambiguous.__name__ if self.outcome is None else type(self.outcome).__name__
+
+    @property
+    def decides(self) -> bool:
+        """Whether no other copy can do better."""
+        return self.outcome is not None and not isinstance(self.outcome, (Transient, Ambiguous))
+
+
+class _Flight:
+    """One attempt and its copies."""
+
+    def __init__(self, made: AttemptMade, timeout_ns: int) -> None:
+        self.attempt = made.attempt
+        self.deadline_ns = made.at_ns + timeout_ns
+        self.answers: list[_Answer] = []
+        self.is_known = True
+        """Whether it is known what comes of each."""
+
+    def add(self, made: AttemptMade) -> None:
+        """Take note of a send."""
+        answered = made.answered and made.ends_at_ns <= self.deadline_ns
+        self.is_known = self.is_known and made.outcome is not None
+        at_ns = made.ends_at_ns if answered else self.deadline_ns
+        self.answers.append(_Answer(made.at_ns, at_ns, made.outcome if answered else None))
 
 
 class Hedges(Invariant):
-    """An attempt is sent as often as the `hedging` of its channel allows, the first time included."""
+    """An attempt is sent as often as the `hedging` of its provider allows, the first time included; a copy goes a
+    `delay` after the one before, or once one has failed and the wait that came with that is over, but not when one has
+    decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
+    ambiguous one before others.
+
+    After a crash attempts are sent anew, and answers come late: then only the number of copies is looked at.
+    """
 
     name = "hedges"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._configs: dict[tuple[NotificationChannel, str], HedgingConfig] = {}
+        self._timeouts_ns: dict[tuple[NotificationChannel, str], int] = {}
         self._most = dict.fromkeys(context.channels, 1)
-        for (channel, _), config in context.providers.items():
+        for key, config in context.providers.items():
             if config.hedging is not None:
-                self._most[channel] = max(self._most[channel], config.hedging.max_attempts)
+                self._configs[key] = config.hedging
+                self._timeouts_ns[key] = ns(config.timeout)
+                self._most[key[0]] = max(self._most[key[0]], config.hedging.max_attempts)
+        self._flights: dict[str, _Flight] = {}
+        self._looks_on = not context.mixes_messages_up
+
+    @observes(ActorFailed)
+    def on_crash(self, _event: ActorFailed) -> Verdict:
+        self._looks_on = False
+        self._flights.clear()
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        key = made.channel, made.provider
+        config = self._configs.get(key)
+        if config is None or not self._looks_on:
+            return None
+        flight = self._flights.get(made.notification_id)
+        if flight is None or flight.attempt is not made.attempt:
+            flight = self._flights[made.notification_id] = _Flight(made, self._timeouts_ns[key])
+        wrong = _wrong_time(config, flight, made.at_ns) if flight.answers else None
+        flight.add(made)
+        if len(flight.answers) > config.max_attempts:
+            wrong = f"of at most {config.max_attempts} sends"
+        if wrong is None:
+            return None
+        return f"send {len(flight.answers)} of an attempt of {made.notification_id} is {wrong}"
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+        flight = self._flights.pop(event.notification_id, None)
         most = self._most[event.channel]
-        if 1 + event.hedges <= most:
+        if 1 + event.hedges > most:
+            return f"an attempt of {event.notification_id} was sent {1 + event.hedges} times, of at most {most}"
+        kind = "Sent" if isinstance(event, NotificationSent) else event.kind
+        is_refused = isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE)
+        if flight is None or not flight.is_known or is_refused or not self._looks_on:
             return None
-        return f"an attempt of {event.notification_id} was sent {1 + event.hedges} times, of at most {most}"
+        if 1 + event.hedges != len(flight.answers):
+            return f"an attempt of {event.notification_id} was sent {len(flight.answers)} times, not {1 + event.hedges}"
+        kinds = _outcomes(flight.answers)
+        if kind in kinds:
+            return None
+        return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(sorted(kinds))}"
+
+
+def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | None:
+    """Return what is wrong with sending another copy now."""
+    if now_ns >= flight.deadline_ns:
+        return f"after its timeout at {seconds_text(flight.deadline_ns)}"
+    if (decided := min((each.at_ns for each in flight.answers if each.decides), default=now_ns)) < now_ns:
+        return f"after one has decided at {seconds_text(decided)}"
+    failures = [each for each in flight.answers if each.at_ns <= now_ns]
+    if not failures and now_ns < (due_ns := flight.answers[-1].sent_ns + wait_ns(config.delay)):
+        return f"before {seconds_text(due_ns)}"
+    for failure in failures:
+        wants_s = failure.outcome.retry_after if isinstance(failure.outcome, Transient) else None
+        until_ns = failure.at_ns if wants_s is None or wants_s < 0 else failure.at_ns + wait_ns(wants_s)
+        if failure.at_ns < now_ns < until_ns:
+            return f"before {seconds_text(until_ns)}, which the provider has asked for"
+    return None
+
+
+def _outcomes(answers: list[_Answer]) -> set[str]:
+    """Return what the outcome of an attempt may be: several where answers come at the same instant."""
+    if deciding := [each for each in answers if each.decides]:
+        first_ns = min(each.at_ns for each in deciding)
+        return {each.kind for each in deciding if each.at_ns == first_ns}
+    ambiguous = [each for each in answers if each.kind == Ambiguous.__name__]
+    last_ns = max(each.at_ns for each in ambiguous or answers)
+    return {each.kind for each in ambiguous or answers if each.at_ns == last_ns}

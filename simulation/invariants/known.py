@@ -7,6 +7,7 @@ from simulation.invariants.actors import AsksSettle, Order
 from simulation.invariants.addresses import GoneAddresses
 from simulation.invariants.announcements import NoErrors, RecordedFirst
 from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
+from simulation.invariants.awaited import Awaited
 from simulation.invariants.backoff import Backoff
 from simulation.invariants.base import Invariant
 from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
@@ -20,9 +21,12 @@ from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.quiet import QuietKept
+from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.resuming import ResumePace
+from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
+from simulation.invariants.throttles import AdaptiveThrottles
 
 KNOWN: dict[str, type[Invariant]] = {
     invariant.name: invariant
@@ -41,6 +45,7 @@ KNOWN: dict[str, type[Invariant]] = {
         InTime,
         OneSuccess,
         NothingAfterTheEnd,
+        Awaited,
         Wanted,
         QuietKept,
         GoneAddresses,
@@ -52,6 +57,9 @@ KNOWN: dict[str, type[Invariant]] = {
         UserLimit,
         Quota,
         Bulkhead,
+        AdaptiveRates,
+        ConcurrencyLimits,
+        AdaptiveThrottles,
         Order,
         AsksSettle,
         NoErrors,

@@ -92,6 +92,8 @@ class Letters(Invariant):
         possible = {
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
+            # It has waited for a retry, or in a line before it.
+            RETRY_TIME_UP: config.retry.max_elapsed is not None and latest is not None,
         }
         if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, life):
             return "is expired, and has not reached its end, nor is there anything that it would wait for"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-
 from actors.limit_config import RateLimitConfig
 from actors.messages import (
     ActorFailed,
@@ -15,6 +13,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.attempts import RATE_LIMIT_EXCEEDED, Abandoned, Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
@@ -209,7 +208,10 @@ class Bulkhead(Invariant):
             bounds = [config.max_in_flight, None if adaptive is None else adaptive.maximum]
             if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
                 self._slots[key] = slots
-        self._ends_ns: dict[tuple[NotificationChannel, str], list[int]] = {key: [] for key in self._slots}
+        self._under_way: dict[tuple[NotificationChannel, str], dict[int, tuple[int, Attempt]]] = {
+            key: {} for key in self._slots
+        }
+        """By the identity of each attempt: until when it is; one that has ended may be left there for a while."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -222,21 +224,28 @@ class Bulkhead(Invariant):
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
         if event.actor == PROCESS:
-            for ends_ns in self._ends_ns.values():
-                ends_ns.clear()
+            for under_way in self._under_way.values():
+                under_way.clear()
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         key = made.channel, made.provider
         slots = self._slots.get(key)
-        if slots is None or made.is_copy:
+        if slots is None:
             return None
-        ends_ns = self._ends_ns[key]
-        while ends_ns and ends_ns[0] <= made.at_ns:
-            heappop(ends_ns)
-        heappush(ends_ns, made.ends_at_ns)
-        if len(ends_ns) <= slots:
+        under_way, number = self._under_way[key], id(made.attempt)
+        if made.is_copy:
+            if number in under_way and made.answered and not isinstance(made.outcome, (Transient, Ambiguous)):
+                # All copies of an attempt end with the first that decides.
+                under_way[number] = min(under_way[number][0], made.ends_at_ns), made.attempt
+            return None
+        under_way[number] = made.ends_at_ns, made.attempt
+        if len(under_way) <= slots:
+            return None
+        for other in [other for other, (ends_ns, _) in under_way.items() if ends_ns <= made.at_ns]:
+            del under_way[other]
+        if len(under_way) <= slots:
             return None
         place = f"at the {made.provider} provider of {made.channel}"
-        return f"{len(ends_ns)} attempts are under way {place}, of at most {slots}"
+        return f"{len(under_way)} attempts are under way {place}, of at most {slots}"

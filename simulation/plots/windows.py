@@ -105,6 +105,8 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append(f"{_share(fault.burst.failure_rate)} fail in bursts, {good} good, {bad} bad")
     if fault.permanent_rate is not None:
         parts.append(f"{_share(fault.permanent_rate)} fail for good")
+    if fault.channel_fault_rate is not None:
+        parts.append(f"{_share(fault.channel_fault_rate)} find the channel broken")
     if fault.dead_destination_rate is not None:
         parts.append(f"{_share(fault.dead_destination_rate)} of addresses gone")
     if fault.lost_reply_rate is not None:

@@ -72,7 +72,7 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
         for key in fault.model_fields_set
     )
     assert min(keys[kind] for kind in KINDS) >= 10, keys
-    assert {fault.provider for drawn in cases for fault in drawn.faults} == {None, "primary", "backup"}
+    assert {fault.provider for drawn in cases for fault in drawn.faults} == {None, "primary", "backup", "mirror"}
     operations = [operation for drawn in cases for operation in drawn.operations]
     assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
     assert {key for operation in operations for key in operation.model_fields_set} >= {"redrive", "discard", "provider"}

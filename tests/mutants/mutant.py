@@ -27,7 +27,8 @@ class Mutant:
     """Old text and new text; the old one is in the file exactly once."""
 
     expected: str
-    """Who is expected to find it: an invariant by its name, or ``expectations``, those of a scenario."""
+    """Who is expected to find it: an invariant by its name; ``expectations``, those of a scenario; or ``reopened``, a
+    store on disk that has to say what one in memory does."""
 
     def planted(self, text: str) -> str:
         """Return the text of its file with the mistake in it.

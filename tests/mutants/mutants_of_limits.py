@@ -85,6 +85,13 @@ MUTANTS = (
         expected="bulkhead",
     ),
     mutant(
+        "rate-cut-to-nothing",
+        "actors/policies/adaptive_rate.py",
+        "A rate may be halved as often as the provider likes.",
+        ("min(self._maximum, max(self._minimum, cut))", "min(self._maximum, cut)"),
+        expected="adaptive-rate",
+    ),
+    mutant(
         "slot-leaks-on-failure",
         LANE,
         "A slot is given back where an attempt has succeeded.",

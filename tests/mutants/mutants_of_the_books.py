@@ -14,7 +14,7 @@ MUTANTS = (
         HANDLER,
         "An id is known when it has ended, so that two that arrive together are both new.",
         (
-            "remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.command\n",
+            "remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.known_as\n",
             "remembered.get(notification_id, system.epoch_ns + now_ns)\n",
         ),
         expected="legal-steps",
@@ -31,7 +31,7 @@ MUTANTS = (
         MEMORY,
         "The id of a dead letter is not remembered, since it has not been sent.",
         (
-            "            self._dead[notification_id] = entry\n            self.remembered.keep(command)\n",
+            "            self._dead[notification_id] = entry\n            self.remembered.keep(entry.command)\n",
             "            self._dead[notification_id] = entry\n",
         ),
         expected="legal-steps",
@@ -118,7 +118,7 @@ MUTANTS = (
         "queue-empty-after-a-restart",
         "actors/pipeline/dead_letter_queue.py",
         "Dead letters come as messages, so a queue that starts again waits for them.",
-        ("            for letter in self._store.dead_letters()\n", "            for letter in ()\n"),
+        ("            for letter in store.dead_letters()\n", "            for letter in ()\n"),
         expected="dead-letters",
     ),
     mutant(

@@ -12,12 +12,16 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from reopening import reopened
 
 import simulation.runner as runner
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
+from actors.outcomes import Ambiguous
 from simulation.breakage import attempt
 from simulation.scenario import Scenario, load
 from simulation.swarm import case
@@ -29,6 +33,12 @@ SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 LONGEST_S = 60
 """A run that takes longer does not end."""
+
+REOPENED = "swarm, reopened"
+"""Cases of the swarm whose changes go through a store on disk."""
+
+RESET = "copies, reset"
+"""The scenario of copies with providers some of whose connections break before the answer."""
 
 SHIPPED_SEEDS = 1
 """Their expectations are about the seed that they come with."""
@@ -59,14 +69,23 @@ def _raise(event: object) -> None:
 def grounds() -> dict[str, int | None]:
     """Return the names of the grounds, each with how many seeds there are of it; None: as many as you like."""
     own = dict.fromkeys((path.stem for path in OWN), None)
-    return {**own, "swarm": None, **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS)}
+    return {
+        **own,
+        RESET: None,
+        "swarm": None,
+        REOPENED: None,
+        **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS),
+    }
 
 
 def trial(ground: str, seed: int) -> tuple[str, str] | None:
     """Run one seed of a ground; return what broke and how, or None."""
     signal.alarm(LONGEST_S)
     try:
-        found = attempt(_scenario(ground, seed))
+        if ground == REOPENED:
+            wrong = reopened(_scenario("swarm", seed), seed)
+            return None if wrong is None else ("reopened", wrong)
+        found = attempt(_scenario(ground, seed), rules=_resets() if ground == RESET else None)
         if found.breakage is not None:
             kind = "crash" if found.breakage.is_error else found.breakage.kind
             return kind, found.breakage.text
@@ -79,7 +98,21 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
         signal.alarm(0)
 
 
+def _resets() -> dict[str, list[Any]]:
+    """Return rules by which every third attempt at a provider is cut off, and may have been sent."""
+
+    def resetting() -> Any:
+        attempts = count(1)
+        return lambda _attempt, _now_ns, _load: (
+            Ambiguous(reason="connection reset") if next(attempts) % 3 == 0 else None
+        )
+
+    return {channel: [resetting()] for channel in ("push", "webhook", "sms")}
+
+
 def _scenario(ground: str, seed: int) -> Scenario:
+    if ground == RESET:
+        ground = "copies"
     if ground == "swarm":
         return case(_loaded(SWARM), seed)
     if ground.startswith("shipped "):

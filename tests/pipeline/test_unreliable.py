@@ -15,7 +15,7 @@ from actors.distributions import Distribution
 from actors.errors import ConfigurationError
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationSent
-from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt
 from actors.randomness import RandomStreams
 from actors.unreliable import NEVER_NS, NotificationService
@@ -167,6 +167,7 @@ def test_a_slow_quota_is_not_rounded_away():
     [
         {"dead_destination_rate": 0.02, "failure_rate": 0.5},
         {"dead_destination_rate": 0.1, "permanent_rate": 0.2, "lost_reply_rate": 0.3, "failure_rate": 0.15},
+        {"permanent_rate": 0.1, "channel_fault_rate": 0.3, "lost_reply_rate": 0.2},
         {"permanent_rate": 0.6, "failure_rate": 0.7},  # 130%: what does not fit is cut
     ],
 )
@@ -174,7 +175,12 @@ def test_rates_are_shares_of_the_total(rates):
     provider = service(*(fault(**{key: rate}) for key, rate in rates.items()))
     count = 20_000
     outcomes = Counter(told(provider, *[0.0] * count))
-    names = {"dead_destination_rate": "DeadDestination", "permanent_rate": "Permanent", "lost_reply_rate": "never"}
+    names = {
+        "dead_destination_rate": "DeadDestination",
+        "permanent_rate": "Permanent",
+        "channel_fault_rate": "ChannelFault",
+        "lost_reply_rate": "never",
+    }
     left = 1.0
     for key, rate in rates.items():
         share = outcomes[names.get(key, "failed")] / count
@@ -194,6 +200,9 @@ def test_the_outcomes_say_what_they_are():
     )
     assert service(fault(permanent_rate=1.0)).attempt(ATTEMPT, 0).result == Permanent(
         reason="injected permanent failure"
+    )
+    assert service(fault(channel_fault_rate=1.0)).attempt(ATTEMPT, 0).result == ChannelFault(
+        reason="injected channel fault"
     )
     assert service(failure_rate=1.0).attempt(ATTEMPT, 0).result == Transient(reason="injected failure")
 

@@ -53,6 +53,7 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
     ("keys", "text"),
     [
         ({"failure_rate": 0.125}, "12.5% fail"),
+        ({"channel_fault_rate": 0.1}, "10% find the channel broken"),
         ({"permanent_rate": 0.5, "dead_destination_rate": 0.02}, "50% fail for good; 2% of addresses gone"),
         ({"lost_reply_rate": 0.01}, "1% of replies lost"),
         ({"fail_first": 1200}, "first 1,200 attempts fail"),

@@ -1,0 +1,48 @@
+"""What nobody waits for any more is not sent: when a stage has restarted, the others let go of what is sent anew."""
+
+from __future__ import annotations
+
+from actors.channels.channel import Channel
+from actors.channels.hedging import HedgingChannel
+from actors.messages import ActorFailed
+from actors.pipeline.attempts import Admitted
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.observations import MessageTold
+
+
+class Awaited(Invariant):
+    """No breaker lets an attempt through whose outcome the handler does not wait for, as it has sent the notification
+    anew, or ended it.
+
+    Until all runs again that has crashed, what lay in a mailbox may be one of those.
+    """
+
+    name = "awaited"
+    hears = frozenset({Channel, HedgingChannel})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._up_at_ns = -1
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.mixes_messages_up
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        self._up_at_ns = event.at_ns + 2 * self.context.restarted_within_ns
+        return None
+
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        admitted, pipeline = told.message, self.context.pipeline()
+        if told.sender is not CircuitBreakerActor or type(admitted) is not Admitted or pipeline is None:
+            return None
+        attempt = admitted.attempt
+        is_current = pipeline.wiring.stages[attempt.command.channel].is_current
+        if is_current is None or is_current(attempt) or told.at_ns <= self._up_at_ns:
+            return None
+        notification_id = attempt.command.notification_id
+        return Finding(f"{notification_id} is let through, and nobody waits for that attempt", notification_id)

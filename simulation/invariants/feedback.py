@@ -1,0 +1,47 @@
+"""What a breaker hands on of the answers of its providers: what adapts to them is counted anew from that."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from actors.config import PRIMARY
+from actors.effects import Performed
+from actors.messages import NotificationChannel
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.attempts import Admitted
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.lane import Lane
+from simulation.invariants.base import Context
+from simulation.invariants.observations import MessageTold
+
+Key: TypeAlias = tuple[NotificationChannel, str]
+"""Channel and provider."""
+
+
+def is_answer(outcome: Outcome) -> bool:
+    """Tell whether a provider took an attempt, whatever became of the message."""
+    return isinstance(outcome, (Sent, Permanent, DeadDestination))
+
+
+def is_throttled(outcome: Outcome) -> bool:
+    return isinstance(outcome, Transient) and outcome.throttled
+
+
+def provider_of(admitted: Admitted) -> Key:
+    return admitted.attempt.command.channel, admitted.provider or PRIMARY
+
+
+def answer_in(told: MessageTold) -> tuple[Admitted, Performed] | None:
+    """Return what is told where a breaker has taken note of an outcome and hands it on."""
+    message = told.message
+    if told.sender is not CircuitBreakerActor or type(message) is not Performed:
+        return None
+    return (message.request, message) if type(message.request) is Admitted else None
+
+
+def lane_of(context: Context, admitted: Admitted) -> Lane | None:
+    """Return what stands before the provider of an attempt now; None where nobody knows."""
+    pipeline = context.pipeline()
+    if pipeline is None:
+        return None
+    return pipeline.wiring.stages[admitted.attempt.command.channel].lanes[admitted.lane]

@@ -1,0 +1,155 @@
+"""Concurrency limits: they follow latency within their bounds, a step at a time, and no more are under way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from actors.adaptive_config import (
+    ConcurrencyLimitConfig,
+    VegasConfig,
+)
+from actors.effects import Performed
+from actors.messages import ActorFailed
+from actors.outcomes import Ambiguous
+from actors.pipeline.attempts import Admitted, Attempt
+from actors.pipeline.handler import Handler
+from actors.pipeline.lane import Lane
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
+from simulation.invariants.observations import AttemptMade, MessageTold
+
+
+class _Slots:
+    """What is known of the slots before one provider whose number follows its latency."""
+
+    def __init__(self, most: int) -> None:
+        self.now: int | None = None
+        """Their number, once it has been seen."""
+        self.most_at_once = most
+        """The most there were at the instant of the latest answer."""
+        self.heard_ns = -1
+        self.fastest_ns: int | None = None
+        self.under_way: dict[int, Attempt] = {}
+        """By identity, until the breaker has taken note of what came of it."""
+
+
+class ConcurrencyLimits(Invariant):
+    """A concurrency limit stays between its bounds, grows only by an answer to what filled half of it, falls only by
+    what was slow, refused or not answered, and by one step at a time; and no more attempts are under way than it says.
+    """
+
+    name = "concurrency-limit"
+    hears = frozenset({Handler})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._configs: dict[Key, ConcurrencyLimitConfig] = {}
+        self._bounds: dict[Key, tuple[int, int]] = {}
+        for key, config in context.providers.items():
+            if (adaptive := config.concurrency_limit) is not None:
+                bulkhead = math.inf if config.max_in_flight is None else config.max_in_flight
+                self._configs[key] = adaptive
+                self._bounds[key] = int(min(bulkhead, adaptive.minimum)), int(min(bulkhead, adaptive.maximum))
+        self._slots: dict[Key, _Slots] = {}
+        self._pauses_until_ns = -1
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        has_limits = any(config.concurrency_limit is not None for config in context.providers.values())
+        return has_limits and not context.mixes_messages_up
+
+    def _of(self, key: Key) -> _Slots:
+        slots = self._slots.get(key)
+        if slots is None:
+            slots = self._slots[key] = _Slots(self._bounds[key][1])
+        return slots
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Verdict:
+        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns
+        if event.actor == PROCESS:
+            self._slots.clear()
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Verdict:
+        key = made.channel, made.provider
+        if key not in self._configs or made.is_copy:
+            return None
+        slots = self._of(key)
+        slots.under_way[id(made.attempt)] = made.attempt
+        if slots.now is None or made.at_ns <= self._pauses_until_ns:
+            return None
+        # One that was admitted before an answer of this very instant may come to the provider after it.
+        allowed = max(slots.now, slots.most_at_once) if slots.heard_ns == made.at_ns else slots.now
+        if len(slots.under_way) <= allowed:
+            return None
+        place = f"at the {made.provider} provider of {made.channel}"
+        return f"{len(slots.under_way)} attempts are under way {place}, whose limit is {allowed}"
+
+    @observes(MessageTold)
+    def on_told(self, told: MessageTold) -> Verdict:
+        if (answer := answer_in(told)) is None:
+            return None
+        admitted, performed = answer
+        key = provider_of(admitted)
+        lane = lane_of(self.context, admitted) if key in self._configs else None
+        if lane is None or lane.slots is None:
+            return None
+        slots, after = self._of(key), lane.slots
+        slots.under_way.pop(id(admitted.attempt), None)
+        before = slots.now
+        if slots.heard_ns != told.at_ns:
+            slots.heard_ns, slots.most_at_once = told.at_ns, after if before is None else before
+        slots.now, slots.most_at_once = after, max(slots.most_at_once, after)
+        least, most = self._bounds[key]
+        if not least <= after <= most:
+            return self._finding(admitted, lane, f"is {after}, of at least {least} and at most {most}")
+        wrong = None
+        if before is not None and before != after:
+            wrong = _wrong_step(self._configs[key], slots, before, after, admitted, performed)
+        latency_ns = max(1, performed.ended_ns - performed.started_ns)
+        slots.fastest_ns = latency_ns if slots.fastest_ns is None else min(slots.fastest_ns, latency_ns)
+        if wrong is None:
+            return None
+        return self._finding(admitted, lane, f"goes from {before} to {after} {wrong}")
+
+    def _finding(self, admitted: Admitted, lane: Lane, what: str) -> Finding:
+        return Finding(f"the concurrency limit of {lane.name} {what}", admitted.attempt.command.notification_id)
+
+
+def _wrong_step(
+    config: ConcurrencyLimitConfig, slots: _Slots, before: int, after: int, admitted: Admitted, performed: Performed
+) -> str | None:
+    """Return what is wrong with a change of the limit by an outcome."""
+    outcome: Any = performed.result
+    by = f"by the outcome {type(outcome).__name__}"
+    answered = is_answer(outcome)
+    if not answered and not is_throttled(outcome) and not isinstance(outcome, Ambiguous):
+        return f"{by}, which says nothing of how much the provider can do"
+    filled_half = 2 * admitted.in_flight >= before
+    grows, least = _steps(config, before)
+    if after > before:
+        if isinstance(config, VegasConfig) and not answered:
+            return by
+        if not filled_half:
+            return f"{by} of one of {admitted.in_flight} under way, less than half of it"
+        return f"{by}, by more than {grows}" if after - before > grows else None
+    if not filled_half and (answered or not isinstance(config, VegasConfig)):
+        return f"{by} of one of {admitted.in_flight} under way, less than half of it"
+    is_fastest = slots.fastest_ns is None or performed.ended_ns - performed.started_ns <= slots.fastest_ns
+    if isinstance(config, VegasConfig) and answered and is_fastest:
+        return f"{by}, the fastest there was"
+    return f"{by}, below {least}" if after < least else None
+
+
+def _steps(config: ConcurrencyLimitConfig, before: int) -> tuple[int, int]:
+    """Return by how much a limit may grow at once, and to what it may fall; what is behind the comma is not shown."""
+    if isinstance(config, VegasConfig):
+        step = max(1, int(math.log10(before + 1)))
+        beta = 6 * step if config.beta is None else config.beta
+        least = before - step if config.decrease is None else before * config.decrease
+        return 1 + max(step, beta), math.floor(least)
+    return 1 + math.ceil(config.smoothing * config.queue_size), math.floor(before * (1 - config.smoothing / 2))

@@ -1,0 +1,295 @@
+"""Invariants about what adapts to a provider, about copies and about Finagle's budget: histories that break them."""
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from histories import EMAIL, S, breach_of, check_breach, context_of, crashed, failed, made, requested, sent
+from test_laws_of_the_hunt import attempt, told
+
+from actors.channels.channel import Channel
+from actors.effects import Performed
+from actors.outcomes import Ambiguous, Permanent, Sent, Transient
+from actors.pipeline.attempts import Admitted, Refused
+from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
+from actors.pipeline.handler import Handler
+from actors.pipeline.rate_limiter import RateLimiterActor
+from simulation.invariants import Context
+
+TOO_FAST = Transient(reason="429", throttled=True)
+
+
+class Before:
+    """What stands before the provider, as it is when somebody looks: a rate, slots, and whether a handler waits."""
+
+    def __init__(self, rate=None, slots=None):
+        self.name = "email"
+        self.rate = SimpleNamespace(rate=rate)
+        self.slots = slots
+        self.is_current = None
+
+    def context(self, **settings):
+        stages = SimpleNamespace(lanes=[self], is_current=lambda attempt: self.is_current)
+        pipeline = SimpleNamespace(wiring=SimpleNamespace(stages={EMAIL: stages}))
+        return Context(channels=context_of(**settings).channels, pipeline=lambda: pipeline)
+
+
+def answered(seconds, outcome, *, takes=0.5, in_flight=1, id="n", of=None):
+    request = Admitted(attempt=of or attempt(id), permit=1, in_flight=in_flight)
+    performed = Performed(
+        request=request, result=outcome, started_ns=round((seconds - takes) * S), ended_ns=round(seconds * S)
+    )
+    return told(seconds, CircuitBreakerActor, Handler, performed)
+
+
+def seen(before, *steps):
+    """Yield events, and have what stands before the provider be so when each is observed."""
+    for event, state in steps:
+        for name, value in state.items():
+            if name == "rate":
+                before.rate.rate = value
+            else:
+                setattr(before, name, value)
+        yield event
+
+
+def breach(invariant, before, settings, *steps):
+    return breach_of(invariant, seen(before, *steps), before.context(**settings))
+
+
+# ── rates ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+AIMD = {"adaptive_rate": {"initial_rate": 10, "minimum_rate": 1, "maximum_rate": 12, "increase": "2/s"}}
+
+
+def test_a_rate_is_cut_by_throttling_alone_and_not_twice_in_its_cooldown():
+    # Three answers in half a second are 6/s, of which 80% are counted: what is cut is what was really sent.
+    answers = [(answered(0.1, Sent()), {"rate": 10}), (answered(0.2, Sent()), {})]
+    cut = (answered(0.5, TOO_FAST), {"rate": 2.4})
+    assert breach("adaptive-rate", Before(), AIMD, *answers, cut) is None
+    assert "10/s to 10/s by the outcome Transient, and should to 2.4/s" in str(
+        breach("adaptive-rate", Before(), AIMD, *answers, (cut[0], {"rate": 10}))
+    )
+    again = (answered(1.4, TOO_FAST), {"rate": 1.2})
+    assert "should to 2.4/s" in str(breach("adaptive-rate", Before(), AIMD, *answers, cut, again))
+    failure = (answered(0.5, Transient(reason="down")), {"rate": 5})
+    assert "should to 10/s" in str(breach("adaptive-rate", Before(), AIMD, *answers, failure))
+
+
+def test_a_rate_is_never_cut_below_its_minimum():
+    times = [0.5 + 2 * number for number in range(4)]
+    rates = [1.0, 1.0, 1.0, 1.0]
+    steps = [(answered(at, TOO_FAST), {"rate": rate}) for at, rate in zip(times, rates, strict=True)]
+    assert breach("adaptive-rate", Before(), AIMD, *steps) is None
+    assert "and should to 1/s, between 1/s and 12/s" in str(
+        breach("adaptive-rate", Before(), AIMD, *steps[:-1], (steps[-1][0], {"rate": 0.5}))
+    )
+
+
+def test_a_rate_grows_by_its_increase_and_by_no_more_than_twice_what_is_sent():
+    steps = [(answered(number / 10, Sent()), {"rate": 10}) for number in range(1, 5)]
+    steps.append((answered(0.5, Sent()), {"rate": 10.2}))  # 8/s are measured
+    assert breach("adaptive-rate", Before(), AIMD, *steps) is None
+    assert "should to 10.2/s" in str(breach("adaptive-rate", Before(), AIMD, *steps[:-1], (steps[-1][0], {"rate": 11})))
+
+
+def test_a_cubic_rate_is_back_where_it_was_cut_after_its_time():
+    settings = {"adaptive_rate": {"kind": "cubic", "minimum_rate": 1, "scale": 0.5, "decrease": 0.5}}
+    busy = [(answered(0.02 * number, Sent()), {"rate": None}) for number in range(1, 25)]
+    cut = (answered(0.5, TOO_FAST), {"rate": 20.0})  # 25 in half a second, of which 80% are counted: 40/s
+    again = [(answered(0.5 + 0.02 * number, Sent()), {}) for number in range(1, 25)]
+    before = Before()
+    assert breach("adaptive-rate", before, settings, *busy, cut) is None
+    # The cube root of 40 * 0.5 / 0.5 is 3.42 s; 0.02 s after the cut 0.5 * (0.02 - 3.42)^3 + 40 is 20.35.
+    grown = 0.5 * (0.02 - 40 ** (1 / 3)) ** 3 + 40
+    assert breach("adaptive-rate", before, settings, *busy, cut, (again[0][0], {"rate": grown})) is None
+    assert "should to 20.3" in str(breach("adaptive-rate", before, settings, *busy, cut, (again[0][0], {"rate": 30.0})))
+
+
+def test_nobody_asks_sooner_than_the_rate_allows():
+    settings = {"adaptive_rate": {"initial_rate": 2}}
+    assert breach_of("adaptive-rate", [made(0), made(0.5), made(1.0)], context_of(**settings)) is None
+    check_breach("adaptive-rate", [made(0), made(0.4)], "sooner than at its rate of 2/s", context_of(**settings))
+    late = [crashed(0.1), made(0.2), made(0.3), made(20.2)]
+    assert breach_of("adaptive-rate", [made(0), *late], context_of(**settings)) is None
+
+
+# ── slots ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+VEGAS = {"concurrency_limit": {"kind": "vegas", "initial": 4, "minimum": 2, "maximum": 10}}
+GRADIENT = {"concurrency_limit": {"initial": 4, "minimum": 2, "maximum": 10, "queue_size": 5}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "outcome", "state", "text"),
+    [
+        (VEGAS, Sent(), {"slots": 1}, "is 1, of at least 2 and at most 10"),
+        (VEGAS, Sent(), {"slots": 11}, "is 11, of at least 2 and at most 10"),
+        (VEGAS, Sent(), {"slots": 10}, None),
+        (VEGAS, Ambiguous(reason="timed out"), {"slots": 3}, None),
+        (VEGAS, Ambiguous(reason="timed out"), {"slots": 2}, "below 3"),
+        (VEGAS, Ambiguous(reason="timed out"), {"slots": 5}, "from 4 to 5 by the outcome Ambiguous"),
+        (VEGAS, Transient(reason="down"), {"slots": 3}, "which says nothing"),
+        (VEGAS, Sent(), {"slots": 3}, "the fastest there was"),
+        (GRADIENT, Sent(), {"slots": 5}, None),
+        (GRADIENT, Sent(), {"slots": 7}, "by more than 2"),
+        (GRADIENT, TOO_FAST, {"slots": 3}, None),
+        (GRADIENT, TOO_FAST, {"slots": 2}, "below 3"),
+    ],
+)
+def test_slots_follow_what_was_answered(settings, outcome, state, text):
+    before = (answered(1, Sent(), in_flight=4), {"slots": 4})
+    found = breach("concurrency-limit", Before(), settings, before, (answered(2, outcome, in_flight=4), state))
+    assert (found is None) if text is None else (text in str(found))
+
+
+def test_slots_that_are_not_used_do_not_grow():
+    before = (answered(1, Sent(), in_flight=4), {"slots": 4})
+    few = (answered(2, Sent(), in_flight=1), {"slots": 5})
+    assert "less than half of it" in str(breach("concurrency-limit", Before(), VEGAS, before, few))
+    assert "less than half of it" in str(breach("concurrency-limit", Before(), GRADIENT, before, few))
+
+
+def test_no_more_are_under_way_than_there_are_slots_now():
+    first, second = made(1.1, "a"), made(1.2, "b")
+    before = (answered(1, Sent()), {"slots": 2})
+    context = Before().context
+    two = [before, (first, {}), (second, {})]
+    assert breach("concurrency-limit", Before(), VEGAS, *two) is None
+    ended = (answered(1.5, Sent(), of=first.attempt), {})
+    assert breach("concurrency-limit", Before(), VEGAS, *two, ended, (made(1.6, "c"), {})) is None
+    assert "3 attempts are under way" in str(breach("concurrency-limit", Before(), VEGAS, *two, (made(1.6, "c"), {})))
+    assert context(**VEGAS).pipeline() is not None
+
+
+# ── refusals ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+THROTTLE = {"adaptive_throttle": {"k": 2, "window": "60s", "padding": 1}}
+
+
+def refused(seconds):
+    outcome = Transient(reason=THROTTLED_HERE)
+    return told(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
+
+
+def let_through(seconds):
+    return told(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
+
+
+def test_what_a_provider_takes_is_not_refused_and_the_rest_is_in_proportion():
+    context = context_of(**THROTTLE)
+    taken = [let_through(1), answered(1.5, Sent())]
+    check_breach("adaptive-throttle", [*taken, refused(2)], "has taken enough", context)
+    assert breach_of("adaptive-throttle", [*taken, let_through(2), let_through(3), refused(4)], context) is None
+    check_breach("adaptive-throttle", [let_through(1), let_through(1), refused(62)], "has taken enough", context)
+    never = [let_through(number / 10) for number in range(30)]  # 29 of 30 should have been
+    assert "0 are refused by the throttle of email" in str(
+        breach_of("adaptive-throttle", never, context_of(**THROTTLE))
+    )
+
+
+# ── copies ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HEDGED = {"hedging": {"max_attempts": 3, "delay": 1}, "timeout": 4}
+
+
+def copies(*sends):
+    """Return the sends of one attempt: when, what comes of each, and after how long."""
+    first = made(0)
+    return [
+        made(at, outcome=outcome, takes=takes, attempt=first.attempt, is_copy=number > 0)
+        for number, (at, outcome, takes) in enumerate(sends)
+    ]
+
+
+DOWN = Transient(reason="down")
+LATER = Transient(reason="busy", retry_after=2.0)
+
+
+@pytest.mark.parametrize(
+    ("sends", "text"),
+    [
+        ([(0, Sent(), 3), (1, Sent(), 3)], None),
+        ([(0, Sent(), 3), (0.9, Sent(), 3)], "send 2 of an attempt of n is before 1 s"),
+        ([(0, DOWN, 0.3), (0.3, Sent(), 1)], None),
+        ([(0, LATER, 0.3), (1, Sent(), 1)], "before 2.3 s, which the provider has asked for"),
+        ([(0, Permanent(reason="no"), 0.3), (1, Sent(), 1)], "after one has decided at 0.3 s"),
+        ([(0, Sent(), 9), (4, Sent(), 1)], "after its timeout at 4 s"),
+        ([(0, Sent(), 9), (1, Sent(), 9), (2, Sent(), 9), (3, Sent(), 9)], "of at most 3 sends"),
+    ],
+)
+def test_a_copy_goes_at_its_time(sends, text):
+    events = [requested(0), *copies(*sends)]
+    if text is None:
+        assert breach_of("hedges", events, context_of(**HEDGED)) is None
+    else:
+        check_breach("hedges", events, text, context_of(**HEDGED))
+        assert breach_of("hedges", [requested(0), crashed(0), *events[1:]], context_of(**HEDGED)) is None
+
+
+def test_the_outcome_of_copies_is_the_first_that_decides_or_the_latest_ambiguous_failure():
+    both = [requested(0), *copies((0, Sent(), 3), (1, Permanent(reason="no"), 1))]
+    over = {"hedges": 1, "kind": "Permanent"}
+    assert breach_of("hedges", [*both, failed(2, **over)], context_of(**HEDGED)) is None
+    check_breach(
+        "hedges", [*both, msgspec.structs.replace(sent(3), hedges=1)], "as Sent, and is Perm", context_of(**HEDGED)
+    )
+    unsure = [requested(0), *copies((0, Ambiguous(reason="reset"), 0.5), (0.5, DOWN, 1))]
+    assert breach_of("hedges", [*unsure, failed(1.5, 3, hedges=1)], context_of(**HEDGED)) is None
+    wrong = failed(1.5, 3, hedges=1, kind="Transient")
+    check_breach("hedges", [*unsure, wrong], "as Transient, and is Ambiguous", context_of(**HEDGED))
+    check_breach("hedges", [*unsure, failed(1.5, 3)], "was sent 2 times, not 1", context_of(**HEDGED))
+
+
+# ── budgets ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sets_out(seconds, id):
+    return told(seconds, Handler, RateLimiterActor, attempt(id))
+
+
+def fails(seconds, id, again=True, **fields):
+    end = {} if again else {"given_up": "retry budget spent"}
+    return failed(seconds, seconds + 1 if again else None, id, **{**end, **fields})
+
+
+def test_a_finagle_budget_is_a_share_of_the_first_attempts_of_the_last_while():
+    settings = {"retry": {"budget": {"kind": "finagle", "share": "50%", "min_rate": "1/10s", "ttl": "10s"}}}
+    four = [event for id in "abcd" for event in (requested(0, id), sets_out(0, id))]
+    budget = context_of(**settings)
+    assert breach_of("retry-budget", [*four, *(fails(1, id) for id in "abc")], budget) is None  # 4 * 50% and one more
+    check_breach("retry-budget", [*four, *(fails(1, id) for id in "abcd")], "d is to be tried again", budget)
+    check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b", again=False)], "which is not spent", budget)
+    old = [*four, *(fails(1, id) for id in "abc")]
+    check_breach(
+        "retry-budget",
+        [*old, requested(40, "e"), fails(40, "e"), requested(40, "f"), fails(40, "f")],
+        "f is to",
+        budget,
+    )
+
+
+# ── averages, and what nobody waits for ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_moving_average_weighs_the_latest_calls_most():
+    settings = {"circuit_breaker": {"window": {"ema": 2}, "minimum_calls": 2, "failure_rate": "60%"}}
+
+    def calls(*outcomes):
+        for number, outcome in enumerate(outcomes):
+            each = attempt(f"n{number}")
+            yield told(number, CircuitBreakerActor, Channel, Admitted(attempt=each, permit=1))
+            yield answered(number + 0.5, outcome, of=each)
+
+    # 1, then 0.61, 0.37: of a failure and successes; the second failure brings 0.39 + 0.61 * 0.37 = 0.62.
+    check_breach("breaker-decisions", list(calls(DOWN, Sent())), "is to trip", context_of(**settings))
+    assert breach_of("breaker-decisions", calls(Sent(), DOWN), context_of(**settings)) is None  # 0.39
+    check_breach("breaker-decisions", list(calls(Sent(), DOWN, DOWN)), "is to trip", context_of(**settings))
+
+
+def test_what_is_sent_anew_is_not_let_through_twice():
+    before = Before()
+    admitted = let_through(5)
+    assert breach("awaited", before, {}, (admitted, {"is_current": True})) is None
+    assert "nobody waits for that attempt" in str(breach("awaited", before, {}, (admitted, {"is_current": False})))
+    assert breach("awaited", before, {}, (crashed(1), {}), (admitted, {"is_current": False})) is None
