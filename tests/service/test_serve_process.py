@@ -113,10 +113,28 @@ class Receiver(ThreadingHTTPServer):
         """In which lives of the service each notification was taken."""
         self.busy: set[str] = set()
         self.up = True
+        self._connections = 0
+        self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/hook"
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections += 1
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._connections -= 1
+
+    def come_to_rest(self) -> None:
+        """Wait until all is read that a service had sent when it was killed."""
+        quiet = 0
+        while quiet < 5:
+            time.sleep(0.01)
+            quiet = 0 if self._connections else quiet + 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a service that is gone."""
@@ -322,6 +340,7 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
                 assert served.end(signal.SIGKILL) == -signal.SIGKILL
                 for client in clients:
                     client.join()
+                hooks.come_to_rest()
             ended |= {line["notification_id"] for line in served.lines if line["event"] == "NotificationSent"}
             in_flight.append(hooks.taken.keys() - ended)
         hooks.life = kills
