@@ -62,6 +62,7 @@ from actors.pipeline.attempts import (
 )
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.preferences import Preferences
+from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address
 from actors.pipeline.templates import Templates
 from actors.policies.budget import Budget, make_budget
 from actors.policies.retry import Progress, RetryPolicy, failure_kind
@@ -159,7 +160,7 @@ class Handler(Actor):
         for channel, stages in wiring.stages.items():
             stages.budget = self._budgets.get(channel)
             stages.is_current = self._is_current
-            stages.is_wanted = None if preferences is None else self._is_wanted
+            stages.is_wanted = self._is_wanted
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -172,7 +173,7 @@ class Handler(Actor):
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
         """How many of the deliveries are not committed as accepted."""
-        self._dead_addresses = store.dead_addresses()
+        self._suppressed = store.suppressions.in_force
 
     def _taken_up(self, store: Store) -> Iterator[Delivery]:
         """Iterate over what a store says has not ended, for this handler to go on with.
@@ -343,8 +344,9 @@ class Handler(Actor):
     def _prepare(self, delivery: Delivery) -> None:
         """Ask for preferences and quiet hours, then send the next attempt on its way."""
         command = delivery.command
-        if self._dead_addresses and (command.channel, command.recipient) in self._dead_addresses:
-            self._suppress(delivery, ADDRESS_GONE)
+        if self._suppressed and (suppression := self._suppression_of(command)) is not None:
+            is_gone = suppression.source is SuppressionSource.PROVIDER
+            self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
             return
         if self._preferences is not None and not command.critical:
             if not self._preferences.is_enabled(command.user, command.channel):
@@ -355,6 +357,9 @@ class Handler(Actor):
                 self._defer(delivery, since_1970_ns(quiet_until) - self.epoch_ns)
                 return
         self._send(delivery)
+
+    def _suppression_of(self, command: SendNotification) -> Suppression | None:
+        return self._suppressed.get((command.channel, normal_address(command.channel, command.recipient)))
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
@@ -500,9 +505,14 @@ class Handler(Actor):
         self._prepare(delivery)
 
     def _is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now."""
-        assert self._preferences is not None
-        if command.critical:
+        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
+
+        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
+        """
+        suppression = self._suppression_of(command) if self._suppressed else None
+        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
+            return False
+        if self._preferences is None or command.critical:
             return True
         user, channel = command.user, command.channel
         now = utc(self.epoch_ns + self.now_ns)

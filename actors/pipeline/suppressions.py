@@ -7,6 +7,7 @@ of its address, for somebody knows better then; what people have said stays unti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +22,11 @@ from actors.outcomes import DeadDestination
 Key: TypeAlias = tuple[NotificationChannel, str]
 """A channel, and an address in its normal form."""
 
-_IN_PHONE_NUMBERS = str.maketrans("", "", " -./()\u00a0\u2011")
+_PHONE_NUMBER = re.compile(r"\+?[0-9 ./()\u00a0\u2011-]+")
+_NO_DIGIT = re.compile(r"[^+0-9]")
+
+REASON_MAX = 500
+"""How many characters are kept of what a provider said."""
 
 
 def normal_address(channel: NotificationChannel, address: str) -> str:
@@ -34,8 +39,8 @@ def normal_address(channel: NotificationChannel, address: str) -> str:
     address = address.strip()
     if channel is NotificationChannel.EMAIL:
         return address.casefold()
-    if channel is NotificationChannel.SMS:
-        return address.translate(_IN_PHONE_NUMBERS)
+    if channel is NotificationChannel.SMS and _PHONE_NUMBER.fullmatch(address):
+        return _NO_DIGIT.sub("", address)
     return address
 
 
@@ -161,7 +166,8 @@ def told_by(event: NotificationEvent, address: str) -> Suppression | None:
     return Suppression(
         channel=event.channel,
         address=address,
-        reason=event.reason,
+        # It may be anything, and some stores hold no NUL and none half a character.
+        reason="".join(character if character.isprintable() else " " for character in event.reason[:REASON_MAX]),
         source=SuppressionSource.PROVIDER,
         since_ns=event.epoch_ns + event.at_ns,
     )

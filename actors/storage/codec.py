@@ -26,6 +26,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.suppressions import Suppression
 from actors.storage.audit import AuditEntry, entry_of
 
 StoredEvent: TypeAlias = (
@@ -50,6 +51,7 @@ def _read_extension(code: int, data: memoryview) -> Any:
     raise ValueError(f"wanted an extension with the code {_DECIMAL}, got {code}")
 
 
+_decode_suppression = msgspec.msgpack.Decoder(Suppression).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
 _decode_event = msgspec.msgpack.Decoder(StoredEvent, ext_hook=_read_extension).decode
@@ -130,3 +132,13 @@ def decode_audit_entry(written: bytes) -> AuditEntry:
     if entry is None:
         raise msgspec.ValidationError(f"wanted what somebody did, got a {type(read).__name__}")
     return entry
+
+
+def encode_suppression(suppression: Suppression) -> bytes:
+    """Return a suppression in writing."""
+    return _encode(suppression)
+
+
+def decode_suppression(written: bytes) -> Suppression:
+    """Return the suppression that was written."""
+    return _decode_suppression(written)

@@ -7,8 +7,9 @@ from collections import deque
 from actors.effects import Foreseen
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import DAY_NS, MemoryStore
+from actors.storage.settings_change import SettingsChange
 
-Change = tuple[NotificationEvent, SendNotification]
+Change = tuple[NotificationEvent, SendNotification] | SettingsChange
 
 
 class LossyStore(MemoryStore):
@@ -30,6 +31,14 @@ class LossyStore(MemoryStore):
         self._under_way.append((event.at_ns + self._commit_delay_ns, (event, command)))
         return Foreseen(self._commit_delay_ns, None)
 
+    def change(self, change: SettingsChange) -> None:
+        """Have it so from now on; it is durable as soon as all that was handed over before it is."""
+        super().change(change)
+        if self._under_way:
+            self._under_way.append((self._under_way[-1][0], change))
+        else:
+            self._durable.append(change)
+
     def _settle(self, now_ns: int) -> None:
         while self._under_way and self._under_way[0][0] <= now_ns:
             self._durable.append(self._under_way.popleft()[1])
@@ -41,7 +50,11 @@ class LossyStore(MemoryStore):
         self._under_way.clear()
         notes = [entry for entry in self._audit if entry.notification_id is None]
         super().__init__(remember_ids_ns=self._remember_ids_ns)
-        for event, command in self._durable:
+        for change in self._durable:
+            if isinstance(change, SettingsChange):
+                self._apply(change)
+                continue
+            event, command = change
             self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # forgets as it did then
             super().commit(event, command)
         self._audit.extend(notes)  # none of them is lost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -12,9 +12,7 @@ from actors.effects import Effect
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
-    NotificationChannel,
     NotificationEvent,
-    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
@@ -22,9 +20,11 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.outcomes import DeadDestination
+from actors.pipeline.suppressions import Suppressions, told_by
 from actors.policies.idempotency import RememberedIds
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry, entry_of
+from actors.storage.settings_change import SettingsChange
 from actors.storage.store import Delivery, News, Past, dead_letter_after, state_after
 
 DAY_NS = 86_400 * 1_000_000_000
@@ -58,7 +58,8 @@ class MemoryStore:
         self._closed: dict[str, Past] = {}
         """What has ended since somebody did something to it, the oldest first."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
-        self._dead_addresses: set[tuple[NotificationChannel, str]] = set()
+        self.suppressions = Suppressions()
+        self.preferences: dict[str, UserPreferences] = {}
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
@@ -80,7 +81,7 @@ class MemoryStore:
             entry.was_redriven = True
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
-            self._dead_addresses.discard((command.channel, command.recipient))
+            self.suppressions.lift(command.channel, command.recipient)
             self._keep_in_audit(event)
         elif kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
@@ -90,8 +91,9 @@ class MemoryStore:
                 self._close_case(entry, event)
         else:
             self._open[notification_id].events.append(event)
-            if tells_of_dead_address(event):
-                self._dead_addresses.add((command.channel, command.recipient))
+            told = told_by(event, command.recipient)
+            if told is not None:
+                self.suppressions.add(told)
         return None
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
@@ -103,9 +105,6 @@ class MemoryStore:
             assert isinstance(moved, NotificationMovedToDeadLetter)
             yield dead_letter_after(entry.command, entry.events, moved)
 
-    def dead_addresses(self) -> Collection[tuple[NotificationChannel, str]]:
-        return self._dead_addresses
-
     def is_dead_letter(self, notification_id: str) -> bool:
         return notification_id in self._dead
 
@@ -116,9 +115,25 @@ class MemoryStore:
         self._audit.append(entry)
         return None
 
+    def change(self, change: SettingsChange) -> Effect | None:
+        self._apply(change)
+        return self.note(change.audit)
+
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         found = (each for each in reversed(self._audit) if notification_id in (None, each.notification_id))
         return list(itertools.islice(found, limit))
+
+    def _apply(self, change: SettingsChange) -> None:
+        """Have it so from now on."""
+        for suppression in change.suppressed:
+            self.suppressions.add(suppression)
+        for key in change.lifted:
+            self.suppressions.remove(key)
+        for user_id, preferences in change.preferences.items():
+            if preferences is None:
+                self.preferences.pop(user_id, None)
+            else:
+                self.preferences[user_id] = preferences
 
     def _past(self, notification_id: str) -> Past | None:
         entry = self._open.get(notification_id) or self._dead.get(notification_id)
@@ -141,8 +156,3 @@ class MemoryStore:
 def closes_case(entry: Entry, event: NotificationEvent) -> bool:
     """Tell whether a notification that ends with this event is one that people had to do with."""
     return entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None)
-
-
-def tells_of_dead_address(event: NotificationEvent) -> bool:
-    """Tell whether by this event the address of its notification is gone."""
-    return type(event) is NotificationFailed and event.kind == DeadDestination.__name__

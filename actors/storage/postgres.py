@@ -18,8 +18,9 @@ that it is over, for a third of its own: after the database has been away, every
 **What all nodes share.** The database decides whether an id is new, and who takes a dead letter: the acceptance of one
 that another node has accepted, the redrive and the discard of a letter that another node has taken raise
 :class:`~actors.errors.Overtaken`, and nothing happens. What the store is asked is answered from memory: that knows what
-this node has, the ids of what has ended here (and the latest at the start), and all dead letters and dead addresses;
-of these, what other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on it.
+this node has, the ids of what has ended here (and the latest at the start), and all dead letters, suppressions and
+preferences; of these, what other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on
+it.
 
 **A lost connection** is made again, by and by, and the transaction under way is written again; if its answer alone was
 lost, that is found out. Until then changes wait. Their effects end when they are durable, or raise.
@@ -52,6 +53,7 @@ from actors.errors import StoreError, StoreFailed, Unstorable
 from actors.instants import NS_PER_S, ns
 from actors.messages import (
     DeadLetterDiscarded,
+    NotificationChannel,
     NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -60,12 +62,34 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.suppressions import told_by
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
-from actors.storage.codec import decode_audit_entry, decode_command, decode_events, encode_command, encode_events
-from actors.storage.memory import DAY_NS, Entry, MemoryStore, closes_case, tells_of_dead_address
-from actors.storage.postgres_batch import CHANGES_A_BATCH, Address, Batch, Change, Fenced, Shared, Sql, entries
+from actors.storage.codec import (
+    decode_audit_entry,
+    decode_command,
+    decode_events,
+    decode_suppression,
+    encode_command,
+    encode_events,
+)
+from actors.storage.memory import DAY_NS, Entry, MemoryStore, closes_case
+from actors.storage.postgres_batch import (
+    CHANGES_A_BATCH,
+    USER,
+    Batch,
+    Change,
+    Fenced,
+    Setting,
+    Shared,
+    Sql,
+    entries,
+    setting_of,
+    setting_of_suppression,
+)
 from actors.storage.postgres_node import Round, State, Terms, changed, load, look_round, register, release, taken_over
 from actors.storage.postgres_schema import connected, migrate
+from actors.storage.settings_change import SettingsChange
 from actors.storage.store import LettersChanged, Lost, Past, TakenOver, dead_letter_after
 
 logger = logging.getLogger(__name__)
@@ -118,8 +142,8 @@ class PostgresStore(MemoryStore):
         self._keep_audit_ns = keep_audit_ns
         self._latest_ns = 0
         """The latest instant since 1970 at which anything has happened here."""
-        self._under_way: Counter[str | Address] = Counter()
-        """Letters and addresses with changes under way: what is heard of them meanwhile is old."""
+        self._under_way: Counter[str | Setting] = Counter()
+        """Letters and settings with changes under way: what is heard of them meanwhile is old."""
         self._token = trio.lowlevel.current_trio_token()
         self._to_do: deque[_Work] = deque()
         self._lock = threading.Lock()
@@ -245,9 +269,9 @@ class PostgresStore(MemoryStore):
         else:
             super().commit(event, command)
         self._latest_ns = max(self._latest_ns, change.at_ns)
-        keys: list[str | Address] = [notification_id] if kind in _SHARED else []
-        if kind is NotificationRedriven or tells_of_dead_address(event):
-            keys.append((command.channel, command.recipient))
+        keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
+        if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
+            keys.append(setting_of(command))
         self._under_way.update(keys)
         with self._lock:
             batch = self._batch_to_fill()
@@ -267,6 +291,27 @@ class PostgresStore(MemoryStore):
         self._latest_ns = max(self._latest_ns, entry.at_ns)
         with self._lock:
             promise = self._batch_to_fill().note(entry)
+        self._bell.ring()
+        return promise
+
+    def change(self, change: SettingsChange) -> Effect:
+        """Hand over a change of settings; see :meth:`Store.change`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, or the lease is lost.
+            StoreError: the store is closed.
+        """
+        self._check_open()
+        self._apply(change)
+        self._latest_ns = max(self._latest_ns, change.audit.at_ns)
+        keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
+        keys += [(channel.value, address) for channel, address in change.lifted]
+        keys += [(USER, user_id) for user_id in change.preferences]
+        self._under_way.update(keys)
+        with self._lock:
+            batch = self._batch_to_fill()
+            batch.keys += keys
+            promise = batch.change(change)
         self._bell.ring()
         return promise
 
@@ -354,11 +399,24 @@ class PostgresStore(MemoryStore):
             elif self._dead.pop(notification_id, None) is not None:
                 self.remembered.forget(notification_id)
                 gone.append(notification_id)
-        for address, is_gone in shared.addresses.items():
-            if address not in self._under_way:
-                (self._dead_addresses.add if is_gone else self._dead_addresses.discard)(address)
+        for setting, written in shared.settings.items():
+            if setting not in self._under_way:
+                self._set(setting, written)
         if found or gone:
             self._tell_news(LettersChanged(tuple(found), tuple(gone)))
+
+    def _set(self, setting: Setting, written: bytes | None) -> None:
+        """Take in how a setting stands."""
+        kind, name = setting
+        if kind == USER:
+            if written is None:
+                self.preferences.pop(name, None)
+            else:
+                self.preferences[name] = UserPreferences.model_validate_json(written)
+        else:
+            self.suppressions.remove((NotificationChannel(kind), name))
+            if written is not None:
+                self.suppressions.add(decode_suppression(written))
 
     def _tell_news(self, news: TakenOver | LettersChanged | Lost) -> None:
         if self.on_news is not None:
@@ -418,8 +476,9 @@ class PostgresStore(MemoryStore):
             self.remembered.add(command, ended_ns)
         for event, command in state.changes:
             super().commit(event, command)
-        self._dead_addresses.clear()
-        self._dead_addresses.update(state.dead_addresses)
+        self.suppressions.restore(())  # of those that came of that, some have been lifted
+        for setting, written in state.settings.items():
+            self._set(setting, written)
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have a function called in the thread of the system, if that is still there."""
@@ -516,7 +575,7 @@ class PostgresStore(MemoryStore):
                 logger.warning("node %r takes over %d notifications", self.node, len(taken))
                 self._tell(self._take_over, taken)
         shared, self._seen = self._repeat(lambda sql: changed(sql, self._fencing_token, self._seen))
-        if shared.letters or shared.addresses:
+        if shared.letters or shared.settings:
             self._tell(self._hear, shared)
         return found.has_more
 

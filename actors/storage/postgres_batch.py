@@ -8,9 +8,9 @@ must lock the same row, so of a commit and a take-over one is wholly before the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 
@@ -18,7 +18,6 @@ from actors.effects import Promise
 from actors.errors import Overtaken
 from actors.messages import (
     DeadLetterDiscarded,
-    NotificationChannel,
     NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -27,16 +26,22 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address, told_by
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
-from actors.storage.codec import decode_command, decode_event, encode_event
-from actors.storage.memory import Entry, tells_of_dead_address
+from actors.storage.codec import decode_command, decode_event, encode_event, encode_suppression
+from actors.storage.memory import Entry
+from actors.storage.settings_change import SettingsChange
 
 Sql = psycopg.Connection[Any]
 
 CHANGES_A_BATCH = 1 << 16
 """How many changes a batch has at the most. The number of a change is that of its batch times this, and its place."""
 
-Address = tuple[NotificationChannel, str]
+Setting: TypeAlias = tuple[str, str]
+"""What is set: a channel, and the address on it that nothing is sent to; or USER, and whose preferences they are."""
+
+USER = "user"
 
 
 class Fenced(Exception):
@@ -88,14 +93,14 @@ class Shared(NamedTuple):
     letters: dict[str, Entry | None]
     """Of notifications: the dead letter, or None where it is none."""
 
-    addresses: dict[Address, bool]
-    """Whether each of these is gone."""
+    settings: dict[Setting, bytes | None]
+    """Each of these in writing; None: it is not set."""
 
 
 class Batch:
     """The changes of one transaction."""
 
-    __slots__ = ("keys", "number", "overtaken", "promises", "shared", "turns")
+    __slots__ = ("keys", "number", "overtaken", "promises", "shared", "turns", "unsure")
 
     def __init__(self) -> None:
         self.number = 0
@@ -103,12 +108,14 @@ class Batch:
         self.turns = [_Turn()]
         self.promises: list[Promise] = []
         """Kept when they are durable, or cannot be; those of the changes themselves among them."""
-        self.keys: list[str | Address] = []
-        """Which notifications and addresses it changes of those that all nodes share."""
+        self.keys: list[str | Setting] = []
+        """Which notifications and settings it changes of those that all nodes share."""
         self.overtaken: dict[Change, Overtaken] = {}
         """The changes that another node was faster with."""
+        self.unsure: set[Setting] = set()
+        """Settings that its changes leave as they are where people have set them, perhaps at another node."""
         self.shared: Shared | None = None
-        """How things stand that those were about."""
+        """How things stand that those changes were about, and these settings."""
 
     @property
     def size(self) -> int:
@@ -132,6 +139,14 @@ class Batch:
         self.turns[-1].notes.append((len(self.promises), entry))
         return promise
 
+    def change(self, change: SettingsChange) -> Promise:
+        """Take in a change of settings; return the promise that it is durable."""
+        self.turns.append(_Turn())  # in a turn of its own, between what is before and after it
+        promise = self.note(change.audit)
+        self.turns[-1].change = change
+        self.turns.append(_Turn())
+        return promise
+
     def write(self, sql: Sql, token: int, lease_s: float, remember_ids_ns: int) -> bool:
         """Write them in one transaction; tell whether other nodes may want to know.
 
@@ -149,13 +164,14 @@ class Batch:
                 if not _was_made(sql, token, self.number, lease_s):
                     raise Fenced
                 return bool(self.keys)
-            self.overtaken, self.shared = {}, None
+            self.overtaken, self.unsure, self.shared = {}, set(), None
             base = row[0] * CHANGES_A_BATCH
             for turn in self.turns:
                 turn.write(sql, self, token, base, remember_ids_ns)
-            if self.overtaken:
+            if self.overtaken or self.unsure:
                 ids = {change.event.notification_id for change in self.overtaken}
-                self.shared = read_shared(sql, ids, {_address(change.command) for change in self.overtaken})
+                settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
+                self.shared = read_shared(sql, ids, settings)
         return bool(self.keys)
 
 
@@ -175,7 +191,7 @@ _ENDS = frozenset({NotificationSent, NotificationSuppressed})
 class _Turn:
     """Changes of which each is of another notification, so that those of a kind may be written together."""
 
-    __slots__ = ("discarded", "ended", "history", "ids", "moved", "notes", "redriven", "requested")
+    __slots__ = ("change", "discarded", "ended", "history", "ids", "moved", "notes", "redriven", "requested")
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -187,6 +203,7 @@ class _Turn:
         self.history: list[Change] = []
         self.notes: list[tuple[int, AuditEntry]] = []
         """Entries of the audit trail that are about no event, with their places in the batch."""
+        self.change: SettingsChange | None = None
 
     def add(self, change: Change) -> None:
         """Take a change in."""
@@ -249,14 +266,17 @@ class _Turn:
                 "INSERT INTO audit SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[])",
                 _columns(audited),
             )
-        addresses = self._write_addresses(sql, taken)
+        settings = self._write_told(sql, taken)
+        batch.unsure.update(settings)
+        if self.change is not None:
+            settings += _write_change(sql, self.change)
         shared: list[tuple[Any, ...]] = [
             (token, change.event.notification_id, None, None) for change in (*self.moved, *taken, *discarded)
         ]
-        shared += [(token, None, channel.value, _utf8(recipient)) for channel, recipient in addresses]
+        shared += [(token, None, kind, _utf8(name)) for kind, name in settings]
         if shared:
             sql.execute(
-                "INSERT INTO changes (token, notification_id, channel, recipient) "
+                "INSERT INTO changes (token, notification_id, kind, name) "
                 "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[])",
                 _columns(shared),
             )
@@ -310,27 +330,47 @@ class _Turn:
                 batch.overtaken[change] = Overtaken(change.event.notification_id)
         return [change for change in changes if change.event.notification_id in found]
 
-    def _write_addresses(self, sql: Sql, redriven: Iterable[Change]) -> list[Address]:
-        """Write which addresses are gone, and which are not any more; return them."""
-        gone = {
-            _address(change.command): change.at_ns for change in self.history if tells_of_dead_address(change.event)
-        }
-        back = {_address(change.command) for change in redriven}
-        if gone:
-            sql.execute(
-                "INSERT INTO dead_addresses SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bytea[], %s::bigint[]) "
-                "ON CONFLICT DO NOTHING",
-                _columns([(*_key(each), _utf8(each[1]), since_ns) for each, since_ns in sorted(gone.items())]),
-            )
+    def _write_told(self, sql: Sql, redriven: Iterable[Change]) -> list[Setting]:
+        """Write which addresses are gone, and of which that is lifted; return them."""
+        gone: dict[Setting, Suppression] = {}
+        back: set[Setting] = set()
+        for change in sorted((*self.history, *redriven), key=lambda change: change.number):
+            told = told_by(change.event, change.command.recipient)
+            if told is not None:
+                gone.setdefault(setting_of_suppression(told), told)
+            elif type(change.event) is NotificationRedriven:
+                back.add(setting_of(change.command))
+                gone.pop(setting_of(change.command), None)
         if back:
-            sql.execute(
-                "DELETE FROM dead_addresses USING unnest(%s::text[], %s::bytea[]) AS back (channel, digest) "
-                "WHERE dead_addresses.channel = back.channel AND dead_addresses.digest = back.digest",
-                _columns([_key(each) for each in sorted(back)]),
-            )
+            sql.execute(f"{_UNSET} AND told".encode(), _columns([_key(each) for each in sorted(back)]))
+        if gone:  # said since then
+            sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(gone))
         return [*gone, *back]
 
 
+def _write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
+    """Write a change of settings; return what it changes."""
+    people = [each for each in change.suppressed if each.source is not SuppressionSource.PROVIDER]
+    told = {setting_of_suppression(each): each for each in change.suppressed if each not in people}
+    given: dict[Setting, Suppression | UserPreferences] = {setting_of_suppression(each): each for each in people}
+    given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
+    gone = {(channel.value, address) for channel, address in change.lifted}
+    gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
+    if told:
+        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(told))
+    if given:
+        update = "ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, told = excluded.told"
+        sql.execute(f"{_SET} {update}".encode(), _setting_columns(given))
+    if gone:
+        sql.execute(_UNSET.encode(), _columns([_key(each) for each in sorted(gone)]))
+    return [*told, *given, *gone]
+
+
+_SET = "INSERT INTO settings SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bytea[], %s::bytea[], %s::boolean[])"
+_UNSET = (
+    "DELETE FROM settings USING unnest(%s::text[], %s::bytea[]) AS unset (kind, digest) "
+    "WHERE settings.kind = unset.kind AND settings.digest = unset.digest"
+)
 _ACCEPT = """
     INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested)
     SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested
@@ -374,20 +414,19 @@ def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
 # ── what all nodes share ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_shared(sql: Sql, ids: Iterable[str], addresses: Iterable[Address]) -> Shared:
-    """Return how these letters and addresses stand."""
-    wanted, keys = sorted(ids), {_key(each): each for each in addresses}
+def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
+    """Return how these letters and settings stand."""
+    wanted, keys = sorted(ids), {_key(each): each for each in settings}
     dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
-    gone: set[Any] = set()
+    found: dict[Any, bytes] = {}
     if keys:
-        gone = set(
-            sql.execute(
-                "SELECT channel, digest FROM dead_addresses JOIN unnest(%s::text[], %s::bytea[]) AS asked "
-                "(channel, digest) USING (channel, digest)",
-                _columns(list(keys)),
-            ).fetchall()
+        rows = sql.execute(
+            "SELECT kind, digest, value FROM settings JOIN unnest(%s::text[], %s::bytea[]) AS asked "
+            "(kind, digest) USING (kind, digest)",
+            _columns(list(keys)),
         )
-    return Shared({each: dead.get(each) for each in wanted}, {keys[key]: key in gone for key in keys})
+        found = {(kind, digest): value for kind, digest, value in rows}
+    return Shared({each: dead.get(each) for each in wanted}, {keys[key]: found.get(key) for key in keys})
 
 
 def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
@@ -411,13 +450,34 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
     return found
 
 
-def _address(command: SendNotification) -> Address:
-    return command.channel, command.recipient
+def setting_of(command: SendNotification) -> Setting:
+    """Return by what a suppression of a command's address is known."""
+    return command.channel.value, normal_address(command.channel, command.recipient)
 
 
-def _key(address: Address) -> tuple[str, bytes]:
-    channel, recipient = address
-    return channel.value, sha256(_utf8(recipient)).digest()
+def setting_of_suppression(suppression: Suppression) -> Setting:
+    """Return by what a suppression is known."""
+    return suppression.channel.value, suppression.address
+
+
+def _key(setting: Setting) -> tuple[str, bytes]:
+    kind, name = setting
+    return kind, sha256(_utf8(name)).digest()
+
+
+def _setting_columns(settings: Mapping[Setting, Suppression | UserPreferences]) -> list[list[Any]]:
+    # In order, so that two nodes with the same ones never wait for each other.
+    return _columns(
+        [
+            (
+                *_key(setting),
+                _utf8(setting[1]),
+                encode_suppression(each) if isinstance(each, Suppression) else each.written().encode(),
+                isinstance(each, Suppression) and each.source is SuppressionSource.PROVIDER,
+            )
+            for setting, each in sorted(settings.items(), key=lambda item: _key(item[0]))
+        ]
+    )
 
 
 def _utf8(text: str) -> bytes:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from actors.messages import NotificationChannel, NotificationEvent, SendNotification
+from actors.messages import NotificationEvent, SendNotification
 from actors.storage.codec import decode_command, decode_event
 from actors.storage.memory import Entry
-from actors.storage.postgres_batch import Address, Fenced, Shared, Sql, entries, read_shared
+from actors.storage.postgres_batch import Fenced, Setting, Shared, Sql, entries, read_shared
 
 REMEMBERED_AT_START = 100_000
 """How many ids of what has ended a node reads when it starts; of the others it hears when one of them comes again."""
@@ -42,7 +42,8 @@ class State(NamedTuple):
     remembered: list[tuple[SendNotification, int]]
     """Commands of notifications that have ended, and when, since 1970; in that order."""
 
-    dead_addresses: set[Address]
+    settings: dict[Setting, bytes | None]
+    """What is set, in writing."""
 
 
 class Round(NamedTuple):
@@ -101,11 +102,11 @@ def load(sql: Sql, token: int) -> State:
             "SELECT command, at_ns FROM notifications WHERE state = 'ended' ORDER BY at_ns DESC LIMIT %s",
             (REMEMBERED_AT_START,),
         ).fetchall()
-        addresses = sql.execute("SELECT channel, recipient FROM dead_addresses").fetchall()
+        settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
     return State(
         changes,
         [(decode_command(command), at_ns) for command, at_ns in reversed(remembered)],
-        {_address(channel, recipient) for channel, recipient in addresses},
+        {_setting(kind, name): value for kind, name, value in settings},
     )
 
 
@@ -189,7 +190,7 @@ def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return how those letters and addresses stand that other nodes have changed, and until where that has been seen.
+    """Return how those letters and settings stand that other nodes have changed, and until where that has been seen.
 
     A transaction is looked at when every one that began before it is over: so none is passed by that is slower than
     a later one. How things stand is read afterwards, and so it is no matter in which order they came to be so.
@@ -199,14 +200,14 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         assert row is not None
         (horizon,) = row
         rows: Sequence[tuple[str | None, str | None, bytes | None]] = sql.execute(
-            "SELECT DISTINCT notification_id, channel, recipient FROM changes "
+            "SELECT DISTINCT notification_id, kind, name FROM changes "
             "WHERE xid >= %s::xid8 AND xid < %s::xid8 AND token <> %s",
             (seen, horizon, token),
         ).fetchall()
         ids = {notification_id for notification_id, _, _ in rows if notification_id is not None}
-        addresses = {_address(channel, recipient) for _, channel, recipient in rows if channel and recipient}
-        return read_shared(sql, ids, addresses), horizon
+        settings = {_setting(kind, name) for _, kind, name in rows if kind is not None and name is not None}
+        return read_shared(sql, ids, settings), horizon
 
 
-def _address(channel: str, recipient: bytes) -> Address:
-    return NotificationChannel(channel), recipient.decode("utf-8", "surrogatepass")
+def _setting(kind: str, name: bytes) -> Setting:
+    return kind, name.decode("utf-8", "surrogatepass")

@@ -12,8 +12,10 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    `command`: as it was accepted. `requested`: the event of its acceptance.
                    `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
 ``history``        What happened later to those that are open or dead: `seq`, `notification_id`, `event`.
-``dead_addresses`` Addresses that a provider said are gone: `channel`, `digest` (SHA-256 of the recipient, which may be
-                   longer than a key may be), `recipient` in UTF-8, `since_ns`.
+``settings``       Addresses that nothing is sent to, and what users have set: `kind` (the channel, or ``user``),
+                   `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
+                   user id) in UTF-8, `value` (msgpack of the suppression, or JSON of the preferences), and `told`: a
+                   provider has said that the address is gone, and a redrive lifts that.
 ``audit``          What people did, and what the dead letter queue discarded by itself: `seq`, `notification_id` (null
                    where it was done to something else), `at_ns`, `entry`.
 ``closed``         What happened to those that ended after somebody redrove or discarded them: `notification_id`,
@@ -22,8 +24,8 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
                    owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
                    lost is not made twice; `seen`: what the node has seen of `changes`.
-``changes``        Which dead letters and dead addresses have changed, until every node has seen it: `xid` and `token`
-                   of the transaction and the node, and `notification_id`, or `channel` and `recipient`.
+``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
+                   transaction and the node, and `notification_id`, or `kind` and `name`.
 ``schema_versions`` Which migrations have been made, and when.
 ================  ======================================================================================================
 """
@@ -63,12 +65,13 @@ MIGRATIONS: tuple[str, ...] = (
         event bytea NOT NULL,
         PRIMARY KEY (notification_id, seq)
     );
-    CREATE TABLE dead_addresses (
-        channel text NOT NULL,
+    CREATE TABLE settings (
+        kind text NOT NULL,
         digest bytea NOT NULL,
-        recipient bytea NOT NULL,
-        since_ns bigint NOT NULL,
-        PRIMARY KEY (channel, digest)
+        name bytea NOT NULL,
+        value bytea NOT NULL,
+        told boolean NOT NULL,
+        PRIMARY KEY (kind, digest)
     );
     CREATE TABLE audit (
         seq bigint PRIMARY KEY,
@@ -97,8 +100,8 @@ MIGRATIONS: tuple[str, ...] = (
         xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
         token bigint NOT NULL,
         notification_id text COLLATE "C",
-        channel text,
-        recipient bytea
+        kind text,
+        name bytea
     );
     CREATE INDEX changes_by_xid ON changes (xid);
     """,

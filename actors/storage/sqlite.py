@@ -40,9 +40,12 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.suppressions import Key, Suppression, normal_address, told_by
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import encode_command, encode_event, encode_events
-from actors.storage.memory import DAY_NS, Entry, closes_case, tells_of_dead_address
+from actors.storage.memory import DAY_NS, Entry, closes_case
+from actors.storage.settings_change import SettingsChange
 from actors.storage.sqlite_file import SqliteFile
 from actors.storage.sqlite_reading import SqliteHistories, audit_entries, closed_past
 from actors.storage.store import Past
@@ -183,6 +186,9 @@ class SqliteStore(SqliteHistories):
         with self._news:
             batch = self._batch_to_fill()
             batch.add(self._seq, event, command, written, past)
+            if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
+                key = command.channel, normal_address(command.channel, command.recipient)
+                batch.suppress(key, self.suppressions.stored_at(key))
         return batch
 
     def note(self, entry: AuditEntry) -> Effect:
@@ -197,6 +203,25 @@ class SqliteStore(SqliteHistories):
         with self._news:
             batch = self._batch_to_fill()
             batch.note(self._seq, entry)
+        return batch
+
+    def change(self, change: SettingsChange) -> Effect:
+        """Hand over a change of settings; see :meth:`Store.change`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable.
+            StoreError: the store is closed.
+        """
+        self._check_open()
+        self._apply(change)
+        self._seq += 1
+        with self._news:
+            batch = self._batch_to_fill()
+            batch.note(self._seq, change.audit)
+            for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
+                batch.suppress(key, self.suppressions.stored_at(key))
+            for user_id, preferences in change.preferences.items():
+                batch.prefer(user_id, preferences)
         return batch
 
     async def past(self, notification_id: str) -> Past | None:
@@ -358,11 +383,29 @@ class _Batch(Promise):
         """Take an entry of the audit trail in."""
         self.turns[-1].audit += (seq, entry.notification_id, entry.at_ns, encode_event(entry))
 
+    def suppress(self, key: Key, suppression: Suppression | None) -> None:
+        """Take in how an address is suppressed from now on; None: it is not."""
+        self.turns[-1].suppressions[key] = suppression
+
+    def prefer(self, user_id: str, preferences: UserPreferences | None) -> None:
+        """Take in what a user has set from now on; None: nothing."""
+        self.turns[-1].preferences[user_id] = preferences
+
 
 class _Turn:
     """Changes of which each is of another notification, so that those of a kind may be written together."""
 
-    __slots__ = ("addresses", "audit", "closed", "ended", "history", "ids", "remembered", "requested")
+    __slots__ = (
+        "audit",
+        "closed",
+        "ended",
+        "history",
+        "ids",
+        "preferences",
+        "remembered",
+        "requested",
+        "suppressions",
+    )
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -373,8 +416,9 @@ class _Turn:
         self.remembered: list[Any] = []
         self.audit: list[Any] = []
         self.closed: list[Any] = []
-        self.addresses: dict[tuple[str, str], int | None] = {}
-        """Since when each is dead; None: it is not any more."""
+        # What is so in the end, None where nothing is.
+        self.suppressions: dict[Key, Suppression | None] = {}
+        self.preferences: dict[str, UserPreferences | None] = {}
 
     def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
         """Take a change in.
@@ -401,10 +445,6 @@ class _Turn:
                 self.closed += (seq, notification_id, ended_ns, written, past)
             return
         self.history += (seq, notification_id, encode_event(event))
-        if kind is NotificationRedriven:
-            self.addresses[command.channel.value, command.recipient] = None
-        elif tells_of_dead_address(event):
-            self.addresses[command.channel.value, command.recipient] = event.epoch_ns + event.at_ns
 
     def write(self, sql: sqlite3.Connection, terms: Terms) -> None:
         """Write them, within a transaction."""
@@ -421,11 +461,28 @@ class _Turn:
         if self.closed:
             _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
             _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - terms.keep_audit_ns)
-        for (channel, recipient), since_ns in self.addresses.items():
-            if since_ns is None:
-                sql.execute("DELETE FROM dead_addresses WHERE channel = ? AND recipient = ?", (channel, recipient))
+        if self.suppressions:
+            self._write_suppressions(sql)
+        if self.preferences:
+            self._write_preferences(sql)
+
+    def _write_suppressions(self, sql: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for (channel, address), each in self.suppressions.items():
+            if each is None:
+                sql.execute("DELETE FROM suppressions WHERE channel = ? AND address = ?", (channel.value, address))
             else:
-                sql.execute("INSERT OR IGNORE INTO dead_addresses VALUES (?, ?, ?)", (channel, recipient, since_ns))
+                rows += (channel.value, address, each.reason, each.source.value, each.since_ns, each.by)
+        _insert(sql, "INSERT OR REPLACE INTO suppressions VALUES", 6, rows)
+
+    def _write_preferences(self, sql: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for user_id, preferences in self.preferences.items():
+            if preferences is None:
+                sql.execute("DELETE FROM preferences WHERE user_id = ?", (user_id,))
+            else:
+                rows += (user_id, preferences.written())
+        _insert(sql, "INSERT OR REPLACE INTO preferences VALUES", 2, rows)
 
 
 def _insert(sql: sqlite3.Connection, insert: str, width: int, values: Sequence[Any]) -> None:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.errors import StoreError, StoreInUse
+from actors.messages import NotificationChannel
+from actors.pipeline.suppressions import normal_address
 
 APPLICATION_ID = 0x52744C62
 """What marks a file as one of ours, in its header: ``RtLb``."""
@@ -74,6 +76,24 @@ MIGRATIONS: tuple[str, ...] = (
         command BLOB NOT NULL,
         events BLOB NOT NULL
     );
+    """,
+    """
+    -- Addresses that nothing is sent to, in their normal form.
+    CREATE TABLE suppressions (
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        source TEXT NOT NULL,  -- who says so: provider, operator or file
+        since_ns INTEGER NOT NULL,  -- since 1970
+        added_by TEXT,
+        PRIMARY KEY (channel, address)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO suppressions
+        SELECT channel, normal_address(channel, recipient), 'the address is gone', 'provider', since_ns, NULL
+        FROM dead_addresses ORDER BY since_ns;
+    DROP TABLE dead_addresses;
+    -- What users have set, as JSON.
+    CREATE TABLE preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
 """What takes a file from each version to the next one, the first from nothing to version 1."""
@@ -148,6 +168,7 @@ class SqliteFile:
         self._migrate(connection)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.create_function("normal_address", 2, _normal_address)
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
@@ -191,6 +212,10 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
             if version < len(MIGRATIONS)
             else f"{path} has a schema of version {version}, by a later release: wanted one of {len(MIGRATIONS)}"
         )
+
+
+def _normal_address(channel: str, address: str) -> str:
+    return normal_address(NotificationChannel(channel), address)
 
 
 def _statements(script: str) -> list[str]:

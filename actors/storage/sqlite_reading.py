@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,8 @@ import msgspec
 
 from actors.errors import StoreError
 from actors.messages import NotificationChannel
+from actors.pipeline.suppressions import Suppression, SuppressionSource
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import decode_audit_entry, decode_command, decode_event, decode_events
 from actors.storage.memory import MemoryStore
@@ -29,11 +31,6 @@ class SqliteHistories(MemoryStore):
         By going through all that happened again, the state comes out as it was.
         """
         commands = {}
-        dead_addresses = {
-            (NotificationChannel(channel), recipient)
-            for channel, recipient in sql.execute("SELECT channel, recipient FROM dead_addresses")
-        }
-        self._dead_addresses.update(dead_addresses)
         (last,) = sql.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()
         present = {notification_id for (notification_id,) in sql.execute("SELECT notification_id FROM notifications")}
         remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
@@ -50,8 +47,22 @@ class SqliteHistories(MemoryStore):
                 commands[notification_id] = decode_command(command)
             MemoryStore.commit(self, decode_event(event), commands[notification_id])
             last = max(last, seq)
-        self._dead_addresses = dead_addresses  # those of letters that are discarded, too
+        self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
+        for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
+            self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
         return int(last)
+
+
+def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:
+    for channel, address, reason, source, since_ns, by in sql.execute("SELECT * FROM suppressions"):
+        yield Suppression(
+            channel=NotificationChannel(channel),
+            address=address,
+            reason=reason,
+            source=SuppressionSource(source),
+            since_ns=since_ns,
+            by=by,
+        )
 
 
 class SqliteReader(SqliteHistories):

@@ -12,7 +12,7 @@ that steps while a notification waits in a store, what is read from there afterw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -20,7 +20,6 @@ import msgspec
 from actors.effects import Effect
 from actors.messages import (
     DeadLetterMessage,
-    NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -31,10 +30,13 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.attempts import Attempt
+from actors.pipeline.suppressions import Suppressions
 from actors.policies.idempotency import RememberedIds
 from actors.policies.retry import Progress
 from actors.policies.waits import sooner, wait_ns
+from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
+from actors.storage.settings_change import SettingsChange
 
 
 class Delivery(msgspec.Struct, gc=False):
@@ -157,6 +159,13 @@ class Store(Protocol):
     """Called, in the thread of the system, with what comes of other nodes that share the store; the pipeline's to set.
     What the store is asked reflects it already."""
 
+    suppressions: Suppressions
+    """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""
+
+    @property
+    def preferences(self) -> Mapping[str, UserPreferences]:
+        """What users have set, by user id; always the same mapping."""
+
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         """Make durable that `event` happened to the notification of `command`, as that is tried, with what is edited.
 
@@ -179,12 +188,6 @@ class Store(Protocol):
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first."""
 
-    def dead_addresses(self) -> Collection[tuple[NotificationChannel, str]]:
-        """Return the addresses that a provider has said are gone, until a notification to one is redriven.
-
-        It is a view, which changes as the store does.
-        """
-
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
 
@@ -195,6 +198,12 @@ class Store(Protocol):
 
         Raises:
             StoreError: the store is closed, or cannot be read.
+        """
+
+    def change(self, change: SettingsChange) -> Effect | None:
+        """Make durable what somebody changes of `suppressions` and `preferences`; returns and raises what `note` does.
+
+        What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive.
         """
 
     def note(self, entry: AuditEntry) -> Effect | None:

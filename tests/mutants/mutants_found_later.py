@@ -29,7 +29,7 @@ MUTANTS = (
         "redriven-to-a-dead-address",
         "actors/storage/memory.py",
         "An address that is gone stays so, also when an operator knows better.",
-        ("            self._dead_addresses.discard((command.channel, command.recipient))\n", ""),
+        ("            self.suppressions.lift(command.channel, command.recipient)\n", ""),
         expected="expectations",
     ),
     mutant(

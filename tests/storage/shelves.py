@@ -25,9 +25,13 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.suppressions import Suppression, SuppressionSource
+from actors.preferences_config import UserPreferences
+from actors.storage.audit import AuditEntry
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.postgres import PostgresStore
+from actors.storage.settings_change import SettingsChange
 from actors.storage.sqlite import SqliteStore
 from actors.storage.store import Delivery, Store
 
@@ -42,6 +46,25 @@ def command(notification_id: str = "n", **fields: Any) -> SendNotification:
     """Return a command to send an email; every field has a default."""
     given = {"channel": NotificationChannel.EMAIL, "recipient": "ann@example.org", "message": "Hello"}
     return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+def suppression(address: str, reason: str, source: str = "operator", by: str | None = None) -> Suppression:
+    """Return the suppression of an email address."""
+    return Suppression(
+        channel=NotificationChannel.EMAIL,
+        address=address,
+        reason=reason,
+        source=SuppressionSource(source),
+        since_ns=EPOCH_NS,
+        by=by,
+    )
+
+
+def change(by: str | None = None, **fields: Any) -> SettingsChange:
+    """Return a change of settings."""
+    audit = AuditEntry(at_ns=EPOCH_NS, action="change", by=by)
+    given = {name: value if isinstance(value, dict) else tuple(value) for name, value in fields.items()}
+    return SettingsChange(audit=audit, **given)
 
 
 _FIELDS: dict[type[NotificationEvent], dict[str, Any]] = {
@@ -61,7 +84,8 @@ class Snapshot(msgspec.Struct):
 
     open: list[Delivery]
     dead: list[DeadLetterMessage]
-    dead_addresses: set[tuple[NotificationChannel, str]]
+    suppressions: list[Suppression]
+    preferences: dict[str, UserPreferences]
     remembered: dict[str, SendNotification | None]
 
 
@@ -70,7 +94,8 @@ def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
     return Snapshot(
         list(store.open_deliveries(EPOCH_NS)),
         list(store.dead_letters()),
-        set(store.dead_addresses()),
+        sorted(store.suppressions, key=lambda each: each.key),
+        dict(store.preferences),
         {each: store.remembered.get(each, EPOCH_NS + round(now_s * S)) for each in ids},
     )
 
@@ -94,6 +119,12 @@ class Shelf:
         """Commit that something happens to the notification of a command, and wait until that is durable."""
         event = event_of(kind, command, at_s, **fields)
         effect = self.store.commit(event, command)
+        if effect is not None and not isinstance(effect, Foreseen):
+            await effect()
+
+    async def changes(self, by: str | None = None, **fields: Any) -> None:
+        """Commit that settings change, and wait until that is durable."""
+        effect = self.store.change(change(by, **fields))
         if effect is not None and not isinstance(effect, Foreseen):
             await effect()
 

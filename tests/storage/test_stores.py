@@ -10,7 +10,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, command, event_of, shelf, snapshot
+from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, change, command, event_of, shelf, snapshot, suppression
 
 from actors.messages import (
     DeadLetterDiscarded,
@@ -25,7 +25,9 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.preferences_config import UserPreferences
 from actors.storage.memory import MemoryStore
+from actors.storage.settings_change import SettingsChange
 
 A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", metadata={"lang": "sv"})
 
@@ -139,12 +141,61 @@ async def test_an_address_that_is_gone_stays_so_until_its_notification_is_redriv
             await made.happens(NotificationFailed, each, 1, **gone)
             await made.happens(NotificationMovedToDeadLetter, each, 1)
         await settle(made)
-        assert set(made.store.dead_addresses()) == {("email", "ann@example.org"), ("email", "bob@example.org")}
-        assert all(type(channel) is NotificationChannel for channel, _ in made.store.dead_addresses())
+        assert {each.key for each in made.store.suppressions} == {
+            ("email", "ann@example.org"),
+            ("email", "bob@example.org"),
+        }
+        told = made.store.suppressions.find(NotificationChannel.EMAIL, "Bob@example.org")
+        assert (told.reason, told.source, told.since_ns) == ("no such mailbox", "provider", EPOCH_NS + S)
+        assert type(told.channel) is NotificationChannel
         await made.happens(DeadLetterDiscarded, A, 2)
         await made.happens(NotificationRedriven, B, 2)
         await settle(made)
-        assert set(made.store.dead_addresses()) == {("email", "ann@example.org")}
+        assert {each.key for each in made.store.suppressions} == {("email", "ann@example.org")}
+
+
+async def test_what_people_suppress_stays_until_they_lift_it(kind, settle, tmp_path):
+    gone = {"reason": "no such mailbox", "kind": "DeadDestination", "next_retry_at_ns": None}
+    async with shelf(kind, tmp_path) as made:
+        for each in (A, B):
+            await made.happens(NotificationRequested, each)
+        await made.changes(suppressed=(suppression("Ann@Example.org", "complaint", by="otto"),))
+        for each in (A, B):
+            await made.happens(NotificationFailed, each, 1, **gone)
+            await made.happens(NotificationMovedToDeadLetter, each, 1)
+        await made.changes(suppressed=(suppression("bob@example.org", "unsubscribed", "file"),))
+        for each in (A, B):
+            await made.happens(NotificationRedriven, each, 2)
+        await settle(made)
+        assert {each.address: (each.reason, each.source, each.by) for each in made.store.suppressions} == {
+            "ann@example.org": ("complaint", "operator", "otto"),
+            "bob@example.org": ("unsubscribed", "file", None),
+        }
+        await made.changes(
+            lifted=((NotificationChannel.EMAIL, "bob@example.org"), (NotificationChannel.EMAIL, "nobody@example.org"))
+        )
+        await settle(made)
+        assert [each.address for each in made.store.suppressions] == ["ann@example.org"]
+
+
+async def test_what_users_have_set_is_kept_until_it_is_forgotten(kind, settle, tmp_path):
+    night = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
+    ann = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": night})
+    bob = UserPreferences.model_validate({"quiet_hours": None})
+    async with shelf(kind, tmp_path) as made:
+        await made.changes(preferences={"ann": bob, "bob": bob, "cleo": ann})
+        await made.changes(preferences={"ann": ann, "cleo": None, "dan": None})
+        await settle(made)
+        assert dict(made.store.preferences) == {"ann": ann, "bob": bob}
+        assert made.store.preferences["bob"].sets_quiet_hours  # that there are none
+
+
+async def test_who_changes_settings_is_in_the_audit_trail_once(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await made.changes(suppressed=(suppression("ann@example.org", "complaint"),), by="otto")
+        await made.changes(lifted=((NotificationChannel.EMAIL, "ann@example.org"),), by="oda")
+        await settle(made)
+        assert [entry.by for entry in await made.store.audit_trail()] == ["oda", "otto"]
 
 
 async def test_an_id_whose_time_was_up_may_come_again_and_is_then_kept_as_any_other(kind, settle, tmp_path):
@@ -172,18 +223,29 @@ _OPEN_GOES_ON = [
 ]
 _DEAD_GOES_ON = [(NotificationRedriven, {}), (DeadLetterDiscarded, {})]
 
+_ADDRESSES = st.sampled_from(["v", "w"])
+_CHANGES = st.builds(
+    change,
+    suppressed=st.lists(st.builds(suppression, _ADDRESSES, st.just("x"), st.sampled_from(["file", "provider"]))),
+    lifted=st.lists(st.tuples(st.just(NotificationChannel.EMAIL), _ADDRESSES)),
+    preferences=st.dictionaries(st.sampled_from("vw"), st.none() | st.just(UserPreferences())),
+)
+
 Step = tuple[type[NotificationEvent], SendNotification, float, dict[str, Any]]
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Step | bool]:
-    """Draw what may happen to a few notifications, some with one address, and when all is awaited (False) or the store
-    is opened again (True)."""
+def histories(draw: st.DrawFn) -> list[Step | SettingsChange | bool]:
+    """Draw what may happen to a few notifications, some with one address, and to settings, and when all is awaited
+    (False) or the store is opened again (True)."""
     commands = [command(name, recipient=recipient) for name, recipient in zip("abcde", "vvwww", strict=True)]
     now_s, state, ended_s, steps = 0.0, dict.fromkeys("abcde", "new"), dict.fromkeys("abcde", 0.0), []
     for _ in range(draw(st.integers(1, 40))):
         if draw(st.integers(0, 5)) == 0:
             steps.append(draw(st.booleans()))
+            continue
+        if draw(st.integers(0, 5)) == 0:
+            steps.append(draw(_CHANGES))
             continue
         now_s += draw(st.sampled_from([0.0, 1.0, REMEMBER_S / 2]))
         each = draw(st.sampled_from(commands))
@@ -224,6 +286,9 @@ def test_a_store_on_disk_answers_as_one_in_memory_does(on_disk, history):
                             store.remembered.get(each.notification_id, EPOCH_NS + round(now_s * S))
                         model.commit(event, each)
                         under_way.append(made.store.commit(event, each))  # several of one notification in a batch, too
+                    elif isinstance(step, SettingsChange):
+                        model.change(step)
+                        under_way.append(made.store.change(step))
                     elif step:
                         await made.open()  # and none of them is awaited
                         under_way.clear()
