@@ -1,11 +1,13 @@
 """The file of settings of the service: what is in it, and what is said of what is wrong with it."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
+from actors.service import config as config_module
 from actors.service.config import load
 
 TOKENS = """
@@ -32,6 +34,17 @@ def test_the_least_that_a_service_needs(tmp_path):
     assert (config.listen, config.store_kind, config.drain) == ("127.0.0.1:8080", "memory", 30.0)
     assert list(config.notifier.channels) == [NotificationChannel.EMAIL]
     assert config.faults == ()
+
+
+def test_the_example_can_be_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOP_TOKEN", "shop-0123456789abcdef")
+    monkeypatch.setenv("TWILIO_TOKEN", "hush")
+    (tmp_path / "ann").write_text("ann-0123456789abcdef\n")
+    example = textwrap.dedent(config_module.__doc__.split("::\n")[1].partition("\nPaths are")[0])
+    config = loaded(tmp_path, example.replace("/run/secrets/", ""))
+    assert [token.name for token in config.tokens] == ["shop", "ann"]
+    assert config.notifier.channels[NotificationChannel.EMAIL].retry.max_attempts == 5
+    assert config.store.sqlite == str(tmp_path / "notifications.db")
 
 
 def test_channels_have_the_keys_that_a_scenario_has_for_them_and_paths_are_relative_to_the_file(tmp_path, monkeypatch):
