@@ -140,6 +140,19 @@ async def test_a_timeline_has_every_attempt_and_the_answer_as_it_came(autojump_c
         assert "Next attempt 1 s later" in page.text(".timeline")
 
 
+async def test_who_waits_behind_a_breaker_is_said_to(autojump_clock):
+    async with signed_in() as (service, browser):
+        await service.notifier.operate_breaker("email", "force-open")
+        await service.notifier.send(notification(1, "ann@example.com"))
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "It is in flight" in page.text()
+        assert "The circuit breaker of email keeps notifications back." in page.text()
+        await service.notifier.operate_breaker("email", "close")
+        await service.notifier.wait_until_quiet()
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "keeps notifications back" not in page.text()
+
+
 async def test_what_comes_from_outside_is_text_and_no_markup(autojump_clock):
     commands = [
         notification(NASTY, "nobody@example.com", subject=NASTY, metadata={"note": NASTY}),
@@ -303,6 +316,7 @@ async def test_a_dry_run_shows_what_it_is_about_and_does_nothing(autojump_clock)
         [retry, _] = [node.attributes["href"] for node in page.html.css("main > .buttons a")]
         page = await browser.get(retry)
         assert page.text("h1") == "Retry 2 dead letters?"
+        assert page.text(".facts dd") == "reason contains gateway"
         assert page.rows("What it is about") == [["503 gateway down", "2", "100%"]]
         assert [row[0] for row in page.rows("Some of them")] == ["n-3", "n-2"]
         assert service.dead_letters.bulks() == []
@@ -328,6 +342,7 @@ async def test_a_bulk_run_does_what_its_dry_run_said_at_the_pace_that_was_set(au
         assert page.html.css("meta[http-equiv=refresh]") == []
         assert page.actions == set()
         assert [letter.notification_id for letter in service.notifier.dead_letter_queue] == ["n-99"]
+        assert "reason contains no such user , given up until" in page.text(".facts")
         [row] = (await browser.get(BULKS)).rows("Bulk runs")
         assert row == ["Discard 10", "finished", "10", "0", "0", "10", "otto"]
 

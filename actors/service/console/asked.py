@@ -82,6 +82,27 @@ def read_asked(said: Mapping[str, str]) -> Asked:
     return Asked(texts, asked, problems)
 
 
+def said_of(asked: Filter) -> list[tuple[str, str]]:
+    """Return what a filter asks for, in words: the part and what it is to be."""
+    said = []
+    for name, label in _LABELS.items():
+        value = getattr(asked, name)
+        if value is not None:
+            said.append((label, f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)))
+    return said
+
+
+_LABELS = {
+    "reason_is": "reason",
+    "reason": "reason contains",
+    "channel": "channel",
+    "recipient": "recipient contains",
+    "id_prefix": "id begins with",
+    "since": "given up since",
+    "until": "given up until",
+}
+
+
 def written(instant: datetime) -> str:
     """Return an instant as a field for times has it, in UTC."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

@@ -8,7 +8,7 @@ from typing import get_args
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from actors.service.console.asked import Asked, read_asked
+from actors.service.console.asked import Asked, read_asked, said_of
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, now_of, render
@@ -58,7 +58,14 @@ async def cancel(visit: Visit) -> Response:
 async def bulk_page(visit: Visit) -> Response:
     """Show how far one has come."""
     bulk = _bulk(visit, visit.request.path_params["id"])
-    return render(visit, "bulk_run.html", bulk=bulk, progress=_progress(bulk), done=done_of(visit, _DONE))
+    return render(
+        visit,
+        "bulk_run.html",
+        bulk=bulk,
+        said=said_of(bulk.filter),
+        progress=_progress(bulk),
+        done=done_of(visit, _DONE),
+    )
 
 
 async def bulks_page(visit: Visit) -> Response:
@@ -90,7 +97,7 @@ def _dry_run(visit: Visit, action: Action, asked: Asked, texts: dict[str, str], 
         asked=asked,
         bounded=bounded,
         until=bounded.filter.until,
-        said=[(name.replace("_", " "), text) for name, text in asked.texts.items() if text],
+        said=said_of(asked.filter),
         dry=dry,
         groups=dry.groups[:GROUPS_SHOWN],
         groups_left=max(0, len(dry.groups) - GROUPS_SHOWN),

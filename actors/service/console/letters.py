@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from actors.errors import EditRefused
 from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
+from actors.policies.breaker_table import NOT_CLOSED
 from actors.quantities import parse_duration, write_duration
 from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
@@ -63,16 +64,17 @@ async def list_page(visit: Visit) -> Response:
     by = _by(visit.query.get("by", ""))
     after = visit.query.get("after") or None
     newest_first = visit.query.get("order") != "oldest"
-    dry = letters.dry_run(asked.filter)
+    groups = [] if by is None else letters.groups(asked.filter, by)
+    count = letters.dry_run(asked.filter).count if by is None else sum(group.count for group in groups)
     page = letters.list(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
     now = now_of(visit.request)
     return render(
         visit,
         "dead_letters.html",
         asked=asked,
-        count=dry.count,
+        count=count,
         by=by,
-        groups=[] if by is None else letters.groups(asked.filter, by),
+        groups=groups,
         groups_shown=GROUPS_SHOWN,
         letters=page.letters,
         next=page.next,
@@ -258,6 +260,9 @@ async def _notification(
         facts.append(("Critical", "yes: it passes by preferences and quiet hours"))
     if command.expires_after is not None:
         facts.append(("Expires after", write_duration(command.expires_after)))
+    state = _STATES[timeline.state]
+    if timeline.state == "in flight" and _is_kept_back(visit, command.channel):
+        state += f" The circuit breaker of {command.channel} keeps notifications back."
     return render(
         visit,
         "notification.html",
@@ -268,11 +273,18 @@ async def _notification(
         metadata=texts_of(command)["metadata"],
         facts=facts,
         edited=edited,
-        state=_STATES[timeline.state],
+        state=state,
         steps=steps_of(timeline.events),
         problems={"why": "", **(problems or {})},
         done=done_of(visit),
     )
+
+
+def _is_kept_back(visit: Visit, channel: NotificationChannel) -> bool:
+    """Tell whether a breaker of a channel is in the way of what goes out."""
+    service = visit.request.app.state.service
+    breakers = service.breakers.now(service.notifier.pipeline)
+    return any(breaker.channel == channel and breaker.state in NOT_CLOSED for breaker in breakers)
 
 
 def _letter(visit: Visit, notification_id: str) -> DeadLetterMessage | None:

@@ -1,0 +1,140 @@
+"""How the console tells people of instants, durations and events."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.service.console import words
+from actors.service.console.timeline import SHOWN_OF_A_CHANGE, steps_of
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.08, "80 ms"),
+        (1.25, "1.25 s"),
+        (9.99, "9.99 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min"),
+        (192, "3 min 12 s"),
+        (3600, "1 h"),
+        (3661, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+        (-2, "−2 s"),
+    ],
+)
+def test_a_duration_has_two_units_at_the_most(seconds, text):
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "now"), (20, "20 s ago"), (150, "2 min ago"), (7300, "2 h ago"), (200_000, "2 d ago"), (-20, "in 20 s")],
+)
+def test_how_long_ago_is_told_in_one_unit(seconds, text):
+    assert words.ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (NOW, "12:00:00"),
+        (NOW - timedelta(hours=13), "28 Feb, 23:00:00"),
+        (NOW.replace(year=2025), "1 Mar 2025, 12:00:00"),
+    ],
+)
+def test_an_instant_has_its_date_where_that_is_not_todays(instant, text):
+    assert f">{text}</time>" in words.clock(instant, NOW)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6))
+def test_nothing_is_called_all_that_is_not_and_none_that_is_some(part, more):
+    text = words.percent(part / (part + more))
+    assert text != "100%"
+    assert (text == "0%") is (part == 0)
+
+
+def event(of: type[NotificationEvent], at_s: float, **fields):
+    return of(at_ns=round(at_s * 1e9), epoch_ns=0, notification_id="n-1", channel="email", **fields)
+
+
+def test_each_event_is_a_step_in_plain_words():
+    steps = steps_of(
+        [
+            event(NotificationRequested, 0, user_id="ann", instead_of="n-0"),
+            event(NotificationDeferred, 0, cause=DeferralCause.CIRCUIT_BREAKER, resumes_at_ns=60_000_000_000),
+            event(DuplicateIgnored, 1, conflict=True),
+            event(
+                NotificationFailed,
+                62,
+                reason="no answer",
+                kind="Ambiguous",
+                attempt=1,
+                started_ns=60_000_000_000,
+                next_retry_at_ns=63_000_000_000,
+                provider="backup",
+                hedges=1,
+            ),
+            event(
+                NotificationFailed,
+                63,
+                reason="401",
+                kind="ChannelFault",
+                attempt=0,
+                started_ns=63_000_000_000,
+                refused=True,
+                throttled=True,
+                given_up="401",
+            ),
+            event(NotificationMovedToDeadLetter, 63, reason="401", attempts=1, requested_at_ns=0),
+            event(NotificationRedriven, 100, by="otto", why="mended", edit={"message": "x" * 1000, "subject": None}),
+            event(NotificationSent, 101, attempt=1, started_ns=100_500_000_000, requested_at_ns=0),
+            event(NotificationSuppressed, 102, reason="switched off"),
+            event(DeadLetterDiscarded, 103, reason="retention"),
+        ]
+    )
+    assert [(step.what, step.kind) for step in steps] == [
+        ("Accepted", ""),
+        ("Waits for an open circuit breaker, until 00:01:00 at least", "care"),
+        ("Came again with another payload: a conflict; ignored", "care"),
+        ("Attempt 1 failed: no answer", "care"),
+        ("An attempt that does not count failed: 401", "bad"),
+        ("Given up: 401", "bad"),
+        ("Retried by otto", ""),
+        ("Sent with attempt 1", "fine"),
+        ("Suppressed: switched off", "care"),
+        ("Discarded by the queue itself", "bad"),
+    ]
+    assert [step.after_s for step in steps] == [None, 0, 1, 61, 1, 0, 37, 1, 1, 1]
+    assert steps[0].lines == ("In place of n-0, as a fallback.",)
+    assert steps[3].lines == (
+        "Perhaps sent; started 00:01:00, took 2 s.",
+        "Provider: backup.",
+        "Sent beside it: 1 copy, as a hedge.",
+        "Next attempt 1 s later, at 00:01:03.",
+    )
+    assert steps[4].lines == (
+        "Fault of the channel; the provider says we are too fast; refused on our side, no provider was asked.",
+    )
+    why, message, subject = steps[6].lines
+    assert why == "Why: mended"
+    assert message == f"Changed message to {'x' * SHOWN_OF_A_CHANGE}…"
+    assert subject == "Changed subject to none"
