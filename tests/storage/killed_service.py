@@ -1,8 +1,9 @@
 """A service to be killed: ``python killed_service.py STORE FIRST NOTIFICATIONS``.
 
-It sends notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7``
-as their sender is told so, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come
-through NOTIFICATIONS of them and nothing is in flight, it ends.
+STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``, for a node among others. It sends
+notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7`` as their
+sender is told so, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
+NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import trio
 
@@ -17,8 +20,13 @@ from actors import Foreseen, Notifier, SendNotification, SqliteStore
 from actors.messages import NotificationChannel, NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
+from actors.storage.postgres import PostgresStore
 
 CLIENTS = 40
+
+LEASE = 5.0
+"""Seconds until others take over what a node had that is killed."""
+
 CONFIG = {
     "channels": {
         "push": {
@@ -61,12 +69,19 @@ async def publish(notifier: Notifier, numbers: Iterator[int]) -> None:
 
 async def main(path: str, first: int, notifications: int) -> None:
     """Run the service."""
-    async with SqliteStore.open(path) as store, Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier:
+    is_node = path.startswith("postgresql:")
+    opened: AbstractAsyncContextManager[Any] = (
+        PostgresStore.open(path, lease=LEASE) if is_node else SqliteStore.open(path)
+    )
+    async with opened as store, Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier:
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
         numbers = iter(range(first, first + notifications))
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as clients:
             for _ in range(CLIENTS):
-                nursery.start_soon(publish, notifier, numbers)
+                clients.start_soon(publish, notifier, numbers)
+            if is_node:
+                await trio.to_thread.run_sync(sys.stdin.read)
+                clients.cancel_scope.cancel()
         await notifier.wait_until_quiet()
 
 
