@@ -62,6 +62,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.only_trio import trio_token
 from actors.pipeline.suppressions import told_by
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
@@ -144,7 +145,7 @@ class PostgresStore(MemoryStore):
         """The latest instant since 1970 at which anything has happened here."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: what is heard of them meanwhile is old."""
-        self._token = trio.lowlevel.current_trio_token()
+        self._token = trio_token()
         self._to_do: deque[_Work] = deque()
         self._lock = threading.Lock()
         """Guards what is to do, and who sleeps."""

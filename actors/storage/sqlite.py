@@ -40,6 +40,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.only_trio import trio_token
 from actors.pipeline.suppressions import Key, Suppression, normal_address, told_by
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
@@ -97,7 +98,7 @@ class SqliteStore(SqliteHistories):
         self._terms = Terms(remember_ids_ns, keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
-        self._token = trio.lowlevel.current_trio_token()
+        self._token = trio_token()
         self._to_do: deque[_Batch | _Query] = deque()
         self._news = threading.Condition()
         """Guards what is to do, and says when there is something."""

@@ -1,16 +1,20 @@
 """What needs trio and is used elsewhere says so."""
 
 import asyncio
+from functools import partial
 
 import pytest
 import trio
 
-from actors import LiveSystem, Notifier
+from actors import LiveSystem, Notifier, SqliteStore
 from actors.errors import ActorSystemError
 from actors.only_trio import trio_token
+from actors.storage.postgres import PostgresStore
 
 
-@pytest.mark.parametrize("what", [Notifier.open, LiveSystem])
+@pytest.mark.parametrize(
+    "what", [Notifier.open, LiveSystem, partial(SqliteStore.open, "none.db"), partial(PostgresStore.open, "")]
+)
 def test_under_asyncio_it_says_what_it_wants(what):
     async def enter():
         async with what():
