@@ -7,6 +7,7 @@ import trio
 from console_kit import ANN, NASTY, notification, signed_in
 
 from actors.service.console.asked import written
+from actors.service.console.breakers import BREAKERS_SHOWN
 from actors.service.dead_letters import Filter
 
 DEAD = [
@@ -433,6 +434,53 @@ async def test_an_order_that_cannot_be_is_not_given(autojump_clock, fields, wron
         assert page.html.css_first(f"[role=alert] a[href='#{wrong}']") is not None
         assert page.html.css_first(f"#{wrong}") is not None
         assert service.breakers.history() == []
+
+
+async def test_where_each_host_has_a_breaker_those_that_are_open_are_shown_first(autojump_clock):
+    settings = {
+        "channels": {
+            "email": {"retry": {"max_attempts": 1}, "circuit_breaker": {"per": "host", "failure_threshold": 1}}
+        },
+        "drain": 0,
+    }
+    hosts = [f"h{number:03}.example" for number in range(BREAKERS_SHOWN + 10)]
+    commands = [notification(host, f"{'down' if host == hosts[-1] else 'ann'}@{host}") for host in hosts]
+    async with signed_in(commands, settings=settings) as (_, browser):
+        page = await browser.get(BREAKERS)
+        rows = page.rows("Now")
+        assert len(rows) == BREAKERS_SHOWN
+        assert rows[0][:2] == [f"email {hosts[-1]}", "open"]
+        assert {row[1] for row in rows[1:]} == {"closed"}
+        assert "and 10 further hosts" in page.text()
+        [worst] = (await browser.get("/console")).rows("Channels")
+        assert worst[1] == f"open (1 of {len(hosts)}) for 0 s"
+
+
+# ── the audit trail ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_audit_trail_has_in_one_what_was_done_on_end(autojump_clock):
+    async with signed_in([notification(number, "nobody@example.com") for number in range(8)]) as (service, browser):
+        letters = service.dead_letters
+        await letters.discard("n-0", by="ann", why="old")
+        for number in (1, 2, 3):
+            await letters.discard(f"n-{number}", by="otto", why="old")
+        await letters.retry("n-4", by="otto", edit={"message": "new"}, why="old")
+        await letters.retry("n-5", by="otto", why="old")
+        await letters.retry("n-6", by="otto", why="new")
+        await letters.retry("n-7", by="otto", why="new")
+        rows = (await browser.get("/console/audit")).rows("What was done")
+        assert [(row[0], row[2].partition(" since")[0], row[3].split()[-1], row[4]) for row in rows] == [
+            ("otto", "retry ×2", "n-7", "new"),
+            ("otto", "retry", "n-5", "old"),
+            ("otto", "retry edited: message", "n-4", "old"),
+            ("otto", "discard ×3", "n-3", "old"),
+            ("ann", "discard", "n-0", "old"),
+        ]
+        page = await browser.get("/console/audit", limit="2")
+        assert [row[2].partition(" since")[0] for row in page.rows("What was done")] == ["retry ×2"]
+        page = await browser.get(page.html.css_first("main a.button").attributes["href"])
+        assert len(page.rows("What was done")) == 5
 
 
 # ── all pages ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,8 @@ from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, render
 
 TRANSITIONS_SHOWN = 200
+BREAKERS_SHOWN = 200
+"""Where each host has its own there may be thousands; then those that are closed come last."""
 
 ORDERS = (
     ("force-open", "Force open", "Nothing is sent; what arrives waits, until an operator closes it."),
@@ -83,11 +85,15 @@ async def order(visit: Visit) -> Response:
 def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Response:
     service = visit.request.app.state.service
     started = service.status.started_at
+    breakers = service.breakers.now(service.notifier.pipeline)
+    if len(breakers) > BREAKERS_SHOWN:
+        breakers.sort(key=lambda breaker: breaker.state == BreakerState.CLOSED)
     return render(
         visit,
         "breakers.html",
         status_code=422 if problems else 200,
-        breakers=[_row(breaker, started) for breaker in service.breakers.now(service.notifier.pipeline)],
+        breakers=[_row(breaker, started) for breaker in breakers[:BREAKERS_SHOWN]],
+        breakers_left=max(0, len(breakers) - BREAKERS_SHOWN),
         choices=_choices(visit),
         orders=ORDERS,
         texts={"breaker": "", "order": "", "why": ""} | texts,

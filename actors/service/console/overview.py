@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from starlette.responses import Response
@@ -15,9 +15,10 @@ from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, render
 from actors.service.console.words import plural
 from actors.service.metrics import Metrics
+from actors.storage.audit import AuditEntry
 
 TRANSITIONS_SHOWN = 10
-ENTRIES_SHOWN = 100
+ENTRIES_SHOWN = 500
 ENTRIES_MAX = 10_000
 """What is in the audit trail beyond these is for the command line."""
 
@@ -51,6 +52,15 @@ class Trouble:
     text: str
     path: str
     link: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What somebody did several times on end for one reason, as in a bulk run; mostly it is only once."""
+
+    latest: AuditEntry
+    earliest: AuditEntry
+    count: int
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,30 @@ async def audit_page(visit: Visit) -> Response:
     return render(
         visit,
         "audit.html",
-        entries=entries[:limit],
+        rows=_in_runs(entries[:limit]),
         is_cut=len(entries) > limit and limit < ENTRIES_MAX,
         next_limit=min(limit * 10, ENTRIES_MAX),
+    )
+
+
+def _in_runs(entries: list[AuditEntry]) -> list[_Run]:
+    """Return entries, newest first, with those in one that differ in nothing but the notification and the time."""
+    runs: list[_Run] = []
+    for entry in entries:
+        if runs and _is_alike(entry, runs[-1].latest):
+            runs[-1] = replace(runs[-1], earliest=entry, count=runs[-1].count + 1)
+        else:
+            runs.append(_Run(entry, entry, 1))
+    return runs
+
+
+def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
+    return (
+        (one.by, one.action, one.why) == (other.by, other.action, other.why)
+        and one.notification_id is not None
+        and other.notification_id is not None
+        and not one.edit
+        and not other.edit
     )
 
 
