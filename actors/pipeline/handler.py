@@ -8,6 +8,7 @@ committed to the store, recorded, and announced on the bus, in this order, befor
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NoReturn, assert_never
@@ -192,6 +193,15 @@ class Handler(Actor):
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
         return len(self._deliveries) - self._not_accepted_yet
+
+    def count_by_channel(self) -> Counter[NotificationChannel]:
+        """Return how many of them there are on each channel."""
+        commits = self._wiring.commits
+        return Counter(
+            delivery.command.channel
+            for notification_id, delivery in self._deliveries.items()
+            if (commit := commits.get(notification_id)) is None or type(commit.event) not in _OPENING
+        )
 
     def has_any(self) -> bool:
         """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""

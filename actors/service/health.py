@@ -84,7 +84,10 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Return the figures, as Prometheus reads them."""
-    return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    service = request.app.state.service
+    if service.config.store_kind == "postgres":
+        service.metrics.look_at(service.notifier.pipeline)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:

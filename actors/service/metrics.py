@@ -178,6 +178,14 @@ class Metrics:
             self._attempts.labels(channel)
             self._delivery_time.labels(channel)
 
+    def look_at(self, pipeline: Pipeline) -> None:
+        """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
+        in_flight = pipeline.handler.actor.count_by_channel()
+        dead = Count(letter.command.channel for letter in pipeline.dead_letter_queue.actor.letters)
+        for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
+            self._in_flight.labels(channel).set(in_flight[channel])
+            self._in_dlq.labels(channel).set(dead[channel])
+
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
         """Have the states of the breakers among the figures; to be called once.
 

@@ -126,6 +126,10 @@ async def test_the_gauge_of_the_dead_letter_queue_falls_when_one_is_taken_out(au
         discard = DiscardDeadLetter(notification_id="n-2", reason="old")
         await notifier.pipeline.dead_letter_queue.ask(discard, block=False)
         assert in_dlq() == 1
+        another = Metrics()
+        another.look_at(notifier.pipeline)
+        assert values(another, "notifications_in_dlq")["email"] == 1
+        assert values(another, "notifications_in_flight")["email"] == 0
     restarted = Metrics()
     restarted.start_from(store, [NotificationChannel.EMAIL, NotificationChannel.SMS])
     assert values(restarted, "notifications_in_dlq") == {"email": 1, "sms": 0}
@@ -143,6 +147,9 @@ async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tm
         for number in (1, 2):
             await served.post("/notifications", email(number))
         await served.server.notifier.wait_until_quiet()
+        await served.post("/notifications", email(3))
+        served.server.metrics.look_at(served.server.notifier.pipeline)
+        assert await served.metric('notifications_in_flight{channel="email"}') == 1
         state = 'breaker_state{channel="email",host="",provider="primary",state="%s"}'
         assert await served.metric(state % "open") == 1
         assert await served.metric(state % "closed") == 0
