@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.dlq_command import dlq
 from simulation.explore_command import explore
 from simulation.serve_command import serve
 
@@ -228,6 +229,7 @@ def compare(
 
 app.command()(explore)
 app.command()(serve)
+app.add_typer(dlq, name="dlq")
 
 
 @app.command()

@@ -16,8 +16,8 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -201,6 +201,9 @@ class Bulk:
     started_at: datetime
     _note_cancel: Any = field(repr=False)
     _left: deque[str] = field(repr=False)
+    _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
+    """Round its waits between one letter and the next."""
+
     done: int = 0
     skipped: int = 0
     """How many were dead letters no more when their turn came."""
@@ -216,6 +219,7 @@ class Bulk:
             return False
         self.state, self.cancelled_by = "cancelled", by
         self._left.clear()
+        self._waits.cancel()
         self._note_cancel(self, by)
         return True
 
@@ -282,21 +286,7 @@ class DeadLetters:
 
     def groups(self, filter: Filter = ALL, by: By = "reason") -> Sequence[Group]:
         """Return how many dead letters that fit have which reason, channel or recipient, the largest group first."""
-        groups: dict[str, list[Any]] = {}
-        for letter in self._fitting(filter):
-            moved_ns = _moved_ns(letter)
-            key = _KEYS[by](letter)
-            group = groups.get(key)
-            if group is None:
-                groups[key] = [1, moved_ns, letter, moved_ns, letter]
-                continue
-            group[0] += 1
-            if moved_ns < group[1]:
-                group[1:3] = moved_ns, letter
-            if moved_ns >= group[3]:
-                group[3:5] = moved_ns, letter
-        found = [Group(key, count, a.moved_at, b.moved_at) for key, (count, _, a, _, b) in groups.items()]
-        return sorted(found, key=lambda group: -group.count)
+        return grouped(self._fitting(filter), by)
 
     async def show(self, notification_id: str) -> Timeline | None:
         """Return all that is known of a notification, or None where that is nothing.
@@ -423,15 +413,17 @@ class DeadLetters:
         """Take up the letters of a bulk run one after the other, no two closer together than its rate allows."""
         at_once = trio.Semaphore(AT_ONCE)
         next_at = trio.current_time()
+        bulk._waits = trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            while bulk._left:
-                await at_once.acquire()
-                await trio.sleep_until(next_at)
-                if not bulk._left:
-                    break  # cancelled meanwhile
-                notification_id = bulk._left.popleft()
-                next_at = max(next_at, trio.current_time()) + 1 / bulk.rate_per_s
-                nursery.start_soon(self._do_one, bulk, notification_id, at_once)
+            with bulk._waits:
+                while bulk._left:
+                    await at_once.acquire()
+                    await trio.sleep_until(next_at)
+                    if not bulk._left:
+                        break  # cancelled at this very instant
+                    notification_id = bulk._left.popleft()
+                    next_at = max(next_at, trio.current_time()) + 1 / bulk.rate_per_s
+                    nursery.start_soon(self._do_one, bulk, notification_id, at_once)
         if bulk.state == "running":
             bulk.state = "finished"
         bulk.ended_at = self._now
@@ -505,6 +497,21 @@ _KEYS: dict[By, Any] = {
     "channel": lambda letter: letter.channel.value,
     "recipient": lambda letter: letter.command.recipient,
 }
+
+
+def grouped(letters: Iterable[DeadLetterMessage], by: By) -> list[Group]:
+    """Return how many dead letters have which reason, channel or recipient, the largest group first."""
+    groups: dict[str, list[DeadLetterMessage]] = {}
+    counts: Counter[str] = Counter()
+    for letter in letters:
+        key = _KEYS[by](letter)
+        counts[key] += 1
+        oldest, newest = groups.setdefault(key, [letter, letter])
+        if _moved_ns(letter) < _moved_ns(oldest):
+            groups[key][0] = letter
+        elif _moved_ns(letter) > _moved_ns(newest):
+            groups[key][1] = letter
+    return [Group(key, count, groups[key][0].moved_at, groups[key][1].moved_at) for key, count in counts.most_common()]
 
 
 async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline | None:

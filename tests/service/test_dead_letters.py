@@ -383,6 +383,7 @@ async def test_a_bulk_run_that_is_cancelled_leaves_the_rest(autojump_clock):
         assert not bulk.cancel("cal")
         await trio.sleep(100)
         assert (bulk.done, bulk.state, bulk.cancelled_by) == (3, "cancelled", "bob")
+        assert bulk.ended_at - bulk.started_at == timedelta(seconds=2.5)
         assert at.ids() == [f"n{number}" for number in range(3, 10)]
         assert [(entry.action, entry.by) for entry in await at.letters.audit(1)] == [("cancel bulk discard", "bob")]
 

@@ -1,0 +1,277 @@
+"""The commands ``retrylab dlq …`` against a service on loopback, and against the file of a store."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hypercorn.trio
+import pytest
+import trio
+from desks import ANN, OTTO, SHOP, SMS, Desk, app_of, command, desk
+from hypercorn import Config
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from typer.testing import CliRunner
+
+from actors.storage.sqlite import SqliteStore
+from simulation.cli import app
+
+LETTERS = (
+    command("a", message="bad: mailbox full", metadata={"lang": "sv"}, subject="Hi"),
+    command("b/sms", message="bad: [red]no\x1b[31m such user", channel=SMS, recipient="+4670"),
+    command("c", message="bad: mailbox full"),
+)
+
+
+class Shell:
+    """Somebody at a shell whose environment names the service, and a token."""
+
+    def __init__(self, at: Desk, url: str) -> None:
+        self.at = at
+        self.url = url
+
+    async def run(self, *words: str, token: str | None = OTTO, url: str | None = None, code: int = 0) -> Any:
+        """Run ``retrylab dlq`` with these words, and check its exit code and that it shows no traceback."""
+        environment = {"RETRYLAB_URL": self.url if url is None else url, "RETRYLAB_TOKEN": token}
+        result = await trio.to_thread.run_sync(partial(invoke, *words, env=environment))
+        assert result.exit_code == code, result.output
+        return result
+
+    async def document(self, *words: str) -> Any:
+        """Return the JSON that a command prints."""
+        return json.loads((await self.run(*words, "--json")).stdout)
+
+
+def invoke(*words: str, env: dict[str, str | None] | None = None) -> Any:
+    """Run ``retrylab dlq`` with these words."""
+    result = CliRunner().invoke(app, ["dlq", *words], env={"RETRYLAB_URL": None, "RETRYLAB_TOKEN": None, **(env or {})})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@asynccontextmanager
+async def served(application: Any) -> AsyncGenerator[str]:
+    """Serve an application on loopback."""
+    settings, stop = Config(), trio.Event()
+    settings.bind = ["127.0.0.1:0"]
+    settings.graceful_timeout = 0.1
+    async with trio.open_nursery() as nursery:
+        serve = partial(hypercorn.trio.serve, application, settings, shutdown_trigger=stop.wait, mode="asgi")
+        (url,) = await nursery.start(serve)
+        yield url
+        stop.set()
+
+
+@asynccontextmanager
+async def shell(*letters: Any) -> AsyncGenerator[Shell]:
+    """Open a service on loopback in which these are dead letters."""
+    async with desk() as at, served(app_of(at)) as url:
+        await at.die(*letters, pace=0)
+        yield Shell(at, url)
+
+
+async def test_a_list_groups_and_one_are_shown():
+    async with shell(*LETTERS) as at:
+        listed = (await at.run("list")).stdout
+        assert [line.split()[0] for line in listed.splitlines()] == ["id", "a", "b/sms", "c"]
+        assert "[red]no\\x1b[31m such user" in listed  # for people, and not for their terminal
+        newest = (await at.run("list", "--newest", "--channel", "email")).stdout
+        assert [line.split()[0] for line in newest.splitlines()] == ["id", "c", "a"]
+        page = (await at.run("list", "--limit", "1")).stdout
+        after = page.splitlines()[-1].removeprefix("more: --after ")
+        assert (await at.run("list", "--limit", "1", "--after", after)).stdout.splitlines()[1].split()[0] == "b/sms"
+        groups = (await at.run("groups")).stdout.splitlines()
+        assert groups[1].split()[:3] == ["2", "mailbox", "full"]
+        assert "no dead letters" in (await at.run("list", "--reason", "nothing of the sort")).stdout
+        shown = (await at.run("show", "a")).stdout
+        assert "a  dead letter" in shown
+        assert "answer: 550 mailbox full" in shown
+        assert (await at.document("list", "--id", "b/"))["dead_letters"][0]["id"] == "b/sms"
+        assert (await at.document("show", "b/sms"))["command"]["recipient"] == "+4670"
+        assert [each["count"] for each in (await at.document("groups", "--by", "channel"))["groups"]] == [2, 1]
+
+
+async def test_one_is_retried_with_edits_and_one_discarded_and_the_audit_says_by_whom():
+    async with shell(*LETTERS) as at:
+        edits = ["recipient=bob@example.org", "message=Hello", 'metadata={"lang": "en"}', "expires_after=60"]
+        options = [word for edit in edits for word in ("--edit", edit)]
+        assert (await at.run("retry", "a", *options, "--why", "typo")).stdout == "'a' is being tried again\n"
+        await at.at.notifier.wait_until_quiet()
+        (attempt,) = at.at.provider.taken
+        sent = attempt.command
+        assert (sent.recipient, sent.message, dict(sent.metadata), sent.expires_after) == (
+            "bob@example.org", "Hello", {"lang": "en"}, 60,
+        )  # fmt: skip
+        again = await at.run("retry", "a", code=1)
+        assert again.stderr == "it is no dead letter (any more), but sent\n"
+        assert (await at.run("show", "unknown", code=1)).stdout == ""
+        await at.run("discard", "c", "--why", "test data")
+        trail = await at.document("audit")
+        assert [(each["by"], each["action"], each["why"]) for each in trail["audit"]] == [
+            ("otto", "discard", "test data"),
+            ("otto", "retry", "typo"),
+        ]
+        printed = (await at.run("audit", "--id", "a")).stdout
+        assert "typo; edited recipient, message, metadata, expires_after" in printed
+        assert "accepted as ann@example.org" in (await at.run("show", "a")).stdout
+
+
+async def test_many_are_tried_dry_then_retried_and_waited_for():
+    async with shell(*LETTERS) as at:
+        dry = (await at.run("bulk", "discard", "--reason", "mailbox", "--dry-run")).stdout
+        assert "discard would be tried with 2 dead letters" in dry
+        assert "such as a, c" in dry
+        assert "wanted --yes or --dry-run" in (await at.run("bulk", "discard", "--why", "old", code=2)).stderr
+        assert at.at.ids() == ["a", "b/sms", "c"]
+        assert "--why: wanted the reason" in (await at.run("bulk", "discard", "--yes", code=2)).stderr
+        done = await at.run("bulk", "discard", "--reason", "mailbox", "--why", "old", "--yes", "--rate", "100/s")
+        assert done.stdout.rstrip().endswith("finished, 2 of 2 done")
+        assert at.at.ids() == ["b/sms"]
+        run = await at.document("bulk", "retry", "--yes", "--no-wait", "--rate", "1/h")
+        assert (run["total"], run["state"]) == (1, "running")
+        (_, latest, *_) = (await at.run("bulks")).stdout.splitlines()
+        assert latest.split()[0] == run["bulk"]
+        none = await at.run("bulk", "retry", "--reason", "nothing", "--yes", code=1)
+        assert "0 of 0 done" in none.stdout
+
+
+async def test_a_run_is_cancelled():
+    async with shell(*(command(f"n{number}", message="bad: x") for number in range(5))) as at:
+        run = await at.document("bulk", "discard", "--why", "old", "--yes", "--no-wait", "--rate", "1/h")
+        while at.at.letters.bulk(run["bulk"]).done == 0:
+            await trio.sleep(0.01)
+        assert (await at.run("cancel", run["bulk"])).stdout == f"{run['bulk']}: cancelled, 1 of 5 done\n"
+        assert (await at.run("cancel", run["bulk"], code=1)).stderr == "it is cancelled already\n"
+        assert at.at.ids() == ["n1", "n2", "n3", "n4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--channel", "fax", "--since", "soon"], [
+            "channel: wanted one of email, sms, push, webhook, got 'fax'",
+            "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'"]),
+        (["list", "--after", "x"], ["after: wanted the `next` of a page, got 'x'"]),
+        (["retry", "a", "--edit", "recipient"], ["--edit: wanted FIELD=VALUE, got 'recipient'"]),
+        (["retry", "a", "--edit", "recipient=", "--edit", "metadata={"], [
+            "edit.recipient: wanted an address, got ''",
+            "edit.metadata: wanted a mapping with text for keys, got '{'"]),
+        (["retry", "a", "--edit", "expires_after=soon"], [
+            "edit.expires_after: wanted seconds of at least 0, or null, got 'soon'"]),
+        (["bulk", "retry", "--yes", "--rate", "fast"], [
+            "rate: wanted a rate such as 10/s, of at most 10,000/s, got 'fast'"]),
+    ],
+)  # fmt: skip
+async def test_bad_input_is_told_in_plain_words_and_nothing_happens(words, said):
+    async with shell(LETTERS[0]) as at:
+        assert (await at.run(*words, code=2)).stderr.splitlines() == said
+        assert at.at.ids() == ["a"]
+
+
+async def test_who_may_not_is_told_why(tmp_path):
+    async with shell(LETTERS[0]) as at:
+        hint = "; put one into RETRYLAB_TOKEN, or a file for --token-file\n"
+        wrong = await at.run("list", token="wrong", code=2)
+        assert wrong.stderr == f"{at.url}: the service does not know this token{hint}"
+        none = await at.run("list", token=None, code=2)
+        assert none.stderr == f"{at.url}: the service wants a token{hint}"
+        assert (await at.run("list", token=SHOP, code=2)).stderr.endswith("wanted the role reader, got ingest\n")
+        assert (await at.run("retry", "a", token=ANN, code=2)).stderr.endswith("wanted the role operator, got reader\n")
+        assert "visible ASCII" in (await at.run("list", token="tökén", code=2)).stderr
+        (tmp_path / "token").write_text(f"{ANN}\n")
+        await at.run("list", "--token-file", str(tmp_path / "token"), token="wrong")
+        missing = await at.run("list", "--token-file", str(tmp_path / "absent"), code=2)
+        assert missing.stderr == f"--token-file {tmp_path / 'absent'}: No such file or directory\n"
+
+
+def test_a_service_that_is_not_there_is_told_as_such():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    result = invoke("list", "--url", f"http://127.0.0.1:{port}")
+    assert (result.exit_code, result.stderr) == (2, f"http://127.0.0.1:{port}: cannot be reached: Connection refused\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "ftp://localhost", "http://", "http://[::1", "http://a b", "http://x:y"]
+)
+def test_what_is_no_url_is_refused(url):
+    result = invoke("list", "--url", url)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_no_url_at_all_is_refused():
+    assert invoke("list").stderr == "--url: wanted the URL of a running service, here or in RETRYLAB_URL, got none\n"
+
+
+async def test_somebody_elses_server_is_told_from_ours():
+    async def hello(_: Any) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    async with served(Starlette(routes=[Route("/{path:path}", hello)])) as url:
+        result = await trio.to_thread.run_sync(partial(invoke, "list", "--url", url))
+    assert (result.exit_code, result.stderr) == (2, f"{url}: answered 200 and no JSON: is it a service of retrylab?\n")
+
+
+# ── a store's file ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
+async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_path):
+    path = tmp_path / "store.db"
+
+    async def look() -> None:
+        run = partial(invoke, env={})
+        where = ("--store", f"sqlite:{path}")
+        listed = await trio.to_thread.run_sync(partial(run, "list", *where))
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["id", "b/sms", "c"]
+        newest = await trio.to_thread.run_sync(partial(run, "list", "--newest", "--reason", "mailbox", *where))
+        assert [line.split()[0] for line in newest.stdout.splitlines()] == ["id", "c"]
+        shown = await trio.to_thread.run_sync(partial(run, "show", "b/sms", "--json", *where))
+        assert (json.loads(shown.stdout)["state"], len(json.loads(shown.stdout)["events"])) == ("dead letter", 3)
+        sent = await trio.to_thread.run_sync(partial(run, "show", "a", "--json", *where))
+        assert json.loads(sent.stdout)["state"] == "sent"
+        groups = await trio.to_thread.run_sync(partial(run, "groups", "--json", *where))
+        assert len(json.loads(groups.stdout)["groups"]) == 2
+        audit = await trio.to_thread.run_sync(partial(run, "audit", "--json", *where))
+        assert [each["by"] for each in json.loads(audit.stdout)["audit"]] == ["ann"]
+        unknown = await trio.to_thread.run_sync(partial(run, "show", "x", *where))
+        assert unknown.exit_code == 1
+
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        await at.die(*LETTERS, pace=0)
+        assert await at.letters.retry("a", by="ann", edit={"message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        await at.letters.audit()  # behind all that was handed over
+        if is_open:
+            await look()
+    if not is_open:
+        before = path.read_bytes()
+        await look()
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("postgres:x", "--store: wanted sqlite: and the path of a file, got 'postgres:x'"),
+        ("sqlite:", "--store: wanted sqlite: and the path of a file, got 'sqlite:'"),
+        ("sqlite:absent.db", "cannot be opened: there is no such file"),
+        ("sqlite:text.db", "cannot be read: file is not a database"),
+        ("sqlite:empty.db", "cannot be read: it is empty"),
+    ],
+)
+def test_what_is_no_store_is_refused(where, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("text.db").write_text("hello " * 1000)
+    Path("empty.db").touch()
+    result = invoke("list", "--store", where)
+    assert result.exit_code == 2
+    assert result.stderr.rstrip().endswith(said)
