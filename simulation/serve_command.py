@@ -18,8 +18,9 @@ def serve(
 ) -> None:
     """Run the notifier as a service, with real transports and HTTP in front.
 
-    Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input. SIGTERM drains and parks what is in flight, a
-    second one stops at once; SIGHUP has the settings read again.
+    SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP has the settings read again.
+
+    Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input.
     """
     from actors.errors import ConfigurationError, StoreError
     from simulation.cli import Exit

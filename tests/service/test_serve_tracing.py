@@ -1,5 +1,9 @@
 """Spans: one for each notification, with a child for each attempt."""
 
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -8,7 +12,8 @@ from opentelemetry.trace import StatusCode
 from served import Scripted, email, service
 
 from actors import Notifier, SendNotification
-from actors.messages import NotificationChannel
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel, NotificationRequested, NotificationSent
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service.config import TracingConfig
 from actors.service.tracing import Tracing
@@ -106,3 +111,43 @@ async def test_a_service_sends_its_spans_to_a_collector(tmp_path, monkeypatch, a
         await served.server.notifier.wait_until_quiet()
     assert configs == [TracingConfig(endpoint="http://localhost:4318", sample=0.1)]
     assert [span.name for span in exporter.get_finished_spans()] == ["attempt email", "notification email"]
+
+
+def test_the_collector_is_sent_what_there_is_at_the_end():
+    asked = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(
+                (self.path, self.headers["content-type"], self.rfile.read(int(self.headers["content-length"])))
+            )
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        tracing = Tracing.to_collector(
+            TracingConfig(endpoint=f"http://127.0.0.1:{server.server_port}", service_name="the-shop")
+        )
+        happened = {"at_ns": 1, "epoch_ns": 10**18, "notification_id": "n-1", "channel": NotificationChannel.EMAIL}
+        tracing.record(NotificationRequested(**happened, user_id="ann"))
+        tracing.record(NotificationSent(**happened, attempt=1, started_ns=1, requested_at_ns=1))
+        tracing.close()
+        server.shutdown()
+        thread.join()
+    [(path, content_type, body)] = asked
+    assert (path, content_type) == ("/v1/traces", "application/x-protobuf")
+    for part in (b"the-shop", b"n-1", b"attempt email"):
+        assert part in body
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(
+        ConfigurationError, match=r"tracing: wanted the extra retrylab\[tracing\], got no opentelemetry"
+    ):
+        Tracing.to_collector(TracingConfig(endpoint="http://localhost:4318"))
