@@ -1,0 +1,102 @@
+"""The transports that a file names are those that are opened, with the faults round them."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from served import write
+
+from actors.channels.email import EmailProvider
+from actors.channels.push import PushProvider
+from actors.channels.sms import SmsProvider
+from actors.channels.webhook import WebhookProvider
+from actors.channels.webpush import WebPushProvider
+from actors.errors import ConfigurationError
+from actors.faulty import FaultyProvider
+from actors.randomness import RandomStreams
+from actors.service.config import load
+from actors.service.transports import open_transports
+from actors.unreliable import NotificationService
+
+
+def pem(key):
+    kinds = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(*kinds).decode()
+
+
+SMTP = {"smtp": {"host": "mail.example.com", "sender": "shop@example.com"}}
+TWILIO = {"twilio": {"account_sid": "AC1", "auth_token": "hush", "sender": "+4930123456"}}
+WEBHOOKS = {"standard_webhooks": {"signing_keys": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]}}
+FCM = {
+    "fcm": {
+        "project_id": "shop",
+        "client_email": "shop@shop.iam.gserviceaccount.com",
+        "private_key": pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+    }
+}
+WEB_PUSH = {
+    "web_push": {"vapid_key": pem(ec.generate_private_key(ec.SECP256R1())), "subject": "mailto:shop@example.com"}
+}
+
+
+async def opened(tmp_path, stack, **changes):
+    config = load(write(tmp_path / "service.yaml", **changes))
+    streams = RandomStreams(7)
+    return open_transports(config.transports, config.notifier.channels, config.faults, streams, stack)
+
+
+async def test_each_channel_has_the_transport_that_is_named(tmp_path):
+    async with AsyncExitStack() as stack:
+        transports = {"email": SMTP, "sms": TWILIO, "push": FCM, "webhook": WEBHOOKS}
+        providers = await opened(tmp_path, stack, transports=transports)
+        kinds = {str(channel): {name: type(one) for name, one in names.items()} for channel, names in providers.items()}
+        assert kinds == {
+            "email": {"primary": EmailProvider},
+            "sms": {"primary": SmsProvider},
+            "push": {"primary": PushProvider},
+            "webhook": {"primary": WebhookProvider},
+        }
+
+
+async def test_a_channel_may_have_several_and_faults_are_round_those_that_they_hit(tmp_path):
+    async with AsyncExitStack() as stack:
+        providers = await opened(
+            tmp_path,
+            stack,
+            transports={
+                "email": SMTP | {"failover": {"backup": SMTP}},
+                "push": WEB_PUSH,
+                "sms": {"simulated": True, "failover": {"other": TWILIO}},
+            },
+            channels={"email": {"failover": {"backup": {}}}, "sms": {"failover": {"other": {}}}},
+            faults=[
+                {"channel": "email", "provider": "backup", "outage": True},
+                {"channel": "sms", "failure_rate": "50%"},
+            ],
+        )
+        kinds = {str(channel): {name: type(one) for name, one in names.items()} for channel, names in providers.items()}
+        assert kinds == {
+            "email": {"primary": EmailProvider, "backup": FaultyProvider},
+            "push": {"primary": WebPushProvider},
+            "sms": {"primary": NotificationService, "other": FaultyProvider},
+        }
+
+
+async def test_all_that_cannot_be_opened_is_said(tmp_path):
+    smtp = {"smtp": SMTP["smtp"] | {"ca_file": "/nowhere"}}
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ConfigurationError) as refused:
+            await opened(
+                tmp_path,
+                stack,
+                transports={
+                    "email": SMTP | {"failover": {"backup": smtp}},
+                    "push": {"fcm": FCM["fcm"] | {"private_key": "x"}},
+                },
+                channels={"email": {"failover": {"backup": {}}}},
+            )
+    assert [problem.partition(": wanted")[0] for problem in refused.value.problems] == [
+        "transports.email.failover.backup: ca_file",
+        "transports.push: private_key",
+    ]
