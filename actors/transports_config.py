@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
+from actors.csv_column import DataFile
 from actors.errors import ConfigurationError
 from actors.quantities import Duration, PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
 from actors.secret import Secret
@@ -49,8 +50,9 @@ class TransportSettings(Settings):
     """How long it may take to get a connection: to wait for a free one, and to open a new one. Below the channel's
     `timeout`, so that what was not sent is known not to have been."""
 
-    ca_file: Text | None = None
-    """Certificates to trust, as a file in PEM; those of the operating system when None."""
+    ca_file: DataFile | None = None
+    """Certificates to trust, as a file in PEM; those of the operating system when None. In a settings file the path is
+    relative to that file."""
 
 
 class SmtpConfig(TransportSettings):

@@ -58,7 +58,8 @@ store: {postgres: {file: dsn}}
 templates: mails
 transports:
   email:
-    smtp: {host: mail.example.com, sender: shop@example.com, username: shop, password: {env: SMTP_PASSWORD}}
+    smtp: {host: mail.example.com, sender: shop@example.com, username: shop, password: {env: SMTP_PASSWORD},
+      ca_file: ca.pem}
     failover: {backup: {simulated: true}}
   webhook: {simulated: true}
 channels:
@@ -71,6 +72,7 @@ faults:
 """,
     )
     assert config.transports.email.smtp.password.reveal() == "hush"
+    assert config.transports.email.smtp.ca_file == str(tmp_path / "ca.pem")
     assert config.store.postgres.reveal() == "postgresql://shop:hush@db/shop"
     assert config.templates == str(tmp_path / "mails")
     email = config.notifier.channels[NotificationChannel.EMAIL]

@@ -159,7 +159,7 @@ async def test_tokens_logs_and_drain_take_effect_without_another_pipeline(tmp_pa
     [
         {"channels": {"email": {"timeout": "soon"}}, "drain": "never"},
         {
-            "transports": {"email": {"smtp": {"host": "a", "sender": "a@b.c", "ca_file": "/nowhere"}}},
+            "transports": {"email": {"smtp": {"host": "a", "sender": "a@b.c", "ca_file": "nowhere"}}},
             "channels": {"sms": {}},
         },
     ],
