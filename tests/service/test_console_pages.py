@@ -179,6 +179,22 @@ async def test_what_comes_from_outside_is_text_and_no_markup(autojump_clock):
         assert pages[4].form("/console/dead-letters/edit")["subject"] == NASTY
 
 
+async def test_an_address_that_was_tampered_with_is_no_error(autojump_clock):
+    async with signed_in(DEAD) as (_, browser):
+        for path in (
+            "/console/dead-letters?after=x",
+            "/console/dead-letters?after=99999999999999999999999-n&order=oldest",
+            "/console/dead-letters?since=0001-01-01T00:00&until=9999-12-31T23:59:59%2B00:00",
+            "/console/dead-letters?since=0001-01-01T00:00%2B14:00",
+            "/console/dead-letters?channel=pigeon&by=pigeon&done=pigeon",
+            "/console/dead-letters?id=%ff%00",
+            "/console/audit?limit=-1",
+            "/console/bulks/new?action=retry&until=9999-12-31T23:59:59",
+        ):
+            assert (await browser.get(path)).status in (200, 400), path
+        assert (await browser.get("/console/dead-letters/notification?id=%ff%00")).status == 404
+
+
 async def test_of_a_notification_that_nobody_knows_there_is_no_page(autojump_clock):
     async with signed_in(DEAD) as (_, browser):
         page = await browser.get("/console/dead-letters/notification", id="n-99")
@@ -333,6 +349,7 @@ async def test_a_bulk_run_does_what_its_dry_run_said_at_the_pace_that_was_set(au
         page = await browser.send(page, BULKS, rate="2", why="closed")
         assert page.text("h1") == "Bulk discard of 10 dead letters"
         assert page.html.css_first("meta[http-equiv=refresh]") is not None
+        assert (await browser.get(BULKS)).html.css_first("meta[http-equiv=refresh]") is not None
         await trio.sleep(2.6)
         page = await browser.get(page.path)
         done = int(page.html.css_first("progress").attributes["value"])
