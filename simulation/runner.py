@@ -295,6 +295,7 @@ def build(
         preferences=_preferences(scenario),
         templates=_templates(scenario),
         notify=_ignore_alert,
+        dead_letters=scenario.dead_letters,
         log=False,
     )
     service = Service(system, store, recorder, make)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from actors.config import ChannelConfig
+from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.distributions import Distribution
 from actors.faults_config import ChannelNames, FaultConfig
 from actors.instants import NS_PER_S, ns, since_1970_ns
@@ -316,6 +316,9 @@ class Scenario(Settings):
 
     faults: tuple[FaultConfig, ...] = ()
     """What goes wrong."""
+
+    dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
+    """How many dead letters are kept, and for how long; all of them when left out."""
 
     operations: tuple[Operation, ...] = ()
     """What an operator does meanwhile: dead letters tried again or discarded, orders to breakers. The run goes on until
