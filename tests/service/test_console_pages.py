@@ -1,5 +1,6 @@
 """What the pages of the console show and do."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -79,7 +80,9 @@ async def test_the_list_can_be_narrowed_to_a_window_of_time(autojump_clock):
         assert ids(await browser.get("/console/dead-letters", until=written(later))) == ["n-1"]
         page = await browser.get("/console/dead-letters")
         windows = {node.text(): node.attributes["href"] for node in page.html.css(".chips a")}
-        assert ids(await browser.get(windows["Last hour"])) == ["n-3"]
+        hour = await browser.get(windows["Last hour"])
+        assert ids(hour) == ["n-3"]
+        assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}", hour.html.css_first("#since").attributes["value"])
         assert ids(await browser.get(windows["Last 24 hours"])) == ["n-3", "n-1"]
 
 
@@ -318,6 +321,9 @@ async def test_a_form_that_somebody_else_has_overtaken_changes_nothing(autojump_
         late = await browser.send(first, EDIT, message="Late")
         assert late.status == 422
         assert "It has been tried since you opened this form" in late.text("[role=alert]")
+        assert late.text("#message-problem") == "Now it is 'Of another operator'"
+        assert len(late.html.css("[aria-invalid]")) == 1
+        assert late.form(EDIT)["message"] == "Late"
         [letter] = service.notifier.dead_letter_queue
         assert letter.command.message == "Of another operator"
 

@@ -105,7 +105,7 @@ _LABELS = {
 
 def written(instant: datetime) -> str:
     """Return an instant as a field for times has it, in UTC."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 def _instant(text: str) -> datetime | None:

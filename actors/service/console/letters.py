@@ -84,7 +84,11 @@ async def list_page(visit: Visit) -> Response:
         key_of={"reason": "reason_is"}.get(by or "", by),
         page_size=PAGE_SIZE,
         channels=list(NotificationChannel),
-        windows=[(name, {**asked.texts, "since": written(now - window), "until": ""}) for name, window in WINDOWS],
+        windows=[
+            # In whole seconds: a field for times shows nothing finer.
+            (name, {**asked.texts, "since": written((now - window).replace(microsecond=0)), "until": ""})
+            for name, window in WINDOWS
+        ],
         done=done_of(visit),
     )
 
@@ -127,7 +131,9 @@ async def edit(visit: Visit) -> Response:
     texts = {name: visit.form.get(name, "") for name in (*LABELS,)}
     if visit.form.get("version") != version_of(letter):
         problem = "It has been tried since you opened this form. Look at it again, and send the form once more."
-        return _edit_form(visit, letter, texts, {"": problem})
+        differ = {name: now for name, now in texts_of(letter.command).items() if now != texts[name]}
+        told = {name: f"Now it is {now!r:.200}" if now else "Now it is empty" for name, now in differ.items()}
+        return _edit_form(visit, letter, texts, {"": problem, **told})
     changes, problems = changes_of(letter.command, texts)
     if not problems:
         try:
