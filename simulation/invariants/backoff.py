@@ -6,7 +6,7 @@ import math
 
 from actors.config import RetryConfig
 from actors.instants import NS_PER_S
-from actors.messages import NotificationFailed
+from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.policies.waits import wait_ns
@@ -39,9 +39,16 @@ class Backoff(Invariant):
         settings = config_of(rule, retry)
         wait = failed.next_retry_at_ns - failed.at_ns
         hints = [_hint(each) for each in life.history if type(each) is AttemptMade]
-        if any(hint is not None for hint in hints):
-            return None if self._is_uncertain(failed, life) else self._with_hint(failed, retry, wait, hints[-1])
         earlier = [each for each in life.failures if each.kind != ChannelFault.__name__]
+        if any(hint is not None for hint in hints):
+            if self._is_uncertain(failed, life):
+                return None
+            if hints[-1] is not None or retry.retry_after != "pushback" or _is_special(retry):
+                return self._with_hint(failed, retry, wait, hints[-1])
+            since = _since_pushback(life)
+            if since is None:
+                return None
+            earlier = since
         earlier = [each for each in earlier if rule_of(each, retry) == rule]
         before = None
         if earlier and earlier[-1].next_retry_at_ns is not None:
@@ -69,6 +76,30 @@ class Backoff(Invariant):
             f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, and the provider "
             f"has asked for {hint:.9g} s"
         )
+
+
+def _is_special(retry: RetryConfig) -> bool:
+    """Tell whether some failures are counted on their own."""
+    return bool(retry.per_reason) or any(rule is not None for _, rule in retry.per_outcome)
+
+
+def _since_pushback(life: Life) -> list[NotificationFailed] | None:
+    """Return the failures after the latest with which its provider said when to come again: the backoff begins anew.
+
+    None: it is not known which those are.
+    """
+    since: list[NotificationFailed] = []
+    made: AttemptMade | None = None
+    for each in life.history:
+        if type(each) is AttemptMade:
+            made = None if each.is_copy else each
+        elif type(each) is NotificationRedriven:
+            since = []
+        elif type(each) is NotificationFailed:
+            if made is None or made.ends_at_ns != each.at_ns or each.refused or each.hedges:
+                return None
+            since = [] if _hint(made) is not None else [*since, each]
+    return [each for each in since if each.kind != ChannelFault.__name__]
 
 
 def _hint(made: AttemptMade) -> float | None:

@@ -12,7 +12,7 @@ from actors.outcomes import Outcome, Transient
 from actors.policies.breaker_group import IDLE_NS, KEYS_MAX, recipient_host
 from actors.policies.breaker_table import NOT_CLOSED, TRANSITIONS, BreakerEvent, BreakerState
 from actors.policies.waits import wait_ns
-from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -21,6 +21,8 @@ _HALF_OPEN = BreakerState.HALF_OPEN
 
 RESTART = "restart"
 """The cause of a transition back to the beginning, where the process has crashed."""
+
+_ORDERS = frozenset({BreakerEvent.DISABLE, BreakerEvent.METRICS_ONLY, BreakerEvent.CLOSE})
 
 _Key: TypeAlias = tuple[str, str | None]
 """The breaker's name, and the host where it is that of one."""
@@ -72,7 +74,8 @@ class Breakers(Invariant):
 
 class BreakerTransitions(Breakers):
     """A circuit breaker changes its state by the table of its transitions only, from the state that it is in; and an
-    open one becomes half-open when its time is over, never before; those who wait for that are told no later time."""
+    open one becomes half-open when its time is over, never before, and is so for no longer than it may; those who wait
+    for that are told no later time."""
 
     name = "breaker-transitions"
 
@@ -105,13 +108,28 @@ class BreakerTransitions(Breakers):
             return f"breaker {event.breaker} goes {step} by {event.cause}, and there is no such transition"
         open_ns = event.at_ns - before.since_ns
         if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER:
-            least_ns = _least_open_ns(self._configs[event.breaker])
+            least_ns = _least_open_ns(self._configs[event.breaker], self._openings.get(key, 1))
             if open_ns < least_ns:
                 return (
                     f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
                     f"{seconds_text(least_ns)}"
                 )
+        return self._overdue(event.breaker, before, event.at_ns)
+
+    def at_end(self, now_ns: int) -> Verdict:
+        for key, breaker in self._breakers.items():
+            if not self._may_be_forgotten(key, now_ns) and (text := self._overdue(key[0], breaker, now_ns)) is not None:
+                return text
         return None
+
+    def _overdue(self, name: str, breaker: _Breaker, now_ns: int) -> str | None:
+        """Return what is wrong where one has been half-open until an instant; after a crash its timer may be late."""
+        config = self._configs[name]
+        if breaker.state is not _HALF_OPEN or config.half_open_max is None or config.half_open_then == "probe":
+            return None
+        if now_ns <= breaker.since_ns + wait_ns(config.half_open_max) or self.context.lives.crashes:
+            return None
+        return f"breaker {name} is half-open since {seconds_text(breaker.since_ns)}, until {seconds_text(now_ns)}"
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
@@ -132,7 +150,8 @@ class BreakerTransitions(Breakers):
 
 
 class OpenBreaker(Breakers):
-    """Nothing passes an open circuit breaker, and no more than its probes a half-open one.
+    """Nothing passes an open circuit breaker, and no more than its probes a half-open one; and where an operator has
+    forced those of some hosts open, nothing passes those of others.
 
     At the very instant at which it opens, what it let through just before may still be on its way to the provider; and
     where an actor has failed just now, what lay in the mailbox of a channel goes late.
@@ -144,9 +163,13 @@ class OpenBreaker(Breakers):
         super().__init__(context)
         self._up_at_ns = -1
         """When all that has crashed runs again."""
+        self._forced_ns: dict[str, int] = {}
+        """Since when an operator has those of all hosts forced open, by name."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
+        if event.actor == PROCESS:
+            self._forced_ns.clear()
         self._up_at_ns = event.at_ns + self.context.restarted_within_ns
         return None
 
@@ -156,6 +179,10 @@ class OpenBreaker(Breakers):
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Verdict:
+        if event.to_state == BreakerState.FORCED_OPEN:
+            self._forced_ns.setdefault(event.breaker, event.at_ns)
+        elif event.cause in _ORDERS:
+            self._forced_ns.pop(event.breaker, None)
         self._follow(event)
         return None
 
@@ -165,6 +192,8 @@ class OpenBreaker(Breakers):
         config = self._configs[name]
         host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
         breaker = self._breaker((name, host))
+        if self._forced_ns.get(name, made.at_ns) < made.at_ns and breaker.since_ns < 0 and made.at_ns > self._up_at_ns:
+            return f"{made.notification_id} is sent past breaker {name} of {host}, and all of them are forced open"
         if breaker.state not in NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
             return None
         if breaker.since_ns >= 0 and made.at_ns <= self._up_at_ns:
@@ -207,7 +236,11 @@ def _longest_open_ns(config: CircuitBreakerConfig, openings: int) -> int:
     return wait_ns(min(longest, growth.max)) + 2
 
 
-def _least_open_ns(config: CircuitBreakerConfig) -> int:
-    jitter = 0.0 if config.open_growth is None else config.open_growth.jitter
-    # Rounded down twice over, so that the last nanosecond of a product is not held against it.
-    return max(0, wait_ns(config.timeout * (1.0 - jitter)) - (2 if jitter else 0))
+def _least_open_ns(config: CircuitBreakerConfig, openings: int) -> int:
+    growth = config.open_growth
+    if growth is None:
+        return wait_ns(config.timeout)
+    exponent = (openings - 1) * math.log2(growth.multiplier)
+    grown = growth.max if exponent > 60 else min(growth.max, config.timeout * growth.multiplier ** (openings - 1))
+    # Rounded down, so that what is behind the comma of a product is not held against it.
+    return max(0, wait_ns(grown * (1.0 - growth.jitter) * (1.0 - 1e-9)) - 2)

@@ -1,13 +1,14 @@
-"""Failover: who has several providers asks the first that may be asked."""
+"""Failover: who has several providers asks the first that may be asked; and fallback, from one channel to another."""
 
 from __future__ import annotations
 
 from actors.config import PRIMARY
-from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel
+from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, NotificationRequested
 from actors.policies.breaker_group import recipient_host
 from actors.policies.breaker_table import BreakerState
-from simulation.invariants.base import Context, Verdict, breaker_of, observes
+from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.breakers import Breakers
+from simulation.invariants.lives import State
 from simulation.invariants.observations import AttemptMade
 
 
@@ -50,6 +51,33 @@ class FailoverOrder(Breakers):
         if breaker.state is not BreakerState.CLOSED or breaker.since_ns >= 0:
             return None
         return f"{made.notification_id} goes to the {made.provider} provider of {made.channel}, and {name} is closed"
+
+
+class Fallbacks(Invariant):
+    """What goes out in place of another notification is for the same user, by the channel that the other one's falls
+    back to, and only once that one has been given up or suppressed."""
+
+    name = "fallback"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return any(config.fallback is not None for config in context.channels.values())
+
+    @observes(NotificationRequested)
+    def on_requested(self, requested: NotificationRequested) -> Verdict:
+        first = None if requested.instead_of is None else self.context.lives.get(requested.instead_of)
+        if first is None:
+            return None
+        place = f"{requested.notification_id} goes out in place of {requested.instead_of}"
+        if first.state not in (State.DEAD, State.SUPPRESSED, State.DISCARDED):
+            return f"{place}, which is {first.state}"
+        if requested.user_id != first.user_id:
+            return f"{place}, for {requested.user_id} and not for {first.user_id}"
+        accepted = next(each for each in first.history if type(each) is NotificationRequested)
+        fallback = self.context.channels[accepted.channel].fallback
+        if fallback is None or fallback.channel != requested.channel:
+            return f"{place} by {requested.channel}, and {accepted.channel} does not fall back to that"
+        return None
 
 
 def _is_unbounded(context: Context, channel: NotificationChannel) -> bool:

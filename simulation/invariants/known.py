@@ -14,7 +14,7 @@ from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
 from simulation.invariants.budgets import RetryBudgets
 from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
-from simulation.invariants.failover import FailoverOrder
+from simulation.invariants.failover import FailoverOrder, Fallbacks
 from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
@@ -54,6 +54,7 @@ KNOWN: dict[str, type[Invariant]] = {
         OpenBreaker,
         ResumePace,
         FailoverOrder,
+        Fallbacks,
         UserLimit,
         Quota,
         Bulkhead,

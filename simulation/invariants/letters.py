@@ -22,6 +22,7 @@ from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.liveness import longest_backoff
 from simulation.invariants.lives import Life, State
+from simulation.invariants.meters import longest_window_ns
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.steps import is_spent
 from simulation.invariants.text import seconds_text
@@ -93,13 +94,32 @@ class Letters(Invariant):
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
             # It has waited for a retry, or in a line before it.
-            RETRY_TIME_UP: config.retry.max_elapsed is not None and latest is not None,
+            RETRY_TIME_UP: latest is not None and not self._has_retry_time(letter, life),
         }
         if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, life):
             return "is expired, and has not reached its end, nor is there anything that it would wait for"
         if possible.get(reason, reason.startswith("template")):
             return None
         return f"gives the reason {reason}, and none of its attempts has failed so"
+
+    def _has_retry_time(self, letter: DeadLetterMessage, life: Life) -> bool:
+        """Tell whether there is time left for a retry, and no wait on the way to it that could take longer."""
+        config = self.context.channels[letter.channel]
+        if config.retry.max_elapsed is None:
+            return True
+        if self.context.lives.crashes and self.context.steps_the_clock:
+            return False  # then the time was read by the calendar
+        until_ns = life.fresh_since_ns + wait_ns(config.retry.max_elapsed)
+        waiting = 1 + len(self.context.lives.in_flight())
+        lanes = config.by_provider().values()
+        limits = [each for each in (config.rate_limit, *(lane.quota for lane in lanes)) if each is not None]
+        longest_ns = sum(waiting * longest_window_ns(limit) for limit in limits)
+        longest_ns += sum(
+            waiting * wait_ns(1 / lane.adaptive_rate.minimum_rate.per_second)
+            for lane in lanes
+            if lane.adaptive_rate is not None
+        )
+        return life.state_since_ns + longest_ns < until_ns
 
     def _has_nothing_to_wait_for(self, letter: DeadLetterMessage, life: Life) -> bool:
         """Tell whether one that is still good could be sent now, so that no wait is a reason to give it up early."""
@@ -158,22 +178,26 @@ class Reasons(Invariant):
             possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
             if not possible.get(reason, True) or spent:
                 return f"{_id(failed)} cannot be given up: {reason}"
-            return self._too_early(failed, life, retry) if reason == EXPIRED else None
+            return self._too_early(failed, life, retry) if reason != BUDGET_SPENT else None
         if spent or (retry.retry_after == "pushback" and failed.throttled):
             return None
         return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
 
     def _too_early(self, failed: NotificationFailed, life: Life, retry: RetryConfig) -> Verdict:
-        """Return what is wrong where one is expired after which even the longest wait would have been in time."""
+        """Return what is wrong where there was no time after which even the longest wait would have been in time."""
         expires_after = None if life.attempt is None else life.attempt.command.expires_after
+        if failed.given_up == RETRY_TIME_UP:
+            expires_after = retry.max_elapsed
         fallback = self.context.channels[failed.channel].fallback
-        if expires_after is None or fallback is not None or self.context.steps_the_clock:
+        can_fall_back = fallback is not None and failed.given_up == EXPIRED
+        if expires_after is None or can_fall_back or self.context.steps_the_clock:
             return None
         latest_ns = failed.at_ns + wait_ns(longest_backoff(retry, self.context.faults))
         expires_ns = life.fresh_since_ns + wait_ns(expires_after)
         if latest_ns >= expires_ns:
             return None
-        return f"{_id(failed)} is given up as expired, and could be tried again before {seconds_text(expires_ns)}"
+        until = seconds_text(expires_ns)
+        return f"{_id(failed)} is given up ({failed.given_up}), and could be tried again before {until}"
 
 
 def _id(event: NotificationFailed | DeadLetterMessage) -> str:

@@ -4,11 +4,25 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from histories import EMAIL, S, breach_of, check_breach, context_of, crashed, failed, made, requested, sent
+from histories import (
+    EMAIL,
+    S,
+    breach_of,
+    breaker,
+    check_breach,
+    context_of,
+    crashed,
+    dead,
+    failed,
+    made,
+    requested,
+    sent,
+)
 from test_laws_of_the_hunt import attempt, told
 
 from actors.channels.channel import Channel
 from actors.effects import Performed
+from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Permanent, Sent, Transient
 from actors.pipeline.attempts import Admitted, Refused
 from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
@@ -293,3 +307,59 @@ def test_what_is_sent_anew_is_not_let_through_twice():
     assert breach("awaited", before, {}, (admitted, {"is_current": True})) is None
     assert "nobody waits for that attempt" in str(breach("awaited", before, {}, (admitted, {"is_current": False})))
     assert breach("awaited", before, {}, (crashed(1), {}), (admitted, {"is_current": False})) is None
+
+
+# ── breakers, fallbacks and pushbacks ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_breaker_that_opens_again_and_again_stays_open_for_longer_each_time():
+    settings = {"circuit_breaker": {"timeout": 10, "open_growth": {"multiplier": 2, "max": "1m"}}}
+    opened = [breaker(0, "closed", "open", "trip"), breaker(10, "open", "half-open", "wait-over")]
+    again = [*opened, breaker(11, "half-open", "open", "trip")]
+    context = context_of(**settings)
+    assert breach_of("breaker-transitions", [*again, breaker(31, "open", "half-open", "wait-over")], context) is None
+    soon = breaker(21, "open", "half-open", "wait-over")
+    check_breach("breaker-transitions", [*again, soon], "half-open after 10 s, of at least", context)
+
+
+def test_a_breaker_is_half_open_for_no_longer_than_it_may():
+    context = context_of(circuit_breaker={"timeout": 10, "half_open_max": 2})
+    half_open = [breaker(0, "closed", "open", "trip"), breaker(10, "open", "half-open", "wait-over")]
+    due = [*half_open, breaker(12, "half-open", "open", "probes-overdue")]
+    assert breach_of("breaker-transitions", due, context) is None
+    late = [*half_open, breaker(13, "half-open", "closed", "recover")]
+    check_breach("breaker-transitions", late, "half-open since 10 s, until 13 s", context)
+    check_breach("breaker-transitions", half_open, "half-open since 10 s, until 60 s", context, end=60)
+
+
+def test_what_an_operator_forces_open_is_so_for_hosts_that_come_later():
+    context = context_of(circuit_breaker={"per": "host"})
+    forced = breaker(1, "closed", "forced-open", "force-open", host="a.example")
+    other = made(2, recipient="bob@b.example")
+    check_breach("open-breaker", [forced, other], "all of them are forced open", context)
+    closed = breaker(1.5, "forced-open", "closed", "close", host="a.example")
+    assert breach_of("open-breaker", [forced, closed, other], context) is None
+
+
+def test_what_falls_back_is_for_the_same_user_once_the_other_one_has_ended():
+    context = context_of(fallback={"channel": "sms"})
+    instead = msgspec.structs.replace(
+        requested(2, "n/sms"), instead_of="n", waited_since_ns=0, channel=NotificationChannel.SMS
+    )
+    assert breach_of("fallback", [requested(0), dead(1), instead], context) is None
+    check_breach("fallback", [requested(0), instead], "which is in flight", context)
+    bobs = msgspec.structs.replace(instead, user_id="bob")
+    check_breach("fallback", [requested(0), dead(1), bobs], "for bob and not for ann", context)
+    by_push = msgspec.structs.replace(instead, channel=NotificationChannel.PUSH)
+    check_breach("fallback", [requested(0), dead(1), by_push], "email does not fall back to that", context)
+
+
+def test_after_a_pushback_the_backoff_begins_anew():
+    settings = {"retry": {"initial_delay": 1, "retry_after": "pushback", "max_attempts": 9}}
+    events = [requested(0)]
+    for number, (at, outcome, wait) in enumerate([(0, DOWN, 1), (2, DOWN, 2), (5, LATER, 2), (8, DOWN, 1)], 1):
+        tried = made(at, outcome=outcome, number=number)
+        events += [tried, failed(at + 0.5, at + 0.5 + wait, attempt=number, kind="Transient")]
+    assert breach_of("backoff", events, context_of(**settings)) is None
+    goes_on = failed(8.5, 12.5, attempt=4, kind="Transient")
+    check_breach("backoff", [*events[:-1], goes_on], "of at least 1 s and at most 1 s", context_of(**settings))
