@@ -57,5 +57,7 @@ class LossyStore(MemoryStore):
             event, command = change
             self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # forgets as it did then
             super().commit(event, command)
-        self._audit.extend(notes)  # none of them is lost
+        entries = sorted((*self._audit, *notes), key=lambda entry: entry.at_ns)  # no note is lost
+        self._audit.clear()
+        self._audit.extend(entries)
         return lost

@@ -221,7 +221,12 @@ _OPEN_GOES_ON = [
     (NotificationSent, {}),
     (NotificationSuppressed, {}),
 ]
-_DEAD_GOES_ON = [(NotificationRedriven, {}), (DeadLetterDiscarded, {})]
+_DEAD_GOES_ON = [
+    (NotificationRedriven, {}),
+    (NotificationRedriven, {"by": "ann", "edit": {"message": "again", "metadata": {"lang": "sv"}}}),
+    (DeadLetterDiscarded, {}),
+    (DeadLetterDiscarded, {"by": "ann"}),
+]
 
 _ADDRESSES = st.sampled_from(["v", "w"])
 _CHANGES = st.builds(

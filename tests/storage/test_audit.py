@@ -1,0 +1,171 @@
+"""What every store keeps of what people did: the audit trail, edits, and the past of what they had to do with."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import msgspec
+import pytest
+from shelves import EPOCH_NS, KINDS, S, Shelf, command, event_of, shelf
+
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.storage.audit import AuditEntry
+from actors.storage.sqlite import SqliteStore
+from actors.storage.store import Past
+
+A, B = command("a"), command("b", metadata={"lang": "sv"})
+EDIT = {"recipient": "bob@example.org", "metadata": {"lang": "en"}}
+EDITED = msgspec.structs.replace(A, **EDIT)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
+
+
+@pytest.fixture(params=["as it happened", "opened again"])
+def settle(request):
+    """Return what is done before the store is looked at."""
+
+    async def settle(shelf: Shelf) -> None:
+        if request.param == "opened again":
+            await shelf.open()
+
+    return settle
+
+
+async def note(made: Shelf, **fields: Any) -> None:
+    """Have the store note that somebody did something, and wait until that is durable."""
+    effect = made.store.note(AuditEntry(**fields))
+    if effect is not None:
+        await effect()
+
+
+async def dies(made: Shelf, *steps: tuple[type[NotificationEvent], float, dict[str, Any]]) -> list[NotificationEvent]:
+    """Have A be given up, and then have this happen to it; return all its events."""
+    command, events = A, []
+    for what, at_s, fields in (
+        (NotificationRequested, 0, {}),
+        (NotificationFailed, 1, {}),
+        (NotificationMovedToDeadLetter, 2, {}),
+        *steps,
+    ):
+        command = msgspec.structs.replace(command, **fields.get("edit", {}))
+        await made.happens(what, command, at_s, **fields)
+        events.append(event_of(what, command, at_s, **fields))
+    return events
+
+
+async def test_who_did_what_is_kept_newest_first(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await dies(made, (NotificationRedriven, 3, {"by": "ann", "why": "typo", "edit": EDIT}))
+        await note(made, at_ns=EPOCH_NS + 4 * S, action="bulk discard", by="bob", about="all", why="old")
+        for what, at_s in ((NotificationRequested, 4), (NotificationMovedToDeadLetter, 4)):
+            await made.happens(what, B, at_s)
+        await made.happens(DeadLetterDiscarded, B, 5, by=None, reason="full")
+        await settle(made)
+        entries = await made.store.audit_trail()
+        assert [(each.action, each.by, each.notification_id, each.about, each.why) for each in entries] == [
+            ("discard", None, "b", None, "full"),
+            ("bulk discard", "bob", None, "all", "old"),
+            ("retry", "ann", "a", None, "typo"),
+        ]
+        assert [each.at_ns - EPOCH_NS for each in entries] == [5 * S, 4 * S, 3 * S]
+        assert entries[-1].edit == EDIT
+        assert await made.store.audit_trail(limit=2) == entries[:2]
+        assert await made.store.audit_trail(notification_id="a") == entries[2:]
+
+
+async def test_what_is_edited_is_tried_so_and_known_as_it_came(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await dies(made, (NotificationRedriven, 3, {"edit": EDIT}))
+        await settle(made)
+        (delivery,) = made.store.open_deliveries(EPOCH_NS)
+        assert (delivery.command, delivery.known_as, delivery.edits) == (EDITED, A, 1)
+        assert delivery.fresh_since_ns == 3 * S
+        await made.happens(NotificationMovedToDeadLetter, EDITED, 4)
+        await made.happens(NotificationRedriven, EDITED, 5, edit={"expires_after": 60.0})
+        await made.happens(NotificationMovedToDeadLetter, EDITED, 6)
+        await settle(made)
+        (letter,) = made.store.dead_letters()
+        assert letter.command == msgspec.structs.replace(EDITED, expires_after=60.0)
+        assert (letter.accepted, letter.edits, letter.moved_at_ns) == (A, 1, 6 * S)
+        assert made.store.remembered.get("a", EPOCH_NS) == A
+        await made.happens(NotificationRedriven, letter.command, 7)
+        await made.happens(NotificationSent, letter.command, 8)
+        await settle(made)
+        assert made.store.remembered.get("a", EPOCH_NS + 9 * S) == A
+
+
+async def test_an_edit_of_the_address_lifts_no_more_than_the_new_one(kind, settle, tmp_path):
+    gone = {"kind": "DeadDestination", "next_retry_at_ns": None}
+    async with shelf(kind, tmp_path) as made:
+        for each in (A, B, command("c", recipient="bob@example.org")):
+            await made.happens(NotificationRequested, each)
+        await made.happens(NotificationFailed, A, 1, **gone)
+        await made.happens(NotificationMovedToDeadLetter, A, 1)
+        await made.happens(NotificationFailed, command("c", recipient="bob@example.org"), 1, **gone)
+        assert {each.address for each in made.store.suppressions} == {"ann@example.org", "bob@example.org"}
+        await made.happens(NotificationRedriven, EDITED, 2, edit=EDIT)
+        await settle(made)
+        assert [each.address for each in made.store.suppressions] == ["ann@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_kept_when_it_has_ended"),
+    [
+        ([(NotificationRedriven, 3, {"edit": EDIT}), (NotificationSent, 4, {})], True),
+        ([(NotificationRedriven, 3, {}), (NotificationMovedToDeadLetter, 4, {}), (DeadLetterDiscarded, 5, {})], True),
+        ([(DeadLetterDiscarded, 3, {"by": "ann"})], True),
+        ([(DeadLetterDiscarded, 3, {})], False),  # by the queue itself: of these there may be very many
+    ],
+)
+async def test_the_past_is_there_while_something_may_follow_and_after_that_of_what_people_had_to_do_with(
+    kind, settle, steps, is_kept_when_it_has_ended, tmp_path
+):
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, B)
+        await made.happens(NotificationSent, B)
+        events = await dies(made)
+        assert await made.store.past("a") == Past(A, tuple(events))
+        for what, at_s, fields in steps:
+            await made.happens(what, EDITED if EDIT in fields.values() else A, at_s, **fields)
+            events.append(event_of(what, A, at_s, **fields))
+        await settle(made)
+        if kind != "lossy":  # it has what the one in memory has
+            past = await made.store.past("a")
+            assert past == (Past(A, tuple(events)) if is_kept_when_it_has_ended else None)
+        assert await made.store.past("b") is None
+        assert await made.store.past("nothing") is None
+
+
+async def test_what_is_older_than_it_is_kept_leaves_the_file(tmp_path):
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path, keep_audit=100) as store:
+        for number in range(20):
+            each, at_s = command(f"n{number}"), number * 30
+            for what in (NotificationRequested, NotificationMovedToDeadLetter, NotificationRedriven, NotificationSent):
+                await store.commit(event_of(what, each, at_s), each)()
+        for second in (600, 630, 660):
+            await store.note(AuditEntry(at_ns=EPOCH_NS + second * S, action="bulk retry", by="ann"))()
+        entries = await store.audit_trail()
+        with sqlite3.connect(path) as sql:
+            closed = [each for (each,) in sql.execute("SELECT notification_id FROM closed ORDER BY seq")]
+        sql.close()
+    assert [each.notification_id for each in entries] == [None, None, None, "n19"]
+    assert closed == ["n16", "n17", "n18", "n19"]
+
+
+async def test_what_people_do_is_no_longer_a_secret_than_its_transaction_takes(tmp_path):
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        store.note(AuditEntry(at_ns=1, action="bulk retry", by="ann"))  # nobody waits for it
+        assert [entry.by for entry in await store.audit_trail()] == ["ann"]
