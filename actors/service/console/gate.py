@@ -93,14 +93,14 @@ Answer: TypeAlias = Callable[[Visit], Awaitable[Response]]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def allow(visit_of: Request, role: Role) -> Principal:
+def allow(request: Request, role: Role) -> Principal:
     """Return who asks, when he is known and may do what `role` may.
 
     Raises:
         HTTPException: 401 when nobody knows him, 403 when he may not.
     """
-    access: Access = visit_of.app.state.service.access
-    principal = access.who(visit_of)
+    access: Access = request.app.state.service.access
+    principal = access.who(request)
     if principal is None:
         raise HTTPException(401, "You are not signed in, or your session has ended.")
     if not principal.may(role):
