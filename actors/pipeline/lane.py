@@ -310,6 +310,14 @@ class Lane:
             return False  # it is in that state already
         return True
 
+    @property
+    def begins(self) -> BreakerState:
+        """The state in which another one in its place has to begin, so that what operators have ordered holds on."""
+        if self._group is not None:
+            return self._group.begins
+        assert self.breaker is not None
+        return self.breaker.state if self.breaker.state in _ORDERED else BreakerState.CLOSED
+
     def half_open_until(self) -> Iterator[tuple[str, int]]:
         """Iterate over the hosts whose breakers are half-open for so long only, with the instant for each."""
         for host, breaker in self.breakers():
@@ -327,6 +335,10 @@ class Lane:
     def _transition(self, host: str, transition: Transition) -> None:
         self.paces.pop(host, None)
         self.on_transition(self, host, transition)
+
+
+_ORDERED = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
+"""States that only the settings or an operator lead to."""
 
 
 def breaker_name(channel: str, number: int, provider: str | None) -> str:

@@ -77,13 +77,17 @@ class BreakerGroup:
         self._breakers: OrderedDict[str, tuple[Breaker, int]] = OrderedDict()
         """The longest unused first; with each the instant at which it was last asked for."""
         self._state = self._make("").state
-        """The state that a new one is in, once it has been told what was ordered."""
         self._order: BreakerEvent | None = None
         """What an operator ordered last."""
 
     def __len__(self) -> int:
         """Return how many are held."""
         return len(self._breakers)
+
+    @property
+    def begins(self) -> BreakerState:
+        """The state that a new one is in, once it has been told what was ordered."""
+        return self._state
 
     def __iter__(self) -> Iterator[tuple[str, Breaker]]:
         """Iterate over the keys and breakers that are held, the longest unused first; touches none of them."""
