@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from postgres_server import NoServer, running_server
 
@@ -18,11 +19,13 @@ def postgres_server():
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server) -> str:
-    """Return the database of all tests that need no more than a schema of their own."""
+    """Return a database of our own; one for all tests, since each is some hundreds of files."""
     return postgres_server.new_database()
 
 
 @pytest.fixture
-def dsn(postgres_server) -> str:
-    """Return an empty database, for one test."""
-    return postgres_server.new_database()
+def dsn(postgres_url) -> str:
+    """Return a database without a store."""
+    with psycopg.connect(postgres_url) as sql:
+        sql.execute("DROP SCHEMA IF EXISTS retrylab CASCADE")
+    return postgres_url
