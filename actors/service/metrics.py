@@ -28,6 +28,7 @@ breaker_state                   gauge      channel, provider,   1 for the state 
 faults_injected                 gauge                           faults that are on: a game day
 ==============================  =========  ===================  =====================================================
 
+Where each host of recipients has a breaker, `breaker_state` has those that are not closed, since there may be thousands.
 Counters end in ``_total``. They start at 0 with the process; the gauges start where the store says.
 """
 
@@ -221,9 +222,12 @@ class _BreakerStates(Collector):
         )
         for channel, stages in self._pipeline().wiring.stages.items():
             for lane in stages.lanes:
-                for host, breaker in lane.breakers():
+                own = lane.breaker
+                if own is not None:
                     for state in BreakerState:
-                        states.add_metric(
-                            [channel, lane.provider_name, host, state], 1.0 if breaker.state is state else 0.0
-                        )
+                        states.add_metric([channel, lane.provider_name, "", state], float(own.state is state))
+                    continue
+                for host, breaker in lane.breakers():
+                    if breaker.state is not BreakerState.CLOSED:
+                        states.add_metric([channel, lane.provider_name, host, breaker.state], 1.0)
         yield states

@@ -7,6 +7,7 @@ from actors import Notifier, SendNotification
 from actors.messages import NotificationChannel
 from actors.outcomes import Permanent, Sent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.policies.breaker import BreakerState
 from actors.service.metrics import Metrics
 from actors.storage.memory import MemoryStore
 from simulation import run
@@ -160,3 +161,21 @@ async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tm
         }
         content_type = (await served.get("/metrics", None)).headers["content-type"]
     assert content_type.startswith("text/plain; version=")
+
+
+async def test_of_the_breakers_of_hosts_those_are_told_that_are_not_closed(tmp_path, monkeypatch, autojump_clock):
+    async def deliver(attempt):
+        return Transient(reason="busy") if attempt.command.recipient.endswith("down.example") else Sent()
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(deliver))
+    breaker = {"failure_threshold": 1, "per": "host"}
+    async with service(
+        tmp_path, channels={"email": {"retry": {"max_attempts": 1}, "circuit_breaker": breaker}}
+    ) as served:
+        for host in ("up", "down"):
+            await served.post("/notifications", email(host, recipient=f"ann@{host}.example"))
+        await served.server.notifier.wait_until_quiet()
+        assert values(served.server.metrics, "breaker_state") == {
+            "email,primary,down.example,open": 1,
+            **{f"sms,primary,,{state}": float(state == "closed") for state in BreakerState},
+        }
