@@ -28,7 +28,7 @@ breaker_state                   gauge      channel, provider,   1 for the state 
 faults_injected                 gauge                           faults that are on: a game day
 ==============================  =========  ===================  =====================================================
 
-Where each host of recipients has a breaker, `breaker_state` has those that are not closed, since there may be thousands.
+Where each host of recipients has a breaker, `breaker_state` has those that are not closed: there may be thousands.
 Counters end in ``_total``. They start at 0 with the process; the gauges start where the store says.
 """
 
