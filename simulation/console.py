@@ -37,14 +37,14 @@ def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def progress_of_runs() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr; yields what is to be told how many runs are over, and of how many."""
+def progress_of_runs(what: str = "runs") -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr; yields what is to be told how many runs, or of `what`, are over, and of how many."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("runs", total=None)
+        task = progress.add_task(what, total=None)
 
         def advance(over: int, of: int) -> None:
-            progress.update(task, description=f"{over} of {of} runs", completed=over, total=of)
+            progress.update(task, description=f"{over} of {of} {what}", completed=over, total=of)
 
         yield advance
 

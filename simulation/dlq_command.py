@@ -367,7 +367,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
     from simulation.dlq_source import part
 
     try:
-        with nullcontext() if quiet else progress_of_runs() as progress:
+        with nullcontext() if quiet else progress_of_runs("dead letters") as progress:
             while run["state"] == "running":
                 time.sleep(POLL_S)
                 run = source.get(f"bulks/{part(run['bulk'])}")

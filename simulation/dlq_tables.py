@@ -84,7 +84,7 @@ def print_bulks(bulks: Sequence[Document]) -> None:
 def print_dry_run(action: str, dry_run: Document) -> None:
     """Print what a bulk run would be about."""
     console = stdout()
-    console.print(f"{action} would be tried with [bold]{dry_run['count']:,}[/bold] dead letters")
+    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] dead letters")
     if dry_run["count"]:
         rows = [
             (f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in dry_run["groups"]

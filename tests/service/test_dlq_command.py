@@ -126,7 +126,7 @@ async def test_one_is_retried_with_edits_and_one_discarded_and_the_audit_says_by
 async def test_many_are_tried_dry_then_retried_and_waited_for():
     async with shell(*LETTERS) as at:
         dry = (await at.run("bulk", "discard", "--reason", "mailbox", "--dry-run")).stdout
-        assert "discard would be tried with 2 dead letters" in dry
+        assert "would discard 2 dead letters" in dry
         assert "such as a, c" in dry
         assert "wanted --yes or --dry-run" in (await at.run("bulk", "discard", "--why", "old", code=2)).stderr
         assert at.at.ids() == ["a", "b/sms", "c"]
