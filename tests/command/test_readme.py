@@ -1,14 +1,17 @@
 """What the README shows runs, and says what the README says it says."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
+from simulation.cli import app
 from simulation.scenario import parse
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +82,8 @@ def test_the_service_shown_sends_what_it_says():
     )  # fmt: skip
 
 
-async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojump_clock, capsys):
-    (code,) = (block for block in blocks("python") if "RedriveDeadLetter" in block)
+async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojump_clock, nursery, capsys):
+    (code,) = (block for block in blocks("python") if "DeadLetters" in block)
     shown = {}
     exec(code, shown)
     config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "retry": {"max_attempts": 3}}}}
@@ -91,12 +94,20 @@ async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojum
             )
         await notifier.wait_until_quiet()
         assert len(notifier.dead_letter_queue) == 2
-        await shown["redrive"](notifier, "no such mailbox")
+        await shown["redrive"](notifier, nursery, "no such mailbox")
         assert (len(notifier.dead_letter_queue), capsys.readouterr().out) == (2, "")
-        await shown["redrive"](notifier, "injected")
+        await shown["redrive"](notifier, nursery, "injected")
     assert sorted(sent.notification_id for sent in notifier.sent_notifications) == ["ann", "bob"]
     assert notifier.dead_letter_queue == []
     assert capsys.readouterr().out.startswith("ann injected failure 3 [datetime.datetime(")
+
+
+def test_the_commands_of_a_live_service_are_such_as_there_are():
+    (block,) = (block for block in blocks("sh") if block.startswith("retrylab serve"))
+    for line in block.splitlines():
+        _, *words = shlex.split(line, comments=True)
+        told = CliRunner().invoke(app, [*words, "--help"])
+        assert told.exit_code == 0, told.output
 
 
 async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):

@@ -1,0 +1,33 @@
+"""What the guides show is done as they show it, by a shell, and is seen to be as they say."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from guide import Guide
+
+TESTS = Path(__file__).parents[1]
+GUIDES = TESTS.parent / "notebooks" / "guides"
+sys.path.append(str(TESTS / "storage"))  # where the stores have their PostgreSQL
+
+
+def test_in_a_trio_service(tmp_path):
+    Guide(GUIDES / "trio-service.md").run(tmp_path)
+
+
+def test_in_an_asgi_application(tmp_path):
+    Guide(GUIDES / "asgi.md").run(tmp_path)
+
+
+def test_several_nodes(tmp_path):
+    from postgres_server import NoServer, running_server
+
+    try:
+        with running_server() as server:
+            Guide(GUIDES / "several-nodes.md").run(tmp_path, DATABASE_URL=server.new_database())
+    except NoServer as error:
+        pytest.skip(f"no PostgreSQL here: {error}")
+
+
+def test_a_service_of_its_own(tmp_path):
+    Guide(GUIDES / "serve.md").run(tmp_path)
