@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -68,6 +68,8 @@ async def run_live(
         ConfigurationError: the file, the providers or the addresses cannot be used; all their problems.
         ValueError: arguments that do not go together.
     """
+    if inject not in get_args(Inject):
+        raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
     if not isinstance(scenario, Scenario):
         scenario = load(Path(scenario), sets=sets, seed=seed)
     elif sets:

@@ -100,7 +100,7 @@ class Prediction:
 
 
 def predict(
-    path: str | Path | Scenario,
+    scenario: str | Path | Scenario,
     figures: Sequence[str] | None = None,
     *,
     confidence: float = CONFIDENCE,
@@ -113,12 +113,12 @@ def predict(
     """Simulate a scenario many times and return what that predicts of one more run.
 
     Args:
-        path: a file, or a scenario that has been loaded.
+        scenario: a file, or a scenario that has been loaded.
         figures: of the summary, by path; :data:`FIGURES` and how often each breaker opens when None.
         confidence: with which all figures of a run are in their intervals, if it goes as in the simulation.
         replicates: how many runs; as few as it takes when None.
-        seed: of the first run, the others count up from it; the scenario's own when None. A run that is to be compared
-            needs a luck of its own, so another seed than these.
+        seed: of the first run, the others count up from it; the one after the scenario's own when None. A run that is
+            to be compared needs a luck of its own, so another seed than these.
         sets: ``path=value`` changes to the file.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
@@ -129,12 +129,10 @@ def predict(
         InvariantBreach: a run broke a law that always holds: a bug.
         ValueError: there are too few replicates, or arguments that do not go together.
     """
-    if isinstance(path, Scenario):
-        if sets:
-            raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
-        scenario = path
-    else:
-        scenario = load(Path(path), sets=sets)
+    if not isinstance(scenario, Scenario):
+        scenario = load(Path(scenario), sets=sets)
+    elif sets:
+        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     if figures is None:
         figures = [*FIGURES, *(f"breaker.{name}.opened" for name in scenario.breakers)]
     paths = checked_figures(figures, [scenario], "figures")
@@ -142,10 +140,8 @@ def predict(
     replicates = needed if replicates is None else replicates
     if replicates < needed or (workers is not None and workers < 1):
         raise ValueError(f"wanted at least {needed} replicates and 1 worker, got {replicates!r} and {workers!r}")
-    # No rows, no expectations: of each run only figures are wanted.
-    lean = scenario.model_copy(update={"record": "aggregates", "expect": ()})
-    first = scenario.seed if seed is None else seed
-    tasks: list[Task] = [(lean, " ".join(sets), one, paths) for one in range(first, first + replicates)]
+    first = scenario.seed + 1 if seed is None else seed
+    tasks: list[Task] = [(scenario, " ".join(sets), one, paths) for one in range(first, first + replicates)]
     rows = []
     for row in figures_of_runs(tasks, workers):
         rows.append(row)

@@ -104,6 +104,10 @@ def test_a_run_of_the_same_settings_is_as_predicted_and_of_others_is_not(path):
 
 def test_the_replicates_are_the_runs_with_the_seeds_that_follow(path):
     prediction = simulation.predict(path, ["attempts"], confidence=0.5, replicates=4, seed=20)
+    assert simulation.predict(path, ["attempts"], confidence=0.5, replicates=4).values["attempts"] == [
+        simulation.run(path, seed=seed).summary["attempts"]
+        for seed in range(4, 8)  # so not the scenario's own
+    ]
     assert prediction.values["attempts"] == [
         simulation.run(path, seed=seed).summary["attempts"] for seed in range(20, 24)
     ]
@@ -119,7 +123,7 @@ def test_a_figure_that_is_null_is_a_surprise(path):
 def test_what_cannot_be_predicted_is_said(path):
     with pytest.raises(ConfigurationError, match=r"figures dlq\.top: "):
         simulation.predict(path, ["dlq.top"])
-    with pytest.raises(ConfigurationError, match=r"figures retry_delay_s\.p50: is of nothing in the run with seed 3"):
+    with pytest.raises(ConfigurationError, match=r"figures retry_delay_s\.p50: is of nothing in the run with seed 4"):
         simulation.predict(path, ["retry_delay_s.p50"], confidence=0.5, sets=["channels.email.retry.max_attempts=1"])
     with pytest.raises(ValueError, match="at least 199 replicates and 1 worker, got 198"):
         simulation.predict(path, ["sent"], replicates=198)
@@ -169,3 +173,9 @@ async def test_what_cannot_be_run_live_is_said(path, autojump_clock):
         await simulation.run_live(path, Takes(), addresses={"sms": str})
     with pytest.raises(ValueError, match="wanted a file to change"):
         await simulation.run_live(simulation.load(path), sets=["seed=4"])
+    with pytest.raises(ValueError, match="inject: wanted one of all, faults, nothing, got 'some'"):
+        await simulation.run_live(path, Takes(), inject="some")
+    schedule = path.with_name("schedule.yaml")
+    schedule.write_text(SCENARIO + "schedule: {random_walk: true}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="schedule: wanted none"):
+        await simulation.run_live(schedule)
