@@ -147,7 +147,7 @@ class _Envoy(_Plain):
         self._copies.pop(failed.notification_id, None)
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
-        part = as_fraction(self._config.share) * in_flight  # of at most so many under way
+        part = as_fraction(self._config.share) * (in_flight + self._copies.total())  # of at most so many under way
         if not self._config.inclusive:
             part -= 1
         return len(self._retries) < self._config.min_concurrency or len(self._retries) <= part

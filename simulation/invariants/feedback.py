@@ -24,10 +24,12 @@ def is_answer(outcome: Outcome) -> bool:
 
 
 def is_throttled(outcome: Outcome) -> bool:
+    """Tell whether a provider has said that it is asked too often."""
     return isinstance(outcome, Transient) and outcome.throttled
 
 
 def provider_of(admitted: Admitted) -> Key:
+    """Return the provider that an attempt is let through to."""
     return admitted.attempt.command.channel, admitted.provider or PRIMARY
 
 

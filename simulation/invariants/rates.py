@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.adaptive_config import (
-    AdaptiveRateConfig,
-)
+from actors.adaptive_config import AdaptiveRateConfig
 from actors.instants import NS_PER_S, seconds
 from actors.messages import ActorFailed
 from actors.outcomes import Outcome

@@ -6,9 +6,7 @@ import math
 from collections import deque
 from typing import Any
 
-from actors.adaptive_config import (
-    AdaptiveThrottleConfig,
-)
+from actors.adaptive_config import AdaptiveThrottleConfig
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
 from actors.messages import ActorFailed, NotificationChannel
