@@ -144,8 +144,8 @@ MUTANTS = (
         "actors/storage/memory.py",
         "A letter that is discarded is gone from the queue, and not from the store.",
         (
-            "            del self._dead[notification_id]\n            self.remembered.add",
-            "            self.remembered.add",
+            "entry = self._dead.pop(notification_id)\n            self.remembered.add",
+            "entry = self._dead[notification_id]\n            self.remembered.add",
         ),
         expected="dead-letters",
     ),

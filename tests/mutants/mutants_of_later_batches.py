@@ -156,10 +156,10 @@ MUTANTS = (
     ),
     mutant(
         "address-gone-again-after-a-restart",
-        "actors/storage/memory.py",
-        "Who redrives tells the handler that the address is good again, and not the store.",
-        ("            self._dead_addresses.discard((command.channel, command.recipient))\n", ""),
-        expected="gone-addresses",
+        "actors/storage/sqlite.py",
+        "That an address is good again, since somebody redrives, is not written.",
+        ("            if kind is NotificationRedriven or told_by(", "            if told_by("),
+        expected="reopened",
     ),
     mutant(
         "ids-pruned-by-number",

@@ -76,7 +76,7 @@ def _committed(case: Scenario) -> tuple[list[Change], int]:
 
 def _difference(memory: Store, store: Store, changes: Sequence[Change], epoch_ns: int) -> str | None:
     for what, in_memory, on_disk in zip(
-        ("open deliveries", "dead letters", "dead addresses", "remembered ids"),
+        ("open deliveries", "dead letters", "suppressions", "remembered ids"),
         _said(memory, changes, epoch_ns),
         _said(store, changes, epoch_ns),
         strict=True,
@@ -90,7 +90,7 @@ def _said(store: Store, changes: Sequence[Change], epoch_ns: int) -> Iterator[An
     """Yield all that a store answers."""
     yield list(store.open_deliveries(epoch_ns))
     yield list(store.dead_letters())
-    yield set(store.dead_addresses())
+    yield {suppression.key: suppression for suppression in store.suppressions}
     now_ns = changes[-1][0].epoch_ns + changes[-1][0].at_ns if changes else 0
     ids = {event.notification_id for event, _ in changes}
     yield {each: store.remembered.get(each, now_ns) for each in sorted(ids)}
