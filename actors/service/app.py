@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 
 from actors.errors import NotifierClosed, StoreError
 from actors.notifier import Notifier
-from actors.service import api, console, health, ingest
+from actors.service import api, console, health, ingest, settings_api
 from actors.service.access import Access
 from actors.service.breakers import BreakerWatch
 from actors.service.config import ServiceConfig
 from actors.service.dead_letters import DeadLetters
 from actors.service.health import Status
+from actors.service.live_settings import LiveSettings
 from actors.service.metrics import Metrics
 from actors.storage.store import Store
 
@@ -31,7 +31,7 @@ class Service:
     access: Access
     config: ServiceConfig
     store: Store
-    live_settings: Any
+    live_settings: LiveSettings
     metrics: Metrics
     breakers: BreakerWatch
     status: Status
@@ -40,7 +40,7 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[*ingest.routes(), *health.routes(), *api.routes(), *console.routes()],
+        routes=[*ingest.routes(), *health.routes(), *api.routes(), *settings_api.routes(), *console.routes()],
         exception_handlers={HTTPException: _refused, NotifierClosed: _closed, StoreError: _closed},
     )
 

@@ -29,25 +29,25 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import hypercorn.trio
 import trio
 from hypercorn import Config
 from hypercorn.typing import ASGIFramework
 
-from actors.errors import ConfigurationError, TemplateError
+from actors.config import PRIMARY, NotifierConfig
+from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.messages import NotificationChannel, RecordedEvent
-from actors.notifier import BreakerOrder, Notifier, Pipeline
+from actors.notifier import Notifier, Pipeline
 from actors.pipeline.dead_letter_queue import Peek
-from actors.pipeline.templates import Templates
 from actors.policies.breaker import BreakerState
 from actors.randomness import RandomStreams
 from actors.service import logs
@@ -58,6 +58,7 @@ from actors.service.config import ServiceConfig, StoreConfig, load
 from actors.service.dead_letters import DeadLetters
 from actors.service.doors import ProviderDoor, RequestDoor
 from actors.service.health import Status
+from actors.service.live_settings import LiveSettings
 from actors.service.metrics import Metrics
 from actors.service.tracing import Tracing
 from actors.service.transports import open_transports
@@ -81,12 +82,8 @@ AT_ONCE = frozenset({"tokens", "logs", "drain"})
 BY_RESTART = frozenset({"store", "remember_ids", "listen"})
 """Settings that cannot change while it runs."""
 
-_ORDERED: dict[BreakerState, BreakerOrder] = {
-    BreakerState.FORCED_OPEN: "force-open",
-    BreakerState.DISABLED: "disable",
-    BreakerState.METRICS_ONLY: "metrics-only",
-}
-"""States of breakers that only an operator's order leads to."""
+Orders: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
+"""What operators have ordered: the state in which the breaker of a provider of a channel is to begin."""
 
 
 @asynccontextmanager
@@ -131,6 +128,7 @@ class _Life:
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
         self.door = ProviderDoor()
+        self.orders: Orders = {}
         self.notifier: Notifier
         self.may_start = trio.Event()
         self.started = trio.Event()
@@ -241,23 +239,32 @@ class Server:
                 }
                 for channel, by_name in transports.items()
             }
-            templates = _templates(config)
+            live_settings = await stack.enter_async_context(
+                LiveSettings.open(
+                    self._store,
+                    preferences=config.preferences,
+                    templates=config.templates,
+                    suppressions=config.suppressions,
+                    variables={"platform": config.platform},
+                )
+            )
             task_status.started(life)
             await life.may_start.wait()
             with life.scope:
                 self.metrics.start_from(self._store, channels)
                 async with (
                     Notifier.open(
-                        config.notifier,
+                        with_orders(config.notifier, life.orders),
                         providers=providers,
                         store=self._store,
-                        templates=templates,
+                        preferences=live_settings.preferences,
+                        templates=live_settings.templates,
                         on_event=self._hearing(tracing),
                     ) as notifier,
                     trio.open_nursery() as nursery,
                 ):
                     life.notifier = notifier
-                    self._use(config, notifier, nursery)
+                    self._use(config, notifier, live_settings, nursery)
                     life.started.set()
                     await trio.sleep_forever()
             life.ended.set()
@@ -274,7 +281,9 @@ class Server:
 
         return hear
 
-    def _use(self, config: ServiceConfig, notifier: Notifier, nursery: trio.Nursery) -> None:
+    def _use(
+        self, config: ServiceConfig, notifier: Notifier, live_settings: LiveSettings, nursery: trio.Nursery
+    ) -> None:
         """Have requests find this notifier."""
         self.config = config
         self.status.settings_read_at = datetime.now(UTC)
@@ -289,7 +298,7 @@ class Server:
             access=Access(config.tokens),
             config=config,
             store=self._store,
-            live_settings=None,
+            live_settings=live_settings,
             metrics=self.metrics,
             breakers=self.breakers,
             status=self.status,
@@ -353,6 +362,7 @@ class Server:
             service: Service = self.app.state.service
             self.app.state.service = replace(service, config=config, access=Access(config.tokens))
             self.status.settings_read_at = datetime.now(UTC)
+            await service.live_settings.reload()
         if "logs" in changed:
             logs.set_up(config.logs)
         logger.info("settings read again", extra={"fields": {"changed": sorted(changed)}})
@@ -366,13 +376,10 @@ class Server:
             with trio.move_on_after(COMMITS_PATIENCE):
                 while old.notifier.pipeline.wiring.commits:
                     await trio.sleep(0.005)
-            orders = orders_of(old.notifier.pipeline)
+            new.orders = orders_of(old.notifier.pipeline, old.config)
             await old.end()
-            self._life = new
             await self._start(new)
-            for channel, provider, order in orders:
-                if provider in new.config.notifier.channels[channel].by_provider():
-                    await new.notifier.operate_breaker(channel, order, provider)
+            self._life = new
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -400,24 +407,34 @@ class Server:
         return left
 
 
-def _templates(config: ServiceConfig) -> Templates:
-    variables = {"platform": config.platform}
-    if config.templates is None:
-        return Templates(variables=variables)
-    try:
-        return Templates.from_directory(Path(config.templates), variables=variables)
-    except TemplateError as error:
-        raise ConfigurationError(str(error).splitlines()) from None
+def orders_of(pipeline: Pipeline, config: ServiceConfig) -> Orders:
+    """Return what operators have ordered, and still holds, of the breakers of a pipeline with these settings."""
+    orders = {}
+    for channel, stages in pipeline.wiring.stages.items():
+        by_provider = config.notifier.channels[channel].by_provider()
+        for lane in stages.lanes:
+            if lane.begins is not by_provider[lane.provider_name].circuit_breaker.begins:
+                orders[channel, lane.provider_name] = lane.begins
+    return orders
 
 
-def orders_of(pipeline: Pipeline) -> list[tuple[NotificationChannel, str, BreakerOrder]]:
-    """Return what operators have ordered that still holds: the channel, the provider and the order."""
-    return [
-        (channel, lane.provider_name, order)
-        for channel, stages in pipeline.wiring.stages.items()
-        for lane in stages.lanes
-        for order in {_ORDERED[breaker.state] for _, breaker in lane.breakers() if breaker.state in _ORDERED}
-    ]
+def with_orders(config: NotifierConfig, orders: Orders) -> NotifierConfig:
+    """Return settings with which what operators have ordered holds from the beginning."""
+    channels = dict(config.channels)
+    for channel in {channel for channel, _ in orders} & channels.keys():
+        breakers = {
+            name: own.circuit_breaker
+            if (state := orders.get((channel, name))) is None
+            else own.circuit_breaker.model_copy(update={"enabled": True, "initial_state": state.value})
+            for name, own in channels[channel].by_provider().items()
+        }
+        failover = {
+            name: other.model_copy(update={"circuit_breaker": breakers[name]})
+            for name, other in channels[channel].failover.items()
+        }
+        changes = {"circuit_breaker": breakers[PRIMARY], "failover": failover}
+        channels[channel] = channels[channel].model_copy(update=changes)
+    return config.model_copy(update={"channels": channels})
 
 
 def _hypercorn(config: ServiceConfig) -> Config:

@@ -201,18 +201,46 @@ async def test_what_needs_a_restart_is_said(tmp_path, autojump_clock, caplog):
     ]
 
 
-async def test_an_operators_order_to_a_breaker_holds(tmp_path, autojump_clock):
-    async with service(tmp_path) as served:
+@pytest.mark.parametrize("per", ["channel", "host"])
+async def test_an_operators_order_to_a_breaker_holds_from_the_first_moment(tmp_path, provider, autojump_clock, per):
+    breaker = {"circuit_breaker": {"per": per}}
+    async with service(tmp_path, channels=channels(**breaker)) as served:
         await served.server.notifier.operate_breaker("email", "force-open")
-        assert await served.change(channels=channels(timeout="5s"))
         await served.post("/notifications", email(1))
+        for timeout in ("5s", "6s"):
+            assert await served.change(channels=channels(timeout=timeout, **breaker))
+            await trio.sleep(100)
+            assert provider.taken == []
+            assert served.server.notifier.in_flight == 1
+        await served.post("/notifications", email(2))
         await trio.sleep(100)
-        assert served.server.notifier.in_flight == 1
-        assert await served.metric('breaker_state{channel="email",host="",provider="primary",state="forced-open"}') == 1
-        assert await served.change(channels=channels(timeout="6s"), transports={"email": {"simulated": True}})
         await served.server.notifier.operate_breaker("email", "close")
+        assert await served.change(channels=channels(timeout="7s", **breaker))
         await served.server.notifier.wait_until_quiet()
-        assert served.server.notifier.in_flight == 0
+    assert sorted(provider.taken) == ["n-1", "n-2"]
+
+
+async def test_each_providers_order_holds_and_no_other_is_of_it(tmp_path, autojump_clock):
+    transports = {"email": {"simulated": True, "failover": {"backup": {"simulated": True}}}}
+    breakers = {"failover": {"backup": {}}, "circuit_breaker": {"initial_state": "disabled"}}
+
+    async def states():
+        found = (await served.get("/healthz", None)).json()["breakers"]
+        return {breaker["provider"]: breaker["state"] for breaker in found}
+
+    async with service(tmp_path, transports=transports, channels=channels(**breakers)) as served:
+        assert await states() == {"primary": "disabled", "backup": "disabled"}
+        await served.server.notifier.operate_breaker("email", "close", "primary")
+        await served.server.notifier.operate_breaker("email", "force-open", "backup")
+        assert await served.change(transports=transports, channels=channels(timeout="5s", **breakers))
+        assert await states() == {"primary": "closed", "backup": "forced-open"}
+        await served.server.notifier.operate_breaker("email", "disable")
+        assert await served.change(transports=transports, channels=channels(timeout="6s", **breakers))
+        assert await states() == {"primary": "disabled", "backup": "disabled"}
+        only = {"email": {"simulated": True}}
+        await served.server.notifier.operate_breaker("email", "force-open", "backup")
+        assert await served.change(transports=only, channels=channels(timeout="7s"))
+        assert await states() == {"primary": "closed"}
 
 
 async def test_faults_are_injected_on_a_game_day_and_that_is_loud(tmp_path, provider, autojump_clock, caplog):
