@@ -91,6 +91,7 @@ def load(sql: Sql, token: int) -> State:
             "SELECT notification_id, history.seq, event, NULL FROM history JOIN present USING (notification_id) "
             "ORDER BY seq",
             (token,),
+            binary=True,
         )
         commands: dict[str, SendNotification] = {}
         changes = []
@@ -101,6 +102,7 @@ def load(sql: Sql, token: int) -> State:
         remembered = sql.execute(
             "SELECT command, at_ns FROM notifications WHERE state = 'ended' ORDER BY at_ns DESC LIMIT %s",
             (REMEMBERED_AT_START,),
+            binary=True,
         ).fetchall()
         settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
     return State(
