@@ -164,7 +164,7 @@ class StoreFile:
             filter = filter_of(given)
         except ConfigurationError as error:
             raise CannotAsk(*error.problems) from None
-        return (letter for letter in self._store.dead_letters() if filter.fits(letter))
+        return filter.fitting(self._store.dead_letters())
 
     def _show(self, quoted_id: str) -> Document:
         from urllib.parse import unquote

@@ -13,11 +13,12 @@ It needs no service round it::
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import secrets
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -65,6 +66,9 @@ SAMPLE = 5
 RATE_MAX_PER_S = 10_000.0
 """The most dead letters a second that a bulk run may ask for."""
 
+CATCH_UP_S = 0.02
+"""How much time a bulk run that is late makes up for: a clock wakes nobody up at once."""
+
 AT_ONCE = 100
 """How many orders of a bulk run may wait for the store at once."""
 
@@ -93,18 +97,34 @@ class Filter:
     until: datetime | None = None
     """They were given up before this instant. With a time zone."""
 
+    def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
+        """Return those of the dead letters that fit, in their order."""
+        return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
+
     def fits(self, letter: DeadLetterMessage) -> bool:
         """Tell whether a dead letter fits."""
-        moved_ns = _moved_ns(letter)
-        return (
-            (self.channel is None or letter.channel == self.channel)
-            and (self.reason_is is None or letter.failure_reason == self.reason_is)
-            and (self.reason is None or self.reason.casefold() in letter.failure_reason.casefold())
-            and (self.recipient is None or self.recipient.casefold() in letter.command.recipient.casefold())
-            and (self.id_prefix is None or letter.notification_id.startswith(self.id_prefix))
-            and (self.since is None or moved_ns >= since_1970_ns(self.since))
-            and (self.until is None or moved_ns < since_1970_ns(self.until))
-        )
+        return any(True for _ in self.fitting((letter,)))
+
+    def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
+        """Return what is asked of a letter; what can be worked out once for all letters is, as there may be many."""
+        if (channel := self.channel) is not None:
+            yield lambda letter: letter.command.channel == channel
+        if (whole := self.reason_is) is not None:
+            yield lambda letter: letter.failure_reason == whole
+        if (prefix := self.id_prefix) is not None:
+            yield lambda letter: letter.notification_id.startswith(prefix)
+        if self.since is not None:
+            since_ns = since_1970_ns(self.since)
+            yield lambda letter: _moved_ns(letter) >= since_ns
+        if self.until is not None:
+            until_ns = since_1970_ns(self.until)
+            yield lambda letter: _moved_ns(letter) < until_ns
+        if self.reason is not None:
+            reason = self.reason.casefold()
+            yield lambda letter: reason in letter.failure_reason.casefold()
+        if self.recipient is not None:
+            recipient = self.recipient.casefold()
+            yield lambda letter: recipient in letter.command.recipient.casefold()
 
     def __str__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -266,7 +286,7 @@ class DeadLetters:
         letters = self._queue.newest_first if newest_first else self._queue.letters
         if after is not None and (cursor := read_cursor(after)) is not None:
             letters = self._behind(letters, *cursor, newest_first)
-        return (letter for letter in letters if filter.fits(letter))
+        return filter.fitting(letters)
 
     def _behind(
         self, letters: Iterator[DeadLetterMessage], moved_ns: int, notification_id: str, newest_first: bool
@@ -364,8 +384,8 @@ class DeadLetters:
 
     def dry_run(self, filter: Filter) -> DryRun:
         """Return what a bulk run over this filter would be about; nothing happens."""
-        groups = self.groups(filter)
-        return DryRun(sum(group.count for group in groups), groups, self.list(filter, limit=SAMPLE).letters)
+        letters = [*self._fitting(filter)]
+        return DryRun(len(letters), grouped(letters, "reason"), letters[:SAMPLE])
 
     def start_bulk(self, action: Action, filter: Filter, *, by: str | None, why: str | None, rate_per_s: float) -> Bulk:
         """Retry or discard all dead letters that fit now, in their order.
@@ -410,7 +430,7 @@ class DeadLetters:
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:
-        """Take up the letters of a bulk run one after the other, no two closer together than its rate allows."""
+        """Take up the letters of a bulk run one after the other, no more of them than its rate allows."""
         at_once = trio.Semaphore(AT_ONCE)
         next_at = trio.current_time()
         bulk._waits = trio.CancelScope()
@@ -422,7 +442,7 @@ class DeadLetters:
                     if not bulk._left:
                         break  # cancelled at this very instant
                     notification_id = bulk._left.popleft()
-                    next_at = max(next_at, trio.current_time()) + 1 / bulk.rate_per_s
+                    next_at = max(next_at, trio.current_time() - CATCH_UP_S) + 1 / bulk.rate_per_s
                     nursery.start_soon(self._do_one, bulk, notification_id, at_once)
         if bulk.state == "running":
             bulk.state = "finished"
