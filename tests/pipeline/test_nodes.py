@@ -1,0 +1,227 @@
+"""What a notifier does when it shares its store with other nodes: it is second sometimes, and takes over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from actors import Foreseen, Notifier, SendNotification, Sent
+from actors.effects import Promise
+from actors.errors import IdempotencyConflict, Overtaken, StoreFailed
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationRedriven,
+    NotificationRequested,
+)
+from actors.outcomes import Outcome, Permanent
+from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.dead_letter_queue import (
+    DiscardDeadLetter,
+    ListDeadLetters,
+    RedriveDeadLetter,
+    SubmitDiscard,
+    SubmitRedrive,
+)
+from actors.pipeline.handler import Acceptance
+from actors.storage.memory import MemoryStore
+from actors.storage.store import LettersChanged, Lost, Past, TakenOver
+
+
+class Shared(MemoryStore):
+    """A store with another node, which is played by the test: changes of a kind are decided by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decided_elsewhere: type[NotificationEvent] | None = None
+        self.under_way: list[tuple[Promise, NotificationEvent]] = []
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Any:
+        if type(event) is not self.decided_elsewhere:
+            return super().commit(event, command)
+        promise = Promise()
+        self.under_way.append((promise, event))
+        return promise
+
+    def another_was_first(self, known: SendNotification | None = None) -> None:
+        """Decide against all that is under way."""
+        for promise, event in self.under_way:
+            promise.keep(Overtaken(event.notification_id, known))
+        self.under_way.clear()
+
+
+class Receiver(Provider):
+    """Takes everything, but for the first outcomes that it is given."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes = list(outcomes)
+        self.taken: list[str] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
+        if isinstance(outcome, Sent):
+            self.taken.append(attempt.command.message)
+        return Foreseen(0, outcome)
+
+
+A = SendNotification(notification_id="a", channel=NotificationChannel.PUSH, recipient="device", message="Hello")
+OTHER = msgspec.structs.replace(A, message="Something else")
+
+
+def accepted_elsewhere(notifier: Notifier, command: SendNotification) -> Past:
+    """Return what happened to a notification that another node has accepted an hour ahead of our clock."""
+    requested = NotificationRequested(
+        at_ns=3_600 * 10**9,
+        epoch_ns=notifier.system.epoch_ns,
+        notification_id=command.notification_id,
+        channel=command.channel,
+        user_id=command.recipient,
+    )
+    return Past(command, (requested,))
+
+
+def take_over(notifier: Notifier, store: Shared, command: SendNotification) -> None:
+    """Have the node take over a notification."""
+    past = accepted_elsewhere(notifier, command)
+    MemoryStore.commit(store, past.events[0], command)
+    assert store.on_news is not None
+    store.on_news(TakenOver((past,)))
+
+
+@pytest.fixture
+def store() -> Shared:
+    return Shared()
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture
+async def notifier(store, receiver, autojump_clock):
+    async with Notifier.open(providers=receiver, store=store) as notifier:
+        yield notifier
+
+
+async def send(notifier: Notifier, command: SendNotification, answers: list[object]) -> None:
+    """Send a command, and add what comes of it."""
+    try:
+        answers.append(await notifier.send(command))
+    except IdempotencyConflict as error:
+        answers.append(type(error))
+
+
+@pytest.mark.parametrize(("known", "answer"), [(A, Acceptance.DUPLICATE), (OTHER, IdempotencyConflict)])
+async def test_all_who_sent_what_another_node_has_accepted_are_told(store, receiver, notifier, known, answer):
+    store.decided_elsewhere = NotificationRequested
+    answers: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, notifier, A, answers)
+        nursery.start_soon(send, notifier, A, answers)
+        await trio.sleep(1)
+        assert answers == []
+        store.another_was_first(known)
+    assert answers == [answer, answer]
+    assert await notifier.wait_until_quiet()
+    assert receiver.taken == []
+    assert not notifier.pipeline.handler.actor.is_in_flight("a")
+
+
+async def test_what_comes_over_while_it_is_being_accepted_is_sent_once_as_it_was_accepted(store, receiver, notifier):
+    store.decided_elsewhere = NotificationRequested
+    answers: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, notifier, OTHER, answers)
+        await trio.sleep(1)
+        take_over(notifier, store, A)
+        await trio.sleep(1)
+        assert receiver.taken == []  # the other payload is not accepted, and may yet be
+        store.another_was_first(A)
+    await notifier.wait_until_quiet()
+    assert answers == [IdempotencyConflict]
+    assert receiver.taken == ["Hello"]
+    (sent,) = notifier.sent_notifications
+    assert sent.requested_at_ns <= sent.at_ns  # though the other node's clock is ahead
+
+
+async def test_what_is_taken_over_is_known_by_its_id_and_told_twice_is_sent_once(store, receiver, notifier):
+    take_over(notifier, store, A)
+    store.on_news(TakenOver((accepted_elsewhere(notifier, A),)))
+    assert await notifier.send(A) is Acceptance.DUPLICATE
+    await notifier.wait_until_quiet()
+    assert receiver.taken == ["Hello"]
+
+
+@pytest.mark.parametrize("orders_are_submitted", [True, False])
+@pytest.mark.parametrize("kind", [NotificationRedriven, DeadLetterDiscarded])
+async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autojump_clock, kind, orders_are_submitted):
+    receiver = Receiver(Permanent(reason="bad"))
+    heard: list[object] = []
+    async with Notifier.open(providers=receiver, store=store) as notifier:
+        notifier.bus.subscribe(NotificationRedriven, DeadLetterDiscarded)(heard.append)
+        await notifier.send(A)
+        await notifier.wait_until_quiet()
+        store.decided_elsewhere = kind
+        queue = notifier.pipeline.dead_letter_queue
+        order: Any = (
+            RedriveDeadLetter(notification_id="a")
+            if kind is NotificationRedriven
+            else DiscardDeadLetter(notification_id="a", reason="test")
+        )
+        answer = notifier.system.future_class() if orders_are_submitted else None
+        if answer is None:
+            assert await queue.ask(order, block=False)
+        elif kind is NotificationRedriven:
+            queue.tell(SubmitRedrive(order, {}, answer))
+        else:
+            queue.tell(SubmitDiscard(order, answer))
+        await trio.sleep(1)
+        del store._dead["a"]
+        store.another_was_first()
+        if answer is not None:
+            assert await answer is False
+        assert await notifier.wait_until_quiet()
+        assert notifier.dead_letter_queue == []
+    assert heard == receiver.taken == []
+
+
+async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplog):
+    async with Notifier.open(providers=Receiver(Permanent(reason="bad")), store=store) as notifier:
+        await notifier.send(A)
+        await notifier.wait_until_quiet()
+        (letter,) = notifier.dead_letter_queue
+        entry = store._dead.pop("a")
+        store.on_news(LettersChanged((), ("a",)))
+        queue = notifier.pipeline.dead_letter_queue
+        assert await queue.ask(ListDeadLetters(), block=False) == []
+        assert queue.actor._letters == {}
+        caplog.clear()
+        store._dead["a"] = entry
+        store.on_news(LettersChanged((letter,), ()))
+        assert await queue.ask(ListDeadLetters(), block=False) == [letter]
+        assert caplog.text == ""  # who gave it up has told
+
+
+async def test_a_store_that_is_lost_ends_the_notifier_though_nothing_is_to_be_written(store):
+    async def be_lost() -> None:
+        async with Notifier.open(providers=Receiver(), store=store):
+            store.on_news(Lost("another node has taken over"))
+            await trio.sleep_forever()
+
+    with pytest.raises(StoreFailed, match="another node has taken over"):
+        await be_lost()
+
+
+async def test_news_for_a_notifier_that_has_ended_is_for_the_next_one(store, receiver):
+    async with Notifier.open(providers=receiver, store=store) as notifier:
+        pass
+    take_over(notifier, store, A)
+    assert receiver.taken == []
+    async with Notifier.open(providers=receiver, store=store) as later:
+        await later.wait_until_quiet()
+    assert receiver.taken == ["Hello"]
