@@ -9,12 +9,12 @@ from actors.outcomes import Outcome
 from actors.pipeline.attempts import Attempt, Provider
 
 
-def attempt_of(command: SendNotification, number: int = 1) -> Attempt:
-    return Attempt(command=command, number=number, charged=False, expires_at_ns=None)
+def attempt_of(command: SendNotification, number: int = 1, edits: int = 0) -> Attempt:
+    return Attempt(command=command, number=number, charged=False, expires_at_ns=None, edits=edits)
 
 
-async def outcome_of(provider: Provider, command: SendNotification, number: int = 1) -> Outcome:
+async def outcome_of(provider: Provider, command: SendNotification, number: int = 1, edits: int = 0) -> Outcome:
     """Make an attempt and return its outcome."""
-    effect: Any = provider.attempt(attempt_of(command, number), 0)
+    effect: Any = provider.attempt(attempt_of(command, number, edits), 0)
     outcome: Outcome = await effect()
     return outcome

@@ -178,6 +178,16 @@ async def sent(command: SendNotification, **settings: Any) -> Any:
     return server.script
 
 
+async def test_what_somebody_has_edited_is_another_mail():
+    with mail_server() as server:
+        async with EmailProvider(server.settings()) as provider:
+            for edits in (0, 1, 1, 2):
+                await outcome_of(provider, mail(), edits=edits)
+    first, second, again, third = [received["Message-ID"] for received in server.script.mails]
+    assert second == again
+    assert len({first, second, third}) == 3
+
+
 async def test_the_header_of_a_mail():
     (received, _) = (await sent(mail(subject="Ünïcode" + " Ünïcode" * 30))).mails
     assert received["From"] == "Shop <shop@example.com>"

@@ -141,6 +141,15 @@ async def test_the_request_with_all_settings():
     assert request.headers["idempotency-key"] == "Bestellung%20f%C3%BCr%2017"
 
 
+async def test_what_somebody_has_edited_is_another_message_of_the_same_notification():
+    settings = {"idempotency_header": "Idempotency-Key", "status_callback": "https://shop.example/sms"}
+    async with http_server([Reply(201)]) as server, provider_of(server, **settings) as provider:
+        for edits in (0, 1):
+            await outcome_of(provider, text(notification_id="n"), edits=edits)
+    assert [request.headers["idempotency-key"] for request in server.requests] == ["n", "n/edit-1"]
+    assert len({request.form["StatusCallback"] for request in server.requests}) == 1
+
+
 async def test_no_phone_number_and_no_text_are_refused_before_anything_is_sent():
     async with http_server([Reply(201)]) as server, provider_of(server) as provider:
         for command in (text(recipient="ann@example.com"), text(recipient="030 123456")):

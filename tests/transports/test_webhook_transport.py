@@ -169,6 +169,13 @@ async def test_another_attempt_has_the_same_id_and_body_and_a_timestamp_of_its_o
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
 
 
+async def test_what_somebody_has_edited_is_another_event():
+    async with http_server([Reply(200)]) as server, provider_of() as provider:
+        for edits in (0, 1, 1, 2):
+            await outcome_of(provider, event(server.url, notification_id="n"), edits=edits)
+    assert [request.headers["webhook-id"] for request in server.requests] == ["n", "n/edit-1", "n/edit-1", "n/edit-2"]
+
+
 async def test_an_endpoint_may_have_keys_of_its_own():
     async with http_server([Reply(200)]) as server:
         mine = f"{server.url}/mine"
