@@ -41,13 +41,14 @@ class Step(NamedTuple):
 
     def is_printed(self, text: str) -> bool:
         """Tell whether this text is what the guide shows."""
-        shown = re.split("(…)", _without_times(self.printed))
+        shown = re.split("(…)", _as_compared(self.printed))
         pattern = "".join(".*" if part == "…" else re.escape(part) for part in shown)
-        return re.fullmatch(pattern, _without_times(text), re.DOTALL) is not None
+        return re.fullmatch(pattern, _as_compared(text), re.DOTALL) is not None
 
 
-def _without_times(text: str) -> str:
-    """Return a text without the time of day, and without spaces at the ends of lines."""
+def _as_compared(text: str) -> str:
+    """Return a text without times of day, spaces at the ends of lines, and what the shell says of who was killed."""
+    text = re.sub(r"^bash: line \d+: +\d+ Killed .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "a time", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
