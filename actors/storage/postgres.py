@@ -88,7 +88,18 @@ from actors.storage.postgres_batch import (
     setting_of,
     setting_of_suppression,
 )
-from actors.storage.postgres_node import Round, State, Terms, changed, load, look_round, register, release, taken_over
+from actors.storage.postgres_node import (
+    Round,
+    State,
+    Terms,
+    changed,
+    keep_lease,
+    load,
+    look_round,
+    register,
+    release,
+    taken_over,
+)
 from actors.storage.postgres_schema import connected, migrate
 from actors.storage.settings_change import SettingsChange
 from actors.storage.store import LettersChanged, Lost, Past, TakenOver, dead_letter_after
@@ -459,12 +470,18 @@ class PostgresStore(MemoryStore):
         self._tell(self._ended.set)
 
     def _start(self) -> None:
-        began = time.monotonic()
         try:
             sql = self._link.sql()
             migrate(sql, self._schema)
             self._fencing_token, self._seen = register(sql, self.node, self._lease_s)
             state = load(sql, self._fencing_token)
+            began = time.monotonic()
+            keep_lease(sql, self._fencing_token, self._lease_s)
+        except Fenced:
+            raise StoreError(
+                "the store in PostgreSQL cannot be opened: "
+                f"to read it takes longer than the lease of {self._lease_s:g} s"
+            ) from None
         except (psycopg.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StoreError(f"the store in PostgreSQL cannot be opened: {str(error).strip()}") from error
         self._replay(state)
@@ -654,9 +671,9 @@ class _Query:
         """Read the answer."""
         try:
             self._answer = self._read(sql)
-        except psycopg.OperationalError:
-            raise  # asked again when the database is back
         except Exception as error:
+            if sql.broken:
+                raise  # asked again when the database is back
             self._answer = StoreError(f"the store cannot be read: {error}")
 
     def end(self) -> None:

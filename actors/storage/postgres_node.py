@@ -74,6 +74,20 @@ def register(sql: Sql, name: str, lease_s: float) -> tuple[int, str]:
     return token, seen
 
 
+def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
+    """Keep the lease of a node, from now on.
+
+    Raises:
+        Fenced: it is over, and has been taken notice of.
+    """
+    kept = sql.execute(
+        "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s' WHERE token = %s AND NOT gone",
+        (lease_s, token),
+    )
+    if kept.rowcount == 0:
+        raise Fenced
+
+
 def release(sql: Sql, token: int) -> None:
     """Let others take over what a node has, at once."""
     sql.execute("UPDATE nodes SET gone = true WHERE token = %s", (token,))

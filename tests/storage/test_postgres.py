@@ -26,7 +26,7 @@ from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.handler import Acceptance
-from actors.storage import postgres, postgres_schema
+from actors.storage import postgres, postgres_node, postgres_schema
 from actors.storage.postgres import PostgresStore
 
 A, B = command("a"), command("b")
@@ -561,6 +561,28 @@ async def test_what_nobody_needs_any_more_leaves_the_database(dsn, monkeypatch):
         assert await store.past("a") is None
 
 
+async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, monkeypatch):
+    async with PostgresStore.open(dsn, lease=60) as store:
+        with monkeypatch.context() as broken:
+            broken.setattr(postgres, "_audit_entries", lambda sql, *_: sql.execute("SELECT * FROM absent"))
+            with pytest.raises(StoreError, match='the store cannot be read: relation "absent" does not exist'):
+                await store.audit_trail()
+            slow = "SET statement_timeout = '1ms'; SELECT pg_sleep(1)"
+            broken.setattr(postgres, "_audit_entries", lambda sql, *_: sql.execute(slow))
+            with pytest.raises(StoreError, match="the store cannot be read: canceling statement"):
+                await store.audit_trail()
+        asked = trio.Event()
+
+        def lose(sql, *_):
+            if not asked.is_set():
+                trio.from_thread.run_sync(asked.set, trio_token=store._token)
+                lose_connections(dsn)
+            return sql.execute("SELECT 1").fetchall()
+
+        monkeypatch.setattr(postgres, "_audit_entries", lose)
+        assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
+
+
 # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -575,6 +597,15 @@ async def test_a_database_that_is_not_there_is_said_to_be(dsn):
     await _cannot_be_opened("host=/nonexistent", "cannot be opened: .* failed")
     await _cannot_be_opened("no dsn", "cannot be opened: ")
     await _cannot_be_opened(dsn, r"lease: wanted at least 1 s, got 0\.5", lease=0.5)
+
+
+async def test_who_takes_longer_to_start_than_his_lease_is_told(dsn, monkeypatch):
+    def load(sql, token):
+        declare_over(dsn, "slow")
+        return postgres_node.load(sql, token)
+
+    monkeypatch.setattr(postgres, "load", load)
+    await _cannot_be_opened(dsn, "to read it takes longer than the lease of 5 s", node="slow", lease=5)
 
 
 async def test_two_schemas_are_two_stores(dsn):
