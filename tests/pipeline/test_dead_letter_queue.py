@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
+from actors.config import DeadLettersConfig
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -18,6 +20,8 @@ from actors.messages import (
 )
 from actors.outcomes import Permanent, Transient
 from actors.pipeline.dead_letter_queue import (
+    FULL,
+    RETENTION,
     Dequeue,
     DiscardDeadLetter,
     Get,
@@ -206,6 +210,97 @@ def test_an_alert_that_raises_or_takes_its_time_keeps_nobody_waiting(is_async, c
             ("Notification b moved to DLQ: y", 1_000_000_000_000),
         ]
     assert "could not raise the alert 'Notification a moved to DLQ: x'" in caplog.text
+
+
+# ── time and room ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bounded(scenario: Callable[[World], None], *, keep: float | None = None, at_most: int | None = None):
+    """Return a scenario in which all messages that begin with an x fail, with such bounds to the queue."""
+
+    def run(world: World) -> None:
+        world.open(
+            Scripted(lambda this: BAD if this.command.message == "x" else OK),
+            dead_letters=DeadLettersConfig(keep=keep, at_most=at_most),
+        )
+        scenario(world)
+
+    return run
+
+
+def own_discards(world: World) -> list[tuple[str, str, float]]:
+    """Return what the queue has discarded by itself: which, why, when."""
+    return [
+        (event.notification_id, event.reason, event.at_ns / 1e9)
+        for event in world.events(DeadLetterDiscarded)
+        if event.reason in (FULL, RETENTION)
+    ]
+
+
+def test_what_is_kept_for_long_enough_and_what_has_no_room_is_discarded_oldest_first():
+    def scenario(world: World) -> None:
+        for number in range(5):
+            world.send(email(f"n{number}", message="x"), at=number)
+        world.ask(queue_of(world), RedriveDeadLetter(notification_id="n3"), at=10)  # and is kept from then on
+
+    world = on_both_clocks(bounded(scenario, keep=60, at_most=3))
+    assert own_discards(world) == [
+        ("n0", "full", 3.0), ("n1", "full", 4.0), ("n2", "retention", 62.0), ("n4", "retention", 64.0),
+        ("n3", "retention", 70.0),
+    ]  # fmt: skip
+    assert world.letters == []
+
+
+def test_a_queue_that_starts_anew_keeps_its_terms():
+    def scenario(world: World) -> None:
+        for number in range(3):
+            world.send(email(f"n{number}", message="x"), at=number)
+        world.at(30, world.system.crash, world.pipeline.dead_letter_queue, RuntimeError("bug"))
+
+    world = on_both_clocks(bounded(scenario, keep=60))
+    assert own_discards(world) == [(f"n{number}", "retention", 60.0 + number) for number in range(3)]
+
+
+DEATHS = st.tuples(st.sampled_from(["die", "redrive", "discard"]), st.integers(0, 9), st.integers(0, 60))
+
+
+@given(st.lists(DEATHS, max_size=40), st.none() | st.integers(5, 30), st.none() | st.integers(1, 5))
+def test_the_queue_keeps_what_it_may_and_no_more_whatever_happens(orders, keep, at_most):
+    looks: list[list[float]] = []
+
+    def scenario(world: World) -> None:
+        for order, number, at in orders:
+            match order:
+                case "die":
+                    world.send(email(f"n{number}", message="x"), at=at)
+                case "redrive":
+                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
+                case "discard":
+                    message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
+                    world.ask(queue_of(world), message, at=at)
+        for second in range(100):
+            world.at(
+                second + 0.5,
+                lambda at=second + 0.5: looks.append([at - each.moved_at_ns / 1e9 for each in world.letters]),
+            )
+
+    world = simulate(bounded(scenario, keep=keep, at_most=at_most), until=1000)
+    for ages in looks:
+        assert at_most is None or len(ages) <= at_most
+        assert keep is None or all(age < keep for age in ages)
+        assert ages == sorted(ages, reverse=True)
+    moved: dict[str, float] = {}
+    for event in world.history:
+        match event:
+            case NotificationMovedToDeadLetter():
+                moved[event.notification_id] = event.at_ns / 1e9
+            case DeadLetterDiscarded(reason="full"):
+                assert len(moved) == at_most + 1
+                assert min(moved.values()) == moved.pop(event.notification_id)
+            case DeadLetterDiscarded(reason="retention"):
+                assert event.at_ns / 1e9 == moved.pop(event.notification_id) + keep
+            case DeadLetterDiscarded() | NotificationRedriven():
+                del moved[event.notification_id]
 
 
 # ── conservation ────────────────────────────────────────────────────────────────────────────────────────────────

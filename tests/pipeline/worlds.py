@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.actor import Actor, Supervision, handles
-from actors.config import ChannelConfig
+from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.effects import Effect, Foreseen
 from actors.errors import InvariantBreach
 from actors.futures import Future
@@ -157,6 +157,7 @@ class World:
         templates: Templates | None = None,
         notify: Callable[[str], Any] | None = None,
         log: bool = False,
+        dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         **channels: Mapping[str, Any],
     ) -> Pipeline:
         """Start the pipeline; settings by the channels' names; email with its defaults when none is given."""
@@ -177,6 +178,7 @@ class World:
             templates=templates,
             notify=notify if notify is not None else self.alerts.append,
             log=log,
+            dead_letters=dead_letters,
         )
         # What a store brings from an earlier run is in flight before this one's first event.
         self.history.in_flight = self.pipeline.in_flight
