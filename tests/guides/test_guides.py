@@ -1,6 +1,7 @@
 """What the guides show is done as they show it, by a shell, and is seen to be as they say."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,15 +12,21 @@ TESTS = Path(__file__).parents[1]
 GUIDES = TESTS.parent / "notebooks" / "guides"
 sys.path.append(str(TESTS / "storage"))  # where the stores have their PostgreSQL
 
+missing = [program for program in ("bash", "curl", "grep", "sed") if shutil.which(program) is None]
+needs_a_shell = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}")
 
+
+@needs_a_shell
 def test_in_a_trio_service(tmp_path):
     Guide(GUIDES / "trio-service.md").run(tmp_path)
 
 
+@needs_a_shell
 def test_in_an_asgi_application(tmp_path):
     Guide(GUIDES / "asgi.md").run(tmp_path)
 
 
+@needs_a_shell
 def test_several_nodes(tmp_path):
     from postgres_server import NoServer, running_server
 
@@ -30,6 +37,7 @@ def test_several_nodes(tmp_path):
         pytest.skip(f"no PostgreSQL here: {error}")
 
 
+@needs_a_shell
 def test_a_service_of_its_own(tmp_path):
     Guide(GUIDES / "serve.md").run(tmp_path)
 
