@@ -17,7 +17,7 @@ from actors import Notifier
 from actors.effects import Foreseen
 from actors.errors import EditRefused, IdempotencyConflict
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
-from actors.outcomes import Sent
+from actors.outcomes import Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.handler import Acceptance
 from actors.service.dead_letters import DeadLetters, Filter
@@ -248,6 +248,30 @@ async def test_an_edit_is_taken_up_after_a_crash_in_the_middle_of_it(tmp_path):
         await at.notifier.wait_until_quiet()
     (attempt,) = provider.taken
     assert (attempt.command.recipient, attempt.idempotency_key) == ("bob@example.org", "n/edit-1")
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+async def test_while_an_edited_one_is_in_flight_it_is_known_as_it_came(reopens, tmp_path):
+    original, path = command("n", message="bad: typo"), tmp_path / "store.db"
+
+    class Busy(Provided):
+        def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+            return Foreseen(0, Transient(reason="busy")) if attempt.edits else super().attempt(attempt, now_ns)
+
+    async def comes_again(at: Desk) -> None:
+        assert await at.notifier.send(original) is Acceptance.DUPLICATE
+        with pytest.raises(IdempotencyConflict):
+            await at.notifier.send(command("n", message="Hello"))
+        assert at.notifier.in_flight == 1
+
+    waits = {"channels": {"email": {"retry": {"initial_delay": 3600, "max_delay": 3600}}}, "drain": 0}
+    async with SqliteStore.open(path) as store, desk(store, Busy(), **waits) as at:
+        await at.die(original, pace=0)
+        assert await at.letters.retry("n", by="ann", edit={"message": "Hello"})
+        await comes_again(at)
+    if reopens:
+        async with SqliteStore.open(path) as store, desk(store, Busy(), **waits) as at:
+            await comes_again(at)
 
 
 @pytest.mark.parametrize(
