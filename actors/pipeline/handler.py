@@ -226,9 +226,11 @@ class Handler(Actor):
                 self._take_up(delivery)
 
     def _take_up(self, delivery: Delivery) -> None:
-        """Go on with what comes from the store."""
+        """Go on with what comes from the store; it may have been accepted by other settings."""
         if delivery.given_up is not None:
             self._give_up_as_decided(delivery)
+        elif delivery.command.channel not in self._stages:
+            self._give_up(delivery, f"channel {delivery.command.channel} is not configured")
         elif delivery.due_ns is None:
             self._prepare(delivery)
         else:
@@ -704,15 +706,15 @@ class Handler(Actor):
         )
         answer = redrive.answer
         if answer is None:
-            self._commit(event, delivery, self._prepare)
+            self._commit(event, delivery, self._take_up)
             return
 
-        def answer_and_prepare(delivery: Delivery) -> None:
+        def answer_and_take_up(delivery: Delivery) -> None:
             answer.set(True)
-            self._prepare(delivery)
+            self._take_up(delivery)
 
         try:
-            self._commit(event, delivery, answer_and_prepare)
+            self._commit(event, delivery, answer_and_take_up)
         except StoreFailed:
             answer.set_exception()
             raise

@@ -158,8 +158,8 @@ MUTANTS = (
         "A crash between the last failure and the dead letter gives another attempt.",
         (
             "        if delivery.given_up is not None:\n            self._give_up_as_decided(delivery)\n"
-            "        elif delivery.due_ns is None:\n",
-            "        if delivery.due_ns is None:\n",
+            "        elif delivery.command.channel",
+            "        if delivery.command.channel",
         ),
         expected="retry-limits",
     ),

@@ -157,6 +157,22 @@ async def test_what_is_taken_over_is_known_by_its_id_and_told_twice_is_sent_once
     assert receiver.taken == ["Hello"]
 
 
+async def test_what_was_accepted_for_a_channel_that_is_not_configured_is_a_dead_letter(store, autojump_clock):
+    async with Notifier.open({"channels": {"email": {}}}, providers=Receiver(), store=store) as notifier:
+        take_over(notifier, store, A)
+        await trio.sleep(1)
+        for _ in range(2):
+            (letter,) = notifier.dead_letter_queue
+            assert (letter.command, letter.failure_reason) == (A, "channel push is not configured")
+            await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+            await trio.sleep(1)
+    receiver = Receiver()
+    async with Notifier.open({"channels": {"push": {}}}, providers=receiver, store=store) as later:
+        await later.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+        await later.wait_until_quiet()
+    assert receiver.taken == ["Hello"]
+
+
 @pytest.mark.parametrize("orders_are_submitted", [True, False])
 @pytest.mark.parametrize("kind", [NotificationRedriven, DeadLetterDiscarded])
 async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autojump_clock, kind, orders_are_submitted):
