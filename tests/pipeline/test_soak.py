@@ -151,7 +151,7 @@ def check_flat(taken: list[Sample], quarter: int, at_most: int) -> None:
 
 @pytest.mark.usefixtures("silence")
 async def test_a_few_minutes_of_overload_leave_memory_as_it_was(lower_bounds, autojump_clock):
-    check_flat(await samples(quarter=120, at_most=500), quarter=120, at_most=500)
+    check_flat(await samples(quarter=80, at_most=500), quarter=80, at_most=500)
 
 
 def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[int], dict[str, Any]]:
