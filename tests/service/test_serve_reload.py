@@ -1,6 +1,7 @@
 """Settings that are read again while the service runs: what takes effect, and that nothing is lost or sent twice."""
 
 import logging
+from collections import Counter
 
 import pytest
 import trio
@@ -27,7 +28,10 @@ def channels(**settings):
 async def test_what_is_at_a_provider_comes_back_first_and_what_waits_is_sent_once(tmp_path, provider, store):
     let_go, arrived = trio.Event(), trio.Event()
 
+    begun = []
+
     async def deliver(attempt):
+        begun.append(attempt.command.notification_id)
         if attempt.command.notification_id == "n-1":
             arrived.set()
             await let_go.wait()
@@ -39,24 +43,29 @@ async def test_what_is_at_a_provider_comes_back_first_and_what_waits_is_sent_onc
         await served.post("/notifications", email(1))
         await arrived.wait()
         nursery.start_soon(lambda: served.change(store=store, channels=channels(timeout="20s")))
-        while not served.server._life.door._closed:
-            await trio.sleep(0.001)
+        with trio.fail_after(30):
+            while not served.server._life.door._closed:
+                await trio.sleep(0.001)
         accepted = await served.post("/notifications", email(2))  # nobody is sent away meanwhile
         assert accepted.status_code == 202
         assert served.server.notifier is before
         assert provider.taken == []
         let_go.set()
-        while served.server.notifier is before:
-            await trio.sleep(0.001)
+        with trio.fail_after(30):
+            while served.server.notifier is before:
+                await trio.sleep(0.001)
         await served.server.notifier.wait_until_quiet()
-        assert provider.taken == ["n-1", "n-2"]
+        assert begun == provider.taken == ["n-1", "n-2"]
         assert await served.metric('notifications_sent_total{channel="email"}') == 2
         assert await served.metric('notifications_in_flight{channel="email"}') == 0
 
 
 @BOTH_STORES
 async def test_under_load_everything_that_was_accepted_is_sent_once(tmp_path, provider, store):
+    begun = Counter()
+
     async def deliver(attempt):
+        begun[attempt.command.notification_id, attempt.number] += 1
         await trio.sleep(0.002)
         number = int(attempt.command.notification_id.removeprefix("n-"))
         return Transient(reason="busy") if number % 5 == 0 and attempt.number == 1 else Sent()
@@ -82,6 +91,7 @@ async def test_under_load_everything_that_was_accepted_is_sent_once(tmp_path, pr
         assert await served.metric('notifications_sent_total{channel="email"}') == 400
     assert codes == [202] * 400
     assert len(provider.taken) == len(set(provider.taken)) == 400
+    assert set(begun.values()) == {1}
 
 
 async def test_a_retry_keeps_its_time_and_its_number_and_a_changed_setting_holds_for_it(tmp_path, provider):
