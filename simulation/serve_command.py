@@ -14,7 +14,9 @@ _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_
 
 def serve(
     file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A file of settings, in YAML.", show_default=False)],
-    check: Annotated[bool, typer.Option("--check", help="Read the settings, and stop.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the settings, and the files that they name, and stop.")
+    ] = False,
 ) -> None:
     """Run the notifier as a service, with real transports and HTTP in front.
 
@@ -29,6 +31,7 @@ def serve(
         import trio
 
         from actors.service.config import load
+        from actors.service.serve import check as check_files
         from actors.service.serve import serve as run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
@@ -39,6 +42,7 @@ def serve(
     try:
         config = load(file)
         if check:
+            trio.run(check_files, config)
             typer.echo(f"{file}: nothing is wrong with it")
             return
         code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))

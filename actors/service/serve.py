@@ -30,7 +30,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -239,15 +239,7 @@ class Server:
                 }
                 for channel, by_name in transports.items()
             }
-            live_settings = await stack.enter_async_context(
-                LiveSettings.open(
-                    self._store,
-                    preferences=config.preferences,
-                    templates=config.templates,
-                    suppressions=config.suppressions,
-                    variables={"platform": config.platform},
-                )
-            )
+            live_settings = await stack.enter_async_context(_open_live_settings(config, self._store))
             task_status.started(life)
             await life.may_start.wait()
             with life.scope:
@@ -405,6 +397,27 @@ class Server:
         else:
             logger.info("stopped; nothing was in flight")
         return left
+
+
+def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncContextManager[LiveSettings]:
+    return LiveSettings.open(
+        store,
+        preferences=config.preferences,
+        templates=config.templates,
+        suppressions=config.suppressions,
+        variables={"platform": config.platform},
+    )
+
+
+async def check(config: ServiceConfig) -> None:
+    """See whether all files can be used that the settings name. Nothing is connected to, and no store is opened.
+
+    Raises:
+        ConfigurationError: some cannot.
+    """
+    async with AsyncExitStack() as stack:
+        open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
+        await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
 
 
 def orders_of(pipeline: Pipeline, config: ServiceConfig) -> Orders:

@@ -268,9 +268,17 @@ def test_bad_input_is_said_without_a_traceback(tmp_path, run):
     fine = write(tmp_path / "fine.yaml")
     assert run("--check", fine).stdout == f"{fine}: nothing is wrong with it\n"
     smtp = {"host": "mail.example.com", "sender": "shop@example.com", "ca_file": "/nowhere"}
-    ended = run(write(tmp_path / "ca.yaml", transports={"email": {"smtp": smtp}}))
-    assert ended.exit_code == 2
-    assert "ca.yaml: transports.email: ca_file: wanted a file of certificates in PEM, got '/nowhere'" in ended.stderr
+    config = write(tmp_path / "ca.yaml", transports={"email": {"smtp": smtp}})
+    for ended in (run(config), run("--check", config)):
+        assert ended.exit_code == 2
+        assert (
+            "ca.yaml: transports.email: ca_file: wanted a file of certificates in PEM, got '/nowhere'" in ended.stderr
+        )
+    (tmp_path / "users.yaml").write_text("users: {ann: {channels: {sms: maybe}}}")
+    ended = run("--check", write(tmp_path / "files.yaml", templates="none", preferences="users.yaml"))
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"{tmp_path}/none: wanted a directory of templates, got no such file or directory" in ended.stderr
+    assert f"{tmp_path}/users.yaml:1:31: users.*.channels.sms: wanted on or off, got 'maybe'" in ended.stderr
 
 
 def test_an_address_or_a_store_that_is_not_to_be_had_is_said_in_a_line(tmp_path, run):
