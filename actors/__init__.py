@@ -16,8 +16,8 @@ _HOME_OF = {
         "actors.config": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig RateLimitConfig RetryConfig",
         "actors.distributions": "Distribution",
         "actors.effects": "Foreseen Performed",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed Overtaken PermanentError "
-        "RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError TransientError "
+        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed Overtaken "
+        "PermanentError RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError TransientError "
         "UnknownChannel Unstorable WrongType",
         "actors.faults_config": "FaultConfig",
         "actors.live": "LiveSystem",

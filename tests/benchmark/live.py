@@ -122,8 +122,9 @@ async def opened_store(side: str, directory: Path) -> AsyncIterator[Any]:
         async with SqliteStore.open(directory / "store.db") as store:
             yield store
     else:
-        from actors.storage.postgres import PostgresStore
         from postgres_server import running_server
+
+        from actors.storage.postgres import PostgresStore
 
         with running_server() as server:
             async with PostgresStore.open(server.new_database()) as store:
