@@ -17,8 +17,8 @@ _HOME_OF = {
         "actors.distributions": "Distribution",
         "actors.effects": "Foreseen Performed",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed Overtaken "
-        "PermanentError RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError TransientError "
-        "UnknownChannel Unstorable WrongType",
+        "PermanentError RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError "
+        "TransientError UnknownChannel Unstorable WrongType",
         "actors.faults_config": "FaultConfig",
         "actors.live": "LiveSystem",
         "actors.mailbox": "Mailbox",
