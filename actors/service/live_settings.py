@@ -44,6 +44,8 @@ from actors.storage.store import Store
 POLL_S = 2.0
 """How often files are looked at, in seconds."""
 
+_OWN = ("subject", "message", "recipient", "user_id")
+
 SUPPRESS, LIFT, IMPORT = "suppress", "lift suppression", "import suppressions"
 SET_PREFERENCES, FORGET_PREFERENCES = "set preferences", "forget preferences"
 
@@ -119,11 +121,18 @@ class LiveSettings:
         )
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
+        raised: BaseException | None = None
         async with trio.open_nursery() as nursery:
             for watched in live.files.values():
                 nursery.start_soon(_watch, watched, poll)
-            yield live
-            nursery.cancel_scope.cancel()
+            try:
+                yield live
+            except BaseException as error:
+                raised = error  # raised below: not inside a group because of a nursery that is nobody's business
+            finally:
+                nursery.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
     async def reload(self) -> list[str]:
         """Read all files now, as after a SIGHUP; return what is wrong with them, a line each, which the log says too.
@@ -224,16 +233,18 @@ class LiveSettings:
     def preview(self, name: str, variables: Mapping[str, Any], *, language: str | None = None) -> SendNotification:
         """Return what a notification with this template and these variables would be.
 
+        Those called `subject`, `message`, `recipient` and `user_id` are the notification's own.
+
         Raises:
             TemplateError: there is no such template, or a variable is missing.
         """
         named = {"template": name} if language is None else {"template": name, "lang": language}
+        own = {key: variables[key] for key in _OWN if isinstance(variables.get(key), str)}
         command = SendNotification(
             notification_id="preview",
             channel=NotificationChannel.EMAIL,
-            recipient="ann@example.com",
-            message="",
             metadata={**variables, **named},
+            **{"recipient": "ann@example.com", "message": "", **own},
         )
         return self.templates.fill_in(command)
 

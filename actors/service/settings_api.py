@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeAlias
@@ -312,9 +313,10 @@ async def _json(request: Request) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     parts: list[bytes] = []
     length = 0
-    async for part in request.stream():
-        length += len(part)
-        if length > BODY_MAX:
-            raise _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
-        parts.append(part)
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            length += len(part)
+            if length > BODY_MAX:
+                raise _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
+            parts.append(part)
     return b"".join(parts)
