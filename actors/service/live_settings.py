@@ -121,6 +121,8 @@ class LiveSettings:
         )
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
+        if suppressions is None:
+            store.suppressions.replace_file(())  # where others had one over this store before
         raised: BaseException | None = None
         async with trio.open_nursery() as nursery:
             for watched in live.files.values():

@@ -38,6 +38,7 @@ from actors.pipeline.suppressions import Suppression, normal_address
 from actors.preferences_config import UserPreferences
 from actors.quantities import Text
 from actors.service.access import Role, require
+from actors.service.documents import time_text
 from actors.service.live_settings import LiveSettings
 from actors.service.watched_file import WatchedFile
 from actors.settings import Settings, validated
@@ -212,7 +213,7 @@ async def _delete_suppression(request: Request) -> Response:
     lifted = await live.lift(channel, address, by=who.name, why=given.get("why"))
     left = live.suppressions.find(NotificationChannel(channel), address)
     if left is not None:
-        problem = "it is suppressed by a file too, which only those who edit that can change"
+        problem = "a file says so, which only those who edit that can change"
         return JSONResponse({"problems": [problem], "lifted": lifted}, HTTPStatus.CONFLICT)
     return Response(status_code=HTTPStatus.NO_CONTENT) if lifted else _not_found("this address is not suppressed")
 
@@ -223,7 +224,7 @@ def _suppression(live: LiveSettings, each: Suppression) -> dict[str, Any]:
         "address": each.address,
         "reason": each.reason,
         "source": each.source,
-        "since": each.since.isoformat(),
+        "since": time_text(each.since),
         "by": each.by,
         "removable": live.suppressions.stored_at(each.key) is not None,
     }
@@ -281,7 +282,7 @@ def _file(watched: WatchedFile[Any] | None) -> dict[str, Any] | None:
         return None
     return {
         "path": str(watched.path),
-        "loaded_at": None if watched.loaded_at is None else watched.loaded_at.isoformat(),
+        "loaded_at": time_text(watched.loaded_at),
         "problems": list(watched.problems),
     }
 

@@ -393,6 +393,16 @@ async def test_a_file_of_suppressions_is_behind_what_the_store_has(autojump_cloc
         assert world.receiver.ids == ["d"]
 
 
+async def test_who_comes_after_over_the_same_store_without_a_file_has_none_of_it(autojump_clock, tmp_path):
+    path, store = tmp_path / "suppressions.csv", MemoryStore()
+    write(path, "channel,address,reason\nemail,ann@example.org,bounced\n")
+    async with running(store, suppressions=path) as world:
+        await world.live.suppress("email", "bob@example.org", reason="complaint")
+        assert len(store.suppressions) == 2
+    async with running(store):
+        assert [each.address for each in store.suppressions] == ["bob@example.org"]
+
+
 async def test_a_table_is_imported_as_a_whole_or_not_at_all_and_what_is_exported_can_be_imported(autojump_clock):
     async with running() as world:
         table = (

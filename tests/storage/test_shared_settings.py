@@ -1,0 +1,70 @@
+"""Suppressions and preferences of several nodes on one PostgreSQL: each hears of what the others set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from shelves import change, command, event_of, suppression
+
+from actors.messages import (
+    NotificationChannel,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+)
+from actors.preferences_config import UserPreferences
+from actors.storage.postgres import PostgresStore
+
+EMAIL = NotificationChannel.EMAIL
+A = command("a")
+GONE = {"reason": "no such mailbox", "kind": "DeadDestination", "next_retry_at_ns": None}
+
+
+async def until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(60):
+        while not holds():
+            await trio.sleep(0.01)
+
+
+async def happens(store: PostgresStore, kind: type, at_s: float = 0, /, **fields: object) -> None:
+    await store.commit(event_of(kind, A, at_s, **fields), A)()
+
+
+def reasons(store: PostgresStore) -> list[str]:
+    return [each.reason for each in store.suppressions]
+
+
+async def test_what_one_node_sets_the_others_hear_of(postgres_url):
+    async with (
+        PostgresStore.open(postgres_url, node="one") as one,
+        PostgresStore.open(postgres_url, node="two") as two,
+    ):
+        wants = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": None})
+        made = (suppression("Ann@example.org", "complaint", by="otto"),)
+        await one.change(change(suppressed=made, preferences={"ann": wants}))()
+        await until(lambda: two.preferences and two.suppressions)
+        assert list(two.suppressions) == list(one.suppressions)
+        assert two.preferences == {"ann": wants}
+        await two.change(change(lifted=((EMAIL, "ann@example.org"),), preferences={"ann": None}))()
+        await until(lambda: not one.preferences and not one.suppressions)
+        assert len(await one.audit_trail()) == 2
+
+
+async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_another_as_it_is(postgres_url):
+    async with (
+        PostgresStore.open(postgres_url, node="one") as one,
+        PostgresStore.open(postgres_url, node="two") as two,
+    ):
+        await happens(one, NotificationRequested)
+        # At once, so that neither has heard of the other.
+        by_people = two.change(change(suppressed=(suppression("ann@example.org", "complaint"),)))
+        await happens(one, NotificationFailed, 1, **GONE)
+        await by_people()
+        await until(lambda: reasons(one) == reasons(two) == ["complaint"])
+        await happens(one, NotificationMovedToDeadLetter, 1)
+        await happens(one, NotificationRedriven, 2)
+        await until(lambda: reasons(one) == reasons(two) == ["complaint"])
+    async with PostgresStore.open(postgres_url, node="three") as three:
+        assert reasons(three) == ["complaint"]
