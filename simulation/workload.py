@@ -198,7 +198,7 @@ def _maker(
                     message=TEXT,
                     critical=critical,
                     expires_after=expires_after,
-                    addresses=dict.fromkeys(others, user) if others else NO_METADATA,
+                    addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
                 )
 
             if isinstance(entry, ChannelWorkload) and entry.repeats:
