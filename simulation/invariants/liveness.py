@@ -38,7 +38,8 @@ class Liveness(Invariant):
     at worst: for each of its attempts the longest backoff, timeout and open breaker, and the window of each limit; for
     each of those that were ever in flight beside it, the interval at which limits, slots and resuming let one through,
     and the share of an open breaker that its attempt may cause; and the quiet hours of all days that come into that
-    time. That is a generous bound; it finds what is stuck, not what is slow.
+    time. Where the process crashes and the wall clock steps it has as long as those steps are, too: a store keeps
+    instants of the calendar. That is a generous bound; it finds what is stuck, not what is slow.
 
     Does not apply to a channel with a fault that never ends, nor where failure rules decide.
     """
@@ -55,6 +56,8 @@ class Liveness(Invariant):
         """When it is worth to look again at those in flight."""
         self._calm_ns = {channel: faults_end_ns(channel, context.faults) for channel in context.channels}
         self._bounds = {channel: bound_of(channel, context) for channel in context.channels}
+        self._steps_ns = wait_ns(sum(abs(fault.clock_step or 0.0) for fault in context.faults))
+        self._off_ns = self._steps_ns if any(fault.crash == "process" for fault in context.faults) else 0
         self._channel_of: dict[str, NotificationChannel] = {}
         """By the name of a breaker."""
         self._forced_open: set[str] = set()
@@ -112,7 +115,8 @@ class Liveness(Invariant):
             if now_ns - calm_ns <= _SHORTEST_NS:
                 return None  # nothing is as quick as that
             own_ns, for_each_ns = self._bounds[channel]
-            bound_ns = self._with_nights(own_ns + self._most[channel] * for_each_ns, notification_id, channel)
+            awake_ns = own_ns + self._most[channel] * for_each_ns + self._off_ns
+            bound_ns = self._with_nights(awake_ns, notification_id, channel)
             if now_ns <= calm_ns + bound_ns or any(self._channel_of[each] == channel for each in self._forced_open):
                 return None
             return Finding(
@@ -133,8 +137,7 @@ class Liveness(Invariant):
             return awake_ns
         # Beside those that come into it, the one at its beginning, and what a change of the clocks may add.
         nights = 2 + awake_ns // max(_HOUR_NS, _DAY_NS - quiet_ns)
-        steps = sum(abs(fault.clock_step or 0.0) for fault in self.context.faults)
-        return awake_ns + nights * quiet_ns + wait_ns(steps)
+        return awake_ns + nights * quiet_ns + self._steps_ns
 
 
 def quiet_ns_a_day(hours: QuietHours) -> int:

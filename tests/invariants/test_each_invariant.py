@@ -295,6 +295,15 @@ def test_what_ends_in_time_is_not_stuck_and_a_fault_without_an_end_is_no_reason(
     assert Checker(["liveness"], context_of([{"outage": True}]), record=print).names == []
 
 
+def test_what_a_store_kept_while_the_wall_clock_stepped_is_off_by_the_step():
+    step, crash = {"at": 1, "clock_step": -4000}, {"at": 2, "crash": "process"}
+    found = breach_of("liveness", [requested(0)], context_of([step]), end=100_000)
+    bound = float(found.message.rpartition("of at most ")[2].removesuffix(" s"))
+    both = context_of([step, crash])
+    assert breach_of("liveness", [requested(0)], both, end=bound + 4_001) is None
+    assert breach_of("liveness", [requested(0)], both, end=bound + 4_003) is not None
+
+
 def test_a_breaker_that_is_forced_open_keeps_all_waiting():
     forced = breaker(1, "closed", "forced-open", "force-open")
     assert breach_of("liveness", [requested(0), forced], end=100_000) is None
