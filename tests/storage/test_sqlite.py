@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -484,3 +485,20 @@ async def test_a_migration_that_fails_changes_nothing(made: Shelf, path, monkeyp
     sql.close()
     await made.open()
     assert made.open_ids == ["a"]
+
+
+async def test_addresses_that_were_gone_before_there_were_suppressions_are_such(path):
+    with contextlib.closing(sqlite3.connect(path)) as sql:
+        for migration in sqlite_file.MIGRATIONS[:2]:
+            sql.executescript(migration)
+        sql.execute("CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
+        sql.execute("INSERT INTO schema_versions VALUES (1, 'then'), (2, 'then')")
+        sql.execute(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
+        rows = [("email", "Ann@Example.org", 2), ("email", "ann@example.org", 1), ("sms", "+49 30", 3)]
+        sql.executemany("INSERT INTO dead_addresses VALUES (?, ?, ?)", rows)
+        sql.commit()
+    async with SqliteStore.open(path) as store:
+        assert {(each.address, each.source, each.since_ns) for each in store.suppressions} == {
+            ("ann@example.org", "provider", 1),
+            ("+4930", "provider", 3),
+        }
