@@ -24,8 +24,8 @@ from actors.storage.postgres import PostgresStore
 
 CLIENTS = 40
 
-LEASE = 5.0
-"""Seconds until others take over what a node had that is killed."""
+LEASE = 15.0
+"""Seconds until others take over what a node had that is killed; a busy disk may make the living wait for some."""
 
 CONFIG = {
     "channels": {
@@ -80,7 +80,7 @@ async def main(path: str, first: int, notifications: int) -> None:
             for _ in range(CLIENTS):
                 clients.start_soon(publish, notifier, numbers)
             if is_node:
-                await trio.to_thread.run_sync(sys.stdin.read)
+                await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
                 clients.cancel_scope.cancel()
         await notifier.wait_until_quiet()
 

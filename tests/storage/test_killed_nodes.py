@@ -24,7 +24,7 @@ NUMBERS_A_NODE = 10**9
 LINES_A_LIFE = 2000
 
 PATIENCE_S = 120
-"""How long the other node may take to take over: its patience is 5 s, but the machine may be busy."""
+"""How long the other node may take to take over: the lease is 15 s, but the machine may be busy."""
 
 
 class Life:
