@@ -36,10 +36,10 @@ def reasons(store: PostgresStore) -> list[str]:
     return [each.reason for each in store.suppressions]
 
 
-async def test_what_one_node_sets_the_others_hear_of(postgres_url):
+async def test_what_one_node_sets_the_others_hear_of(dsn):
     async with (
-        PostgresStore.open(postgres_url, node="one") as one,
-        PostgresStore.open(postgres_url, node="two") as two,
+        PostgresStore.open(dsn, node="one") as one,
+        PostgresStore.open(dsn, node="two") as two,
     ):
         wants = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": None})
         made = (suppression("Ann@example.org", "complaint", by="otto"),)
@@ -52,10 +52,10 @@ async def test_what_one_node_sets_the_others_hear_of(postgres_url):
         assert len(await one.audit_trail()) == 2
 
 
-async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_another_as_it_is(postgres_url):
+async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_another_as_it_is(dsn):
     async with (
-        PostgresStore.open(postgres_url, node="one") as one,
-        PostgresStore.open(postgres_url, node="two") as two,
+        PostgresStore.open(dsn, node="one") as one,
+        PostgresStore.open(dsn, node="two") as two,
     ):
         await happens(one, NotificationRequested)
         # At once, so that neither has heard of the other.
@@ -66,5 +66,5 @@ async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_anothe
         await happens(one, NotificationMovedToDeadLetter, 1)
         await happens(one, NotificationRedriven, 2)
         await until(lambda: reasons(one) == reasons(two) == ["complaint"])
-    async with PostgresStore.open(postgres_url, node="three") as three:
+    async with PostgresStore.open(dsn, node="three") as three:
         assert reasons(three) == ["complaint"]

@@ -272,7 +272,7 @@ def pem(key: Any) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-@pytest.mark.parametrize("text", [raw(VAPID), pem(VAPID)])
+@pytest.mark.parametrize("text", [raw(VAPID), pem(VAPID)], ids=["base64url", "PEM"])
 async def test_the_key_in_all_its_forms(text):
     async with http_server([Reply(201)]) as server, provider_of(vapid_key=text) as provider:
         await outcome_of(provider, push(server.url))
