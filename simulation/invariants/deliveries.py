@@ -87,8 +87,8 @@ class Wanted(Invariant):
             return None
         if not preferences.is_enabled(command.user, made.channel):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
-        if made.is_copy:
-            return None  # of an attempt that has set out before
+        if made.is_copy or self.context.mixes_messages_up:
+            return None  # it had set out before, perhaps, and was late on its way
         quiet_until = preferences.quiet_until(command.user, made.channel, utc(self.context.epoch_ns() + made.at_ns))
         if quiet_until is None:
             return None
