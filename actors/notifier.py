@@ -336,7 +336,7 @@ class Events:
         if self._is_quiet():
             return True
         assert self._pipeline is not None
-        logger.warning("%d notifications are still in flight", self._pipeline.in_flight)
+        logger.warning("still in flight: %d", self._pipeline.in_flight)
         return False
 
 

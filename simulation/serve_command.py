@@ -58,7 +58,7 @@ def serve(
     except* OSError as group:
         for wrong in _leaves(group):
             number = wrong.errno if isinstance(wrong, OSError) else None
-            _say(f"{file}: listen: {wrong if number is None else os.strerror(number)}")
+            _say(f"{file}: listen: {config.listen}: {wrong if number is None else os.strerror(number)}")
         code = Exit.DOES_NOT_HOLD
     if code:
         raise typer.Exit(code)

@@ -514,7 +514,7 @@ class DeadLetters:
 
 _KEYS: dict[By, Any] = {
     "reason": lambda letter: letter.failure_reason,
-    "channel": lambda letter: letter.channel.value,
+    "channel": lambda letter: NotificationChannel(letter.channel).value,
     "recipient": lambda letter: letter.command.recipient,
 }
 

@@ -393,7 +393,7 @@ class Server:
             await life.end()
         parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"
         if left:
-            logger.warning("stopped; %d notifications are %s", left, parked)
+            logger.warning("stopped; still in flight and %s: %d", parked, left)
         else:
             logger.info("stopped; nothing was in flight")
         return left

@@ -218,7 +218,7 @@ def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
             assert (code, health["in_flight"]) == (200, 2)
             assert 'notifications_in_flight{channel="webhook"} 2.0' in served.ask("GET", "/metrics")[1]
             assert served.end() == 0
-            assert served.wait_for("stopped; 2 notifications are parked in the store")
+            assert served.wait_for("stopped; still in flight and parked in the store: 2")
         hooks.up = True
         with process(config) as served:
             assert served.wait_for("started")["in_flight"] == 2
@@ -283,9 +283,11 @@ def test_bad_input_is_said_without_a_traceback(tmp_path, run):
 
 def test_an_address_or_a_store_that_is_not_to_be_had_is_said_in_a_line(tmp_path, run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = write(tmp_path / "taken.yaml", listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = write(tmp_path / "taken.yaml", listen=address)
         ended = run(config)
-    assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (1, f"{config}: listen: Address already in use")
+    last = ended.stderr.splitlines()[-1]
+    assert (ended.exit_code, last) == (1, f"{config}: listen: {address}: Address already in use")
     (tmp_path / "none.db").write_text("This is no database, but long enough to be taken for one." * 100)
     config = write(tmp_path / "none.yaml", store={"sqlite": "none.db"})
     ended = run(config)
