@@ -75,7 +75,7 @@ class UserLimit(Invariant):
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
         attempt = self._at_limiter.get(deferred.notification_id)
-        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT:
+        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
             return None
         verdict = self._undue(attempt, deferred.at_ns, "has to wait")
         key = deferred.channel, attempt.command.user
@@ -111,6 +111,15 @@ class UserLimit(Invariant):
         if self._in_line.get(key, -1) >= now_ns or (known and not all(meter.has_room(now_ns) for meter in known[1])):
             return None
         return Finding(f"{notification_id} {what} for the limit of {command.user}, which has room", notification_id)
+
+    def _may_wait_behind(self, deferred: NotificationDeferred) -> bool:
+        """Tell whether it may be a rate behind the limiter that it waits for: after a crash an attempt may still wait
+        there, while the handler has had another one set out in its place.
+        """
+        own = self.context.channels[deferred.channel].by_provider().values()
+        has_rates = any(config.quota is not None or config.adaptive_rate is not None for config in own)
+        known = deferred.notification_id
+        return has_rates and known in self._counted and not self._is_counted(known)
 
     def _is_counted(self, notification_id: str) -> bool:
         """Tell whether a notification counts already, and no actor has failed since it was accepted."""

@@ -246,3 +246,23 @@ what had happened until then:
 to see it again:
   retrylab run small.yaml --seed 5 --set drain=2h --check
 """
+
+
+def test_an_attempt_that_waits_behind_the_limiter_after_a_crash_is_no_breach_of_the_limit(tmp_path):
+    """Found by an exploration: the attempt before the crash waits for the adaptive rate, and its repeat is on its way."""
+    file = tmp_path / "case.yaml"
+    file.write_text("""\
+name: case
+seed: 0
+duration: 50s
+workload:
+  - {channel: push, arrivals: {times: [0s, 0s]}}
+channels:
+  push: {rate_limit: {rate: 2/20s}, adaptive_rate: {initial_rate: 1/s}}
+  webhook: {}
+faults:
+  - {channel: push, crash: {actor: channel}}
+schedule:
+  deviations: [[2, 8], [7, 4], [9, 3], [10, 2], [13, 1], [14, 2], [15, 1], [16, 3], [17, 3]]
+""")
+    assert simulation.run(file, invariants="all").summary["sent"] == 2
