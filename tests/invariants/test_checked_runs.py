@@ -249,7 +249,7 @@ to see it again:
 
 
 def test_an_attempt_that_waits_behind_the_limiter_after_a_crash_is_no_breach_of_the_limit(tmp_path):
-    """Found by an exploration: the attempt before the crash waits for the adaptive rate, and its repeat is on its way."""
+    """The attempt before the crash waits for the adaptive rate, and its repeat is on its way; found by exploring."""
     file = tmp_path / "case.yaml"
     file.write_text("""\
 name: case
