@@ -46,7 +46,6 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 import psycopg
-import trio
 
 from actors.effects import Effect, Promise
 from actors.errors import StoreError, StoreFailed, Unstorable
@@ -58,11 +57,8 @@ from actors.messages import (
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
     SendNotification,
 )
-from actors.only_trio import trio_token
 from actors.pipeline.suppressions import told_by
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
@@ -74,7 +70,8 @@ from actors.storage.codec import (
     encode_command,
     encode_events,
 )
-from actors.storage.memory import DAY_NS, Entry, MemoryStore, closes_case
+from actors.storage.memory import DAY_NS, Entry, closes_case
+from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres_batch import (
     CHANGES_A_BATCH,
     USER,
@@ -108,8 +105,6 @@ logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
 
-KEEP_AUDIT_NS = 400 * DAY_NS
-
 LOOK_ROUND = 1.0
 """Seconds between two looks at what other nodes have done; less where leases are short."""
 
@@ -127,11 +122,10 @@ RECONNECT_PAUSES = (0.05, 2.0)
 LONGEST_ID = 2_000
 """Bytes of the longest id of a notification: PostgreSQL's indices take little more."""
 
-_ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
 _SHARED = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded})
 
 
-class PostgresStore(MemoryStore):
+class PostgresStore(StoreOnDisk):
     """One node's side of a store in PostgreSQL. Make one with :meth:`open`; it is for live systems only.
 
     It fails as a whole, as :class:`~actors.storage.sqlite.SqliteStore` does: once a change could not be made durable,
@@ -142,11 +136,9 @@ class PostgresStore(MemoryStore):
     def __init__(
         self, dsn: str, *, node: str, lease: float, schema: str, remember_ids_ns: int, keep_audit_ns: int
     ) -> None:
-        super().__init__(remember_ids_ns=remember_ids_ns)
+        super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
         self.node = node
         """The name of this node."""
-        self.transactions = 0
-        """How many transactions of changes have been committed since it was opened."""
         self._dsn = dsn
         self._schema = schema
         self._lease_s = lease
@@ -156,7 +148,6 @@ class PostgresStore(MemoryStore):
         """The latest instant since 1970 at which anything has happened here."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: what is heard of them meanwhile is old."""
-        self._token = trio_token()
         self._to_do: deque[_Work] = deque()
         self._lock = threading.Lock()
         """Guards what is to do, and who sleeps."""
@@ -164,11 +155,8 @@ class PostgresStore(MemoryStore):
         """The last of what is to do, while more may go into it."""
         self._in_hand: _Work | None = None
         """What is being done."""
-        self._closing = False
-        self._failure: str | None = None
-        """Why nothing can be made durable any more."""
         self._given_up = threading.Event()
-        """Set when that is so."""
+        """Set when nothing can be made durable any more."""
         self._bell = _Bell()
         self._link = _Link(dsn, schema, lease)
         self._fencing_token, self._seen = 0, ""
@@ -178,12 +166,9 @@ class PostgresStore(MemoryStore):
         """The number of the next take-over."""
         self._lease_ends = 0.0
         """When this node's lease is over, by its own monotonic clock and at the earliest."""
-        self._thread = threading.Thread(target=self._work, name=f"store {node}", daemon=True)
         self._watch = threading.Thread(target=self._watch_lease, name=f"lease of {node}", daemon=True)
         self._watched = threading.Event()
         """Set when nobody has to watch the lease any more."""
-        self._opened, self._ended = trio.Event(), trio.Event()
-        self._not_opened: Exception | None = None
 
     @classmethod
     @asynccontextmanager
@@ -228,23 +213,13 @@ class PostgresStore(MemoryStore):
             remember_ids_ns=ns(remember_ids),
             keep_audit_ns=ns(keep_audit),
         )
-        store._thread.start()
-        try:
-            await store._opened.wait()
-            if store._not_opened is not None:
-                raise store._not_opened
+        async with store._running():
             yield store
-        finally:
-            with trio.CancelScope(shield=True):
-                await store._close()
-        if store._failure is not None:
-            raise StoreFailed(store._failure)
 
-    async def _close(self) -> None:
+    def _begin_to_close(self) -> None:
         with self._lock:
             self._closing = True
         self._bell.ring()
-        await self._ended.wait()
 
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
@@ -265,7 +240,7 @@ class PostgresStore(MemoryStore):
             change.before = self._open.get(notification_id)
             super().commit(event, command)
             change.entry = self._open[notification_id]
-        elif kind in _ENDS:
+        elif kind in ENDS:
             entry = self._open.get(notification_id) or self._dead[notification_id]
             change.has_history = len(entry.events) > 1
             if kind is DeadLetterDiscarded:
@@ -343,18 +318,6 @@ class PostgresStore(MemoryStore):
             StoreError: the store is closed, or cannot be read.
         """
         return await self._ask(lambda sql: _audit_entries(sql, limit, notification_id))
-
-    def _keep_in_audit(self, event: NotificationEvent) -> None:
-        """Keep nothing in memory: it is in the database."""
-
-    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
-        """Keep nothing in memory: it is in the database."""
-
-    def _check_open(self) -> None:
-        if self._failure is not None:
-            raise StoreFailed(self._failure)
-        if self._closing:
-            raise StoreError(f"the store of node {self.node!r} is closed")
 
     def _batch_to_fill(self) -> Batch:
         """Return the batch that changes go into now."""
@@ -497,11 +460,6 @@ class PostgresStore(MemoryStore):
         self.suppressions.restore(())  # of those that came of that, some have been lifted
         for setting, written in state.settings.items():
             self._set(setting, written)
-
-    def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have a function called in the thread of the system, if that is still there."""
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(function, *arguments)
 
     def _serve(self) -> None:
         """Do what is to do, in order, until the store closes and nothing is left."""

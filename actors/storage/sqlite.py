@@ -20,7 +20,6 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -36,16 +35,14 @@ from actors.messages import (
     NotificationEvent,
     NotificationRedriven,
     NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
     SendNotification,
 )
-from actors.only_trio import trio_token
 from actors.pipeline.suppressions import Key, Suppression, normal_address, told_by
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import encode_command, encode_event, encode_events
-from actors.storage.memory import DAY_NS, Entry, closes_case
+from actors.storage.memory import DAY_NS, closes_case
+from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.settings_change import SettingsChange
 from actors.storage.sqlite_file import SqliteFile
 from actors.storage.sqlite_reading import SqliteHistories, audit_entries, closed_past
@@ -54,8 +51,6 @@ from actors.storage.store import Past
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
-
-KEEP_AUDIT_NS = 400 * DAY_NS
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for somebody who has the file locked to write into it, by hand for instance."""
@@ -72,11 +67,10 @@ class Terms(NamedTuple):
     """Of the audit trail, and of the past of what people had to do with."""
 
 
-_ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
 _BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
 
 
-class SqliteStore(SqliteHistories):
+class SqliteStore(StoreOnDisk, SqliteHistories):
     """Keeps everything in a file, for one notifier at a time. Make one with :meth:`open`; it is for live systems only.
 
     It fails as a whole: once a change could not be made durable, no later one is, every effect of one under way raises
@@ -91,25 +85,16 @@ class SqliteStore(SqliteHistories):
         keep_audit_ns: int = KEEP_AUDIT_NS,
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
-        super().__init__(remember_ids_ns=remember_ids_ns)
+        super().__init__(str(path), remember_ids_ns=remember_ids_ns)
         self.path = path
-        self.transactions = 0
-        """How many transactions have been committed since it was opened."""
         self._terms = Terms(remember_ids_ns, keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
-        self._token = trio_token()
         self._to_do: deque[_Batch | _Query] = deque()
         self._news = threading.Condition()
         """Guards what is to do, and says when there is something."""
         self._batch: _Batch | None = None
         """The last of what is to do, while more may go into it."""
-        self._closing = False
-        self._failure: str | None = None
-        """Why nothing can be made durable any more."""
-        self._thread = threading.Thread(target=self._work, name=f"store {path.name}", daemon=True)
-        self._opened, self._ended = trio.Event(), trio.Event()
-        self._not_opened: Exception | None = None
 
     @classmethod
     @asynccontextmanager
@@ -144,23 +129,13 @@ class SqliteStore(SqliteHistories):
             keep_audit_ns=ns(keep_audit),
             busy_timeout=busy_timeout,
         )
-        store._thread.start()
-        try:
-            await store._opened.wait()
-            if store._not_opened is not None:
-                raise store._not_opened
+        async with store._running():
             yield store
-        finally:
-            with trio.CancelScope(shield=True):
-                await store._close()
-        if store._failure is not None:
-            raise StoreFailed(store._failure)
 
-    async def _close(self) -> None:
+    def _begin_to_close(self) -> None:
         with self._news:
             self._closing = True
             self._news.notify()
-        await self._ended.wait()
 
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
@@ -177,7 +152,7 @@ class SqliteStore(SqliteHistories):
         written = past = b""
         if kind is NotificationRequested:
             written = encode_command(command)
-        elif kind in _ENDS:
+        elif kind in ENDS:
             entry = self._open.get(event.notification_id) or self._dead[event.notification_id]
             written = encode_command(entry.command)
             if closes_case(entry, event):
@@ -242,18 +217,6 @@ class SqliteStore(SqliteHistories):
         """
         return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
 
-    def _keep_in_audit(self, event: NotificationEvent) -> None:
-        """Keep nothing in memory: it is in the file."""
-
-    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
-        """Keep nothing in memory: it is in the file."""
-
-    def _check_open(self) -> None:
-        if self._failure is not None:
-            raise StoreFailed(self._failure)
-        if self._closing:
-            raise StoreError(f"{self.path} is closed")
-
     def _batch_to_fill(self) -> _Batch:
         """Return the batch that changes go into now."""
         if self._batch is None:
@@ -296,11 +259,6 @@ class SqliteStore(SqliteHistories):
         self._tell(self._opened.set)
         self._tell(self._ended.set)
 
-    def _tell(self, function: Callable[[], object]) -> None:
-        """Have a function called in the thread of the system, if that is still there."""
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(function)
-
     def _serve(self, sql: sqlite3.Connection) -> None:
         """Do what is to do, in order, until the store closes and nothing is left."""
         while True:
@@ -317,7 +275,7 @@ class SqliteStore(SqliteHistories):
                 continue
             if self._failure is None:
                 self._failure = self._write(sql, work)
-            self._tell(partial(work.keep, None if self._failure is None else StoreFailed(self._failure)))
+            self._tell(work.keep, None if self._failure is None else StoreFailed(self._failure))
 
     def _write(self, sql: sqlite3.Connection, batch: _Batch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
@@ -438,7 +396,7 @@ class _Turn:
             return
         if kind in _BY_PEOPLE:
             self.audit += (seq, notification_id, event.epoch_ns + event.at_ns, encode_event(event))
-        if kind in _ENDS:
+        if kind in ENDS:
             ended_ns = event.epoch_ns + event.at_ns
             self.ended.append(notification_id)
             self.remembered += (seq, notification_id, ended_ns, written)

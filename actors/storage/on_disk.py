@@ -1,0 +1,85 @@
+"""What the durable stores have in common: memory answers, and a thread of the store's own does all the SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import trio
+
+from actors.errors import StoreError, StoreFailed
+from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationSent, NotificationSuppressed
+from actors.only_trio import trio_token
+from actors.storage.memory import DAY_NS, Entry, MemoryStore
+
+KEEP_AUDIT_NS = 400 * DAY_NS
+
+ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
+"""What ends a notification for good."""
+
+
+class StoreOnDisk(MemoryStore):
+    """Has in memory what it is asked for, and fails as a whole: what could not be made durable stops it for good."""
+
+    def __init__(self, name: str, *, remember_ids_ns: int) -> None:
+        """Be ready to run; `name` is what people are told of it by."""
+        super().__init__(remember_ids_ns=remember_ids_ns)
+        self.transactions = 0
+        """How many transactions of changes have been committed since it was opened."""
+        self._name = name
+        self._token = trio_token()
+        self._closing = False
+        self._failure: str | None = None
+        """Why nothing can be made durable any more."""
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._opened, self._ended = trio.Event(), trio.Event()
+        self._not_opened: Exception | None = None
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncGenerator[Self, None]:
+        """Have the thread at work for as long as the block lasts; what was handed over is written at its end.
+
+        Raises:
+            Exception: what it could not be opened for.
+            StoreFailed (where the block is left): a change could not be made durable.
+        """
+        self._thread.start()
+        try:
+            await self._opened.wait()
+            if self._not_opened is not None:
+                raise self._not_opened
+            yield self
+        finally:
+            with trio.CancelScope(shield=True):
+                self._begin_to_close()
+                await self._ended.wait()
+        if self._failure is not None:
+            raise StoreFailed(self._failure)
+
+    def _work(self) -> None:
+        """Do all the SQL, in the thread: set `_not_opened` or tell `_opened`, and tell `_ended` in the end."""
+        raise NotImplementedError
+
+    def _begin_to_close(self) -> None:
+        """Set `_closing`, and wake the thread up."""
+        raise NotImplementedError
+
+    def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have a function called in the thread of the system, if that is still there."""
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(function, *arguments)
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise StoreFailed(self._failure)
+        if self._closing:
+            raise StoreError(f"{self._name} is closed")
+
+    def _keep_in_audit(self, event: NotificationEvent) -> None:
+        """Keep nothing in memory: it is on the disk."""
+
+    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
+        """Keep nothing in memory: it is on the disk."""
