@@ -20,6 +20,7 @@
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
+    ├── WorkerLost                    a process that shared many runs is gone in the middle of one
     ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
     └── ActorSystemError              misuse of the actor system
         ├── WouldDeadlock             a blocking wait where nothing could ever answer
@@ -147,6 +148,10 @@ class Overtaken(StoreError):
 
 class Unstorable(StoreError):
     """A command would not come back from a store as it is; it is not accepted."""
+
+
+class WorkerLost(RetrylabError):
+    """A process, or a node of a cluster, that shared many runs is gone in the middle of one."""
 
 
 class InvariantBreach(RetrylabError):

@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulation.executors import Task
 from simulation.paired import CONFIDENCE, Difference, difference, mean
-from simulation.replicates import Task, Values, checked_figures, figures_of_runs
+from simulation.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
 from simulation.summary_shape import Figure, summary_shape
 from simulation.variations import Setting, combinations, load_all
@@ -73,13 +74,13 @@ def compare(
     paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
     first = scenarios[0].seed
     seeds = range(first, first + replicates)
-    tasks: list[Task] = [
-        (scenario, " ".join([*sets, *setting.sets]), seed, paths)
+    tasks = [
+        Task(scenario, seed, " ".join([*sets, *setting.sets]))
         for scenario, setting in zip(scenarios, settings, strict=True)
         for seed in seeds
     ]
     rows: list[Values] = []
-    for row in figures_of_runs(tasks, workers):
+    for row in figures_of_runs(tasks, paths, workers):
         rows.append(row)
         if progress is not None:
             progress(len(rows), len(tasks))

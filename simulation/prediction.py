@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.replicates import Task, checked_figures, figure_at, figures_of_runs
+from simulation.executors import Task, figure_at
+from simulation.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load
 
 CONFIDENCE = 0.99
@@ -141,9 +142,9 @@ def predict(
     if replicates < needed or (workers is not None and workers < 1):
         raise ValueError(f"wanted at least {needed} replicates and 1 worker, got {replicates!r} and {workers!r}")
     first = scenario.seed + 1 if seed is None else seed
-    tasks: list[Task] = [(scenario, " ".join(sets), one, paths) for one in range(first, first + replicates)]
+    tasks = [Task(scenario, one, " ".join(sets)) for one in range(first, first + replicates)]
     rows = []
-    for row in figures_of_runs(tasks, workers):
+    for row in figures_of_runs(tasks, paths, workers):
         rows.append(row)
         if progress is not None:
             progress(len(rows), len(tasks))

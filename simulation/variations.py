@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.scenario import Scenario, load
+from simulation.scenario import Scenario, load_each
+from simulation.scenario.loading import NOT_VARIED
 
 COMBINATIONS_MAX = 1_000
-_NOT_VARIED = {"name", "description", "seed", "expect", "sweep"}
 _CLOSED_BY = {"{": "}", "[": "]"}
 
 
@@ -47,7 +47,7 @@ def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
     for path, texts in values.items():
         if not all(path.split(".")):
             raise _problem(path, "wanted path=a,b such as channels.email.retry.jitter=none,full")
-        if path.split(".")[0] in _NOT_VARIED:
+        if path.split(".")[0] in NOT_VARIED:
             raise _problem(path, f"wanted a setting of the run, got {path.split('.')[0]}")
         count *= len(texts)
     if count < 2:
@@ -56,12 +56,19 @@ def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
         )
     if count > COMBINATIONS_MAX:
         raise ConfigurationError([f"--vary: wanted at most {COMBINATIONS_MAX:,} combinations, got {count:,}"])
-    names = _short_names(list(values))
-    settings = []
-    for chosen in product(*values.values()):
-        pairs = tuple(zip(values, chosen, strict=True))
-        settings.append(Setting(pairs, " ".join(f"{names[path]}={value}" for path, value in pairs)))
-    return settings
+    return settings_of(list(values), product(*values.values()))
+
+
+def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Setting]:
+    """Return a setting for each row of values of these paths."""
+    names = _short_names(paths)
+    return [
+        Setting(
+            tuple(zip(paths, row, strict=True)),
+            " ".join(f"{names[path]}={value}" for path, value in zip(paths, row, strict=True)),
+        )
+        for row in rows
+    ]
 
 
 def parse_vary(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -108,11 +115,11 @@ def load_all(path: str | Path, settings: Sequence[Setting], sets: Sequence[str],
     """
     scenarios: list[Scenario] = []
     problems: list[str] = []
-    for setting in settings:
-        try:
-            scenarios.append(load(path, sets=[*sets, *setting.sets], seed=seed))
-        except ConfigurationError as error:
-            problems += [_as_varied(problem, setting) for problem in error.problems]
+    for setting, found in zip(settings, load_each(path, [[*sets, *one.sets] for one in settings], seed), strict=True):
+        if isinstance(found, ConfigurationError):
+            problems += [_as_varied(problem, setting) for problem in found.problems]
+        else:
+            scenarios.append(found)
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return scenarios
@@ -126,13 +133,14 @@ def _as_varied(problem: str, setting: Setting) -> str:
 
 
 def _written_values(path: str, given: str | Sequence[Any]) -> list[str]:
-    texts = split_values(given) if isinstance(given, str) else [_written(value) for value in given]
+    texts = split_values(given) if isinstance(given, str) else [written(value) for value in given]
     if not texts or not all(texts):
         raise _problem(path, "wanted values with a comma between them, got nothing in the place of one")
     return texts
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return a value as it is written in a file; text is."""
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 

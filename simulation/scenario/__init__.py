@@ -1,7 +1,7 @@
 """Scenario files: YAML to a typed, checked :class:`Scenario`."""
 
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.loading import load, parse
+from simulation.scenario.loading import load, load_each, parse
 from simulation.scenario.model import (
     CHANNELS_OF_EVENT,
     ChannelWorkload,
@@ -10,13 +10,13 @@ from simulation.scenario.model import (
     PreferenceShare,
     QuietHoursShare,
     Scenario,
-    Sweep,
     TemplateText,
     WorkloadEntry,
 )
 from simulation.scenario.operations import DeadLettersOf, Operation
 from simulation.scenario.schedule import PctConfig, ScheduleConfig
 from simulation.scenario.schema import json_schema
+from simulation.scenario.sweep import Sweep
 
 __all__ = [
     "CHANNELS_OF_EVENT",
@@ -36,5 +36,6 @@ __all__ = [
     "WorkloadEntry",
     "json_schema",
     "load",
+    "load_each",
     "parse",
 ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, data, read
+from actors.errors import ConfigurationError
 from actors.quantities import FROM_FILE
 from actors.settings_file import located, problem_of, refusal, text_of
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
+from simulation.scenario.sweep import Sweep
 
 SWEEP_VALUES_MAX = 1_000
+NOT_VARIED = ("name", "description", "seed", "expect", "sweep")
+"""What is no setting of a run; of the seed there is one for each replicate."""
 
 
 def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:
@@ -31,6 +35,26 @@ def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None)
     return parse(text_of(Path(path)), str(path), sets=sets, seed=seed)
 
 
+def load_each(
+    path: str | Path, changes: Sequence[Sequence[str]], seed: int | None = None
+) -> Iterator[Scenario | ConfigurationError]:
+    """Yield the scenario in a YAML file with each of several lists of overrides, or what is wrong with it.
+
+    The file is read once, and its `sweep` is neither checked nor part of the scenarios.
+
+    Raises:
+        ConfigurationError: The file cannot be read at all.
+    """
+    root = _tree(text_of(Path(path)), str(path))
+    if isinstance(root, MappingNode):
+        root = MappingNode(root.place, {key: of for key, of in root.entries.items() if key != "sweep"}, root.key_places)
+    for sets in changes:
+        try:
+            yield _completed(root, str(path), sets, seed)
+        except ConfigurationError as error:
+            yield error
+
+
 def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:
     """Return the scenario in a YAML text; see :func:`load`.
 
@@ -43,10 +67,18 @@ def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (
     Raises:
         ConfigurationError: The text cannot be used.
     """
+    return _completed(_tree(text, filename), filename, sets, seed)
+
+
+def _tree(text: str, filename: str) -> Node:
     try:
-        root = read(text, Place(filename, 1, 1))
+        return read(text, Place(filename, 1, 1))
     except Unreadable as unreadable:
         raise refusal(unreadable.problems) from None
+
+
+def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None) -> Scenario:
+    """Return the scenario of a tree with these overrides in it."""
     root, problems = overrides.apply(root, sets)
     if isinstance(root, MappingNode) and "name" not in root.entries:
         stem = Path(filename).stem.strip() or "scenario"
@@ -77,25 +109,32 @@ def _validated(root: Node, directory: str) -> tuple[Scenario | None, list[Proble
 
 
 def _sweep_problems(root: Node, directory: str) -> list[Problem]:
-    """Return what would be wrong with the runs of a sweep: each value is tried alone, in a file that is fine."""
+    """Return what would be wrong with the runs of a sweep: each value is tried alone, in a file that is fine; of a
+    range its ends."""
     sweep = root.entries["sweep"] if isinstance(root, MappingNode) else None
     if not isinstance(sweep, MappingNode):
         return []
-    swept = {key: node for key, node in sweep.entries.items() if key != "replicates" and isinstance(node, ListNode)}
-    count = sum(len(node.items) for node in swept.values())
+    swept = {key: _values_of(node) for key, node in sweep.entries.items() if key not in Sweep.model_fields}
+    count = sum(map(len, swept.values()))
     if count > SWEEP_VALUES_MAX:
         return [Problem(sweep.place, ("sweep",), f"wanted at most {SWEEP_VALUES_MAX:,} values in all, got {count:,}")]
     base = {str(problem) for problem in _validated(root, directory)[1]}
     problems: list[Problem] = []
     for dotted, values in swept.items():
         path, place = tuple(dotted.split(".")), sweep.key_places[dotted]
-        if path[0] in ("sweep", "name"):
+        if path[0] in NOT_VARIED:
             problems.append(Problem(place, ("sweep", dotted), f"wanted a setting of the run, got {path[0]}"))
             continue
         try:
-            for value in values.items:
+            for value in values:
                 found = _validated(overrides.put(root, path, value, place), directory)[1]
                 problems += [problem for problem in found if str(problem) not in base]
         except overrides.BadPath as bad:
             problems.append(Problem(place, ("sweep", dotted), str(bad)))
     return problems
+
+
+def _values_of(node: Node) -> list[Node]:
+    if isinstance(node, ListNode):
+        return node.items
+    return [node.entries[end] for end in ("from", "to")] if isinstance(node, MappingNode) else []

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     StrictBool,
@@ -39,6 +38,7 @@ from simulation.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
+from simulation.scenario.sweep import Sweep
 
 EventName: TypeAlias = Literal["UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"]
 
@@ -250,24 +250,6 @@ Instant = Annotated[
         datetime.isoformat,
     ),
 ]
-
-
-class Sweep(Settings):
-    """Which settings to vary: each path into the scenario, such as `channels.email.retry.max_attempts`, with the values
-    to try."""
-
-    model_config = ConfigDict(extra="allow")
-    wanted_text: ClassVar[str] = "a mapping such as {channels.email.retry.max_attempts: [1, 3, 5], replicates: 20}"
-
-    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], NotEmpty()]] = Field(init=False)
-
-    replicates: PositiveWholeNumber = 1
-    """How many runs, each with its own seed, for every combination of values."""
-
-    @property
-    def vary(self) -> dict[str, tuple[Any, ...]]:
-        """The values to try, by path, as they are written in the file."""
-        return dict(self.__pydantic_extra__)
 
 
 def _all_traces(workload: Any) -> bool:

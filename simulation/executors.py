@@ -1,0 +1,211 @@
+"""Who does many runs: this process, several processes, or a Dask cluster. What comes of a run is the same for all."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+from simulation.processes import processes
+from simulation.scenario import Scenario
+from simulation.summary_shape import Figure, Shape, summary_shape
+
+AHEAD = 3
+"""So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
+
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run that is to be done."""
+
+    scenario: Scenario
+    seed: int
+    changes: str = ""
+    """What was changed in the scenario, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is kept of a run."""
+
+    figures: Mapping[str, float | None]
+    """Every figure of the summary by its path, such as ``dlq.peak``; None where it is of nothing."""
+
+    digest: str
+    """Over the history; equal runs have equal ones."""
+
+
+class Executor(ABC):
+    """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
+
+    @abstractmethod
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+        """Do the runs, and yield each with its place among the tasks as soon as it is over; in any order.
+
+        Raises:
+            InvariantBreach: a run broke a law that always holds: a bug.
+            WorkerLost: a process or a node that did runs is gone.
+        """
+
+
+def do(task: Task) -> Run:
+    """Do a run in this process, and return what is kept of it.
+
+    Raises:
+        InvariantBreach: it broke a law that always holds: a bug.
+    """
+    from simulation.runner import run
+
+    try:
+        summary = run(task.scenario, seed=task.seed).summary
+    except InvariantBreach as breach:
+        changes = f" and {task.changes}" if task.changes else ""
+        raise InvariantBreach(f"with seed {task.seed}{changes}: {breach}") from None
+    return Run({path: figure_at(summary, path) for path in figure_paths(task.scenario)}, summary["digest"])
+
+
+def figure_at(summary: Any, path: str) -> float | None:
+    """Return the figure of a summary at a path such as ``dlq.peak``; None where it is of nothing."""
+    for key in path.split("."):
+        summary = summary[key]
+    return None if summary is None else float(summary)
+
+
+def figure_paths(scenario: Scenario) -> tuple[str, ...]:
+    """Return the paths of all figures in the summary of a scenario, in its order."""
+    return _paths(tuple((channel, tuple(names)) for channel, names in scenario.providers_used.items()))
+
+
+@cache
+def _paths(providers: Any) -> tuple[str, ...]:
+    return tuple(_below(summary_shape(dict(providers))))
+
+
+def _below(shape: Shape, above: str = "") -> Iterator[str]:
+    for key, part in shape.items():
+        if not isinstance(part, Figure):
+            yield from _below(part, f"{above}{key}.")
+        elif part not in (Figure.TEXT, Figure.LIST):
+            yield f"{above}{key}"
+
+
+@contextmanager
+def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]:
+    """Give who does runs, for as long as the block lasts.
+
+    Args:
+        workers: how many processes share them; all cores when None. A script that asks for more than one is imported by
+            each, so what it does belongs under ``if __name__ == "__main__":``.
+        cluster: a Dask cluster that does them instead: its scheduler's address, a cluster, or a client of it.
+
+    Raises:
+        ConfigurationError: the cluster cannot be reached, or has no workers.
+        ValueError: `workers` is less than 1.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"wanted workers of at least 1, got {workers!r}")
+    if cluster is not None:
+        with _client(cluster) as client:
+            yield _Dask(client)
+        return
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        yield _Here()
+        return
+    with processes(workers) as pool:
+        yield _Pool(pool, workers)
+
+
+class _Here(Executor):
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+        for place, task in enumerate(tasks):
+            yield place, do(task)
+
+
+class _Pool(Executor):
+    def __init__(self, pool: Any, workers: int) -> None:
+        self._pool = pool
+        self._workers = workers
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+        waiting = iter(enumerate(tasks))
+        places = {self._pool.submit(do, task): place for place, task in islice(waiting, self._workers * AHEAD)}
+        try:
+            while places:
+                over, _ = wait(places, return_when=FIRST_COMPLETED)
+                for future in over:
+                    place = places.pop(future)
+                    for next_place, task in islice(waiting, 1):
+                        places[self._pool.submit(do, task)] = next_place
+                    yield place, future.result()
+        except BrokenExecutor:
+            raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
+        finally:
+            for future in places:
+                future.cancel()
+
+
+class _Dask(Executor):
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+        distributed = _distributed()
+        waiting = iter(enumerate(tasks))
+        ahead = AHEAD * sum(self._client.nthreads().values())
+        places = {self._submit(task): place for place, task in islice(waiting, ahead)}
+        over = distributed.as_completed(list(places))
+        try:
+            for future in over:
+                place = places.pop(future)
+                for next_place, task in islice(waiting, 1):
+                    submitted = self._submit(task)
+                    places[submitted] = next_place
+                    over.add(submitted)
+                yield place, future.result()
+        except (distributed.KilledWorker, CancelledError) as error:
+            raise WorkerLost(f"the Dask cluster lost a run: {error}") from None
+        finally:
+            self._client.cancel(list(places))
+
+    def _submit(self, task: Task) -> Any:
+        return self._client.submit(do, task, pure=False)
+
+
+@contextmanager
+def _client(cluster: Any) -> Iterator[Any]:
+    """Give a client of a Dask cluster; one that was given stays open."""
+    distributed = _distributed()
+    if isinstance(cluster, distributed.Client):
+        _check_workers(cluster)
+        yield cluster
+        return
+    try:
+        client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError([f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"]) from None
+    with client:
+        _check_workers(client)
+        yield client
+
+
+def _distributed() -> Any:
+    try:
+        return importlib.import_module("distributed")
+    except ImportError:
+        raise ConfigurationError(["--dask: wanted the extra cluster: pip install 'retrylab[cluster]'"]) from None
+
+
+def _check_workers(client: Any) -> None:
+    if not client.nthreads():
+        raise ConfigurationError([f"--dask {client.scheduler.address}: wanted a cluster with workers, got one without"])

@@ -1,0 +1,158 @@
+"""A range of values of a setting, from which a sweep or a search takes some: ``{from: 100ms, to: 10s, scale: log}``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from actors.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
+from actors.settings import Settings
+
+DIGITS = 4
+"""Values between the ends are rounded to so many significant digits: they are what a person would write into a file."""
+
+STEPS_MAX = 1_000
+
+
+class _Kind(NamedTuple):
+    """What kind of quantity the ends of a range are."""
+
+    name: str
+    read: Callable[[Any], float | None]
+    write: Callable[[float], str]
+
+
+def _whole(value: Any) -> float | None:
+    return float(value) if type(value) is int else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+
+
+def _rate(value: Any) -> float | None:
+    rate = parse_rate(value, unit_required=True)
+    return None if rate is None else rate.per_second
+
+
+def _share(value: Any) -> float | None:
+    return parse_share(value) if isinstance(value, str) else None
+
+
+_KINDS = (
+    _Kind("whole numbers", _whole, lambda value: str(round(value))),
+    _Kind("numbers", _number, lambda value: _written(value)),
+    _Kind("durations", lambda value: parse_duration(value, unit_required=True), lambda value: f"{_written(value)}s"),
+    _Kind("rates", _rate, lambda value: f"{_written(value)}/s"),
+    _Kind("shares", _share, lambda value: f"{_written(value * 100)}%"),
+)
+
+
+def _written(value: float) -> str:
+    return f"{value:.{DIGITS}g}"
+
+
+def quantity(value: Any) -> float | None:
+    """Return a value of a file as a number: seconds, events a second, a share between 0 and 1; None if it is none."""
+    return next((number for kind in _KINDS if (number := kind.read(value)) is not None), None)
+
+
+_End = Annotated[
+    Any,
+    Wanted(
+        "a number, a duration, a rate or a share",
+        lambda value, _unit_required: None if quantity(value) is None else value,
+        {"type": ["number", "string"]},
+    ),
+]
+
+
+_Steps = Annotated[
+    int,
+    Wanted(
+        f"a whole number from 2 to {STEPS_MAX:,}",
+        lambda value, _unit_required: value if type(value) is int and 2 <= value <= STEPS_MAX else None,
+        {"type": "integer", "minimum": 2, "maximum": STEPS_MAX},
+    ),
+]
+
+
+class Range(Settings):
+    """All values between two, both included: whole numbers where both ends are, or numbers, durations, rates or
+    shares."""
+
+    wanted_text: ClassVar[str] = "a range such as {from: 1, to: 10} or {from: 100ms, to: 10s, scale: log}"
+
+    from_: _End = Field(alias="from")
+    """The lowest."""
+
+    to: _End
+    """The highest."""
+
+    scale: Literal["linear", "log"] = "linear"
+    """``log``: so that each tenfold of values is as likely as the next one. The lowest has to be more than 0."""
+
+    steps: _Steps | None = None
+    """How many values, evenly spaced on the scale, a grid takes. None: it is not for a grid."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        self._kind()
+        if self.low >= self.high:
+            raise wanted("to more than from", f"{self.from_} and {self.to}")
+        if self.scale == "log" and self.low <= 0:
+            raise wanted("from more than 0 where the scale is log", f"{self.from_}")
+        return self
+
+    def _kind(self) -> _Kind:
+        for kind in _KINDS:
+            if kind.read(self.from_) is not None and kind.read(self.to) is not None:
+                return kind
+        raise wanted("from and to of one kind", f"{self.from_} and {self.to}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is of whole numbers."""
+        return self._kind() is _KINDS[0]
+
+    @property
+    def low(self) -> float:
+        """The lowest value: as it stands there, or in seconds, events a second, or as a share between 0 and 1."""
+        low = self._kind().read(self.from_)
+        assert low is not None
+        return low
+
+    @property
+    def high(self) -> float:
+        """The highest value."""
+        high = self._kind().read(self.to)
+        assert high is not None
+        return high
+
+    def text(self, value: float) -> str:
+        """Return how a value of the range is written in a file; the ends as they were."""
+        if value <= self.low:
+            return str(self.from_)
+        return str(self.to) if value >= self.high else self._kind().write(value)
+
+    def at(self, share: float) -> str:
+        """Return the value at a share of the range, at least 0 and less than 1, on its scale.
+
+        Of whole numbers each has the same part of the shares.
+        """
+        low, high = self.low, self.high + 1 if self.is_whole else self.high
+        value = low * (high / low) ** share if self.scale == "log" else low + share * (high - low)
+        return self.text(math.floor(value * (1 + 1e-12)) if self.is_whole else value)
+
+    def levels(self) -> list[str]:
+        """Return the values that a grid takes, each once; whole numbers are rounded."""
+        assert self.steps is not None
+        low, high, last = self.low, self.high, self.steps - 1
+        values = [
+            low * (high / low) ** (step / last) if self.scale == "log" else low + (high - low) * step / last
+            for step in range(self.steps)
+        ]
+        return list(dict.fromkeys(map(self.text, values)))

@@ -1,0 +1,67 @@
+"""The `sweep` of a scenario file: which settings to vary, and how the combinations are chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import ConfigDict, Field, ValidationInfo, WrapValidator, model_validator
+
+from actors.quantities import PositiveWholeNumber, wanted
+from actors.settings import NotEmpty, Settings
+from simulation.scenario.ranges import Range
+
+Design: TypeAlias = Literal["grid", "random", "latin-hypercube"]
+"""How the combinations of values are chosen.
+
+`grid`: every combination. `random`: each value by itself, as often as it is asked for. `latin-hypercube`: each setting
+is divided into as many equally likely parts as there are samples, and each part is met exactly once (McKay, Beckman and
+Conover, *Technometrics* 21, 1979), so that few samples reach everywhere.
+"""
+
+VALUES = "a list of values, or a range such as {from: 1, to: 10}"
+
+
+def _values(value: Any, handler: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, (dict, Range)):
+        return Range.model_validate(value, context=info.context)
+    if not isinstance(value, (list, tuple)):
+        raise wanted(VALUES)
+    return handler(value)
+
+
+class Sweep(Settings):
+    """Which settings to vary: each path into the scenario, such as `channels.email.retry.max_attempts`, with the values
+    to try, or a range of them."""
+
+    model_config = ConfigDict(extra="allow")
+    wanted_text: ClassVar[str] = "a mapping such as {channels.email.retry.max_attempts: [1, 3, 5], replicates: 20}"
+
+    __pydantic_extra__: dict[str, Annotated[Range | Annotated[tuple[Any, ...], NotEmpty()], WrapValidator(_values)]] = (
+        Field(init=False)
+    )
+
+    replicates: PositiveWholeNumber = 10
+    """How many runs, each with its own seed, for every combination of values."""
+
+    design: Design = "grid"
+    """How the combinations are chosen. A range in a grid says into how many `steps`."""
+
+    samples: PositiveWholeNumber | None = None
+    """How many combinations; for the designs `random` and `latin-hypercube`."""
+
+    @model_validator(mode="after")
+    def _fits_the_design(self) -> Self:
+        if self.design == "grid" and self.samples is not None:
+            raise wanted("samples only beside design: random or latin-hypercube, a grid has every combination", "grid")
+        if self.design != "grid" and self.samples is None:
+            raise wanted(f"samples beside design: {self.design}", "none")
+        if self.design == "grid":
+            for path, values in self.vary.items():
+                if isinstance(values, Range) and values.steps is None:
+                    raise wanted(f"steps in the range of {path}, or design: latin-hypercube", "neither")
+        return self
+
+    @property
+    def vary(self) -> dict[str, Range | tuple[Any, ...]]:
+        """The values to try, by path; lists as they are written in the file."""
+        return dict(self.__pydantic_extra__)
