@@ -19,15 +19,18 @@ _HOME_OF = {
     "Result": "simulation.result",
     "Scenario": "simulation.scenario",
     "SimulatedSystem": "simulation.system",
+    "SweepResult": "simulation.sweeping.result",
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
     "load": "simulation.scenario",
+    "open_sweep": "simulation.sweeping.result",
     "predict": "simulation.prediction",
     "record": "simulation.traces",
     "replay": "simulation.traces",
     "run": "simulation.runner",
     "run_live": "simulation.live_run",
+    "sweep": "simulation.sweeping.sweep",
 }
 
 __all__ = sorted(_HOME_OF)

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+from simulation.fingerprint import code_hash
 from simulation.processes import processes
 from simulation.scenario import Scenario
 from simulation.summary_shape import Figure, Shape, summary_shape
@@ -207,5 +208,14 @@ def _distributed() -> Any:
 
 
 def _check_workers(client: Any) -> None:
+    """See to it that there are workers, and that a run is the same on them as it would be here."""
+    name = f"--dask {client.scheduler.address}"
     if not client.nthreads():
-        raise ConfigurationError([f"--dask {client.scheduler.address}: wanted a cluster with workers, got one without"])
+        raise ConfigurationError([f"{name}: wanted a cluster with workers, got one without"])
+    try:
+        code = client.run(code_hash)
+    except Exception as error:  # whatever keeps a worker from importing retrylab
+        raise ConfigurationError([f"{name}: wanted workers that have retrylab, got: {error}"]) from None
+    others = sorted(worker for worker, theirs in code.items() if theirs != code_hash())
+    if others:
+        raise ConfigurationError([f"{name}: wanted workers with this version of retrylab, got another at {others[0]}"])

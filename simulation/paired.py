@@ -1,10 +1,12 @@
-"""Means, and differences between runs that had the same luck."""
+"""Means with their intervals, and differences between runs that had the same luck."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 
 from simulation.student_t import quantile
 
@@ -44,6 +46,42 @@ def mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return the mean of some values, their standard deviation, and the ends of the mean's confidence interval.
+
+    The interval is that of Student's t. What is not known of so few values is NaN.
+    """
+    middle, count = mean(values), len(values)
+    if middle is None or count == 1:
+        return (math.nan if middle is None else middle), math.nan, math.nan, math.nan
+    if len(set(values)) == 1:
+        return values[0], 0.0, values[0], values[0]  # without the rounding that the mean would add
+    sd = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (count - 1))
+    half_width = _t(count - 1) * sd / math.sqrt(count)
+    return middle, sd, middle - half_width, middle + half_width
+
+
+def share_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return the share of ones among values that are 0 or 1, their standard deviation, and Wilson's score interval.
+
+    It never leaves 0 to 1, and has a width also where all are equal (Wilson, *JASA* 22, 1927).
+    """
+    share, sd, _, _ = mean_interval(values)
+    count = len(values)
+    if count < 2:
+        return share, math.nan, math.nan, math.nan
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    weight = z * z / count
+    middle = (share + weight / 2) / (1 + weight)
+    half_width = z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
+    return share, sd, max(0.0, middle - half_width), min(1.0, middle + half_width)
+
+
+@cache
+def _t(degrees: int) -> float:
+    return quantile((1 + CONFIDENCE) / 2, degrees)
+
+
 def difference(values: Sequence[float | None], baseline: Sequence[float | None]) -> Difference | None:
     """Return the mean of `values` minus `baseline`, pair by pair; None if no pair has both.
 
@@ -62,5 +100,4 @@ def difference(values: Sequence[float | None], baseline: Sequence[float | None])
     if len(set(differences)) == 1:
         return Difference(count, differences[0], 0.0)  # without the rounding that the mean would add
     variance = math.fsum((value - middle) ** 2 for value in differences) / (count - 1)
-    t = quantile((1 + CONFIDENCE) / 2, count - 1)
-    return Difference(count, middle, t * math.sqrt(variance / count))
+    return Difference(count, middle, _t(count - 1) * math.sqrt(variance / count))

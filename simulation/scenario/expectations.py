@@ -52,7 +52,11 @@ class Expectation:
             figure = figure.get(key) if isinstance(figure, Mapping) else None
         if isinstance(figure, bool) or not isinstance(figure, (int, float)):
             return None, False
-        return figure, _COMPARE[self.op](figure, self.value)
+        return figure, self.holds_of(figure)
+
+    def holds_of(self, figure: float | None) -> bool:
+        """Return whether the figure is as expected; None is not."""
+        return figure is not None and _COMPARE[self.op](figure, self.value)
 
     @classmethod
     def parse(cls, text: Any) -> Expectation:

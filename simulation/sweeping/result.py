@@ -1,0 +1,182 @@
+"""What came of a sweep: a row for each run, a row for each figure of each cell, and both on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from actors.errors import ConfigurationError
+from simulation.executors import Run
+from simulation.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
+from simulation.scenario import Scenario, load
+from simulation.scenario.writing import write
+from simulation.space import number_of
+from simulation.variations import Setting, settings_of
+
+HOLDS = "expectations_hold"
+"""The figure that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
+
+DOCUMENT, SCENARIO, RUNS, CELLS = "sweep.json", "scenario.yaml", "runs.parquet", "cells.parquet"
+
+
+class SweepResult:
+    """The result of a sweep. Durations are in seconds, rates a second, shares between 0 and 1."""
+
+    def __init__(self, scenario: Scenario, varied: list[str], settings: list[Setting], runs: pd.DataFrame) -> None:
+        self.scenario = scenario
+        """As the file has it, with what was set for all cells."""
+        self.varied = varied
+        """The paths that were varied."""
+        self.settings = settings
+        """What was set in each cell."""
+        self.runs = runs
+        """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each figure of the
+        summary by its path, `expectations_hold` if there are any, and `digest`.
+
+        What was varied is a number where all its values are quantities, and text as it was written where they are not.
+        """
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        varied: list[str],
+        settings: list[Setting],
+        seeds: Sequence[int],
+        runs: Iterable[Sequence[Run]],
+    ) -> SweepResult:
+        """Return the result of the runs of each cell, in the order of the seeds."""
+        by_cell = list(runs)
+        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures if path != "seed")
+        flat = [run for of_cell in by_cell for run in of_cell]
+        cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
+        columns: dict[str, Any] = {
+            "cell": pd.Series(cells, dtype="int64"),
+            **{path: _column(path, settings, cells) for path in varied},
+            "replicate": pd.Series([place for of_cell in by_cell for place in range(len(of_cell))], dtype="int64"),
+            "seed": pd.Series([seed for _ in by_cell for seed in seeds], dtype="int64"),
+            **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in figures},
+        }
+        if scenario.expect:
+            columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
+        columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
+        return cls(scenario, varied, settings, pd.DataFrame(columns))
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of each run, by their paths in the summary, and whether all expectations hold."""
+        return list(self.runs.columns[3 + len(self.varied) : -1])
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row for each figure of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
+
+        The interval has 95% confidence: Student's t of the mean, and Wilson's for the share of runs whose expectations
+        hold. It is null with fewer than two runs.
+        """
+        replicates = int(self.runs["replicate"].max()) + 1
+        values = {figure: self.runs[figure].to_list() for figure in self.figures}
+        cells = [cell for cell in range(len(self.settings)) for _ in values]
+        rows = []
+        for cell in range(len(self.settings)):
+            for figure, of_all in values.items():
+                known = [
+                    value for value in of_all[cell * replicates : (cell + 1) * replicates] if not math.isnan(value)
+                ]
+                rows.append([len(known), *(share_interval if figure == HOLDS else mean_interval)(known)])
+        counts, *statistics = zip(*rows, strict=True)
+        return pd.DataFrame(
+            {
+                "cell": pd.Series(cells, dtype="int64"),
+                **{path: _column(path, self.settings, cells) for path in self.varied},
+                "figure": pd.Series([*values] * len(self.settings), dtype="str"),
+                "n": pd.Series(counts, dtype="int64"),
+                **{
+                    name: pd.Series(column, dtype="float64")
+                    for name, column in zip(("mean", "sd", "low", "high"), statistics, strict=True)
+                },
+            }
+        )
+
+    def values(self, cell: int, figure: str) -> list[float | None]:
+        """Return a figure in each run of a cell, in the order of the seeds; None where it is of nothing."""
+        column = self.runs.loc[self.runs["cell"] == cell, figure]
+        return [None if math.isnan(value) else value for value in column]
+
+    def difference(self, cell: int, figure: str, baseline: int = 0) -> Difference | None:
+        """Return by how much a figure of a cell differs from that of another, seed by seed; see
+        :func:`simulation.paired.difference`."""
+        return difference(self.values(cell, figure), self.values(baseline, figure))
+
+    def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the sweep in short, as a plain dict that is also the JSON document, with some figures of each cell."""
+        statistics = self.cells.set_index(["cell", "figure"])[["n", "mean", "sd", "low", "high"]].to_dict("index")
+        return {
+            "scenario": self.scenario.name,
+            "seeds": sorted(map(int, self.runs["seed"].unique())),
+            "confidence": CONFIDENCE,
+            "varied": self.varied,
+            "expectations": [expectation.text for expectation in self.scenario.expect],
+            "cells": [
+                {
+                    "setting": dict(setting.values),
+                    **({"figures": {name: _plain(statistics[cell, name]) for name in figures}} if figures else {}),
+                }
+                for cell, setting in enumerate(self.settings)
+            ],
+        }
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `sweep.json`, the scenario, and the tables of runs and cells as Parquet into a folder; return the
+        paths. Equal sweeps are equal byte by byte."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        written = [directory / name for name in (DOCUMENT, SCENARIO, RUNS, CELLS)]
+        written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        written[1].write_text(write(self.scenario), encoding="utf-8")
+        self.runs.to_parquet(written[2], index=False)
+        self.cells.to_parquet(written[3], index=False)
+        return written
+
+
+def open_sweep(directory: str | Path) -> SweepResult:
+    """Return the sweep that was saved in a folder.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be read.
+    """
+    directory = Path(directory)
+    wanted = f"{directory}: wanted the folder of a sweep that is over, got one"
+    try:
+        document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+        runs = pd.read_parquet(directory / RUNS)
+        varied = list(document["varied"])
+        rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
+    except FileNotFoundError as missing:
+        raise ConfigurationError([f"{wanted} without {Path(str(missing.filename)).name}"]) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
+    return SweepResult(load(directory / SCENARIO), varied, settings_of(varied, rows), runs)
+
+
+def _holds(scenario: Scenario, run: Run) -> bool:
+    return all(expectation.holds_of(run.figures.get(".".join(expectation.path))) for expectation in scenario.expect)
+
+
+def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
+    """Return the value of a path in each of these cells."""
+    texts = [dict(setting.values)[path] for setting in settings]
+    numbers = [number_of(text) for text in texts]
+    if None in numbers:
+        return pd.Series([texts[cell] for cell in cells], dtype="str")
+    return pd.Series([numbers[cell] for cell in cells], dtype="float64")
+
+
+def _plain(statistics: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if math.isnan(value) else value for name, value in statistics.items()}
