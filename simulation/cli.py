@@ -15,6 +15,7 @@ import typer
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
 from simulation.serve_command import serve
+from simulation.sweep_command import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ class Exit(IntEnum):
     DOES_NOT_HOLD = 1
     BAD_INPUT = 2
     INVARIANT_BROKEN = 3
+    WORKER_LOST = 4
+    INTERRUPTED = 130
 
 
 class RuntimeName(StrEnum):
@@ -229,6 +232,7 @@ def compare(
 
 app.command()(explore)
 app.command()(serve)
+app.command()(sweep)
 app.add_typer(dlq, name="dlq")
 
 
@@ -365,6 +369,6 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         _say("interrupted")
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         sys.exit(141)

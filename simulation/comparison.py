@@ -17,7 +17,7 @@ from simulation.executors import Task
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
-from simulation.summary_shape import Figure, summary_shape
+from simulation.summary_shape import Figure, figure_kind
 from simulation.variations import Setting, combinations, load_all
 
 if TYPE_CHECKING:
@@ -193,10 +193,7 @@ class Comparison:
 
     def figure(self, metric: str) -> Figure:
         """Return what kind of figure a metric is."""
-        part: Any = summary_shape(self.scenario.providers_used)
-        for key in metric.split("."):
-            part = part[key]
-        return Figure(part)
+        return figure_kind(self.scenario.providers_used, metric)
 
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:

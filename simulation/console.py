@@ -51,7 +51,7 @@ def progress_of_runs(what: str = "runs") -> Iterator[Callable[[int, int], None]]
 
 def print_result(result: Result, directory: Path | None) -> None:
     """Print the figures of a run on stdout, and where the rest is."""
-    console = _stdout()
+    console = stdout()
     summary = result.summary
     console.print(
         f"[bold]{escape(summary['scenario'])}[/bold]  seed {summary['seed']} · {summary['runtime']} · "
@@ -74,7 +74,8 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
+    """Return the console on stdout; where that is no terminal, with a width that suits a file."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
 
@@ -133,7 +134,7 @@ LABEL_MAX = 34
 
 def print_comparison(comparison: Comparison, directory: Path | None) -> None:
     """Print how settings compare on stdout, and where the rest is."""
-    console = _stdout()
+    console = stdout()
     seeds, settings = comparison.seeds, comparison.settings
     runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     console.print(
@@ -166,7 +167,7 @@ def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
         table.add_row(f"[bold]{escape(metric)}[/bold]")
         for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
             cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
-            table.add_row(f"  {escape(label)}", NOTHING if mean is None else _figure_text(mean, figure), *cells)
+            table.add_row(f"  {escape(label)}", NOTHING if mean is None else figure_text(mean, figure), *cells)
     return table
 
 
@@ -176,8 +177,8 @@ def _difference_cells(found: Difference | None, figure: Figure, replicates: int)
     if found.mean == 0 and found.half_width == 0:
         difference, interval = "same", ""
     else:
-        difference = ("-" if found.mean < 0 else "+") + _figure_text(abs(found.mean), figure, 3)
-        interval = "" if found.half_width is None else f"± {_figure_text(found.half_width, figure, 3)}"
+        difference = ("-" if found.mean < 0 else "+") + figure_text(abs(found.mean), figure, 3)
+        interval = "" if found.half_width is None else f"± {figure_text(found.half_width, figure, 3)}"
     if found.excludes_0:
         interval += " *"
     if found.pairs < replicates:
@@ -185,7 +186,7 @@ def _difference_cells(found: Difference | None, figure: Figure, replicates: int)
     return difference, interval.strip()
 
 
-def _figure_text(value: float, figure: Figure, digits: int = 4) -> str:
+def figure_text(value: float, figure: Figure, digits: int = 4) -> str:
     """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
     if figure is Figure.SECONDS:
         return duration_text(value)

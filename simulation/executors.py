@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -165,7 +166,7 @@ class _Dask(Executor):
         waiting = iter(enumerate(tasks))
         ahead = AHEAD * sum(self._client.nthreads().values())
         places = {self._submit(task): place for place, task in islice(waiting, ahead)}
-        over = distributed.as_completed(list(places))
+        over = distributed.as_completed(list(places), loop=self._client.loop)
         try:
             for future in over:
                 place = places.pop(future)
@@ -175,7 +176,7 @@ class _Dask(Executor):
                     over.add(submitted)
                 yield place, future.result()
         except (distributed.KilledWorker, CancelledError) as error:
-            raise WorkerLost(f"the Dask cluster lost a run: {error}") from None
+            raise WorkerLost(f"the Dask cluster lost a run: {str(error).splitlines()[0]}") from None
         finally:
             self._client.cancel(list(places))
 
@@ -191,13 +192,26 @@ def _client(cluster: Any) -> Iterator[Any]:
         _check_workers(cluster)
         yield cluster
         return
+    with _silent("distributed"):  # which logs with tracebacks what it then raises
+        try:
+            client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
+            raise ConfigurationError([problem]) from None
+        with client:
+            _check_workers(client)
+            yield client
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
     try:
-        client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError([f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"]) from None
-    with client:
-        _check_workers(client)
-        yield client
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _distributed() -> Any:

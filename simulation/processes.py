@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -36,7 +38,16 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
 
 
 def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    """Leave interrupts to the parent, and begin."""
+    """Leave interrupts to the parent, end with it, and begin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if begin is not None:
         begin(*arguments)
+
+
+def _end_with_the_parent() -> None:
+    """End this process when its parent is gone: one that was killed cannot end its pool, which would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

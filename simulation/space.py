@@ -45,7 +45,8 @@ def space(vary: Mapping[str, Any], name: str = "--vary") -> Space:
     """Return the space of settings that is given in Python, in a file or on a command line.
 
     Args:
-        vary: for each path a text, ``1,2,3`` or ``1..10``; a sequence of values; or a :class:`Range`, or its keys.
+        vary: for each path a text, ``1,2,3`` or ``1..10``; a sequence of values; or a :class:`Range`, or its keys;
+            or what this returned.
         name: of the option or the argument, for the errors.
 
     Raises:
@@ -99,7 +100,7 @@ def _dimension(path: str, given: Any) -> Choices | Range:
         raise ConfigurationError([_FORM])
     if path.split(".")[0] in NOT_VARIED:
         raise ConfigurationError([f"wanted a setting of the run, got {path.split('.')[0]}"])
-    if isinstance(given, Range):
+    if isinstance(given, (Choices, Range)):
         return given
     if isinstance(given, str):
         given = _parsed(given)

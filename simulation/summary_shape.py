@@ -101,3 +101,13 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
         "expectations": Figure.LIST,
         "digest": Figure.TEXT,
     }
+
+
+def figure_kind(providers: Mapping[NotificationChannel, Sequence[str]], path: str) -> Figure:
+    """Return what kind of figure stands at a path, such as ``dlq.peak``, of the summary of a run."""
+    part: Figure | Shape = summary_shape(providers)
+    for key in path.split("."):
+        assert not isinstance(part, Figure)
+        part = part[key]
+    assert isinstance(part, Figure)
+    return part

@@ -61,7 +61,7 @@ def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
 
 def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Setting]:
     """Return a setting for each row of values of these paths."""
-    names = _short_names(paths)
+    names = short_names(paths)
     return [
         Setting(
             tuple(zip(paths, row, strict=True)),
@@ -144,7 +144,8 @@ def written(value: Any) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
-def _short_names(paths: Sequence[str]) -> dict[str, str]:
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return for each path as few of its last keys as tell all of them apart."""
     keys = {path: path.split(".") for path in paths}
     for length in range(1, max(map(len, keys.values())) + 1):
         names = {path: ".".join(parts[-length:]) for path, parts in keys.items()}

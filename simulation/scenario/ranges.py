@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from actors.document import plain_scalar
 from actors.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
 from actors.settings import Settings
 
@@ -134,9 +135,13 @@ class Range(Settings):
 
     def text(self, value: float) -> str:
         """Return how a value of the range is written in a file; the ends as they were."""
-        if value <= self.low:
+        kind = self._kind()
+        text = kind.write(value)
+        rounded = kind.read(plain_scalar(text))
+        assert rounded is not None
+        if min(value, rounded) <= self.low:
             return str(self.from_)
-        return str(self.to) if value >= self.high else self._kind().write(value)
+        return str(self.to) if max(value, rounded) >= self.high else text
 
     def at(self, share: float) -> str:
         """Return the value at a share of the range, at least 0 and less than 1, on its scale.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,13 +153,14 @@ def open_sweep(directory: str | Path) -> SweepResult:
     """
     directory = Path(directory)
     wanted = f"{directory}: wanted the folder of a sweep that is over, got one"
+    missing = [name for name in (DOCUMENT, SCENARIO, RUNS) if not (directory / name).is_file()]
+    if missing:
+        raise ConfigurationError([f"{wanted} without {missing[0]}"])
     try:
         document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
         runs = pd.read_parquet(directory / RUNS)
         varied = list(document["varied"])
         rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
-    except FileNotFoundError as missing:
-        raise ConfigurationError([f"{wanted} without {Path(str(missing.filename)).name}"]) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
     return SweepResult(load(directory / SCENARIO), varied, settings_of(varied, rows), runs)
@@ -178,5 +179,5 @@ def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.
     return pd.Series([numbers[cell] for cell in cells], dtype="float64")
 
 
-def _plain(statistics: dict[str, Any]) -> dict[str, Any]:
+def _plain(statistics: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: None if math.isnan(value) else value for name, value in statistics.items()}

@@ -1,0 +1,138 @@
+"""The command ``retrylab sweep``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class DesignName(StrEnum):
+    """How the combinations are chosen."""
+
+    GRID = "grid"
+    RANDOM = "random"
+    LATIN_HYPERCUBE = "latin-hypercube"
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Write the tables here, and each run as soon as it is over; what is here already is not run again.",
+            show_default=False,
+        ),
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="Values, e.g. channels.email.retry.max_attempts=1,2,3,5, or a range, e.g. "
+            "channels.email.timeout=100ms..10s or '{from: 100ms, to: 10s, scale: log, steps: 5}'. In place of the "
+            "file's sweep.",
+            show_default=False,
+        ),
+    ] = None,
+    replicates: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs of each combination, with one seed after the other.", show_default="10"),
+    ] = None,
+    design: Annotated[
+        DesignName | None,
+        typer.Option(help="Every combination, or samples of them.", show_default="grid"),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many combinations, where the design is no grid.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="PATH",
+            help="A figure of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the cells as JSON and nothing else.")] = False,
+) -> None:
+    """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
+
+    A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
+    process that did runs is gone.
+    """
+    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+    from simulation.cli import Exit
+    from simulation.replicates import checked_figures
+    from simulation.scenario import load
+    from simulation.space import parse_space
+    from simulation.sweeping.printing import METRICS, print_sweep
+    from simulation.sweeping.sweep import sweep as sweep_settings
+
+    show_progress = not as_json and sys.stderr.isatty()
+    if show_progress:
+        from simulation.console import progress_of_runs
+    try:
+        if dask is not None and workers is not None:
+            raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
+        shown = checked_figures(metrics or METRICS, [load(file, sets=sets or [], seed=seed)], "--metric")
+        with progress_of_runs() if show_progress else nullcontext() as progress:
+            swept = sweep_settings(
+                file,
+                parse_space(vary) if vary else None,
+                replicates=replicates,
+                design=None if design is None else design.value,
+                samples=samples,
+                seed=seed,
+                sets=sets or [],
+                workers=workers,
+                cluster=dask,
+                out=out,
+                progress=progress,
+            )
+    except ConfigurationError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except InvariantBreach as breach:
+        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
+        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    except WorkerLost as lost:
+        typer.echo(f"{lost}; what is over is in {out}, and the same command goes on from there", err=True)
+        raise typer.Exit(Exit.WORKER_LOST) from None
+    except OSError as error:
+        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; what is over is in {out}, and the same command goes on from there", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(swept.document(shown), indent=2, allow_nan=False))
+    else:
+        print_sweep(swept, shown, f"retrylab plot {shlex.quote(str(out))}", out)

@@ -1,0 +1,302 @@
+"""A sweep is the runs it says, with their means; the same whoever does it and however often it is cut off."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+import simulation
+from actors.errors import ConfigurationError, InvariantBreach
+from simulation import executors
+from simulation.fingerprint import scenario_hash
+from simulation.paired import difference, mean_interval, share_interval
+from simulation.scenario import load
+from simulation.sweeping.journal import Journal
+
+SCENARIO = """
+name: contended
+seed: 3
+duration: 20s
+workload:
+  - {channel: email, arrivals: {poisson: 5/s}}
+channels:
+  email:
+    retry: {max_attempts: 3, initial_delay: 1s, jitter: full}
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 100ms}}, failure_rate: 30%}
+expect: [sent_fraction >= 0.97, delivery_time_s.p99 <= 30s]
+sweep:
+  channels.email.retry.max_attempts: [1, 3, 5]
+  channels.email.provider.failure_rate: {from: 10%, to: 40%, steps: 2}
+  replicates: 3
+"""
+ATTEMPTS = "channels.email.retry.max_attempts"
+FAILURES = "channels.email.provider.failure_rate"
+TABLES = ("sweep.json", "scenario.yaml", "runs.parquet", "cells.parquet")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "contended.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def saved(folder):
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def test_each_run_is_that_of_the_run_command(path):
+    swept = simulation.sweep(path)
+    assert list(swept.runs["cell"]) == [cell for cell in range(6) for _ in range(3)]
+    assert list(swept.runs["seed"]) == [3, 4, 5] * 6
+    row = swept.runs[(swept.runs[ATTEMPTS] == 5) & (swept.runs[FAILURES] == 0.4) & (swept.runs["seed"] == 4)].iloc[0]
+    summary = simulation.run(path, seed=4, sets=[f"{ATTEMPTS}=5", f"{FAILURES}=40%"]).summary
+    assert row["digest"] == summary["digest"]
+    assert row["attempts"] == summary["attempts"]
+    assert row["channels.email.delivery_time_s.p99"] == summary["channels"]["email"]["delivery_time_s"]["p99"]
+    assert row["expectations_hold"] == all(each["holds"] for each in summary["expectations"])
+
+
+def test_cells_that_a_setting_leaves_alone_have_the_same_luck(path):
+    runs = simulation.sweep(path).runs
+    assert runs.groupby("seed")["accepted"].nunique().to_list() == [1, 1, 1]
+    assert runs["accepted"].nunique() > 1
+
+
+def test_means_have_the_intervals_of_students_t(path):
+    swept = simulation.sweep(path, {ATTEMPTS: [3]}, replicates=6)
+    cells = swept.cells.set_index("figure")
+    values = swept.runs["attempts"]
+    low, high = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
+    row = cells.loc["attempts"]
+    assert (row["n"], row["mean"]) == (6, pytest.approx(values.mean()))
+    assert (row["sd"], row["low"], row["high"]) == (
+        pytest.approx(values.std()), pytest.approx(low), pytest.approx(high),
+    )  # fmt: skip
+    share = swept.runs["expectations_hold"]
+    wilson = stats.binomtest(int(share.sum()), 6).proportion_ci(method="wilson")
+    row = cells.loc["expectations_hold"]
+    assert (row["low"], row["high"]) == (pytest.approx(wilson.low), pytest.approx(wilson.high))
+
+
+def test_what_is_of_nothing_is_left_out_of_a_mean():
+    assert mean_interval([2.0]) == (
+        2.0,
+        pytest.approx(math.nan, nan_ok=True),
+        *[pytest.approx(math.nan, nan_ok=True)] * 2,
+    )
+    assert all(map(math.isnan, mean_interval([])))
+    assert mean_interval([0.1, 0.1, 0.1]) == (0.1, 0.0, 0.1, 0.1)
+    assert share_interval([1.0, 1.0])[3] == 1.0
+
+
+def test_a_figure_of_nothing_is_null(path):
+    swept = simulation.sweep(path, {FAILURES: ["0%", "100%"]}, sets=[f"{ATTEMPTS}=1", "duration=1s"], replicates=2)
+    cells = swept.cells.set_index(["cell", "figure"])
+    assert cells.loc[(0, "delivery_time_s.p99"), "n"] == 2
+    assert cells.loc[(1, "delivery_time_s.p99"), "n"] == 0
+    assert math.isnan(cells.loc[(1, "delivery_time_s.p99"), "mean"])
+    assert swept.document(["delivery_time_s.p99"])["cells"][1]["figures"]["delivery_time_s.p99"]["mean"] is None
+
+
+def test_a_difference_is_taken_seed_by_seed(path):
+    swept = simulation.sweep(path, {ATTEMPTS: [1, 5]}, replicates=4)
+    sent = [swept.runs.loc[swept.runs["cell"] == cell, "sent"].to_list() for cell in (0, 1)]
+    assert swept.difference(1, "sent") == difference(sent[1], sent[0])
+
+
+def test_what_is_varied_is_a_number_where_it_can_be(path):
+    vary = {"channels.email.timeout": ["80ms", "2m"], "channels.email.retry.jitter": ["none", "full"]}
+    runs = simulation.sweep(path, vary, replicates=1).runs
+    assert list(runs["channels.email.timeout"]) == [0.08, 0.08, 120.0, 120.0]
+    assert list(runs["channels.email.retry.jitter"]) == ["none", "full"] * 2
+
+
+def test_a_cell_may_have_figures_that_others_have_not(path):
+    vary = {"channels.email": ["{retry: {max_attempts: 2}}", "{failover: {backup: {}}}"]}
+    runs = simulation.sweep(path, vary, replicates=1, sets=["faults=[]"]).runs
+    assert math.isnan(runs.loc[0, "breaker.email/backup.opened"])
+    assert runs.loc[1, "breaker.email/backup.opened"] == 0
+
+
+def test_what_was_saved_is_opened_as_it_was(path, tmp_path):
+    swept = simulation.sweep(path, out=tmp_path / "out")
+    again = simulation.open_sweep(tmp_path / "out")
+    pd.testing.assert_frame_equal(again.runs, swept.runs)
+    pd.testing.assert_frame_equal(again.cells, swept.cells)
+    assert (again.settings, again.varied, again.scenario.name) == (swept.settings, swept.varied, "contended")
+
+
+@pytest.mark.parametrize("missing", TABLES[:3])
+def test_a_folder_without_a_sweep_is_told(path, tmp_path, missing):
+    simulation.sweep(path, out=tmp_path / "out", replicates=1)
+    (tmp_path / "out" / missing).unlink()
+    with pytest.raises(ConfigurationError, match=missing):
+        simulation.open_sweep(tmp_path / "out")
+
+
+def test_two_processes_give_the_same_bytes(path, tmp_path):
+    for workers in (1, 2):
+        simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
+    assert saved(tmp_path / "1") == saved(tmp_path / "2")
+
+
+CLUSTER = """
+import simulation, sys
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    path, out = sys.argv[1:]
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        simulation.sweep(path, cluster=cluster, out=f"{out}/cluster")
+        from simulation.cli import main
+        sys.argv = ["retrylab", "sweep", path, "--dask", cluster.scheduler_address, "--out", f"{out}/address", "--json"]
+        main()
+"""
+
+
+def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    done = subprocess.run([sys.executable, script, path, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["cells"]) == 6
+    simulation.sweep(path, out=tmp_path / "here")
+    assert saved(tmp_path / "cluster") == saved(tmp_path / "address") == saved(tmp_path / "here")
+
+
+def test_a_cluster_that_is_not_there_is_told(path):
+    with pytest.raises(ConfigurationError, match="wanted the address of a Dask scheduler, got"):
+        simulation.sweep(path, cluster="nowhere at all")
+
+
+KILLED = """
+import os, signal, sys
+import simulation
+
+def progress(over, of):
+    if over == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    simulation.sweep(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[4]), progress=progress)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path, workers):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    for over in (7, 11):
+        words = [sys.executable, script, path, tmp_path / "out", str(over), str(workers)]
+        assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+        assert len((tmp_path / "out" / "runs.jsonl").read_text().splitlines()) == over
+    with (tmp_path / "out" / "runs.jsonl").open("a") as file:
+        file.write('{"scenario": "cut off in the mid')
+    told = []
+    simulation.sweep(path, out=tmp_path / "out", progress=lambda *counts: told.append(counts))
+    assert told == [(over, 18) for over in range(11, 19)]
+    simulation.sweep(path, out=tmp_path / "whole")
+    assert saved(tmp_path / "out") == saved(tmp_path / "whole")
+
+
+def test_more_replicates_and_more_values_run_only_what_is_new(path, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        executors, "do", lambda task, do=executors.do: ran.append((task.changes, task.seed)) or do(task)
+    )
+    for attempts, replicates in (([1, 3], 2), ([3, 5, 1], 3)):
+        simulation.sweep(path, {ATTEMPTS: attempts}, replicates=replicates, out=tmp_path / "out")
+    assert ran == [
+        ("max_attempts=1", 3), ("max_attempts=1", 4), ("max_attempts=3", 3), ("max_attempts=3", 4),
+        ("max_attempts=3", 5),
+        ("max_attempts=5", 3), ("max_attempts=5", 4), ("max_attempts=5", 5),
+        ("max_attempts=1", 5),
+    ]  # fmt: skip
+
+
+def test_another_scenario_or_other_data_is_not_taken_for_it(path, tmp_path):
+    first = scenario_hash(load(path))
+    assert scenario_hash(load(path, sets=["expect=[]", "description=other"], seed=99)) == first
+    assert scenario_hash(load(path, sets=["duration=21s"])) != first
+    counts, replayed = tmp_path / "counts.csv", "workload.0.arrivals={trace: counts.csv, column: value, every: 5s}"
+    hashes = set()
+    for count in (5, 6):
+        counts.write_text(f"value\n{count}\n")
+        hashes.add(scenario_hash(load(path, sets=[replayed])))
+    assert len(hashes) == 2
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "contended.yaml").write_text(SCENARIO)
+    (elsewhere / "counts.csv").write_text("value\n6\n")
+    moved = load(elsewhere / "contended.yaml", sets=[replayed])
+    assert scenario_hash(moved) in hashes
+
+
+def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
+    with Journal.opened(tmp_path / "out"), pytest.raises(ConfigurationError, match="another sweep is at work there"):
+        simulation.sweep(path, out=tmp_path / "out")
+
+
+def test_a_worker_that_dies_is_told_and_what_is_over_is_kept(path, tmp_path):
+    script = tmp_path / "dying.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, signal, sys
+        import multiprocessing
+        import simulation
+        from actors.errors import WorkerLost
+
+        def progress(over, of):
+            if over == 4:
+                os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+        if __name__ == "__main__":
+            try:
+                simulation.sweep(sys.argv[1], out=sys.argv[2], workers=2, progress=progress)
+            except WorkerLost as lost:
+                print(lost)
+        """)
+    )
+    done = subprocess.run([sys.executable, script, path, tmp_path / "out"], capture_output=True, text=True, check=False)
+    assert done.stdout == "a worker process ended in the middle of a run, or was killed\n", done.stderr
+    assert 4 <= len((tmp_path / "out" / "runs.jsonl").read_text().splitlines()) < 18
+
+
+def test_a_breach_says_where_it_was(path, monkeypatch):
+    def breach(scenario, seed):
+        raise InvariantBreach("two and two are five", "sums", 0)
+
+    monkeypatch.setattr("simulation.runner.run", breach)
+    with pytest.raises(InvariantBreach, match=r"(?s)with seed 3 and max_attempts=1 failure_rate=10%: .*two and two"):
+        simulation.sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"vary": {"channels.email.retry.max_atempts": [1]}}, "did you mean max_attempts"),
+        ({"vary": {"channels.email.timeout": ["soon"]}}, "wanted a duration"),
+        ({"vary": {}}, "wanted path=a,b or path=low..high"),
+        ({"sets": ["sweep=null"]}, "wanted a sweep in the file, or --vary path=a,b, got neither"),
+        ({"replicates": 10**6}, "wanted at most 1,000,000 runs in all, got 6,000,000"),
+        ({"seed": 2**63}, "seed: wanted one below 2"),
+        ({"samples": 5}, "--samples: wanted it only with --design random"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_runs(path, arguments, problem):
+    with pytest.raises(ConfigurationError, match=problem.replace("^", r"\^")):
+        simulation.sweep(path, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"replicates": 0}, {"workers": 0}])
+def test_less_than_one_is_refused(path, arguments):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        simulation.sweep(path, **arguments)

@@ -1,0 +1,121 @@
+"""`retrylab sweep` as a person or a CI job meets it."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import simulation
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = """
+name: small
+duration: 10s
+workload: [{channel: email, arrivals: {poisson: 5/s}}]
+channels: {email: {provider: {failure_rate: 20%}}}
+expect: [sent_fraction >= 0.97]
+"""
+VARY = ("--vary", "channels.email.retry.max_attempts=1,3", "--replicates", 2)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def command(*arguments):
+    return [sys.executable, "-c", "from simulation.cli import main; main()", "sweep", *map(str, arguments)]
+
+
+def sweep(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
+    done = sweep(path, *VARY, "--out", tmp_path / "out", "--workers", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "small  seeds 0 to 1 · 2 cells on the same luck · 4 runs"
+    assert lines[1].split() == [
+        "max_attempts", "sent_fraction", "requests", "delivery_time_s.p99", "as", "expected"
+    ]  # fmt: skip
+    swept = simulation.open_sweep(tmp_path / "out")
+    for cell, attempts in enumerate("13"):
+        assert lines[2 + cell].split()[:2] == [
+            attempts,
+            f"{swept.runs['sent_fraction'][2 * cell : 2 * cell + 2].mean():.5f}",
+        ]
+    assert lines[2].endswith("0 of 2")
+    assert lines[-1] == f"written to {tmp_path / 'out'}; to see it: retrylab plot {tmp_path / 'out'}"
+
+
+def test_json_is_one_document_with_the_figures_asked_for(path, tmp_path):
+    done = sweep(path, *VARY, "--out", tmp_path / "out", "--json", "--metric", "dlq.peak", "--metric", "attempts")
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert [cell["setting"] for cell in document["cells"]] == [
+        {"channels.email.retry.max_attempts": "1"}, {"channels.email.retry.max_attempts": "3"},
+    ]  # fmt: skip
+    assert list(document["cells"][0]["figures"]) == ["dlq.peak", "attempts"]
+    assert document["cells"][0]["figures"]["attempts"]["n"] == 2
+
+
+def test_a_design_of_samples(path, tmp_path):
+    words = ["--vary", "channels.email.retry.initial_delay={from: 100ms, to: 10s, scale: log}", "--replicates", 1]
+    done = sweep(path, *words, "--design", "latin-hypercube", "--samples", 3, "--out", tmp_path / "out", "--json")
+    assert len(json.loads(done.stdout)["cells"]) == 3, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "wanted a sweep in the file, or --vary path=a,b, got neither"),
+        (("--vary", "channels.email.retry.max_attempts=1..5"), "wanted values, steps in the range, or --design"),
+        ((*VARY, "--metric", "sent_fractoin"), "did you mean sent_fraction?"),
+        ((*VARY, "--dask", "tcp://127.0.0.1:9", "--workers", "2"), "wanted it without --workers"),
+        (("--vary", "channels.email.retry.max_attempts=1,none"), "wanted a whole number of at least 1, got 'none'"),
+    ],
+)
+def test_bad_input_exits_2_in_words(path, tmp_path, arguments, problem):
+    done = sweep(path, *arguments, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_exits_2(path, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = sweep(path, *VARY, "--out", tmp_path / "file" / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"--out {tmp_path / 'file'}")
+
+
+def test_interrupted_it_says_what_is_kept_and_goes_on(path, tmp_path):
+    out = tmp_path / "out"
+    words = [path, "--vary", "channels.email.retry.max_attempts=1..1000", "--design", "random", "--samples", 500]
+    words += ["--replicates", 5, "--out", out, "--workers", 2]
+    leader, follower = pty.openpty()
+    terminal = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=follower, env=terminal) as process:
+        os.close(follower)
+        seen = b""
+        while not re.search(rb"[1-9]\d* of [\d,]+ runs", seen):
+            seen += os.read(leader, 4096)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                seen += os.read(leader, 4096)
+            except OSError:
+                break
+        assert process.wait() == 130
+    assert b"interrupted; what is over is in" in seen
+    assert b"Traceback" not in seen
+    assert (out / "runs.jsonl").read_text().endswith("}\n")
