@@ -1,5 +1,6 @@
 """Every rule of the linter: what it says word for word, and the nearest settings of which it says nothing."""
 
+import re
 import subprocess
 import sys
 
@@ -332,7 +333,7 @@ def test_what_it_says(settings, traffic, text):
         ({"fallback": {"channel": "sms", "after": 0.25}, "provider": SLOW}, {}),
         ({"fallback": {"channel": "sms"}, "provider": SLOW}, {}),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # of a function: one in each process
 )  # fmt: skip
 def test_what_it_says_nothing_of(settings, traffic):
     assert said(settings, **traffic) == []

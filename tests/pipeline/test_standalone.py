@@ -165,7 +165,9 @@ async def generator() -> AsyncGenerator[int, None]:
     yield 1
 
 
-@pytest.mark.parametrize("function", [plain, generator, lambda: None, dict], ids=repr)
+@pytest.mark.parametrize(
+    "function", [plain, generator, lambda: None, dict], ids=["plain", "generator", "lambda", "class"]
+)
 async def test_a_function_that_is_not_async_is_a_bug_of_the_caller_and_no_failure(autojump_clock, function):
     breaker = CircuitBreaker(failure_threshold=1, timeout=10)
     with pytest.raises(WrongType, match=r"^wanted an async function, got .*, which returned "):

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from typing import NamedTuple
 
 import pytest
 import trustme
-
-
-class Tls(NamedTuple):
-    """A certificate for 127.0.0.1 and localhost, and who vouches for it."""
-
-    server: ssl.SSLContext
-    ca_file: str
+from tls_certificate import Tls
 
 
 @pytest.fixture(scope="session")

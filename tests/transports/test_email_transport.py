@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trio
 from attempts import outcome_of
-from conftest import Tls
 from smtp_servers import DROP, HANG, Script, mail_server, raw_server
+from tls_certificate import Tls
 
 from actors.channels.email import EmailProvider
 from actors.channels.mail import mail_of, parse_mailbox

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import Tls
 from http_servers import DROP, HANG, Reply, http_server
 from hypothesis import given
 from hypothesis import strategies as st
+from tls_certificate import Tls
 
 from actors.channels.header_value import header_value
 from actors.channels.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, retry_after

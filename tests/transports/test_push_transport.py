@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 from attempts import outcome_of
-from conftest import Tls
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
+from tls_certificate import Tls
 
 from actors.channels.push import PushProvider
 from actors.errors import ConfigurationError

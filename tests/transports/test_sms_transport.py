@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import trio
 from attempts import outcome_of
-from conftest import Tls
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from hypothesis import given
 from hypothesis import strategies as st
+from tls_certificate import Tls
 
 from actors.channels.sms import SmsProvider, e164, status_callback
 from actors.errors import ConfigurationError

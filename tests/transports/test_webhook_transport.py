@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import trio
 from attempts import outcome_of
-from conftest import Tls
 from http_servers import DROP, HANG, HttpServer, Reply, http_server
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
+from tls_certificate import Tls
 
 from actors.channels.network_guard import GuardedNetwork, is_public
 from actors.channels.webhook import WebhookProvider

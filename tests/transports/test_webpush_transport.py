@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from attempts import outcome_of
-from conftest import Tls
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from http_servers import DROP, Reply, http_server
 from hypothesis import given
 from hypothesis import strategies as st
+from tls_certificate import Tls
 
 from actors.channels.webpush import Subscription, Unpushable, WebPushProvider, encrypted, parse_subscription, topic_of
 from actors.errors import ConfigurationError

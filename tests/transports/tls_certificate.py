@@ -1,0 +1,13 @@
+"""A certificate of a server on loopback."""
+
+from __future__ import annotations
+
+import ssl
+from typing import NamedTuple
+
+
+class Tls(NamedTuple):
+    """A certificate for 127.0.0.1 and localhost, and who vouches for it."""
+
+    server: ssl.SSLContext
+    ca_file: str
