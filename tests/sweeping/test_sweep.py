@@ -172,6 +172,25 @@ def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
     assert saved(tmp_path / "cluster") == saved(tmp_path / "address") == saved(tmp_path / "here")
 
 
+@pytest.mark.slow
+def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path, tmp_path):
+    path.write_text(SCENARIO.replace("[1, 3, 5]", "[1, 2, 3, 5, 8]").replace("steps: 2", "steps: 8"))
+    path.write_text(path.read_text().replace("replicates: 3", "replicates: 20"))
+    (tmp_path / "cluster.py").write_text(CLUSTER)
+    (tmp_path / "killed.py").write_text(KILLED)
+    subprocess.run([sys.executable, tmp_path / "cluster.py", path, tmp_path], capture_output=True, check=True)
+    for workers in (1, 2):
+        simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
+    words = [sys.executable, tmp_path / "killed.py", path, tmp_path / "killed", "400", "2"]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    told = []
+    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: told.append(counts))
+    assert (told[0], told[-1]) == ((400, 800), (800, 800))
+    assert len(pd.read_parquet(tmp_path / "1" / "runs.parquet")) == 800
+    for folder in ("2", "cluster", "address", "killed"):
+        assert saved(tmp_path / folder) == saved(tmp_path / "1")
+
+
 def test_a_cluster_that_is_not_there_is_told(path):
     with pytest.raises(ConfigurationError, match="wanted the address of a Dask scheduler, got"):
         simulation.sweep(path, cluster="nowhere at all")
