@@ -2,8 +2,8 @@
 
     python tests/benchmark/sweep.py [--replicates N] [--rounds N]
 
-They take turns, and the ratios are the medians of the rounds' ratios. Processes are new in each round, as they are for a
-command: each takes a second to start. The cluster is there already.
+They take turns, and the ratios are the medians of the rounds' ratios. Processes are new in each round, as they are for
+a command: each takes a second to start. The cluster is there already.
 """
 
 from __future__ import annotations
