@@ -61,7 +61,7 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
 def test_the_sweep_shown_prints_what_it_says(tmp_path):
     (block,) = (block for block in blocks("sh") if block.startswith("retrylab sweep"))
     (shown,) = (block for block in blocks("text") if "cells on the same luck" in block)
-    _, *words = shlex.split(block.replace("scenarios/", f"{ROOT}/scenarios/"))
+    _, *words = shlex.split(block.replace("\\\n", "").replace("scenarios/", f"{ROOT}/scenarios/"))
     code = "from simulation.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--workers", "1"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
