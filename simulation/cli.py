@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,6 @@ from simulation.sweep_command import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     from simulation.comparison import Comparison
     from simulation.result import Result
@@ -107,6 +105,7 @@ def run(
     """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.invariants.replay import shell_command
+    from simulation.terminal import watch_run
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
@@ -117,12 +116,14 @@ def run(
         for warning in _warnings(file, scenario, sets or []):
             _say(f"warning: {warning}")
     results = []
-    for file, scenario, directory in zip(files, scenarios, directories, strict=True):
+    for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
+        part = f"{number} of {len(files)}" if len(files) > 1 else ""
         try:
             how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
             if check:
                 how = partial(how, invariants="all")
-            result = _run_one(scenario, how, runtime, quiet=as_json)
+            with watch_run(scenario, quiet=as_json, part=part) as progress:
+                result = how(runtime=runtime.value, progress=progress)
         except OSError as error:
             if record is None:
                 raise
@@ -199,10 +200,11 @@ def compare(
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.comparison import compare as compare_settings
+    from simulation.terminal import watch_runs
     from simulation.variations import parse_vary
 
     try:
-        with _progress_of_runs(quiet=as_json) as progress:
+        with watch_runs(quiet=as_json) as progress:
             comparison = compare_settings(
                 file,
                 parse_vary(vary or []),
@@ -332,23 +334,6 @@ def _recorder(file: Path, trace: Path, seed: int | None, sets: Sequence[str]) ->
     from simulation.traces import record
 
     return partial(record, file, trace, seed=seed, sets=sets)
-
-
-def _run_one(scenario: Scenario, run_scenario: Callable[..., Result], runtime: RuntimeName, *, quiet: bool) -> Result:
-    if quiet or not sys.stderr.isatty():
-        return run_scenario(runtime=runtime.value)
-    from simulation.console import progress_bar
-
-    with progress_bar(scenario) as advance:
-        return run_scenario(runtime=runtime.value, progress=advance)
-
-
-def _progress_of_runs(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        return nullcontext()
-    from simulation.console import progress_of_runs
-
-    return progress_of_runs()
 
 
 def _save(result: Result | Comparison, directory: Path) -> None:

@@ -60,7 +60,7 @@ def compare(
         workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
             that asks for more than one is imported by each, so what it does belongs under
             ``if __name__ == "__main__":``.
-        progress: called with how many runs are over, and of how many.
+        progress: called with how many runs are over, and of how many; first with 0.
 
     Raises:
         ConfigurationError: the file, a path, a value or a metric cannot be used; all problems.
@@ -80,6 +80,8 @@ def compare(
         for seed in seeds
     ]
     rows: list[Values] = []
+    if progress is not None:
+        progress(0, len(tasks))
     for row in figures_of_runs(tasks, paths, workers):
         rows.append(row)
         if progress is not None:

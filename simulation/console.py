@@ -1,52 +1,22 @@
-"""What a run looks like in a terminal: a progress bar while it goes on, then its figures."""
+"""What came of a run, or of many, as a terminal shows it; what it shows meanwhile is in `simulation.terminal`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from simulation.comparison import Comparison
 from simulation.paired import Difference
 from simulation.result import Result
-from simulation.scenario import Scenario
 from simulation.summary_shape import Figure
 
 NOTHING = "–"
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
-
-
-@contextmanager
-def progress_bar(scenario: Scenario) -> Iterator[Callable[[float], None]]:
-    """Show a bar on stderr; yields what is to be told the seconds that are over."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(scenario.name), total=scenario.arrivals_end_ns / 1e9, clock="")
-
-        def advance(seconds: float) -> None:
-            progress.update(task, completed=min(seconds, scenario.arrivals_end_ns / 1e9), clock=duration_text(seconds))
-
-        yield advance
-
-
-@contextmanager
-def progress_of_runs(what: str = "runs") -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr; yields what is to be told how many runs, or of `what`, are over, and of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-
-        def advance(over: int, of: int) -> None:
-            progress.update(task, description=f"{over} of {of} {what}", completed=over, total=of)
-
-        yield advance
 
 
 def print_result(result: Result, directory: Path | None) -> None:
@@ -104,16 +74,20 @@ def _figures_table(summary: dict[str, Any]) -> Table:
 
 
 def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
-    amplification = figures["retry_amplification"]
     return [
         *(f"{figures[key]:,}" for key in counts.values()),
-        NOTHING if amplification is None else f"×{amplification:.2f}",
+        amplification_text(figures["retry_amplification"]),
         *(duration_text(figures["delivery_time_s"][key]) for key in ("p50", "p99")),
     ]
 
 
 def _open_text(breaker: dict[str, Any]) -> str:
     return f"{breaker['opened']:,} times, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
+
+
+def amplification_text(value: float | None) -> str:
+    """Return how many times as many attempts as notifications there were."""
+    return NOTHING if value is None else f"×{value:.2f}"
 
 
 def duration_text(seconds: float | None) -> str:

@@ -361,18 +361,16 @@ def _asking(url: str | None, token_file: Path | None, store: str | None = None) 
 
 def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Wait until a bulk run has ended, and show how far it is; who stops waiting does not stop the run."""
-    from contextlib import nullcontext
-
-    from simulation.console import progress_of_runs
     from simulation.dlq_source import part
+    from simulation.terminal import watch_runs
 
     try:
-        with nullcontext() if quiet else progress_of_runs("dead letters") as progress:
+        with watch_runs("dead letters", quiet=quiet) as progress:
             while run["state"] == "running":
-                time.sleep(POLL_S)
-                run = source.get(f"bulks/{part(run['bulk'])}")
                 if progress is not None:
                     progress(run["done"] + run["skipped"] + run["failed"], run["total"])
+                time.sleep(POLL_S)
+                run = source.get(f"bulks/{part(run['bulk'])}")
     except KeyboardInterrupt:
         _say(f"it goes on without you; to end it: retrylab dlq cancel {run['bulk']}")
         raise typer.Exit(130) from None

@@ -14,12 +14,12 @@ from simulation.console import duration_text
 from simulation.figures import by_type
 from simulation.plots.breakers import Spans, spans_of
 from simulation.plots.time_axis import ticks_s, unit_of
-from simulation.plots.windows import windows
 from simulation.result import Result
 from simulation.scenario import Expectation, Scenario
 from simulation.series import SeriesCounter, bucket_width_ns
 from simulation.sparklines import axis, in_cells, sparkline, windows_line
 from simulation.summary_shape import Figure, Shape, summary_shape
+from simulation.windows import windows
 
 KEY = 13
 LABEL = 26

@@ -6,7 +6,10 @@ import math
 from bisect import bisect_left
 from itertools import accumulate
 
+from actors.distribution_shape import limited_mean
+from actors.instants import seconds
 from simulation.arrivals import Arrivals, DiurnalArrivals, wave
+from simulation.scenario import ClosedWorkload, Scenario, WorkloadEntry
 
 DAY_S = 86_400.0
 _STEPS_A_DAY = 1440
@@ -37,6 +40,16 @@ def expected_arrivals(arrivals: Arrivals, duration: float, *, time_of_day: float
     if arrivals.times is not None:
         return float(bisect_left(arrivals.times, duration))
     raise AssertionError("exactly one is given")
+
+
+def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: float = math.inf) -> float:
+    """Return about how many notifications an entry of the workload has brought by `until_s` seconds, or by its end."""
+    end_s = seconds(scenario.arrivals_end_of(entry))
+    until_s = min(until_s, end_s)
+    if isinstance(entry, ClosedWorkload):
+        return entry.clients * until_s / max(limited_mean(entry.think, end_s), 0.1)
+    arrive = expected_arrivals(entry.arrivals, until_s, time_of_day=seconds(scenario.time_of_day_ns))
+    return arrive * len(entry.channels)
 
 
 def most_arrivals(arrivals: Arrivals, seconds: float) -> float:

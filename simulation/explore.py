@@ -141,7 +141,7 @@ def explore(
             importable from their modules.
         failures: the folder of the kept cases; see :func:`simulation.failures.folder_of` when None.
         shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
-        progress: called with how many cases are over, and of how many.
+        progress: called with how many cases are over, and of how many; first with 0.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -171,6 +171,8 @@ def _try_seeds(
     """Run the cases of so many seeds, and return the first that breaks."""
     scenario, first_seed, schedule = exploration.scenario, exploration.first_seed, exploration.schedule
     workers = min(workers, -(-seeds // SEEDS_AT_ONCE))
+    if progress is not None:
+        progress(0, seeds)
     with _outcomes(exploration, range(first_seed, first_seed + seeds), workers) as outcomes:
         for outcome in outcomes:
             exploration.cases += 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -56,12 +54,10 @@ def explore(
     from simulation.cli import Exit
     from simulation.exploration_report import document, report
     from simulation.explore import explore as explore_cases
+    from simulation.terminal import watch_runs
 
-    show_progress = not as_json and sys.stderr.isatty()
-    if show_progress:
-        from simulation.console import progress_of_runs
     try:
-        with progress_of_runs() if show_progress else nullcontext() as progress:
+        with watch_runs("cases", quiet=as_json) as progress:
             exploration = explore_cases(
                 file,
                 seeds=seeds,

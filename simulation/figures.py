@@ -113,12 +113,29 @@ class Figures:
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
         """Return the figures as the summary names them."""
+        counts = self.counts()
+        simulated_s = simulated_ns / NS_PER_S
+        return {
+            **counts,
+            "sent_fraction": counts["sent"] / counts["accepted"] if counts["accepted"] else None,
+            "throughput_per_s": counts["sent"] / simulated_s if simulated_s else None,
+            "retry_amplification": self.retry_amplification,
+            "delivery_time_s": self._delivery_times.statistics(),
+            "retry_delay_s": self._retry_delays.statistics(),
+            "dlq": {
+                "final": self._dlq_size,
+                "peak": self._dlq_peak,
+                "growth_per_min": self._dlq_size / (simulated_s / 60) if simulated_s else None,
+            },
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return those figures that are counts, as the summary names them."""
         accepted = self._count(NotificationRequested)
         sent = self._count(NotificationSent)
         suppressed = self._count(NotificationSuppressed)
         dead_lettered = self._count(NotificationMovedToDeadLetter) - self._count(NotificationRedriven)
-        attempts = self._count(NotificationSent, NotificationFailed)
-        simulated_s = simulated_ns / NS_PER_S
+        attempts = self._attempts
         return {
             "accepted": accepted,
             "sent": sent,
@@ -132,17 +149,37 @@ class Figures:
             "fallbacks": self._fallbacks,
             "deferred": self._count(NotificationDeferred),
             "duplicates": self._count(DuplicateIgnored),
-            "sent_fraction": sent / accepted if accepted else None,
-            "throughput_per_s": sent / simulated_s if simulated_s else None,
-            "retry_amplification": attempts / self._first_attempts if self._first_attempts else None,
-            "delivery_time_s": self._delivery_times.statistics(),
-            "retry_delay_s": self._retry_delays.statistics(),
-            "dlq": {
-                "final": self._dlq_size,
-                "peak": self._dlq_peak,
-                "growth_per_min": self._dlq_size / (simulated_s / 60) if simulated_s else None,
-            },
         }
+
+    @property
+    def _attempts(self) -> int:
+        return self._count(NotificationSent, NotificationFailed)
+
+    @property
+    def retry_amplification(self) -> float | None:
+        """Attempts for each notification that was attempted; None over nothing."""
+        return self._attempts / self._first_attempts if self._first_attempts else None
+
+    @property
+    def dlq_size(self) -> int:
+        """How many dead letters are neither redriven nor discarded."""
+        return self._dlq_size
+
+    @property
+    def dlq_peak(self) -> int:
+        """The largest that this has been."""
+        return self._dlq_peak
+
+    def delivery_time_so_far(self, share: float) -> float | None:
+        """Return about how many seconds `share` of those sent took at most; see `Durations.quantile_so_far`."""
+        return self._delivery_times.quantile_so_far(share)
+
+
+class BreakerNow(NamedTuple):
+    """A state of a breaker, and since when it is in it."""
+
+    state: BreakerState
+    since_ns: int
 
 
 class BreakerFigures:
@@ -153,9 +190,12 @@ class BreakerFigures:
         self._open_ns = 0
         self._open_since_ns: dict[str | None, int] = {}
         """By host."""
+        self.now: dict[str | None, BreakerNow] = {}
+        """By host, and None where there is one for all; nothing of those that are as they began."""
 
     def fold(self, transition: BreakerTransitioned) -> None:
         """Take in a transition."""
+        self.now[transition.host] = BreakerNow(BreakerState(transition.to_state), transition.at_ns)
         since_ns = self._open_since_ns.pop(transition.host, None)
         if since_ns is not None:
             self._open_ns += transition.at_ns - since_ns

@@ -82,7 +82,7 @@ class Recorder:
         self.when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
         self.on_chunk: Callable[[int], None] | None = None
-        """Told the time now and then, for a progress bar."""
+        """Told now and then, when all is folded, the time of the latest event."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
         """Given a chunk of the history at a time."""
         self.refused_arrivals = 0
@@ -135,9 +135,10 @@ class Recorder:
         else:
             room = DEAD_LETTERS_KEPT - len(self.history)
             self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
-        if self.on_chunk is not None:
-            self.on_chunk(chunk[-1].at_ns)
+        at_ns = chunk[-1].at_ns
         chunk.clear()
+        if self.on_chunk is not None:
+            self.on_chunk(at_ns)
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
         """Return the figures of a channel so far, or those of all when it is None."""

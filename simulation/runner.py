@@ -29,6 +29,7 @@ from actors.verdicts import FailureRule
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
+from simulation.progress import RunSnapshot, Teller
 from simulation.recorder import Recorder
 from simulation.result import Result
 from simulation.saboteur import Saboteur, is_sabotage
@@ -105,7 +106,7 @@ def run(
     schedule: Schedule | None = None,
     invariants: Choice = "default",
     on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[RunSnapshot], None] | None = None,
 ) -> Result:
     """Run a scenario and return its result.
 
@@ -124,7 +125,9 @@ def run(
             functions that are called with each recorded event and return what is wrong with it, or None.
         on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
             when the run breaks a law.
-        progress: called now and then with the seconds of the run that are over.
+        progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that are
+            over, the figures and the breakers so far; see :class:`simulation.progress.RunSnapshot`. What it raises is
+            raised when the run is over, and it is not called again.
 
     Raises:
         ConfigurationError: the file, the rules or the invariants cannot be used; all their problems.
@@ -146,8 +149,10 @@ def run(
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, rules or {})
     recorder = recorder_of(scenario)
+    teller = None
     if progress is not None:
-        recorder.on_chunk = lambda at_ns: progress(at_ns / 1e9)
+        teller = Teller(progress, recorder, scenario.breakers)
+        recorder.on_chunk = teller.tell
     recorder.on_events = on_events
     checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
     try:
@@ -165,6 +170,8 @@ def run(
         raise breach.of_run(scenario.seed, replay) from None
     finally:
         recorder.fold()
+    if teller is not None:
+        teller.check()
     return Result(scenario, runtime, recorder, simulated_ns, () if checker is None else checker.names)
 
 

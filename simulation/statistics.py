@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,13 @@ class Durations(ABC):
     @abstractmethod
     def extend(self, durations_ns: list[int]) -> None:
         """Add several."""
+
+    @abstractmethod
+    def quantile_so_far(self, share: float) -> float | None:
+        """Return about the value in seconds that `share` of them do not exceed; None over nothing.
+
+        At most 0.4% off, and for who asks again and again while they come: it costs as much as what has come since.
+        """
 
     @abstractmethod
     def _quantile_ns(self, share: float) -> float:
@@ -43,9 +50,19 @@ class Samples(Durations):
 
     def __init__(self, samples: Iterable[int] = ()) -> None:
         self._samples = array("q", samples)
+        self._sketch: Histogram | None = None
+        self._sketched = 0
+        """How many of the samples are in it."""
 
     def extend(self, durations_ns: list[int]) -> None:
         self._samples.extend(durations_ns)
+
+    def quantile_so_far(self, share: float) -> float | None:
+        if self._sketch is None:
+            self._sketch = Histogram()
+        self._sketch.extend(self._samples[self._sketched :])
+        self._sketched = len(self._samples)
+        return self._sketch.quantile_so_far(share)
 
     @property
     def _count_total_max_ns(self) -> tuple[int, int, int]:
@@ -74,7 +91,7 @@ class Histogram(Durations):
         self._max_ns = 0
         self._count = 0
 
-    def extend(self, durations_ns: list[int]) -> None:
+    def extend(self, durations_ns: Sequence[int]) -> None:
         if not durations_ns:
             return
         values = np.array(durations_ns, dtype=np.int64)
@@ -86,6 +103,9 @@ class Histogram(Durations):
         self._total_ns += sum(durations_ns)
         self._max_ns = max(self._max_ns, max(durations_ns))
         self._count += len(durations_ns)
+
+    def quantile_so_far(self, share: float) -> float | None:
+        return self._quantile_ns(share) / NS_PER_S if self._count else None
 
     @property
     def _count_total_max_ns(self) -> tuple[int, int, int]:

@@ -16,13 +16,12 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-from actors.distribution_shape import limited_mean
 from actors.faults_config import FaultConfig
 from actors.instants import seconds
 from actors.quantities import Rate
 from actors.randomness import RandomStreams
 from simulation.arrivals import Arrivals, arrival_times_ns
-from simulation.expected_arrivals import expected_arrivals
+from simulation.expected_arrivals import expected_notifications
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 
 NOTIFICATIONS = (30, 300)
@@ -103,7 +102,9 @@ def _workload(scenario: Scenario, random: Random) -> tuple[tuple[WorkloadEntry, 
     entries = kept or [random.choice(scenario.workload)]
     weights = [math.exp(random.uniform(-1.0, 1.0)) for _ in entries]
     target = math.exp(random.uniform(*map(math.log, NOTIFICATIONS)))
-    expected = math.fsum(_expected(scenario, entry) * weight for entry, weight in zip(entries, weights, strict=True))
+    expected = math.fsum(
+        expected_notifications(scenario, entry) * weight for entry, weight in zip(entries, weights, strict=True)
+    )
     factor = min(1.0, target / max(expected, 1.0))
     time_share = random.random()
     time_factor, rate_factor = factor**time_share, factor ** (1.0 - time_share)
@@ -116,15 +117,6 @@ def _workload(scenario: Scenario, random: Random) -> tuple[tuple[WorkloadEntry, 
         for entry, weight in zip(entries, weights, strict=True)
     )
     return scaled, time_factor
-
-
-def _expected(scenario: Scenario, entry: WorkloadEntry) -> float:
-    """Return about how many notifications an entry brings."""
-    end_s = seconds(scenario.arrivals_end_of(entry))
-    if isinstance(entry, ClosedWorkload):
-        return entry.clients * end_s / max(limited_mean(entry.think, end_s), 0.1)
-    arrive = expected_arrivals(entry.arrivals, end_s, time_of_day=seconds(scenario.time_of_day_ns))
-    return arrive * len(entry.channels)
 
 
 def _scaled(

@@ -18,7 +18,7 @@ from simulation.plots.notes import breaker_notes, dlq_note, in_flight_note, note
 from simulation.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
 from simulation.plots.shading import draw_windows, shade, window_notes
 from simulation.plots.time_axis import draw_time_axis
-from simulation.plots.windows import windows
+from simulation.windows import windows
 
 if TYPE_CHECKING:
     from simulation.result import Result

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from simulation.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT, PANEL_WIDTH, SMALL_SIZE
 from simulation.plots.text import POINTS_PER_INCH, wrap
-from simulation.plots.windows import Window
+from simulation.windows import Window
 
 WINDOWS_MAX = 12
 FAULT, QUIET, TAG = "#e69f00", "#56b4e9", "#7a4f00"

@@ -18,6 +18,7 @@ import simulation
 from actors import MemoryStore, Notifier, SendNotification
 from actors.instants import ns
 from actors.messages import DeadLetterDiscarded, NotificationChannel
+from simulation.progress import RunSnapshot
 
 EMAILS_A_SECOND, PUSHES_A_SECOND = 30, 20
 """The mail server below takes 20 a second, and attempts that nobody waits for any more take up some of these."""
@@ -172,8 +173,8 @@ def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[
     path.write_text(json.dumps(document), encoding="utf-8")
     taken: list[int] = []
 
-    def look(seconds: float) -> None:
-        if seconds >= (len(taken) + 1) * quarter - 5:
+    def look(run: RunSnapshot) -> None:
+        if run.seconds >= (len(taken) + 1) * quarter - 5:
             gc.collect()
             taken.append(sys.getallocatedblocks())
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from actors.faults_config import FaultConfig
 from actors.policies.quiet_hours import QuietHours
-from simulation.plots.windows import fault_text, windows
 from simulation.scenario import parse
+from simulation.windows import fault_text, windows
 
 
 def scenario(rest):

@@ -1,0 +1,135 @@
+"""Lines at the bottom of a terminal that are drawn over and over, and vanish."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, RLock, Thread
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType, Segment
+
+Lines: TypeAlias = Callable[[int], Sequence[RenderableType]]
+"""Returns what is to be seen, from the top down, in a terminal that is so many columns wide."""
+
+PAUSE_S = 1 / 8
+"""At least so long from one drawing to the next."""
+
+SHARE_MAX = 0.01
+"""Of the time may be spent on drawing, at most."""
+
+AFTER_S = 0.25
+"""What is over sooner is not drawn at all: nobody could read it."""
+
+TICK_S = 0.5
+
+
+def stderr() -> Console:
+    """Return the terminal at standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+class Canvas:
+    """What is drawn at the bottom of a terminal, for as long as the block lasts.
+
+    Whatever else is printed meanwhile stands above it. When the block is left, by an error or an interrupt too, it is
+    gone and the cursor is back. A terminal that is gone itself ends the drawing, and nothing else.
+    """
+
+    def __init__(self, lines: Lines, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._lines = lines
+        self._console = console
+        self._clock = clock
+        self._live = Live(
+            self,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # what goes to a file is not for the terminal
+            vertical_overflow="crop",
+        )
+        self._lock = RLock()
+        self._due_s = clock() + AFTER_S
+        self._shown = True
+        self._width = 0
+        self._drawn: list[int] = []
+        """How long each line was when it was last drawn."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._make_room()
+            self._shown = False  # so that Live's last drawing is one of nothing
+            with suppress(OSError):  # the terminal is gone
+                self._live.stop()
+
+    def is_due(self) -> bool:
+        """Return whether it is time to draw again."""
+        return self._shown and self._clock() >= self._due_s
+
+    def draw(self) -> None:
+        """Draw."""
+        with self._lock:
+            if not self._shown:
+                return
+            begun_s = self._clock()
+            try:
+                self._make_room()
+                self._live.start()
+                self._live.refresh()
+            except OSError:
+                self._shown = False
+            ended_s = self._clock()
+            self._due_s = ended_s + max(PAUSE_S, (ended_s - begun_s) / SHARE_MAX)
+
+    def _make_room(self) -> None:
+        """Take away the rows into which lines were broken that have become too long for the terminal.
+
+        It breaks them itself when it becomes narrower, as most terminals do; Live knows of the lines alone.
+        """
+        width = self._console.width
+        if self._drawn and width < self._width:
+            broken = sum(max(1, -(-length // width)) for length in self._drawn) - len(self._drawn)
+            up = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * broken
+            self._console.control(Control(*up))
+        self._width = width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self._shown:
+            return
+        rendered = console.render_lines(Group(*self._lines(options.max_width)), options, pad=False)
+        rendered = rendered[: options.size.height]
+        self._drawn = [Segment.get_line_length(line) for line in rendered]
+        for number, line in enumerate(rendered):
+            if number:
+                yield Segment.line()
+            yield from line
+
+
+@contextmanager
+def ticking(canvas: Canvas) -> Iterator[None]:
+    """Draw now and then, in a thread, for as long as the block lasts."""
+    over = Event()
+
+    def tick() -> None:
+        while not over.wait(TICK_S):
+            if canvas.is_due():
+                canvas.draw()
+
+    thread = Thread(target=tick, name="ticking", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
