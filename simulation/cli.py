@@ -7,9 +7,10 @@ import sys
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
@@ -23,7 +24,20 @@ if TYPE_CHECKING:
     from simulation.result import Result
     from simulation.scenario import Scenario
 
+
+class _Commands(TyperGroup):
+    """The commands. Who interrupts one is told that it heard; typer alone ends it without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -353,7 +367,6 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(Exit.INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)  # before a command was chosen
     except BrokenPipeError:
         sys.exit(141)

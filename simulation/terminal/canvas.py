@@ -10,7 +10,7 @@ from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.control import Control
 from rich.live import Live
 from rich.segment import ControlType, Segment
@@ -107,7 +107,10 @@ class Canvas:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self._shown:
             return
-        rendered = console.render_lines(Group(*self._lines(options.max_width)), options, pad=False)
+        options = options.update_width(max(1, options.max_width - len("^C")))  # whose echo would break the last line
+        rendered = [
+            line for each in self._lines(options.max_width) for line in console.render_lines(each, options, pad=False)
+        ]
         rendered = rendered[: options.size.height]
         self._drawn = [Segment.get_line_length(line) for line in rendered]
         for number, line in enumerate(rendered):

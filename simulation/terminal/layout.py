@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 GAP = 2
+"""Between columns; half of that where it is narrow."""
+
 SEPARATOR = " · "
 
 
@@ -43,6 +44,9 @@ class Column(NamedTuple):
     left: bool = False
     """Its text begins at the left; figures end at the right."""
 
+    cut_to: int | None = None
+    """Where there is no room it is cut to so many characters before another column goes; None: never."""
+
 
 class SteadyTable:
     """Rows under headings, drawn anew with other figures, in columns that grow and never shrink.
@@ -54,30 +58,51 @@ class SteadyTable:
         self._columns = columns
         self._widths = [max(cell_len(column.heading), column.least) for column in columns]
 
-    def draw(self, rows: Sequence[tuple[str, Sequence[Text]]], width: int) -> Table:
-        """Return the table of some rows, each with its style; only those columns that have room."""
+    def draw(self, rows: Sequence[tuple[str, Sequence[Text]]], width: int) -> list[Text]:
+        """Return the lines of a table of some rows, each with its style; only those columns that have room.
+
+        Each line is one text: a table of rich's is measured anew each time, which takes several times as long.
+        """
         for _, cells in rows:
             self._widths = [max(old, cell.cell_len) for old, cell in zip(self._widths, cells, strict=True)]
-        kept = self._fitting(width)
-        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-        for number in kept:
-            column = self._columns[number]
-            table.add_column(
-                column.heading,
-                justify="left" if column.left else "right",
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=min(self._widths[number], width),
-            )
-        for style, cells in rows:
-            table.add_row(*(cells[number] for number in kept), style=style)
-        return table
+        kept, gap, widths = self._fitting(width)
+        headings = [Text(column.heading) for column in self._columns]
+        lines = []
+        for style, cells in [("bold", headings), *rows]:
+            line = Text(style=style, no_wrap=True)
+            for place, number in enumerate(kept):
+                cell = cells[number].copy()
+                cell.truncate(widths[number], overflow="ellipsis")
+                blanks = " " * (widths[number] - cell.cell_len)
+                gap_before = " " * gap if place else ""
+                if self._columns[number].left:
+                    line.append(gap_before).append_text(cell).append(blanks)
+                else:
+                    line.append(gap_before + blanks).append_text(cell)
+            line.rstrip()
+            line.truncate(width, overflow="ellipsis")
+            lines.append(line)
+        return lines
 
-    def _fitting(self, width: int) -> list[int]:
-        kept = list(range(len(self._columns)))
+    def _fitting(self, width: int) -> tuple[list[int], int, list[int]]:
+        """Return which columns there is room for, how far apart, and how wide each is."""
+        kept, gap = list(range(len(self._columns))), GAP
+        widths = [
+            full if column.cut_to is None else min(full, column.cut_to)
+            for full, column in zip(self._widths, self._columns, strict=True)
+        ]
+
+        def room() -> int:
+            return width - sum(widths[number] for number in kept) - gap * (len(kept) - 1)
+
         needed = sorted((number for number in kept if self._columns[number].need), key=lambda n: self._columns[n].need)
-        for number in needed:
-            if sum(self._widths[n] + GAP for n in kept) - GAP <= width:
+        while room() < 0:
+            if gap > 1:
+                gap = 1
+            elif needed:
+                kept.remove(needed.pop(0))
+            else:
                 break
-            kept.remove(number)
-        return kept
+        for number in kept:
+            widths[number] += min(max(room(), 0), self._widths[number] - widths[number])
+        return kept, gap, widths

@@ -14,7 +14,7 @@ from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker_table import NOT_CLOSED, BreakerState
-from simulation.console import amplification_text, duration_text
+from simulation.console import NOTHING, amplification_text, duration_text
 from simulation.expected_arrivals import expected_notifications
 from simulation.figures import BreakerNow
 from simulation.progress import RunSnapshot
@@ -28,14 +28,14 @@ BAR_WIDTH_MAX = 100
 
 _COLUMNS = (
     Column("channel", left=True),
-    Column("accepted", 9, need=3),
-    Column("sent", 9),
-    Column("dead", 6),
+    Column("accepted", need=3),
+    Column("sent", 7),
+    Column("dead", 5),
     Column("in flight"),
     Column("attempts", need=2),
     Column("p50", 8, need=1),
     Column("p99", 8, need=4),
-    Column("breaker", 14, left=True),
+    Column("breaker", 13, left=True),
 )
 
 _STYLES = {
@@ -87,32 +87,33 @@ class RunView:
             return [self._name]
         over = min(run.seconds, self._arrivals_end_s)
         return [
-            *packed([self._name, *self._facts(run)], width, lines_max=4),
+            *packed(list(self._clock_facts(run)), width, lines_max=2),
+            *packed(list(self._facts(run)), width, lines_max=2),
             ProgressBar(total=self._arrivals_end_s, completed=over, width=min(width, BAR_WIDTH_MAX)),
-            self._table.draw(list(self._rows(run)), width),
+            *self._table.draw(list(self._rows(run)), width),
             *self._wrong(run, width),
         ]
 
-    def _facts(self, run: RunSnapshot) -> Iterator[Text]:
+    def _clock_facts(self, run: RunSnapshot) -> Iterator[Text]:
+        yield self._name
         end_s = self._arrivals_end_s
-        drains = run.seconds > end_s
-        yield Text(duration_text(run.seconds) if drains else f"{duration_text(run.seconds)} of {duration_text(end_s)}")
+        if run.seconds > end_s:
+            yield Text(duration_text(run.seconds))
+            yield Text(f"nothing arrives any more, ends by {duration_text(self._latest_end_s)}")
+            return
+        yield Text(f"{duration_text(run.seconds)} of {duration_text(end_s)}")
+        left_s = time_left(self._seen_s - self._begun_s, self._work.share_by(run.seconds))
+        if left_s is not None:
+            yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
+
+    def _facts(self, run: RunSnapshot) -> Iterator[Text]:
         faster, notifications = self._simulated.per_second, self._notifications.per_second
         if faster is not None:
             yield Text(f"×{_figure(faster)} real time")
-        if drains:
-            yield Text("nothing arrives any more")
-            yield Text(f"ends by {duration_text(self._latest_end_s)}")
-        else:
-            if notifications is not None:
-                yield Text(f"{_figure(notifications)} notifications/s")
-            left_s = time_left(self._seen_s - self._begun_s, self._work.share_by(run.seconds))
-            if left_s is not None:
-                yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
+        if notifications is not None and run.seconds <= self._arrivals_end_s:
+            yield Text(f"{_figure(notifications)} notifications/s")
         size, peak = run.dlq_of()
-        if peak:
-            most = "" if peak == size else f", at most {peak:,}"
-            yield Text(f"{size:,} in the DLQ{most}")
+        yield Text(f"{size:,} in the DLQ{f' ({peak:,} at its peak)' if peak > size else ''}")
         if run.refused_arrivals:
             yield Text(f"{run.refused_arrivals:,} refused")
 
@@ -133,7 +134,10 @@ class RunView:
         if not self._windows:
             return []
         now = [_window_text(window, run.seconds) for window in self._windows if _holds(window.spans, run.seconds)]
-        return packed([Text("now: "), *now], width, lines_max=FAULT_LINES_MAX) if now else [Text("now: –", style="dim")]
+        if not now:
+            return [Text(f"now  {NOTHING}", style="dim")]
+        now[0] = Text("now  ", style="dim").append_text(now[0])
+        return packed(now, width, lines_max=FAULT_LINES_MAX)
 
 
 class _Work:
@@ -183,8 +187,8 @@ def _breakers_text(states: Sequence[BreakerState]) -> Text:
 
 
 def _window_text(window: Window, at_s: float) -> Text:
-    down = ", now down" if _holds(window.dips, at_s) else ""
-    return Text(f"{window.text}{down}", style="dim" if window.quiet else "yellow")
+    down = " (down now)" if _holds(window.dips, at_s) else ""
+    return Text().append(f"{window.text}{down}", style="dim" if window.quiet else "yellow")
 
 
 def _holds(spans: Sequence[tuple[float, float]], at_s: float) -> bool:
@@ -192,5 +196,5 @@ def _holds(spans: Sequence[tuple[float, float]], at_s: float) -> bool:
 
 
 def _figure(value: float) -> str:
-    """Return a positive number with three significant digits, or whole."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    """Return a number that is not negative with three significant digits."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"

@@ -11,10 +11,10 @@ from rich.console import RenderableType
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from simulation.console import NOTHING, duration_text, figure_text
+from simulation.console import LABEL_MAX, NOTHING, duration_text, figure_text
 from simulation.progress import FinishedCell
 from simulation.summary_shape import Figure
-from simulation.terminal.layout import GAP, Column, SteadyTable, packed
+from simulation.terminal.layout import Column, SteadyTable, packed
 from simulation.terminal.pace import time_left
 
 Better: TypeAlias = Literal["more", "less"]
@@ -22,7 +22,6 @@ Better: TypeAlias = Literal["more", "less"]
 LATEST = 5
 """So many of the cells that were finished last are shown."""
 
-LABEL_WIDTH = 24
 BAR_WIDTH_MAX = 100
 
 
@@ -57,7 +56,7 @@ class RunsView:
         self._most: FinishedCell | None = None
         self._least: FinishedCell | None = None
         self._headings = headings(self._figures)
-        self._table = SteadyTable([Column("", left=True), Column("", left=True), *self._columns()])
+        self._table = SteadyTable([Column("", left=True), Column("", left=True, cut_to=LABEL_MAX), *self._columns()])
 
     def _columns(self) -> Iterator[Column]:
         for number, path in enumerate(self._figures):
@@ -87,7 +86,7 @@ class RunsView:
             return [Text(f"0 {self._what}"), bar]
         lines: list[RenderableType] = [*packed(list(self._facts(*self._base)), width, lines_max=2), bar]
         if self._latest:
-            lines.append(self._table.draw(list(self._rows(width)), width))
+            lines += self._table.draw(list(self._rows()), width)
         return lines
 
     def _facts(self, begun_s: float, over_before: int) -> Iterator[Text]:
@@ -104,19 +103,16 @@ class RunsView:
         if self._finished:
             yield Text(f"{self._finished:,} settings finished")
 
-    def _rows(self, width: int) -> Iterator[tuple[str, list[Text]]]:
+    def _rows(self) -> Iterator[tuple[str, list[Text]]]:
         names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("most", "least")}[self._better]
         extremes = list(zip(names, (self._most, self._least), strict=True))
         if self._better == "less":
             extremes.reverse()
         named = [(name, cell) for name, cell in extremes if cell is not None]
         named += [("" if number else "latest", cell) for number, cell in enumerate(reversed(list(self._latest)))]
-        room = width - GAP * (len(self._figures) + 1) - len("latest") - sum(map(len, self._headings.values()))
         for name, cell in named:
-            label = Text(cell.label)
-            label.truncate(max(LABEL_WIDTH, room), overflow="ellipsis")
             figures = [self._figure_text(path, cell) for path in self._figures]
-            yield "bold" if name in names else "", [Text(name), label, *figures]
+            yield "bold" if name in names else "", [Text(name), Text(cell.label), *figures]
 
     def _figure_text(self, path: str, cell: FinishedCell) -> Text:
         value = cell.figures.get(path)
