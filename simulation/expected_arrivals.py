@@ -15,21 +15,28 @@ DAY_S = 86_400.0
 _STEPS_A_DAY = 1440
 
 
-def expected_arrivals(arrivals: Arrivals, duration: float, *, time_of_day: float = 0.0) -> float:
-    """Return how many arrive in the first `duration` seconds, on average.
+def expected_arrivals(
+    arrivals: Arrivals, duration: float, *, time_of_day: float = 0.0, until: float | None = None
+) -> float:
+    """Return how many arrive, on average.
 
     Args:
         arrivals: the process.
-        duration: seconds.
+        duration: how many seconds it lasts.
         time_of_day: seconds from midnight (UTC) to the start; diurnal arrivals only.
+        until: count those of so many seconds from the start, at most `duration`; all when None.
     """
+    if arrivals.ramp is not None:
+        low, high = arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second
+        if until is None:
+            return (low + high) / 2 * duration
+        return (low + (high - low) * until / duration / 2) * until
+    duration = duration if until is None else until
     steady = arrivals.constant or arrivals.poisson
     if steady is not None:
         return steady.per_second * duration
     if arrivals.burst is not None:
         return float(arrivals.burst.size * math.ceil(duration / arrivals.burst.every))
-    if arrivals.ramp is not None:
-        return (arrivals.ramp.from_.per_second + arrivals.ramp.to.per_second) / 2 * duration
     if arrivals.diurnal is not None:
         return _of_a_wave(arrivals.diurnal, duration, time_of_day)
     if arrivals.trace is not None:
@@ -45,10 +52,11 @@ def expected_arrivals(arrivals: Arrivals, duration: float, *, time_of_day: float
 def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: float = math.inf) -> float:
     """Return about how many notifications an entry of the workload has brought by `until_s` seconds, or by its end."""
     end_s = seconds(scenario.arrivals_end_of(entry))
-    until_s = min(until_s, end_s)
     if isinstance(entry, ClosedWorkload):
-        return entry.clients * until_s / max(limited_mean(entry.think, end_s), 0.1)
-    arrive = expected_arrivals(entry.arrivals, until_s, time_of_day=seconds(scenario.time_of_day_ns))
+        return entry.clients * min(until_s, end_s) / max(limited_mean(entry.think, end_s), 0.1)
+    arrive = expected_arrivals(
+        entry.arrivals, end_s, time_of_day=seconds(scenario.time_of_day_ns), until=min(until_s, end_s)
+    )
     return arrive * len(entry.channels)
 
 
