@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -54,7 +55,7 @@ class Canvas:
             redirect_stdout=sys.stdout.isatty(),  # what goes to a file is not for the terminal
             vertical_overflow="crop",
         )
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._due_s = clock() + AFTER_S
         self._shown = True
         self._width = 0
@@ -67,7 +68,7 @@ class Canvas:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:
+        with self._lock, _uninterrupted():
             self._make_room()
             self._shown = False  # so that Live's last drawing is one of nothing
             with suppress(OSError):  # the terminal is gone
@@ -79,7 +80,7 @@ class Canvas:
 
     def draw(self) -> None:
         """Draw."""
-        with self._lock:
+        with self._lock, _uninterrupted():
             if not self._shown:
                 return
             begun_s = self._clock()
@@ -120,16 +121,33 @@ class Canvas:
 
 
 @contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off an interrupt until the block is over, since what is drawn by half could not be taken away again."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():  # an interrupt comes elsewhere
+        yield
+        return
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def ticking(canvas: Canvas) -> Iterator[None]:
     """Draw now and then, in a thread, for as long as the block lasts."""
-    over = Event()
+    over = threading.Event()
 
     def tick() -> None:
         while not over.wait(TICK_S):
             if canvas.is_due():
                 canvas.draw()
 
-    thread = Thread(target=tick, name="ticking", daemon=True)
+    thread = threading.Thread(target=tick, name="ticking", daemon=True)
     thread.start()
     try:
         yield

@@ -397,6 +397,9 @@ def test_as_many_are_expected_as_arrive(process, time_of_day):
         times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), time_of_day_ns=ns(time_of_day)))
         expected = expected_arrivals(arrivals, duration, time_of_day=time_of_day)
         assert abs(len(times) - expected) <= 4 * max(1.0, expected) ** 0.5
+        for until in (0.0, 0.4 * duration, duration):
+            so_far = expected_arrivals(arrivals, duration, time_of_day=time_of_day, until=until)
+            assert abs(sum(at_ns < ns(until) for at_ns in times) - so_far) <= 4 * max(1.0, so_far) ** 0.5
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=str)

@@ -1,15 +1,16 @@
 """Lines that are drawn over and over: whatever happens meanwhile, nothing of them is left."""
 
 import io
+import signal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
+from screen import Screen
 
 from simulation.terminal.canvas import AFTER_S, PAUSE_S, SHARE_MAX, Canvas
-from screen import Screen
 
 WIDTHS = st.integers(5, 120)
 
@@ -74,12 +75,19 @@ def test_nothing_is_left_however_the_terminal_is_resized(lengths, widths, first,
     assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("above", True)
 
 
+def draw_twice(lines, console, error=None):
+    with Canvas(lines, console) as canvas:
+        canvas.draw()
+        canvas.draw()
+        if error is not None:
+            raise error
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_error_and_an_interrupt_leave_nothing_behind_either(error):
     terminal = Terminal()
-    with pytest.raises(error), Canvas(fitting(10, 20), terminal.console) as canvas:
-        canvas.draw()
-        raise error
+    with pytest.raises(error):
+        draw_twice(fitting(10, 20), terminal.console, error)
     terminal.show()
     assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
 
@@ -95,11 +103,27 @@ def test_nor_does_one_in_the_middle_of_drawing(error):
         drawn.append(width)
         return [Text("one"), Text("two")]
 
-    with pytest.raises(error), Canvas(lines, terminal.console) as canvas:
-        canvas.draw()
-        canvas.draw()
+    with pytest.raises(error):
+        draw_twice(lines, terminal.console)
     terminal.show()
     assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
+
+
+def test_an_interrupt_while_it_is_written_waits_until_it_is():
+    class Interrupting(io.StringIO):
+        def flush(self):
+            super().flush()
+            if "x" in self.getvalue():
+                signal.raise_signal(signal.SIGINT)
+
+    terminal = Terminal()
+    terminal.file = terminal.console.file = Interrupting()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        draw_twice(fitting(10, 20), terminal.console)
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_is_printed_meanwhile_stands_above_and_stays():

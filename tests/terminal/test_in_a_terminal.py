@@ -1,0 +1,201 @@
+"""The real command with a terminal at its standard error, and without one."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from screen import Screen
+
+from simulation.scenario import load
+from simulation.terminal import watch_run, watch_runs
+
+ROOT = Path(__file__).parents[2]
+OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
+DEADLINE_S = 120
+"""Only ends a test that hangs."""
+
+ENDLESS = ["--set", "duration=5000d", "--set", "record=aggregates", "--set", "expect=[]"]
+
+
+class InTerminal:
+    """A command whose standard input and standard error are a terminal, and whose standard output is a file."""
+
+    def __init__(
+        self, tmp_path, *arguments, width=100, height=30, code="from simulation.cli import main; main()", **env
+    ):
+        self.text = ""
+        self._size = width, height
+        self._out = tmp_path / "stdout"
+        self._master, slave = pty.openpty()
+        self.resize(width, height)
+        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        with self._out.open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments)],
+                stdin=slave,
+                stdout=out,
+                stderr=slave,
+                cwd=ROOT,
+                env={**kept, "TERM": "xterm-256color", **env},
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
+        os.close(slave)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def _read(self):
+        """Read some of what it shows; False when it has ended."""
+        assert select.select([self._master], [], [], DEADLINE_S)[0], f"nothing comes any more after {self.text!r}"
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # nobody has the terminal open any more
+            return False
+        self.text += data.decode()
+        return bool(data)
+
+    def read_until(self, pattern):
+        """Read until a pattern has come."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.text):
+            assert self._read(), f"it ended with {self.text!r}"
+            assert time.monotonic() < deadline
+
+    def resize(self, width, height=30):
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def type(self, keys):
+        os.write(self._master, keys)
+
+    @property
+    def screen(self):
+        """What is left on it, where it has not been resized."""
+        screen = Screen(*self._size)
+        screen.feed(self.text)
+        return screen
+
+    def end(self):
+        """Wait for its end; return the exit code and what is on standard output."""
+        while self._read():
+            pass
+        code = self._process.wait(DEADLINE_S)
+        return code, self._out.read_text()
+
+
+def in_a_pipe(*arguments):
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
+    longer = ["--set", "duration=20m", "--set", "expect=[]"]
+    with InTerminal(tmp_path, "run", OUTAGE, *longer) as command:
+        code, out = command.end()
+    assert code == 0
+    shown = re.sub(r"\x1b\[[\d;]*m", "", command.text)
+    assert re.search(r"provider-outage · [\d.]+ min of 20 min", shown)
+    assert re.search(r"channel +accepted +sent +dead +in flight +attempts +p50 +p99 +breaker", shown)
+    assert "\x1b[3" in command.text  # colours
+    assert (command.screen.text, command.screen.cursor_is_seen) == ("", True)
+    piped = in_a_pipe("run", OUTAGE, *longer)
+    assert (piped.stdout, piped.stderr) == (out, "")
+    assert "\x1b" not in out
+
+
+def test_without_colour_there_is_none(tmp_path):
+    with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS, NO_COLOR="1") as command:
+        command.read_until("now ")
+        command.type(b"\x03")
+        command.end()
+    codes = {code for match in re.findall(r"\x1b\[([\d;]*)m", command.text) for code in match.split(";")}
+    assert codes <= {"", "0", "1", "2", "22"}  # bold and dim are no colours
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "dumb"])
+def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
+    env = {} if options else {"TERM": "dumb"}
+    with InTerminal(tmp_path, "run", OUTAGE, *options, **env) as command:
+        code, out = command.end()
+    assert (code, command.text) == (0, "")
+    assert "provider-outage" in out
+
+
+def test_of_several_files_it_says_which_and_earlier_results_stay(tmp_path):
+    with InTerminal(tmp_path, "run", ROOT / "scenarios" / "steady-state.yaml", OUTAGE) as command:
+        code, out = command.end()
+    assert code == 0
+    assert out.index("steady-state") < out.index("provider-outage")
+    assert command.screen.text == ""
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_ctrl_c_leaves_one_line_and_the_cursor(tmp_path, runtime):
+    with InTerminal(tmp_path, "run", OUTAGE, OUTAGE, *ENDLESS, "--runtime", runtime) as command:
+        command.read_until("now ")
+        assert "1 of 2" in command.text
+        command.type(b"\x03")
+        code, out = command.end()
+    assert (code, out) == (130, "")
+    assert (command.screen.text, command.screen.cursor_is_seen) == ("interrupted", True)
+
+
+def test_ctrl_c_ends_a_comparison_too(tmp_path):
+    vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "500", "--workers", "1"]
+    with InTerminal(tmp_path, "compare", OUTAGE, *vary, "--set", "duration=1m") as command:
+        command.read_until(r"[1-9]\d* of 1,000 runs")
+        command.type(b"\x03")
+        code, out = command.end()
+    assert (code, out) == (130, "")
+    assert (command.screen.text, command.screen.cursor_is_seen) == ("interrupted", True)
+
+
+def test_the_window_may_change_its_size(tmp_path):
+    with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS) as command:
+        command.read_until("now ")
+        command.resize(50)
+        command.read_until(r"\x1b\[[\d;]*m\u2501{48}\x1b\[0m\n?\r")  # a bar as long as there is room
+        command.type(b"\x03")
+        code, _ = command.end()
+    assert code == 130
+
+
+def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
+    code = (
+        "import simulation\n"
+        "from simulation.scenario import load\n"
+        "from simulation.terminal import watch_run\n"
+        f"scenario = load({str(OUTAGE)!r})\n"
+        "with watch_run(scenario) as progress:\n"
+        "    simulation.run(scenario, progress=progress)\n"
+        "    simulation.run(scenario, progress=progress)\n"
+        "    raise LookupError('mine')\n"
+    )
+    with InTerminal(tmp_path, code=code) as command:
+        status, _ = command.end()
+    assert status == 1
+    assert "now" in command.text
+    assert command.screen.text.startswith("Traceback (most recent call last):")
+    assert command.screen.text.endswith("LookupError: mine")
+    assert command.screen.cursor_is_seen
+
+
+def test_where_nobody_sees_it_there_is_nothing_to_tell(capsys):
+    with watch_run(load(OUTAGE)) as progress, watch_runs() as progress_of_runs:
+        assert progress is None
+        assert progress_of_runs is None
+    assert capsys.readouterr() == ("", "")
