@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 GAP = 2
 """Between columns; half of that where it is narrow."""
 
 SEPARATOR = " · "
+BAR_WIDTH_MAX = 100
 
 
 def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
@@ -21,14 +23,20 @@ def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
         if lines and lines[-1].cell_len + len(SEPARATOR) + part.cell_len <= width:
             lines[-1].append(SEPARATOR, style="dim").append_text(part)
         elif len(lines) < lines_max:
-            lines.append(part.copy())
+            lines.append(Text(no_wrap=True).append_text(part))
         else:
             lines[-1].append(f"{SEPARATOR}…", style="dim")
             break
     for line in lines:
-        line.no_wrap = True
         line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def bar(over: float, of: float, width: int) -> ProgressBar:
+    """Return a bar that shows how much of something is over; not of the colour of what is wrong."""
+    return ProgressBar(
+        total=of, completed=over, width=min(width, BAR_WIDTH_MAX), complete_style="cyan", finished_style="cyan"
+    )
 
 
 class Column(NamedTuple):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from actors.instants import NS_PER_S
@@ -19,12 +18,11 @@ from simulation.expected_arrivals import expected_notifications
 from simulation.figures import BreakerNow
 from simulation.progress import RunSnapshot
 from simulation.scenario import Scenario
-from simulation.terminal.layout import Column, SteadyTable, packed
+from simulation.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.terminal.pace import Pace, time_left
 from simulation.windows import Window, windows
 
 FAULT_LINES_MAX = 3
-BAR_WIDTH_MAX = 100
 
 _COLUMNS = (
     Column("channel", left=True),
@@ -59,7 +57,7 @@ class RunView:
             part: which one it is where there are several, such as ``2 of 5``.
             clock: the wall clock, in seconds.
         """
-        self._name = Text(f"{part}  " if part else "", style="dim").append(scenario.name, style="bold not dim")
+        self._name = Text(f"{part}  " if part else "").append(" ".join(scenario.name.split()), style="bold")
         self._providers = scenario.providers_used
         self._arrivals_end_s = scenario.arrivals_end_ns / NS_PER_S
         self._latest_end_s = self._arrivals_end_s + scenario.drain_ns / NS_PER_S
@@ -89,7 +87,7 @@ class RunView:
         return [
             *packed(list(self._clock_facts(run)), width, lines_max=2),
             *packed(list(self._facts(run)), width, lines_max=2),
-            ProgressBar(total=self._arrivals_end_s, completed=over, width=min(width, BAR_WIDTH_MAX)),
+            bar(over, self._arrivals_end_s, width),
             *self._table.draw(list(self._rows(run)), width),
             *self._wrong(run, width),
         ]
@@ -136,7 +134,7 @@ class RunView:
         now = [_window_text(window, run.seconds) for window in self._windows if _holds(window.spans, run.seconds)]
         if not now:
             return [Text(f"now  {NOTHING}", style="dim")]
-        now[0] = Text("now  ", style="dim").append_text(now[0])
+        now[0] = Text().append("now  ", style="dim").append_text(now[0])
         return packed(now, width, lines_max=FAULT_LINES_MAX)
 
 
@@ -188,7 +186,7 @@ def _breakers_text(states: Sequence[BreakerState]) -> Text:
 
 def _window_text(window: Window, at_s: float) -> Text:
     down = " (down now)" if _holds(window.dips, at_s) else ""
-    return Text().append(f"{window.text}{down}", style="dim" if window.quiet else "yellow")
+    return Text(f"{window.text}{down}", style="dim" if window.quiet else "yellow")
 
 
 def _holds(spans: Sequence[tuple[float, float]], at_s: float) -> bool:

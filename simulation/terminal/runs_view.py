@@ -8,21 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from rich.console import RenderableType
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from simulation.console import LABEL_MAX, NOTHING, duration_text, figure_text
 from simulation.progress import FinishedCell
 from simulation.summary_shape import Figure
-from simulation.terminal.layout import Column, SteadyTable, packed
+from simulation.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.terminal.pace import time_left
 
 Better: TypeAlias = Literal["more", "less"]
 
 LATEST = 5
 """So many of the cells that were finished last are shown."""
-
-BAR_WIDTH_MAX = 100
 
 
 class RunsView:
@@ -81,10 +78,8 @@ class RunsView:
     def lines(self, width: int) -> Sequence[RenderableType]:
         """Return what is to be seen in a terminal that is so many columns wide."""
         over, of = self._over, self._of
-        bar = ProgressBar(total=max(of, 1), completed=over, width=min(width, BAR_WIDTH_MAX))
-        if self._base is None:
-            return [Text(f"0 {self._what}"), bar]
-        lines: list[RenderableType] = [*packed(list(self._facts(*self._base)), width, lines_max=2), bar]
+        facts = [Text(f"0 {self._what}")] if self._base is None else list(self._facts(*self._base))
+        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(over, max(of, 1), width)]
         if self._latest:
             lines += self._table.draw(list(self._rows()), width)
         return lines
