@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -92,17 +90,18 @@ def sweep(
     from simulation.replicates import checked_figures
     from simulation.scenario import load
     from simulation.space import parse_space
+    from simulation.summary_shape import figure_kind
     from simulation.sweeping.printing import METRICS, print_sweep
     from simulation.sweeping.sweep import sweep as sweep_settings
+    from simulation.terminal import watch_runs
 
-    show_progress = not as_json and sys.stderr.isatty()
-    if show_progress:
-        from simulation.console import progress_of_runs
     try:
         if dask is not None and workers is not None:
             raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
-        shown = checked_figures(metrics or METRICS, [load(file, sets=sets or [], seed=seed)], "--metric")
-        with progress_of_runs() if show_progress else nullcontext() as progress:
+        scenario = load(file, sets=sets or [], seed=seed)
+        shown = checked_figures(metrics or METRICS, [scenario], "--metric")
+        kinds = {figure: figure_kind(scenario.providers_used, figure) for figure in shown}
+        with watch_runs(quiet=as_json, figures=kinds) as progress:
             swept = sweep_settings(
                 file,
                 parse_space(vary) if vary else None,

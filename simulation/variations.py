@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -144,10 +144,10 @@ def written(value: Any) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
-def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return for each path as few of its last keys as tell all of them apart."""
+def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:
+    """Return for each path as few of its last keys as tell all of them apart, but at least so many."""
     keys = {path: path.split(".") for path in paths}
-    for length in range(1, max(map(len, keys.values())) + 1):
+    for length in range(keys_min, max(map(len, keys.values()), default=0) + 1):
         names = {path: ".".join(parts[-length:]) for path, parts in keys.items()}
         if len(set(names.values())) == len(paths):
             return names

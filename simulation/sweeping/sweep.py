@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from actors.errors import ConfigurationError
 from simulation.executors import Run, Task, executor
 from simulation.fingerprint import scenario_hash
+from simulation.paired import mean
+from simulation.progress import FinishedCell, RunsProgress
 from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.sweep import Design
 from simulation.space import Space, space
@@ -35,7 +38,7 @@ def sweep(
     workers: int | None = 1,
     cluster: Any = None,
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: RunsProgress | None = None,
 ) -> SweepResult:
     """Run a scenario with many combinations of settings, and return their figures with confidence intervals.
 
@@ -62,7 +65,8 @@ def sweep(
             the extra ``cluster``.
         out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
             again. Nothing is kept when None.
-        progress: called with how many runs are over, and of how many; at first with those that were there already.
+        progress: called with how many runs are over, and of how many; at first with those that were there already. When
+            a cell is finished, its means are a third argument; see :class:`simulation.progress.RunsProgress`.
 
     Raises:
         ConfigurationError: the file, a path, a value or the cluster cannot be used; all problems.
@@ -131,7 +135,7 @@ class _Plan:
 class _Done:
     """The runs that are over, and those that are not."""
 
-    def __init__(self, plan: _Plan, journal: Journal | None, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(self, plan: _Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan
         self._journal = journal
         self._progress = progress
@@ -140,11 +144,14 @@ class _Done:
         self._count = len(plan.settings) * len(plan.seeds)
         self.missing: list[tuple[int, int]] = []
         """Cell and seed of each run that is to be done."""
+        self._left: Counter[int] = Counter()
+        """How many of them each cell has still."""
         for cell in range(len(plan.settings)):
             for seed in plan.seeds:
                 run = None if journal is None else journal[self._hashes[cell], seed]
                 if run is None:
                     self.missing.append((cell, seed))
+                    self._left[cell] += 1
                 else:
                     self._runs[cell, seed] = run
         self._tell()
@@ -153,11 +160,19 @@ class _Done:
         if self._journal is not None:
             self._journal.add(self._hashes[cell], seed, run)
         self._runs[cell, seed] = run
-        self._tell()
+        self._left[cell] -= 1
+        self._tell(None if self._left[cell] else cell)
 
-    def _tell(self) -> None:
-        if self._progress is not None:
+    def _tell(self, finished: int | None = None) -> None:
+        if self._progress is None:
+            return
+        if finished is None:
             self._progress(len(self._runs), self._count)
+            return
+        runs = [self._runs[finished, seed].figures for seed in self._plan.seeds]
+        means = {path: mean([run.get(path) for run in runs]) for path in runs[0]}
+        cell = FinishedCell(self._plan.settings[finished].label, means)
+        self._progress(len(self._runs), self._count, cell)
 
     def by_cell(self) -> Iterator[list[Run]]:
         for cell in range(len(self._plan.settings)):

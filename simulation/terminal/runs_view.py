@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from rich.console import RenderableType
@@ -15,6 +15,7 @@ from simulation.progress import FinishedCell
 from simulation.summary_shape import Figure
 from simulation.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.terminal.pace import time_left
+from simulation.variations import short_names
 
 Better: TypeAlias = Literal["more", "less"]
 
@@ -52,7 +53,7 @@ class RunsView:
         self._latest: deque[FinishedCell] = deque(maxlen=LATEST)
         self._most: FinishedCell | None = None
         self._least: FinishedCell | None = None
-        self._headings = headings(self._figures)
+        self._headings = short_names(self._figures, keys_min=2)  # a mere `p99` says too little
         self._table = SteadyTable([Column("", left=True), Column("", left=True, cut_to=LABEL_MAX), *self._columns()])
 
     def _columns(self) -> Iterator[Column]:
@@ -96,7 +97,7 @@ class RunsView:
         if left_s is not None:
             yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
         if self._finished:
-            yield Text(f"{self._finished:,} settings finished")
+            yield Text(f"{self._finished:,} cells finished")
 
     def _rows(self) -> Iterator[tuple[str, list[Text]]]:
         names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("most", "least")}[self._better]
@@ -115,17 +116,6 @@ class RunsView:
 
     def _value(self, cell: FinishedCell) -> float | None:
         return None if self._chosen is None else cell.figures.get(self._chosen)
-
-
-def headings(paths: Iterable[str]) -> dict[str, str]:
-    """Return by path as much of its end as tells it from the others; two parts of it at least."""
-    parts = {path: path.split(".") for path in paths}
-    found = {}
-    for path, own in parts.items():
-        others = [other for other in parts.values() if other is not own]
-        kept = next((n for n in range(2, len(own)) if all(other[-n:] != own[-n:] for other in others)), len(own))
-        found[path] = ".".join(own[-kept:])
-    return found
 
 
 def _rate_text(per_second: float, what: str) -> str:

@@ -184,7 +184,7 @@ def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path,
     words = [sys.executable, tmp_path / "killed.py", path, tmp_path / "killed", "400", "2"]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
     told = []
-    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: told.append(counts))
+    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: told.append(counts[:2]))
     assert (told[0], told[-1]) == ((400, 800), (800, 800))
     assert len(pd.read_parquet(tmp_path / "1" / "runs.parquet")) == 800
     for folder in ("2", "cluster", "address", "killed"):
@@ -200,7 +200,7 @@ KILLED = """
 import os, signal, sys
 import simulation
 
-def progress(over, of):
+def progress(over, of, cell=None):
     if over == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -220,10 +220,29 @@ def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path
     with (tmp_path / "out" / "runs.jsonl").open("a") as file:
         file.write('{"scenario": "cut off in the mid')
     told = []
-    simulation.sweep(path, out=tmp_path / "out", progress=lambda *counts: told.append(counts))
+    simulation.sweep(path, out=tmp_path / "out", progress=lambda *counts: told.append(counts[:2]))
     assert told == [(over, 18) for over in range(11, 19)]
     simulation.sweep(path, out=tmp_path / "whole")
     assert saved(tmp_path / "out") == saved(tmp_path / "whole")
+
+
+def test_a_finished_cell_is_told_once_with_its_means_however_the_runs_were_shared(path, tmp_path):
+    told = []
+
+    def progress(over, of, cell=None):
+        if cell is not None:
+            told.append(cell)
+
+    swept = simulation.sweep(path, workers=2, out=tmp_path / "out", progress=progress)
+    assert sorted(cell.label for cell in told) == sorted(setting.label for setting in swept.settings)
+    means = swept.cells.set_index(["cell", "figure"])["mean"]
+    labels = [setting.label for setting in swept.settings]
+    for cell in told:
+        for figure in ("sent_fraction", "attempts"):
+            assert cell.figures[figure] == means[labels.index(cell.label), figure]
+    told.clear()
+    simulation.sweep(path, workers=2, out=tmp_path / "out", progress=progress)
+    assert told == []
 
 
 def test_more_replicates_and_more_values_run_only_what_is_new(path, tmp_path, monkeypatch):
@@ -273,7 +292,7 @@ def test_a_worker_that_dies_is_told_and_what_is_over_is_kept(path, tmp_path):
         import simulation
         from actors.errors import WorkerLost
 
-        def progress(over, of):
+        def progress(over, of, cell=None):
             if over == 4:
                 os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from simulation.progress import FinishedCell
 from simulation.summary_shape import Figure
-from simulation.terminal.runs_view import LATEST, RunsView, headings
+from simulation.terminal.runs_view import LATEST, RunsView
+from simulation.variations import short_names
 
 FIGURES = {"sent_fraction": Figure.SHARE, "delivery_time_s.p99": Figure.SECONDS, "dlq.peak": Figure.COUNT}
 
@@ -140,7 +141,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width, label):
 
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join), unique=True, max_size=6))
 def test_headings_tell_figures_apart_and_are_the_ends_of_their_paths(paths):
-    found = headings(paths)
+    found = short_names(paths, keys_min=2)
     assert len(set(found.values())) == len(paths)
     for path, heading in found.items():
         assert f".{path}".endswith(f".{heading}")
