@@ -66,7 +66,7 @@ def watch_runs(
         figures: by path, what kind each figure is that is shown of a finished cell, in the order of the columns. Where
             it is narrow the last ones are left out.
         chosen: the figure whose extremes are shown among the finished cells; the first of `figures` when None.
-        better: which of the extremes is the better one; they are called the most and the least when None.
+        better: which of the extremes is the better one; they are called the highest and the lowest when None.
     """
     if quiet or not is_seen():
         yield None

@@ -97,14 +97,14 @@ class RunsView:
         if left_s is not None:
             yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
         if self._finished:
-            yield Text(f"{self._finished:,} cells finished")
+            yield Text(f"{self._finished:,} cell{'s' * (self._finished > 1)} finished")
 
     def _rows(self) -> Iterator[tuple[str, list[Text]]]:
-        names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("most", "least")}[self._better]
+        names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("highest", "lowest")}[self._better]
         extremes = list(zip(names, (self._most, self._least), strict=True))
         if self._better == "less":
             extremes.reverse()
-        named = [(name, cell) for name, cell in extremes if cell is not None]
+        named = [(name, cell) for name, cell in extremes if cell is not None and self._finished > 1]
         named += [("" if number else "latest", cell) for number, cell in enumerate(reversed(list(self._latest)))]
         for name, cell in named:
             figures = [self._figure_text(path, cell) for path in self._figures]

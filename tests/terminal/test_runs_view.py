@@ -83,10 +83,12 @@ def test_nothing_is_known_before_the_first_word():
 
 
 @pytest.mark.parametrize(
-    ("better", "names"), [("more", ("best", "worst")), ("less", ("worst", "best")), (None, ("most", "least"))]
+    ("better", "names"), [("more", ("best", "worst")), ("less", ("worst", "best")), (None, ("highest", "lowest"))]
 )
 def test_the_extremes_among_the_finished_cells(better, names):
     watched = Watched(figures=FIGURES, better=better)
+    watched.tell(0, 0, 5, cell("first", 0.5))
+    assert not any(name in watched.text() for name in names)  # of one alone
     for number, (label, value) in enumerate([("a", 0.5), ("b", 0.9), ("c", None), ("d", 0.1), ("e", 0.9)]):
         watched.tell(number, number, 5, cell(label, value))
     most, least = names
