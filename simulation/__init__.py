@@ -17,6 +17,7 @@ from typing import Any
 _HOME_OF = {
     "Comparison": "simulation.comparison",
     "Result": "simulation.result",
+    "SavedResult": "simulation.saved_result",
     "Scenario": "simulation.scenario",
     "SimulatedSystem": "simulation.system",
     "SweepResult": "simulation.sweeping.result",
@@ -24,6 +25,7 @@ _HOME_OF = {
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
     "load": "simulation.scenario",
+    "open_result": "simulation.saved_result",
     "open_sweep": "simulation.sweeping.result",
     "predict": "simulation.prediction",
     "record": "simulation.traces",

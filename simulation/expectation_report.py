@@ -15,7 +15,7 @@ from simulation.figures import by_type
 from simulation.plots.breakers import Spans, spans_of
 from simulation.plots.time_axis import ticks_s, unit_of
 from simulation.result import Result
-from simulation.scenario import Expectation, Scenario
+from simulation.scenario import Expectation
 from simulation.series import SeriesCounter, bucket_width_ns
 from simulation.sparklines import axis, in_cells, sparkline, windows_line
 from simulation.summary_shape import Figure, Shape, summary_shape
@@ -149,12 +149,12 @@ def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]
     for breaker in _breakers(result, channel, path):
-        spans = spans_of(result.breaker, breaker, result.scenario, simulated_s)
+        spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s)
         band = _band(spans, cell_s, cells)
         opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))
         drawn_blocks += band
         yield _row(f"breaker {breaker}", band, f"{opened}× open")
-    found = windows(_hitting(result.scenario, channel), simulated_s)
+    found = windows(result.scenario, simulated_s, channel)
     for window in found[:WINDOWS_MAX]:
         yield _row(window.text, windows_line(window.dips or window.spans, cell_s, cells), "")
     if len(found) > WINDOWS_MAX:
@@ -188,15 +188,6 @@ def _scope(path: Sequence[str]) -> tuple[str | None, str]:
     if path[0] == "channels":
         return path[1], path[2]
     return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]
-
-
-def _hitting(scenario: Scenario, channel: str | None) -> Scenario:
-    """Return a scenario with the faults and quiet hours of one channel."""
-    if channel is None:
-        return scenario
-    faults = [fault for fault in scenario.faults if channel in fault.channel]
-    quiet_hours = [rule for rule in scenario.quiet_hours if channel in rule.channels]
-    return scenario.model_copy(update={"faults": faults, "quiet_hours": quiet_hours})
 
 
 def _series(result: Result, channel: str | None) -> tuple[pd.DataFrame, bool]:

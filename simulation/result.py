@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 
 from actors.instants import NS_PER_S
-from actors.messages import BreakerTransitioned, NotificationMovedToDeadLetter
+from actors.messages import BreakerTransitioned
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
-from simulation.tables import attempts_table, notifications_table
+from simulation.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
 
-TABLES = ("notifications", "attempts", "breaker", "dlq", "series")
+SUMMARY_FILE, SCENARIO_FILE = "summary.json", "scenario.yaml"
+TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
 
 
 class Result:
@@ -93,6 +94,11 @@ class Result:
         return attempts_table(self.history if self._recorder.keeps_history else [])
 
     @cached_property
+    def deferrals(self) -> pd.DataFrame:
+        """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
+        return deferrals_table(self.history if self._recorder.keeps_history else [])
+
+    @cached_property
     def breaker(self) -> pd.DataFrame:
         """One row a transition of a breaker; `channel` is the breaker's name, ``email`` or ``email/backup``.
 
@@ -112,18 +118,8 @@ class Result:
 
     @cached_property
     def dlq(self) -> pd.DataFrame:
-        """One row a dead letter; the first 10,000 with ``record: aggregates``."""
-        moved = [event for event in self.history if type(event) is NotificationMovedToDeadLetter]
-        return pd.DataFrame(
-            {
-                "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
-                "id": pd.Series([event.notification_id for event in moved], dtype="str"),
-                "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
-                "reason": pd.Series([event.reason for event in moved], dtype="str"),
-                "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
-                "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
-            }
-        )
+        """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
+        return dead_letters_table(self.history)
 
     @cached_property
     def series(self) -> pd.DataFrame:
@@ -131,13 +127,18 @@ class Result:
         return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write `summary.json`, the tables as Parquet and `overview.png` into a directory; return the paths."""
+        """Write `summary.json`, `scenario.yaml`, the tables as Parquet and `overview.png` into a directory.
+
+        Returns the paths. :func:`simulation.open_result` reads them again.
+        """
         from simulation.plots import overview
+        from simulation.scenario.writing import write
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        written = [directory / "summary.json"]
+        written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
         written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
+        written[1].write_text(write(self.scenario), encoding="utf-8")
         for name in TABLES:
             written.append(directory / f"{name}.parquet")
             getattr(self, name).to_parquet(written[-1], index=False)

@@ -1,4 +1,4 @@
-"""The history of a run as tables: one row a notification, one row an attempt."""
+"""The history of a run as tables: one row a notification, an attempt, a deferral, a dead letter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -81,6 +83,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
+    `next_retry_at` is when the next one was to start; null where none was to follow.
     `hedges` counts the copies of it that were sent beside it. `provider` is null where the channel has only one, and
     where none was asked: then `refused` is true. `throttled` is what a provider said.
     """
@@ -112,6 +115,58 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
             "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
             "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
+            "next_retry_at": pd.Series(
+                [_seconds_or_none(event.next_retry_at_ns) if isinstance(event, failed) else None for event in attempts],
+                dtype="float64",
+            ),
+        }
+    )
+
+
+def deferrals_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each time that a notification began to wait without using up an attempt, in order.
+
+    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at` is when it was to go on at the earliest, as far
+    as was known then; null when an operator was to decide.
+    """
+    deferred = [event for event in history if type(event) is NotificationDeferred]
+    return pd.DataFrame(
+        {
+            "time": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
+            "id": pd.Series([event.notification_id for event in deferred], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
+            "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
+            "resumes_at": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
+        }
+    )
+
+
+def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each dead letter, in order.
+
+    `left_at` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
+    """
+    moved: list[NotificationMovedToDeadLetter] = []
+    left: list[tuple[int | None, str | None]] = []
+    row_of: dict[str, int] = {}
+    for event in history:
+        if isinstance(event, NotificationMovedToDeadLetter):
+            row_of[event.notification_id] = len(moved)
+            moved.append(event)
+            left.append((None, None))
+        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and event.notification_id in row_of:
+            how = "redriven" if isinstance(event, NotificationRedriven) else "discarded"
+            left[row_of.pop(event.notification_id)] = event.at_ns, how
+    return pd.DataFrame(
+        {
+            "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "id": pd.Series([event.notification_id for event in moved], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
+            "reason": pd.Series([event.reason for event in moved], dtype="str"),
+            "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
+            "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "left_at": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
+            "left": pd.Series([how for _, how in left], dtype="str"),
         }
     )
 

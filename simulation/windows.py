@@ -35,11 +35,16 @@ class Window(NamedTuple):
     """Quiet hours, not a fault."""
 
 
-def windows(scenario: Scenario, end_s: float) -> list[Window]:
-    """Return the faults of `scenario`, then its quiet hours, as far as they lie within a run of this length."""
+def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> list[Window]:
+    """Return the faults of `scenario`, then its quiet hours, as far as they lie within a run of this length.
+
+    With a `channel`, only what holds for it.
+    """
     used = scenario.channels_used
-    found = [_fault_window(fault, used, end_s) for fault in scenario.faults]
-    found += [_quiet_window(rule, used, scenario.start, end_s) for rule in scenario.quiet_hours]
+    faults = [fault for fault in scenario.faults if channel is None or channel in fault.channel]
+    rules = [rule for rule in scenario.quiet_hours if channel is None or channel in rule.channels]
+    found = [_fault_window(fault, used, end_s) for fault in faults]
+    found += [_quiet_window(rule, used, scenario.start, end_s) for rule in rules]
     return [window for window in found if window.spans]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from actors.policies.breaker import BreakerState
-from simulation.plots.layout import LEFT, NOTE_SIZE, PANEL_WIDTH, SMALL_SIZE
+from simulation.plots.canvas import size_in
+from simulation.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
 from simulation.plots.text import cut, width_in
-from simulation.scenario import Scenario
 from simulation.series import most_shut
 
 Spans = dict[BreakerState, list[tuple[float, float]]]
@@ -50,14 +51,14 @@ LOOKS = {
 """How each state looks."""
 
 
-def spans_of(transitions: pd.DataFrame, breaker: str, scenario: Scenario, end_s: float) -> Spans:
+def spans_of(transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_s: float) -> Spans:
     """Return when the breaker of this name was in which state, from its `transitions` (``result.breaker``).
 
     Where each host has its own, what is shown is that which lets the least through.
     """
     spans: Spans = {}
     own = transitions[transitions["channel"] == breaker]
-    state, since_s = scenario.breakers[breaker], 0.0
+    state, since_s = begins, 0.0
     by_host: dict[str, BreakerState] = {}
     for at_s, host, after in zip(own["time"], own["host"], own["to"], strict=True):
         by_host[str(host)] = BreakerState(after)
@@ -80,23 +81,37 @@ def merged(spans: Sequence[tuple[float, float]], gap_s: float) -> list[tuple[flo
     return joined
 
 
-def draw_breakers(axes: Axes, transitions: pd.DataFrame, scenario: Scenario, end_s: float) -> None:
-    """Draw a lane for each breaker, the first on top, with the states written into what is wide enough."""
-    breakers = list(scenario.breakers)
+def breakers_in(transitions: pd.DataFrame) -> dict[str, BreakerState]:
+    """Return the breakers that changed at all, by name, with the state in which each began."""
+    firsts = transitions.drop_duplicates("channel")
+    return {str(name): BreakerState(state) for name, state in zip(firsts["channel"], firsts["from"], strict=True)}
+
+
+def draw_breakers(
+    axes: Axes, transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], end_s: float
+) -> list[Patch]:
+    """Draw a lane for each breaker, the first on top, with the states written into what is wide enough.
+
+    `breakers` are by name, with the state in which each begins. Returns the entries of a legend.
+    """
     seen: set[BreakerState] = set()
-    for lane, breaker in enumerate(breakers):
-        spans = spans_of(transitions, breaker, scenario, end_s)
+    inches_per_s = size_in(axes)[0] / end_s
+    for lane, (breaker, begins) in enumerate(breakers.items()):
+        spans = spans_of(transitions, breaker, begins, end_s)
         seen.update(spans)
-        _draw_lane(axes, spans, lane, breaker, end_s)
-    axes.set_title("Circuit breakers")
+        _draw_lane(axes, spans, lane, breaker, end_s, inches_per_s)
     axes.set_ylim(len(breakers) - 0.5, -0.5 - HEADROOM)
     axes.set_yticks(range(len(breakers)), [_label(breaker) for breaker in breakers])
     axes.tick_params(axis="y", length=0)
-    handles = [
+    return [
         Patch(facecolor=look.face, edgecolor=look.edge, hatch=look.hatch, label=str(state))
         for state, look in LOOKS.items()
         if state in seen
     ]
+
+
+def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
+    """Put a legend to the right of the title."""
     axes.legend(
         handles=handles,
         loc="lower right",
@@ -116,7 +131,7 @@ def _label(breaker: str) -> str:
     return cut(f"…/{breaker.partition('/')[2]}", LABEL_ROOM, NOTE_SIZE)
 
 
-def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float) -> None:
+def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float, inches_per_s: float) -> None:
     for state, look in LOOKS.items():
         if state not in spans:
             continue
@@ -137,11 +152,11 @@ def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float) 
             zorder=2.5 if probing else 2,
         )
         if probing:
-            narrow_s = NARROW_INCHES / PANEL_WIDTH * end_s
+            narrow_s = NARROW_INCHES / inches_per_s
             ticks = [(start_s + stop_s) / 2 for start_s, stop_s in drawn if stop_s - start_s < narrow_s]
             axes.vlines(ticks, lane, lane + LANE / 2, color=look.face, linewidth=1.2, zorder=2.6)
         if not dense:
-            _write(axes, state, drawn, lane, PANEL_WIDTH / end_s)
+            _write(axes, state, drawn, lane, inches_per_s)
 
 
 def _write(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from simulation.console import duration_text
 from simulation.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
+from simulation.plots.source import Run
 from simulation.plots.text import cut, drawable, wrap
-
-if TYPE_CHECKING:
-    from simulation.result import Result
 
 INDENT = 0.3
 ROOM = WIDTH - 2 * INDENT
@@ -29,7 +27,7 @@ class Line(NamedTuple):
     weight: str = "normal"
 
 
-def header(result: Result) -> list[Line]:
+def header(result: Run) -> list[Line]:
     """Return the lines above the panels."""
     scenario, summary = result.scenario, result.summary
     verdict, color = _verdict(summary["expectations"])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from simulation.console import duration_text
 from simulation.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
+from simulation.plots.source import Run
 from simulation.plots.text import cut, drawable
-
-if TYPE_CHECKING:
-    from simulation.result import Result
 
 REASONS_MAX = 3
 
@@ -22,7 +20,7 @@ def note(axes: Axes, lines: list[str]) -> None:
     axes.text(NOTES_AT, 1.0, text, transform=axes.transAxes, size=NOTE_SIZE, va="top", linespacing=1.35)
 
 
-def in_flight_note(result: Result, highest: int, at_s: float) -> list[str]:
+def in_flight_note(result: Run, highest: int, at_s: float) -> list[str]:
     """Return how many were in flight at most, and how many still are."""
     end_s, left = result.summary["simulated_s"], result.summary["in_flight"]
     if highest == 0:
@@ -30,7 +28,7 @@ def in_flight_note(result: Result, highest: int, at_s: float) -> list[str]:
     return [f"highest {highest:,}, at {duration_text(min(at_s, end_s))}", f"{left:,} at the end"]
 
 
-def dlq_note(result: Result) -> list[str]:
+def dlq_note(result: Run) -> list[str]:
     """Return how many dead letters there were at most and at the end, and the most common reasons."""
     dlq = result.summary["dlq"]
     if dlq["peak"] == 0:

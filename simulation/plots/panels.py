@@ -24,34 +24,34 @@ SPIKE = 12
 ARRIVALS, DELIVERED, FAILED, IN_FLIGHT, DEAD = "#b8b8b8", "#0072b2", "#d55e00", "#333333", "#8c3b7e"
 
 
-def bins(series: pd.DataFrame, end_s: float) -> tuple[pd.DataFrame, float]:
+def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[pd.DataFrame, float]:
     """Return the buckets of ``result.series`` in at most so many as can be told apart, and their width in seconds.
 
     Counts are added up; of in flight and of DLQ size the highest value stands.
     """
     width_s = float(series["time"].iloc[1] - series["time"].iloc[0]) if len(series) > 1 else end_s
-    factor = -(-len(series) // BINS_MAX)
+    factor = -(-len(series) // bins_max)
     if factor == 1:
         return series, width_s
-    group = series.index // factor
-    grouped = series.groupby(group).agg(
-        {"time": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
-    )
-    return grouped, width_s * factor
+    how = {column: fold for column, fold in _FOLDS.items() if column in series.columns}
+    return series.groupby(series.index // factor).agg(how), width_s * factor
 
 
-def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> None:
-    """Draw what arrives, what is delivered and which attempts fail, a second."""
+_FOLDS = {"time": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
+
+
+def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
+    """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
     edges = [*binned["time"], binned["time"].iloc[-1] + width_s]
     rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
     axes.stairs(rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
     axes.stairs(rates["sent"], edges, color=DELIVERED, linewidth=1.4, label="delivered", baseline=None, zorder=3)
     axes.stairs(rates["failed"], edges, fill=True, color=FAILED, alpha=0.85, label="failed attempts", zorder=2)
-    title = f"Per second, in steps of {duration_text(width_s)}"
+    steps = f"in steps of {duration_text(width_s)}"
     highest = max(float(rate.max()) for rate in rates.values())
     usual = _usual(np.concatenate(list(rates.values())))
     if highest > SPIKE * usual > 0:
-        title += f", logarithmic above {usual:,.9g}"
+        steps += f", logarithmic above {usual:,.9g}"
         axes.set_yscale("symlog", linthresh=usual, linscale=1.0)
         decades = [10.0**power for power in range(-9, 10) if usual * 2 < 10.0**power <= highest * 1.3]
         axes.set_ylim(0, highest * 1.3)
@@ -60,8 +60,8 @@ def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
         axes.grid(axis="y")
     else:
-        _count_axis(axes, highest, whole=False)
-    axes.set_title(title)
+        count_axis(axes, highest, whole=False)
+    return steps
 
 
 def _usual(rates: npt.NDArray[np.float64]) -> float:
@@ -81,7 +81,7 @@ def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, column: str, ti
     axes.fill_between(times, values, color=color, alpha=0.22, linewidth=0)
     axes.plot(times, values, color=color, linewidth=1.3, label=column)
     axes.set_title(title)
-    _count_axis(axes, max(values), whole=True)
+    count_axis(axes, max(values), whole=True)
 
 
 def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]:
@@ -90,7 +90,8 @@ def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]
     return int(binned[column].iloc[row]), float(binned["time"].iloc[row]) + width_s
 
 
-def _count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
+def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
+    """Let the axis go from 0 to somewhat more than the highest value, with few ticks."""
     top = highest * HEADROOM or 1.0
     ticks = MaxNLocator(4, integer=whole).tick_values(0, top) if highest else [0.0]
     axes.set_ylim(0, top)

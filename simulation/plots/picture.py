@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from actors.instants import NS_PER_S
 from simulation.console import duration_text
-from simulation.plots.breakers import HEADROOM, draw_breakers
+from simulation.plots.breakers import HEADROOM, draw_breakers, legend_above
+from simulation.plots.canvas import DPI, STYLE, Picture
 from simulation.plots.header import header, write_header
 from simulation.plots.layout import BOTTOM, GAP, GREY, LEFT, NOTES_AT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
 from simulation.plots.notes import breaker_notes, dlq_note, in_flight_note, note
 from simulation.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
-from simulation.plots.shading import draw_windows, shade, window_notes
+from simulation.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
+from simulation.plots.source import Run, arrivals_end_of, end_of
 from simulation.plots.time_axis import draw_time_axis
 from simulation.windows import windows
-
-if TYPE_CHECKING:
-    from simulation.result import Result
-
-STYLE = Path(__file__).with_name("retrylab.mplstyle")
-DPI = 130
 
 # Heights in inches.
 WINDOW_LINE, BREAKER_LANE = 0.21, 0.32
@@ -34,7 +26,7 @@ TITLE_SHARE = 0.23
 """How much of the width of its panel the title of the dead letter queue takes."""
 
 
-def overview(result: Result) -> Figure:
+def overview(result: Run) -> Figure:
     """Return a figure of a run over time.
 
     From top to bottom: name, description and verdict; the windows of faults and quiet hours, which are shaded in all
@@ -47,10 +39,9 @@ def overview(result: Result) -> Figure:
     return figure
 
 
-def _draw(result: Result) -> Figure:
+def _draw(result: Run) -> Figure:
     scenario, summary = result.scenario, result.summary
-    end_s: float = summary["simulated_s"] or scenario.duration
-    arrivals_end_s = scenario.arrivals_end_ns / NS_PER_S
+    end_s, arrivals_end_s = end_of(result), arrivals_end_of(result)
     found = windows(scenario, end_s)
     beside_windows = window_notes(found)
     figure, panels = _lay_out(
@@ -67,7 +58,7 @@ def _draw(result: Result) -> Figure:
         draw_windows(panels["windows"], found, beside_windows)
 
     binned, bin_s = bins(result.series, end_s)
-    draw_rates(panels["rates"], binned, bin_s)
+    panels["rates"].set_title(f"Per second, {draw_rates(panels['rates'], binned, bin_s)}")
     panels["rates"].legend(loc="upper left", bbox_to_anchor=(NOTES_AT, 1.0), handlelength=1.8, labelspacing=0.6)
 
     step = duration_text(bin_s)
@@ -79,11 +70,12 @@ def _draw(result: Result) -> Figure:
     draw_level(panels["dlq"], binned, bin_s, "dlq_size", "Dead letter queue", DEAD)
     note(panels["dlq"], dlq_note(result))
 
-    draw_breakers(panels["breakers"], result.breaker, scenario, end_s)
+    legend_above(panels["breakers"], draw_breakers(panels["breakers"], result.breaker, scenario.breakers, end_s))
+    panels["breakers"].set_title("Circuit breakers")
     breaker_notes(panels["breakers"], summary["breaker"])
 
     shade([axes for name, axes in panels.items() if name != "windows"], found, arrivals_end_s, end_s)
-    if arrivals_end_s < end_s:
+    if arrivals_end_s is not None and arrivals_end_s < end_s:
         _mark_the_drain(panels, arrivals_end_s, end_s)
     for axes in panels.values():
         lowest = axes is panels["breakers"]
@@ -92,13 +84,13 @@ def _draw(result: Result) -> Figure:
     return figure
 
 
-def _lay_out(result: Result, heights: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
+def _lay_out(result: Run, heights: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with its header, and empty panels of these heights below each other; without height, none."""
     heights = {name: height for name, height in heights.items() if height}
     lines = header(result)
     header_height = sum(line.height for line in lines)
     height = TOP + header_height + sum(heights.values()) + GAP * len(heights) + BOTTOM
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    figure = Picture(figsize=(WIDTH, height), dpi=DPI)
     write_header(figure, lines, height)
     panels: dict[str, Axes] = {}
     bottom = height - TOP - header_height
@@ -112,7 +104,7 @@ def _lay_out(result: Result, heights: dict[str, float]) -> tuple[Figure, dict[st
 def _mark_the_drain(panels: dict[str, Axes], arrivals_end_s: float, end_s: float) -> None:
     """Mark where arrivals stop: what comes after that is only what was in flight."""
     for axes in panels.values():
-        axes.axvline(arrivals_end_s, color=GREY, linewidth=1.0, linestyle=(0, (1, 1.5)), label="arrivals stop")
+        mark_end_of_arrivals(axes, arrivals_end_s)
     place = arrivals_end_s / end_s
     beside_the_title = place < TITLE_SHARE
     panels["dlq"].text(

@@ -56,20 +56,25 @@ def minds_the_clock(scenario: Scenario) -> bool:
     )
 
 
-def draw_time_axis(axes: Axes, scenario: Scenario, end_s: float) -> None:
-    """Put ticks and a label on the shared time axis; the time of day (UTC) below, where that matters."""
+def draw_time_axis(
+    axes: Axes, scenario: Scenario | None, end_s: float, *, since: str = "the start", origin_s: float = 0.0
+) -> None:
+    """Put ticks and a label on the time axis; the time of day (UTC) below, where that matters.
+
+    The axis counts from `origin_s` of the run, which the label calls `since`.
+    """
     unit = unit_of(end_s)
-    with_clock = minds_the_clock(scenario)
+    start = None if scenario is None or not minds_the_clock(scenario) else scenario.start
 
     def label(at_s: float, _position: int | None = None) -> str:
         text = f"{at_s / unit.seconds:.9g}"
-        if not with_clock:
+        if start is None:
             return text
-        clock = scenario.start + timedelta(seconds=at_s)
+        clock = start + timedelta(seconds=origin_s + at_s)
         return f"{text}\n{clock:%m-%d}" if unit.name == "days" else f"{text}\n{clock:%H:%M}"
 
     axes.set_xlim(0, end_s)
     axes.xaxis.set_major_locator(FixedLocator(ticks_s(end_s)))
     axes.xaxis.set_major_formatter(FuncFormatter(label))
-    below = {False: "", True: ", and the date" if unit.name == "days" else ", and the time of day (UTC)"}
-    axes.set_xlabel(f"time since the start ({unit.name}){below[with_clock]}")
+    below = ", and the date" if unit.name == "days" else ", and the time of day (UTC)"
+    axes.set_xlabel(f"time since {since} ({unit.name}){'' if start is None else below}")

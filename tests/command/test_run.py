@@ -75,8 +75,8 @@ def test_out_holds_summary_tables_and_a_picture(tmp_path):
     assert len(pd.read_parquet(folder / "dlq.parquet")) == summary["dead_lettered"]
     assert (folder / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in folder.iterdir()} == {
-        "summary.json", "notifications.parquet", "attempts.parquet", "breaker.parquet", "dlq.parquet",
-        "series.parquet", "overview.png",
+        "summary.json", "scenario.yaml", "notifications.parquet", "attempts.parquet", "deferrals.parquet",
+        "breaker.parquet", "dlq.parquet", "series.parquet", "overview.png",
     }  # fmt: skip
 
 

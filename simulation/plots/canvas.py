@@ -1,0 +1,67 @@
+"""What a plot is drawn on: the axes that the caller gives, or those of a figure of its own in retrylab's style."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE = Path(__file__).with_name("retrylab.mplstyle")
+"""The style sheet. For axes of your own in its style, make them ``with matplotlib.style.context(STYLE):``."""
+
+DPI = 130
+
+_ON_ANY_AXES: dict[Any, Any] = {"text.parse_math": False, "legend.frameon": False, "hatch.linewidth": 0.6}
+"""What has to hold on the caller's axes too: a name with two dollar signs in it is no formula."""
+
+
+class Picture(Figure):
+    """A figure that a notebook shows where it is the value of a cell.
+
+    IPython shows a plain `Figure` only once pyplot's inline backend is active, which registers a formatter for it;
+    nothing here imports pyplot. A `_repr_png_` of its own is shown by every front end, and where that formatter is
+    registered too, it is the one that is used.
+    """
+
+    def _repr_png_(self) -> bytes:
+        return picture_bytes(self, "png")
+
+
+@contextmanager
+def canvas(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
+    """Yield the axes to draw on: `ax`, in the caller's style, or those of a new figure of this size in inches."""
+    if ax is not None:
+        with matplotlib.rc_context(_ON_ANY_AXES):
+            yield ax
+        return
+    with matplotlib.style.context(STYLE, after_reset=True):
+        figure = Picture(figsize=(width, height), dpi=DPI, layout="constrained")
+        yield figure.add_subplot()
+        figure.draw_without_rendering()  # makes the ticks while the style holds
+
+
+def picture_bytes(figure: Figure, form: str) -> bytes:
+    """Return the picture as the bytes of a file; the same ones for equal figures. `form` is ``png`` or ``svg``."""
+    made_by: dict[str, Any] = {"metadata": {"Date": None}} if form == "svg" else {}
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "retrylab", "svg.fonttype": "path"}):
+        figure.savefig(file, format=form, dpi=figure.dpi, facecolor=figure.get_facecolor(), **made_by)
+    return file.getvalue()
+
+
+def size_in(ax: Axes) -> tuple[float, float]:
+    """Return how wide and how high axes are, in inches, as far as their layout is known by now."""
+    dpi = ax.figure.dpi
+    return ax.bbox.width / dpi, ax.bbox.height / dpi
+
+
+def say(ax: Axes, text: str) -> None:
+    """Write into axes without data why there is nothing to be seen."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)

@@ -1,0 +1,87 @@
+"""How what is drawn is told apart: by colour, and in grey print by line, marker or hatching as well.
+
+The colours are those of Masataka Okabe and Kei Ito, "Color Universal Design", 2008.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+LineStyle: TypeAlias = "str | tuple[float, tuple[float, ...]]"
+
+BLACK, BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE = (
+    "#222222",
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+)
+
+
+class Series(NamedTuple):
+    """How one of several series looks."""
+
+    color: str
+    line: LineStyle
+    marker: str
+
+
+SERIES = (
+    Series(BLUE, "-", "o"),
+    Series(VERMILION, (0, (5, 1.5)), "s"),
+    Series(GREEN, (0, (6, 1.5, 1, 1.5)), "^"),
+    Series(PURPLE, (0, (1.2, 1.2)), "D"),
+    Series(BLACK, (0, (9, 2)), "v"),
+    Series(ORANGE, (0, (3, 1, 1, 1, 1, 1)), "P"),
+    Series(SKY, (0, (2.5, 2.5)), "X"),
+)
+
+
+def series_look(number: int) -> Series:
+    """Return how the series of this number looks; with more than there are colours, lines and colours combine anew."""
+    turn, place = divmod(number, len(SERIES))
+    return Series(SERIES[place].color, *SERIES[(place + turn) % len(SERIES)][1:])
+
+
+class Mark(NamedTuple):
+    """How the end of an attempt, or of a notification, looks: as a bar, and as a point."""
+
+    color: str
+    hatch: str
+    marker: str
+    words: str
+
+
+OUTCOMES = {
+    "Sent": Mark(BLUE, "", "o", "sent"),
+    "Transient": Mark(VERMILION, "////", "x", "transient failure"),
+    "Ambiguous": Mark(PURPLE, "xxxx", "D", "ambiguous"),
+    "Permanent": Mark(BLACK, "", "s", "permanent failure"),
+    "DeadDestination": Mark(BLACK, "....", "P", "address gone"),
+    "ChannelFault": Mark(ORANGE, "\\\\\\\\", "^", "channel fault"),
+}
+"""How an attempt looks, by its outcome."""
+
+ENDS = {
+    "dead_lettered": Mark(BLACK, "", "X", "dead-lettered"),
+    "suppressed": Mark(GREEN, "", "v", "suppressed"),
+    "in_flight": Mark(BLACK, "", ">", "still in flight"),
+}
+"""How the end of a notification looks that was not sent."""
+
+WAITS = {
+    "backoff": Mark("#f0b400", "", "", "backoff"),
+    "rate_limit": Mark(SKY, "////", "", "rate limit"),
+    "circuit_breaker": Mark("#a3320f", "\\\\\\\\", "", "open breaker"),
+    "quiet_hours": Mark("#8c3b7e", "....", "", "quiet hours"),
+    "dead_letter_queue": Mark(BLACK, "xxxx", "", "in the dead letter queue"),
+    "turn": Mark("#999999", "", "", "waits for its turn"),
+}
+"""How a wait of a notification looks, by what it waits for."""
+
+
+def outcome_look(outcome: str) -> Mark:
+    """Return how an attempt with this outcome looks, also with one that is not known here."""
+    return OUTCOMES.get(outcome, Mark("#999999", "||||", "*", outcome))

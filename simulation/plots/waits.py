@@ -1,0 +1,101 @@
+"""The course of one notification: its attempts, and what it waited for before each of them and before its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+
+class Wait(NamedTuple):
+    """From and to, in seconds from the start of the run, and what was waited for; a key of `looks.WAITS`."""
+
+    start_s: float
+    end_s: float
+    cause: str
+
+
+class Attempt(NamedTuple):
+    """One attempt, as a row of ``result.attempts`` has it, and the waits right before it."""
+
+    number: int
+    start_s: float
+    end_s: float
+    outcome: str
+    reason: str | None
+    waits: tuple[Wait, ...]
+
+
+class Course(NamedTuple):
+    """All of a notification."""
+
+    requested_s: float
+    attempts: tuple[Attempt, ...]
+    waits: tuple[Wait, ...]
+    """Those after the last attempt, before the end."""
+
+    outcome: str
+    """sent, dead_lettered, suppressed or in_flight."""
+
+    end_s: float
+    """When it ended; when the run did, for one in flight."""
+
+    reason: str | None
+    """Why it was dead-lettered."""
+
+
+def course_of(
+    row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame, end_s: float
+) -> Course:
+    """Return the course of a notification.
+
+    Args:
+        row: of ``result.notifications``.
+        attempts: its rows of ``result.attempts``; of the other tables as well.
+        deferrals: its rows of ``result.deferrals``.
+        dlq: its rows of ``result.dlq``.
+        end_s: when the run ended.
+    """
+    over_s = end_s if pd.isna(row["finished_at"]) else float(row["finished_at"])
+    changes = sorted(_changes(row, attempts, deferrals, dlq))
+    found: list[Attempt] = []
+    free_s = float(row["requested_at"])
+    for one in attempts.sort_values(["start", "end"], kind="stable").to_dict("records"):
+        waits = tuple(_between(changes, free_s, one["start"]))
+        reason = None if pd.isna(one["reason"]) else str(one["reason"])
+        found.append(Attempt(int(one["attempt"]), one["start"], one["end"], str(one["outcome"]), reason, waits))
+        free_s = one["end"]
+    reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
+    waits = tuple(_between(changes, free_s, over_s))
+    return Course(float(row["requested_at"]), tuple(found), waits, str(row["outcome"]), over_s, reason)
+
+
+def _changes(
+    row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
+) -> Iterator[tuple[float, int, str]]:
+    """Yield from when on it waits for what, unless an attempt is under way; of two at a time, the later one counts."""
+    yield float(row["requested_at"]), 0, "turn"
+    for end_s, retry_s in zip(attempts["end"], attempts["next_retry_at"], strict=True):
+        if not pd.isna(retry_s):
+            yield end_s, 0, "backoff"
+            yield retry_s, 1, "turn"
+    for at_s, cause in zip(deferrals["time"], deferrals["cause"], strict=True):
+        yield at_s, 2, str(cause)
+    for at_s, left_s in zip(dlq["time"], dlq["left_at"], strict=True):
+        yield at_s, 3, "dead_letter_queue"
+        if not pd.isna(left_s):
+            yield left_s, 4, "turn"
+
+
+def _between(changes: list[tuple[float, int, str]], start_s: float, end_s: float) -> Iterator[Wait]:
+    cause = "turn"
+    for at_s, _, following in changes:
+        if at_s >= end_s:
+            break
+        if at_s > start_s:
+            yield Wait(start_s, at_s, cause)
+            start_s = at_s
+        cause = following
+    if start_s < end_s:
+        yield Wait(start_s, end_s, cause)
