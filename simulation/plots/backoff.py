@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from actors.config import ChannelConfig, RetryConfig
 from actors.errors import ConfigurationError, WrongType
@@ -22,6 +22,7 @@ from simulation.console import duration_text
 from simulation.plots.canvas import canvas, say
 from simulation.plots.looks import series_look
 from simulation.plots.text import cut, drawable
+from simulation.plots.time_axis import draw_log_durations
 
 WIDTH, HEIGHT = 7.6, 4.0
 
@@ -246,11 +247,12 @@ def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
         shortest = [waits.shortest[waits.shortest > 0] for waits in drawn]
         lowest = min([*above_0, *(float(waits.min()) for waits in shortest if waits.size)])
         ax.set_yscale("log")
-        ax.set_ylim(max(lowest, longest * 1e-6) / 1.6, longest * 1.4)
-        ax.yaxis.set_minor_locator(NullLocator())
+        limits = max(lowest, longest * 1e-6) / 1.6, longest * 1.4
+        ax.set_ylim(*limits)
+        draw_log_durations(ax.yaxis, *limits)
     else:
         ax.set_ylim(0, longest * 1.15 or 1.0)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
     retries = max(len(waits.median) for waits in drawn)
     ax.set_xlim(0.7, retries + 0.3)
     ax.xaxis.set_major_locator(MaxNLocator(min(retries, 12), integer=True, min_n_ticks=1))

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simulation.console import duration_text
 from simulation.plots.canvas import canvas, say
 from simulation.plots.looks import series_look
 from simulation.plots.source import Source, taken
 from simulation.plots.text import cut, drawable
+from simulation.plots.time_axis import draw_log_durations
 
 WIDTH, HEIGHT = 7.6, 4.2
 POINTS_MAX = 1500
@@ -127,9 +128,9 @@ def _draw_axes(ax: Axes, lowest: float, shortest: float, longest: float) -> None
     if longest > 0:
         ax.set_xscale("log")
         ax.set_xlim(shortest / 1.2, longest * 1.3)
-        ax.xaxis.set_major_locator(LogLocator(numticks=9))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
+        draw_log_durations(ax.xaxis, shortest / 1.2, longest * 1.3)
+    else:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _position: f"{share:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("delivery time t" if longest > 0 else "delivery time t: all of them 0")

@@ -135,7 +135,7 @@ def amplification(source: Source, ax: Axes | None = None) -> Axes:
         if unbounded.any():
             times = counts["time"].to_numpy(float)[unbounded] + width_s / 2
             heights = np.full(len(times), max(highest, 1.5) * 1.08)
-            handles += ax.plot(times, heights, "^", color=VERMILION, markersize=5, label="retries only")
+            handles += ax.plot(times, heights, "^", color=VERMILION, markersize=5, clip_on=False, label="retries only")
         ax.set_title(f"{title}, in steps of {duration_text(width_s)}")
         ax.set_ylabel("ratio")
         legend_above(ax, handles)

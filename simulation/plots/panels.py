@@ -57,7 +57,7 @@ def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
         axes.set_ylim(0, highest * 1.3)
         axes.yaxis.set_major_locator(FixedLocator([0, usual, *decades]))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(_number))
+        axes.yaxis.set_major_formatter(FuncFormatter(number_text))
         axes.grid(axis="y")
     else:
         count_axis(axes, highest, whole=False)
@@ -96,9 +96,10 @@ def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
     ticks = MaxNLocator(4, integer=whole).tick_values(0, top) if highest else [0.0]
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= top]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_number))
+    axes.yaxis.set_major_formatter(FuncFormatter(number_text))
     axes.grid(axis="y")
 
 
-def _number(value: float, _position: int | None = None) -> str:
+def number_text(value: float, _position: int | None = None) -> str:
+    """Return the number at a tick."""
     return f"{value:,.9g}"

@@ -18,6 +18,7 @@ from actors.errors import ConfigurationError
 from simulation.plots.canvas import canvas, say, size_in
 from simulation.plots.layout import SMALL_SIZE
 from simulation.plots.looks import VERMILION, series_look
+from simulation.plots.panels import number_text
 from simulation.plots.sweep_table import (
     Cells,
     SweepSource,
@@ -89,6 +90,7 @@ def sweep_lines(
             )
         _x_axis(ax, x, ticks, places)
         ax.set_ylabel(figure)
+        ax.yaxis.set_major_formatter(FuncFormatter(number_text))
         ax.set_title(_title(figure, x, averaged))
         ax.grid(axis="y")
         if others and not scattered:
@@ -294,6 +296,8 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
         _draw_cells(ax, best, VERMILION, "D", "Pareto front")
         ax.step(best["mean_cost"], best["mean"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2)))
         _name_the_front(ax, best, cells)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(number_text))
         ax.grid()
     return ax
 

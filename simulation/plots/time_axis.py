@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from simulation.console import duration_text
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.model import ChannelWorkload
 
@@ -54,6 +56,29 @@ def minds_the_clock(scenario: Scenario) -> bool:
         for entry in scenario.workload
         if isinstance(entry, (EventWorkload, ChannelWorkload))
     )
+
+
+_LOGARITHMIC = (
+    *(step * 10.0**power for power in range(-9, 0) for step in (1, 2, 5)),
+    *(1.0, 2.0, 5.0, 10.0, 30.0),
+    *(60.0 * count for count in (1, 2, 5, 10, 30)),
+    *(3600.0 * count for count in (1, 2, 6, 12)),
+    *(86_400.0 * count for count in (1, 2, 7, 30, 91, 365, 3652.5)),
+)
+_COARSE = (
+    *(10.0**power for power in range(-9, 2)),
+    *(60.0, 600.0, 3600.0, 36_000.0),
+    *(86_400.0 * count for count in (1, 10, 100, 1000)),
+)
+
+
+def draw_log_durations(axis: Axis, low_s: float, high_s: float, ticks_max: int = 11) -> None:
+    """Put ticks at round durations on a logarithmic axis from low to high."""
+    fine = [tick for tick in _LOGARITHMIC if low_s <= tick <= high_s]
+    coarse = [tick for tick in _COARSE if low_s <= tick <= high_s]
+    axis.set_major_locator(FixedLocator(fine if len(fine) <= ticks_max else coarse))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
 
 
 def draw_time_axis(

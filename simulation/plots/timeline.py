@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -14,7 +15,7 @@ from simulation.console import duration_text
 from simulation.plots.breakers import legend_above
 from simulation.plots.canvas import canvas, size_in
 from simulation.plots.layout import NOTE_SIZE, SMALL_SIZE
-from simulation.plots.looks import ENDS, OUTCOMES, WAITS, Mark, outcome_look
+from simulation.plots.looks import ENDS, WAITS, Mark, outcome_look
 from simulation.plots.shading import shade_and_label
 from simulation.plots.source import Run, end_of, taken
 from simulation.plots.text import cut, drawable, width_in
@@ -32,8 +33,11 @@ BAR = 0.62
 NARROW_INCHES = 0.045
 """What takes less time is drawn as wide as this, or it would not be seen."""
 
-TEXT_ROOM = 0.6
-"""How much of the width the text of an attempt may take."""
+SHARE_MIN = 0.55
+"""How much of the width the notification takes at least, however long the texts beside it are."""
+
+TEXT_APART = 0.09
+"""How far from what it is about a text begins, in inches."""
 
 _Line: TypeAlias = "Attempt | int | None"
 """An attempt, how many are left out, or None: the end."""
@@ -52,13 +56,13 @@ def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
     """
     course, channel = course_in(result, notification_id)
     lines = _lines(course)
-    length_s = (course.end_s - course.requested_s) * 1.02 or 1e-3
-    found = [
-        window._replace(spans=spans, dips=())
-        for window in windows(result.scenario, end_of(result), channel)
-        if (spans := _shifted(window, course.requested_s, length_s))
-    ]
-    with canvas(ax, WIDTH, AROUND + LINE * (len(lines) + min(len(found), 3))) as ax:
+    with canvas(ax, WIDTH, AROUND + LINE * (len(lines) + 1)) as ax:
+        length_s = _length_s(course, lines, size_in(ax)[0])
+        found = [
+            window._replace(spans=spans, dips=())
+            for window in windows(result.scenario, end_of(result), channel)
+            if (spans := _shifted(window, course.requested_s, length_s))
+        ]
         ax.set_xlim(0, length_s)
         ax.set_ylim(len(lines) - 0.4, -0.6)
         for place, line in enumerate(lines):
@@ -107,7 +111,7 @@ def _lines(course: Course) -> list[_Line]:
     if len(attempts) > LINES_MAX:
         half = LINES_MAX // 2
         attempts[half:-half] = [len(attempts) - 2 * half]
-    return [*attempts, None]
+    return attempts if course.outcome == "sent" else [*attempts, None]
 
 
 def _line_name(line: _Line) -> str:
@@ -127,20 +131,15 @@ def _draw_attempt(ax: Axes, place: int, attempt: Attempt, course: Course, length
     start_s, took_s = attempt.start_s - course.requested_s, attempt.end_s - attempt.start_s
     narrow_s = NARROW_INCHES / size_in(ax)[0] * length_s
     _bar(ax, place, start_s, max(took_s, narrow_s), look, BAR, look.words)
-    reason = "" if attempt.reason is None else f": {attempt.reason}"
-    text = f"{look.words}{reason}, {duration_text(took_s)}"
-    waited_from_s = (attempt.waits[0].start_s if attempt.waits else attempt.start_s) - course.requested_s
-    _beside(ax, place, text, waited_from_s, start_s + max(took_s, narrow_s), length_s)
+    _beside(ax, place, _end_and_text(attempt, course)[1], start_s + max(took_s, narrow_s), length_s)
 
 
 def _draw_end(ax: Axes, place: int, course: Course, length_s: float) -> None:
     _draw_waits(ax, place, course.waits, course, length_s)
     at_s = course.end_s - course.requested_s
-    look = ENDS.get(course.outcome, OUTCOMES["Sent"])
+    look = ENDS[course.outcome]
     ax.plot([at_s], [place], look.marker, color=look.color, markersize=7, label=look.words, clip_on=False, zorder=4)
-    reason = "" if course.reason is None else f": {course.reason}"
-    waited_from_s = course.waits[0].start_s - course.requested_s if course.waits else at_s
-    _beside(ax, place, f"{look.words}{reason}", waited_from_s, at_s, length_s)
+    _beside(ax, place, _end_and_text(None, course)[1], at_s, length_s)
 
 
 def _draw_waits(ax: Axes, place: int, waits: Sequence[Wait], course: Course, length_s: float) -> None:
@@ -172,23 +171,38 @@ def _bar(ax: Axes, place: int, start_s: float, took_s: float, look: Mark, height
     )
 
 
-def _beside(ax: Axes, place: int, text: str, start_s: float, end_s: float, length_s: float) -> None:
-    """Write on the side of what was drawn from start to end on which there is more room."""
-    width, _ = size_in(ax)
-    room_left, room_right = (start_s / length_s * width, (1 - end_s / length_s) * width)
-    to_the_right = room_right >= min(room_left, width_in(text, NOTE_SIZE) + 0.2)
-    text = cut(drawable(text), max(room_left, room_right, width * 0.2) - 0.1, NOTE_SIZE)
-    box = {"boxstyle": "square,pad=0.1", "facecolor": "none", "edgecolor": "none"}
+def _beside(ax: Axes, place: int, text: str, at_s: float, length_s: float) -> None:
+    """Write to the right of what ended then."""
+    room = (1 - at_s / length_s) * size_in(ax)[0] - TEXT_APART
     ax.annotate(
-        text,
-        (end_s if to_the_right else start_s, place),
-        xytext=(5 if to_the_right else -5, 0),
+        cut(drawable(text), max(room, 0.3), NOTE_SIZE),
+        (at_s, place),
+        xytext=(TEXT_APART * 72, 0),
         textcoords="offset points",
-        ha="left" if to_the_right else "right",
         va="center",
         size=NOTE_SIZE,
-        bbox=box,
+        zorder=5,
     )
+
+
+def _length_s(course: Course, lines: Sequence[_Line], width: float) -> float:
+    """Return how long the axis has to be, for there to be room for the texts to the right of what they are about."""
+    inches_per_s = [
+        (width - width_in(drawable(text), NOTE_SIZE) - 2 * TEXT_APART) / (end_s - course.requested_s)
+        for end_s, text in (_end_and_text(line, course) for line in lines if not isinstance(line, int))
+        if end_s > course.requested_s
+    ]
+    took_s = course.end_s - course.requested_s
+    slowest = max(min(inches_per_s, default=width), 1e-300)
+    return float(np.clip(width / slowest, took_s * 1.02, took_s / SHARE_MIN)) or 1e-3
+
+
+def _end_and_text(line: Attempt | None, course: Course) -> tuple[float, str]:
+    """Return when what a line is about ended, and what is written beside it."""
+    if line is None:
+        return course.end_s, ENDS[course.outcome].words + ("" if course.reason is None else f": {course.reason}")
+    reason = "" if line.reason is None else f": {line.reason}"
+    return line.end_s, f"{outcome_look(line.outcome).words}{reason}, {duration_text(line.end_s - line.start_s)}"
 
 
 def _end_text(course: Course) -> str:
