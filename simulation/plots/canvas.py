@@ -65,3 +65,15 @@ def size_in(ax: Axes) -> tuple[float, float]:
 def say(ax: Axes, text: str) -> None:
     """Write into axes without data why there is nothing to be seen."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the whole figure that axes are in."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # until somebody removes the axes
+    return figure
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure into a file, as PNG or as SVG by the ending of its name."""
+    path.write_bytes(picture_bytes(figure, path.suffix.lower().removeprefix(".")))
