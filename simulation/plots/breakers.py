@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -108,20 +107,6 @@ def draw_breakers(
         for state, look in LOOKS.items()
         if state in seen
     ]
-
-
-def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
-    """Put a legend to the right of the title."""
-    axes.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(handles),
-        borderaxespad=0.4,
-        handlelength=1.6,
-        handletextpad=0.5,
-        columnspacing=1.4,
-    )
 
 
 def _label(breaker: str) -> str:

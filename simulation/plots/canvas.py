@@ -12,6 +12,7 @@ import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 STYLE = Path(__file__).with_name("retrylab.mplstyle")
 """The style sheet. For axes of your own in its style, make them ``with matplotlib.style.context(STYLE):``."""
@@ -63,7 +64,9 @@ def size_in(ax: Axes) -> tuple[float, float]:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Write into axes without data why there is nothing to be seen."""
+    """Write into axes without data why there is nothing to be seen, and take the ticks away."""
+    ax.xaxis.set_major_locator(NullLocator())
+    ax.yaxis.set_major_locator(NullLocator())
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)
 
 

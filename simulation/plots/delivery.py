@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from simulation.console import duration_text
 from simulation.plots.canvas import canvas, say
 from simulation.plots.looks import series_look
-from simulation.plots.source import Source, taken
+from simulation.plots.source import Run, Source, taken, why_empty
 from simulation.plots.text import cut, drawable
 from simulation.plots.time_axis import draw_log_durations
 
@@ -51,11 +51,11 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     """
     with canvas(ax, WIDTH, HEIGHT) as ax:
         lowest, shortest, longest = 1.0, np.inf, 0.0
-        why = "nothing was delivered"
-        for number, (label, rows) in enumerate(_groups(source)):
+        why = ""
+        for number, (label, rows, run) in enumerate(_groups(source)):
             times = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"].to_numpy(float)
             if not len(times):
-                why = why if len(rows) else "no notifications to be seen"
+                why = why or ("nothing was delivered" if len(rows) else why_empty(run))
                 continue
             curve = survival(times)
             _draw(ax, number, _label(label, len(times), len(rows)), curve)
@@ -65,7 +65,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
                 shortest, longest = min(shortest, float(above_0[0])), max(longest, float(above_0[-1]))
         ax.set_title("Delivery time: share that took longer")
         if not ax.lines:
-            say(ax, why)
+            say(ax, why or "no notifications")
             return ax
         _draw_axes(ax, lowest, shortest, longest)
     return ax
@@ -77,16 +77,16 @@ def survival(times_s: npt.NDArray[np.float64]) -> Curve:
     return Curve(values, 1.0 - np.cumsum(counts) / counts.sum(), int(counts.sum()))
 
 
-def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame]]:
+def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, Run | None]]:
     needed = ("channel", "requested_at", "outcome", "finished_at")
     if isinstance(source, Mapping):
         for label, one in source.items():
-            yield str(label), taken(one, "notifications", *needed).frame
+            yield str(label), *taken(one, "notifications", *needed)
         return
     found = taken(source, "notifications", *needed)
     channels = found.frame["channel"].unique() if found.scenario is None else found.scenario.channels_used
     for channel in channels:
-        yield str(channel), found.frame[found.frame["channel"] == channel]
+        yield str(channel), found.frame[found.frame["channel"] == channel], found.run
 
 
 def _label(label: str, delivered: int, accepted: int) -> str:

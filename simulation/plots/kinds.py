@@ -66,7 +66,11 @@ def _backoff(run: Run, options: Options) -> Figure:
         wanted = f"channel: wanted a channel that the scenario uses ({', '.join(used)}), got {options.channel!r}"
         raise ConfigurationError([wanted])
     shown = used if options.channel is None else (NotificationChannel(options.channel),)
-    return figure_of(backoff({str(channel): run.scenario.channel_config(channel) for channel in shown}))
+    labels: dict[str, list[str]] = {}  # of the channels that have the same policy
+    for channel in shown:
+        labels.setdefault(repr(run.scenario.channel_config(channel).retry), []).append(str(channel))
+    config_of = run.scenario.channel_config
+    return figure_of(backoff({", ".join(same): config_of(NotificationChannel(same[0])) for same in labels.values()}))
 
 
 def _lines(sweep: SweepSource, options: Options) -> Figure:

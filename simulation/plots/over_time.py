@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from simulation.console import duration_text
-from simulation.plots.breakers import breakers_in, draw_breakers, legend_above
+from simulation.plots.breakers import breakers_in, draw_breakers
 from simulation.plots.canvas import canvas, say, size_in
+from simulation.plots.legend import legend_above
 from simulation.plots.looks import BLUE, VERMILION
 from simulation.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates
 from simulation.plots.shading import shade_and_label
@@ -52,8 +53,8 @@ def in_flight(source: Source, ax: Axes | None = None) -> Axes:
     found = taken(source, "series", "time", "in_flight")
     with canvas(ax, WIDTH, HEIGHT) as ax:
         binned, bin_s, end_s = _binned(found)
-        title = f"In flight, at the end of each step of {duration_text(bin_s)}"
-        draw_level(ax, binned, bin_s, "in_flight", title, IN_FLIGHT)
+        draw_level(ax, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
+        ax.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
         ax.set_ylabel("notifications")
         _finish(ax, found, end_s)
     return ax
@@ -64,7 +65,8 @@ def dlq_growth(source: Source, ax: Axes | None = None) -> Axes:
     found = taken(source, "series", "time", "dlq_size")
     with canvas(ax, WIDTH, HEIGHT) as ax:
         binned, bin_s, end_s = _binned(found)
-        draw_level(ax, binned, bin_s, "dlq_size", "Dead letter queue", DEAD)
+        draw_level(ax, binned, bin_s, end_s, "dlq_size", DEAD)
+        ax.set_title("Dead letter queue" if binned["dlq_size"].any() else "Dead letter queue: empty all the time")
         ax.set_ylabel("dead letters")
         _finish(ax, found, end_s)
     return ax
@@ -90,7 +92,7 @@ def breaker_states(source: Source, ax: Axes | None = None) -> Axes:
         share = 1.0 if found.run is None else min(LANE * (len(breakers) + 0.6) / size_in(ax)[1], LANES_SHARE_MAX)
         if found.run is not None:
             binned, bin_s = bins(found.run.series, end_s)
-            ax.set_ylabel("per second\n" + draw_rates(ax, binned, bin_s).replace(", ", "\n"))
+            ax.set_ylabel("per second\n" + draw_rates(ax, binned, bin_s).replace(", ", "\n"), y=(1 - share) / 2)
         else:
             ax.yaxis.set_visible(False)
         lanes = ax.inset_axes((0.0, 1.0 - share, 1.0, share), sharex=ax, label="breakers")
@@ -105,26 +107,27 @@ def breaker_states(source: Source, ax: Axes | None = None) -> Axes:
 
 
 def amplification(source: Source, ax: Axes | None = None) -> Axes:
-    """Draw the retry amplification over time: in each step, the attempts for each first attempt.
+    """Draw the retry amplification over time: in each step, the attempts that started for each that was the first of
+    its notification.
 
     A step with attempts but without a first one has no such ratio; a triangle on top marks it.
 
     Args:
         source: a result, or its frame `attempts`. With ``record: aggregates``, which keeps no attempts, what is drawn
-            is attempts that ended for each arrival, and the title says so.
+            is attempts that ended for each arrival, and the legend says so.
         ax: where to draw; axes of a figure of its own when None.
     """
-    found = taken(source, "attempts", "start", "attempt")
+    found = taken(source, "attempts", "id", "start")
     with canvas(ax, WIDTH, HEIGHT) as ax:
         end_s = _end_of_attempts(found)
-        title, counts, width_s = _attempts_by_step(found, end_s)
+        of, counts, width_s = _attempts_by_step(found, end_s)
         edges = [*counts["time"], counts["time"].iloc[-1] + width_s]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = counts["attempts"].to_numpy(float) / counts["first"].to_numpy(float)
         unbounded = np.isinf(ratio)
         ratio[unbounded] = np.nan
         highest = float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0
-        ax.stairs(ratio, edges, color=BLUE, linewidth=1.5, baseline=None, label="attempts for each first one", zorder=3)
+        ax.stairs(ratio, edges, color=BLUE, linewidth=1.5, baseline=None, label=f"attempts for each {of}", zorder=3)
         count_axis(ax, max(highest, 1.5), whole=False)
         ax.axhline(1.0, color="#888888", linewidth=0.8, label="without retries")
         handles = ax.get_legend_handles_labels()[0][:1]
@@ -136,26 +139,27 @@ def amplification(source: Source, ax: Axes | None = None) -> Axes:
             times = counts["time"].to_numpy(float)[unbounded] + width_s / 2
             heights = np.full(len(times), max(highest, 1.5) * 1.08)
             handles += ax.plot(times, heights, "^", color=VERMILION, markersize=5, clip_on=False, label="retries only")
-        ax.set_title(f"{title}, in steps of {duration_text(width_s)}")
+        ax.set_title(f"Retry amplification, in steps of {duration_text(width_s)}")
         ax.set_ylabel("ratio")
         legend_above(ax, handles)
     return ax
 
 
 def _attempts_by_step(found: Taken, end_s: float) -> tuple[str, pd.DataFrame, float]:
-    """Return a title, the attempts and first attempts of each step, and how wide steps are, in seconds."""
+    """Return what attempts are counted against, both counts for each step, and how wide steps are, in seconds."""
     width_s = end_s / AMPLIFICATION_BINS_MAX
     if found.run is not None:
         series, width_s = bins(found.run.series, end_s, AMPLIFICATION_BINS_MAX)
         if found.run.scenario.record != "full":
             ended = series["sent"] + series["failed"]
             counts = pd.DataFrame({"time": series["time"], "attempts": ended, "first": series["arrivals"]})
-            return "Attempts that ended, for each arrival", counts.reset_index(drop=True), width_s
+            return "arrival", counts.reset_index(drop=True), width_s
     edges = np.arange(int(end_s // width_s) + 2) * width_s
     attempts, _ = np.histogram(found.frame["start"], edges)
-    firsts, _ = np.histogram(found.frame["start"][found.frame["attempt"] == 1], edges)
+    starts = found.frame.sort_values("start", kind="stable")
+    firsts, _ = np.histogram(starts.drop_duplicates("id")["start"], edges)
     counts = pd.DataFrame({"time": edges[:-1], "attempts": attempts, "first": firsts})
-    return "Retry amplification", counts, width_s
+    return "first one", counts, width_s
 
 
 def _end_of_attempts(found: Taken) -> float:

@@ -74,13 +74,12 @@ def _usual(rates: npt.NDArray[np.float64]) -> float:
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if ninth <= step * power * (1 + 1e-9))
 
 
-def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, column: str, title: str, color: str) -> None:
-    """Draw a level, such as how many are in flight: the value at the end of each bucket."""
-    times = [0.0, *(binned["time"] + width_s)]
+def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, column: str, color: str) -> None:
+    """Draw a level, such as how many are in flight: the value at the end of each bucket, the last one at the end."""
+    times = [0.0, *(binned["time"] + width_s).clip(upper=max(end_s, float(binned["time"].iloc[-1])))]
     values = [0, *binned[column]]
     axes.fill_between(times, values, color=color, alpha=0.22, linewidth=0)
     axes.plot(times, values, color=color, linewidth=1.3, label=column)
-    axes.set_title(title)
     count_axis(axes, max(values), whole=True)
 
 

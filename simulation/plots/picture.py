@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulation.console import duration_text
-from simulation.plots.breakers import HEADROOM, draw_breakers, legend_above
+from simulation.plots.breakers import HEADROOM, draw_breakers
 from simulation.plots.canvas import DPI, STYLE, Picture
 from simulation.plots.header import header, write_header
 from simulation.plots.layout import BOTTOM, GAP, GREY, LEFT, NOTES_AT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
+from simulation.plots.legend import legend_above
 from simulation.plots.notes import breaker_notes, dlq_note, in_flight_note, note
 from simulation.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
 from simulation.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
@@ -62,16 +63,16 @@ def _draw(result: Run) -> Figure:
     panels["rates"].legend(loc="upper left", bbox_to_anchor=(NOTES_AT, 1.0), handlelength=1.8, labelspacing=0.6)
 
     step = duration_text(bin_s)
-    draw_level(
-        panels["in flight"], binned, bin_s, "in_flight", f"In flight, at the end of each step of {step}", IN_FLIGHT
-    )
+    draw_level(panels["in flight"], binned, bin_s, end_s, "in_flight", IN_FLIGHT)
+    panels["in flight"].set_title(f"In flight, at the end of each step of {step}")
     note(panels["in flight"], in_flight_note(result, *peak(binned, bin_s, "in_flight")))
 
-    draw_level(panels["dlq"], binned, bin_s, "dlq_size", "Dead letter queue", DEAD)
+    draw_level(panels["dlq"], binned, bin_s, end_s, "dlq_size", DEAD)
+    panels["dlq"].set_title("Dead letter queue")
     note(panels["dlq"], dlq_note(result))
 
-    legend_above(panels["breakers"], draw_breakers(panels["breakers"], result.breaker, scenario.breakers, end_s))
     panels["breakers"].set_title("Circuit breakers")
+    legend_above(panels["breakers"], draw_breakers(panels["breakers"], result.breaker, scenario.breakers, end_s))
     breaker_notes(panels["breakers"], summary["breaker"])
 
     shade([axes for name, axes in panels.items() if name != "windows"], found, arrivals_end_s, end_s)

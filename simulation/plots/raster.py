@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from actors.errors import ConfigurationError
-from simulation.plots.breakers import legend_above
 from simulation.plots.canvas import canvas, say
+from simulation.plots.legend import legend_above
 from simulation.plots.looks import ENDS, OUTCOMES, Mark, outcome_look
 from simulation.plots.shading import shade_and_label
-from simulation.plots.source import Run, arrivals_end_of, end_of, taken
+from simulation.plots.source import Run, arrivals_end_of, end_of, taken, why_empty
 from simulation.plots.time_axis import draw_time_axis
 from simulation.windows import windows
 
@@ -52,8 +52,7 @@ def raster(result: Run, *, channel: str | None = None, limit: int = 200, ax: Axe
     end_s = end_of(result)
     with canvas(ax, WIDTH, AROUND + min(TALLEST, 1.0 + 0.025 * len(shown))) as ax:
         if shown.empty:
-            kept = result.scenario.record == "full"
-            say(ax, "no notifications" if kept else "the run kept no notifications (record: aggregates)")
+            say(ax, why_empty(result))
         handles = _draw(ax, shown, result.attempts, end_s)
         ax.set_ylim(max(len(shown), 1) - 0.5, -0.5)
         ax.yaxis.set_visible(False)

@@ -63,6 +63,12 @@ def end_of(run: Run) -> float:
     return run.summary["simulated_s"] or run.scenario.duration
 
 
+def why_empty(run: Run | None) -> str:
+    """Return why a run, or a frame of its own, has no notifications to be drawn."""
+    kept = run is None or run.scenario.record == "full"
+    return "no notifications" if kept else "the run kept no notifications (record: aggregates)"
+
+
 def arrivals_end_of(run: Run) -> float | None:
     """Return when arrivals were over, in seconds; None where a trace that would say so is gone."""
     return None if getattr(run, "missing", ()) else run.scenario.arrivals_end_ns / NS_PER_S

@@ -36,6 +36,10 @@ UNITS = (
 )
 
 
+_CLOCKS = {"days": "%m-%d", "s": "%H:%M:%S", "ms": "%H:%M:%S"}
+"""What of the time of day stands at a tick, where it is not hours and minutes."""
+
+
 def unit_of(end_s: float) -> Unit:
     """Return the unit for a run of this length."""
     return next(unit for unit in UNITS if end_s <= unit.up_to_s)
@@ -96,7 +100,7 @@ def draw_time_axis(
         if start is None:
             return text
         clock = start + timedelta(seconds=origin_s + at_s)
-        return f"{text}\n{clock:%m-%d}" if unit.name == "days" else f"{text}\n{clock:%H:%M}"
+        return f"{text}\n{clock.strftime(_CLOCKS.get(unit.name, '%H:%M'))}"
 
     axes.set_xlim(0, end_s)
     axes.xaxis.set_major_locator(FixedLocator(ticks_s(end_s)))

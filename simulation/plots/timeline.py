@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 
 from actors.errors import ConfigurationError
 from simulation.console import duration_text
-from simulation.plots.breakers import legend_above
 from simulation.plots.canvas import canvas, size_in
 from simulation.plots.layout import NOTE_SIZE, SMALL_SIZE
+from simulation.plots.legend import legend_above
 from simulation.plots.looks import ENDS, WAITS, Mark, outcome_look
 from simulation.plots.shading import shade_and_label
 from simulation.plots.source import Run, end_of, taken

@@ -74,12 +74,15 @@ def course_of(
 def _changes(
     row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
 ) -> Iterator[tuple[float, int, str]]:
-    """Yield from when on it waits for what, unless an attempt is under way; of two at a time, the later one counts."""
+    """Yield from when on it waits for what, unless an attempt is under way; of two at a time, the higher number counts.
+
+    An attempt may take no time, and so end in the instant at which the wait before it did.
+    """
     yield float(row["requested_at"]), 0, "turn"
     for end_s, retry_s in zip(attempts["end"], attempts["next_retry_at"], strict=True):
-        if not pd.isna(retry_s):
-            yield end_s, 0, "backoff"
-            yield retry_s, 1, "turn"
+        if retry_s > end_s:  # not so where it is null, for none was to follow
+            yield end_s, 1, "backoff"
+            yield retry_s, 0, "turn"
     for at_s, cause in zip(deferrals["time"], deferrals["cause"], strict=True):
         yield at_s, 2, str(cause)
     for at_s, left_s in zip(dlq["time"], dlq["left_at"], strict=True):
