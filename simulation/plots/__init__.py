@@ -2,7 +2,8 @@
 
 Each function takes a result (or the frame that it needs) and, as `ax`, axes to draw on, and returns the axes. Without
 `ax` it makes a figure of its own in retrylab's style, ``ax.figure``, which a notebook shows where it is the value of a
-cell. With it the plot is drawn in the style of the axes' maker, so that it fits among the others of the figure::
+cell. With it the plot is drawn in the style of the axes' maker, so that it fits among the others of the figure; the
+colours are for a light background::
 
     from simulation import plots
 
@@ -18,9 +19,10 @@ from simulation.plots.backoff import backoff
 from simulation.plots.canvas import STYLE
 from simulation.plots.delivery import delivery_times
 from simulation.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
+from simulation.plots.pareto import pareto
 from simulation.plots.picture import overview
 from simulation.plots.raster import raster
-from simulation.plots.sweeps import pareto, sweep_heatmap, sweep_lines
+from simulation.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.plots.timeline import timeline
 
 __all__ = [

@@ -20,6 +20,7 @@ from actors.policies.backoff import Backoff
 from actors.settings import validated
 from simulation.console import duration_text
 from simulation.plots.canvas import canvas, say
+from simulation.plots.legend import legend_within
 from simulation.plots.looks import series_look
 from simulation.plots.text import cut, drawable
 from simulation.plots.time_axis import draw_log_durations
@@ -258,10 +259,11 @@ def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(min(retries, 12), integer=True, min_n_ticks=1))
     ax.set_xlabel("retry")
     ax.set_ylabel("wait")
+    ax.set_axisbelow(True)
     ax.grid(axis="y")
     handles: list[Artist] = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     if any((waits.shortest < waits.longest).any() for waits in drawn):
         handles.append(Patch(facecolor="#888888", alpha=0.2, label="shortest to longest"))
     if any(waits.low is not None for waits in drawn):
         handles.append(Patch(facecolor="#888888", alpha=0.5, label="nine in ten"))
-    ax.legend(handles=handles, loc="best", borderaxespad=0.6)
+    legend_within(ax, handles)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simulation.console import duration_text
 from simulation.plots.canvas import canvas, say
+from simulation.plots.legend import legend_within
 from simulation.plots.looks import series_look
 from simulation.plots.source import Run, Source, taken, why_empty
 from simulation.plots.text import cut, drawable
@@ -135,6 +136,7 @@ def _draw_axes(ax: Axes, lowest: float, shortest: float, longest: float) -> None
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("delivery time t" if longest > 0 else "delivery time t: all of them 0")
     ax.set_ylabel("share that took longer than t")
+    ax.set_axisbelow(True)
     ax.grid(which="major")
-    entries = [(line, line.get_label()) for line in ax.lines if not str(line.get_label()).endswith(": longest")]
-    ax.legend(*zip(*entries, strict=True), loc="lower left", borderaxespad=0.6)
+    curves = [line for line in ax.lines if not str(line.get_label()).endswith(": longest")]
+    legend_within(ax, curves, loc="lower left")

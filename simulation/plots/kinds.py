@@ -13,11 +13,12 @@ from simulation.plots.backoff import backoff
 from simulation.plots.canvas import figure_of
 from simulation.plots.delivery import delivery_times
 from simulation.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
+from simulation.plots.pareto import pareto
 from simulation.plots.picture import overview
 from simulation.plots.raster import raster
 from simulation.plots.source import Run
 from simulation.plots.sweep_table import SweepSource
-from simulation.plots.sweeps import pareto, sweep_heatmap, sweep_lines
+from simulation.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.plots.timeline import timeline
 
 FIGURE = "sent_fraction"

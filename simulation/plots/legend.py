@@ -1,8 +1,9 @@
-"""A legend above the axes, beside the title or below it, that never lies on either."""
+"""Legends: above the axes, beside the title or below it and never on either; or within them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -40,6 +41,29 @@ def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
     if not beside and handles and title:
         lines = -(-len(handles) // columns)
         axes.set_title(title, pad=5 + (lines * LINE_IN + 0.04) * POINTS_PER_INCH)
+
+
+def legend_within(
+    axes: Axes,
+    handles: Sequence[Artist],
+    *,
+    loc: Literal["best", "lower left", "lower right"] = "best",
+    title: str | None = None,
+) -> None:
+    """Put a legend into the axes, over a patch that lets little of what is below it through."""
+    axes.legend(
+        handles=handles,
+        loc=loc,
+        title=title,
+        fontsize=SIZE,
+        frameon=True,
+        framealpha=0.8,
+        edgecolor="none",
+        fancybox=False,
+        borderaxespad=0.6,
+        borderpad=0.3,
+        handlelength=2.2,
+    )
 
 
 def _title(axes: Axes) -> str:

@@ -96,6 +96,7 @@ def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= top]))
     axes.yaxis.set_major_formatter(FuncFormatter(number_text))
+    axes.set_axisbelow(True)
     axes.grid(axis="y")
 
 

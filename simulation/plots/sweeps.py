@@ -1,4 +1,4 @@
-"""The results of a sweep: figures against settings as lines or as a heat map, and the settings worth choosing from."""
+"""The results of a sweep: a figure against settings, as lines or as a heat map."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import Normalize
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from actors.errors import ConfigurationError
-from simulation.plots.canvas import canvas, say, size_in
+from simulation.plots.canvas import canvas, size_in
 from simulation.plots.layout import SMALL_SIZE
-from simulation.plots.looks import VERMILION, series_look
+from simulation.plots.legend import legend_within
+from simulation.plots.looks import series_look
 from simulation.plots.panels import number_text
 from simulation.plots.sweep_table import (
-    Cells,
     SweepSource,
     cells_of,
     error_bars,
     is_number,
-    setting_text,
     short_names,
     value_text,
 )
@@ -36,9 +34,6 @@ LINES_MAX = 12
 """Of more combinations of settings than that, the legend names the first ones."""
 
 LABEL_ROOM = 3.0
-LABELS_MAX = 10
-"""Settings on the front that are named; more are only numbered."""
-
 TICKS_MAX = 12
 SPARSE = 4
 """A design with so many times fewer cells than a grid of its values is none."""
@@ -92,12 +87,12 @@ def sweep_lines(
         ax.set_ylabel(figure)
         ax.yaxis.set_major_formatter(FuncFormatter(number_text))
         ax.set_title(_title(figure, x, averaged))
+        ax.set_axisbelow(True)
         ax.grid(axis="y")
         if others and not scattered:
-            handles, labels = ax.get_legend_handles_labels()
-            legend = ax.legend(handles[:LINES_MAX], labels[:LINES_MAX], loc="best", borderaxespad=0.6)
-            if len(labels) > LINES_MAX:
-                legend.set_title(f"{LINES_MAX} of {len(labels):,} combinations")
+            handles = ax.get_legend_handles_labels()[0]
+            more = f"{LINES_MAX} of {len(handles):,} combinations" if len(handles) > LINES_MAX else None
+            legend_within(ax, handles[:LINES_MAX], title=more)
     return ax
 
 
@@ -260,93 +255,3 @@ def _draw_grid(
 def figure_text(value: float) -> str:
     """Return a figure with few digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requests", ax: Axes | None = None) -> Axes:
-    """Draw what each setting delivers against what it costs, and mark the Pareto front: the settings than which no
-    other gains as much for less, or more for as little.
-
-    The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals, and where these overlap the order may be luck.
-
-    Args:
-        sweep: a sweep, or its frame `cells`.
-        gain: the figure of which more is better.
-        cost: the figure of which less is better; `requests` is the load on the provider.
-        ax: where to draw; axes of a figure of its own when None.
-
-    Raises:
-        ConfigurationError: the sweep has no such figure.
-    """
-    cells = cells_of(sweep)
-    gains, costs = cells.of(gain), cells.of(cost)
-    both = gains.merge(costs, on="cell", suffixes=("", "_cost")).dropna(subset=["mean", "mean_cost"])
-    front = pareto_front(both["mean"].to_numpy(float), both["mean_cost"].to_numpy(float))
-    with canvas(ax, WIDTH, HEIGHT) as ax:
-        ax.set_title(f"{gain} against {cost}")
-        ax.set_xlabel(f"{cost} (less is better)")
-        ax.set_ylabel(f"{gain} (more is better)")
-        if both.empty:
-            say(ax, "no cell has both figures")
-            return ax
-        rest = both.drop(index=both.index[front])
-        if len(rest):
-            _draw_cells(ax, rest, "#888888", "o", "other settings")
-        best = both.iloc[front]
-        _draw_cells(ax, best, VERMILION, "D", "Pareto front")
-        ax.step(best["mean_cost"], best["mean"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2)))
-        _name_the_front(ax, best, cells)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(FuncFormatter(number_text))
-        ax.grid()
-    return ax
-
-
-def pareto_front(gain: npt.NDArray[np.float64], cost: npt.NDArray[np.float64]) -> list[int]:
-    """Return which settings are on the front, the cheapest first: none other gains as much for less, or more for as
-    little. Of settings that are equal in both, all are."""
-    order = np.lexsort((-gain, cost))
-    front: list[int] = []
-    highest, at_cost = -np.inf, np.nan
-    for index in order:
-        if gain[index] > highest or (gain[index] == highest and cost[index] == at_cost):
-            front.append(int(index))
-            highest, at_cost = float(gain[index]), float(cost[index])
-    return front
-
-
-def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: str) -> None:
-    of_cost = rows[["mean_cost", "low_cost", "high_cost"]].set_axis(["mean", "low", "high"], axis=1)
-    ax.errorbar(
-        rows["mean_cost"],
-        rows["mean"],
-        xerr=error_bars(of_cost),
-        yerr=error_bars(rows),
-        linestyle="",
-        marker=marker,
-        markersize=6,
-        color=color,
-        elinewidth=0.9,
-        capsize=2,
-        label=label,
-    )
-
-
-def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
-    entries, _ = ax.get_legend_handles_labels()
-    for number, (_, row) in enumerate(best.iterrows(), start=1):
-        ax.annotate(
-            str(number),
-            (row["mean_cost"], row["mean"]),
-            xytext=(-5, 5),
-            textcoords="offset points",
-            ha="right",
-            size=8.5,
-            weight="bold",
-        )
-        if number <= LABELS_MAX:
-            text = cut(drawable(f"{number}  {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
-            entries.append(Line2D([], [], linestyle="", label=text))
-    if len(best) > LABELS_MAX:
-        entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))
-    ax.legend(handles=entries, loc="lower right", borderaxespad=0.6, handlelength=1.2)
