@@ -78,8 +78,8 @@ def pareto_front(gain: npt.NDArray[np.float64], cost: npt.NDArray[np.float64]) -
 def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: str) -> None:
     of_cost = rows[["mean_cost", "low_cost", "high_cost"]].set_axis(["mean", "low", "high"], axis=1)
     ax.errorbar(
-        rows["mean_cost"],
-        rows["mean"],
+        rows["mean_cost"].to_numpy(float),
+        rows["mean"].to_numpy(float),
         xerr=error_bars(of_cost),
         yerr=error_bars(rows),
         linestyle="",
@@ -105,7 +105,7 @@ def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
             weight="bold",
         )
         if number <= LABELS_MAX:
-            text = cut(drawable(f"{number}  {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
+            text = cut(drawable(f"{number} {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
             entries.append(Line2D([], [], linestyle="", label=text))
     if len(best) > LABELS_MAX:
         entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))

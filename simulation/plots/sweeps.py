@@ -66,6 +66,7 @@ def sweep_lines(
     cells = cells_of(sweep)
     rows, x = cells.of(figure), cells.setting("x", x)
     others = [path for path in cells.varied if path != x] if by is None else [cells.setting("by", by)]
+    _check_that_they_differ("by", x, by)
     places, ticks = _places(rows[x])
     rows = rows.assign(place=places)
     averaged = [path for path in cells.varied if path not in (x, *others)]
@@ -96,6 +97,11 @@ def sweep_lines(
     return ax
 
 
+def _check_that_they_differ(role: str, x: str, other: str | None) -> None:
+    if x == other:
+        raise ConfigurationError([f"{role}: wanted another setting than x, got {other!r} for both"])
+
+
 def _places(values: pd.Series[Any]) -> tuple[npt.NDArray[np.float64], list[str] | None]:
     """Return where the values of a setting stand on an axis; with their texts, where they are no numbers."""
     if is_number(values):
@@ -117,8 +123,8 @@ def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _draw_line(ax: Axes, number: int, label: str, rows: pd.DataFrame, joined: bool) -> None:
     look = series_look(number)
     ax.errorbar(
-        rows["place"],
-        rows["mean"],
+        rows["place"].to_numpy(float),
+        rows["mean"].to_numpy(float),
         yerr=error_bars(rows),
         color=look.color,
         linestyle=look.line if joined else "",
@@ -178,8 +184,7 @@ def sweep_heatmap(
     rows = cells.of(figure)
     x = cells.setting("x", x, () if y is None else (y,))
     y = cells.setting("y", y, (x,))
-    if x == y:
-        raise ConfigurationError([f"y: wanted another setting than x, got {y!r} for both"])
+    _check_that_they_differ("y", x, y)
     averaged = [path for path in cells.varied if path not in (x, y)]
     means = _means(rows, [x, y])
     columns, lines = _values(means[x]), _values(means[y])
