@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -197,11 +196,8 @@ def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
         return saved
     from simulation.runner import run
     from simulation.scenario import load
+    from simulation.terminal import watch_run
 
     scenario = load(source, sets=sets, seed=seed)
-    if not sys.stderr.isatty():
-        return run(scenario)
-    from simulation.console import progress_bar
-
-    with progress_bar(scenario) as progress:
+    with watch_run(scenario) as progress:
         return run(scenario, progress=progress)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from actors.errors import WrongType
 from actors.instants import NS_PER_S
-from simulation.windows import Window, windows
 from simulation.scenario import Scenario
+from simulation.windows import Window, windows
 
 
 class Run(Protocol):

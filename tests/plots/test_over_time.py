@@ -11,7 +11,7 @@ from plot_samples import result_of
 
 from actors.errors import WrongType
 from simulation import plots
-from simulation.plots.windows import windows
+from simulation.windows import windows
 
 
 def line(ax, label):
@@ -180,7 +180,7 @@ def test_windows_are_shaded_and_labelled_and_no_data_is_behind_their_labels(plot
 
 def test_more_windows_than_there_are_lines_for_are_counted():
     from simulation.plots.shading import LANES_MAX, labels_of
-    from simulation.plots.windows import Window
+    from simulation.windows import Window
 
     found = [Window("x" * 60, ((float(place), float(place) + 1),)) for place in range(7)]
     labels, left_out = labels_of(found, 100.0, 6.0)

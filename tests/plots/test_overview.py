@@ -196,12 +196,13 @@ def test_the_rates_are_counts_by_the_second():
 
 
 @pytest.mark.parametrize(("name", "column"), [("in flight", "in_flight"), ("dlq", "dlq_size")])
-def test_the_levels_are_those_at_the_ends_of_the_buckets(name, column):
+def test_the_levels_are_those_at_the_ends_of_the_buckets_and_of_the_run(name, column):
     series = result_of(OUTAGE).series
     (line,) = (line for line in panel(figure_of(OUTAGE), name).lines if line.get_label() == column)
     width_s = series["time"][1] - series["time"][0]
     assert list(line.get_ydata()) == [0, *series[column]]
-    np.testing.assert_allclose(line.get_xdata(), [0, *(series["time"] + width_s)])
+    end_s = result_of(OUTAGE).summary["simulated_s"]
+    np.testing.assert_allclose(line.get_xdata(), [0, *(series["time"] + width_s).clip(upper=end_s)])
 
 
 def test_more_buckets_than_can_be_told_apart_are_drawn_as_wider_ones():
