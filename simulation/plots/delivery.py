@@ -54,7 +54,8 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
         for number, (label, rows, run) in enumerate(_groups(source)):
-            times = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"].to_numpy(float)
+            took = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"]
+            times = took.to_numpy(float).round(9)  # whole nanoseconds, as they were before they became seconds
             if not len(times):
                 why = why or ("nothing was delivered" if len(rows) else why_empty(run))
                 continue

@@ -105,7 +105,7 @@ def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
             weight="bold",
         )
         if number <= LABELS_MAX:
-            text = cut(drawable(f"{number}  {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
+            text = cut(drawable(f"{number} {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
             entries.append(Line2D([], [], linestyle="", label=text))
     if len(best) > LABELS_MAX:
         entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))

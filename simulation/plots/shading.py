@@ -179,7 +179,9 @@ def shade_and_label(
 
 
 def keep_free_above(axes: Axes, share: float) -> None:
-    """Raise the upper limit of the y axis until what was all of its height is this share of it."""
+    """Raise the upper limit of the y axis until what was all of its height is this share of it; 0: there is no data."""
+    if share <= 0:
+        return
     scale = axes.yaxis.get_transform()
     low, high = scale.transform(axes.get_ylim())
     axes.set_ylim(top=float(scale.inverted().transform([low + (high - low) / share])[0]))

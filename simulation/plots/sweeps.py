@@ -66,6 +66,7 @@ def sweep_lines(
     cells = cells_of(sweep)
     rows, x = cells.of(figure), cells.setting("x", x)
     others = [path for path in cells.varied if path != x] if by is None else [cells.setting("by", by)]
+    _check_that_they_differ("by", x, by)
     places, ticks = _places(rows[x])
     rows = rows.assign(place=places)
     averaged = [path for path in cells.varied if path not in (x, *others)]
@@ -94,6 +95,11 @@ def sweep_lines(
             more = f"{LINES_MAX} of {len(handles):,} combinations" if len(handles) > LINES_MAX else None
             legend_within(ax, handles[:LINES_MAX], title=more)
     return ax
+
+
+def _check_that_they_differ(role: str, x: str, other: str | None) -> None:
+    if x == other:
+        raise ConfigurationError([f"{role}: wanted another setting than x, got {other!r} for both"])
 
 
 def _places(values: pd.Series[Any]) -> tuple[npt.NDArray[np.float64], list[str] | None]:
@@ -178,8 +184,7 @@ def sweep_heatmap(
     rows = cells.of(figure)
     x = cells.setting("x", x, () if y is None else (y,))
     y = cells.setting("y", y, (x,))
-    if x == y:
-        raise ConfigurationError([f"y: wanted another setting than x, got {y!r} for both"])
+    _check_that_they_differ("y", x, y)
     averaged = [path for path in cells.varied if path not in (x, y)]
     means = _means(rows, [x, y])
     columns, lines = _values(means[x]), _values(means[y])

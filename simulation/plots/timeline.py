@@ -72,7 +72,8 @@ def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
                 _draw_end(ax, place, course, length_s)
             else:
                 text = f"… {line:,} more attempts …"
-                ax.text(0.5, place, text, transform=ax.transAxes, ha="center", va="center", size=NOTE_SIZE)
+                across = ax.get_yaxis_transform()
+                ax.text(0.5, place, text, transform=across, ha="center", va="center", size=NOTE_SIZE)
         ax.set_yticks(range(len(lines)), [_line_name(line) for line in lines])
         ax.tick_params(axis="y", length=0)
         ax.set_title(f"{cut(drawable(notification_id), size_in(ax)[0] * 0.6, 10, 'bold')}, {_end_text(course)}")

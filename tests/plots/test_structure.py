@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from described import described
+from plot_samples import cells, result_of, scattered
 
 from simulation import plots
 from simulation.plots.canvas import figure_of
-from tests.plots.described import described
-from tests.plots.sample import cells, result_of, scattered
 
 STORED = Path(__file__).with_name("structures")
 REWRITE = "RETRYLAB_REWRITE_STRUCTURES"

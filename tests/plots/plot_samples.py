@@ -126,7 +126,8 @@ def scattered():
     """Return the cells of a made-up sweep of two settings in a design that is no grid."""
     rows = []
     for cell in range(20):
-        values = {"channels.sms.timeout": 1.0 + (cell * 7 % 20) / 2, "channels.sms.retry.initial_delay": 0.1 * 1.3**cell}
-        mean = 1 / (1 + cell)
-        rows.append({"cell": cell, **values, "figure": "sent_fraction", "n": 1, "mean": mean, "low": None, "high": None})
+        timeout, initial_delay = 1.0 + (cell * 7 % 20) / 2, 0.1 * 1.3**cell
+        values = {"channels.sms.timeout": timeout, "channels.sms.retry.initial_delay": initial_delay}
+        of_one_run = {"n": 1, "mean": 1 / (1 + cell), "low": None, "high": None}
+        rows.append({"cell": cell, **values, "figure": "sent_fraction", **of_one_run})
     return pd.DataFrame(rows).astype({"low": "float64", "high": "float64"})

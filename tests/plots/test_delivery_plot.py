@@ -1,0 +1,104 @@
+"""The survival curve of delivery times is that of the data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plot_samples import result_of
+
+from simulation import plots
+from simulation.plots.delivery import POINTS_MAX, survival
+
+
+@given(times=st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=50))
+def test_the_curve_is_the_share_that_took_longer(times):
+    curve = survival(np.array(times))
+    assert list(curve.times_s) == sorted(set(times))
+    for at_s, share in zip(curve.times_s, curve.longer, strict=True):
+        assert share == pytest.approx(sum(time > at_s for time in times) / len(times))
+    assert curve.longer[-1] == 0
+    assert curve.size == len(times)
+
+
+def curves(ax):
+    return {
+        str(line.get_label()).rsplit(" (", 1)[0]: np.array(line.get_data())
+        for line in ax.lines
+        if not str(line.get_label()).endswith(": longest")
+    }
+
+
+def share_at(curve, at_s):
+    """Return the height of a drawn step curve at a time; it ends where 0 begins, which has no place on the axis."""
+    if at_s >= curve[0][-1]:
+        return 0.0
+    place = np.searchsorted(curve[0], at_s, side="right") - 1
+    return 1.0 if place < 0 else curve[1][place]
+
+
+def test_there_is_a_curve_for_each_channel_that_agrees_with_the_percentiles_of_the_summary():
+    result = result_of("outage")
+    drawn = curves(plots.delivery_times(result))
+    assert list(drawn) == ["email", "push"]
+    for channel, figures in result.summary["channels"].items():
+        times = figures["delivery_time_s"]
+        slack = 1 / figures["sent"]
+        for percentile, share in (("p50", 0.5), ("p90", 0.1), ("p99", 0.01)):
+            at_s = times[percentile]
+            assert share_at(drawn[channel], at_s - 1e-6) + slack >= share >= share_at(drawn[channel], at_s) - slack
+        assert drawn[channel][0][-1] == pytest.approx(times["max"])
+
+
+def test_what_was_not_delivered_is_counted_in_the_legend():
+    result = result_of("outage")
+    labels = [text.get_text() for text in plots.delivery_times(result).get_legend().get_texts()]
+    for label, (channel, figures) in zip(labels, result.summary["channels"].items(), strict=True):
+        lost = figures["accepted"] - figures["sent"]
+        assert label == f"{channel} ({figures['sent']:,} delivered" + (f", {lost:,} not)" if lost else ")")
+
+
+def test_several_results_are_curves_by_their_labels():
+    drawn = curves(plots.delivery_times({"one": result_of("outage"), "other": result_of("providers").notifications}))
+    assert list(drawn) == ["one", "other"]
+    rows = result_of("outage").notifications
+    times = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"]
+    assert share_at(drawn["one"], 1.0) == pytest.approx((times > 1.0).mean())
+
+
+def frame(times):
+    return pd.DataFrame(
+        {"channel": "sms", "requested_at": 0.0, "outcome": "sent", "finished_at": np.asarray(times, float)}
+    )
+
+
+def test_of_very_many_times_the_drawn_ones_are_of_the_curve_and_keep_its_tail():
+    times = np.random.default_rng(5).lognormal(0, 2, 40_000).round(9)
+    (drawn,) = curves(plots.delivery_times(frame(times))).values()
+    assert drawn.shape[1] <= POINTS_MAX + 1
+    for at_s, share in drawn.T[1:-1:25]:
+        assert share == pytest.approx((times > at_s).mean())
+    for at_s in np.quantile(times, [0.1, 0.5, 0.9, 0.99, 0.9999]):
+        assert share_at(drawn, at_s) == pytest.approx((times > at_s).mean(), rel=0.15)
+    assert drawn[0][-1] == times.max()
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 0.0, 0.0], [2.0], [0.0, 3.0], [1e-9, 1e6]])
+def test_any_times_can_be_drawn(times):
+    ax = plots.delivery_times(frame(times))
+    assert ax.get_xscale() == ("log" if max(times) else "linear")
+    low, high = ax.get_xlim()
+    assert low <= max(times) <= high
+    assert len(ax.get_legend().get_texts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("lost", "nothing was delivered"),
+        ("nothing", "no notifications"),
+        ("aggregates", "the run kept no notifications (record: aggregates)"),
+    ],
+)
+def test_a_curve_of_nothing_says_why(name, why):
+    assert [text.get_text() for text in plots.delivery_times(result_of(name)).texts] == [why]

@@ -1,0 +1,202 @@
+"""The plots of a sweep show its cells, and mark those that are worth choosing from."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.container import ErrorbarContainer
+from plot_samples import cells, scattered
+
+from actors.errors import ConfigurationError, WrongType
+from simulation import plots
+from simulation.plots.pareto import pareto_front
+from simulation.plots.sweep_table import short_names, value_text
+
+ATTEMPTS, JITTER, TIMEOUT = "channels.email.retry.max_attempts", "channels.email.retry.jitter", "channels.email.timeout"
+P99 = "delivery_time_s.p99"
+
+
+def series(ax):
+    """Return the drawn points of each label: x, y, and how far the bars go."""
+    found = {}
+    for container in ax.containers:
+        assert isinstance(container, ErrorbarContainer)
+        line, _, bars = container
+        segments = bars[-1].get_segments()
+        found[container.get_label()] = [
+            (x, y, *((segment[0, 1], segment[1, 1]) if len(segment) else (np.nan, np.nan)))
+            for x, y, segment in zip(*line.get_data(), segments, strict=True)
+        ]
+    return found
+
+
+def of(figure, **values):
+    rows = cells()[cells()["figure"] == figure]
+    for path, value in values.items():
+        rows = rows[rows[path] == value]
+    return rows
+
+
+def test_there_is_a_line_for_each_value_of_the_other_settings_with_intervals():
+    drawn = series(plots.sweep_lines(cells(), P99))
+    assert set(drawn) == {f"jitter={j}, timeout={t}" for j in ("none", "full") for t in (10, 60)}
+    for jitter, timeout in itertools.product(("none", "full"), (10, 60)):
+        rows = of(P99, **{JITTER: jitter, TIMEOUT: timeout})
+        np.testing.assert_allclose(
+            drawn[f"jitter={jitter}, timeout={timeout}"],
+            rows[[ATTEMPTS, "mean", "low", "high"]].to_numpy(),
+        )
+
+
+def test_what_is_on_no_axis_is_averaged_over_and_the_title_says_so():
+    ax = plots.sweep_lines(cells(), P99, by=JITTER)
+    assert ax.get_title("left") == f"{P99} by max_attempts, averaged over timeout"
+    expected = of(P99, **{JITTER: "full"}).groupby(ATTEMPTS)["mean"].mean()
+    drawn = series(ax)["jitter=full"]
+    np.testing.assert_allclose([point[:2] for point in drawn], list(expected.items()))
+    assert all(np.isnan(point[2:]).all() for point in drawn)
+
+
+def test_texts_stand_on_an_axis_in_the_order_in_which_they_were_given():
+    ax = plots.sweep_lines(cells(), "requests", x=JITTER)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["none", "full"]
+    assert len(series(ax)) == 10
+
+
+def test_a_design_that_is_no_grid_is_points():
+    ax = plots.sweep_lines(scattered(), "sent_fraction")
+    (points,) = series(ax).values()
+    rows = scattered().sort_values("channels.sms.timeout")
+    np.testing.assert_allclose([point[:2] for point in points], rows[["channels.sms.timeout", "mean"]].to_numpy())
+    assert ax.containers[0][0].get_linestyle() == "None"
+
+
+def test_a_heat_map_has_the_mean_of_each_pair_as_colour_and_number():
+    ax = plots.sweep_heatmap(cells(), P99, y=JITTER)
+    (mesh,) = (one for one in ax.collections if type(one).__name__ == "QuadMesh")
+    expected = of(P99).pivot_table(index=JITTER, columns=ATTEMPTS, values="mean", sort=False)
+    np.testing.assert_allclose(mesh.get_array(), expected.to_numpy())
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(expected.index) == ["none", "full"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "3", "5", "8"]
+    drawn = [text.get_text() for text in ax.texts]
+    assert drawn == [f"{value:.3g}" for value in expected.to_numpy().ravel()]
+    assert ax.get_title("left").endswith("averaged over timeout")
+    assert len(ax.figure.axes) == 2
+
+
+def test_what_was_not_run_is_a_gap_in_the_heat_map():
+    some = cells()[(cells()["cell"] != 0) & (cells()[TIMEOUT] == 10)]
+    ax = plots.sweep_heatmap(some, P99, x=ATTEMPTS, y=JITTER)
+    (mesh,) = (one for one in ax.collections if type(one).__name__ == "QuadMesh")
+    assert np.ma.getmaskarray(mesh.get_array()).sum() == 1
+    assert len(ax.texts) == 9
+
+
+def test_cells_of_a_design_that_is_no_grid_are_points_in_colour():
+    ax = plots.sweep_heatmap(scattered(), "sent_fraction")
+    (points,) = ax.collections
+    np.testing.assert_allclose(points.get_array(), scattered()["mean"])
+    np.testing.assert_allclose(
+        points.get_offsets(), scattered()[["channels.sms.timeout", "channels.sms.retry.initial_delay"]].to_numpy()
+    )
+
+
+COUNTS = st.integers(0, 6).map(float)
+
+
+@given(points=st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=30))
+def test_the_front_is_what_no_other_beats(points):
+    gain, cost = np.array(points).T
+
+    def beaten(own):
+        return any(
+            other[0] >= own[0] and other[1] <= own[1] and (other[0] > own[0] or other[1] < own[1]) for other in points
+        )
+
+    front = pareto_front(gain, cost)
+    assert sorted(front) == [place for place, point in enumerate(points) if not beaten(point)]
+    assert list(cost[front]) == sorted(cost[front])
+
+
+def test_the_front_is_marked_numbered_and_its_settings_are_named():
+    ax = plots.pareto(cells())
+    drawn = series(ax)
+    wide = cells().pivot_table(index="cell", columns="figure", values="mean")
+    front = pareto_front(wide["sent_fraction"].to_numpy(), wide["requests"].to_numpy())
+    assert len(front) == 5
+    expected = wide.iloc[front][["requests", "sent_fraction"]].to_numpy()
+    np.testing.assert_allclose([point[:2] for point in drawn["Pareto front"]], expected)
+    assert len(drawn["other settings"]) == len(wide) - len(front)
+    assert [text.get_text() for text in ax.texts] == ["1", "2", "3", "4", "5"]
+    named = [text.get_text() for text in ax.get_legend().get_texts()][2:]
+    assert named == [f"{n} max_attempts={a}, jitter=full, timeout=10" for n, a in enumerate((1, 2, 3, 5, 8), start=1)]
+
+
+def test_the_front_may_be_of_other_figures():
+    ax = plots.pareto(cells(), gain="sent_fraction", cost=P99)
+    assert ax.get_xlabel() == f"{P99} (less is better)"
+
+
+def test_a_sweep_is_drawn_as_its_cells_are():
+    class Sweep:
+        cells = cells()
+        varied = (ATTEMPTS, JITTER, TIMEOUT)
+
+    assert series(plots.pareto(Sweep())) == series(plots.pareto(cells()))
+
+
+@pytest.mark.parametrize(
+    ("draw", "problem"),
+    [
+        (lambda: plots.sweep_lines(cells(), "sent_fractoin"), "figure: .* such as sent_fraction, got 'sent_fractoin'"),
+        (
+            lambda: plots.sweep_lines(cells(), P99, x="attempts"),
+            "x: wanted a setting that was varied",
+        ),
+        (lambda: plots.sweep_lines(cells(), P99, by="nope"), "by: wanted a setting that was varied"),
+        (lambda: plots.sweep_lines(cells(), P99, x=JITTER, by=JITTER), "by: wanted another setting than x"),
+        (lambda: plots.sweep_heatmap(cells(), P99, x=JITTER, y=JITTER), "y: wanted another setting than x"),
+        (lambda: plots.sweep_heatmap(cells().drop(columns=[JITTER, TIMEOUT]), P99), "y: wanted a sweep of 2 settings"),
+        (lambda: plots.pareto(cells(), gain="x"), "figure: wanted one that the sweep has"),
+    ],
+)
+def test_what_the_sweep_does_not_have_is_refused(draw, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        draw()
+
+
+def test_what_is_no_sweep_is_refused():
+    with pytest.raises(WrongType, match="wanted a sweep or its frame `cells`, got str"):
+        plots.pareto("here")
+    with pytest.raises(WrongType, match="mean, low, high missing"):
+        plots.pareto(pd.DataFrame({"cell": [], "figure": [], "n": []}))
+
+
+def test_figures_that_are_of_nothing_have_no_place():
+    undefined = cells().assign(mean=np.nan, low=np.nan, high=np.nan)
+    assert [text.get_text() for text in plots.pareto(undefined).texts] == ["no cell has both figures"]
+    plots.sweep_lines(undefined, P99)
+    plots.sweep_heatmap(undefined, P99)
+
+
+def test_one_cell_can_be_drawn():
+    one = cells()[cells()["cell"] == 0]
+    assert list(series(plots.sweep_lines(one, P99))) == ["jitter=none, timeout=10"]
+    plots.sweep_heatmap(one, P99)
+    assert len(series(plots.pareto(one))["Pareto front"]) == 1
+
+
+def test_names_are_as_short_as_tells_them_apart():
+    paths = ["channels.email.retry.max_attempts", "channels.sms.retry.max_attempts", "seed", "channels.email.timeout"]
+    assert list(short_names(paths).values()) == [
+        "email.retry.max_attempts",
+        "sms.retry.max_attempts",
+        "seed",
+        "timeout",
+    ]
+    assert [value_text(value) for value in (True, 5.0, 0.25, "full", np.float64(1e-6))] == [
+        *("true", "5", "0.25", "full", "1e-06")
+    ]
