@@ -151,9 +151,11 @@ def _plot(
 
     of_a_sweep = (source / "sweep.json").exists()
     known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
-    names = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
-    paths = _paths(source, names, out)
+    kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
+    paths = _paths(source, kinds, out)
     drawn_from: Any = _sweep(source) if of_a_sweep else _run(source, seed, sets)
+    if "all" in names:
+        paths = {name: path for name, path in paths.items() if known[name].possible(drawn_from)}
     for name, path in paths.items():
         figure = known[name].draw(drawn_from, options)
         path.parent.mkdir(parents=True, exist_ok=True)

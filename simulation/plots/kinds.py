@@ -17,7 +17,7 @@ from simulation.plots.pareto import pareto
 from simulation.plots.picture import overview
 from simulation.plots.raster import raster
 from simulation.plots.source import Run
-from simulation.plots.sweep_table import SweepSource
+from simulation.plots.sweep_table import SweepSource, cells_of
 from simulation.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.plots.timeline import timeline
 
@@ -45,6 +45,8 @@ class Kind(NamedTuple):
     """Called with the run or the sweep, and with the options."""
 
     options: tuple[str, ...] = ()
+    possible: Callable[..., bool] = lambda _source: True
+    """Tells whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
 
 
 def _timeline(run: Run, options: Options) -> Figure:
@@ -95,14 +97,14 @@ OF_A_RUN: dict[str, Kind] = {
     "amplification": Kind(lambda run, _options: figure_of(amplification(run))),
     "delivery-times": Kind(lambda run, _options: figure_of(delivery_times(run))),
     "raster": Kind(lambda run, options: figure_of(raster(run, channel=options.channel)), ("channel",)),
-    "timeline": Kind(_timeline, ("notification",)),
+    "timeline": Kind(_timeline, ("notification",), lambda run: not run.notifications.empty),
     "backoff": Kind(_backoff, ("channel",)),
 }
 """The first is what is drawn when no kind is asked for."""
 
 OF_A_SWEEP: dict[str, Kind] = {
     "lines": Kind(_lines, ("figure", "x", "by")),
-    "heatmap": Kind(_heatmap, ("figure", "x", "y")),
+    "heatmap": Kind(_heatmap, ("figure", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
     "pareto": Kind(_pareto, ("gain", "cost")),
 }
 """The same for a sweep."""

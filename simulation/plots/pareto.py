@@ -78,8 +78,8 @@ def pareto_front(gain: npt.NDArray[np.float64], cost: npt.NDArray[np.float64]) -
 def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: str) -> None:
     of_cost = rows[["mean_cost", "low_cost", "high_cost"]].set_axis(["mean", "low", "high"], axis=1)
     ax.errorbar(
-        rows["mean_cost"],
-        rows["mean"],
+        rows["mean_cost"].to_numpy(float),
+        rows["mean"].to_numpy(float),
         xerr=error_bars(of_cost),
         yerr=error_bars(rows),
         linestyle="",

@@ -123,8 +123,8 @@ def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _draw_line(ax: Axes, number: int, label: str, rows: pd.DataFrame, joined: bool) -> None:
     look = series_look(number)
     ax.errorbar(
-        rows["place"],
-        rows["mean"],
+        rows["place"].to_numpy(float),
+        rows["mean"].to_numpy(float),
         yerr=error_bars(rows),
         color=look.color,
         linestyle=look.line if joined else "",

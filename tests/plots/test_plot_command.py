@@ -3,14 +3,18 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from plot_samples import cells, result_of
 from typer.testing import CliRunner
 
 import simulation
 import simulation.plot_command
+from simulation import plots
 from simulation.cli import app
-from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP
+from simulation.plots.canvas import picture_bytes
+from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP, Options
+from simulation.sweeping.sweep import sweep
 
 SCENARIO = """
 duration: 20s
@@ -110,11 +114,21 @@ def test_a_sweep_is_drawn_too(swept):
     assert written(plot(swept, "--cost", "delivery_time_s.p99")) == [str(swept / "pareto.png")]
 
 
-def test_a_sweep_that_was_really_saved_is_opened(here):
-    from simulation.sweeping.sweep import sweep
+def test_a_sweep_that_was_saved_is_opened_and_what_it_cannot_show_is_left_out_of_all(here):
+    swept = sweep("small.yaml", {"channels.sms.retry.max_attempts": [1, 3]}, replicates=2)
+    swept.save(here / "swept")
+    assert written(plot("swept", "--kind", "all")) == ["swept/lines.png", "swept/pareto.png"]
+    refused = plot("swept", "--kind", "heatmap")
+    assert (refused.code, refused.err) == (2, ["y: wanted a sweep of 2 settings or more, got 1"])
+    ax = plots.sweep_lines(swept, "attempts")
+    np.testing.assert_allclose(
+        ax.containers[0][0].get_ydata(), swept.runs.groupby("channels.sms.retry.max_attempts")["attempts"].mean()
+    )
 
-    sweep(here / "small.yaml", {"channels.sms.retry.max_attempts": "1,3"}, replicates=2, workers=1).save(here / "swept")
-    assert written(plot("swept", "--kind", "all")) == [f"swept/{kind}.png" for kind in ("lines", "heatmap", "pareto")][:0] or True
+
+def test_all_of_a_run_without_notifications_is_all_but_the_timeline(here):
+    paths = written(plot("small.yaml", "--kind", "all", "--set", "record=aggregates"))
+    assert paths == [f"small-{kind}.png" for kind in OF_A_RUN if kind != "timeline"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +145,7 @@ def test_a_sweep_that_was_really_saved_is_opened(here):
         (["run", "--set", "seed=3"], "--set: wanted only with a FILE"),
         (["."], r"\.: wanted the directory of a saved run or sweep, with summary\.json or sweep\.json in it"),
         (["nowhere"], "nowhere: no such file"),
-        (["small.yaml", "--set", "duration=soon"], "--set duration: duration: wanted a duration"),
+        (["small.yaml", "--set", "duration=soon"], "--set duration: wanted a duration"),
         (["small.yaml", "--kind", "raster", "--out", "small.yaml/x.png"], "--out small.yaml: "),
     ],
 )
@@ -163,9 +177,6 @@ def test_files_that_are_gone_are_warned_of(here):
 
 def test_what_is_drawn_of_a_saved_run_is_what_is_drawn_of_the_run(here):
     result_of("outage").save(here / "run")
-    from simulation.plots.canvas import picture_bytes
-    from simulation.plots.kinds import Options
-
     written(plot("run", "--kind", "timeline", "--kind", "amplification"))
     for kind in ("timeline", "amplification"):
         expected = picture_bytes(OF_A_RUN[kind].draw(result_of("outage"), Options()), "png")
