@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -84,7 +86,7 @@ def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
 
 
 def course_in(result: Run, notification_id: str) -> tuple[Course, str]:
-    """Return the course of a notification of a run, and its channel.
+    """Return the course of a notification of a run, and its channel; of several with this id, of the first.
 
     Raises:
         ConfigurationError: there is no such notification.
@@ -93,10 +95,13 @@ def course_in(result: Run, notification_id: str) -> tuple[Course, str]:
     row = rows[rows["id"] == notification_id]
     if row.empty:
         raise ConfigurationError([_unknown(result, notification_id, list(rows["id"]))])
+    first = row.iloc[0]
+    until_s = math.inf if pd.isna(first["finished_at"]) else first["finished_at"]
     attempts, deferrals, dlq = (
-        frame[frame["id"] == notification_id] for frame in (result.attempts, result.deferrals, result.dlq)
+        frame[(frame["id"] == notification_id) & frame[column].between(first["requested_at"], until_s)]
+        for frame, column in ((result.attempts, "start"), (result.deferrals, "time"), (result.dlq, "time"))
     )
-    return course_of(row.iloc[0], attempts, deferrals, dlq, end_of(result)), str(row["channel"].iloc[0])
+    return course_of(first, attempts, deferrals, dlq, end_of(result)), str(first["channel"])
 
 
 def _unknown(result: Run, notification_id: str, ids: Sequence[str]) -> str:
@@ -202,8 +207,11 @@ def _end_and_text(line: Attempt | None, course: Course) -> tuple[float, str]:
     """Return when what a line is about ended, and what is written beside it."""
     if line is None:
         return course.end_s, ENDS[course.outcome].words + ("" if course.reason is None else f": {course.reason}")
+    provider = "" if line.provider is None else f" at {line.provider}"
+    took = f" after {duration_text(line.end_s - line.start_s)}"
+    copies = "" if line.hedges == 0 else f", with {line.hedges} cop{'y' if line.hedges == 1 else 'ies'}"
     reason = "" if line.reason is None else f": {line.reason}"
-    return line.end_s, f"{outcome_look(line.outcome).words}{reason}, {duration_text(line.end_s - line.start_s)}"
+    return line.end_s, f"{outcome_look(line.outcome).words}{provider}{took}{copies}{reason}"
 
 
 def _end_text(course: Course) -> str:

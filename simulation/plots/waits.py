@@ -24,6 +24,12 @@ class Attempt(NamedTuple):
     end_s: float
     outcome: str
     reason: str | None
+    provider: str | None
+    """At which provider, where the channel has several."""
+
+    hedges: int
+    """Copies that were sent beside it."""
+
     waits: tuple[Wait, ...]
 
 
@@ -63,8 +69,19 @@ def course_of(
     free_s = float(row["requested_at"])
     for one in attempts.sort_values(["start", "end"], kind="stable").to_dict("records"):
         waits = tuple(_between(changes, free_s, one["start"]))
-        reason = None if pd.isna(one["reason"]) else str(one["reason"])
-        found.append(Attempt(int(one["attempt"]), one["start"], one["end"], str(one["outcome"]), reason, waits))
+        reason, provider = (None if pd.isna(one[key]) else str(one[key]) for key in ("reason", "provider"))
+        found.append(
+            Attempt(
+                int(one["attempt"]),
+                one["start"],
+                one["end"],
+                str(one["outcome"]),
+                reason,
+                provider,
+                int(one["hedges"]),
+                waits,
+            )
+        )
         free_s = one["end"]
     reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
     waits = tuple(_between(changes, free_s, over_s))
