@@ -9,7 +9,6 @@ from matplotlib.collections import Collection, LineCollection, PathCollection, Q
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle, StepPatch
-from matplotlib.text import Text
 
 
 def described(ax):
@@ -81,8 +80,3 @@ def _in_short(values):
 
 def _rounded(value):
     return float(f"{value:.4g}") + 0.0
-
-
-def texts_of(figure):
-    """Return every text that is to be seen in a figure."""
-    return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]

@@ -19,7 +19,7 @@ RUNS = ("outage", "all kinds of waits", "providers", "lost", "milliseconds", "on
 def courses(name):
     result = result_of(name)
     rows = result.notifications
-    chosen = rows[(rows["attempts"] != 1) | (rows.index % 20 == 0)].iloc[:150]
+    chosen = rows[(rows["attempts"] != 1) | (rows.index % 20 == 0)].iloc[:60]
     return [(row, course_in(result, row.id)[0]) for row in chosen.itertuples()]
 
 
