@@ -1,0 +1,53 @@
+"""How to have the same run again."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.invariants.replay import python_call, shell_command
+
+if TYPE_CHECKING:
+    from simulation.result import Result
+
+UNSAVED = "scenario.yaml"
+"""What the file is called that a scenario made in Python would be saved as."""
+
+
+class Reproduction(NamedTuple):
+    """What it takes."""
+
+    shell: str | None
+    """The command; None where a part of the run can be said in Python only."""
+
+    saved_as: str | None
+    """The file into which the scenario has to be saved first; None where there is one."""
+
+    only_in_python: tuple[str, ...]
+    python: str
+    retrylab: str
+    """The version."""
+
+    python_version: str
+    digest: str
+
+
+def reproduction(result: Result) -> Reproduction:
+    """Return how a run is repeated."""
+    summary, origin = result.summary, result.origin
+    seed, runtime = summary["seed"], summary["runtime"]
+    file = UNSAVED if origin.file is None else origin.file
+    others = {name: ... for name in origin.only_in_python}
+    return Reproduction(
+        shell=None
+        if others
+        else shell_command(file, seed, origin.sets, runtime, check=bool(result.checked)),
+        saved_as=UNSAVED if origin.file is None else None,
+        only_in_python=origin.only_in_python,
+        python="import simulation\n\nresult = "
+        + python_call(file if origin.file else "scenario.yaml", seed, sets=origin.sets, runtime=runtime, **others),
+        retrylab=version("retrylab"),
+        python_version=platform.python_version(),
+        digest=summary["digest"],
+    )
