@@ -102,7 +102,9 @@ def run(
     ),
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write report.html, summary.json, tables and a picture here.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Write report.html, summary.json, tables and a picture here.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
     record: Annotated[

@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 SALT = "retrylab"
+POINTS_PER_INCH = 72
 _SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -27,7 +28,7 @@ _DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}style"}
 _ROUNDED = ("d", "x", "y", "width", "height", "transform", "points", "cx", "cy", "r")
 
 
-def as_svg(figure: Figure, prefix: str, title: str, description: str) -> str:
+def as_svg(figure: Figure, prefix: str, title: str, description: str, *, above_in: float = 0.0) -> str:
     """Return a figure as an element of a page.
 
     Args:
@@ -35,6 +36,7 @@ def as_svg(figure: Figure, prefix: str, title: str, description: str) -> str:
         prefix: what the ids in it begin with.
         title: what it is called.
         description: what it shows, for those who do not see it.
+        above_in: how much of it to leave out at the top, in inches.
     """
     with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none", "svg.image_inline": True}):
         written = io.StringIO()
@@ -47,12 +49,13 @@ def as_svg(figure: Figure, prefix: str, title: str, description: str) -> str:
         said = ElementTree.Element(name, {"id": f"{prefix}-{name}"})
         said.text = text
         root.insert(0, said)
-    view_box = root.attrib["viewBox"]
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    above = above_in * POINTS_PER_INCH
     root.attrib.clear()
     root.attrib.update(
         {
             "class": "plot",
-            "viewBox": view_box,
+            "viewBox": f"0 {above:g} {width:g} {height - above:g}",
             "role": "img",
             "aria-labelledby": f"{prefix}-title",
             "aria-describedby": f"{prefix}-desc",

@@ -1,16 +1,23 @@
-"""The figures of the page, each with a caption and in words what it shows."""
+"""The figures of the page, each with a caption that says in words and numbers what it shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import matplotlib.style
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
+from actors.config import ChannelConfig
+from simulation import plots
+from simulation.plots.header import header
+from simulation.plots.layout import LEFT, RIGHT, TOP, WIDTH
+from simulation.report import in_words
 from simulation.report.drawing import as_svg
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from simulation.result import Result
 
@@ -20,9 +27,25 @@ class Drawn(NamedTuple):
 
     key: str
     title: str
-    caption: str
+    said: str
+    """What it shows."""
     svg: Markup
     wide: bool = False
+
+
+class Size(NamedTuple):
+    """How large a figure is, and how much of that is around its axes, in inches."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float = 0.35
+    bottom: float = 0.6
+
+
+BELOW_THE_OVERVIEW = Size(WIDTH, 2.6, LEFT, RIGHT)
+HALF = Size(6.4, 3.7, 0.85, 0.2)
 
 
 def figures(result: Result, overview: Figure | None = None) -> list[Drawn]:
@@ -32,11 +55,58 @@ def figures(result: Result, overview: Figure | None = None) -> list[Drawn]:
         result: of the run.
         overview: the figure of :func:`simulation.plots.overview`, where it has been drawn already.
     """
-    from simulation.plots import overview as draw_overview
-    from simulation.report import in_words
-
-    return [_drawn(overview or draw_overview(result), "overview", "Overview", in_words.overview(result), wide=True)]
+    return [_overview(result, overview or plots.overview(result)), *_others(result)]
 
 
-def _drawn(figure: Figure, key: str, title: str, said: str, *, wide: bool = False) -> Drawn:
-    return Drawn(key, title, said, Markup(as_svg(figure, key, title, said)), wide)
+def _others(result: Result) -> Iterator[Drawn]:
+    """Yield what the overview does not show; below it, and on the same axis, what is drawn over time."""
+    policies = _policies(result)
+
+    def amplification(axes: Axes) -> None:
+        plots.amplification(result, axes)
+
+    def delivery_times(axes: Axes) -> None:
+        plots.delivery_times(result, axes)
+
+    def backoff(axes: Axes) -> None:
+        plots.backoff(policies, ax=axes)
+
+    said = in_words.of_the_amplification
+    yield _drawn("amplification", "Retry amplification", said(result), amplification, BELOW_THE_OVERVIEW)
+    yield _drawn("delivery", "Delivery times", in_words.of_the_delivery_times(result), delivery_times, HALF)
+    yield _drawn("backoff", "Backoff", in_words.of_the_backoff(policies), backoff, HALF)
+
+
+def _policies(result: Result) -> dict[str, ChannelConfig]:
+    """Return the settings of the channels, those with the same policy together."""
+    names: dict[str, list[str]] = {}
+    configs: dict[str, ChannelConfig] = {}
+    for channel in result.scenario.channels_used:
+        config = result.scenario.channel_config(channel)
+        policy = config.retry.model_dump_json()
+        names.setdefault(policy, []).append(str(channel))
+        configs[policy] = config
+    return {", ".join(channels): configs[policy] for policy, channels in names.items()}
+
+
+def _overview(result: Result, figure: Figure) -> Drawn:
+    """Return the overview without the text above its panels, which stands on the page already."""
+    said = in_words.overview(result)
+    above_in = TOP + sum(line.height for line in header(result))
+    for text in figure.texts:
+        text.set_visible(False)
+    svg = as_svg(figure, "overview", "Overview", said, above_in=above_in)
+    for text in figure.texts:
+        text.set_visible(True)
+    return Drawn("overview", "Overview", said, Markup(svg), wide=True)
+
+
+def _drawn(key: str, title: str, said: str, draw: Callable[[Axes], None], size: Size) -> Drawn:
+    """Return a figure that is drawn and written in one go, as its layout is fixed: half the time of finding one."""
+    with matplotlib.style.context(plots.STYLE, after_reset=True):
+        figure = Figure(figsize=(size.width, size.height))
+        across, up = size.width - size.left - size.right, size.height - size.top - size.bottom
+        box = (size.left / size.width, size.bottom / size.height, across / size.width, up / size.height)
+        draw(figure.add_axes(box))
+        svg = as_svg(figure, key, title, said)
+    return Drawn(key, title, said, Markup(svg), size.width == WIDTH)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from actors.messages import NotificationChannel
+from actors.config import ChannelConfig
 from actors.retry_config import RetryConfig
+from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
 from simulation.windows import Span, windows
 from simulation.report.words import count, percent, plain_duration, plural
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     from simulation.result import Result
 
 LISTED_MAX = 5
-"""Of more windows, breakers or waits than that only the first are named."""
+"""Of more windows or breakers than that only the first are named."""
+
+WAITS_MAX = 9
+"""As many retries as the figure shows."""
 
 SLOWER_THAN_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 
@@ -118,14 +123,25 @@ def of_the_amplification(result: Result) -> str:
     )
 
 
-def of_the_backoff(channel: NotificationChannel, retry: RetryConfig) -> str:
-    """Return how long a channel waits after each failed attempt."""
+def of_the_backoff(policies: Mapping[str, ChannelConfig]) -> str:
+    """Return how long channels wait after each failed attempt; the settings are by the names of the channels."""
+    return " ".join(_backoff(channels, config.retry) for channels, config in policies.items())
+
+
+def _backoff(channels: str, retry: RetryConfig) -> str:
     if retry.max_attempts == 1:
-        return f"{channel} has one attempt, and no retries."
-    waits = [plain_duration(retry.calculate_delay(failed)) for failed in range(1, retry.max_attempts)][: LISTED_MAX + 1]
-    jitter = "without jitter" if retry.jitter == "none" else f"with {retry.jitter} jitter, here left out"
-    more = f", and so on to {count(retry.max_attempts - 1)} waits" if retry.max_attempts - 1 > len(waits) else ""
-    return f"{channel} waits {', '.join(waits)}{more} after its failed attempts, {jitter}; {retry.max_attempts} in all."
+        return f"{channels}: one attempt, and no retries."
+    retries = retry.max_attempts - 1
+    waits = envelope(retry, min(retries, WAITS_MAX))
+    said = [_range(float(low), float(high)) for low, high in zip(waits.shortest, waits.longest, strict=True)]
+    more = f", and so on to retry {count(retries)}" if retries > WAITS_MAX else ""
+    return f"{channels}: {policy_text(retry)}; waits before each retry: {', '.join(said)}{more}."
+
+
+def _range(low_s: float, high_s: float) -> str:
+    if low_s == high_s:
+        return plain_duration(low_s)
+    return f"{plain_duration(low_s)} to {plain_duration(high_s)}"
 
 
 def overview(result: Result) -> str:

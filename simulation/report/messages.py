@@ -62,7 +62,9 @@ class Parts(NamedTuple):
 
 def parts_of(channel: NotificationChannel, config: ChannelConfig, events: Sequence[Any], sender: str) -> Parts:
     """Return the parts that a notification met: of several providers those that were asked, or the first."""
-    asked = dict.fromkeys(event.provider for event in events if isinstance(event, (NotificationSent, NotificationFailed)))
+    asked = dict.fromkeys(
+        event.provider for event in events if isinstance(event, (NotificationSent, NotificationFailed))
+    )
     known = list(config.by_provider())
     used = [name for name in known if name in asked] or known[:1]
     providers: dict[str | None, str] = {name: f"provider {name}" for name in used}

@@ -60,7 +60,6 @@ def _warnings(result: Result) -> list[str]:
     return located(lint_scenario(result.scenario), result.origin.file, result.origin.sets)
 
 
-
 _environment = jinja2.Environment(
     loader=jinja2.PackageLoader("simulation.report"),
     autoescape=True,

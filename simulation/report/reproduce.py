@@ -38,15 +38,14 @@ def reproduction(result: Result) -> Reproduction:
     summary, origin = result.summary, result.origin
     seed, runtime = summary["seed"], summary["runtime"]
     file = UNSAVED if origin.file is None else origin.file
-    others = {name: ... for name in origin.only_in_python}
+    checks = {"invariants": "all"} if result.checked else {}
+    call = python_call(file, seed, sets=origin.sets, runtime=runtime, **dict.fromkeys(origin.only_in_python), **checks)
+    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked))
     return Reproduction(
-        shell=None
-        if others
-        else shell_command(file, seed, origin.sets, runtime, check=bool(result.checked)),
+        shell=None if origin.only_in_python else shell,
         saved_as=UNSAVED if origin.file is None else None,
         only_in_python=origin.only_in_python,
-        python="import simulation\n\nresult = "
-        + python_call(file if origin.file else "scenario.yaml", seed, sets=origin.sets, runtime=runtime, **others),
+        python=f"import simulation\n\nresult = {call}",
         retrylab=version("retrylab"),
         python_version=platform.python_version(),
         digest=summary["digest"],

@@ -111,7 +111,14 @@ def _channels(summary: dict[str, Any]) -> Table:
     if several:
         rows.append(["all", *_figures(summary, counts)])
     columns = [Column("Channel", is_number=False), *map(Column, headings)]
-    return Table("channels", "Channels", columns, rows, "dead: dead-lettered. Delivery times run from accepted to delivered.", several)
+    return Table(
+        "channels",
+        "Channels",
+        columns,
+        rows,
+        "dead: dead-lettered. Delivery times run from accepted to delivered.",
+        several,
+    )
 
 
 def _figures(figures: dict[str, Any], counts: dict[str, str]) -> list[Any]:

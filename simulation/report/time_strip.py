@@ -83,6 +83,7 @@ def _in_words(spans: Sequence[Span]) -> str:
         f"{plain_duration(total_ns / NS_PER_S)} ({percent(total_ns / whole_ns)}) {spent}"
         for spent, total_ns in totals(spans).items()
     ]
-    return f"Where the {plain_duration(whole_ns / NS_PER_S)} went, in {plural(len(spans), 'stretch', 'stretches')}: " + (
-        ", ".join(said)
+    return (
+        f"Where the {plain_duration(whole_ns / NS_PER_S)} went, in {plural(len(spans), 'stretch', 'stretches')}: "
+        + (", ".join(said))
     )

@@ -28,7 +28,7 @@ def percent(share: float | None) -> str:
         return NOTHING
     if 0.9995 <= share < 1:
         return ">99.9%"
-    return "<0.1%" if 0 < share < 0.0005 else f"{share * 100:.3g}%"
+    return "<0.1%" if 0 < share < 0.0005 else f"{share * 100:.1f}".removesuffix(".0") + "%"
 
 
 def exact_seconds(nanoseconds: int) -> str:
