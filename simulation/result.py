@@ -20,7 +20,7 @@ from simulation.tables import attempts_table, dead_letters_table, deferrals_tabl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUMMARY_FILE, SCENARIO_FILE = "summary.json", "scenario.yaml"
+SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
 
 
@@ -155,7 +155,7 @@ class Result:
         written.append(directory / "overview.png")
         figure = overview(self)
         figure.savefig(written[-1])
-        written.append(directory / "report.html")
+        written.append(directory / REPORT_FILE)
         written[-1].write_text(self.report(overview=figure), encoding="utf-8")
         return written
 

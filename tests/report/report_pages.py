@@ -70,7 +70,7 @@ duration: 3m
 commit_latency: 20ms
 workload: [{channel: webhook, arrivals: {poisson: 5/s}}]
 channels:
-  webhook: {provider: {latency: {exponential: {mean: 2s}}}, hedging: {after: 3s}, timeout: 5s}
+  webhook: {provider: {latency: {exponential: {mean: 2s}}}, hedging: {delay: 3s}, timeout: 5s}
 faults:
   - {channel: webhook, at: 1m, crash: process, restart_after: 10s}
   - {channel: webhook, at: 2m, crash: {actor: breaker}}

@@ -21,9 +21,9 @@ from simulation.report.messages import BREAKER, DEAD_LETTERS, HANDLER, LIMITER, 
 from simulation.report.steps import HEAD, TAIL, steps_of
 from simulation.report.words import clock, duration, exact_seconds, percent
 from simulation.report.worst import choose
+from simulation.result import Result
 from simulation.runner import recorder_of
 from simulation.scenario import parse
-from simulation.result import Result
 
 EVERY_KIND = pytest.mark.parametrize(
     "text",
@@ -33,21 +33,21 @@ EVERY_KIND = pytest.mark.parametrize(
 EMAIL = NotificationChannel.EMAIL
 
 
-def event(kind, at_s, id="n", **fields):
-    return kind(at_ns=round(at_s * NS_PER_S), epoch_ns=0, notification_id=id, channel=EMAIL, **fields)
+def event(type_, at_s, id="n", **fields):
+    return type_(at_ns=round(at_s * NS_PER_S), epoch_ns=0, notification_id=id, channel=EMAIL, **fields)
 
 
 def requested(at_s, id="n"):
     return event(NotificationRequested, at_s, id, user_id="ann")
 
 
-def attempt(kind, start_s, end_s, number=1, id="n", again_s=None, **fields):
+def attempt(type_, start_s, end_s, number=1, id="n", again_s=None, **fields):
     fields["started_ns"] = round(start_s * NS_PER_S)
-    if kind is NotificationSent:
-        return event(kind, end_s, id, attempt=number, requested_at_ns=0, **fields)
+    if type_ is NotificationSent:
+        return event(type_, end_s, id, attempt=number, requested_at_ns=0, **fields)
     again_ns = None if again_s is None else round(again_s * NS_PER_S)
     fields = {"reason": "down", "kind": "Transient", **fields}
-    return event(kind, end_s, id, attempt=number, next_retry_at_ns=again_ns, given_up=None, **fields)
+    return event(type_, end_s, id, attempt=number, next_retry_at_ns=again_ns, given_up=None, **fields)
 
 
 def dead(at_s, id="n", attempts=1, reason="down"):
@@ -55,7 +55,9 @@ def dead(at_s, id="n", attempts=1, reason="down"):
 
 
 def result_with(*events, sets=()):
-    scenario = parse("name: by hand\nduration: 100s\nworkload: [{channel: email, clients: 1}]\n", sets=sets)
+    scenario = parse(
+        "name: by hand\nduration: 100s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n", sets=sets
+    )
     recorder = recorder_of(scenario)
     recorder.in_flight_now = lambda: recorder.in_flight
     for each in events:
@@ -150,11 +152,13 @@ def test_a_notification_that_waits_everywhere():
         Spent.ELSE: 3 * NS_PER_S,
         Spent.DEAD: 8 * NS_PER_S,
     }
-    config = parse("duration: 1s\nworkload: [{channel: email, clients: 1}]", sets=[
+    config = parse("duration: 1s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]", sets=[
         "channels.email={rate_limit: {max_per_minute: 1}, quota: {rate: 1/s}}",
     ]).channels.email  # fmt: skip
     parts = parts_of(EMAIL, config, events, "sender")
-    rests = [message.then[0] for message in messages_of(events, "n", parts, 0) if message.kind == "care" and message.then]
+    rests = [
+        message.then[0] for message in messages_of(events, "n", parts, 0) if message.kind == "care" and message.then
+    ]
     # the user's limit, the breaker; after the first attempt it is the channel's quota that has it wait
     assert rests[:4] == [LIMITER, BREAKER, HANDLER, BREAKER]
     [refused] = [message for message in messages_of(events, "n", parts, 0) if message.text.startswith("refused")]

@@ -2,7 +2,7 @@
 
 import pytest
 from chromium import DESK, PHONE, chromium, needs_chromium
-from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, page_of, nasty_result
+from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_result, page_of
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 

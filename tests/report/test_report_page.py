@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def assert_figures_have_text_alternatives(read):
         assert all(each.text().strip() for each in said)
         # Words alone do not say what a figure shows, but where nothing happened there is no number.
         text = " ".join(each.text() for each in said)
-        assert re.search(r"\d", text) or re.search(r"\b(No|nothing|Nothing|empty)\b", text), text
+        assert re.search(r"\d", text) or re.search(r"\b(No|no|nothing|Nothing|empty)\b", text), text
     for node in read.html.css("figure"):
         assert node.css_first("figcaption").text().strip()
 
@@ -103,7 +104,7 @@ def assert_readers_find_their_way(read):
     levels = [int(node.tag[1]) for node in read.html.css("h1, h2, h3, h4, h5, h6")]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert all(after <= before + 1 for before, after in pairwise(levels)), levels
     assert len(read.html.css("main")) == 1
     for table in read.html.css("table"):
         assert table.css_first("caption").text().strip()
@@ -134,7 +135,7 @@ def test_a_run_that_fails_says_so_in_words_and_shapes():
     assert (holds.text(".verdict h2"), fails.text(".verdict h2")) == ("✓ Holds", "✗ Fails")
     assert holds.text(".verdict p") == "All 3 expectations hold."
     assert fails.text(".verdict p") == "2 of 4 expectations do not hold."
-    assert (holds.text("title")[0], fails.text("title")[0]) == ("✓", "✗")
+    assert (holds.text("head > title")[0], fails.text("head > title")[0]) == ("✓", "✗")
     assert not holds.html.css(".failing")
     rows = fails.rows("Expectations")
     assert [row[0] for row in rows] == ["fails", "fails", "holds", "holds"]
@@ -183,7 +184,8 @@ def test_of_a_run_that_keeps_no_rows_it_is_said_that_there_are_none_and_why():
     assert not read.html.css(".told")
     assert "record: aggregates" in read.text("#worst")
     assert "aggregates only" in read.text("#numbers")
-    assert read.rows("Channels") == page_of(OUTAGE).rows("Channels")
+    counts = [row[:7] for row in read.rows("Channels")]
+    assert counts == [row[:7] for row in page_of(OUTAGE).rows("Channels")]
 
 
 def test_nothing_at_all_is_a_report_too():
@@ -208,7 +210,7 @@ def test_what_the_linter_finds_is_there_with_its_place(tmp_path):
     sets = ["channels.sms.timeout=1ms", "channels.sms.provider.latency=1s"]
     result = simulation.run(file, sets=sets)
     [warning, *_] = Page(result.report()).texts(".note code")
-    assert warning.startswith("--set channels.sms.timeout=1ms")
+    assert warning.startswith("--set channels.sms.timeout: 1ms is shorter")
     assert page_of(OUTAGE).html.css_first(".note") is None
 
 
@@ -218,7 +220,7 @@ def test_the_command_on_the_page_gives_the_same_run(tmp_path):
     change = "faults=[{channel: email, at: 30s, for: 20s, outage: true}]"
     result = simulation.run(file, seed=5, sets=[change], invariants="all")
     read = Page(result.report())
-    command, call = read.texts("#again pre")
+    command, _ = read.texts("#again pre")
     words = shlex.split(command)
     assert words == ["retrylab", "run", str(file), "--seed", "5", "--set", change, "--check"]
     program = [sys.executable, "-c", "from simulation.cli import main; main()", *words[1:], "--json"]
@@ -240,13 +242,15 @@ def test_what_was_given_in_python_is_no_command():
 def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
     file = tmp_path / "outage.yaml"
     file.write_text(FAILS)
-    for hash_seed in ("1", "2"):
-        program = f"import simulation; simulation.run({str(file)!r}).save({str(tmp_path / hash_seed)!r})"
-        subprocess.run(
-            [sys.executable, "-c", program], check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}
-        )
-    one, other = ((tmp_path / hash_seed / "report.html").read_bytes() for hash_seed in ("1", "2"))
-    assert one == other
+    program = f"import sys, simulation; sys.stdout.write(simulation.run({str(file)!r}).report())"
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", program],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+    )
+    assert done.stdout.decode() == simulation.run(file).report()
 
 
 def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
