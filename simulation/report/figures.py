@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib.style
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from actors.config import ChannelConfig
 from simulation import plots
@@ -15,6 +17,7 @@ from simulation.plots.header import header
 from simulation.plots.layout import LEFT, RIGHT, TOP, WIDTH
 from simulation.report import in_words
 from simulation.report.drawing import as_svg
+from simulation.report.waits import waited_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,19 +65,32 @@ def _others(result: Result) -> Iterator[Drawn]:
     """Yield what the overview does not show; below it, and on the same axis, what is drawn over time."""
     policies = _policies(result)
 
-    def amplification(axes: Axes) -> None:
+    def amplification(axes: Axes) -> str:
         plots.amplification(result, axes)
+        return in_words.of_the_amplification(result, _highest_step(axes))
 
-    def delivery_times(axes: Axes) -> None:
-        plots.delivery_times(result, axes)
+    def delivery_times(axes: Axes) -> str:
+        plots.delivery_times(waited_for(result), axes)
+        return in_words.of_the_delivery_times(result)
 
-    def backoff(axes: Axes) -> None:
+    def backoff(axes: Axes) -> str:
         plots.backoff(policies, ax=axes)
+        return in_words.of_the_backoff(policies)
 
-    said = in_words.of_the_amplification
-    yield _drawn("amplification", "Retry amplification", said(result), amplification, BELOW_THE_OVERVIEW)
-    yield _drawn("delivery", "Delivery times", in_words.of_the_delivery_times(result), delivery_times, HALF)
-    yield _drawn("backoff", "Backoff", in_words.of_the_backoff(policies), backoff, HALF)
+    yield _drawn("amplification", "Retry amplification", amplification, BELOW_THE_OVERVIEW)
+    yield _drawn("delivery", "Delivery times", delivery_times, HALF)
+    yield _drawn("backoff", "Backoff", backoff, HALF)
+
+
+def _highest_step(axes: Axes) -> tuple[float, float] | None:
+    """Return the highest step of the first curve of steps, and where it begins."""
+    for patch in axes.patches:
+        if isinstance(patch, StepPatch):
+            values, edges, _ = patch.get_data()
+            if np.isfinite(values).any():
+                number = int(np.nanargmax(values))
+                return float(values[number]), float(edges[number])
+    return None
 
 
 def _policies(result: Result) -> dict[str, ChannelConfig]:
@@ -101,12 +117,12 @@ def _overview(result: Result, figure: Figure) -> Drawn:
     return Drawn("overview", "Overview", said, Markup(svg), wide=True)
 
 
-def _drawn(key: str, title: str, said: str, draw: Callable[[Axes], None], size: Size) -> Drawn:
+def _drawn(key: str, title: str, draw: Callable[[Axes], str], size: Size) -> Drawn:
     """Return a figure that is drawn and written in one go, as its layout is fixed: half the time of finding one."""
     with matplotlib.style.context(plots.STYLE, after_reset=True):
         figure = Figure(figsize=(size.width, size.height))
         across, up = size.width - size.left - size.right, size.height - size.top - size.bottom
         box = (size.left / size.width, size.bottom / size.height, across / size.width, up / size.height)
-        draw(figure.add_axes(box))
+        said = draw(figure.add_axes(box))
         svg = as_svg(figure, key, title, said)
     return Drawn(key, title, said, Markup(svg), size.width == WIDTH)

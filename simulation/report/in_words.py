@@ -9,8 +9,9 @@ from actors.config import ChannelConfig
 from actors.retry_config import RetryConfig
 from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
-from simulation.windows import Span, windows
+from simulation.report.waits import waited_for
 from simulation.report.words import count, percent, plain_duration, plural
+from simulation.windows import Span, windows
 
 if TYPE_CHECKING:
     from simulation.result import Result
@@ -94,7 +95,8 @@ def of_the_delivery_times(result: Result) -> str:
         f"Half of the deliveries took at most {plain_duration(times['p50'])}, 90% {plain_duration(times['p90'])}, "
         f"99% {plain_duration(times['p99'])}; the slowest {plain_duration(times['max'])}."
     ]
-    sent = result.notifications[result.notifications["outcome"] == "sent"]
+    table = waited_for(result)
+    sent = table[table["outcome"] == "sent"]
     took = sent["finished_at"] - sent["requested_at"]
     slower = [
         f"{percent(float((took > bound_s).mean()))} longer than {plain_duration(bound_s)}"
@@ -106,8 +108,9 @@ def of_the_delivery_times(result: Result) -> str:
     return " ".join(said)
 
 
-def of_the_amplification(result: Result) -> str:
-    """Return how many attempts the notifications took."""
+def of_the_amplification(result: Result, highest: tuple[float, float] | None) -> str:
+    """Return how many attempts the notifications took; `highest` is the ratio of the step that needed the most, and the
+    instant at which that began, in seconds."""
     amplification, summary = result.summary["retry_amplification"], result.summary
     if amplification is None:
         return "No attempt was made."
@@ -117,9 +120,10 @@ def of_the_amplification(result: Result) -> str:
         if figures["retry_amplification"] is not None
     ]
     channels = f" By channel: {', '.join(by_channel)}." if len(by_channel) > 1 else ""
+    most = "" if highest is None else f" The most in a step are {highest[0]:.3g}, from {plain_duration(highest[1])} on."
     return (
         f"Over the whole run {amplification:.2f} attempts for each notification that was tried: "
-        f"{plural(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}"
+        f"{plural(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}{most}"
     )
 
 

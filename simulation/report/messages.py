@@ -125,6 +125,9 @@ class _Telling:
                 case NotificationSent() | NotificationFailed():
                     yield from self._attempt(event)
                 case NotificationMovedToDeadLetter():
+                    if self._at != HANDLER:  # whoever it waits at lets go of it
+                        yield Message(event.at_ns, (self._at, HANDLER), f"abandoned: {event.reason}", "bad")
+                        self._at = HANDLER
                     path = (HANDLER, DEAD_LETTERS)
                     resting = (DEAD_LETTERS, Spent.DEAD)
                     yield Message(event.at_ns, path, f"given up: {event.reason}", "bad", then=resting)

@@ -58,7 +58,7 @@ def tiles(result: Result) -> list[Tile]:
     found = [
         Tile("accepted", count(accepted), _rate(accepted / simulated_s) if simulated_s else ""),
         Tile("delivered", count(summary["sent"]), f"{percent(summary['sent_fraction'])} of the accepted"),
-        Tile("dead-lettered", count(dead), f"at most {count(dlq['peak'])} in the queue", "bad" if dead else ""),
+        Tile("dead-lettered", count(dead), _queue(dlq["peak"]), "bad" if dead else ""),
     ]
     if summary["suppressed"]:
         found.append(Tile("suppressed", count(summary["suppressed"]), "not wanted, or the address is gone"))
@@ -233,6 +233,10 @@ def _at(seconds: float) -> Markup:
 
 def _times(number: int) -> str:
     return "never" if number == 0 else "once" if number == 1 else f"{count(number)} times"
+
+
+def _queue(peak: int) -> str:
+    return f"at most {count(peak)} in the queue" if peak else "the queue stayed empty"
 
 
 def _rate(per_s: float) -> str:

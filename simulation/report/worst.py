@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from simulation.report.waits import waited_for
 from simulation.report.words import plural
 from simulation.tables import IN_FLIGHT
 
@@ -18,7 +19,8 @@ REASONS_MAX = 3
 
 RULES = (
     f"of each of the {REASONS_MAX} most frequent reasons in the dead letter queue, the notification with the most "
-    "attempts; of those still in flight at the end, the oldest; of each channel, the slowest that was delivered"
+    "attempts; of those still in flight at the end, the oldest; of each channel, the one that was delivered latest "
+    "after its user began to wait"
 )
 """By which rules they are chosen; among equals, the one that took longest, and then the first."""
 
@@ -40,7 +42,7 @@ def choose(result: Result) -> list[Chosen]:
 
 
 def _choices(result: Result) -> Iterator[Chosen]:
-    table = result.notifications
+    table = waited_for(result)
     if table.empty:
         return
     table = table.assign(took=table["finished_at"].fillna(result.summary["simulated_s"]) - table["requested_at"])

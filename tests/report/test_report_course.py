@@ -31,6 +31,7 @@ EVERY_KIND = pytest.mark.parametrize(
     ids=["outage", "providers", "quiet hours", "crash", "fallback", "milliseconds"],
 )
 EMAIL = NotificationChannel.EMAIL
+DEFAULTS = parse("duration: 1s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]").channels.email
 
 
 def event(type_, at_s, id="n", **fields):
@@ -165,6 +166,23 @@ def test_a_notification_that_waits_everywhere():
     assert refused.path == (BREAKER, HANDLER)
     [redriven] = [message for message in messages_of(events, "n", parts, 0) if message.text.startswith("redriven")]
     assert redriven.path == (DEAD_LETTERS, HANDLER)
+
+
+def test_who_gives_up_while_it_waits_is_let_go_of_by_whom_it_waits_at():
+    events = [requested(0), event(NotificationDeferred, 0, cause=DeferralCause.CIRCUIT_BREAKER), dead(5, attempts=0)]
+    parts = parts_of(EMAIL, DEFAULTS, events, "sender")
+    assert [message.path for message in messages_of(events, "n", parts, 0)] == [
+        (SENDER, HANDLER), (HANDLER, BREAKER), (BREAKER, HANDLER), (HANDLER, DEAD_LETTERS),
+    ]  # fmt: skip
+
+
+def test_a_fallback_is_chosen_by_how_long_its_user_waited():
+    result = result_of(FALLBACK)
+    sent = [each for each in result.history if type(each) is NotificationSent and each.channel == "sms"]
+    latest = max(sent, key=lambda each: each.at_ns - each.requested_at_ns)
+    assert latest.notification_id in [each.notification_id for each in choose(result)]
+    times = result.summary["channels"]["sms"]["delivery_time_s"]
+    assert (latest.at_ns - latest.requested_at_ns) / NS_PER_S == times["max"]
 
 
 def test_a_fallback_is_told_by_both():
