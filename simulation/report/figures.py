@@ -70,7 +70,8 @@ def _others(result: Result) -> Iterator[Drawn]:
         return in_words.of_the_amplification(result, _highest_step(axes))
 
     def delivery_times(axes: Axes) -> str:
-        plots.delivery_times(waited_for(result), axes)
+        table = waited_for(result)
+        plots.delivery_times(result if table is result.notifications else table, axes)
         return in_words.of_the_delivery_times(result)
 
     def backoff(axes: Axes) -> str:
@@ -78,7 +79,8 @@ def _others(result: Result) -> Iterator[Drawn]:
         return in_words.of_the_backoff(policies)
 
     yield _drawn("amplification", "Retry amplification", amplification, BELOW_THE_OVERVIEW)
-    yield _drawn("delivery", "Delivery times", delivery_times, HALF)
+    if result.scenario.record == "full":
+        yield _drawn("delivery", "Delivery times", delivery_times, HALF)
     yield _drawn("backoff", "Backoff", backoff, HALF)
 
 

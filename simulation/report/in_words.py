@@ -10,7 +10,7 @@ from actors.retry_config import RetryConfig
 from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
 from simulation.report.waits import waited_for
-from simulation.report.words import count, percent, plain_duration, plural
+from simulation.report.words import count, percent, plain_duration, plural, shortened
 from simulation.windows import Span, windows
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def of_the_dead_letters(result: Result) -> str:
     first_s, last_s = result.dlq["time"].min(), result.dlq["time"].max()
     counts = result.dlq["reason"].value_counts().to_dict()
     common = sorted(counts, key=lambda reason: (-counts[reason], reason))
-    reasons = _listed([f"{reason} ({count(counts[reason])})" for reason in common[:LISTED_MAX]], len(common))
+    reasons = _listed(
+        [f"{shortened(str(reason))} ({count(counts[reason])})" for reason in common[:LISTED_MAX]], len(common)
+    )
     return (
         f"The dead letter queue holds at most {plural(dlq['peak'], 'letter')}, and {count(dlq['final'])} at the end; "
         f"letters come in from {plain_duration(first_s)} to {plain_duration(last_s)} after the start. "
@@ -120,7 +122,10 @@ def of_the_amplification(result: Result, highest: tuple[float, float] | None) ->
         if figures["retry_amplification"] is not None
     ]
     channels = f" By channel: {', '.join(by_channel)}." if len(by_channel) > 1 else ""
-    most = "" if highest is None else f" The most in a step are {highest[0]:.3g}, from {plain_duration(highest[1])} on."
+    most = ""
+    if highest is not None:
+        what = "" if result.scenario.record == "full" else " attempts that ended for each arrival"
+        most = f" The most in a step are {highest[0]:.3g}{what}, from {plain_duration(highest[1])} on."
     return (
         f"Over the whole run {amplification:.2f} attempts for each notification that was tried: "
         f"{plural(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}{most}"

@@ -133,7 +133,7 @@ class _Telling:
                     yield Message(event.at_ns, path, f"given up: {event.reason}", "bad", then=resting)
                 case NotificationRedriven():
                     self._at, self._counted = HANDLER, False
-                    text = f"redriven by {event.by or 'somebody'}"
+                    text = "redriven" if event.by is None else f"redriven by {event.by}"
                     yield Message(event.at_ns, (DEAD_LETTERS, HANDLER), text, then=(HANDLER, Spent.ELSE))
                 case DeadLetterDiscarded():
                     yield Message(event.at_ns, (DEAD_LETTERS,), f"discarded: {event.reason}", "bad")

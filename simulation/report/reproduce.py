@@ -15,6 +15,10 @@ UNSAVED = "scenario.yaml"
 """What the file is called that a scenario made in Python would be saved as."""
 
 
+LIVE = "live"
+"""The runtime of :func:`simulation.run_live`."""
+
+
 class Reproduction(NamedTuple):
     """What it takes."""
 
@@ -25,6 +29,9 @@ class Reproduction(NamedTuple):
     """The file into which the scenario has to be saved first; None where there is one."""
 
     only_in_python: tuple[str, ...]
+    was_live: bool
+    """Whether it ran in real time, which nothing repeats; the command and the call then simulate it."""
+
     python: str
     retrylab: str
     """The version."""
@@ -36,7 +43,8 @@ class Reproduction(NamedTuple):
 def reproduction(result: Result) -> Reproduction:
     """Return how a run is repeated."""
     summary, origin = result.summary, result.origin
-    seed, runtime = summary["seed"], summary["runtime"]
+    was_live = summary["runtime"] == LIVE
+    seed, runtime = summary["seed"], "simpy" if was_live else summary["runtime"]
     file = UNSAVED if origin.file is None else origin.file
     checks = {"invariants": "all"} if result.checked else {}
     call = python_call(file, seed, sets=origin.sets, runtime=runtime, **dict.fromkeys(origin.only_in_python), **checks)
@@ -45,6 +53,7 @@ def reproduction(result: Result) -> Reproduction:
         shell=None if origin.only_in_python else shell,
         saved_as=UNSAVED if origin.file is None else None,
         only_in_python=origin.only_in_python,
+        was_live=was_live,
         python=f"import simulation\n\nresult = {call}",
         retrylab=version("retrylab"),
         python_version=platform.python_version(),

@@ -71,9 +71,19 @@ def _lifelines(layout: _Layout, height: float) -> Iterator[Markup]:
     for key, name in layout.names.items():
         x = layout.x[key]
         yield element("line", x1=x, x2=x, y1=TOP, y2=height - BOTTOM / 2, class_="life")
-        lines = wrap(name, (LANE - 8) / PIXELS_PER_INCH, TEXT / PIXELS_PER_INCH * POINTS_PER_INCH, 2, "bold")
-        for number, line in enumerate(reversed(lines)):
+        for number, line in enumerate(reversed(_heading(name))):
             yield element("text", line, x=x, y=TOP - 8 - LINE * number, class_="part", text_anchor="middle")
+
+
+def _heading(name: str) -> list[str]:
+    """Return the name of a part in two lines at most: one that is too long by its beginning and its end, as it is the
+    end in which names mostly differ."""
+    room, size = (LANE - 8) / PIXELS_PER_INCH, TEXT / PIXELS_PER_INCH * POINTS_PER_INCH
+    lines = wrap(name, room, size, 2, "bold")
+    if "".join(lines).replace(" ", "") == drawable(name).replace(" ", ""):
+        return lines
+    shown = drawable(name)
+    return [cut(shown, room, size, "bold"), cut(shown[::-1], room, size, "bold")[::-1]]
 
 
 def _draw_messages(drawn: list[Markup], layout: _Layout, messages: Sequence[Message], y: float) -> float:

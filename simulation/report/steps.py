@@ -98,8 +98,8 @@ def _step(event: Any, notification_id: str) -> Step:
             return Step(event.at_ns, f"Suppressed: {event.reason}", "care")
         case NotificationRedriven():
             changed = [f"Changed: {', '.join(event.edit)}."] if event.edit else []
-            who = f"Taken out of the dead letter queue by {event.by or 'somebody'}"
-            return Step(event.at_ns, who, details=(*_why(event.why), *changed))
+            who = "" if event.by is None else f" by {event.by}"
+            return Step(event.at_ns, f"Taken out of the dead letter queue{who}", details=(*_why(event.why), *changed))
         case DeadLetterDiscarded():
             return Step(event.at_ns, f"Discarded by {event.by or 'the queue itself'}", "bad", _why(event.reason))
         case DuplicateIgnored():

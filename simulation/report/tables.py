@@ -11,7 +11,7 @@ from markupsafe import Markup
 from actors.instants import NS_PER_S
 from simulation.console import NOTHING
 from simulation.report.steps import OUTCOMES
-from simulation.report.words import count, duration, instant, percent, plural
+from simulation.report.words import count, duration, instant, percent, plural, quoted
 
 if TYPE_CHECKING:
     from simulation.result import Result
@@ -71,7 +71,7 @@ def tiles(result: Result) -> list[Tile]:
     found += [
         Tile("attempts per notification", attempts, f"{plural(summary['attempts'], 'attempt')} in all"),
         Tile("median delivery time", duration(times["p50"])),
-        Tile("99th percentile", duration(times["p99"]), Markup("slowest: {}").format(duration(times["max"]))),
+        Tile("99% delivered within", duration(times["p99"]), Markup("slowest: {}").format(duration(times["max"]))),
     ]
     return found
 
@@ -193,8 +193,8 @@ def _outcomes(result: Result) -> Table:
     grouped = attempts.groupby(["channel", "outcome", "reason"], sort=True)["took"].agg(["size", "median"])
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
     rows = [
-        [OUTCOMES.get(outcome, outcome), channel, reason or NOTHING, count(size), percent(size / of_channel[channel]),
-         duration(median)]
+        [OUTCOMES.get(outcome, outcome), channel, quoted(reason) or NOTHING, count(size),
+         percent(size / of_channel[channel]), duration(median)]
         for (channel, outcome, reason), size, median in grouped.head(ROWS_MAX).itertuples()
     ]  # fmt: skip
     return Table("outcomes", caption, columns, rows, _rest(len(grouped)))
@@ -214,7 +214,7 @@ def _reasons(result: Result) -> Table:
     )
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
     rows = [
-        [reason, channel, count(size), percent(size / len(letters)), f"{attempts:g}", _at(first), _at(last)]
+        [quoted(reason), channel, count(size), percent(size / len(letters)), f"{attempts:g}", _at(first), _at(last)]
         for (reason, channel), size, attempts, first, last in grouped.head(ROWS_MAX).itertuples()
     ]
     note = _rest(len(grouped))
@@ -224,7 +224,7 @@ def _reasons(result: Result) -> Table:
 
 
 def _rest(rows: int) -> str:
-    return f"And {plural(rows - ROWS_MAX, 'row')} more that are less frequent." if rows > ROWS_MAX else ""
+    return f"And {plural(rows - ROWS_MAX, 'row')} more." if rows > ROWS_MAX else ""
 
 
 def _at(seconds: float) -> Markup:

@@ -11,6 +11,9 @@ from simulation.console import NOTHING, duration_text
 
 _DAY_S, _HOUR_S = 86_400, 3600
 
+LONG = 120
+"""More characters of what others write are not shown in a table or in a sentence."""
+
 
 def count(value: float) -> str:
     """Return a count with its thousands set apart."""
@@ -20,6 +23,17 @@ def count(value: float) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """Return a count with its word: ``1 attempt``, ``2 attempts``."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str) -> str:
+    """Return a text of somebody else, or its beginning and an ellipsis where it is long."""
+    return text if len(text) <= LONG else f"{text[:LONG].rstrip()}…"
+
+
+def quoted(text: str) -> str | Markup:
+    """Return a text of somebody else, shortened, with all of it in a title then."""
+    short = shortened(text)
+    return text if short == text else _titled(short, text)
 
 
 def percent(share: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from simulation.report.waits import waited_for
-from simulation.report.words import plural
+from simulation.report.words import plural, shortened
 from simulation.tables import IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def _dead(result: Result, dead: pd.DataFrame) -> Iterator[Chosen]:
     for reason in common[:REASONS_MAX]:
         letters = dead[dead["reason"] == reason]
         which = "the only one" if len(letters) == 1 else f"the most attempts of {plural(len(letters), 'letter')}"
-        yield Chosen(_first(letters, "attempts", "took"), f"Dead-lettered, “{reason}”: {which} with this reason.")
+        yield Chosen(
+            _first(letters, "attempts", "took"), f"Dead-lettered, “{shortened(str(reason))}”: {which} with this reason."
+        )
 
 
 def _first(table: pd.DataFrame, *columns: str) -> str:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from report_pages import CRASH, FALLBACK, MILLISECONDS, OUTAGE, PROVIDERS, QUIET_HOURS, page_of, result_of
+from report_pages import CRASH, FALLBACK, MILLISECONDS, OUTAGE, PROVIDERS, QUIET_HOURS, Page, page_of, result_of
 
 from actors.instants import NS_PER_S
 from actors.messages import (
@@ -55,15 +55,13 @@ def dead(at_s, id="n", attempts=1, reason="down"):
     return event(NotificationMovedToDeadLetter, at_s, id, reason=reason, attempts=attempts, requested_at_ns=0)
 
 
-def result_with(*events, sets=()):
-    scenario = parse(
-        "name: by hand\nduration: 100s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n", sets=sets
-    )
+def result_with(*events, runtime="simpy"):
+    scenario = parse("name: by hand\nduration: 100s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")
     recorder = recorder_of(scenario)
     recorder.in_flight_now = lambda: recorder.in_flight
     for each in events:
         recorder.record(each)
-    return Result(scenario, "simpy", recorder, 100 * NS_PER_S)
+    return Result(scenario, runtime, recorder, 100 * NS_PER_S)
 
 
 # ── laws, over every notification of runs of every kind ─────────────────────────────────────────────────────────────
@@ -174,6 +172,14 @@ def test_who_gives_up_while_it_waits_is_let_go_of_by_whom_it_waits_at():
     assert [message.path for message in messages_of(events, "n", parts, 0)] == [
         (SENDER, HANDLER), (HANDLER, BREAKER), (BREAKER, HANDLER), (HANDLER, DEAD_LETTERS),
     ]  # fmt: skip
+
+
+def test_a_run_in_real_time_is_no_simulation_and_can_be_simulated():
+    read = Page(result_with(requested(0), attempt(NotificationSent, 0, 1), runtime="live").report())
+    assert "live, through real providers · 100" in read.text("header")
+    assert "simulated" not in read.text("header")
+    assert read.texts("#again pre")[0] == "retrylab run scenario.yaml --seed 0"
+    assert "It ran live" in read.text("#again")
 
 
 def test_a_fallback_is_chosen_by_how_long_its_user_waited():

@@ -27,6 +27,9 @@ from report_pages import (
 )
 
 import simulation
+from actors.outcomes import Permanent
+from simulation.report.tables import ROWS_MAX
+from simulation.report.words import LONG
 from simulation.scenario import parse
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +133,19 @@ def test_what_a_file_or_a_provider_says_is_text():
     assert "evil.example" not in "".join(str(node.attributes) for node in read.html.css("*"))
 
 
+def test_long_reasons_are_shortened_where_there_are_many():
+    reasons = [f"no such user {number}: {'x' * 500}" for number in range(40)]
+    rules = {"sms": [lambda *_: Permanent(reason=reasons.pop()) if reasons else None]}
+    read = Page(simulation.run(parse(OUTAGE), rules=rules).report())
+    rows = read.rows("Dead letters by reason")
+    assert len(rows) == ROWS_MAX
+    assert all(len(row[0]) <= LONG + 1 for row in rows)
+    titles = [node.attributes["title"] for node in read.html.css("tbody th [title]")]
+    assert any(len(title) > 500 for title in titles)
+    assert "And 25 rows more." in read.text("#numbers")
+    assert_ids_are_unique_and_meant(read)
+
+
 def test_a_run_that_fails_says_so_in_words_and_shapes():
     holds, fails = page_of(OUTAGE), page_of(FAILS)
     assert (holds.text(".verdict h2"), fails.text(".verdict h2")) == ("✓ Holds", "✗ Fails")
@@ -184,6 +200,7 @@ def test_of_a_run_that_keeps_no_rows_it_is_said_that_there_are_none_and_why():
     assert not read.html.css(".told")
     assert "record: aggregates" in read.text("#worst")
     assert "aggregates only" in read.text("#numbers")
+    assert "no curve of delivery times" in read.text("#course")
     counts = [row[:7] for row in read.rows("Channels")]
     assert counts == [row[:7] for row in page_of(OUTAGE).rows("Channels")]
 
