@@ -36,6 +36,18 @@ class Drawn(NamedTuple):
     wide: bool = False
 
 
+NO_WAITS = {
+    "budget",
+    "max_elapsed",
+    "retry_after",
+    "retry_after_jitter",
+    "retry_after_excess",
+    "per_outcome",
+    "per_reason",
+}
+"""The settings of retries that have no part in the waits of the policy itself."""
+
+
 class Size(NamedTuple):
     """How large a figure is, and how much of that is around its axes, in inches."""
 
@@ -101,7 +113,7 @@ def _policies(result: Result) -> dict[str, ChannelConfig]:
     configs: dict[str, ChannelConfig] = {}
     for channel in result.scenario.channels_used:
         config = result.scenario.channel_config(channel)
-        policy = config.retry.model_dump_json()
+        policy = config.retry.model_dump_json(exclude=NO_WAITS)
         names.setdefault(policy, []).append(str(channel))
         configs[policy] = config
     return {", ".join(channels): configs[policy] for policy, channels in names.items()}

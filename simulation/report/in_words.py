@@ -81,10 +81,12 @@ def of_the_breakers(result: Result) -> str:
     for name in moved[:LISTED_MAX]:
         transitions = result.breaker[result.breaker["channel"] == name]
         first_s = transitions[transitions["to"].isin(["open", "forced-open"])]["time"].iloc[0]
-        times = plural(figures[name]["opened"], "time")
+        opened = figures[name]["opened"]
+        times = "once" if opened == 1 else f"{count(opened)} times"
         open_for = plain_duration(figures[name]["open_s"])
         said.append(f"{name} {times}, for {open_for} in all, first {plain_duration(first_s)} after the start")
-    rest = "" if len(moved) == len(figures) else f" {count(len(figures) - len(moved))} stayed closed."
+    others = len(figures) - len(moved)
+    rest = f" {count(others)} never opened." if others else ""
     return f"Circuit breakers opened: {_listed(said, len(moved))}.{rest}"
 
 

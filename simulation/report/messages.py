@@ -3,6 +3,7 @@
 The history has what happened, not each message; who sent which to whom follows from how the pipeline is wired
 (:mod:`actors.notifier`): an attempt goes from the handler by the rate limiter, the breaker and the channel to a
 provider, and whoever it waits at sends it on. The outcome goes back to the breaker, and from there to the handler.
+A crash is in no notification's own history: who was under way then goes on, here, from where it last was.
 """
 
 from __future__ import annotations

@@ -111,10 +111,11 @@ class Says:
         return Transient(reason=f"{NASTY} again", answer=NASTY) if self._attempts % 2 else None
 
 
-def nasty_result() -> Result:
-    """Return the result of a run in which all that people or providers may say is nasty."""
+@cache
+def nasty_page() -> Page:
+    """Return the report of a run in which all that people or providers may say is nasty."""
     scenario = parse(OUTAGE).model_copy(update={"name": NASTY, "description": f"{NASTY}\x07"})
-    return simulation.run(scenario, rules={"push": [Says()]})
+    return Page(simulation.run(scenario, rules={"push": [Says()]}).report())
 
 
 @cache

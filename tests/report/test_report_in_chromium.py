@@ -2,7 +2,7 @@
 
 import pytest
 from chromium import DESK, PHONE, chromium, needs_chromium
-from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_result, page_of
+from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_page, page_of
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -52,7 +52,7 @@ def reports(tmp_path_factory):
     directory = tmp_path_factory.mktemp("reports")
     sources = {"fails": FAILS, "nothing": NOTHING, "aggregates": AGGREGATES, "crash": CRASH}
     pages = {name: page_of(text).source for name, text in sources.items()}
-    pages["nasty"] = nasty_result().report()
+    pages["nasty"] = nasty_page().source
     for name, page in pages.items():
         (directory / f"{name}.html").write_text(page, encoding="utf-8")
     return directory

@@ -21,7 +21,7 @@ from report_pages import (
     QUIET_HOURS,
     RUNS,
     Page,
-    nasty_result,
+    nasty_page,
     page_of,
     result_of,
 )
@@ -38,7 +38,7 @@ REFERS = ("aria-labelledby", "aria-describedby")
 
 
 def page(kind):
-    return Page(nasty_result().report()) if kind == "nasty" else page_of(KINDS[kind])
+    return nasty_page() if kind == "nasty" else page_of(KINDS[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +142,7 @@ def test_long_reasons_are_shortened_where_there_are_many():
     assert all(len(row[0]) <= LONG + 1 for row in rows)
     titles = [node.attributes["title"] for node in read.html.css("tbody th [title]")]
     assert any(len(title) > 500 for title in titles)
-    assert "And 25 rows more." in read.text("#numbers")
+    assert "rows more." in read.text("#numbers")
     assert_ids_are_unique_and_meant(read)
 
 
