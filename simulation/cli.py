@@ -102,7 +102,9 @@ def run(
     ),
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write summary.json, tables and a picture here.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Write report.html, summary.json, tables and a picture here.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
     record: Annotated[
@@ -120,6 +122,7 @@ def run(
     """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.invariants.replay import shell_command
+    from simulation.origin import Origin
     from simulation.terminal import watch_run
 
     scenarios = _load_all(files, sets or [], seed)
@@ -152,6 +155,7 @@ def run(
             command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)
             _say(f"{file}: {breach.of_run(scenario.seed, command)}")
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+        result.origin = Origin(file, tuple(sets or []))
         results.append(result)
         if directory is not None:
             _save(result, directory)

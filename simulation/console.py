@@ -11,7 +11,7 @@ from rich.table import Table
 
 from simulation.comparison import Comparison
 from simulation.paired import Difference
-from simulation.result import Result
+from simulation.result import REPORT_FILE, Result
 from simulation.summary_shape import Figure
 
 NOTHING = "–"
@@ -20,7 +20,7 @@ WIDTH_OF_A_FILE = 120
 
 
 def print_result(result: Result, directory: Path | None) -> None:
-    """Print the figures of a run on stdout, and where the rest is."""
+    """Print the figures of a run on stdout, and where its report is."""
     console = stdout()
     summary = result.summary
     console.print(
@@ -41,7 +41,9 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:
-        console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
+        )
 
 
 def stdout() -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -74,16 +75,40 @@ def verdict(expectation: Expectation, value: float | None) -> str:
     return f"is {number(value)}, wanted {_WANTED[expectation.op]} {number(expectation.value)}".replace("  ", " ")
 
 
+class Wording(NamedTuple):
+    """An expectation and what came of it, in words."""
+
+    value: str
+    """What the figure is."""
+
+    wanted: str
+    """What was wanted of it."""
+
+    off: str | None
+    """How far it is from the bound: ``over by 121.402 s (2.02 min), 3 times as much``; None where it is nowhere, or at
+    the bound."""
+
+
+def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
+    """Return an expectation of a run and the value of its figure in words, with units."""
+    figure, wanted = _figure(result, expectation), expectation.value
+    wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()
+    if value is None:
+        return Wording("nothing: a statistic, and there is nothing to take it over", wanted_text, None)
+    off = None
+    if value != wanted:
+        side = "under by" if value < wanted else "over by"
+        off = f"{side} {_with_unit(abs(value - wanted), figure)}{_share(value, wanted)}"
+    return Wording(_with_unit(value, figure), wanted_text, off)
+
+
 def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
     """Return the lines that show why `expectation` fails, of a hundred columns; the first says that it does."""
-    figure, wanted = _figure(result, expectation), expectation.value
-    rows = [("is", "nothing: a statistic, and there is nothing to take it over")]
-    if value is not None:
-        rows = [("is", _with_unit(value, figure))]
-    rows.append(("wanted", f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()))
-    if value is not None and value != wanted:
-        off = _with_unit(abs(value - wanted), figure)
-        rows.append(("under by" if value < wanted else "over by", off + _share(value, wanted)))
+    words = wording(result, expectation, value)
+    rows = [("is", words.value), ("wanted", words.wanted)]
+    if words.off is not None:
+        side, _, by = words.off.partition(" by ")
+        rows.append((f"{side} by", by))
     summary = result.summary
     times = f"{duration_text(summary['simulated_s'])} simulated"
     rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))

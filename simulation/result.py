@@ -6,17 +6,21 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned
+from simulation.origin import Origin
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
 from simulation.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
 
-SUMMARY_FILE, SCENARIO_FILE = "summary.json", "scenario.yaml"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
 
 
@@ -30,8 +34,11 @@ class Result:
         recorder: Recorder,
         simulated_ns: int,
         checked: Sequence[str] = (),
+        origin: Origin | None = None,
     ) -> None:
         self.scenario = scenario
+        self.origin = origin or Origin()
+        """What the run was started with; the report says so how to run it again."""
         self.checked = tuple(checked)
         """The names of the invariants that were checked, beside the one that always is: that nothing is lost."""
         self._recorder = recorder
@@ -127,9 +134,12 @@ class Result:
         return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write `summary.json`, `scenario.yaml`, the tables as Parquet and `overview.png` into a directory.
+        """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
 
-        Returns the paths. :func:`simulation.open_result` reads them again.
+        Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again.
+
+        Raises:
+            OSError: the directory or a file in it cannot be written.
         """
         from simulation.plots import overview
         from simulation.scenario.writing import write
@@ -143,5 +153,18 @@ class Result:
             written.append(directory / f"{name}.parquet")
             getattr(self, name).to_parquet(written[-1], index=False)
         written.append(directory / "overview.png")
-        overview(self).savefig(written[-1])
+        figure = overview(self)
+        figure.savefig(written[-1])
+        written.append(directory / REPORT_FILE)
+        written[-1].write_text(self.report(overview=figure), encoding="utf-8")
         return written
+
+    def report(self, *, overview: Figure | None = None) -> str:
+        """Return the report of the run: one page of HTML that needs nothing besides.
+
+        Args:
+            overview: the figure of :func:`simulation.plots.overview`, where it has been drawn already.
+        """
+        from simulation.report import html
+
+        return html(self, overview=overview)

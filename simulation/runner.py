@@ -29,6 +29,7 @@ from actors.verdicts import FailureRule
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
+from simulation.origin import Origin
 from simulation.progress import RunSnapshot, Teller
 from simulation.recorder import Recorder
 from simulation.result import Result
@@ -134,7 +135,7 @@ def run(
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
-    given = scenario
+    given, schedule_given = scenario, schedule is not None
     if not isinstance(scenario, Scenario):
         scenario = load(Path(scenario), sets=sets, seed=seed)
     elif sets:
@@ -172,7 +173,10 @@ def run(
         recorder.fold()
     if teller is not None:
         teller.check()
-    return Result(scenario, runtime, recorder, simulated_ns, () if checker is None else checker.names)
+    checked = () if checker is None else checker.names
+    file = None if isinstance(given, Scenario) else Path(given)
+    only_in_python = [name for name, value in (("rules", rules), ("schedule", schedule_given)) if value]
+    return Result(scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), tuple(only_in_python)))
 
 
 def recorder_of(scenario: Scenario) -> Recorder:

@@ -1,5 +1,6 @@
 """`retrylab run` and `retrylab schema` as a person or a CI job meets them."""
 
+import html
 import json
 import subprocess
 import sys
@@ -76,8 +77,19 @@ def test_out_holds_summary_tables_and_a_picture(tmp_path):
     assert (folder / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in folder.iterdir()} == {
         "summary.json", "scenario.yaml", "notifications.parquet", "attempts.parquet", "deferrals.parquet",
-        "breaker.parquet", "dlq.parquet", "series.parquet", "overview.png",
+        "breaker.parquet", "dlq.parquet", "series.parquet", "overview.png", "report.html",
     }  # fmt: skip
+
+
+def test_the_report_says_how_to_run_it_again_and_the_console_where_it_is(tmp_path):
+    folder = tmp_path / "a folder"
+    done = retrylab(
+        "run", "scenarios/steady-state.yaml", "--set", "seed=11", "--set", "name=it's mine", "--out", folder
+    )
+    assert done.stdout.splitlines()[-1] == f"report {folder / 'report.html'}, its tables beside it"
+    page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    assert "retrylab run scenarios/steady-state.yaml --seed 11 --set seed=11 --set 'name=it'\"'\"'s mine'" in page
+    assert "<title>✓ it's mine · retrylab</title>" in page
 
 
 def test_out_of_several_files_is_a_folder_each(tmp_path):

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import functools
-import shutil
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from chromium import DESK, PHONE, Chromium, chromium, needs_chromium
 from console_kit import ANN, OTTO, app_of, notification, running
 from hypercorn.config import Config
 from hypercorn.trio import serve
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs Chromium and its driver (Debian: chromium, chromium-driver)"
-)
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PATIENCE_S = 30
+pytestmark = needs_chromium
 
 DEAD = [
     *(notification(number, f"down-{number}@example.com") for number in range(8)),
@@ -44,21 +24,8 @@ DEAD = [
 ]
 
 
-class Chromium:
+class Console(Chromium):
     """What an operator does with his browser."""
-
-    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def open(self, path: str) -> None:
-        self.driver.get(self.url + path)
-
-    def find(self, selector: str):
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, selector: str = "main") -> str:
-        return self.find(selector).text
 
     def click(self, text: str) -> None:
         """Click the link or the button with this text, and wait for the page that follows."""
@@ -76,44 +43,14 @@ class Chromium:
         node.clear()
         node.send_keys(text)
 
-    def wait(self, holds) -> None:
-        WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=[Exception]).until(lambda _: holds())
-
     def sign_in(self, token: str) -> None:
         self.open("/console/sign-in")
         self.wait(lambda: self.driver.switch_to.active_element == self.find("#token"))
         self.driver.switch_to.active_element.send_keys(token, Keys.ENTER)
         self.wait(lambda: self.text("h1") == "Overview")
 
-    def check(self) -> None:
-        """The page fits the width, and the browser has nothing to complain of."""
-        width = self.driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
-        assert width[0] <= width[1], f"{self.driver.current_url} is {width[0]} wide, of {width[1]}"
-        assert self.complaints() == []
 
-    def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-@contextmanager
-def chromium(url: str, width: int, height: int, directory):
-    options = Options()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={directory / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
-        )
-        yield Chromium(driver, url)
-    finally:
-        driver.quit()
-
-
-def operate(browser: Chromium) -> None:
+def operate(browser: Console) -> None:
     browser.sign_in(OTTO)
     assert "10 notifications wait in the dead letter queue" in browser.text()
     browser.check()
@@ -176,7 +113,7 @@ def operate(browser: Chromium) -> None:
     browser.check()
 
 
-def only_read(browser: Chromium) -> None:
+def only_read(browser: Console) -> None:
     browser.sign_in(ANN)
     browser.open("/console/dead-letters")
     browser.click("n-phone")
@@ -210,10 +147,10 @@ async def listening(app):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [DESK, PHONE])
 async def test_an_operator_at_work(tmp_path, width, height):
     def work(url):
-        with chromium(url, width, height, tmp_path) as browser:
+        with chromium(url, width, height, tmp_path, Console) as browser:
             operate(browser)
 
     async with running(DEAD) as service, listening(app_of(service)) as url:
@@ -223,7 +160,7 @@ async def test_an_operator_at_work(tmp_path, width, height):
 
 async def test_a_reader_is_refused(tmp_path):
     def read(url):
-        with chromium(url, 1280, 800, tmp_path) as browser:
+        with chromium(url, 1280, 800, tmp_path, Console) as browser:
             only_read(browser)
 
     async with running(DEAD[-1:]) as service, listening(app_of(service)) as url:

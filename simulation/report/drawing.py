@@ -1,0 +1,104 @@
+"""Figures of matplotlib as SVG that can stand in a page beside others.
+
+Written the same way each time: no date, ids from a fixed salt, coordinates rounded to what can be seen. Ids get a
+prefix, so that those of two figures do not collide; what would reach out of the figure (its style sheet, its metadata,
+its name spaces) is taken off.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.figure import Figure
+
+SALT = "retrylab"
+POINTS_PER_INCH = 72
+_SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FONT = re.compile(r"font-family:[^;]*;? ?")
+"""The style sheet of the page names the fonts, that of the figure and those like it."""
+
+_UPRIGHT = re.compile(r"rotate\(-0 [^)]*\)")
+_DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}style"}
+_ROUNDED = ("d", "x", "y", "width", "height", "transform", "points", "cx", "cy", "r")
+
+
+def as_svg(figure: Figure, prefix: str, title: str, description: str, *, above_in: float = 0.0) -> str:
+    """Return a figure as an element of a page.
+
+    Args:
+        figure: what to draw.
+        prefix: what the ids in it begin with.
+        title: what it is called.
+        description: what it shows, for those who do not see it.
+        above_in: how much of it to leave out at the top, in inches.
+    """
+    with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none", "svg.image_inline": True}):
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None}, transparent=True)
+    root = ElementTree.fromstring(_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", written.getvalue()))
+    for element in root.iter():
+        _clean(element, prefix)
+    _drop_unused_ids(root)
+    for name, text in (("desc", description), ("title", title)):
+        said = ElementTree.Element(name, {"id": f"{prefix}-{name}"})
+        said.text = text
+        root.insert(0, said)
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    above = above_in * POINTS_PER_INCH
+    root.attrib.clear()
+    root.attrib.update(
+        {
+            "class": "plot",
+            "viewBox": f"0 {above:g} {width:g} {height - above:g}",
+            "role": "img",
+            "aria-labelledby": f"{prefix}-title",
+            "aria-describedby": f"{prefix}-desc",
+        }
+    )
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _clean(element: ElementTree.Element, prefix: str) -> None:
+    """Take an element out of its name space, its ids into the prefix's, and its numbers to what can be seen."""
+    for child in [child for child in element if child.tag in _DROPPED]:
+        element.remove(child)
+    element.tag = element.tag.removeprefix(_SVG)
+    if element.tag != "text":
+        element.text = (element.text or "").strip() or None
+    element.tail = (element.tail or "").strip() or None if element.tag != "tspan" else element.tail
+    attributes = dict(element.attrib)
+    element.attrib.clear()
+    for name, value in attributes.items():
+        name, value = ("href" if name == _HREF else name), _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
+        if name == "id":
+            value = f"{prefix}-{value}"
+        elif name == "href" and value.startswith("#"):
+            value = f"#{prefix}-{value[1:]}"
+        elif name == "style":
+            value = _FONT.sub("", value)
+        elif name in _ROUNDED:
+            value = _NUMBER.sub(_rounded, value.replace("\n", ""))
+            if _UPRIGHT.fullmatch(value):
+                continue
+        element.set(name, value)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def _drop_unused_ids(root: ElementTree.Element) -> None:
+    used = set()
+    for element in root.iter():
+        for value in element.attrib.values():
+            used.update(_REFERENCE.findall(value))
+        used.add(element.get("href", "").removeprefix("#"))
+    for element in root.iter():
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)

@@ -1,0 +1,98 @@
+"""The report as it is read: in Chromium, at the width of a desk and of a phone, in light and in dark."""
+
+import pytest
+from chromium import DESK, PHONE, chromium, needs_chromium
+from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_page, page_of
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+pytestmark = needs_chromium
+
+CONTRAST = """
+const parse = text => {
+  const [r, g, b, a] = text.match(/[\\d.]+/g).map(Number);
+  return [r, g, b, a === undefined ? 1 : a];
+};
+const light = ([r, g, b]) => {
+  const [x, y, z] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  return .2126 * x + .7152 * y + .0722 * z;
+};
+const behind = node => {
+  for (; node; node = node.parentElement) {
+    const color = parse(getComputedStyle(node).backgroundColor);
+    if (color[3] === 1) return color;
+  }
+  return [255, 255, 255, 1];
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || node.closest('.plot, title, desc') || !node.getClientRects().length) continue;
+  const style = getComputedStyle(node);
+  const [one, other] = [light(parse(node.closest('svg') ? style.fill : style.color)), light(behind(node))];
+  const ratio = (Math.max(one, other) + .05) / (Math.min(one, other) + .05);
+  if (ratio < 4.5) found.push([ratio, walker.currentNode.data.trim()]);
+}
+return found;
+"""
+"""Which texts stand out less than WCAG 2.2 AA wants (1.4.3); the plots have a style sheet of their own."""
+
+STICK_OUT = """
+return [...document.querySelectorAll('main *')].filter(node => {
+  if (node.closest('svg') && node.tagName !== 'svg') return false;
+  const inside = node.parentElement.closest('.scroll, pre');
+  return !inside && node.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
+}).map(node => node.outerHTML.slice(0, 200));
+"""
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("reports")
+    sources = {"fails": FAILS, "nothing": NOTHING, "aggregates": AGGREGATES, "crash": CRASH}
+    pages = {name: page_of(text).source for name, text in sources.items()}
+    pages["nasty"] = nasty_page().source
+    for name, page in pages.items():
+        (directory / f"{name}.html").write_text(page, encoding="utf-8")
+    return directory
+
+
+@pytest.mark.parametrize(("width", "height"), [DESK, PHONE])
+def test_a_report_in_the_browser(reports, tmp_path, width, height):
+    with chromium("file://", width, height, tmp_path) as browser:
+        for report in sorted(reports.iterdir()):
+            for scheme in ("light", "dark"):
+                browser.prefer(color_scheme=scheme)
+                browser.open(str(report))
+                assert browser.driver.title
+                browser.check()
+                assert browser.driver.execute_script(CONTRAST) == []
+                assert browser.driver.execute_script(STICK_OUT) == []
+                # the page itself, and the empty icon that keeps the browser from asking for another one
+                assert set(browser.requests()) <= {report.as_uri(), "data:,"}
+            check_figures(browser)
+        browser.open(str(reports / "fails.html"))
+        read(browser)
+
+
+def check_figures(browser):
+    figures = browser.driver.find_elements(By.CSS_SELECTOR, "svg[role=img]")
+    assert figures
+    for figure in figures:
+        assert figure.aria_role in ("image", "img")
+        assert figure.accessible_name
+        assert figure.size["width"] > 200
+
+
+def read(browser):
+    """By keyboard alone: past what stands above the verdict, and into the scenario."""
+    body = browser.find("body")
+    body.send_keys(Keys.TAB)
+    assert browser.driver.switch_to.active_element.text == "To the verdict"
+    summary = browser.find("summary")
+    assert not browser.find(".yaml").is_displayed()
+    summary.send_keys(Keys.ENTER)
+    browser.wait(lambda: browser.find(".yaml").is_displayed())
+    assert "max_attempts: 3" in browser.text(".yaml")
+    browser.check()
