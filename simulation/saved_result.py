@@ -110,27 +110,37 @@ def opened(directory: str | Path) -> SavedResult:
     problems: list[str] = []
     summary: dict[str, Any] = {}
     scenario: Scenario | None = None
-    missing: dict[str, None] = {}
-
-    def read(path: Path) -> str:
-        if path.exists():
-            return read_file(path)
-        missing[str(path)] = None
-        return STAND_IN
-
+    missing: tuple[str, ...] = ()
     try:
         summary = _summary(directory / SUMMARY_FILE)
     except ConfigurationError as error:
         problems += error.problems
     try:
-        with reading_by(read):
-            path = directory / SCENARIO_FILE
-            scenario = parse(text_of(path), str(path))
+        scenario, missing = scenario_kept(directory / SCENARIO_FILE)
     except ConfigurationError as error:
         problems += error.problems
     if scenario is None or problems:
         raise ConfigurationError(problems)
-    return SavedResult(directory, summary, scenario, tuple(missing))
+    return SavedResult(directory, summary, scenario, missing)
+
+
+def scenario_kept(path: Path) -> tuple[Scenario, tuple[str, ...]]:
+    """Return the scenario that stands beside what came of it, and which data files it names are gone.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    missing: dict[str, None] = {}
+
+    def read(file: Path) -> str:
+        if file.exists():
+            return read_file(file)
+        missing[str(file)] = None
+        return STAND_IN
+
+    with reading_by(read):
+        scenario = parse(text_of(path), str(path))
+    return scenario, tuple(missing)
 
 
 def _summary(path: Path) -> dict[str, Any]:

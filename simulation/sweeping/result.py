@@ -14,7 +14,9 @@ import pandas as pd
 from actors.errors import ConfigurationError
 from simulation.executors import Run
 from simulation.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
-from simulation.scenario import Scenario, load
+from simulation.result import SCENARIO_FILE
+from simulation.saved_result import scenario_kept
+from simulation.scenario import Scenario
 from simulation.scenario.writing import write
 from simulation.space import number_of
 from simulation.variations import Setting, settings_of
@@ -22,7 +24,7 @@ from simulation.variations import Setting, settings_of
 HOLDS = "expectations_hold"
 """The figure that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
 
-DOCUMENT, SCENARIO, RUNS, CELLS = "sweep.json", "scenario.yaml", "runs.parquet", "cells.parquet"
+DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 
 
 class SweepResult:
@@ -137,7 +139,7 @@ class SweepResult:
         paths. Equal sweeps are equal byte by byte."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        written = [directory / name for name in (DOCUMENT, SCENARIO, RUNS, CELLS)]
+        written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
         written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         written[1].write_text(write(self.scenario), encoding="utf-8")
         self.runs.to_parquet(written[2], index=False)
@@ -153,7 +155,7 @@ def open_sweep(directory: str | Path) -> SweepResult:
     """
     directory = Path(directory)
     wanted = f"{directory}: wanted the folder of a sweep that is over, got one"
-    missing = [name for name in (DOCUMENT, SCENARIO, RUNS) if not (directory / name).is_file()]
+    missing = [name for name in (DOCUMENT, SCENARIO_FILE, RUNS) if not (directory / name).is_file()]
     if missing:
         raise ConfigurationError([f"{wanted} without {missing[0]}"])
     try:
@@ -163,7 +165,8 @@ def open_sweep(directory: str | Path) -> SweepResult:
         rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
-    return SweepResult(load(directory / SCENARIO), varied, settings_of(varied, rows), runs)
+    scenario, _ = scenario_kept(directory / SCENARIO_FILE)  # with which nothing is run, so data files may be gone
+    return SweepResult(scenario, varied, settings_of(varied, rows), runs)
 
 
 def _holds(scenario: Scenario, run: Run) -> bool:

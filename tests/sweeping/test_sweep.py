@@ -142,6 +142,15 @@ def test_a_folder_without_a_sweep_is_told(path, tmp_path, missing):
         simulation.open_sweep(tmp_path / "out")
 
 
+def test_it_is_opened_also_where_its_data_files_are_gone(path, tmp_path):
+    counts = tmp_path / "counts.csv"
+    counts.write_text("value\n5\n6\n")
+    replayed = "workload.0.arrivals={trace: counts.csv, column: value, every: 5s}"
+    swept = simulation.sweep(path, {ATTEMPTS: [1, 3]}, replicates=2, sets=[replayed], out=tmp_path / "out")
+    counts.unlink()
+    pd.testing.assert_frame_equal(simulation.open_sweep(tmp_path / "out").cells, swept.cells)
+
+
 def test_two_processes_give_the_same_bytes(path, tmp_path):
     for workers in (1, 2):
         simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
