@@ -28,13 +28,23 @@ _OUTCOMES = {
 
 
 class _Row:
-    __slots__ = ("attempts", "channel", "finished_at_ns", "notification_id", "outcome", "requested_at_ns", "user")
+    __slots__ = (
+        "attempts",
+        "channel",
+        "finished_at_ns",
+        "notification_id",
+        "outcome",
+        "requested_at_ns",
+        "user",
+        "waited_since_ns",
+    )
 
     def __init__(self, event: NotificationRequested) -> None:
         self.notification_id = event.notification_id
         self.channel = str(event.channel)
         self.user = event.user_id
         self.requested_at_ns = event.at_ns
+        self.waited_since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
         self.outcome = IN_FLIGHT
         self.attempts = 0
         self.finished_at_ns: int | None = None
@@ -44,7 +54,8 @@ def notifications_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     """Return a row for each accepted notification, in the order of acceptance.
 
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
-    counts all of them, those before a redrive too.
+    counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
+    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for.
     """
     rows: dict[str, _Row] = {}
     open_rows: dict[str, _Row] = {}
@@ -72,6 +83,7 @@ def notifications_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "channel": pd.Series([row.channel for row in order], dtype="str"),
             "user": pd.Series([row.user for row in order], dtype="str"),
             "requested_at": pd.Series([row.requested_at_ns / NS_PER_S for row in order], dtype="float64"),
+            "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),
             "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
             "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),

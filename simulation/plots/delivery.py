@@ -54,7 +54,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
         for number, (label, rows, run) in enumerate(_groups(source)):
-            took = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"]
+            took = (rows["finished_at"] - rows["waited_since"])[rows["outcome"] == "sent"]
             times = took.to_numpy(float).round(9)  # whole nanoseconds, as they were before they became seconds
             if not len(times):
                 why = why or ("nothing was delivered" if len(rows) else why_empty(run))
@@ -80,7 +80,7 @@ def survival(times_s: npt.NDArray[np.float64]) -> Curve:
 
 
 def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, Run | None]]:
-    needed = ("channel", "requested_at", "outcome", "finished_at")
+    needed = ("channel", "waited_since", "outcome", "finished_at")
     if isinstance(source, Mapping):
         for label, one in source.items():
             yield str(label), *taken(one, "notifications", *needed)

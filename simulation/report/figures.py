@@ -17,7 +17,6 @@ from simulation.plots.header import header
 from simulation.plots.layout import LEFT, RIGHT, TOP, WIDTH
 from simulation.report import in_words
 from simulation.report.drawing import as_svg
-from simulation.report.waits import waited_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,8 +81,7 @@ def _others(result: Result) -> Iterator[Drawn]:
         return in_words.of_the_amplification(result, _highest_step(axes))
 
     def delivery_times(axes: Axes) -> str:
-        table = waited_for(result)
-        plots.delivery_times(result if table is result.notifications else table, axes)
+        plots.delivery_times(result, axes)
         return in_words.of_the_delivery_times(result)
 
     def backoff(axes: Axes) -> str:

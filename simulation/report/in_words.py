@@ -9,7 +9,6 @@ from actors.config import ChannelConfig
 from actors.retry_config import RetryConfig
 from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
-from simulation.report.waits import waited_for
 from simulation.report.words import count, percent, plain_duration, plural, shortened
 from simulation.windows import Span, windows
 
@@ -99,9 +98,9 @@ def of_the_delivery_times(result: Result) -> str:
         f"Half of the deliveries took at most {plain_duration(times['p50'])}, 90% {plain_duration(times['p90'])}, "
         f"99% {plain_duration(times['p99'])}; the slowest {plain_duration(times['max'])}."
     ]
-    table = waited_for(result)
+    table = result.notifications
     sent = table[table["outcome"] == "sent"]
-    took = sent["finished_at"] - sent["requested_at"]
+    took = sent["finished_at"] - sent["waited_since"]
     slower = [
         f"{percent(float((took > bound_s).mean()))} longer than {plain_duration(bound_s)}"
         for bound_s in SLOWER_THAN_S

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from simulation.report.waits import waited_for
 from simulation.report.words import plural, shortened
 from simulation.tables import IN_FLIGHT
 
@@ -42,10 +41,10 @@ def choose(result: Result) -> list[Chosen]:
 
 
 def _choices(result: Result) -> Iterator[Chosen]:
-    table = waited_for(result)
+    table = result.notifications
     if table.empty:
         return
-    table = table.assign(took=table["finished_at"].fillna(result.summary["simulated_s"]) - table["requested_at"])
+    table = table.assign(took=table["finished_at"].fillna(result.summary["simulated_s"]) - table["waited_since"])
     yield from _dead(result, table[table["outcome"] == "dead_lettered"])
     waiting = table[table["outcome"] == IN_FLIGHT]
     if len(waiting):

@@ -62,13 +62,13 @@ def test_several_results_are_curves_by_their_labels():
     drawn = curves(plots.delivery_times({"one": result_of("outage"), "other": result_of("providers").notifications}))
     assert list(drawn) == ["one", "other"]
     rows = result_of("outage").notifications
-    times = (rows["finished_at"] - rows["requested_at"])[rows["outcome"] == "sent"]
+    times = (rows["finished_at"] - rows["waited_since"])[rows["outcome"] == "sent"]
     assert share_at(drawn["one"], 1.0) == pytest.approx((times > 1.0).mean())
 
 
 def frame(times):
     return pd.DataFrame(
-        {"channel": "sms", "requested_at": 0.0, "outcome": "sent", "finished_at": np.asarray(times, float)}
+        {"channel": "sms", "waited_since": 0.0, "outcome": "sent", "finished_at": np.asarray(times, float)}
     )
 
 
