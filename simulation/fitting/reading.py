@@ -1,0 +1,319 @@
+"""Reads a log of attempts: a CSV file of anybody's, the `attempts.parquet` of a run, or a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
+from simulation.fitting.words import NAMES, kind_of
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_UNIT_WORDS = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "millis", "milliseconds"),
+    "us": ("us", "µs", "micros", "microseconds"),
+    "ns": ("ns", "nanos", "nanoseconds"),
+}
+_TIMES = ("start", "started", "started_at", "time", "timestamp", "ts", "at", "date", "datetime", "requested_at")
+_LATENCIES = ("latency", "duration", "elapsed", "response_time", "took", "rtt", "seconds", "value")
+_OUTCOMES = ("outcome", "result", "status", "status_code", "code", "state")
+_NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
+_ATTEMPTS = ("attempt", "attempt_number", "try")
+PROBLEMS_SHOWN = 20
+_MS_FROM = 10.0
+"""A median of more than so many is taken for milliseconds, where nothing says what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns to read, and how; what is None is guessed from the names."""
+
+    time: str | None = None
+    """When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start of the log."""
+
+    latency: str | None = None
+    """How long it took until the answer. None and no such column: the end less the start."""
+
+    latency_unit: Unit | None = None
+    """Of the latency; None: by the column's name, as `latency_ms`."""
+
+    outcome: str | None = None
+    """How it ended."""
+
+    outcome_map: Mapping[str, str | Kind] | None = None
+    """What words mean that are not known, or mean something else: ``{"bounced": "permanent"}``."""
+
+    channel: str | None = None
+    """The channel to look at alone; of a log without channels, what its channel is."""
+
+
+def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) -> AttemptLog:
+    """Return the attempts in a file, in the directory of a saved run, or in a frame.
+
+    Raises:
+        ConfigurationError: it cannot be used; all problems, with the numbers of the lines.
+    """
+    columns = columns or Columns()
+    if isinstance(source, pd.DataFrame):
+        return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
+    path = Path(source)
+    if path.is_dir():
+        path = path / "attempts.parquet"
+    try:
+        frame = _of_file(path)
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: wanted a file that exists"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
+    except pd.errors.EmptyDataError:
+        raise ConfigurationError([f"{path}: wanted a header and a line for each attempt, got an empty file"]) from None
+    except (pd.errors.ParserError, ValueError) as error:
+        text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+        raise ConfigurationError([f"{path}: wanted a CSV file, or a Parquet file of a run: {text}"]) from None
+    return _Reader(frame, str(path), columns, first_line=2).log()
+
+
+def _of_file(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if is_parquet:
+        return pd.read_parquet(path)
+    return pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+
+
+class _Reader:
+    """Turns the columns of one frame into arrays, and collects what is wrong with them."""
+
+    def __init__(self, frame: pd.DataFrame, name: str, columns: Columns, first_line: int) -> None:
+        frame = frame.rename(columns=lambda column: str(column).strip())
+        if first_line and len(frame):
+            empty = frame.isna().all(axis=1) | (frame.astype("object").fillna("") == "").all(axis=1)
+            frame = frame[~empty]
+        if "refused" in frame:  # by the sender itself: nobody was asked
+            frame = frame[~frame["refused"].astype("str").str.lower().isin(("true", "1"))]
+        self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
+        self._lines = frame.index.to_numpy() + first_line
+        self._problems: list[str] = []
+        self._notes: list[str] = []
+
+    def log(self) -> AttemptLog:
+        start_s, origin = self._times()
+        latency_s = self._latencies()
+        kind = self._kinds()
+        channel = self._channels()
+        notification, knows = self._notifications()
+        attempts = self._attempt_numbers(start_s, notification)
+        if self._problems:
+            shown = self._problems[:PROBLEMS_SHOWN]
+            if more := len(self._problems) - len(shown):
+                shown.append(f"{self._name}: and {more:,} more")
+            raise ConfigurationError(shown)
+        order = np.argsort(start_s, kind="stable")
+        if "hedges" in self._frame and (pd.to_numeric(self._frame["hedges"]) > 0).any():
+            self._notes.append("some attempts were hedged: their latency is that of the first answer")
+        log = AttemptLog(
+            start_s[order],
+            latency_s[order],
+            kind[order],
+            channel[order],
+            self._providers()[order],
+            (attempts == 1)[order],
+            notification[order],
+            knows_notifications=knows,
+            notes=tuple(self._notes),
+            source=Path(self._name).name,
+            origin=origin,
+        )
+        wanted = self._columns.channel
+        return log.where(log.channel == wanted) if wanted is not None else log
+
+    def _problem(self, row: int, column: str, wanted: str, got: Any) -> None:
+        line = int(self._lines[row])
+        place = f"{self._name}:{line}" if self._first_line else f"{self._name}, row {line}"
+        self._problems.append(f"{place}: {column}: wanted {wanted}, got {str(got)[:40]!r}")
+
+    def _column(self, given: str | None, guesses: Sequence[str], option: str, *, needed: bool) -> str | None:
+        """Return the name of a column: the given one, or the first of the guesses that is there."""
+        there = list(self._frame.columns)
+        if given is not None:
+            if given in there:
+                return given
+            self._problems.append(f"{option} {given}: wanted a column of {self._name}, which has {_names(there)}")
+            return None
+        by_plain = {_plain(column): column for column in reversed(there)}
+        for guess in guesses:
+            if (column := by_plain.get(guess)) is not None:
+                return column
+        if needed:
+            self._problems.append(
+                f"{self._name}: wanted a column such as {guesses[0]} (or {option} NAME), got {_names(there)}"
+            )
+        return None
+
+    # ── when ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _times(self) -> tuple[Floats, str | None]:
+        nothing = np.zeros(len(self._frame))
+        column = self._column(self._columns.time, _TIMES, "--time", needed=True)
+        if column is None:
+            return nothing, None
+        values = self._frame[column]
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return self._from_instants(column, pd.to_datetime(values, utc=True))
+        numbers = _numbers(values)
+        if np.isfinite(numbers).mean() < 0.5 and len(numbers):
+            instants = pd.to_datetime(values.astype("str"), utc=True, format="ISO8601", errors="coerce")
+            return self._from_instants(column, instants)
+        for row in np.flatnonzero(~np.isfinite(numbers) | (numbers < 0)):
+            self._problem(row, column, "a time: seconds from the start, seconds since 1970, or ISO 8601", values.iat[row])
+        usual = float(np.nanmedian(numbers)) if len(numbers) else 0.0
+        if usual < 1e8:
+            return numbers, None
+        unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
+        first = np.nanmin(numbers)
+        origin = pd.Timestamp(first * _SECONDS[unit], unit="s", tz="UTC").isoformat()
+        return (numbers - first) * _SECONDS[unit], origin
+
+    def _from_instants(self, column: str, instants: pd.Series[Any]) -> tuple[Floats, str | None]:
+        for row in np.flatnonzero(instants.isna().to_numpy()):
+            self._problem(row, column, "an instant such as 2026-01-01T12:00:00Z", self._frame[column].iat[row])
+        first = instants.min()
+        seconds = (instants - first).dt.total_seconds().to_numpy(dtype="float64")
+        return seconds, None if pd.isna(first) else first.isoformat()
+
+    # ── how long ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _latencies(self) -> Floats:
+        columns = self._columns
+        if columns.latency is None and {"start", "end"} <= set(self._frame.columns):
+            seconds = _numbers(self._frame["end"]) - _numbers(self._frame["start"])
+            if np.isfinite(seconds).all():
+                return np.round(seconds, 9)  # whole nanoseconds, which the difference of two floats is not
+        guesses = [name if unit is None else f"{name}_{unit}" for name in _LATENCIES for unit in (None, *_UNIT_WORDS)]
+        column = self._column(columns.latency, guesses, "--latency", needed=True)
+        if column is None:
+            return np.zeros(len(self._frame))
+        values = self._frame[column]
+        numbers = _numbers(values)
+        given = values.astype("object").notna().to_numpy() & (values.astype("str") != "").to_numpy()
+        for row in np.flatnonzero(given & ~(np.isfinite(numbers) & (numbers >= 0))):
+            self._problem(row, column, "a latency, a number of at least 0", values.iat[row])
+        if missing := int((~given).sum()):
+            self._notes.append(f"{missing:,} attempts have no latency")
+        return numbers * _SECONDS[self._latency_unit(column, numbers)]
+
+    def _latency_unit(self, column: str, numbers: Floats) -> Unit:
+        if self._columns.latency_unit is not None:
+            return self._columns.latency_unit
+        plain = column.lower().strip().rstrip(")]").replace("(", "_").replace("[", "_").replace(" ", "_")
+        ending = plain.rpartition("_")[2]
+        for unit, words in _UNIT_WORDS.items():
+            if ending in words:
+                return unit  # type: ignore[return-value]
+        usual = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
+        guessed: Unit = "ms" if usual > _MS_FROM else "s"
+        self._notes.append(
+            f"{column} names no unit and has a median of {usual:.4g}: taken as {guessed} (--latency-unit says otherwise)"
+        )
+        return guessed
+
+    # ── what came of it ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _kinds(self) -> np.ndarray[Any, np.dtype[np.int8]]:
+        column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
+        if column is None:
+            self._notes.append("the file has no outcomes: the latency alone is fitted")
+            return np.full(len(self._frame), Kind.UNKNOWN, dtype=np.int8)
+        given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
+        codes, words = pd.factorize(self._frame[column].astype("str"))
+        kinds = [kind_of(str(word), given) for word in words]
+        counts = np.bincount(codes, minlength=len(words)) if len(words) else []
+        unknown = [f"{str(word)!r} ({count:,})" for word, kind, count in zip(words, kinds, counts, strict=True) if kind is None]
+        if unknown:
+            self._problems.append(
+                f"{self._name}: {column}: unknown outcomes {', '.join(unknown[:PROBLEMS_SHOWN])}; say what they mean "
+                f"with --outcome-map {str(words[kinds.index(None)]) or 'word'}=…, one of {', '.join(NAMES)}"
+            )
+        kind = np.array([Kind.UNKNOWN if each is None else each for each in kinds], dtype=np.int8)[codes]
+        if "throttled" in self._frame:
+            kind[self._frame["throttled"].astype("str").str.lower().isin(("true", "1")).to_numpy()] = Kind.THROTTLED
+        return kind
+
+    def _channels(self) -> np.ndarray[Any, Any]:
+        known = [str(channel) for channel in NotificationChannel]
+        wanted = self._columns.channel
+        if wanted is not None and wanted not in known:
+            self._problems.append(f"--channel {wanted}: wanted one of {', '.join(known)}")
+        if "channel" not in self._frame or not len(self._frame):
+            if wanted is None:
+                self._notes.append("the file names no channel: taken as email (--channel says otherwise)")
+            return np.full(len(self._frame), wanted or "email", dtype=object)
+        there = self._frame["channel"].astype("str")
+        counts = there.value_counts()
+        if wanted is not None:
+            if wanted in counts.index:
+                return there.to_numpy(dtype=object)
+            return np.full(len(self._frame), wanted, dtype=object)
+        if unknown := [f"{name!r} ({count:,})" for name, count in counts.items() if name not in known]:
+            self._problems.append(
+                f"{self._name}: channel: wanted one of {', '.join(known)}, got {', '.join(unknown[:PROBLEMS_SHOWN])}; "
+                "--channel NAME says what all of them are"
+            )
+        return there.to_numpy(dtype=object)
+
+    def _providers(self) -> np.ndarray[Any, Any]:
+        if "provider" not in self._frame:
+            return np.full(len(self._frame), None, dtype=object)
+        there = self._frame["provider"].astype("object")
+        return there.where(there.notna() & (there != ""), None).to_numpy(dtype=object)
+
+    def _notifications(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], bool]:
+        column = self._column(None, _NOTIFICATIONS, "", needed=False)
+        if column is None:
+            return np.arange(len(self._frame)), False
+        return pd.factorize(self._frame[column].astype("str"))[0].astype(np.int64), True
+
+    def _attempt_numbers(self, start_s: Floats, notification: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
+        column = self._column(None, _ATTEMPTS, "", needed=False)
+        if column is not None:
+            numbers = _numbers(self._frame[column])
+            for row in np.flatnonzero(~np.isfinite(numbers)):
+                self._problem(row, column, "a whole number of at least 1", self._frame[column].iat[row])
+            return numbers
+        order = np.lexsort((np.arange(len(start_s)), start_s, notification))
+        is_first: Flags = np.ones(len(start_s), dtype=bool)
+        is_first[order[1:]] = notification[order][1:] != notification[order][:-1]
+        return np.where(is_first, 1, 2)
+
+
+def _kind(value: str | Kind) -> Kind:
+    if isinstance(value, Kind):
+        return value
+    try:
+        return NAMES[value]
+    except KeyError:
+        raise ConfigurationError([f"outcome_map: wanted one of {', '.join(NAMES)}, got {value!r}"]) from None
+
+
+def _numbers(values: pd.Series[Any]) -> Floats:
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _names(there: Sequence[str]) -> str:
+    return ", ".join(there[:PROBLEMS_SHOWN]) or "none"
