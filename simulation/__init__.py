@@ -24,6 +24,7 @@ _HOME_OF = {
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
+    "fit": "simulation.fitting.calibration",
     "load": "simulation.scenario",
     "open_result": "simulation.saved_result",
     "open_sweep": "simulation.sweeping.result",

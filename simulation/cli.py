@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
 from simulation.plot_command import plot
+from simulation.fit_command import fit
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
 
@@ -253,6 +254,7 @@ def compare(
 
 app.command()(explore)
 app.command()(plot)
+app.command()(fit)
 app.command()(serve)
 app.command()(sweep)
 app.add_typer(dlq, name="dlq")

@@ -83,7 +83,29 @@ def independent_log_likelihood(hit: Flags) -> float:
     return hits * math.log(hits / size) + (size - hits) * math.log1p(-hits / size)
 
 
-def fit_bursts(hit: Flags, start_s: Floats) -> Bursts | None:
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A burst model as it is compared with others; :meth:`described` is what one has to know of it."""
+
+    log_likelihood: float
+    """Of a large log, of blocks of its attempts, each with one state: a little less than that of the attempts."""
+
+    spells: float
+    """How many bad spells are to be expected in as long a time."""
+
+    theta: Floats
+    coarse: _Chain
+    chain: _Chain
+
+    def described(self) -> Bursts | None:
+        """Return the parameters with their intervals; None where the likelihood is flat."""
+        theta = self.theta
+        if self.coarse is not self.chain:
+            theta = _sharpened(self.chain, self.coarse, theta)
+        return _described(self.chain, theta)
+
+
+def candidate(hit: Flags, start_s: Floats) -> Candidate | None:
     """Return the most likely burst model, or None where there is nothing that it could be made of.
 
     Args:
@@ -97,15 +119,10 @@ def fit_bursts(hit: Flags, start_s: Floats) -> Bursts | None:
         return None
     chain = _Chain.of(hit, start_s)
     coarse = chain if size <= _BLOCKS else chain.in_blocks(math.ceil(size / _BLOCKS))
-    begun = _begin(coarse, hits / size, duration, size)
-    theta = _maximised(coarse, begun[0])
-    for other in begun[1:]:
-        candidate = _maximised(coarse, other)
-        if coarse.log_likelihood(candidate) > coarse.log_likelihood(theta):
-            theta = candidate
-    if coarse is not chain:
-        theta = _sharpened(chain, theta)
-    return _described(chain, theta, duration)
+    places = [_maximised(coarse, theta) for theta in _begin(coarse, hits / size, duration, size)]
+    theta = max(places, key=coarse.log_likelihood)
+    spells = duration / (math.exp(theta[2]) + math.exp(theta[3]))
+    return Candidate(coarse.log_likelihood(theta), spells, theta, coarse, chain)
 
 
 class _Chain:
@@ -220,18 +237,23 @@ def _maximised(chain: _Chain, theta: Floats, rounds: int = 80) -> Floats:
     return theta if theta[0] <= theta[1] else theta[[1, 0, 3, 2]]
 
 
-def _sharpened(chain: _Chain, theta: Floats) -> Floats:
+def _with(theta: Floats, free: Flags, some: Floats) -> Floats:
+    whole = theta.copy()
+    whole[free] = some
+    return whole
+
+
+def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> Floats:
     """Return the most likely parameters of the attempts from those of blocks of them, which are near, by Newton's
     method; the curvature is taken once."""
     free = np.abs(theta) <= np.array([_LOGIT_MAX, _LOGIT_MAX, math.inf, math.inf])
 
     def likelihood(some: Floats) -> float:
-        whole = theta.copy()
-        whole[free] = some
-        return chain.log_likelihood(whole)
+        return chain.log_likelihood(_with(theta, free, some))
 
     at = theta[free]
-    covariance = covariance_at(likelihood, at)
+    about = covariance_at(lambda some: coarse.log_likelihood(_with(theta, free, some)), at)
+    covariance = None if about is None else covariance_at(likelihood, at, 0.2 * np.sqrt(np.diag(about)))
     if covariance is None:
         return _maximised(chain, theta, rounds=12)
     steps = 0.1 * np.sqrt(np.diag(covariance))
@@ -245,22 +267,18 @@ def _sharpened(chain: _Chain, theta: Floats) -> Floats:
         at = at + move
         if np.all(np.abs(move) < 0.05 * np.sqrt(np.diag(covariance))):
             break
-    theta = theta.copy()
-    theta[free] = at
-    return theta
+    return _with(theta, free, at)
 
 
-def _described(chain: _Chain, theta: Floats, duration: float) -> Bursts | None:
+def _described(chain: _Chain, theta: Floats) -> Bursts | None:
     """Return the model in words of a scenario, with intervals; None where the likelihood is flat."""
     extreme = [bool(abs(theta[at]) > _LOGIT_MAX) for at in (0, 1)]
     free = np.array([not extreme[0], not extreme[1], True, True])
 
     def likelihood(some: Floats) -> float:
-        whole = theta.copy()
-        whole[free] = some
-        return chain.log_likelihood(whole)
+        return chain.log_likelihood(_with(theta, free, some))
 
-    inner = covariance_at(likelihood, theta[free])
+    inner = covariance_at(likelihood, theta[free], np.full(int(free.sum()), 0.01))
     if inner is None:
         return None
     covariance = np.zeros((4, 4))
@@ -270,7 +288,9 @@ def _described(chain: _Chain, theta: Floats, duration: float) -> Bursts | None:
     ]
     if not extreme[0] and rates[0].value * len(chain.hits) < _FEW and _may_be_extreme(chain, theta, 0):
         rates[0] = Estimate(rates[0].value, 0.0, rates[0].high)
-    if not extreme[1] and rates[1].value > 0.9 and _may_be_extreme(chain, theta, 1):
+    bad_share = 1.0 / (1.0 + math.exp(theta[2] - theta[3]))
+    spared = (1.0 - rates[1].value) * bad_share * len(chain.hits)
+    if not extreme[1] and spared < _FEW and _may_be_extreme(chain, theta, 1):
         rates[1] = Estimate(rates[1].value, rates[1].low, 1.0)
     good, bad = (float(special.expit(theta[at])) if not extreme[at] else rates[at].value for at in (0, 1))
     added = bad - good
@@ -294,14 +314,14 @@ def _described(chain: _Chain, theta: Floats, duration: float) -> Bursts | None:
         mean_good=lengths[0],
         mean_bad=lengths[1],
         log_likelihood=chain.log_likelihood(theta),
-        spells=duration / (lengths[0].value + lengths[1].value),
+        spells=float(chain.gaps_s.sum()) / (lengths[0].value + lengths[1].value),
     )
 
 
 _FEW = 20
 """Of fewer failures in good spells than these, perhaps all are those of short bad ones."""
-_ONE_SIDED = 2.705543454095404
-"""Twice the fall of the likelihood that a bound of 95% on one side allows (chi-squared, one degree, at 90%)."""
+_FALL = Z * Z
+"""Twice the fall of the likelihood (its logarithm) within an interval of 95%: chi-squared, one degree of freedom."""
 
 
 def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
@@ -311,13 +331,11 @@ def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
     others = np.arange(4) != at
 
     def cost(some: Floats) -> float:
-        whole = held.copy()
-        whole[others] = some
-        return -chain.log_likelihood(whole) / len(chain.hits)
+        return -chain.log_likelihood(_with(held, others, some)) / len(chain.hits)
 
     with np.errstate(all="ignore"):
         found = optimize.minimize(cost, theta[others], method="Nelder-Mead", options={"maxiter": 200, "fatol": 1e-7})
-    return 2.0 * (chain.log_likelihood(theta) + found.fun * len(chain.hits)) < _ONE_SIDED
+    return 2.0 * (chain.log_likelihood(theta) + found.fun * len(chain.hits)) < _FALL
 
 
 def _of_logit(logit: float, variance: float) -> Estimate:

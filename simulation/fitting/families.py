@@ -333,10 +333,16 @@ def _fitted(
     return theta, covariance, of_all(theta) + (_lost_part(sample) if lost else 0.0)
 
 
-def covariance_at(likelihood: Likelihood, theta: Floats) -> Floats | None:
-    """Return the inverse of the observed information, by central differences; None where it is not at a maximum."""
+def covariance_at(likelihood: Likelihood, theta: Floats, steps: Floats | None = None) -> Floats | None:
+    """Return the inverse of the observed information, by central differences; None where it is not at a maximum.
+
+    Args:
+        likelihood: Its logarithm.
+        theta: Where it has its maximum.
+        steps: Some tenths of the standard errors, if they are known about.
+    """
     size = len(theta)
-    steps = 1e-4 * np.maximum(1.0, np.abs(theta)) if size > 1 else np.array([1e-4])
+    steps = np.full(size, 1e-3) if steps is None else steps
     scale = _curvature_steps(likelihood, theta, steps)
     hessian = np.empty((size, size))
     middle = likelihood(theta)
@@ -366,7 +372,7 @@ def _curvature_steps(likelihood: Likelihood, theta: Floats, steps: Floats) -> Fl
     scaled = steps.copy()
     for i in range(len(theta)):
         step = np.zeros(len(theta))
-        for _ in range(30):
+        for _ in range(60):
             step[i] = scaled[i]
             fall = middle - 0.5 * (likelihood(theta + step) + likelihood(theta - step))
             if fall > 0.02:
