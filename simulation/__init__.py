@@ -34,6 +34,7 @@ _HOME_OF = {
     "run": "simulation.runner",
     "run_live": "simulation.live_run",
     "sweep": "simulation.sweeping.sweep",
+    "whatif": "simulation.fitting.whatif",
 }
 
 __all__ = sorted(_HOME_OF)

@@ -18,6 +18,7 @@ from simulation.plot_command import plot
 from simulation.fit_command import fit
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
+from simulation.whatif_command import whatif
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -257,6 +258,7 @@ app.command()(plot)
 app.command()(fit)
 app.command()(serve)
 app.command()(sweep)
+app.command()(whatif)
 app.add_typer(dlq, name="dlq")
 
 

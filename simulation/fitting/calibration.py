@@ -23,7 +23,7 @@ from simulation.fitting.throttling import Throttling, fit_throttling
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 100
+RESAMPLES = 200
 SAME_LATENCY_P = 1e-3
 """Failures whose latency differs from that of successes by as little chance as this are not taken for the same."""
 
