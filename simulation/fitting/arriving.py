@@ -38,7 +38,7 @@ class Arriving:
 
 def fit_arriving(log: AttemptLog, channel: str) -> Arriving | None:
     """Return how notifications of a channel arrived; None where nothing can be said, as of a single one."""
-    at_s = log.start_s[(log.channel == channel) & log.first]
+    at_s = np.sort(log.arrived_s[(log.channel == channel) & log.first])
     duration_s = log.duration_s
     if len(at_s) < 2 or duration_s <= 0:
         return None

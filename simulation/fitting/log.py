@@ -55,6 +55,9 @@ class AttemptLog:
     notification: Whole
     """Number of the notification of each."""
 
+    arrived_s: Floats
+    """When its notification arrived, in seconds from the start; where the log does not say, when the attempt started."""
+
     knows_notifications: bool
     """Whether the log tells which attempts are of the same notification; else each stands for one of its own."""
 
@@ -82,7 +85,7 @@ class AttemptLog:
 
     def where(self, chosen: Flags) -> AttemptLog:
         """Return the log of some of its attempts."""
-        names = ("start_s", "latency_s", "kind", "channel", "provider", "first", "notification")
+        names = ("start_s", "latency_s", "kind", "channel", "provider", "first", "notification", "arrived_s")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
     def groups(self) -> list[tuple[str, str | None]]:

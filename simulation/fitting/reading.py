@@ -24,12 +24,15 @@ _UNIT_WORDS = {
     "us": ("us", "µs", "micros", "microseconds"),
     "ns": ("ns", "nanos", "nanoseconds"),
 }
-_TIMES = ("start", "started", "started_at", "time", "timestamp", "ts", "at", "date", "datetime", "requested_at")
+_TIMES = ("start", "started", "started_at", "time", "timestamp", "ts", "at", "date", "datetime")
+_ARRIVALS = ("requested_at", "arrived_at", "created_at", "enqueued_at", "accepted_at")
 _LATENCIES = ("latency", "duration", "elapsed", "response_time", "took", "rtt", "seconds", "value")
 _OUTCOMES = ("outcome", "result", "status", "status_code", "code", "state")
 _NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
 _ATTEMPTS = ("attempt", "attempt_number", "try")
 PROBLEMS_SHOWN = 20
+_SINCE_1970 = 1e8
+"""Numbers from here on are instants; before, seconds from the start of the log. (It was in March 1973.)"""
 _MS_FROM = 10.0
 """A median of more than so many is taken for milliseconds, where nothing says what it is."""
 
@@ -89,8 +92,16 @@ def _of_file(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet:
-        return pd.read_parquet(path)
+        return _with_arrivals(pd.read_parquet(path), path.with_name("notifications.parquet"))
     return pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+
+
+def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
+    """Return the attempts of a saved run with the time at which each one's notification was requested."""
+    if "id" not in frame or "requested_at" in frame or not notifications.is_file():
+        return frame
+    requested = pd.read_parquet(notifications, columns=["id", "requested_at"]).drop_duplicates("id")
+    return frame.merge(requested, on="id", how="left")
 
 
 class _Reader:
@@ -109,7 +120,7 @@ class _Reader:
         self._notes: list[str] = []
 
     def log(self) -> AttemptLog:
-        start_s, origin = self._times()
+        start_s, arrived_s, origin = self._times()
         latency_s = self._latencies()
         kind = self._kinds()
         channel = self._channels()
@@ -131,6 +142,7 @@ class _Reader:
             self._providers()[order],
             (attempts == 1)[order],
             notification[order],
+            np.where(np.isfinite(arrived_s), arrived_s, start_s)[order],
             knows_notifications=knows,
             notes=tuple(self._notes),
             source=Path(self._name).name,
@@ -164,34 +176,44 @@ class _Reader:
 
     # ── when ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _times(self) -> tuple[Floats, str | None]:
-        nothing = np.zeros(len(self._frame))
+    def _times(self) -> tuple[Floats, Floats, str | None]:
+        """Return when each attempt started, when its notification arrived (NaN: not known), and what 0 is."""
+        nothing = np.full(len(self._frame), np.nan)
         column = self._column(self._columns.time, _TIMES, "--time", needed=True)
-        if column is None:
-            return nothing, None
-        values = self._frame[column]
-        if pd.api.types.is_datetime64_any_dtype(values):
-            return self._from_instants(column, pd.to_datetime(values, utc=True))
-        numbers = _numbers(values)
-        if np.isfinite(numbers).mean() < 0.5 and len(numbers):
-            instants = pd.to_datetime(values.astype("str"), utc=True, format="ISO8601", errors="coerce")
-            return self._from_instants(column, instants)
-        for row in np.flatnonzero(~np.isfinite(numbers) | (numbers < 0)):
-            self._problem(row, column, "a time: seconds from the start, seconds since 1970, or ISO 8601", values.iat[row])
-        usual = float(np.nanmedian(numbers)) if len(numbers) else 0.0
-        if usual < 1e8:
-            return numbers, None
-        unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
-        first = np.nanmin(numbers)
-        origin = pd.Timestamp(first * _SECONDS[unit], unit="s", tz="UTC").isoformat()
-        return (numbers - first) * _SECONDS[unit], origin
+        if column is None or not len(self._frame):
+            return nothing, nothing, None
+        start_s, since_1970 = self._instants(column, needed=True)
+        arrived_s = nothing
+        asked = self._column(None, _ARRIVALS, "", needed=False)
+        if asked not in (None, column):
+            arrived_s, same = self._instants(asked, needed=False)
+            arrived_s = arrived_s if same == since_1970 else nothing
+        if not since_1970:
+            return start_s, arrived_s, None
+        first = float(np.nanmin([np.nanmin(start_s), *arrived_s[np.isfinite(arrived_s)]])) if len(start_s) else 0.0
+        origin = None if np.isnan(first) else pd.Timestamp(first, unit="s", tz="UTC").isoformat()
+        return start_s - first, arrived_s - first, origin
 
-    def _from_instants(self, column: str, instants: pd.Series[Any]) -> tuple[Floats, str | None]:
-        for row in np.flatnonzero(instants.isna().to_numpy()):
-            self._problem(row, column, "an instant such as 2026-01-01T12:00:00Z", self._frame[column].iat[row])
-        first = instants.min()
-        seconds = (instants - first).dt.total_seconds().to_numpy(dtype="float64")
-        return seconds, None if pd.isna(first) else first.isoformat()
+    def _instants(self, column: str, *, needed: bool) -> tuple[Floats, bool]:
+        """Return the instants of a column in seconds, and whether they count from 1970 or from the start of the log."""
+        values = self._frame[column]
+        numbers = None if pd.api.types.is_datetime64_any_dtype(values) else _numbers(values)
+        if numbers is None or np.isfinite(numbers).mean() < 0.5:
+            texts = values if numbers is None else values.astype("str")
+            instants = pd.to_datetime(texts, utc=True, format=None if numbers is None else "ISO8601", errors="coerce")
+            wrong = instants.isna().to_numpy()
+            seconds = (instants - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype="float64")
+            wanted, since_1970 = "an instant such as 2026-01-01T12:00:00Z", True
+        else:
+            wrong = ~np.isfinite(numbers) | (numbers < 0)
+            wanted = "a time: seconds from the start, seconds since 1970, or ISO 8601"
+            usual = float(np.nanmedian(numbers))
+            unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
+            seconds, since_1970 = numbers * _SECONDS[unit], usual >= _SINCE_1970
+        if needed:
+            for row in np.flatnonzero(wrong):
+                self._problem(row, column, wanted, values.iat[row])
+        return seconds, since_1970
 
     # ── how long ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,6 @@
 """``simulation.whatif``: recorded attempts replayed by time under other policies.
 
-What arrives are the recorded first attempts, at their instants; what each attempt comes to is what was recorded about
+What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these; what each attempt comes to is what was recorded about
 then (:mod:`simulation.fitting.record`); what is done about it is decided by the policies of a scenario.
 """
 
@@ -219,7 +219,7 @@ def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
     """Return what is run: the policies, with the recorded first attempts for arrivals."""
     workload = []
     for name in dict.fromkeys(log.channel.tolist()):
-        times = log.start_s[(log.channel == name) & log.first]
+        times = np.sort(log.arrived_s[(log.channel == name) & log.first])
         if len(times):
             arrivals = Arrivals.model_construct(times=tuple(times.tolist()))
             workload.append(ChannelWorkload.model_construct(channel=NotificationChannel(name), arrivals=arrivals))
@@ -279,7 +279,7 @@ def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
     count = int(log.first.sum()) if not log.knows_notifications else len(np.unique(log.notification))
     numbers, at = np.unique(log.notification, return_inverse=True)
     arrived = np.full(len(numbers), np.inf)
-    np.minimum.at(arrived, at, log.start_s)
+    np.minimum.at(arrived, at, log.arrived_s)
     sent = log.kind == Kind.SENT
     ended = np.full(len(numbers), np.inf)
     np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))

@@ -11,8 +11,8 @@ from simulation.fitting.whatif import Replayed, WhatIf
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
-    "however many ask. What timed out then never answers, whatever the timeout is. An arrival is a recorded first "
-    "attempt, so what waited before it has waited already."
+    "however many ask. What timed out then never answers, whatever the timeout is. Without a column requested_at an "
+    "arrival is a recorded first attempt: what waited before it, as at an open breaker, is taken to come later."
 )
 
 _LABELS = {
