@@ -28,7 +28,7 @@ from simulation.fitting.log import Flags, Floats
 
 CLUSTERED = 3.0
 """So many standard errors of clustering at some scale must be there before bursts are looked for."""
-_BLOCKS = 20_000
+_BLOCKS = 100_000
 """More attempts than these are first taken in blocks, to find where to begin."""
 _LOGIT_MAX = 9.0
 """A failure rate within 0.01% of none or all is as good as that."""
@@ -88,7 +88,7 @@ class Candidate:
     """A burst model as it is compared with others; :meth:`described` is what one has to know of it."""
 
     log_likelihood: float
-    """Of a large log, of blocks of its attempts, each with one state: a little less than that of the attempts."""
+    """Of a large log at parameters that are nearly the likeliest: a little less than the most."""
 
     spells: float
     """How many bad spells are to be expected in as long a time."""
@@ -105,12 +105,13 @@ class Candidate:
         return _described(self.chain, theta)
 
 
-def candidate(hit: Flags, start_s: Floats) -> Candidate | None:
+def candidate(hit: Flags, start_s: Floats, near: Candidate | None = None) -> Candidate | None:
     """Return the most likely burst model, or None where there is nothing that it could be made of.
 
     Args:
         hit: Of each attempt, in order: whether it failed.
         start_s: When it started, in seconds.
+        near: Of nearly the same attempts: where to begin. None: several places are tried.
     """
     size = len(hit)
     hits = int(np.count_nonzero(hit))
@@ -119,10 +120,11 @@ def candidate(hit: Flags, start_s: Floats) -> Candidate | None:
         return None
     chain = _Chain.of(hit, start_s)
     coarse = chain if size <= _BLOCKS else chain.in_blocks(math.ceil(size / _BLOCKS))
-    places = [_maximised(coarse, theta) for theta in _begin(coarse, hits / size, duration, size)]
+    begin = _begin(coarse, hits / size, duration, size) if near is None else [near.theta]
+    places = [_maximised(coarse, theta) for theta in begin]
     theta = max(places, key=coarse.log_likelihood)
     spells = duration / (math.exp(theta[2]) + math.exp(theta[3]))
-    return Candidate(coarse.log_likelihood(theta), spells, theta, coarse, chain)
+    return Candidate(chain.log_likelihood(theta), spells, theta, coarse, chain)
 
 
 class _Chain:

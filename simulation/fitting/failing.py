@@ -1,7 +1,8 @@
 """How attempts at one provider fail: windows of outage, bursts, and what is left, which is independent of time.
 
 What fails in a window counts for nothing else. Whether the rest fails in bursts, and whether a window is one of its own
-or only a long bad spell, is decided by BIC among all models with the longest windows taken out: each window costs two
+or only a long bad spell, is decided by BIC among all models with the longest windows taken out (those without answers, or with answers that the
+channel is broken, always are): each window costs two
 instants that may be anywhere, a burst model three parameters more than a mere failure rate.
 """
 
@@ -101,28 +102,31 @@ def _chosen(
 ) -> tuple[list[Window], Candidate | None, dict[str, float], float]:
     """Return the windows that stand for themselves, the bursts, all BIC, and how clustered the other failures are."""
     price = math.log(max(len(asked), 2))
-    by_length = sorted(windows, key=lambda window: (-window.hits, window.first))
-    _, hit, _ = _outside(asked, by_length)
+    certain = [window for window in windows if _kind_of(asked.kind[window.first : window.last + 1]) != "outage"]
+    by_length = sorted((w for w in windows if w not in certain), key=lambda window: (-window.hits, window.first))
+    _, hit, _ = _outside(asked, windows)
     clustered = clustering(hit)
-    independent = _windows_bic(by_length, price) - 2.0 * independent_log_likelihood(hit) + price
-    evidence = {_name(len(by_length), bursts=False): independent}
+    independent = _windows_bic(windows, price) - 2.0 * independent_log_likelihood(hit) + price
+    evidence = {_name(len(windows), bursts=False): independent}
     best: tuple[float, int, Candidate] | None = None
+    found: Candidate | None = None
     worse = 0
-    for number in dict.fromkeys([*range(min(len(windows), _TAKEN_OUT_MAX) + 1), len(windows)]):
-        _, hit, start_s = _outside(asked, by_length[:number])
+    for number in dict.fromkeys([*range(min(len(by_length), _TAKEN_OUT_MAX) + 1), len(by_length)]):
+        out = [*certain, *by_length[:number]]
+        _, hit, start_s = _outside(asked, out)
         if worse >= 2 or clustering(hit) < CLUSTERED:
             continue
-        found = candidate(hit, start_s)
+        found = candidate(hit, start_s, found)
         if found is None or found.spells < SPELLS_MIN:
             continue
-        bic = _windows_bic(by_length[:number], price) - 2.0 * found.log_likelihood + 4.0 * price
-        evidence[_name(number, bursts=True)] = bic
+        bic = _windows_bic(out, price) - 2.0 * found.log_likelihood + 4.0 * price
+        evidence[_name(len(out), bursts=True)] = bic
         worse = worse + 1 if best is not None and bic > best[0] else 0
         if best is None or bic < best[0]:
             best = bic, number, found
     if best is None or best[0] > independent - MARGIN:
         return sorted(windows, key=lambda window: window.first), None, evidence, clustered
-    kept = sorted(by_length[: best[1]], key=lambda window: window.first)
+    kept = sorted([*certain, *by_length[: best[1]]], key=lambda window: window.first)
     return kept, best[2], evidence, clustering(_outside(asked, kept)[1])
 
 

@@ -91,7 +91,11 @@ def find_windows(hit: Flags, start_s: Floats, *, inside: float = INSIDE, usual_m
         outside = np.ones(size, dtype=bool)
         for first, last in found:
             outside[first : last + 1] = False
-    return [_window(hit, start_s, first, last, usual, inside) for first, last in found]
+    bounds = [(-1, -1), *found, (size, size)]
+    return [
+        _window(hit, start_s, stretch, (before[1], after[0]), _scores(usual, inside))
+        for before, stretch, after in zip(bounds, found, bounds[2:], strict=False)
+    ]
 
 
 def _scores(usual: float, inside: float) -> tuple[float, float]:
@@ -125,13 +129,16 @@ def _stretches(hit: Flags, gain: float, loss: float, price: float) -> list[tuple
     return found[::-1]
 
 
-def _window(hit: Flags, start_s: Floats, first: int, last: int, usual: float, inside: float) -> Window:
-    gain, loss = _scores(usual, inside)
+def _window(
+    hit: Flags, start_s: Floats, stretch: tuple[int, int], between: tuple[int, int], scores: tuple[float, float]
+) -> Window:
+    """Return a window: its first and last attempt, and those of the neighbouring windows that it lies between."""
+    first, last = stretch
     hits = int(np.count_nonzero(hit[first : last + 1]))
-    score = hits * gain + (last - first + 1 - hits) * loss
+    score = hits * scores[0] + (last - first + 1 - hits) * scores[1]
     middle = (first + last) // 2
-    start = _edge(hit, start_s, range(middle, -1, -1), gain, loss)
-    end = _edge(hit, start_s, range(middle, len(hit)), gain, loss)
+    start = _edge(hit, start_s, range(middle, between[0], -1), *scores)
+    end = _edge(hit, start_s, range(middle, between[1]), *scores)
     return Window(first, last, start, end, hits, (math.log(len(hit)) - score) / math.log(10.0))
 
 
