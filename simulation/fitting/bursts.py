@@ -4,7 +4,7 @@ The provider is in good and bad spells in turn, each exponentially long; an atte
 spell and with a higher one in a bad spell. Which spell it is nobody sees: a hidden Markov model, whose likelihood is a
 product of two-by-two matrices, one for each attempt (the forward algorithm; Rabiner 1989). Over a gap of t seconds the
 chain goes from good to bad with probability π_b (1 - exp(-t / τ)), with π_b the share of time that is bad and
-1 / τ = 1 / mean_good + 1 / mean_bad. The product is taken as a tree of pairs, so a million attempts are some twenty steps.
+1 / τ = 1 / mean_good + 1 / mean_bad. The product is taken as a tree of pairs: a million attempts are some twenty steps.
 
 When an attempt is made may hang on earlier outcomes, as retries and breakers have it; the likelihood of the outcomes,
 each given those before it, stays the same.
@@ -155,7 +155,7 @@ class _Chain:
         """
         if not np.all(np.abs(theta) < 60.0):
             return -math.inf
-        good, bad = (self._seen(logit) for logit in theta[:2])
+        taken_out, good, bad = self._seen(theta[0], theta[1])
         mean_good, mean_bad = math.exp(theta[2]), math.exp(theta[3])
         bad_share = mean_bad / (mean_good + mean_bad)
         turned = -np.expm1(-self.gaps_s * (1.0 / mean_good + 1.0 / mean_bad))
@@ -163,13 +163,17 @@ class _Chain:
         rows = [(1.0 - to_bad) * good[1:], to_bad * bad[1:], to_good * good[1:], (1.0 - to_good) * bad[1:]]
         log, (a, b, c, d) = _product(rows)
         total = (1.0 - bad_share) * good[0] * (a + b) + bad_share * bad[0] * (c + d)
-        return log + math.log(total) if total > 0 else -math.inf
+        return taken_out + log + math.log(total) if total > 0 else -math.inf
 
-    def _seen(self, logit: float) -> Floats:
-        """Return how likely each outcome is with this logit of the failure rate."""
+    def _seen(self, good: float, bad: float) -> tuple[float, Floats, Floats]:
+        """Return how likely each outcome is with these logits of the failure rate, and the logarithm of what was taken
+        out of all of it, lest the likelihood of a block be too small for a float."""
         if self.is_single:
-            return np.where(self.hits == 1.0, special.expit(logit), special.expit(-logit))
-        return np.exp(self.hits * special.log_expit(logit) + self.misses * special.log_expit(-logit))
+            first, second = (np.where(self.hits == 1.0, special.expit(x), special.expit(-x)) for x in (good, bad))
+            return 0.0, first, second
+        logs = [self.hits * special.log_expit(x) + self.misses * special.log_expit(-x) for x in (good, bad)]
+        most = np.maximum(*logs)
+        return float(most.sum()), np.exp(logs[0] - most), np.exp(logs[1] - most)
 
 
 _SCALED_EVERY = 3
@@ -196,8 +200,7 @@ def _product(matrices: list[Floats]) -> tuple[float, tuple[float, float, float, 
             log += float(np.sum(np.log(scale)))
             paired = [each / scale for each in paired]
         matrices = [np.append(new, old[-1]) if size % 2 else new for new, old in zip(paired, matrices, strict=True)]
-    a, b, c, d = (float(each[0]) for each in matrices)
-    return log, (a, b, c, d)
+    return log, (float(matrices[0][0]), float(matrices[1][0]), float(matrices[2][0]), float(matrices[3][0]))
 
 
 def _begin(chain: _Chain, usual: float, duration: float, size: int) -> list[Floats]:
@@ -214,9 +217,13 @@ def _begin(chain: _Chain, usual: float, duration: float, size: int) -> list[Floa
                 bad_share = min(0.5, share * usual / bad)
                 good = max(usual * (1.0 - share), 1.0 / (size + 1.0))
                 mean_good = mean_bad * (1.0 - bad_share) / bad_share
-                tried.append(np.array([special.logit(good), special.logit(bad), math.log(mean_good), math.log(mean_bad)]))
+                tried.append(
+                    np.array([special.logit(good), special.logit(bad), math.log(mean_good), math.log(mean_bad)])
+                )
     if not tried:
-        tried = [np.array([special.logit(usual / 2), special.logit(0.9), math.log(duration / 3), math.log(duration / 10)])]
+        tried = [
+            np.array([special.logit(usual / 2), special.logit(0.9), math.log(duration / 3), math.log(duration / 10)])
+        ]
     return sorted(tried, key=chain.log_likelihood, reverse=True)[:2]
 
 
@@ -260,9 +267,7 @@ def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> Floats:
         return _maximised(chain, theta, rounds=12)
     steps = 0.1 * np.sqrt(np.diag(covariance))
     for _ in range(4):
-        slope = [
-            (likelihood(at + step) - likelihood(at - step)) / (2.0 * np.sum(step)) for step in np.diag(steps)
-        ]
+        slope = [(likelihood(at + step) - likelihood(at - step)) / (2.0 * np.sum(step)) for step in np.diag(steps)]
         move = covariance @ np.array(slope)
         if likelihood(at + move) < likelihood(at):
             return _maximised(chain, theta, rounds=12)
@@ -337,7 +342,7 @@ def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
 
     with np.errstate(all="ignore"):
         found = optimize.minimize(cost, theta[others], method="Nelder-Mead", options={"maxiter": 200, "fatol": 1e-7})
-    return 2.0 * (chain.log_likelihood(theta) + found.fun * len(chain.hits)) < _FALL
+    return bool(2.0 * (chain.log_likelihood(theta) + found.fun * len(chain.hits)) < _FALL)
 
 
 def _of_logit(logit: float, variance: float) -> Estimate:
@@ -346,7 +351,7 @@ def _of_logit(logit: float, variance: float) -> Estimate:
 
 
 def _extreme_rate(chain: _Chain, theta: Floats, at: int) -> Estimate:
-    """Return a rate of all or nothing, down (or up) to where the likelihood has fallen by as much as an interval may."""
+    """Return a rate of all or nothing, and from where on the likelihood is near enough to the most."""
     sign = 1.0 if theta[at] > 0 else -1.0
     best = theta.copy()
     best[at] = sign * 40.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ def fit(
     latency: str | None = None,
     outcome: str | None = None,
     latency_unit: Unit | None = None,
-    outcome_map: dict[str, str] | None = None,
+    outcome_map: Mapping[str, str | Kind] | None = None,
     channel: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,

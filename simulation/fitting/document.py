@@ -121,9 +121,7 @@ def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
     return ({**data, "faults": faults} if faults else data), files
 
 
-def _workload(
-    arriving: Arriving | None, channel: str, fit: Fit, stem: str, files: dict[str, str]
-) -> dict[str, Any]:
+def _workload(arriving: Arriving | None, channel: str, fit: Fit, stem: str, files: dict[str, str]) -> dict[str, Any]:
     if arriving is None:
         return {"channel": channel, "arrivals": {"times": ["0s"]}}
     if arriving.process != "trace":
@@ -198,7 +196,8 @@ def _comment(fit: Fit) -> Iterator[str]:
         yield f"Note: {note}."
     for found in fit.providers.values():
         for line in lines_of(found):
-            yield f"{found.name}: {line.setting} {line.value} {line.interval}".rstrip() + f". {line.evidence}."
+            evidence = f" ({line.evidence})" if line.evidence else ""
+            yield f"{found.name}: {line.setting} {line.value} {line.interval}".rstrip() + evidence
         for note in found.notes:
             yield f"Note: {note}."
     yield "Policies (retry, breaker, limits, timeout) are not in a log: those left out here have their defaults."

@@ -1,9 +1,9 @@
 """How attempts at one provider fail: windows of outage, bursts, and what is left, which is independent of time.
 
 What fails in a window counts for nothing else. Whether the rest fails in bursts, and whether a window is one of its own
-or only a long bad spell, is decided by BIC among all models with the longest windows taken out (those without answers, or with answers that the
-channel is broken, always are): each window costs two
-instants that may be anywhere, a burst model three parameters more than a mere failure rate.
+or only a long bad spell, is decided by BIC among all models with the longest windows taken out (those without answers,
+or with answers that the channel is broken, always are): each window costs two instants that may be anywhere, a burst
+model three parameters more than a mere failure rate.
 """
 
 from __future__ import annotations

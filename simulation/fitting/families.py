@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def exponential(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         return None
 
     def likelihood(theta: Floats) -> float:
-        return -seen * theta[0] - total * math.exp(-theta[0])
+        return float(-seen * theta[0] - total * math.exp(-theta[0]))
 
     def log_above(theta: Floats, x: Floats) -> Floats:
         return -x * math.exp(-theta[0])
@@ -137,7 +137,7 @@ def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def likelihood(theta: Floats) -> float:
         mu, log_sigma = theta
         square = (variance + (mean - mu) ** 2) * math.exp(-2.0 * log_sigma)
-        return -seen * (mean + log_sigma + _HALF_LOG_2PI + 0.5 * square)
+        return float(-seen * (mean + log_sigma + _HALF_LOG_2PI + 0.5 * square))
 
     def log_above(theta: Floats, x: Floats) -> Floats:
         return special.log_ndtr((theta[0] - np.log(x)) * math.exp(-theta[1]))  # type: ignore[no-any-return]
@@ -176,7 +176,7 @@ def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         mu, log_sd = theta
         sd = math.exp(log_sd)
         body = -seen * (log_sd + _HALF_LOG_2PI + 0.5 * (variance + (mean - mu) ** 2) / (sd * sd))
-        return body + (zeros * float(special.log_ndtr(-mu / sd)) if zeros else 0.0)
+        return float(body + (zeros * special.log_ndtr(-mu / sd) if zeros else 0.0))
 
     def log_above(theta: Floats, x: Floats) -> Floats:
         return special.log_ndtr((theta[0] - x) * math.exp(-theta[1]))  # type: ignore[no-any-return]
@@ -217,7 +217,7 @@ def pareto(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     sum_of_logs = float(sample.logs.sum())
 
     def likelihood(theta: Floats) -> float:
-        return seen * theta[0] - math.exp(theta[0]) * total - sum_of_logs
+        return float(seen * theta[0] - math.exp(theta[0]) * total - sum_of_logs)
 
     def log_above(theta: Floats, x: Floats) -> Floats:
         return -math.exp(theta[0]) * (np.log(x) - log_least)
@@ -266,7 +266,9 @@ def uniform(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     if censored:
         widest = low + (least_high - low) * 1e4
         found = optimize.minimize_scalar(
-            lambda log: -likelihood(least_high + math.exp(log)), bounds=(-40.0, math.log(widest - least_high)), method="bounded"
+            lambda log: -likelihood(least_high + math.exp(log)),
+            bounds=(-40.0, math.log(widest - least_high)),
+            method="bounded",
         )
         high = least_high + math.exp(float(found.x))
         drop = likelihood(high) - Z * Z / 2.0
@@ -360,7 +362,7 @@ def covariance_at(likelihood: Likelihood, theta: Floats, steps: Floats | None = 
                 ) / 4.0
             hessian[i, j] = hessian[j, i] = value / (scale[i] * scale[j])
     try:
-        covariance = np.linalg.inv(-hessian)
+        covariance: Floats = np.asarray(np.linalg.inv(-hessian), dtype=np.float64)
     except np.linalg.LinAlgError:
         return None
     return covariance if np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) > 0) else None
@@ -411,8 +413,3 @@ def _root(function: Callable[[float], float], low: float, high: float, otherwise
 
 FAMILIES = (constant, uniform, exponential, normal, lognormal, pareto)
 """Those with a closed form or nearly one; :mod:`simulation.fitting.mixture` has one more."""
-
-
-def without_answers(fit: LatencyFit, lost: float) -> LatencyFit:
-    """Return a fit with another share of lost replies."""
-    return replace(fit, lost=lost)

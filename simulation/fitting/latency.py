@@ -1,7 +1,7 @@
 """Which family of distributions the latencies are of, and how well it fits.
 
-Families are compared by BIC, where a simpler one is given up only for a margin of ten (very strong, in the words of Kass
-and Raftery 1995). Goodness of fit is the Kolmogorov-Smirnov distance, and without timeouts Anderson and Darling's
+Families are compared by BIC, where a simpler one is given up only for a margin of ten (very strong, in the words of
+Kass and Raftery 1995). Goodness of fit is the Kolmogorov-Smirnov distance, and without timeouts Anderson and Darling's
 statistic, which looks at the tails. As the parameters are estimated from the same values their p-values are not those
 of the tables (Lilliefors 1967; Stephens 1974) but by parametric bootstrap (Stute, González Manteiga and Presedo
 Quindimil 1993): samples are drawn from the fit, fitted themselves, and looked at how far off they are. Of a large log
@@ -95,10 +95,10 @@ class Latency:
     def measured(self, at_most: int = 1000) -> Floats:
         """Return values that stand for the sample: all of them, or evenly spaced quantiles; a timeout counts as long as
         somebody waited."""
-        values = np.sort(np.concatenate([self.sample.seen, self.sample.censored]))
+        values: Floats = np.sort(np.concatenate([self.sample.seen, self.sample.censored]))
         if len(values) <= at_most:
             return values
-        return np.quantile(values, (np.arange(at_most) + 0.5) / at_most)
+        return np.asarray(np.quantile(values, (np.arange(at_most) + 0.5) / at_most), dtype=np.float64)
 
 
 def fit_latency(sample: Sample, is_of: str, *, resamples: int, random: np.random.Generator) -> Latency | None:

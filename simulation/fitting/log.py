@@ -56,7 +56,7 @@ class AttemptLog:
     """Number of the notification of each."""
 
     arrived_s: Floats
-    """When its notification arrived, in seconds from the start; where the log does not say, when the attempt started."""
+    """When its notification arrived, in seconds from the start; when the attempt started where the log does not say."""
 
     knows_notifications: bool
     """Whether the log tells which attempts are of the same notification; else each stands for one of its own."""

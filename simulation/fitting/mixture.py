@@ -8,6 +8,7 @@ with the timeouts in it. The likelihood of a mixture has no maximum, since one c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, special
@@ -86,7 +87,8 @@ def _fit(sample: Sample, theta: Floats, covariance: Floats, log_likelihood: floa
 
     def draw(random: np.random.Generator, size: int) -> Floats:
         second = (random.random(size) >= weight).astype(int)
-        return np.exp(mus[second] + sigmas[second] * random.standard_normal(size))
+        drawn: Floats = np.exp(mus[second] + sigmas[second] * random.standard_normal(size))
+        return drawn
 
     return LatencyFit(
         family="mixture",
@@ -131,13 +133,16 @@ def _densities(values: Floats, theta: Floats) -> tuple[Floats, Floats]:
     """Return the logarithms of both weighted densities of the logarithms of latencies."""
     logs = (special.log_expit(theta[0]), special.log_expit(-theta[0]))
     first, second = (
-        log - theta[at + 1] - 0.5 * math.log(2.0 * math.pi) - 0.5 * ((values - theta[at]) * math.exp(-theta[at + 1])) ** 2
+        log
+        - theta[at + 1]
+        - 0.5 * math.log(2.0 * math.pi)
+        - 0.5 * ((values - theta[at]) * math.exp(-theta[at + 1])) ** 2
         for log, at in zip(logs, (1, 3), strict=True)
     )
     return first, second
 
 
-def _likelihood(sample: Sample, values: Floats, counts: Floats):  # type: ignore[no-untyped-def]
+def _likelihood(sample: Sample, values: Floats, counts: Floats) -> Callable[[Floats], float]:
     limits = np.log(sample.limits) if len(sample.limits) else sample.limits
     sum_of_logs = float(sample.logs.sum())
 

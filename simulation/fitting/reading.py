@@ -194,7 +194,7 @@ class _Reader:
         origin = None if np.isnan(first) else pd.Timestamp(first, unit="s", tz="UTC").isoformat()
         return start_s - first, arrived_s - first, origin
 
-    def _instants(self, column: str, *, needed: bool) -> tuple[Floats, bool]:
+    def _instants(self, column: str, *, needed: bool) -> tuple[Any, bool]:
         """Return the instants of a column in seconds, and whether they count from 1970 or from the start of the log."""
         values = self._frame[column]
         numbers = None if pd.api.types.is_datetime64_any_dtype(values) else _numbers(values)
@@ -209,9 +209,10 @@ class _Reader:
             wanted = "a time: seconds from the start, seconds since 1970, or ISO 8601"
             usual = float(np.nanmedian(numbers))
             unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
-            seconds, since_1970 = numbers * _SECONDS[unit], usual >= _SINCE_1970
+            seconds = np.asarray(numbers * _SECONDS[unit], dtype=np.float64)
+            since_1970 = usual >= _SINCE_1970
         if needed:
-            for row in np.flatnonzero(wrong):
+            for row in np.flatnonzero(wrong).tolist():
                 self._problem(row, column, wanted, values.iat[row])
         return seconds, since_1970
 
@@ -230,7 +231,7 @@ class _Reader:
         values = self._frame[column]
         numbers = _numbers(values)
         given = values.astype("object").notna().to_numpy() & (values.astype("str") != "").to_numpy()
-        for row in np.flatnonzero(given & ~(np.isfinite(numbers) & (numbers >= 0))):
+        for row in np.flatnonzero(given & ~(np.isfinite(numbers) & (numbers >= 0))).tolist():
             self._problem(row, column, "a latency, a number of at least 0", values.iat[row])
         if missing := int((~given).sum()):
             self._notes.append(f"{missing:,} attempts have no latency")
@@ -247,7 +248,7 @@ class _Reader:
         usual = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
         guessed: Unit = "ms" if usual > _MS_FROM else "s"
         self._notes.append(
-            f"{column} names no unit and has a median of {usual:.4g}: taken as {guessed} (--latency-unit says otherwise)"
+            f"{column} names no unit and has a median of {usual:.4g}: read as {guessed} (--latency-unit says otherwise)"
         )
         return guessed
 
@@ -261,8 +262,10 @@ class _Reader:
         given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
         codes, words = pd.factorize(self._frame[column].astype("str"))
         kinds = [kind_of(str(word), given) for word in words]
-        counts = np.bincount(codes, minlength=len(words)) if len(words) else []
-        unknown = [f"{str(word)!r} ({count:,})" for word, kind, count in zip(words, kinds, counts, strict=True) if kind is None]
+        counts = np.bincount(codes, minlength=len(words)).tolist()
+        unknown = [
+            f"{str(word)!r} ({count:,})" for word, kind, count in zip(words, kinds, counts, strict=True) if kind is None
+        ]
         if unknown:
             self._problems.append(
                 f"{self._name}: {column}: unknown outcomes {', '.join(unknown[:PROBLEMS_SHOWN])}; say what they mean "
@@ -311,7 +314,7 @@ class _Reader:
         column = self._column(None, _ATTEMPTS, "", needed=False)
         if column is not None:
             numbers = _numbers(self._frame[column])
-            for row in np.flatnonzero(~np.isfinite(numbers)):
+            for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
                 self._problem(row, column, "a whole number of at least 1", self._frame[column].iat[row])
             return numbers
         order = np.lexsort((np.arange(len(start_s)), start_s, notification))

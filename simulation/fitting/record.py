@@ -1,9 +1,9 @@
 """A provider that does what the record says happened about then.
 
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
-likely, with outcome and latency of the same one; where there is none, as the nearest in time. Taken wider than the
-record is dense, that is a kernel estimate of what the provider was like at t; a single nearest one would give all who ask
-at about one instant the same luck, and a wide window would let an outage leak out at its ends.
+likely, with outcome and latency of the same one; where there is none, as the nearest in time. That is a kernel estimate
+of what the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck, and
+a wide window would let an outage leak out at its ends.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.console import duration_text
+from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
-from simulation.fitting.failing import CLUSTERED
 from simulation.fitting.writing import per_second, percent, plain
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from simulation.fitting.latency import Latency
 
 NOT_LOOKED_FOR = (
-    "Not looked for: flapping, a provider's capacity, several levels of slowness at once, and failures that hang on load."
+    "Not looked for: flapping, a provider's capacity, and failures that hang on load. A bad spell of flapping is an outage "
+    "or a burst here."
 )
 
 
@@ -47,13 +48,15 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
                 outside = " outside of outages" if failing.outages else ""
                 evidence = f"{count:,} of {answered:,} answers{outside}"
                 if name == "failure_rate" and bursts is not None:
-                    evidence += ", bad spells included" 
+                    evidence += ", bad spells included"
                 yield Line(name, percent(estimate.value), _shares(estimate), evidence)
         if bursts is not None:
             yield from _burst_lines(found)
         for outage in failing.outages:
             window = outage.window
-            evidence = f"{window.hits:,} of {window.attempts:,} failed; chance of it at most {_power(window.log10_chance)}"
+            evidence = (
+                f"{window.hits:,} of {window.attempts:,} failed; chance of it at most {_power(window.log10_chance)}"
+            )
             yield Line(f"{outage.kind} at", _at(window.start_s.value), _ats(window.start_s), evidence)
             yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
     for brownout in found.brownouts:
@@ -64,7 +67,9 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
             f"[{plain(brownout.factor.low)}, {plain(brownout.factor.high)}]",
             f"ratio of medians; {window.attempts:,} attempts",
         )
-        yield Line("  at", _at(window.start_s.value), _ats(window.start_s), f"chance at most {_power(window.log10_chance)}")
+        yield Line(
+            "  at", _at(window.start_s.value), _ats(window.start_s), f"chance at most {_power(window.log10_chance)}"
+        )
         yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
     if found.throttling is not None:
         quota = found.throttling
@@ -113,10 +118,14 @@ def _burst_lines(found: ProviderFit) -> Iterator[Line]:
     assert found.failing is not None
     bursts, bic = found.failing.bursts, found.failing.evidence
     assert bursts is not None
-    with_, without = (min((b for name, b in bic.items() if ("bursts" in name) is w), default=0.0) for w in (True, False))
+    with_, without = (
+        min((b for name, b in bic.items() if ("bursts" in name) is w), default=0.0) for w in (True, False)
+    )
     evidence = f"some {bursts.spells:,.0f} bad spells; BIC {plain(without - with_)} below independent failures"
     yield Line("burst", "", "", evidence)
-    yield Line("  failure_rate", percent(bursts.failure_rate.value), _shares(bursts.failure_rate), "in bad spells, besides")
+    yield Line(
+        "  failure_rate", percent(bursts.failure_rate.value), _shares(bursts.failure_rate), "in bad spells, besides"
+    )
     for name, estimate in (("mean_good", bursts.mean_good), ("mean_bad", bursts.mean_bad)):
         interval = f"[{duration_text(estimate.low)}, {duration_text(estimate.high)}]"
         yield Line(f"  {name}", duration_text(estimate.value), interval, "")

@@ -1,7 +1,8 @@
 """``simulation.whatif``: recorded attempts replayed by time under other policies.
 
-What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these; what each attempt comes to is what was recorded about
-then (:mod:`simulation.fitting.record`); what is done about it is decided by the policies of a scenario.
+What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these.
+What each attempt comes to is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is decided
+by the policies of a scenario.
 """
 
 from __future__ import annotations
@@ -186,7 +187,9 @@ def _checked(log: AttemptLog) -> AttemptLog:
     if not len(log):
         raise ConfigurationError([f"{log.source}: wanted at least one attempt, got none"])
     if not log.has_outcomes:
-        raise ConfigurationError([f"{log.source}: wanted a column with outcomes to replay (or --outcome NAME), got none"])
+        raise ConfigurationError(
+            [f"{log.source}: wanted a column with outcomes to replay (or --outcome NAME), got none"]
+        )
     return log
 
 

@@ -35,7 +35,8 @@ def print_whatif(found: WhatIf) -> None:
     seeds = found.seeds
     runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     console.print(
-        f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  {runs}",
+        f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  "
+        f"{runs}",
         highlight=False,
     )
     for note in found.notes:
@@ -50,7 +51,9 @@ def print_whatif(found: WhatIf) -> None:
             table.add_row(f"  {_LABELS[name]}", *_cells(name, figure))
     console.print(table)
     if len(seeds) > 1:
-        console.print("± where one more replay lies, in 95 of 100; *: the record does not", style="dim", highlight=False)
+        console.print(
+            "± where one more replay lies, in 95 of 100; *: the record does not", style="dim", highlight=False
+        )
     console.print(CANNOT_KNOW, style="dim", highlight=False)
 
 

@@ -128,7 +128,8 @@ SIMULATED = [
     Known(
         "weak bursts",
         "{latency: {exponential: {mean: 100ms}}, failure_rate: 5%}",
-        {"mean": 0.1, "failure_rate": 0.05, "burst.mean_good": 100.0, "burst.mean_bad": 30.0, "burst.failure_rate": 0.4},
+        {"mean": 0.1, "failure_rate": 0.05, "burst.mean_good": 100.0, "burst.mean_bad": 30.0,
+         "burst.failure_rate": 0.4},
         duration="60m",
         faults="[{channel: email, burst: {mean_good: 100s, mean_bad: 30s, failure_rate: 40%}}]",
         absent=WITH_BURST,
@@ -204,11 +205,13 @@ def found_in(fit):
 
 
 def misses(known, seed):
-    """Return what a fit of a log with this seed gets wrong: parameters beyond their intervals, and what is not there."""
+    """Return what a fit of a log gets wrong: parameters beyond their intervals, and what is not there."""
     fit = simulation.fit(known.log(seed), resamples=0)
     (provider,) = fit.providers.values()
     estimates = found_in(fit)
-    wrong = [name for name, truth in known.truth.items() if name not in estimates or not estimates[name].contains(truth)]
+    wrong = [
+        name for name, truth in known.truth.items() if name not in estimates or not estimates[name].contains(truth)
+    ]
     wrong += [f"no {name}" for name in known.absent if any(key.startswith(name) for key in estimates)]
     if known.family is not None and provider.latency.fit.family != known.family:
         wrong.append("family")
