@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting.estimate import Estimate, Z
+from simulation.fitting.estimate import Estimate, Z, of_log, of_logit
 from simulation.fitting.families import covariance_at
 from simulation.fitting.log import Flags, Floats
 
@@ -291,7 +291,7 @@ def _described(chain: _Chain, theta: Floats) -> Bursts | None:
     covariance = np.zeros((4, 4))
     covariance[np.ix_(free, free)] = inner
     rates = [
-        _extreme_rate(chain, theta, at) if extreme[at] else _of_logit(theta[at], covariance[at, at]) for at in (0, 1)
+        _extreme_rate(chain, theta, at) if extreme[at] else of_logit(theta[at], covariance[at, at]) for at in (0, 1)
     ]
     if not extreme[0] and rates[0].value * len(chain.hits) < _FEW and _may_be_extreme(chain, theta, 0):
         rates[0] = Estimate(rates[0].value, 0.0, rates[0].high)
@@ -307,13 +307,10 @@ def _described(chain: _Chain, theta: Floats) -> Bursts | None:
         interval = Estimate(added, interval.low, 1.0)  # with none in the good spells it may be all of them
     else:
         slope = 1.0 / max(1e-12, added * (1.0 - added))
-        interval = _of_logit(float(special.logit(added)), float(gradient @ covariance @ gradient) * slope * slope)
+        interval = of_logit(float(special.logit(added)), float(gradient @ covariance @ gradient) * slope * slope)
         if rates[1].high == 1.0:
             interval = Estimate(interval.value, interval.low, 1.0)
-    lengths = [
-        Estimate(*(math.exp(theta[at] + sign * Z * math.sqrt(covariance[at, at])) for sign in (0.0, -1.0, 1.0)))
-        for at in (2, 3)
-    ]
+    lengths = [of_log(float(theta[at]), float(covariance[at, at])) for at in (2, 3)]
     return Bursts(
         base_rate=rates[0],
         bad_rate=rates[1],
@@ -343,11 +340,6 @@ def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
     with np.errstate(all="ignore"):
         found = optimize.minimize(cost, theta[others], method="Nelder-Mead", options={"maxiter": 200, "fatol": 1e-7})
     return bool(2.0 * (chain.log_likelihood(theta) + found.fun * len(chain.hits)) < _FALL)
-
-
-def _of_logit(logit: float, variance: float) -> Estimate:
-    half = Z * math.sqrt(variance)
-    return Estimate(*(float(special.expit(logit + sign * half)) for sign in (0.0, -1.0, 1.0)))
 
 
 def _extreme_rate(chain: _Chain, theta: Floats, at: int) -> Estimate:

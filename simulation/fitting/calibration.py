@@ -20,6 +20,7 @@ from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.slowness import Brownout, find_brownouts
 from simulation.fitting.throttling import Throttling, fit_throttling
+from simulation.fitting.writing import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,6 +173,11 @@ def _provider(
     sample, is_of, notes = _sample(calm)
     found = fit_latency(sample, is_of, resamples=resamples, random=random)
     lost = None
+    if found is None and failing is not None and not failing.counts["answered"]:
+        lost = share(
+            int(np.count_nonzero(log.kind == Kind.AMBIGUOUS)), int(np.count_nonzero(log.kind != Kind.THROTTLED))
+        )
+        lost = lost if lost.value else None
     if found is not None and found.fit.lost > 0:
         lost = _lost(found)
         if failing is not None:  # the other shares are of all attempts, not of those that are answered
@@ -207,9 +213,13 @@ def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
             )
             others = np.zeros(len(log), dtype=bool)
     answered = sent | others
-    is_of = f"{int(answered.sum()):,} {'answers' if others.any() else 'successes' if log.has_outcomes else 'values'}"
+    count = int(answered.sum())
+    if others.any():
+        is_of = counted(count, "answer")
+    else:
+        is_of = counted(count, "success", "successes") if log.has_outcomes else counted(count, "value")
     if timed_out.any():
-        is_of += f" and {int(timed_out.sum()):,} timeouts, which are longer than was waited"
+        is_of += f" and {counted(int(timed_out.sum()), 'timeout')}, longer than was waited"
     return Sample(log.latency_s[answered], censored), is_of, notes
 
 

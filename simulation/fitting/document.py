@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulation.fitting.failing import Outage
-from simulation.fitting.writing import duration, instant, per_second, percent, plain
+from simulation.fitting.writing import counted, duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _comment(fit: Fit) -> Iterator[str]:
 
     log = fit.log
     since = f", from {log.origin} on" if log.origin else ""
-    yield f"Fitted to {len(log):,} attempts in {log.source}{since}; 95% intervals in brackets."
+    yield f"Fitted to {counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."
     for note in fit.notes:
         yield f"Note: {note}."
     for found in fit.providers.values():

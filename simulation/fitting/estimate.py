@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 TAIL = (1.0 - CONFIDENCE) / 2.0
 Z = 1.959963984540054
 """The standard normal is beyond ±Z once in twenty times."""
+
+
+_LOG_MAX = 300.0
+"""A number that may be as large or as small as this many powers of e is not known at all."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,18 @@ class Estimate:
     def document(self) -> dict[str, Any]:
         """Return it as plain data."""
         return asdict(self)
+
+
+def of_log(log: float, variance: float) -> Estimate:
+    """Return the estimate of a number whose logarithm is about normal, with this variance."""
+    half = Z * math.sqrt(variance)
+    return Estimate(*(math.exp(min(max(each, -_LOG_MAX), _LOG_MAX)) for each in (log, log - half, log + half)))
+
+
+def of_logit(logit: float, variance: float) -> Estimate:
+    """Return the estimate of a share whose logit is about normal, with this variance."""
+    half = Z * math.sqrt(variance)
+    return Estimate(*(float(special.expit(each)) for each in (logit, logit - half, logit + half)))
 
 
 def share(hits: int, of: int) -> Estimate:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from actors.distributions import Distribution
-from simulation.fitting.estimate import TAIL, Estimate, Z
+from simulation.fitting.estimate import TAIL, Estimate, Z, of_log
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
 from simulation.fitting.writing import duration
@@ -110,7 +110,7 @@ def exponential(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     theta, covariance, log_likelihood = found
     mean = math.exp(theta[0])
     if lost and len(sample.censored):
-        interval, how = _log_interval(theta[0], covariance[0, 0]), "observed information"
+        interval, how = of_log(theta[0], covariance[0, 0]), "observed information"
     else:  # 2 · total / mean has a chi-squared distribution, with two degrees of freedom for each that was seen
         low, high = (2.0 * spent / stats.chi2.ppf(q, 2 * seen) for q in (1.0 - TAIL, TAIL))
         interval, how = Estimate(mean, float(low), float(high)), "exact (chi-squared)"
@@ -148,8 +148,8 @@ def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     theta, covariance, log_likelihood = found
     mu, sigma = float(theta[0]), math.exp(theta[1])
     gradient = np.array([1.0, P99 * sigma])
-    median = _log_interval(mu, covariance[0, 0])
-    p99 = _log_interval(mu + P99 * sigma, float(gradient @ covariance @ gradient))
+    median = of_log(mu, covariance[0, 0])
+    p99 = of_log(mu + P99 * sigma, float(gradient @ covariance @ gradient))
     return LatencyFit(
         family="lognormal",
         parameters={"median": median, "p99": p99},
@@ -191,7 +191,7 @@ def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         family="normal",
         parameters={
             "mean": Estimate(mu, max(0.0, mu - half), mu + half),
-            "sd": _log_interval(theta[1], covariance[1, 1]),
+            "sd": of_log(theta[1], covariance[1, 1]),
         },
         log_likelihood=log_likelihood,
         free=2 + lost,
@@ -229,7 +229,7 @@ def pareto(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     theta, covariance, log_likelihood = found
     alpha = math.exp(theta[0])
     if lost and len(sample.censored):
-        exponent = _log_interval(theta[0], covariance[0, 0])
+        exponent = of_log(theta[0], covariance[0, 0])
     else:  # 2 · alpha · spent is chi-squared, the least one being spent on the minimum
         low, high = (float(stats.chi2.ppf(q, 2 * (seen - 1))) / (2.0 * spent) for q in (TAIL, 1.0 - TAIL))
         exponent = Estimate(alpha, low, high)
@@ -384,11 +384,6 @@ def _curvature_steps(likelihood: Likelihood, theta: Floats, steps: Floats) -> Fl
             else:
                 break
     return scaled
-
-
-def _log_interval(log: float, variance: float) -> Estimate:
-    half = Z * math.sqrt(variance)
-    return Estimate(math.exp(log), math.exp(log - half), math.exp(log + half))
 
 
 def _lost_part(sample: Sample) -> float:

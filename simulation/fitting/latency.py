@@ -23,6 +23,8 @@ from simulation.fitting.mixture import mixture, theta_of
 from simulation.fitting.sample import Sample
 
 MARGIN = 10.0
+LOST_MIN = 5
+"""Of fewer timeouts nobody can say whether replies are lost."""
 THINNED = 2000
 CLOSE, FAIR = 0.02, 0.05
 """Distances: up to so much the distribution functions differ anywhere."""
@@ -60,7 +62,9 @@ class Goodness:
         if self.is_poor:
             return f"poor: shares are off by up to {100 * self.distance:.2g} points, and not by chance"
         p = self.distance_p
-        if p is not None and p > SIGNIFICANT and (self.anderson_darling_p or 1.0) > SIGNIFICANT:
+        if p is None:
+            return "not tested"
+        if p > SIGNIFICANT and (self.anderson_darling_p or 1.0) > SIGNIFICANT:
             return "good: off no more than chance makes samples of it"
         degree = "close" if self.distance <= CLOSE else "fair"
         return f"{degree}: shares are off by up to {100 * self.distance:.2g} points"
@@ -124,7 +128,7 @@ def _all(sample: Sample) -> list[LatencyFit]:
     zeros = np.count_nonzero(sample.seen <= 0)
     fits = [family(sample) for family in FAMILIES]
     fits.append(mixture(sample))
-    if len(sample.censored):  # as if some had another reason than their latency
+    if len(sample.censored) >= LOST_MIN <= len(sample.seen):  # as if some had another reason than their latency
         fits += [family(sample, lost=True) for family in FAMILIES]
     found = [fit for fit in fits if fit is not None and fit.log_likelihood > -math.inf]
     if zeros:  # a density says nothing of a value that comes again and again

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting.estimate import Estimate, Z
+from simulation.fitting.estimate import of_log, of_logit
 from simulation.fitting.families import P99, LatencyFit, covariance_at
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
@@ -62,17 +62,15 @@ def mixture(sample: Sample, *, start: Floats | None = None) -> LatencyFit | None
 
 def _fit(sample: Sample, theta: Floats, covariance: Floats, log_likelihood: float) -> LatencyFit:
     weight = float(special.expit(theta[0]))
-    half = Z * math.sqrt(covariance[0, 0])
-    low, high = (float(special.expit(theta[0] + sign * half)) for sign in (-1.0, 1.0))
-    parameters = {"weight.0": Estimate(weight, low, high)}
+    parameters = {"weight.0": of_logit(float(theta[0]), float(covariance[0, 0]))}
     data = []
     for number, at in enumerate((1, 3)):
         mu, sigma = float(theta[at]), math.exp(theta[at + 1])
         gradient = np.zeros(5)
         gradient[at] = 1.0
-        parameters[f"median.{number}"] = median = _of_log(mu, gradient, covariance)
+        parameters[f"median.{number}"] = median = of_log(mu, float(gradient @ covariance @ gradient))
         gradient[at + 1] = P99 * sigma
-        parameters[f"p99.{number}"] = p99 = _of_log(mu + P99 * sigma, gradient, covariance)
+        parameters[f"p99.{number}"] = p99 = of_log(mu + P99 * sigma, float(gradient @ covariance @ gradient))
         share = weight if number == 0 else 1.0 - weight
         component = {"median": duration(median.value), "p99": duration(p99.value)}
         data.append({"weight": float(f"{share:.6g}"), "lognormal": component})
@@ -101,11 +99,6 @@ def _fit(sample: Sample, theta: Floats, covariance: Floats, log_likelihood: floa
         intervals="observed information, on logit and logarithms",
         data={"mixture": data},
     )
-
-
-def _of_log(log: float, gradient: Floats, covariance: Floats) -> Estimate:
-    half = Z * math.sqrt(float(gradient @ covariance @ gradient))
-    return Estimate(math.exp(log), math.exp(log - half), math.exp(log + half))
 
 
 def theta_of(fit: LatencyFit) -> Floats:

@@ -2,8 +2,8 @@
 
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
 likely, with outcome and latency of the same one; where there is none, as the nearest in time. That is a kernel estimate
-of what the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck, and
-a wide window would let an outage leak out at its ends.
+of what the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a
+wide window would let an outage leak out at its ends.
 """
 
 from __future__ import annotations

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulation.console import duration_text
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
-from simulation.fitting.writing import per_second, percent, plain
+from simulation.fitting.writing import counted, per_second, percent, plain
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit
     from simulation.fitting.latency import Latency
 
 NOT_LOOKED_FOR = (
-    "Not looked for: flapping, a provider's capacity, and failures that hang on load. A bad spell of flapping is an outage "
-    "or a burst here."
+    "Not looked for: flapping (its bad spells are outages or bursts here), capacity, and failures that hang on load."
 )
 
 
@@ -174,7 +173,8 @@ def print_fit(fit: Fit, written: list[str]) -> None:
         console = Console(width=150)
     log = fit.log
     console.print(
-        f"[bold]{escape(log.source)}[/bold]  {len(log):,} attempts in {duration_text(log.duration_s)}", highlight=False
+        f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",
+        highlight=False,
     )
     for note in fit.notes:
         console.print(f"note: {escape(note)}", style="dim", highlight=False)

@@ -1,9 +1,9 @@
 """Brownouts: windows in which the provider answers, but slowly.
 
 They are looked for as outages are (:mod:`simulation.fitting.windows`), with the slow attempts in place of the failed
-ones: those above the upper quartile of all. Few things but a brownout have four in five of them in a row; a window counts
-if the median in it is, for sure, well above that outside. What is found is by which factor; that the whole distribution
-is stretched by it is what `latency_factor` means, and is not looked at.
+ones: those above the upper quartile of all. Few things but a brownout have four in five of them in a row. A window
+counts if the median in it is, for sure, well above that outside. What is found is by which factor; that the whole
+distribution is stretched by it is what `latency_factor` means, and is not looked at.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``simulation.whatif``: recorded attempts replayed by time under other policies.
 
 What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these.
-What each attempt comes to is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is decided
-by the policies of a scenario.
+What each attempt comes to is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is
+decided by the policies of a scenario.
 """
 
 from __future__ import annotations
