@@ -181,7 +181,8 @@ def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def log_above(theta: Floats, x: Floats) -> Floats:
         return special.log_ndtr((theta[0] - x) * math.exp(-theta[1]))  # type: ignore[no-any-return]
 
-    found = _fitted(sample, np.array([mean, 0.5 * math.log(variance)]), likelihood, log_above, lost=lost)
+    start = np.array([mean, 0.5 * math.log(variance)])
+    found = _fitted(sample, start, likelihood, log_above, lost=lost, exact=not zeros)
     if found is None or found[0][0] < 0:  # a scenario's mean is at least 0
         return None
     theta, covariance, log_likelihood = found
@@ -296,6 +297,7 @@ def _fitted(
     log_above: Callable[[Floats, Floats], Floats],
     *,
     lost: bool,
+    exact: bool = True,
 ) -> tuple[Floats, Floats, float] | None:
     """Return the most likely parameters, their covariance, and the logarithm of the likelihood.
 
@@ -305,6 +307,7 @@ def _fitted(
         likelihood: The logarithm of the density, summed over those that were seen.
         log_above: The logarithm of the share above a latency.
         lost: Leave free how many of the censored ones have another reason, which truncates the others.
+        exact: Whether `start` is the most likely there is, were there no censored ones.
     """
     limits, counts = sample.limits, sample.limit_counts
 
@@ -318,7 +321,7 @@ def _fitted(
         return total
 
     theta = start
-    if len(limits):
+    if len(limits) or not exact:
         with np.errstate(all="ignore"):
             found = optimize.minimize(
                 lambda theta: -of_all(theta) if np.all(np.abs(theta) < 200.0) else math.inf,

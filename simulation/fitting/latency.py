@@ -127,7 +127,9 @@ def fit_latency(sample: Sample, is_of: str, *, resamples: int, random: np.random
 def _all(sample: Sample) -> list[LatencyFit]:
     zeros = np.count_nonzero(sample.seen <= 0)
     fits = [family(sample) for family in FAMILIES]
-    fits.append(mixture(sample))
+    simple = min((fit.bic for fit in fits if fit is not None), default=math.inf)
+    five = 5 * math.log(max(sample.size, 2))
+    fits.append(mixture(sample, worth=-(simple - MARGIN - five) / 2.0))
     if len(sample.censored) >= LOST_MIN <= len(sample.seen):  # as if some had another reason than their latency
         fits += [family(sample, lost=True) for family in FAMILIES]
     found = [fit for fit in fits if fit is not None and fit.log_likelihood > -math.inf]

@@ -23,29 +23,37 @@ LEAST = 30
 """Of fewer than so many, two components cannot be told apart."""
 _COMPONENT_MIN = 5
 _ROUNDS = 300
+_ROUNDS_FIRST = 40
+"""From each place, before the best of them goes on."""
+_NEAR = 10.0
+"""By more than this expectation maximisation does not fall short."""
 
 
-def mixture(sample: Sample, *, start: Floats | None = None) -> LatencyFit | None:
+def mixture(sample: Sample, *, start: Floats | None = None, worth: float = -math.inf) -> LatencyFit | None:
     """Return the fit, or None where there is none.
 
     Args:
         sample: Of what is fitted.
         start: Parameters to begin with, as `theta` has them; several places are tried when None.
+        worth: The logarithm of the likelihood that it must come near to.
     """
     if not sample.positive or len(sample.seen) < LEAST or sample.log_moments[1] <= 0:
         return None
     values, counts = sample.binned_logs
     narrowest = 0.01 * math.sqrt(sample.log_moments[1])
     places = [start] if start is not None else _starts(sample)
-    tried = [_em(values, counts, place, narrowest) for place in places]
     likelihood = _likelihood(sample, values, counts)
+    tried = [_em(values, counts, place, narrowest, _ROUNDS if start is not None else _ROUNDS_FIRST) for place in places]
     theta = max((each for each in tried if each is not None), key=likelihood, default=None)
-    if theta is None:
+    if theta is not None and start is None:
+        theta = _em(values, counts, theta, narrowest, _ROUNDS)
+    if theta is None or (not len(sample.limits) and likelihood(theta) < worth - _NEAR):
         return None
     if start is None or len(sample.limits):
-        found = optimize.minimize(
-            lambda theta: -likelihood(theta) if np.all(np.abs(theta) < 100.0) else math.inf, theta, method="BFGS"
-        )
+        with np.errstate(all="ignore"):
+            found = optimize.minimize(
+                lambda theta: -likelihood(theta) if np.all(np.abs(theta) < 100.0) else 1e300, theta, method="BFGS"
+            )
         if likelihood(found.x) >= likelihood(theta):
             theta = found.x
     weight = float(special.expit(theta[0]))
@@ -153,10 +161,10 @@ def _likelihood(sample: Sample, values: Floats, counts: Floats) -> Callable[[Flo
     return likelihood
 
 
-def _em(values: Floats, counts: Floats, theta: Floats, narrowest: float) -> Floats | None:
+def _em(values: Floats, counts: Floats, theta: Floats, narrowest: float, rounds: int) -> Floats | None:
     total = counts.sum()
     last = -math.inf
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         first, second = _densities(values, theta)
         both = np.logaddexp(first, second)
         now = float(np.sum(counts * both))

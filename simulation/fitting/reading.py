@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
     except pd.errors.EmptyDataError:
         raise ConfigurationError([f"{path}: wanted a header and a line for each attempt, got an empty file"]) from None
-    except (pd.errors.ParserError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
         raise ConfigurationError([f"{path}: wanted a CSV file, or a Parquet file of a run: {text}"]) from None
     return _Reader(frame, str(path), columns, first_line=2).log()
@@ -93,7 +95,11 @@ def _of_file(path: Path) -> pd.DataFrame:
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet:
         return _with_arrivals(pd.read_parquet(path), path.with_name("notifications.parquet"))
-    return pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a line with more fields than the header
+        return pd.read_csv(
+            path, dtype="str", keep_default_na=False, skip_blank_lines=False, index_col=False, encoding="utf-8-sig"
+        )
 
 
 def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
@@ -224,7 +230,8 @@ class _Reader:
             seconds = _numbers(self._frame["end"]) - _numbers(self._frame["start"])
             if np.isfinite(seconds).all():
                 return np.round(seconds, 9)  # whole nanoseconds, which the difference of two floats is not
-        guesses = [name if unit is None else f"{name}_{unit}" for name in _LATENCIES for unit in (None, *_UNIT_WORDS)]
+        endings = ["", *(f"_{word}" for words in _UNIT_WORDS.values() for word in words)]
+        guesses = [f"{name}{ending}" for name in _LATENCIES for ending in endings]
         column = self._column(columns.latency, guesses, "--latency", needed=True)
         if column is None:
             return np.zeros(len(self._frame))
@@ -240,8 +247,7 @@ class _Reader:
     def _latency_unit(self, column: str, numbers: Floats) -> Unit:
         if self._columns.latency_unit is not None:
             return self._columns.latency_unit
-        plain = column.lower().strip().rstrip(")]").replace("(", "_").replace("[", "_").replace(" ", "_")
-        ending = plain.rpartition("_")[2]
+        ending = _plain(column).rpartition("_")[2]
         for unit, words in _UNIT_WORDS.items():
             if ending in words:
                 return unit  # type: ignore[return-value]
@@ -337,7 +343,8 @@ def _numbers(values: pd.Series[Any]) -> Floats:
 
 
 def _plain(column: str) -> str:
-    return column.strip().lower().replace(" ", "_").replace("-", "_")
+    """Return a column's name as guesses are written: ``latency_ms`` for ``Latency (ms)``."""
+    return re.sub(r"[\s()\[\]_-]+", "_", column.lower()).strip("_")
 
 
 def _names(there: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """A provider that does what the record says happened about then.
 
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
-likely, with outcome and latency of the same one; where there is none, as the nearest in time. That is a kernel estimate
-of what the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a
-wide window would let an outage leak out at its ends.
+likely, with outcome and latency of the same one; where the record is thinner than that, within twice the distance of the
+nearest. Before the first and after the last of the record it is as at its ends. That is a kernel estimate of what the
+provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a wide window
+would let an outage leak out at its ends.
 """
 
 from __future__ import annotations
@@ -64,14 +65,12 @@ class RecordedProvider(Provider):
         return Foreseen(int(self._latency_ns[index]), _OUTCOMES[kind])
 
     def _chosen(self, now_s: float) -> int:
-        start_s = self._start_s
-        first = int(np.searchsorted(start_s, now_s - self._within_s, side="left"))
-        beyond = int(np.searchsorted(start_s, now_s + self._within_s, side="right"))
-        drawn = self._draw()
-        if beyond > first:
-            return first + int(drawn * (beyond - first))
-        if first == 0:
-            return 0
-        if first == len(start_s):
-            return first - 1
-        return first if start_s[first] - now_s < now_s - start_s[first - 1] else first - 1
+        start_s, within_s = self._start_s, self._within_s
+        # Not at the very ends, where there would be few to draw from, the same ones again and again.
+        now_s = min(max(now_s, start_s[0] + within_s), max(start_s[-1] - within_s, start_s[0]))
+        after = int(np.searchsorted(start_s, now_s))
+        nearest_s = min(abs(float(start_s[i]) - now_s) for i in (after - 1, after) if 0 <= i < len(start_s))
+        reach_s = max(within_s, 2.0 * nearest_s)
+        first = int(np.searchsorted(start_s, now_s - reach_s, side="left"))
+        beyond = int(np.searchsorted(start_s, now_s + reach_s, side="right"))
+        return first + int(self._draw() * (beyond - first))

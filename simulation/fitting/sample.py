@@ -13,9 +13,9 @@ import numpy as np
 
 from simulation.fitting.log import Floats
 
-EXACT_MAX = 4000
+EXACT_MAX = 2000
 """So many values are taken one by one; more of them in bins."""
-BINS = 4000
+BINS = 2000
 
 
 class Sample:
