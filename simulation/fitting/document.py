@@ -54,7 +54,11 @@ def _provider(found: ProviderFit) -> dict[str, Any]:
             "parameters": {name: each.document() for name, each in latency.fit.parameters.items()},
             "intervals": latency.fit.intervals,
             "of": latency.is_of,
-            "goodness": {**asdict(latency.goodness), "words": latency.goodness.words},
+            "goodness": {
+                **asdict(latency.goodness),
+                "degree": latency.goodness.degree,
+                "words": latency.goodness.words,
+            },
             "empirical": latency.is_empirical,
             "aic": _finite(latency.fit.aic),
             "bic": _finite(latency.fit.bic),

@@ -55,19 +55,31 @@ class Goodness:
         return self.distance > FAIR and self.distance_p is not None and self.distance_p <= SIGNIFICANT
 
     @property
-    def words(self) -> str:
-        """For people."""
-        if self.distance == 0:
-            return "exact: all are the same"
-        if self.is_poor:
-            return f"poor: shares are off by up to {100 * self.distance:.2g} points, and not by chance"
+    def degree(self) -> str:
+        """In a word."""
         p = self.distance_p
+        if self.distance == 0:
+            return "exact"
         if p is None:
             return "not tested"
+        if self.is_poor:
+            return "poor"
         if p > SIGNIFICANT and (self.anderson_darling_p or 1.0) > SIGNIFICANT:
-            return "good: off no more than chance makes samples of it"
-        degree = "close" if self.distance <= CLOSE else "fair"
-        return f"{degree}: shares are off by up to {100 * self.distance:.2g} points"
+            return "good"
+        return "close" if self.distance <= CLOSE else "fair"
+
+    @property
+    def words(self) -> str:
+        """For people: what that means."""
+        match self.degree:
+            case "exact":
+                return "all are the same"
+            case "good":
+                return "off as samples of it are by chance"
+            case "not tested":
+                return f"shares are off by up to {100 * self.distance:.2g} points"
+            case _:
+                return f"shares are off by up to {100 * self.distance:.2g} points, not by chance"
 
 
 @dataclass(frozen=True, eq=False)

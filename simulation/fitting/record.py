@@ -1,10 +1,10 @@
 """A provider that does what the record says happened about then.
 
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
-likely, with outcome and latency of the same one; where the record is thinner than that, within twice the distance of the
-nearest. Before the first and after the last of the record it is as at its ends. That is a kernel estimate of what the
-provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a wide window
-would let an outage leak out at its ends.
+likely, with outcome and latency of the same one. Where the record is thinner than that it is one within twice the
+distance of the nearest, and before its beginning or after its end one of those there. That is a kernel estimate of what
+the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a wide
+window would let an outage leak out at its ends.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.console import duration_text
+from simulation.console import WIDTH_OF_A_FILE, duration_text
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
 from simulation.fitting.writing import counted, per_second, percent, plain
@@ -53,9 +53,7 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
             yield from _burst_lines(found)
         for outage in failing.outages:
             window = outage.window
-            evidence = (
-                f"{window.hits:,} of {window.attempts:,} failed; chance of it at most {_power(window.log10_chance)}"
-            )
+            evidence = f"{window.hits:,} of {window.attempts:,} failed; by chance: below {_power(window.log10_chance)}"
             yield Line(f"{outage.kind} at", _at(window.start_s.value), _ats(window.start_s), evidence)
             yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
     for brownout in found.brownouts:
@@ -67,7 +65,7 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
             f"ratio of medians; {window.attempts:,} attempts",
         )
         yield Line(
-            "  at", _at(window.start_s.value), _ats(window.start_s), f"chance at most {_power(window.log10_chance)}"
+            "  at", _at(window.start_s.value), _ats(window.start_s), f"by chance: below {_power(window.log10_chance)}"
         )
         yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
     if found.throttling is not None:
@@ -89,14 +87,14 @@ def _latency_lines(latency: Latency) -> Iterator[Line]:
     evidence = f"of {latency.is_of}{margin}" if not latency.is_empirical else f"of {latency.is_of}; no family fits"
     yield Line("latency", name, "", evidence)
     if latency.is_empirical:
-        yield Line("  nearest", fit.family, "", latency.goodness.words)
+        yield Line("  nearest", fit.family, "", f"{latency.goodness.words}; {_statistics(latency)}")
     for number, (parameter, estimate) in enumerate(fit.parameters.items()):
         is_time = parameter not in ("alpha",) and not parameter.startswith("weight")
         value = duration_text(estimate.value) if is_time else plain(estimate.value)
         ends = [duration_text(end) if is_time else plain(end) for end in (estimate.low, estimate.high)]
         yield Line(f"  {parameter}", value, f"[{ends[0]}, {ends[1]}]", fit.intervals if number == 0 else "")
     if not latency.is_empirical:
-        yield Line("  fit", latency.goodness.words, "", _statistics(latency))
+        yield Line("  fit", latency.goodness.degree, "", f"{latency.goodness.words}; {_statistics(latency)}")
 
 
 def _statistics(latency: Latency) -> str:
@@ -170,7 +168,7 @@ def print_fit(fit: Fit, written: list[str]) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=150)
+        console = Console(width=WIDTH_OF_A_FILE)
     log = fit.log
     console.print(
         f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",

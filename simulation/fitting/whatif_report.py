@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulation.console import NOTHING, duration_text
+from simulation.console import NOTHING, WIDTH_OF_A_FILE, duration_text
 from simulation.fitting.whatif import Replayed, WhatIf
 
 CANNOT_KNOW = (
@@ -32,7 +32,7 @@ def print_whatif(found: WhatIf) -> None:
     """Print the figures on stdout."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=WIDTH_OF_A_FILE)
     seeds = found.seeds
     runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     console.print(
