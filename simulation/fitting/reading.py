@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -293,10 +293,14 @@ class _Reader:
             return np.full(len(self._frame), wanted or "email", dtype=object)
         there = self._frame["channel"].astype("str")
         counts = there.value_counts()
-        if wanted is not None:
-            if wanted in counts.index:
-                return there.to_numpy(dtype=object)
+        if wanted is not None and not any(name in known for name in counts.index):
             return np.full(len(self._frame), wanted, dtype=object)
+        if wanted is not None:
+            if wanted not in counts.index:
+                self._problems.append(
+                    f"--channel {wanted}: wanted one in {self._name}, which has {_names(counts.index)}"
+                )
+            return there.to_numpy(dtype=object)
         if unknown := [f"{name!r} ({count:,})" for name, count in counts.items() if name not in known]:
             self._problems.append(
                 f"{self._name}: channel: wanted one of {', '.join(known)}, got {', '.join(unknown[:PROBLEMS_SHOWN])}; "
@@ -347,5 +351,5 @@ def _plain(column: str) -> str:
     return re.sub(r"[\s()\[\]_-]+", "_", column.lower()).strip("_")
 
 
-def _names(there: Sequence[str]) -> str:
-    return ", ".join(there[:PROBLEMS_SHOWN]) or "none"
+def _names(there: Iterable[str]) -> str:
+    return ", ".join(list(there)[:PROBLEMS_SHOWN]) or "none"

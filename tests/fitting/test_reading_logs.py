@@ -99,6 +99,16 @@ def test_a_missing_file_a_binary_and_a_named_column_that_is_not_there(tmp_path):
     ]
 
 
+def test_a_channel_is_chosen_or_named_but_never_renamed(tmp_path):
+    ours = "time,latency,outcome,channel\n0,1,ok,email\n1,1,ok,sms\n"
+    theirs = ours.replace("email", "mailgun").replace("sms", "ses")
+    assert read(tmp_path, ours, channel="sms").channel.tolist() == ["sms"]
+    assert read(tmp_path, theirs, channel="sms").channel.tolist() == ["sms", "sms"]
+    assert problems(tmp_path, ours, channel="push") == [
+        "--channel push: wanted one in /attempts.csv, which has email, sms"
+    ]
+
+
 def test_problems_without_end_are_counted(tmp_path):
     text = "time,latency\n" + "1,x\n" * 500
     said = problems(tmp_path, text)
