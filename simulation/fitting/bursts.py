@@ -99,10 +99,9 @@ class Candidate:
 
     def described(self) -> Bursts | None:
         """Return the parameters with their intervals; None where the likelihood is flat."""
-        theta = self.theta
-        if self.coarse is not self.chain:
-            theta = _sharpened(self.chain, self.coarse, theta)
-        return _described(self.chain, theta)
+        if self.coarse is self.chain:
+            return _described(self.chain, self.theta, None)
+        return _described(self.chain, *_sharpened(self.chain, self.coarse, self.theta))
 
 
 def candidate(hit: Flags, start_s: Floats, near: Candidate | None = None) -> Candidate | None:
@@ -252,9 +251,9 @@ def _with(theta: Floats, free: Flags, some: Floats) -> Floats:
     return whole
 
 
-def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> Floats:
+def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> tuple[Floats, Floats | None]:
     """Return the most likely parameters of the attempts from those of blocks of them, which are near, by Newton's
-    method; the curvature is taken once."""
+    method; and the covariance of those that are not extreme, for the curvature is taken once."""
     free = np.abs(theta) <= np.array([_LOGIT_MAX, _LOGIT_MAX, math.inf, math.inf])
 
     def likelihood(some: Floats) -> float:
@@ -264,20 +263,20 @@ def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> Floats:
     about = covariance_at(lambda some: coarse.log_likelihood(_with(theta, free, some)), at)
     covariance = None if about is None else covariance_at(likelihood, at, 0.2 * np.sqrt(np.diag(about)))
     if covariance is None:
-        return _maximised(chain, theta, rounds=12)
+        return _maximised(chain, theta, rounds=12), None
     steps = 0.1 * np.sqrt(np.diag(covariance))
     for _ in range(4):
         slope = [(likelihood(at + step) - likelihood(at - step)) / (2.0 * np.sum(step)) for step in np.diag(steps)]
         move = covariance @ np.array(slope)
         if likelihood(at + move) < likelihood(at):
-            return _maximised(chain, theta, rounds=12)
+            return _maximised(chain, theta, rounds=12), None
         at = at + move
         if np.all(np.abs(move) < 0.05 * np.sqrt(np.diag(covariance))):
             break
-    return _with(theta, free, at)
+    return _with(theta, free, at), covariance
 
 
-def _described(chain: _Chain, theta: Floats) -> Bursts | None:
+def _described(chain: _Chain, theta: Floats, inner: Floats | None) -> Bursts | None:
     """Return the model in words of a scenario, with intervals; None where the likelihood is flat."""
     extreme = [bool(abs(theta[at]) > _LOGIT_MAX) for at in (0, 1)]
     free = np.array([not extreme[0], not extreme[1], True, True])
@@ -285,7 +284,8 @@ def _described(chain: _Chain, theta: Floats) -> Bursts | None:
     def likelihood(some: Floats) -> float:
         return chain.log_likelihood(_with(theta, free, some))
 
-    inner = covariance_at(likelihood, theta[free], np.full(int(free.sum()), 0.01))
+    if inner is None or len(inner) != free.sum():
+        inner = covariance_at(likelihood, theta[free], np.full(int(free.sum()), 0.01))
     if inner is None:
         return None
     covariance = np.zeros((4, 4))
