@@ -14,8 +14,8 @@ from typer.core import TyperGroup
 
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
-from simulation.plot_command import plot
 from simulation.fit_command import fit
+from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
 from simulation.whatif_command import whatif

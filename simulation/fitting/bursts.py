@@ -23,7 +23,7 @@ import numpy as np
 from scipy import optimize, special
 
 from simulation.fitting.estimate import Estimate, Z, of_log, of_logit
-from simulation.fitting.families import covariance_at
+from simulation.fitting.information import covariance_at
 from simulation.fitting.log import Flags, Floats
 
 CLUSTERED = 3.0

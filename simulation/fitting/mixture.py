@@ -14,7 +14,8 @@ import numpy as np
 from scipy import optimize, special
 
 from simulation.fitting.estimate import of_log, of_logit
-from simulation.fitting.families import P99, LatencyFit, covariance_at
+from simulation.fitting.families import P99, LatencyFit
+from simulation.fitting.information import covariance_at
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
 from simulation.fitting.writing import duration

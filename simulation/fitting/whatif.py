@@ -149,12 +149,6 @@ def whatif(
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     if replicates < 1 or (within is not None and not within >= 0):
         raise ValueError(f"wanted replicates of at least 1 and within of at least 0, got {replicates} and {within}")
-    problems: list[str] = []
-    policies = log = None
-    try:
-        policies = scenario if isinstance(scenario, Scenario) else load(Path(scenario), sets=sets)
-    except ConfigurationError as error:
-        problems += error.problems
     columns = Columns(
         time=time,
         latency=latency,
@@ -163,12 +157,7 @@ def whatif(
         outcome_map=outcome_map,
         channel=channel,
     )
-    try:
-        log = _checked(read_log(source, columns))
-    except ConfigurationError as error:
-        problems += error.problems
-    if policies is None or log is None:
-        raise ConfigurationError(problems)
+    policies, log = _both(scenario, sets, source, columns)
     first = policies.seed if seed is None else seed
     seeds = tuple(range(first, first + replicates))
     replayed = _scenario(policies, log)
@@ -181,6 +170,25 @@ def whatif(
             for figure in FIGURES
         }
     return WhatIf(replayed, seeds, log, channels, (*log.notes, *_notes(log, policies)))
+
+
+def _both(
+    scenario: str | Path | Scenario, sets: Sequence[str], source: str | Path | pd.DataFrame, columns: Columns
+) -> tuple[Scenario, AttemptLog]:
+    """Return the policies and the log; the problems of both come together."""
+    problems: list[str] = []
+    policies = log = None
+    try:
+        policies = scenario if isinstance(scenario, Scenario) else load(Path(scenario), sets=sets)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        log = _checked(read_log(source, columns))
+    except ConfigurationError as error:
+        problems += error.problems
+    if policies is None or log is None:
+        raise ConfigurationError(problems)
+    return policies, log
 
 
 def _checked(log: AttemptLog) -> AttemptLog:
