@@ -67,6 +67,8 @@ def test_the_sweep_shown_prints_what_it_says(tmp_path):
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
     assert (tmp_path / "out" / "push" / "cells.parquet").exists()
+
+
 def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
     (commands,) = (block.splitlines() for block in blocks("sh") if "retrylab fit" in block)
     (shown,) = (block for block in blocks("text") if "95% interval" in block)
