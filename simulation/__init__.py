@@ -24,6 +24,7 @@ _HOME_OF = {
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
+    "fit": "simulation.fitting.calibration",
     "load": "simulation.scenario",
     "open_result": "simulation.saved_result",
     "open_sweep": "simulation.sweeping.result",
@@ -33,6 +34,7 @@ _HOME_OF = {
     "run": "simulation.runner",
     "run_live": "simulation.live_run",
     "sweep": "simulation.sweeping.sweep",
+    "whatif": "simulation.fitting.whatif",
 }
 
 __all__ = sorted(_HOME_OF)

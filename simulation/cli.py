@@ -14,9 +14,11 @@ from typer.core import TyperGroup
 
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
+from simulation.fit_command import fit
 from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
+from simulation.whatif_command import whatif
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -253,8 +255,10 @@ def compare(
 
 app.command()(explore)
 app.command()(plot)
+app.command()(fit)
 app.command()(serve)
 app.command()(sweep)
+app.command()(whatif)
 app.add_typer(dlq, name="dlq")
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
 from simulation.cli import app
-from simulation.scenario import parse
+from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,6 +67,24 @@ def test_the_sweep_shown_prints_what_it_says(tmp_path):
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
     assert (tmp_path / "out" / "push" / "cells.parquet").exists()
+
+
+def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
+    (commands,) = (block.splitlines() for block in blocks("sh") if "retrylab fit" in block)
+    (shown,) = (block for block in blocks("text") if "95% interval" in block)
+    printed = []
+    for command in commands:
+        words = [str(tmp_path / word) if word in ("recorded", "calibrated.yaml") else word for word in command.split()]
+        done = CliRunner().invoke(
+            app, [str(ROOT / word) if word.startswith("scenarios/") else word for word in words[1:]]
+        )
+        assert done.exit_code == 0, done.output
+        printed.append([line.rstrip() for line in done.stdout.splitlines()])
+    run, fitted, replayed = printed
+    assert fitted[:-1] == shown.splitlines()
+    assert fitted[-1] == f"written to {tmp_path / 'calibrated.yaml'}"
+    assert (load(tmp_path / "calibrated.yaml").faults[0].outage, run[0][:15]) == (True, "provider-outage")
+    assert any(line.startswith("A replay cannot know") for line in replayed)
 
 
 def test_the_property_shown_holds():

@@ -1,0 +1,237 @@
+"""``simulation.fit``: a log of real attempts becomes provider and fault settings of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from actors.errors import ConfigurationError
+from simulation.fitting.arriving import Arriving, fit_arriving
+from simulation.fitting.estimate import Estimate, share
+from simulation.fitting.failing import Failing, fit_failing
+from simulation.fitting.latency import Latency, fit_latency
+from simulation.fitting.log import AttemptLog, Flags, Kind
+from simulation.fitting.reading import Columns, Unit, read_log
+from simulation.fitting.sample import Sample
+from simulation.fitting.slowness import Brownout, find_brownouts
+from simulation.fitting.throttling import Throttling, fit_throttling
+from simulation.fitting.writing import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 200
+SAME_LATENCY_P = 1e-3
+"""Failures whose latency differs from that of successes by as little chance as this are not taken for the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProviderFit:
+    """What was found about one provider of a channel."""
+
+    channel: str
+    provider: str | None
+    """Its name, where the log has several."""
+
+    attempts: int
+    latency: Latency | None
+    """None where the log has no answered attempt with a latency."""
+
+    failing: Failing | None
+    """None where the log has no outcomes."""
+
+    brownouts: tuple[Brownout, ...]
+    throttling: Throttling | None
+    lost_reply_rate: Estimate | None
+    """Share whose reply never comes, where more time out than the latency explains."""
+
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """``email``, or ``email/backup``."""
+        return self.channel if self.provider is None else f"{self.channel}/{self.provider}"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A log of attempts, fitted.
+
+    ::
+
+        fit = simulation.fit("attempts.csv")
+        fit.providers["email"].latency.fit.parameters["p99"]   # Estimate(value=0.91, low=0.88, high=0.94)
+        fit.save("calibrated.yaml")                            # a scenario
+    """
+
+    log: AttemptLog
+    providers: dict[str, ProviderFit]
+    """By channel, or ``channel/provider``."""
+
+    arriving: dict[str, Arriving | None]
+    """By channel."""
+
+    notes: tuple[str, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All figures as plain data: what ``--json`` prints."""
+        from simulation.fitting.document import document
+
+        return document(self)
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write the scenario, and the data files that it names beside it; return the paths.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        from simulation.fitting.document import save
+
+        return save(self, Path(path))
+
+
+def fit(
+    source: str | Path | pd.DataFrame,
+    *,
+    time: str | None = None,
+    latency: str | None = None,
+    outcome: str | None = None,
+    latency_unit: Unit | None = None,
+    outcome_map: Mapping[str, str | Kind] | None = None,
+    channel: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Fit:
+    """Fit provider and fault settings to a log of attempts.
+
+    Args:
+        source: a CSV file, an `attempts.parquet`, the directory of a saved run, or a frame such as `result.attempts`.
+        time: the column with the start of each attempt; guessed when None, as the next two.
+        latency: the column with the latency.
+        outcome: the column with the outcome.
+        latency_unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``; by the column's name when None.
+        outcome_map: what words mean that are not known, as ``{"bounced": "permanent"}``.
+        channel: look at this channel alone; of a log without channels, what its channel is.
+        resamples: how many samples the p-values of the goodness of fit are made with; 0 for none of them.
+        seed: of these samples.
+
+    Raises:
+        ConfigurationError: the log cannot be used; all problems, with the numbers of the lines.
+    """
+    columns = Columns(
+        time=time,
+        latency=latency,
+        outcome=outcome,
+        latency_unit=latency_unit,
+        outcome_map=outcome_map,
+        channel=channel,
+    )
+    log = read_log(source, columns)
+    if not len(log):
+        raise ConfigurationError([f"{log.source}: wanted at least one attempt, got none"])
+    random = np.random.default_rng(seed)
+    fits = [_provider(log.of(*pair), *pair, resamples=resamples, random=random) for pair in log.groups()]
+    channels = dict.fromkeys(each.channel for each in fits)
+    return Fit(
+        log,
+        {each.name: each for each in fits},
+        {name: fit_arriving(log, name) for name in channels},
+        (*log.notes, *_notes(log)),
+    )
+
+
+def _notes(log: AttemptLog) -> list[str]:
+    notes = []
+    if not log.knows_notifications and log.has_outcomes:
+        notes.append("no column says which attempts are of one notification: each counts as an arrival")
+    gaps = np.diff(log.start_s)
+    if not log.has_outcomes and len(gaps) > 10 and float(np.mean(gaps == np.median(gaps))) > 0.9:
+        notes.append(
+            f"the rows are {np.median(gaps):.4g} s apart: if each is a mean over that time, single attempts vary more "
+            "than what is fitted here"
+        )
+    return notes
+
+
+def _provider(
+    log: AttemptLog, channel: str, provider: str | None, *, resamples: int, random: np.random.Generator
+) -> ProviderFit:
+    failing = fit_failing(log) if log.has_outcomes else None
+    usable = np.isfinite(log.latency_s)
+    if failing is not None:
+        usable &= ~failing.inside(log.start_s)
+    calm = log.where(usable)
+    brownouts = find_brownouts(calm.latency_s, calm.start_s)
+    for brownout in brownouts:
+        calm = calm.where(~brownout.window.holds(calm.start_s))
+    sample, is_of, notes = _sample(calm)
+    found = fit_latency(sample, is_of, resamples=resamples, random=random)
+    lost = None
+    if found is None and failing is not None and not failing.counts["answered"]:
+        lost = share(
+            int(np.count_nonzero(log.kind == Kind.AMBIGUOUS)), int(np.count_nonzero(log.kind != Kind.THROTTLED))
+        )
+        lost = lost if lost.value else None
+    if found is not None and found.fit.lost > 0:
+        lost = _lost(found)
+        if failing is not None:  # the other shares are of all attempts, not of those that are answered
+            scaled = {name: estimate.times(1.0 - lost.value) for name, estimate in failing.rates.items()}
+            failing = replace(failing, rates=scaled)
+    return ProviderFit(
+        channel,
+        provider,
+        len(log),
+        found,
+        failing,
+        tuple(brownouts),
+        fit_throttling(log),
+        lost,
+        tuple(notes),
+    )
+
+
+def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
+    """Return the latencies to fit: those of all answers, or of the successes where failures have another one."""
+    timed_out: Flags = log.kind == Kind.AMBIGUOUS
+    sent: Flags = (log.kind == Kind.SENT) | (log.kind == Kind.UNKNOWN)
+    others: Flags = ~timed_out & ~sent
+    notes: list[str] = []
+    censored = log.latency_s[timed_out]
+    if sent.sum() >= 2 and others.sum() >= 2:
+        p = float(stats.ks_2samp(log.latency_s[sent], log.latency_s[others], method="asymp").pvalue)
+        if p < SAME_LATENCY_P:
+            medians = np.median(log.latency_s[sent]), np.median(log.latency_s[others])
+            notes.append(
+                f"failures take another time than successes (median {medians[1]:.4g} s, not {medians[0]:.4g} s): the "
+                "latency is that of successes, and a simulation has it for failures too"
+            )
+            others = np.zeros(len(log), dtype=bool)
+    answered = sent | others
+    count = int(answered.sum())
+    if others.any():
+        is_of = counted(count, "answer")
+    else:
+        is_of = counted(count, "success", "successes") if log.has_outcomes else counted(count, "value")
+    if timed_out.any():
+        is_of += f" and {counted(int(timed_out.sum()), 'timeout')}, longer than was waited"
+    return Sample(log.latency_s[answered], censored), is_of, notes
+
+
+def _lost(latency: Latency) -> Estimate:
+    """Return the share of replies that never come: timeouts but for those that the latency explains."""
+    sample = latency.sample
+    above = 0.0
+    if latency.fit.family != "constant":
+        above = float(1.0 - latency.fit.cdf(np.array([sample.last_limit]))[0])
+    timed_out = share(len(sample.censored), sample.size)
+
+    def beyond(part: float) -> float:
+        return max(0.0, (part - above) / (1.0 - above))
+
+    return Estimate(beyond(timed_out.value), beyond(timed_out.low), beyond(timed_out.high))

@@ -1,0 +1,207 @@
+"""A fit as plain data, and as a scenario that says of each setting where it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulation.fitting.failing import Outage
+from simulation.fitting.writing import counted, duration, instant, per_second, percent, plain
+from simulation.scenario.writing import write
+
+if TYPE_CHECKING:
+    from simulation.fitting.arriving import Arriving
+    from simulation.fitting.calibration import Fit, ProviderFit
+
+_THROUGHOUT = 0.8
+"""A quota that was enforced for such a share of the log counts as always there."""
+
+
+def document(fit: Fit) -> dict[str, Any]:
+    """Return all figures of a fit as plain data."""
+    log = fit.log
+    return {
+        "log": {
+            "source": log.source,
+            "attempts": len(log),
+            "duration_s": log.duration_s,
+            "origin": log.origin,
+            "notes": list(fit.notes),
+        },
+        "providers": {name: _provider(each) for name, each in fit.providers.items()},
+        "arrivals": {
+            name: None
+            if each is None
+            else {"count": each.count, "per_second": each.rate.document(), "process": each.process}
+            for name, each in fit.arriving.items()
+        },
+        "scenario": scenario_data(fit, "fitted")[0],
+    }
+
+
+def _provider(found: ProviderFit) -> dict[str, Any]:
+    latency, failing = found.latency, found.failing
+    return {
+        "attempts": found.attempts,
+        "notes": list(found.notes),
+        "latency": None
+        if latency is None
+        else {
+            "family": latency.fit.family,
+            "parameters": {name: each.document() for name, each in latency.fit.parameters.items()},
+            "intervals": latency.fit.intervals,
+            "of": latency.is_of,
+            "goodness": {
+                **asdict(latency.goodness),
+                "degree": latency.goodness.degree,
+                "words": latency.goodness.words,
+            },
+            "empirical": latency.is_empirical,
+            "aic": _finite(latency.fit.aic),
+            "bic": _finite(latency.fit.bic),
+            "others": [{"family": o.family, "aic": _finite(o.aic), "bic": _finite(o.bic)} for o in latency.others],
+        },
+        "lost_reply_rate": None if found.lost_reply_rate is None else found.lost_reply_rate.document(),
+        "failing": None
+        if failing is None
+        else {
+            "rates": {name: each.document() for name, each in failing.rates.items()},
+            "counts": failing.counts,
+            "bursts": None if failing.bursts is None else asdict(failing.bursts),
+            "clustering": failing.clustering,
+            "bic": failing.evidence,
+            "outages": [{"kind": outage.kind, **asdict(outage.window)} for outage in failing.outages],
+        },
+        "brownouts": [{"factor": each.factor.document(), **asdict(each.window)} for each in found.brownouts],
+        "throttling": None if found.throttling is None else asdict(found.throttling),
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def save(fit: Fit, path: Path) -> list[Path]:
+    """Write the scenario of a fit and its data files; return the paths, that of the scenario first."""
+    data, files = scenario_data(fit, path.stem)
+    comment = "\n".join(_comment(fit))
+    path.write_text(write(data, comment), encoding="utf-8")
+    written = [path]
+    for name, text in files.items():
+        written.append(path.with_name(name))
+        written[-1].write_text(text, encoding="utf-8")
+    return written
+
+
+def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the plain data of the scenario, and the texts of the data files that it names.
+
+    Args:
+        fit: What is known.
+        stem: What the names of the data files begin with.
+    """
+    files: dict[str, str] = {}
+    workload = [_workload(arriving, channel, fit, stem, files) for channel, arriving in fit.arriving.items()]
+    channels: dict[str, Any] = {}
+    faults: list[dict[str, Any]] = []
+    for found in fit.providers.values():
+        provider = _provider_settings(found, stem, files)
+        of_channel = channels.setdefault(found.channel, {})
+        if found.provider in (None, "primary"):
+            of_channel["provider"] = provider
+        else:
+            of_channel.setdefault("failover", {})[found.provider] = {"provider": provider}
+        faults += _faults(found, fit.log.duration_s)
+    data: dict[str, Any] = {
+        "name": stem,
+        "description": f"As fitted to {fit.log.source}.",
+        "duration": instant(max(math.ceil(fit.log.duration_s * 1e3) / 1e3, 0.001)),
+        "workload": workload,
+        "channels": channels,
+    }
+    return ({**data, "faults": faults} if faults else data), files
+
+
+def _workload(arriving: Arriving | None, channel: str, fit: Fit, stem: str, files: dict[str, str]) -> dict[str, Any]:
+    if arriving is None:
+        return {"channel": channel, "arrivals": {"times": ["0s"]}}
+    if arriving.process != "trace":
+        return {"channel": channel, "arrivals": {arriving.process: per_second(arriving.rate.value)}}
+    name = f"{stem}.{channel}.arrivals.csv"
+    files[name] = "count\n" + "".join(f"{count}\n" for count in arriving.counts.tolist())
+    return {"channel": channel, "arrivals": {"trace": name, "column": "count", "every": instant(arriving.every_s)}}
+
+
+def _provider_settings(found: ProviderFit, stem: str, files: dict[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if found.latency is not None:
+        settings["latency"] = found.latency.fit.data
+        if found.latency.is_empirical:
+            name = f"{stem}.{found.name.replace('/', '.')}.latency.csv"
+            files[name] = "seconds\n" + "".join(f"{seconds:.9g}\n" for seconds in found.latency.measured())
+            settings["latency"] = {"empirical": name}
+    if found.failing is not None and found.failing.rates["failure_rate"].value > 0:
+        settings["failure_rate"] = percent(found.failing.rates["failure_rate"].value)
+    return settings
+
+
+def _faults(found: ProviderFit, duration_s: float) -> Iterator[dict[str, Any]]:
+    where: dict[str, Any] = {"channel": found.channel}
+    if found.provider is not None:
+        where["provider"] = found.provider
+    failing = found.failing
+    throughout = {}
+    if failing is not None:
+        others = [name for name in failing.rates if name != "failure_rate" and failing.rates[name].value > 0]
+        throughout = {name: percent(failing.rates[name].value) for name in others}
+    if found.lost_reply_rate is not None:
+        throughout["lost_reply_rate"] = percent(found.lost_reply_rate.value)
+    if throughout:
+        yield {**where, **throughout}
+    if failing is not None and failing.bursts is not None:
+        bursts = failing.bursts
+        yield {
+            **where,
+            "burst": {
+                "mean_good": duration(bursts.mean_good.value),
+                "mean_bad": duration(bursts.mean_bad.value),
+                "failure_rate": percent(bursts.failure_rate.value),
+            },
+        }
+    throttling = found.throttling
+    if throttling is not None:
+        span = throttling.end_s - throttling.start_s
+        always = span > _THROUGHOUT * duration_s
+        window = {} if always else {"at": instant(throttling.start_s), "for": instant(max(span, 0.001))}
+        yield {**where, **window, "throttle": {"rate": per_second(throttling.rate.value)}}
+    windows = [(each.window, {"latency_factor": float(plain(each.factor.value))}) for each in found.brownouts]
+    if failing is not None:
+        windows += [(outage.window, what_happens(outage)) for outage in failing.outages]
+    for each, what in sorted(windows, key=lambda pair: pair[0].start_s.value):
+        window = {"at": instant(each.start_s.value), "for": instant(max(each.duration_s, 0.001))}
+        yield {**where, **window, **what}
+
+
+def what_happens(outage: Outage) -> dict[str, Any]:
+    """Return the fault of an outage."""
+    return {"channel_fault_rate": "100%"} if outage.kind == "channel_fault" else {outage.kind: True}
+
+
+def _comment(fit: Fit) -> Iterator[str]:
+    from simulation.fitting.report import lines_of
+
+    log = fit.log
+    since = f", from {log.origin} on" if log.origin else ""
+    yield f"Fitted to {counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."
+    for note in fit.notes:
+        yield f"Note: {note}."
+    for found in fit.providers.values():
+        for line in lines_of(found):
+            evidence = f" ({line.evidence})" if line.evidence else ""
+            yield f"{found.name}: {line.setting} {line.value} {line.interval}".rstrip() + evidence
+        for note in found.notes:
+            yield f"Note: {note}."
+    yield "Policies (retry, breaker, limits, timeout) are not in a log: those left out here have their defaults."

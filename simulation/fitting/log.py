@@ -1,0 +1,99 @@
+"""A log of attempts as arrays, whatever file it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+Whole: TypeAlias = NDArray[np.int64]
+
+
+class Kind(IntEnum):
+    """How an attempt ended: the outcomes of :mod:`actors.outcomes`, with a refusal for going too fast apart."""
+
+    UNKNOWN = -1
+    """The file has no outcomes."""
+
+    SENT = 0
+    TRANSIENT = 1
+    THROTTLED = 2
+    PERMANENT = 3
+    DEAD_DESTINATION = 4
+    CHANNEL_FAULT = 5
+    AMBIGUOUS = 6
+    """No answer came in time: the latency is longer than what the log has."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttemptLog:
+    """Attempts in the order in which they started; the arrays are of one length."""
+
+    start_s: Floats
+    """Seconds from the start of the log."""
+
+    latency_s: Floats
+    """Seconds until the answer, or until the sender gave up; NaN where the log does not say."""
+
+    kind: NDArray[np.int8]
+    """:class:`Kind` of each."""
+
+    channel: NDArray[Any]
+    """Name of the channel of each, of those that a scenario knows."""
+
+    provider: NDArray[Any]
+    """Name of the provider of each; None where the log names none."""
+
+    first: Flags
+    """Whether it is the first attempt of its notification."""
+
+    notification: Whole
+    """Number of the notification of each."""
+
+    arrived_s: Floats
+    """When its notification arrived, in seconds from the start; when the attempt started where the log does not say."""
+
+    knows_notifications: bool
+    """Whether the log tells which attempts are of the same notification; else each stands for one of its own."""
+
+    notes: tuple[str, ...] = ()
+    """What had to be assumed, or left out, to read it."""
+
+    source: str = "attempts"
+    """What to call it."""
+
+    origin: str | None = field(default=None)
+    """The instant from which its seconds count, as ISO 8601; None where it counts from 0 itself."""
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether the log says how attempts ended."""
+        return len(self) == 0 or bool((self.kind != Kind.UNKNOWN).any())
+
+    @property
+    def duration_s(self) -> float:
+        """From 0 to when the last attempt started."""
+        return float(self.start_s[-1]) if len(self) else 0.0
+
+    def where(self, chosen: Flags) -> AttemptLog:
+        """Return the log of some of its attempts."""
+        names = ("start_s", "latency_s", "kind", "channel", "provider", "first", "notification", "arrived_s")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def groups(self) -> list[tuple[str, str | None]]:
+        """Return the channels in the log, each with its providers, in the order in which they first appear."""
+        pairs = dict.fromkeys(zip(self.channel.tolist(), self.provider.tolist(), strict=True))
+        return sorted(pairs, key=lambda pair: list(dict.fromkeys(c for c, _ in pairs)).index(pair[0]))
+
+    def of(self, channel: str, provider: str | None) -> AttemptLog:
+        """Return the attempts at one provider of a channel."""
+        same = np.array([name == provider for name in self.provider.tolist()], dtype=bool)
+        return self.where((self.channel == channel) & same)

@@ -1,0 +1,355 @@
+"""Reads a log of attempts: a CSV file of anybody's, the `attempts.parquet` of a run, or a data frame."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
+from simulation.fitting.words import NAMES, kind_of
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_UNIT_WORDS = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "millis", "milliseconds"),
+    "us": ("us", "µs", "micros", "microseconds"),
+    "ns": ("ns", "nanos", "nanoseconds"),
+}
+_TIMES = ("start", "started", "started_at", "time", "timestamp", "ts", "at", "date", "datetime")
+_ARRIVALS = ("requested_at", "arrived_at", "created_at", "enqueued_at", "accepted_at")
+_LATENCIES = ("latency", "duration", "elapsed", "response_time", "took", "rtt", "seconds", "value")
+_OUTCOMES = ("outcome", "result", "status", "status_code", "code", "state")
+_NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
+_ATTEMPTS = ("attempt", "attempt_number", "try")
+PROBLEMS_SHOWN = 20
+_SINCE_1970 = 1e8
+"""Numbers from here on are instants; before, seconds from the start of the log. (It was in March 1973.)"""
+_MS_FROM = 10.0
+"""A median of more than so many is taken for milliseconds, where nothing says what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns to read, and how; what is None is guessed from the names."""
+
+    time: str | None = None
+    """When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start of the log."""
+
+    latency: str | None = None
+    """How long it took until the answer. None and no such column: the end less the start."""
+
+    latency_unit: Unit | None = None
+    """Of the latency; None: by the column's name, as `latency_ms`."""
+
+    outcome: str | None = None
+    """How it ended."""
+
+    outcome_map: Mapping[str, str | Kind] | None = None
+    """What words mean that are not known, or mean something else: ``{"bounced": "permanent"}``."""
+
+    channel: str | None = None
+    """The channel to look at alone; of a log without channels, what its channel is."""
+
+
+def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) -> AttemptLog:
+    """Return the attempts in a file, in the directory of a saved run, or in a frame.
+
+    Raises:
+        ConfigurationError: it cannot be used; all problems, with the numbers of the lines.
+    """
+    columns = columns or Columns()
+    if isinstance(source, pd.DataFrame):
+        return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
+    path = Path(source)
+    if path.is_dir():
+        path = path / "attempts.parquet"
+    try:
+        frame = _of_file(path)
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: wanted a file that exists"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
+    except pd.errors.EmptyDataError:
+        raise ConfigurationError([f"{path}: wanted a header and a line for each attempt, got an empty file"]) from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+        raise ConfigurationError([f"{path}: wanted a CSV file, or a Parquet file of a run: {text}"]) from None
+    return _Reader(frame, str(path), columns, first_line=2).log()
+
+
+def _of_file(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if is_parquet:
+        return _with_arrivals(pd.read_parquet(path), path.with_name("notifications.parquet"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a line with more fields than the header
+        return pd.read_csv(
+            path, dtype="str", keep_default_na=False, skip_blank_lines=False, index_col=False, encoding="utf-8-sig"
+        )
+
+
+def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
+    """Return the attempts of a saved run with the time at which each one's notification was requested."""
+    if "id" not in frame or "requested_at" in frame or not notifications.is_file():
+        return frame
+    requested = pd.read_parquet(notifications, columns=["id", "requested_at"]).drop_duplicates("id")
+    return frame.merge(requested, on="id", how="left")
+
+
+class _Reader:
+    """Turns the columns of one frame into arrays, and collects what is wrong with them."""
+
+    def __init__(self, frame: pd.DataFrame, name: str, columns: Columns, first_line: int) -> None:
+        frame = frame.rename(columns=lambda column: str(column).strip())
+        if first_line and len(frame):
+            empty = frame.isna().all(axis=1) | (frame.astype("object").fillna("") == "").all(axis=1)
+            frame = frame[~empty]
+        if "refused" in frame:  # by the sender itself: nobody was asked
+            frame = frame[~frame["refused"].astype("str").str.lower().isin(("true", "1"))]
+        self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
+        self._lines = frame.index.to_numpy() + first_line
+        self._problems: list[str] = []
+        self._notes: list[str] = []
+
+    def log(self) -> AttemptLog:
+        start_s, arrived_s, origin = self._times()
+        latency_s = self._latencies()
+        kind = self._kinds()
+        channel = self._channels()
+        notification, knows = self._notifications()
+        attempts = self._attempt_numbers(start_s, notification)
+        if self._problems:
+            shown = self._problems[:PROBLEMS_SHOWN]
+            if more := len(self._problems) - len(shown):
+                shown.append(f"{self._name}: and {more:,} more")
+            raise ConfigurationError(shown)
+        order = np.argsort(start_s, kind="stable")
+        if "hedges" in self._frame and (pd.to_numeric(self._frame["hedges"]) > 0).any():
+            self._notes.append("some attempts were hedged: their latency is that of the first answer")
+        log = AttemptLog(
+            start_s[order],
+            latency_s[order],
+            kind[order],
+            channel[order],
+            self._providers()[order],
+            (attempts == 1)[order],
+            notification[order],
+            np.where(np.isfinite(arrived_s), arrived_s, start_s)[order],
+            knows_notifications=knows,
+            notes=tuple(self._notes),
+            source=Path(self._name).name,
+            origin=origin,
+        )
+        wanted = self._columns.channel
+        return log.where(log.channel == wanted) if wanted is not None else log
+
+    def _problem(self, row: int, column: str, wanted: str, got: Any) -> None:
+        line = int(self._lines[row])
+        place = f"{self._name}:{line}" if self._first_line else f"{self._name}, row {line}"
+        self._problems.append(f"{place}: {column}: wanted {wanted}, got {str(got)[:40]!r}")
+
+    def _column(self, given: str | None, guesses: Sequence[str], option: str, *, needed: bool) -> str | None:
+        """Return the name of a column: the given one, or the first of the guesses that is there."""
+        there = list(self._frame.columns)
+        if given is not None:
+            if given in there:
+                return given
+            self._problems.append(f"{option} {given}: wanted a column of {self._name}, which has {_names(there)}")
+            return None
+        by_plain = {_plain(column): column for column in reversed(there)}
+        for guess in guesses:
+            if (column := by_plain.get(guess)) is not None:
+                return column
+        if needed:
+            self._problems.append(
+                f"{self._name}: wanted a column such as {guesses[0]} (or {option} NAME), got {_names(there)}"
+            )
+        return None
+
+    # ── when ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _times(self) -> tuple[Floats, Floats, str | None]:
+        """Return when each attempt started, when its notification arrived (NaN: not known), and what 0 is."""
+        nothing = np.full(len(self._frame), np.nan)
+        column = self._column(self._columns.time, _TIMES, "--time", needed=True)
+        if column is None or not len(self._frame):
+            return nothing, nothing, None
+        start_s, since_1970 = self._instants(column, needed=True)
+        arrived_s = nothing
+        asked = self._column(None, _ARRIVALS, "", needed=False)
+        if asked not in (None, column):
+            arrived_s, same = self._instants(asked, needed=False)
+            arrived_s = arrived_s if same == since_1970 else nothing
+        if not since_1970:
+            return start_s, arrived_s, None
+        first = float(np.nanmin([np.nanmin(start_s), *arrived_s[np.isfinite(arrived_s)]])) if len(start_s) else 0.0
+        origin = None if np.isnan(first) else pd.Timestamp(first, unit="s", tz="UTC").isoformat()
+        return start_s - first, arrived_s - first, origin
+
+    def _instants(self, column: str, *, needed: bool) -> tuple[Any, bool]:
+        """Return the instants of a column in seconds, and whether they count from 1970 or from the start of the log."""
+        values = self._frame[column]
+        numbers = None if pd.api.types.is_datetime64_any_dtype(values) else _numbers(values)
+        if numbers is None or np.isfinite(numbers).mean() < 0.5:
+            texts = values if numbers is None else values.astype("str")
+            instants = pd.to_datetime(texts, utc=True, format=None if numbers is None else "ISO8601", errors="coerce")
+            wrong = instants.isna().to_numpy()
+            seconds = (instants - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype="float64")
+            wanted, since_1970 = "an instant such as 2026-01-01T12:00:00Z", True
+        else:
+            wrong = ~np.isfinite(numbers) | (numbers < 0)
+            wanted = "a time: seconds from the start, seconds since 1970, or ISO 8601"
+            usual = float(np.nanmedian(numbers))
+            unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
+            seconds = np.asarray(numbers * _SECONDS[unit], dtype=np.float64)
+            since_1970 = usual >= _SINCE_1970
+        if needed:
+            for row in np.flatnonzero(wrong).tolist():
+                self._problem(row, column, wanted, values.iat[row])
+        return seconds, since_1970
+
+    # ── how long ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _latencies(self) -> Floats:
+        columns = self._columns
+        if columns.latency is None and {"start", "end"} <= set(self._frame.columns):
+            seconds = _numbers(self._frame["end"]) - _numbers(self._frame["start"])
+            if np.isfinite(seconds).all():
+                return np.round(seconds, 9)  # whole nanoseconds, which the difference of two floats is not
+        endings = ["", *(f"_{word}" for words in _UNIT_WORDS.values() for word in words)]
+        guesses = [f"{name}{ending}" for name in _LATENCIES for ending in endings]
+        column = self._column(columns.latency, guesses, "--latency", needed=True)
+        if column is None:
+            return np.zeros(len(self._frame))
+        values = self._frame[column]
+        numbers = _numbers(values)
+        given = values.astype("object").notna().to_numpy() & (values.astype("str") != "").to_numpy()
+        for row in np.flatnonzero(given & ~(np.isfinite(numbers) & (numbers >= 0))).tolist():
+            self._problem(row, column, "a latency, a number of at least 0", values.iat[row])
+        if missing := int((~given).sum()):
+            self._notes.append(f"{missing:,} attempts have no latency")
+        return numbers * _SECONDS[self._latency_unit(column, numbers)]
+
+    def _latency_unit(self, column: str, numbers: Floats) -> Unit:
+        if self._columns.latency_unit is not None:
+            return self._columns.latency_unit
+        ending = _plain(column).rpartition("_")[2]
+        for unit, words in _UNIT_WORDS.items():
+            if ending in words:
+                return unit  # type: ignore[return-value]
+        usual = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
+        guessed: Unit = "ms" if usual > _MS_FROM else "s"
+        self._notes.append(
+            f"{column} names no unit and has a median of {usual:.4g}: read as {guessed} (--latency-unit says otherwise)"
+        )
+        return guessed
+
+    # ── what came of it ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _kinds(self) -> np.ndarray[Any, np.dtype[np.int8]]:
+        column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
+        if column is None:
+            self._notes.append("the file has no outcomes: the latency alone is fitted")
+            return np.full(len(self._frame), Kind.UNKNOWN, dtype=np.int8)
+        given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
+        codes, words = pd.factorize(self._frame[column].astype("str"))
+        kinds = [kind_of(str(word), given) for word in words]
+        counts = np.bincount(codes, minlength=len(words)).tolist()
+        unknown = [
+            f"{str(word)!r} ({count:,})" for word, kind, count in zip(words, kinds, counts, strict=True) if kind is None
+        ]
+        if unknown:
+            self._problems.append(
+                f"{self._name}: {column}: unknown outcomes {', '.join(unknown[:PROBLEMS_SHOWN])}; say what they mean "
+                f"with --outcome-map {str(words[kinds.index(None)]) or 'word'}=…, one of {', '.join(NAMES)}"
+            )
+        kind = np.array([Kind.UNKNOWN if each is None else each for each in kinds], dtype=np.int8)[codes]
+        if "throttled" in self._frame:
+            kind[self._frame["throttled"].astype("str").str.lower().isin(("true", "1")).to_numpy()] = Kind.THROTTLED
+        return kind
+
+    def _channels(self) -> np.ndarray[Any, Any]:
+        known = [str(channel) for channel in NotificationChannel]
+        wanted = self._columns.channel
+        if wanted is not None and wanted not in known:
+            self._problems.append(f"--channel {wanted}: wanted one of {', '.join(known)}")
+        if "channel" not in self._frame or not len(self._frame):
+            if wanted is None:
+                self._notes.append("the file names no channel: taken as email (--channel says otherwise)")
+            return np.full(len(self._frame), wanted or "email", dtype=object)
+        there = self._frame["channel"].astype("str")
+        counts = there.value_counts()
+        if wanted is not None and not any(name in known for name in counts.index):
+            return np.full(len(self._frame), wanted, dtype=object)
+        if wanted is not None:
+            if wanted not in counts.index:
+                self._problems.append(
+                    f"--channel {wanted}: wanted one in {self._name}, which has {_names(counts.index)}"
+                )
+            return there.to_numpy(dtype=object)
+        if unknown := [f"{name!r} ({count:,})" for name, count in counts.items() if name not in known]:
+            self._problems.append(
+                f"{self._name}: channel: wanted one of {', '.join(known)}, got {', '.join(unknown[:PROBLEMS_SHOWN])}; "
+                "--channel NAME says what all of them are"
+            )
+        return there.to_numpy(dtype=object)
+
+    def _providers(self) -> np.ndarray[Any, Any]:
+        if "provider" not in self._frame:
+            return np.full(len(self._frame), None, dtype=object)
+        there = self._frame["provider"].astype("object")
+        return there.where(there.notna() & (there != ""), None).to_numpy(dtype=object)
+
+    def _notifications(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], bool]:
+        column = self._column(None, _NOTIFICATIONS, "", needed=False)
+        if column is None:
+            return np.arange(len(self._frame)), False
+        return pd.factorize(self._frame[column].astype("str"))[0].astype(np.int64), True
+
+    def _attempt_numbers(self, start_s: Floats, notification: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
+        column = self._column(None, _ATTEMPTS, "", needed=False)
+        if column is not None:
+            numbers = _numbers(self._frame[column])
+            for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
+                self._problem(row, column, "a whole number of at least 1", self._frame[column].iat[row])
+            return numbers
+        order = np.lexsort((np.arange(len(start_s)), start_s, notification))
+        is_first: Flags = np.ones(len(start_s), dtype=bool)
+        is_first[order[1:]] = notification[order][1:] != notification[order][:-1]
+        return np.where(is_first, 1, 2)
+
+
+def _kind(value: str | Kind) -> Kind:
+    if isinstance(value, Kind):
+        return value
+    try:
+        return NAMES[value]
+    except KeyError:
+        raise ConfigurationError([f"outcome_map: wanted one of {', '.join(NAMES)}, got {value!r}"]) from None
+
+
+def _numbers(values: pd.Series[Any]) -> Floats:
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _plain(column: str) -> str:
+    """Return a column's name as guesses are written: ``latency_ms`` for ``Latency (ms)``."""
+    return re.sub(r"[\s()\[\]_-]+", "_", column.lower()).strip("_")
+
+
+def _names(there: Iterable[str]) -> str:
+    return ", ".join(list(there)[:PROBLEMS_SHOWN]) or "none"

@@ -1,0 +1,83 @@
+"""Latencies as a likelihood needs them: those that were seen, and those that are longer than somebody waited.
+
+An attempt that timed out is right-censored: all that is known of its latency is that it is longer. Where replies are
+lost too, the rest of the sample is truncated at the timeout instead, and says nothing of how many are longer: that is
+the cure model of Boag (1949) with its share left free.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from simulation.fitting.log import Floats
+
+EXACT_MAX = 2000
+"""So many values are taken one by one; more of them in bins."""
+BINS = 2000
+
+
+class Sample:
+    """Latencies in seconds."""
+
+    def __init__(self, seen: Floats, censored: Floats | None = None) -> None:
+        """Take a sample.
+
+        Args:
+            seen: Those that were observed, at least 0.
+            censored: For each of the others, what it is longer than.
+        """
+        self.seen = np.sort(seen)
+        self.censored = np.sort(censored) if censored is not None else np.empty(0)
+        self.limits, self.limit_counts = np.unique(self.censored, return_counts=True)
+
+    @property
+    def size(self) -> int:
+        """How many there are, censored ones included."""
+        return len(self.seen) + len(self.censored)
+
+    @property
+    def positive(self) -> bool:
+        """Whether all that were seen are more than 0."""
+        return bool(len(self.seen)) and bool(self.seen[0] > 0)
+
+    @property
+    def limit(self) -> float:
+        """Up to where everything is seen: the shortest of the waits that were given up; infinite if none was."""
+        return float(self.limits[0]) if len(self.limits) else np.inf
+
+    @property
+    def last_limit(self) -> float:
+        """The longest of the waits that were given up."""
+        return float(self.limits[-1])
+
+    @cached_property
+    def logs(self) -> Floats:
+        """Natural logarithms of those that were seen."""
+        return np.log(self.seen)
+
+    @cached_property
+    def log_moments(self) -> tuple[float, float]:
+        """Mean and mean square deviation of the logarithms."""
+        return float(self.logs.mean()), float(self.logs.var())
+
+    @cached_property
+    def binned_logs(self) -> tuple[Floats, Floats]:
+        """Values that stand for the logarithms, and how many each stands for; bins of which there are thousands are
+        narrow beside any spread that could be fitted."""
+        logs = self.logs
+        if len(logs) <= EXACT_MAX:
+            return logs, np.ones(len(logs))
+        counts, edges = np.histogram(logs, bins=BINS)
+        sums, _ = np.histogram(logs, bins=edges, weights=logs)
+        full = counts > 0
+        return sums[full] / counts[full], counts[full].astype(np.float64)
+
+    def thinned(self, size: int, random: np.random.Generator) -> Sample:
+        """Return at most `size` of them, drawn without replacement."""
+        if self.size <= size:
+            return self
+        chosen = random.choice(self.size, size, replace=False)
+        seen = chosen[chosen < len(self.seen)]
+        return Sample(self.seen[seen], self.censored[chosen[chosen >= len(self.seen)] - len(self.seen)])

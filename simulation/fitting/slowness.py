@@ -1,0 +1,77 @@
+"""Brownouts: windows in which the provider answers, but slowly.
+
+They are looked for as outages are (:mod:`simulation.fitting.windows`), with the slow attempts in place of the failed
+ones: those above the upper quartile of all. Few things but a brownout have four in five of them in a row. A window
+counts if the median in it is, for sure, well above that outside. What is found is by which factor; that the whole
+distribution is stretched by it is what `latency_factor` means, and is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from simulation.fitting.estimate import TAIL, Estimate
+from simulation.fitting.log import Flags, Floats
+from simulation.fitting.windows import Window, find_windows
+
+QUANTILE = 0.75
+INSIDE = 0.8
+FACTOR_MIN = 1.5
+"""Slower by less is no brownout."""
+SURE_MIN = 1.2
+"""And the interval's lower end is at least this."""
+LEAST = 8
+
+
+@dataclass(frozen=True)
+class Brownout:
+    """A window of slowness."""
+
+    window: Window
+    factor: Estimate
+    """How many times the usual latency."""
+
+
+def find_brownouts(latency_s: Floats, start_s: Floats) -> list[Brownout]:
+    """Return the windows in which nearly all attempts are slow.
+
+    Args:
+        latency_s: Of each attempt, in order; of one that timed out, how long somebody waited.
+        start_s: When it started.
+    """
+    if len(latency_s) < 2 * LEAST or latency_s.min() == latency_s.max():
+        return []
+    slow: Flags = latency_s > np.quantile(latency_s, QUANTILE)
+    windows = find_windows(slow, start_s, inside=INSIDE, usual_max=0.6)
+    outside = np.ones(len(latency_s), dtype=bool)
+    for window in windows:
+        outside[window.first : window.last + 1] = False
+    usual = latency_s[outside]
+    if not len(usual) or np.median(usual) <= 0:
+        return []
+    found = []
+    for window in windows:
+        factor = _factor(latency_s[window.first : window.last + 1], usual)
+        if window.attempts >= LEAST and factor.value >= FACTOR_MIN and factor.low >= SURE_MIN:
+            found.append(Brownout(window, factor))
+    return found
+
+
+def _factor(inside: Floats, outside: Floats) -> Estimate:
+    """Return the ratio of the medians; the interval has both by order statistics, as if they erred independently."""
+    inner, outer = _median(inside), _median(outside)
+    value = inner.value / outer.value
+    down = math.hypot(math.log(inner.value / max(inner.low, 1e-12)), math.log(outer.high / outer.value))
+    up = math.hypot(math.log(inner.high / inner.value), math.log(outer.value / max(outer.low, 1e-12)))
+    return Estimate(value, value * math.exp(-down), value * math.exp(up))
+
+
+def _median(values: Floats) -> Estimate:
+    ordered = np.sort(values)
+    size = len(ordered)
+    rank = max(0, int(stats.binom.ppf(TAIL, size, 0.5)) - 1)
+    return Estimate(float(np.median(ordered)), float(ordered[rank]), float(ordered[size - 1 - rank]))

@@ -1,0 +1,58 @@
+"""The quota that a provider enforces, by what it let through between refusals.
+
+Whoever is refused has found the token bucket empty, so between two refusals that follow each other soon it let through
+what it was refilled with, give or take one: over all such stretches the rate is known as exactly as that. A long time
+without a refusal says nothing, since the bucket may have been full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulation.fitting.estimate import Estimate
+from simulation.fitting.log import AttemptLog, Kind
+
+LEAST = 10
+"""Fewer refusals than these show no quota."""
+_SOON = 5.0
+"""So many times the usual time between refusals is still soon."""
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """A quota, and when it was enforced."""
+
+    rate: Estimate
+    """Attempts a second; its interval is a bound."""
+
+    start_s: float
+    """When somebody was first refused."""
+
+    end_s: float
+    """When somebody was last refused."""
+
+    refusals: int
+
+
+def fit_throttling(log: AttemptLog) -> Throttling | None:
+    """Return the quota that the refusals show; None where there are too few."""
+    refused_s = log.start_s[log.kind == Kind.THROTTLED]
+    if len(refused_s) < LEAST:
+        return None
+    gaps_s = np.diff(refused_s)
+    cuts = np.flatnonzero(gaps_s > _SOON * max(float(np.median(gaps_s)), 1e-9)) + 1
+    let_through_s = log.start_s[log.kind != Kind.THROTTLED]
+    passed, spent, stretches = 0, 0.0, 0
+    for stretch in np.split(refused_s, cuts):
+        if len(stretch) < 2 or stretch[-1] <= stretch[0]:
+            continue
+        first, last = np.searchsorted(let_through_s, (stretch[0], stretch[-1]))
+        passed += int(last - first)
+        spent += float(stretch[-1] - stretch[0])
+        stretches += 1
+    if spent <= 0 or passed <= stretches:
+        return None
+    rate = Estimate(passed / spent, (passed - stretches) / spent, (passed + stretches) / spent)
+    return Throttling(rate, float(refused_s[0]), float(refused_s[-1]), len(refused_s))

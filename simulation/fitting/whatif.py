@@ -1,0 +1,328 @@
+"""``simulation.whatif``: recorded attempts replayed by time under other policies.
+
+What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these.
+What each attempt comes to is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is
+decided by the policies of a scenario.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from actors.pipeline.attempts import Provider
+from actors.providers import unreliable_providers
+from actors.randomness import RandomStreams
+from simulation.arrivals import Arrivals
+from simulation.fitting.log import AttemptLog, Floats, Kind
+from simulation.fitting.reading import Columns, Unit, read_log
+from simulation.fitting.record import RecordedProvider
+from simulation.result import Result
+from simulation.runner import build, recorder_of
+from simulation.scenario import ChannelWorkload, Scenario, load
+from simulation.student_t import quantile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPLICATES = 5
+
+FIGURES = ("notifications", "attempts", "failures", "retry_amplification", "sent_fraction", "p50_s", "p99_s", "max_s")
+"""What is compared: counts, attempts a notification, the share that was sent at last, and the times from arrival until
+then in seconds."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One figure, of the record and of its replays."""
+
+    recorded: float | None
+    """None: there is none, as of the times of what was never sent."""
+
+    values: tuple[float, ...]
+    """Of each replay that has it."""
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the replays."""
+        return math.fsum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def half_width(self) -> float | None:
+        """How far from the mean one more replay lies in 95 of 100 cases, were they normal; None: there are too few."""
+        count = len(self.values)
+        if count < 2:
+            return None
+        return quantile(0.975, count - 1) * float(np.std(self.values, ddof=1)) * math.sqrt(1.0 + 1.0 / count)
+
+    @property
+    def difference(self) -> float | None:
+        """The mean of the replays less the record."""
+        mean = self.mean
+        return None if mean is None or self.recorded is None else mean - self.recorded
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """What came of the replays."""
+
+    scenario: Scenario
+    """What was run: the policies of the file, the arrivals of the record."""
+
+    seeds: tuple[int, ...]
+    log: AttemptLog
+    channels: dict[str, dict[str, Replayed]]
+    """The figures by channel, and in it by name as :data:`FIGURES` has them."""
+
+    notes: tuple[str, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All figures as plain data: what ``--json`` prints."""
+        return {
+            "scenario": self.scenario.name,
+            "log": self.log.source,
+            "seeds": list(self.seeds),
+            "channels": {
+                channel: {
+                    name: {
+                        "recorded": figure.recorded,
+                        "replayed": figure.mean,
+                        "half_width": figure.half_width,
+                        "difference": figure.difference,
+                        "values": list(figure.values),
+                    }
+                    for name, figure in figures.items()
+                }
+                for channel, figures in self.channels.items()
+            },
+            "notes": list(self.notes),
+        }
+
+
+def whatif(
+    source: str | Path | pd.DataFrame,
+    scenario: str | Path | Scenario,
+    *,
+    sets: Sequence[str] = (),
+    seed: int | None = None,
+    replicates: int = REPLICATES,
+    within: float | None = None,
+    time: str | None = None,
+    latency: str | None = None,
+    outcome: str | None = None,
+    latency_unit: Unit | None = None,
+    outcome_map: Mapping[str, Any] | None = None,
+    channel: str | None = None,
+) -> WhatIf:
+    """Replay a log of attempts under the policies of a scenario.
+
+    Of the scenario its channels count, without their simulated providers; its workload, faults and expectations do not.
+
+    Args:
+        source: the log, as for :func:`simulation.fit`; it must have outcomes.
+        scenario: a file, or a scenario that has been loaded.
+        sets: ``path=value`` changes to the file.
+        seed: the first of the seeds, in place of the scenario's own.
+        replicates: how often it is replayed, with one seed after the other; at least 1.
+        within: an attempt ends as one of those that were recorded within so many seconds of it; at least 0. None: half
+            the time in which the record has ten.
+        time: column, as the following ones are: see :func:`simulation.fit`.
+        latency: column.
+        outcome: column.
+        latency_unit: of the latency.
+        outcome_map: what words mean.
+        channel: look at this channel alone, or what the channel is.
+
+    Raises:
+        ConfigurationError: the log or the scenario cannot be used; all their problems.
+        ValueError: arguments that do not go together.
+    """
+    if sets and isinstance(scenario, Scenario):
+        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
+    if replicates < 1 or (within is not None and not within >= 0):
+        raise ValueError(f"wanted replicates of at least 1 and within of at least 0, got {replicates} and {within}")
+    columns = Columns(
+        time=time,
+        latency=latency,
+        outcome=outcome,
+        latency_unit=latency_unit,
+        outcome_map=outcome_map,
+        channel=channel,
+    )
+    policies, log = _both(scenario, sets, source, columns)
+    first = policies.seed if seed is None else seed
+    seeds = tuple(range(first, first + replicates))
+    replayed = _scenario(policies, log)
+    runs = [_figures_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
+    channels = {}
+    for name in dict.fromkeys(log.channel.tolist()):
+        recorded = _figures_of_log(log.where(log.channel == name))
+        channels[name] = {
+            figure: Replayed(recorded[figure], tuple(value for run in runs if (value := run[name][figure]) is not None))
+            for figure in FIGURES
+        }
+    return WhatIf(replayed, seeds, log, channels, (*log.notes, *_notes(log, policies)))
+
+
+def _both(
+    scenario: str | Path | Scenario, sets: Sequence[str], source: str | Path | pd.DataFrame, columns: Columns
+) -> tuple[Scenario, AttemptLog]:
+    """Return the policies and the log; the problems of both come together."""
+    problems: list[str] = []
+    policies = log = None
+    try:
+        policies = scenario if isinstance(scenario, Scenario) else load(Path(scenario), sets=sets)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        log = _checked(read_log(source, columns))
+    except ConfigurationError as error:
+        problems += error.problems
+    if policies is None or log is None:
+        raise ConfigurationError(problems)
+    return policies, log
+
+
+def _checked(log: AttemptLog) -> AttemptLog:
+    if not len(log):
+        raise ConfigurationError([f"{log.source}: wanted at least one attempt, got none"])
+    if not log.has_outcomes:
+        raise ConfigurationError(
+            [f"{log.source}: wanted a column with outcomes to replay (or --outcome NAME), got none"]
+        )
+    return log
+
+
+def _notes(log: AttemptLog, policies: Scenario) -> list[str]:
+    notes = []
+    if not log.knows_notifications:
+        notes.append("no column says which attempts are of one notification: each counts as an arrival, retries too")
+    used = {str(channel) for channel in policies.channels_used}
+    for channel in dict.fromkeys(log.channel.tolist()):
+        if channel not in used:
+            notes.append(f"{policies.name} says nothing of {channel}: it has the defaults")
+    others = sorted(used & {str(c) for c in _reachable(policies, log)} - set(log.channel.tolist()))
+    if others:
+        notes.append(f"nothing is recorded of {', '.join(others)}: what falls back there meets the simulated provider")
+    return notes
+
+
+def _reachable(policies: Scenario, log: AttemptLog) -> set[NotificationChannel]:
+    found: set[NotificationChannel] = set()
+    todo = [NotificationChannel(name) for name in dict.fromkeys(log.channel.tolist())]
+    while todo:
+        fallback = policies.channel_config(todo.pop()).fallback
+        if fallback is not None and fallback.channel not in found:
+            found.add(fallback.channel)
+            todo.append(fallback.channel)
+    return found
+
+
+def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
+    """Return what is run: the policies, with the recorded first attempts for arrivals."""
+    workload = []
+    for name in dict.fromkeys(log.channel.tolist()):
+        times = np.sort(log.arrived_s[(log.channel == name) & log.first])
+        if len(times):
+            arrivals = Arrivals.model_construct(times=tuple(times.tolist()))
+            workload.append(ChannelWorkload.model_construct(channel=NotificationChannel(name), arrivals=arrivals))
+    if not workload:
+        raise ConfigurationError([f"{log.source}: wanted at least one first attempt, got none"])
+    return policies.model_copy(
+        update={
+            "workload": tuple(workload),
+            "duration": log.duration_s + 1.0,
+            "faults": (),
+            "expect": (),
+            "operations": (),
+            "sweep": None,
+            "schedule": None,
+            "record": "full",
+        }
+    )
+
+
+def _replay(scenario: Scenario, log: AttemptLog, within: float | None) -> Result:
+    from simulation.system import SimulatedSystem
+
+    recorder = recorder_of(scenario)
+    with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
+        build(system, scenario, recorder, providers=_providers(scenario, log, system.streams, within))
+        system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        simulated_ns = system.now_ns
+    recorder.fold()
+    return Result(scenario, "simpy", recorder, simulated_ns)
+
+
+def _providers(
+    scenario: Scenario, log: AttemptLog, streams: RandomStreams, within: float | None
+) -> dict[NotificationChannel, dict[str, Provider]]:
+    """Return the record's providers; of a channel that it has nothing of, those of the scenario."""
+    found: dict[NotificationChannel, dict[str, Provider]] = {}
+    for channel in scenario.channels_used:
+        config = scenario.channel_config(channel)
+        of_channel = log.where(log.channel == str(channel))
+        if not len(of_channel):
+            found[channel] = dict(unreliable_providers(channel, config, (), streams))
+            continue
+        names = set(of_channel.provider.tolist())
+        found[channel] = {
+            name: RecordedProvider(
+                of_channel.of(str(channel), name) if name in names else of_channel,
+                streams.stream(f"{channel}.{name}.record"),
+                within,
+            )
+            for name in config.by_provider()
+        }
+    return found
+
+
+def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
+    """Return the figures of the record; a notification arrives with its first attempt."""
+    count = int(log.first.sum()) if not log.knows_notifications else len(np.unique(log.notification))
+    numbers, at = np.unique(log.notification, return_inverse=True)
+    arrived = np.full(len(numbers), np.inf)
+    np.minimum.at(arrived, at, log.arrived_s)
+    sent = log.kind == Kind.SENT
+    ended = np.full(len(numbers), np.inf)
+    np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))
+    times = (ended - arrived)[np.isfinite(ended)]
+    return _figures(count, len(log), int((~sent).sum()), times)
+
+
+def _figures_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, float | None]]:
+    notifications, attempts = result.notifications, result.attempts
+    attempts = attempts[~attempts["refused"]]
+    figures = {}
+    for name in dict.fromkeys(log.channel.tolist()):
+        of_channel = notifications[notifications["channel"] == name]
+        sent = of_channel[of_channel["outcome"] == "sent"]
+        times = (sent["finished_at"] - sent["requested_at"]).to_numpy(dtype="float64")
+        made = attempts[attempts["channel"] == name]
+        figures[name] = _figures(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
+    return figures
+
+
+def _figures(notifications: int, attempts: int, failures: int, times_s: Floats) -> dict[str, float | None]:
+    p50, p99, most = (float(np.quantile(times_s, q)) if len(times_s) else None for q in (0.5, 0.99, 1.0))
+    return {
+        "notifications": float(notifications),
+        "attempts": float(attempts),
+        "failures": float(failures),
+        "retry_amplification": attempts / notifications if notifications else None,
+        "sent_fraction": len(times_s) / notifications if notifications else None,
+        "p50_s": p50,
+        "p99_s": p99,
+        "max_s": most,
+    }
+
+
+__all__ = ["FIGURES", "Replayed", "WhatIf", "whatif"]

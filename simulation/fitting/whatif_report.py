@@ -1,0 +1,78 @@
+"""What replays of a record say, and what they cannot know."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simulation.console import NOTHING, WIDTH_OF_A_FILE, duration_text
+from simulation.fitting.whatif import Replayed, WhatIf
+
+CANNOT_KNOW = (
+    "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
+    "however many ask. What timed out then never answers, whatever the timeout is. Without a column requested_at an "
+    "arrival is a recorded first attempt: what waited before it, as at an open breaker, is taken to come later. What "
+    "goes on after the end of the record meets the provider of its last moments."
+)
+
+_LABELS = {
+    "notifications": "notifications",
+    "attempts": "attempts",
+    "failures": "failed attempts",
+    "retry_amplification": "amplification",
+    "sent_fraction": "sent at last",
+    "p50_s": "time until sent, p50",
+    "p99_s": "time until sent, p99",
+    "max_s": "time until sent, longest",
+}
+
+
+def print_whatif(found: WhatIf) -> None:
+    """Print the figures on stdout."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_FILE)
+    seeds = found.seeds
+    runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    console.print(
+        f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  "
+        f"{runs}",
+        highlight=False,
+    )
+    for note in found.notes:
+        console.print(f"note: {escape(note)}", style="dim", highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", no_wrap=True)
+    for heading in ("recorded", "replayed", "", "difference"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for channel, figures in found.channels.items():
+        table.add_row(f"[bold]{escape(channel)}[/bold]")
+        for name, figure in figures.items():
+            table.add_row(f"  {_LABELS[name]}", *_cells(name, figure))
+    console.print(table)
+    if len(seeds) > 1:
+        console.print(
+            "± where one more replay lies, in 95 of 100; *: the record does not", style="dim", highlight=False
+        )
+    console.print(CANNOT_KNOW, style="dim", highlight=False)
+
+
+def _cells(name: str, figure: Replayed) -> tuple[str, str, str, str]:
+    def text(value: float | None) -> str:
+        if value is None:
+            return NOTHING
+        if name.endswith("_s"):
+            return duration_text(value)
+        if name == "sent_fraction":
+            return f"{100 * value:.2f}%"
+        return f"×{value:.3f}" if name == "retry_amplification" else f"{value:,.0f}"
+
+    half, difference = figure.half_width, figure.difference
+    if difference is None:
+        return text(figure.recorded), text(figure.mean), "", NOTHING
+    beyond = half is not None and abs(difference) > half
+    spread = "" if not half else f"± {text(half).lstrip('×')}{' *' if beyond else ''}"
+    sign = "-" if difference < 0 else "+"
+    changed = "same" if difference == 0 else f"{sign}{text(abs(difference)).lstrip('×')}"
+    return text(figure.recorded), text(figure.mean), spread, changed

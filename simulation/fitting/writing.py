@@ -1,0 +1,45 @@
+"""Numbers as they stand in a scenario: as many digits as a fit can mean, with a unit."""
+
+from __future__ import annotations
+
+import math
+
+
+def duration(seconds: float, digits: int = 6) -> str:
+    """Return a duration such as ``81.2345ms``, ``3.2s``: as many significant digits, zeros at the end left out."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1.0:
+            return f"{plain(seconds * factor, digits)}{unit}"
+    return f"{plain(seconds * 1e9, digits)}ns" if seconds > 0 else "0s"
+
+
+def counted(count: int, what: str, plural: str | None = None) -> str:
+    """Return a count of something in words: ``1 attempt``, ``1,000 attempts``."""
+    return f"{count:,} {what if count == 1 else plural or what + 's'}"
+
+
+def instant(seconds: float) -> str:
+    """Return an instant from the start, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def per_second(rate: float) -> str:
+    """Return a rate such as ``19.97/s``, or by the minute, hour or day where it is slow."""
+    for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        if rate * seconds >= 1.0:
+            return f"{plain(rate * seconds)}/{unit}"
+    return f"{plain(rate * 86_400.0)}/d"
+
+
+def percent(share: float) -> str:
+    """Return a share such as ``1.23%``."""
+    return f"{plain(100.0 * share)}%"
+
+
+def plain(number: float, digits: int = 4) -> str:
+    """Return a number of at least 0 with so many significant digits, never with an exponent."""
+    if number == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(number)))
+    text = f"{number:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

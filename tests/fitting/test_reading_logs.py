@@ -1,0 +1,179 @@
+"""Logs as people have them: names of columns, units, instants, words; and all that is wrong with one at once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError
+from simulation.fitting.log import Kind
+from simulation.fitting.reading import Columns, read_log
+from simulation.fitting.words import kind_of, parse_map
+
+
+def read(tmp_path, text, **columns):
+    path = tmp_path / "attempts.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_log(path, Columns(**columns))
+
+
+def problems(tmp_path, text, **columns):
+    with pytest.raises(ConfigurationError) as refused:
+        read(tmp_path, text, **columns)
+    return [problem.replace(str(tmp_path), "") for problem in refused.value.problems]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time,latency,outcome\n0,0.08,sent\n1.5,0.5,failed\n",
+        "Timestamp,Latency (ms),Status\n2026-01-01T00:00:00Z,80,200\n2026-01-01T01:00:01.5+01:00,500,503\n",
+        "started_at,duration_ms,result\n1700000000,80,ok\n1700000001.5,500,error\n",
+        "ts,latency_us,code\n1700000000000,80000,204\n1700000001500,500000,500\n",
+        "\ufeffdate,elapsed_seconds,outcome\n\n2026-01-01 00:00:00,0.08,Sent\n2026-01-01 00:00:01.500,0.5,Timed-out\n",
+    ],
+)
+def test_one_log_in_several_dresses(tmp_path, text):
+    log = read(tmp_path, text)
+    assert log.start_s.tolist() == pytest.approx([0.0, 1.5])
+    assert log.latency_s.tolist() == pytest.approx([0.08, 0.5])
+    assert log.kind[0] == Kind.SENT
+    assert log.kind[1] in (Kind.TRANSIENT, Kind.AMBIGUOUS)
+
+
+def test_columns_can_be_named_and_units_given(tmp_path):
+    text = "when,how_long,what,latency\n3,80,yes,1\n1,90,no,2\n"
+    log = read(
+        tmp_path,
+        text,
+        time="when",
+        latency="how_long",
+        latency_unit="ms",
+        outcome="what",
+        outcome_map={"yes": "sent", "no": "permanent"},
+    )
+    assert log.start_s.tolist() == [1.0, 3.0]  # in the order in which they started
+    assert log.latency_s.tolist() == pytest.approx([0.09, 0.08])
+    assert log.kind.tolist() == [Kind.PERMANENT, Kind.SENT]
+
+
+def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
+    text = (
+        "time,latency_ms,outcome,channel\n2026-01-01T00:00:00Z,80,ok,email\nyesterday,90,ok,email\n\n"
+        "2026-01-01T00:00:02Z,-5,weird,pigeon\n2026-01-01T00:00:03Z,abc,weird,email\n"
+    )
+    assert problems(tmp_path, text) == [
+        "/attempts.csv:3: time: wanted an instant such as 2026-01-01T12:00:00Z, got 'yesterday'",
+        "/attempts.csv:5: latency_ms: wanted a latency, a number of at least 0, got '-5'",
+        "/attempts.csv:6: latency_ms: wanted a latency, a number of at least 0, got 'abc'",
+        "/attempts.csv: outcome: unknown outcomes 'weird' (2); say what they mean with --outcome-map weird=…, one of "
+        "sent, transient, throttled, permanent, dead_destination, channel_fault, ambiguous",
+        "/attempts.csv: channel: wanted one of email, sms, push, webhook, got 'pigeon' (1); --channel NAME says what "
+        "all of them are",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "an empty file"),
+        ("a,b\n1,2\n", "wanted a column such as start (or --time NAME), got a, b"),
+        ("time,latency\n1,2,3\n", "wanted a CSV file"),
+        ("time,latency\n-1,2\n3,4\n", "seconds from the start"),
+    ],
+)
+def test_a_file_that_is_no_log_is_refused_in_a_line(tmp_path, text, said):
+    assert said in "\n".join(problems(tmp_path, text))
+
+
+def test_a_missing_file_a_binary_and_a_named_column_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigurationError, match="wanted a file that exists"):
+        read_log(tmp_path / "none.csv")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        read_log(tmp_path / "binary")
+    said = problems(tmp_path, "time,latency\n1,2\n", outcome="answer", channel="pigeon")
+    assert said == [
+        "--outcome answer: wanted a column of /attempts.csv, which has time, latency",
+        "--channel pigeon: wanted one of email, sms, push, webhook",
+    ]
+
+
+def test_a_channel_is_chosen_or_named_but_never_renamed(tmp_path):
+    ours = "time,latency,outcome,channel\n0,1,ok,email\n1,1,ok,sms\n"
+    theirs = ours.replace("email", "mailgun").replace("sms", "ses")
+    assert read(tmp_path, ours, channel="sms").channel.tolist() == ["sms"]
+    assert read(tmp_path, theirs, channel="sms").channel.tolist() == ["sms", "sms"]
+    assert problems(tmp_path, ours, channel="push") == [
+        "--channel push: wanted one in /attempts.csv, which has email, sms"
+    ]
+
+
+def test_problems_without_end_are_counted(tmp_path):
+    text = "time,latency\n" + "1,x\n" * 500
+    said = problems(tmp_path, text)
+    assert len(said) == 21
+    assert said[-1] == "/attempts.csv: and 480 more"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("sent OK Success 200 204 250.0 delivered", Kind.SENT),
+        ("Transient failed ERROR 500 503 408", Kind.TRANSIENT),
+        ("429 rate-limited Too_Many_Requests", Kind.THROTTLED),
+        ("permanent 400 404 422", Kind.PERMANENT),
+        ("DeadDestination 410 hard_bounce", Kind.DEAD_DESTINATION),
+        ("ChannelFault 401 403", Kind.CHANNEL_FAULT),
+        ("Ambiguous timeout timed_out", Kind.AMBIGUOUS),
+        ("soon 600 20 2000", None),
+    ],
+)
+def test_words_mean_what_they_say(words, kind):
+    assert {kind_of(word, {}) for word in words.split()} == {kind}
+
+
+def test_an_outcome_map_comes_first_and_is_checked():
+    given, said = parse_map(["error=permanent", "a=b=sent", "x", "y=often"])
+    assert given == {"error": Kind.PERMANENT, "a=b": Kind.SENT}
+    assert len(said) == 2
+    assert "--outcome-map y=often: wanted word=outcome" in said[1]
+    assert kind_of("error", given) == Kind.PERMANENT
+
+
+def test_first_attempts_are_known_by_number_or_by_notification(tmp_path):
+    by_number = read(tmp_path, "time,latency,outcome,id,attempt\n0,1,failed,a,1\n1,1,ok,b,1\n2,1,ok,a,2\n")
+    by_id = read(tmp_path, "time,latency,outcome,id\n2,1,ok,a\n0,1,failed,a\n1,1,ok,b\n")
+    neither = read(tmp_path, "time,latency,outcome\n0,1,failed\n1,1,ok\n2,1,ok\n")
+    assert by_number.first.tolist() == by_id.first.tolist() == [True, True, False]
+    assert neither.first.all()
+    assert (by_id.knows_notifications, neither.knows_notifications) == (True, False)
+
+
+def test_a_saved_run_is_read_with_its_arrivals_and_without_what_no_provider_was_asked(tmp_path):
+    result = simulation.run(
+        "scenarios/provider-outage.yaml", sets=["duration=90s", "faults.0.at=20s", "faults.0.for=40s"]
+    )
+    result.save(tmp_path)
+    log = read_log(tmp_path)
+    assert len(log) == len(result.attempts)
+    email = log.where(log.channel == "email")
+    waited = email.start_s[email.first] - email.arrived_s[email.first]
+    assert waited.max() > 10.0  # at the open breaker
+    assert np.allclose(
+        np.sort(email.arrived_s[email.first]),
+        np.sort(result.notifications.query("channel == 'email'").requested_at),
+    )
+    refused = result.attempts.assign(refused=True)
+    assert len(read_log(pd.concat([result.attempts, refused]))) == len(log)
+
+
+def test_frames_with_numbers_and_instants_are_logs_too():
+    frame = pd.DataFrame(
+        {"time": pd.date_range("2026-01-01", periods=3, freq="s"), "latency_ms": [1, 2, None], "outcome": "ok"}
+    )
+    log = read_log(frame)
+    assert log.start_s.tolist() == [0.0, 1.0, 2.0]
+    assert log.origin == "2026-01-01T00:00:00+00:00"
+    assert np.isnan(log.latency_s[2])
+    assert "1 attempts have no latency" in log.notes
