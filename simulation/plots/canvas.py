@@ -31,8 +31,8 @@ class Picture(Figure):
     registered too, it is the one that is used.
     """
 
-    def _repr_png_(self) -> bytes:
-        return picture_bytes(self, "png")
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return picture_bytes(self, "png"), {"alt": in_words(self)}
 
 
 @contextmanager
@@ -55,6 +55,20 @@ def picture_bytes(figure: Figure, form: str) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "retrylab", "svg.fonttype": "path"}):
         figure.savefig(file, format=form, dpi=figure.dpi, facecolor=figure.get_facecolor(), **made_by)
     return file.getvalue()
+
+
+def in_words(figure: Figure) -> str:
+    """Return what a figure shows, for those who do not see it: the titles, the axes and the legends."""
+    sentences: list[str] = []
+    for ax in figure.get_axes():
+        legend = ax.get_legend()
+        shown = [
+            ax.get_title(loc="left"),
+            " against ".join(label for label in (ax.get_ylabel(), ax.get_xlabel()) if label),
+            ", ".join(text.get_text() for text in legend.get_texts()) if legend is not None else "",
+        ]
+        sentences += [" ".join(words.split()) for words in shown if words]
+    return ". ".join(sentences)
 
 
 def size_in(ax: Axes) -> tuple[float, float]:
