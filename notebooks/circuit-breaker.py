@@ -1,0 +1,214 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The circuit breaker, step by step
+#
+# The email provider went down. When did the breaker stop sending to it, what became of the mail
+# that arrived meanwhile, and who found out that the provider was back?
+
+# %%
+from random import Random
+
+import pandas as pd
+
+import simulation
+from actors import CircuitBreakerConfig
+from actors.policies.breaker import TRANSITIONS, Breaker
+from simulation import plots
+
+S = 1_000_000_000  # nanoseconds: policies count in whole ones, so that an instant is exact
+
+# %% [markdown]
+# ## The table
+#
+# A breaker is in one of six states, and this is every transition there is. Three of them belong to
+# the daily business: `closed` lets everything through and counts failures, `open` refuses
+# everything, `half-open` lets one probe through. The other three are an operator's orders.
+
+# %%
+pd.DataFrame(TRANSITIONS).rename(index=str, columns=str).T.fillna("")
+
+# %% [markdown]
+# ## One breaker by hand
+#
+# It opens after five failures in a row and stays open for 60 s. It is a plain object: we hand in
+# the time, and nothing happens in between. A permit is asked for before each call, and settled
+# with the call's result.
+
+# %%
+breaker = Breaker(CircuitBreakerConfig(failure_threshold=5, timeout=60.0))
+steps = []
+
+
+def step(at_s, result=None, permit=None):
+    """Ask for a permit, unless one is given, and settle it with the result, if there is one."""
+    permit = permit or breaker.try_acquire(int(at_s * S))
+    says = "refused" if permit is None else f"permit {permit}"
+    if permit and result:
+        settle = breaker.record_success if result == "success" else breaker.record_failure
+        says += "" if settle(permit, int(at_s * S)) else ", too late: changes nothing"
+    steps.append([at_s, result or "", says, str(breaker.state), breaker.consecutive_failures])
+    return permit
+
+
+slow = step(0.0)  # a call that will take very long
+for second in range(1, 6):
+    step(float(second), "failure")
+step(6.0)
+step(64.9)
+probe = step(65.0)
+step(65.1)
+step(65.2, "success", permit=slow)
+step(65.3, "success", permit=probe)
+step(66.0, "failure")
+pd.DataFrame(
+    steps, columns=["at s", "result", "what the breaker says", "state", "failures in a row"]
+)
+
+# %% [markdown]
+# - The fifth failure, at 5 s, opens it. At 6.0 and 64.9 s it refuses; at 65.0 s, at the exact
+#   instant, it gives a permit to a probe, and to one only: at 65.1 s it refuses again.
+# - The slow call of the beginning succeeds at 65.2 s. That says nothing about the provider as it
+#   is now: its permit is one from before the opening, and a half-open breaker is not closed by it.
+# - The probe's success at 65.3 s closes it, and the count starts at zero.
+#
+# ## In an outage of three minutes
+#
+# In `provider-outage` the email provider is down from 2 to 5 min; here with a quarter of its
+# traffic. The breaker opens within a second, and two probes find that the outage is not over. Mail
+# waits, in order, and uses up no attempt.
+
+# %%
+quick = ["workload.0.arrivals.poisson=5/s", "workload.1.arrivals.constant=1/s"]
+result = simulation.run("../scenarios/provider-outage.yaml", sets=quick)
+plots.breaker_states(result).figure
+
+# %%
+result.breaker[["time", "channel", "from", "to", "cause"]].round(2)
+
+# %% [markdown]
+# One email that arrived in the middle of the outage: it made its only attempt when the breaker had
+# closed.
+
+# %%
+email = result.notifications.query("channel == 'email' and requested_at > 200").iloc[0]
+plots.timeline(result, email["id"]).figure
+
+# %% [markdown]
+# More than 800 wait when it closes. They leave at a pace that begins at `resume_rate`, 10 a
+# second, and doubles every ten seconds: within half a minute all are gone, and the provider that
+# has just come back did not get them in one second.
+
+# %%
+plots.in_flight(result).figure
+
+# %% [markdown]
+# ## How long should it stay open?
+#
+# Nobody tells the breaker that the provider is back: a probe has to find out, every `timeout`. So
+# the recovery is found half a `timeout` late on average, and never more than a whole one; and an
+# outage costs one failed attempt for each probe. Here for outages of 1 to 10 minutes, in steps of
+# a second:
+
+
+# %%
+def outage(timeout_s, lasts_s):
+    """Return how many probes failed in an outage, and how late after it one succeeded."""
+    breaker, failed_probes = Breaker(CircuitBreakerConfig(timeout=timeout_s)), 0
+    for _ in range(5):
+        breaker.record_failure(breaker.try_acquire(0), 0)
+    while True:
+        now_ns = breaker.reopen_at_ns
+        probe = breaker.try_acquire(now_ns)
+        if now_ns >= lasts_s * S:
+            return failed_probes, now_ns / S - lasts_s
+        breaker.record_failure(probe, now_ns)
+        failed_probes += 1
+
+
+rows = {}
+for timeout_s in (10, 30, 60, 120):
+    found = pd.DataFrame(
+        [outage(timeout_s, lasts_s) for lasts_s in range(61, 601)],
+        columns=["failed probes", "late"],
+    )
+    rows[f"{timeout_s} s"] = {
+        "failed probes, mean": found["failed probes"].mean(),
+        "found late by, mean s": found["late"].mean(),
+        "found late by, longest s": found["late"].max(),
+    }
+pd.DataFrame.from_dict(rows, orient="index").rename_axis("timeout").round(1)
+
+# %% [markdown]
+# ## False alarms
+#
+# Five failures in a row need no outage. At a share p of random failures it takes (1 − p⁵) / (p⁵ (1
+# − p)) calls on average until five in a row have come about, and each time the channel stands
+# still for `timeout`.
+
+# %%
+shares = [0.05, 0.1, 0.2, 0.3, 0.4]
+calls = pd.DataFrame({"share of failures": shares})
+calls["calls until five in a row"] = [(1 - p**5) / (p**5 * (1 - p)) for p in shares]
+calls["at 20/s, a false alarm every … min"] = calls["calls until five in a row"] / 20 / 60
+calls.set_index("share of failures").round(1)
+
+# %% [markdown]
+# At 5% that is two days, at 10% an hour and a half, at 30% half a minute. A provider that fails so
+# often needs a breaker that looks at the rate: this one opens when half of the calls of the last
+# ten seconds failed, of at least 50. Both get the same calls, 20 a second for 100 s. When three in
+# ten fail the first opens again and again, and the second does not; when all fail, so does the
+# second.
+
+
+# %%
+def openings(config, share, calls=2000):
+    breaker, luck, count = Breaker(config), Random(7), 0
+    for number in range(calls):
+        now_ns = number * S // 20
+        failed = luck.random() < share
+        permit = breaker.try_acquire(now_ns)
+        if permit is not None:
+            settle = breaker.record_failure if failed else breaker.record_success
+            settle(permit, now_ns)
+            count += breaker.state == "open"
+    return count
+
+
+in_a_row = CircuitBreakerConfig(failure_threshold=5, timeout=10.0)
+rate = CircuitBreakerConfig(window={"time": 10.0}, failure_rate=0.5, minimum_calls=50, timeout=10.0)
+rows = {
+    f"{share:.0%} fail": {
+        "five in a row": openings(in_a_row, share),
+        "half of 10 s": openings(rate, share),
+    }
+    for share in (0.05, 0.3, 1.0)
+}
+pd.DataFrame.from_dict(rows, orient="index").rename_axis("openings")
+
+# %% [markdown]
+# ## What to do
+#
+# For a provider that hardly ever fails: five in a row. For one that fails at random: a rate, well
+# above what is usual. `timeout` is how late you can afford to be after an outage.
+#
+# ```yaml
+# channels:
+#   email:
+#     circuit_breaker: {failure_threshold: 5, timeout: 30s}
+#   push:
+#     circuit_breaker: {window: {time: 10s}, failure_rate: 50%, minimum_calls: 50, timeout: 30s}
+# ```
