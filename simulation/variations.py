@@ -145,13 +145,17 @@ def written(value: Any) -> str:
 
 
 def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:
-    """Return for each path as few of its last keys as tell all of them apart, but at least so many."""
-    keys = {path: path.split(".") for path in paths}
-    for length in range(keys_min, max(map(len, keys.values()), default=0) + 1):
-        names = {path: ".".join(parts[-length:]) for path, parts in keys.items()}
-        if len(set(names.values())) == len(paths):
-            return names
-    return {path: path for path in paths}
+    """Return for each path as few of its last keys as tell it from the others, but at least so many."""
+    names: dict[str, str] = {}
+    for path in paths:
+        keys = path.split(".")
+        others = [other.split(".") for other in paths if other != path]
+        count = next(
+            (count for count in range(keys_min, len(keys)) if all(other[-count:] != keys[-count:] for other in others)),
+            len(keys),
+        )
+        names[path] = ".".join(keys[-count:])
+    return names
 
 
 def _problem(path: str, text: str) -> ConfigurationError:

@@ -94,18 +94,22 @@ def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: st
 
 def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
     entries, _ = ax.get_legend_handles_labels()
+    numbers_at: dict[tuple[float, float], list[str]] = {}
     for number, (_, row) in enumerate(best.iterrows(), start=1):
+        numbers_at.setdefault((row["mean_cost"], row["mean"]), []).append(str(number))
+    for place, numbers in numbers_at.items():
         ax.annotate(
-            str(number),
-            (row["mean_cost"], row["mean"]),
+            numbers[0] if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}",  # equal ones stand side by side
+            place,
             xytext=(-5, 5),
             textcoords="offset points",
             ha="right",
             size=8.5,
             weight="bold",
         )
+    for number, (_, row) in enumerate(best.iterrows(), start=1):
         if number <= LABELS_MAX:
-            text = cut(drawable(f"{number} {setting_text(row, cells.varied)}"), LABEL_ROOM, 8.5)
+            text = cut(drawable(f"{number} {setting_text(row, cells)}"), LABEL_ROOM, 8.5)
             entries.append(Line2D([], [], linestyle="", label=text))
     if len(best) > LABELS_MAX:
         entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from actors.errors import ConfigurationError, WrongType
+from actors.quantities import parse_duration, parse_rate
 from actors.settings import nearest
+from simulation.space import number_of
+from simulation.variations import Setting, short_names
 
 OF_A_CELL = ("cell", "figure", "n", "mean", "sd", "low", "high")
 """The columns beside the varied settings."""
@@ -31,6 +34,19 @@ class Cells(NamedTuple):
 
     frame: pd.DataFrame
     varied: tuple[str, ...]
+    written: Mapping[str, Mapping[Any, str]]
+    """For each setting its values as a person wrote them, as far as that is known: ``10s`` for 10."""
+
+    def text(self, path: str, value: Any) -> str:
+        """Return a value of a setting as a person would write it."""
+        return self.written.get(path, {}).get(value) or value_text(value)
+
+    def axis_label(self, path: str) -> str:
+        """Return what stands at an axis of a setting, with its unit where that is known."""
+        texts = self.written.get(path, {}).values()
+        if any(parse_duration(text, unit_required=True) is not None for text in texts):
+            return f"{path} (s)"
+        return f"{path} (a second)" if any(parse_rate(text, unit_required=True) is not None for text in texts) else path
 
     def of(self, figure: str) -> pd.DataFrame:
         """Return the rows of one figure of the summary.
@@ -81,7 +97,16 @@ def cells_of(sweep: SweepSource) -> Cells:
         raise WrongType(f"wanted the frame `cells` of a sweep; {', '.join(missing)} missing, got {had}")
     named = getattr(sweep, "varied", None)
     varied = [column for column in frame.columns if column not in OF_A_CELL] if named is None else named
-    return Cells(frame, tuple(map(str, varied)))
+    return Cells(frame, tuple(map(str, varied)), _written(getattr(sweep, "settings", ())))
+
+
+def _written(settings: Sequence[Setting]) -> dict[str, dict[Any, str]]:
+    written: dict[str, dict[Any, str]] = {}
+    for setting in settings:
+        for path, text in setting.values:
+            number = number_of(text)
+            written.setdefault(path, {})[text if number is None else number] = text
+    return written
 
 
 def is_number(values: pd.Series[Any]) -> bool:
@@ -96,24 +121,10 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
-def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return for each path as many of its last parts as tell it from the others: ``retry.max_attempts``."""
-    names: dict[str, str] = {}
-    for path in paths:
-        parts = path.split(".")
-        others = [other.split(".") for other in paths if other != path]
-        length = next(
-            (size for size in range(1, len(parts)) if all(other[-size:] != parts[-size:] for other in others)),
-            len(parts),
-        )
-        names[path] = ".".join(parts[-length:])
-    return names
-
-
-def setting_text(row: pd.Series[Any], paths: Sequence[str]) -> str:
+def setting_text(row: pd.Series[Any], cells: Cells) -> str:
     """Return the settings of a cell: ``max_attempts=5, jitter=full``."""
-    names = short_names(paths)
-    return ", ".join(f"{names[path]}={value_text(row[path])}" for path in paths)
+    names = short_names(cells.varied)
+    return ", ".join(f"{names[path]}={cells.text(path, row[path])}" for path in cells.varied)
 
 
 def error_bars(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:

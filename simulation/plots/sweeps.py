@@ -20,14 +20,15 @@ from simulation.plots.legend import legend_within
 from simulation.plots.looks import series_look
 from simulation.plots.panels import number_text
 from simulation.plots.sweep_table import (
+    Cells,
     SweepSource,
     cells_of,
     error_bars,
     is_number,
-    short_names,
     value_text,
 )
 from simulation.plots.text import cut, drawable
+from simulation.variations import short_names
 
 WIDTH, HEIGHT = 7.6, 4.2
 LINES_MAX = 12
@@ -78,13 +79,13 @@ def sweep_lines(
             groups = [((), rows)]
         for number, (values, group) in enumerate(groups):
             text = ", ".join(
-                f"{short_names(cells.varied)[path]}={value_text(value)}"
+                f"{short_names(cells.varied)[path]}={cells.text(path, value)}"
                 for path, value in zip(others, values, strict=False)
             )
             _draw_line(
                 ax, number, "each cell" if scattered else text or figure, group.sort_values("place"), not scattered
             )
-        _x_axis(ax, x, ticks, places)
+        _x_axis(ax, cells.axis_label(x), ticks, places)
         ax.set_ylabel(figure)
         ax.yaxis.set_major_formatter(FuncFormatter(number_text))
         ax.set_title(_title(figure, x, averaged))
@@ -192,10 +193,12 @@ def sweep_heatmap(
         norm = _norm(means["mean"])
         if len(columns) * len(lines) > SPARSE * len(means):
             drawn: Any = _draw_points(ax, means, x, y, norm)
+            ax.set_xlabel(cells.axis_label(x))
+            ax.set_ylabel(cells.axis_label(y))
         else:
-            drawn = _draw_grid(ax, means, x, y, columns, lines, norm)
-        ax.set_xlabel(x)
-        ax.set_ylabel(y)
+            drawn = _draw_grid(ax, means, (x, columns), (y, lines), norm, cells)
+            ax.set_xlabel(x)
+            ax.set_ylabel(y)
         names = short_names([x, y, *averaged])
         over = f", averaged over {', '.join(names[path] for path in averaged)}" if averaged else ""
         ax.set_title(f"{figure} by {names[x]} and {names[y]}{over}")
@@ -235,8 +238,14 @@ def _draw_points(ax: Axes, means: pd.DataFrame, x: str, y: str, norm: Normalize)
 
 
 def _draw_grid(
-    ax: Axes, means: pd.DataFrame, x: str, y: str, columns: list[Any], lines: list[Any], norm: Normalize
+    ax: Axes,
+    means: pd.DataFrame,
+    across: tuple[str, list[Any]],
+    up: tuple[str, list[Any]],
+    norm: Normalize,
+    cells: Cells,
 ) -> QuadMesh:
+    (x, columns), (y, lines) = across, up
     grid = np.full((len(lines), len(columns)), np.nan)
     for column, line, mean in zip(means[x], means[y], means["mean"], strict=True):
         grid[lines.index(line), columns.index(column)] = mean
@@ -251,8 +260,8 @@ def _draw_grid(
         text = figure_text(value)
         ax.text(column + 0.5, line + 0.5, text, ha="center", va="center", color=color, size=SMALL_SIZE)
     room = max(width / max(len(columns), 1) - 0.05, 0.3)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, [cut(drawable(value_text(one)), room, 8.5) for one in columns])
-    ax.set_yticks(np.arange(len(lines)) + 0.5, [cut(drawable(value_text(one)), 1.4, 8.5) for one in lines])
+    ax.set_xticks(np.arange(len(columns)) + 0.5, [cut(drawable(cells.text(x, one)), room, 8.5) for one in columns])
+    ax.set_yticks(np.arange(len(lines)) + 0.5, [cut(drawable(cells.text(y, one)), 1.4, 8.5) for one in lines])
     ax.tick_params(length=0)
     return mesh
 

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from matplotlib.container import ErrorbarContainer
 from plot_samples import cells, scattered
 
+import simulation
 from actors.errors import ConfigurationError, WrongType
 from simulation import plots
 from simulation.plots.pareto import pareto_front
-from simulation.plots.sweep_table import short_names, value_text
+from simulation.plots.sweep_table import value_text
+from simulation.variations import short_names
 
 ATTEMPTS, JITTER, TIMEOUT = "channels.email.retry.max_attempts", "channels.email.retry.jitter", "channels.email.timeout"
 P99 = "delivery_time_s.p99"
@@ -200,3 +202,20 @@ def test_names_are_as_short_as_tells_them_apart():
     assert [value_text(value) for value in (True, 5.0, 0.25, "full", np.float64(1e-6))] == [
         *("true", "5", "0.25", "full", "1e-06")
     ]
+
+
+def test_values_are_written_as_they_were_given(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("duration: 1s\nworkload: [{channel: email, arrivals: {constant: 5/s}}]\n")
+    vary = {"channels.email.timeout": ["100ms", "2m"], "channels.email.retry.max_attempts": [1, 2]}
+    swept = simulation.sweep(path, vary, replicates=1)
+    drawn = plots.sweep_lines(swept, "sent", x="channels.email.retry.max_attempts")
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["timeout=100ms", "timeout=2m"]
+    drawn = plots.sweep_lines(swept, "sent", x="channels.email.timeout")
+    assert drawn.get_xlabel() == "channels.email.timeout (s)"
+    drawn = plots.sweep_heatmap(swept, "sent", x="channels.email.timeout")
+    assert [tick.get_text() for tick in drawn.get_xticklabels()] == ["100ms", "2m"]
+    # All four cells are equal in both figures: they stand in one place, which has one text.
+    drawn = plots.pareto(swept)
+    assert [text.get_text() for text in drawn.texts] == ["1–4"]
+    assert drawn.get_legend().get_texts()[1].get_text() == "1 timeout=100ms, max_attempts=1"
