@@ -21,6 +21,7 @@ _HOME_OF = {
     "Scenario": "simulation.scenario",
     "SimulatedSystem": "simulation.system",
     "SweepResult": "simulation.sweeping.result",
+    "Tuning": "simulation.tuning.tuning",
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
     "explore": "simulation.explore",
@@ -34,6 +35,7 @@ _HOME_OF = {
     "run": "simulation.runner",
     "run_live": "simulation.live_run",
     "sweep": "simulation.sweeping.sweep",
+    "tune": "simulation.tuning.tune",
     "whatif": "simulation.fitting.whatif",
 }
 

@@ -18,6 +18,7 @@ from simulation.fit_command import fit
 from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
+from simulation.tune_command import tune
 from simulation.whatif_command import whatif
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ app.command()(plot)
 app.command()(fit)
 app.command()(serve)
 app.command()(sweep)
+app.command()(tune)
 app.command()(whatif)
 app.add_typer(dlq, name="dlq")
 

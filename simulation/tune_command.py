@@ -1,0 +1,153 @@
+"""The command ``retrylab tune``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130
+
+
+def tune(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="A setting to search, and its values: channels.email.retry.max_attempts=1..8, "
+            "channels.email.timeout=100ms..10s, channels.email.retry.jitter=none,full or "
+            "drain={from: 1m, to: 1h, scale: log}. The file's sweep when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    minimize: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIGURE",
+            help="A figure of the summary that is to be small: requests, the load on the providers, when left out. Given "
+            "several times, or beside --maximize, it is the Pareto set that is searched.",
+            show_default=False,
+        ),
+    ] = None,
+    maximize: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIGURE", help="A figure that is to be large.", show_default=False),
+    ] = None,
+    probability: Annotated[
+        str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
+    ] = "95%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="With which that is to be shown.")] = "95%",
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many settings to try; all of them where there are no more.")
+    ] = 40,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="How many runs a setting gets at most, before the best is confirmed.")
+    ] = 20,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change the file, as for run: 'expect=[dead_lettered <= 10]', or duration=2m for a shorter search.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers do the runs instead.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What is "
+            "over is kept here too, and not done again by another search.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON and nothing else.")] = False,
+) -> None:
+    """Search the cheapest settings that meet the expectations of a scenario.
+
+    Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
+    the best is confirmed with fresh seeds. A search takes a few hundred runs: to shorten it, set a shorter duration or
+    fewer --trials.
+
+    Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
+    far.
+    """
+    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+    from simulation.cli import Exit
+    from simulation.space import parse_space
+    from simulation.tuning.report import report
+    from simulation.tuning.tune import tune as search
+    from simulation.tuning.tuning import TuningInterrupted
+
+    show_progress = not as_json and sys.stderr.isatty()
+    if show_progress:
+        from simulation.console import progress_of_runs
+    interrupted = False
+    try:
+        with progress_of_runs() if show_progress else nullcontext() as progress:
+            tuning = search(
+                file,
+                parse_space(vary) if vary else None,
+                minimize=minimize or [],
+                maximize=maximize or [],
+                probability=_share("--probability", probability, low=0.0),
+                confidence=_share("--confidence", confidence, low=0.5),
+                trials=trials,
+                replicates=replicates,
+                seed=seed,
+                sets=sets or [],
+                workers=workers,
+                cluster=dask,
+                out=out,
+                progress=progress,
+            )
+    except ConfigurationError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except InvariantBreach as breach:
+        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
+        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    except WorkerLost as lost:
+        typer.echo(f"{file}: {lost}", err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except OSError as error:
+        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except TuningInterrupted as stopped:
+        tuning, interrupted = stopped.so_far, True
+    typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if not tuning.found:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _share(name: str, text: str, low: float) -> float:
+    from actors.errors import ConfigurationError
+    from actors.quantities import parse_share
+    from simulation.tuning.tune import PROBABILITY_MAX
+
+    try:
+        share = parse_share(float(text)) if "%" not in text else parse_share(text)
+    except ValueError:
+        share = None
+    if share is None or not low <= share <= PROBABILITY_MAX or not share:
+        at_least = f"from {low:.0%}" if low else "of more than 0%"
+        raise ConfigurationError([f"{name}: wanted a share {at_least} to {PROBABILITY_MAX:.1%}, got {text!r}"])
+    return share

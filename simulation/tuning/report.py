@@ -1,0 +1,282 @@
+"""What came of a search, as text of eighty columns."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulation.console import NOTHING, duration_text
+from simulation.paired import Difference
+from simulation.summary_shape import Figure, Shape, summary_shape
+from simulation.tuning.chance import Verdict, at_least
+from simulation.tuning.goal import Objective
+from simulation.tuning.margin import Margin
+from simulation.tuning.trial import Trial
+from simulation.tuning.tuning import Tuning
+
+COLUMNS = 80
+LABEL = 34
+CELL = 13
+
+
+def report(tuning: Tuning, directory: Path | None = None) -> str:
+    """Return what came of a search, for people.
+
+    Args:
+        tuning: the search.
+        directory: where it was written, if it was.
+    """
+    lines = [_heading(tuning), *_outcome(tuning)]
+    if directory is not None:
+        lines.append(f"written to {directory}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def origin(tuning: Tuning, trial: Trial) -> str:
+    """Return where the setting of a trial comes from, as the comment above a scenario that has it."""
+    own = tuning.own_values()
+    lines = [f"{tuning.path.name} with settings that `retrylab tune` found:"]
+    lines += [f"{path}: {value}, was {_written(own[path])}" for path, value in tuning.values(trial).items()]
+    if tuning.sets:
+        lines.append("and changed with " + " ".join(f"--set {shlex.quote(text)}" for text in tuning.sets))
+    if tuning.goal.expectations:
+        lines.append(_evidence(tuning, trial))
+    first = tuning.first_fresh_seed
+    lines.append(f"Seeds {tuning.first_seed} to {first - 1}, fresh ones {first} to {first + len(trial.fresh) - 1}.")
+    return "\n".join(lines)
+
+
+def _heading(tuning: Tuning) -> str:
+    runs = sum(len(trial.searched) + len(trial.fresh) for trial in tuning.trials)
+    tried = sum(trial.in_space for trial in tuning.trials)
+    last = tuning.first_fresh_seed - 1
+    seeds = f"seeds {tuning.first_seed} to {last}" if last > tuning.first_seed else f"seed {last}"
+    which = "all " if tuning.exhaustive and not tuning.invalid else ""
+    left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
+    over = "" if tuning.is_over else " · interrupted"
+    return (
+        f"{tuning.baseline.scenario.name}  {seeds} · {which}{_count(tried, 'setting')} · {_count(runs, 'run')}"
+        f"{left_out}{over}"
+    )
+
+
+def _outcome(tuning: Tuning) -> Iterator[str]:
+    if not tuning.found:
+        yield from _not_found(tuning)
+    elif len(tuning.goal.objectives) > 1:
+        yield from _pareto(tuning)
+    else:
+        yield from _found(tuning, tuning.found[0])
+
+
+# ── one setting ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    (objective,) = tuning.goal.objectives
+    value = _figure_text(tuning.value(trial, objective), _kind(tuning, objective.figure))
+    yield f"{objective.figure} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
+    yield from _setting(tuning, trial)
+    if trial.is_baseline:
+        yield "These are the file's own settings."
+    if tuning.goal.expectations:
+        yield _evidence(tuning, trial)
+        yield from _margins(tuning, trial)
+    yield from _beaten(tuning, trial, objective)
+
+
+def _for(tuning: Tuning) -> str:
+    if not tuning.goal.expectations:
+        return ""
+    return f" where all expectations hold in {_percent(tuning.goal.probability)} of runs"
+
+
+def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    own, values = tuning.own_values(), tuning.values(trial)
+    width = max(map(len, values))
+    texts = {path: _written(value) for path, value in values.items()}
+    column = max(map(len, texts.values()))
+    for path, text in texts.items():
+        was = "as it was" if trial.is_baseline or _written(own[path]) == text else f"was {_written(own[path])}"
+        yield f"  {path:{width}}  {text:{column}}  {was}"
+
+
+def _evidence(tuning: Tuning, trial: Trial) -> str:
+    held, runs = tuning.held(trial.fresh), len(trial.fresh)
+    share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
+    return f"confirmed in {held:,} of {runs:,} runs with fresh seeds (at least {share}, {confidence} confidence)"
+
+
+def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    usual = f"{_percent(tuning.goal.probability)} of runs"
+    yield _row("", [usual, "worst run", "to spare"])
+    for margin in tuning.margins(trial):
+        kind = _kind(tuning, ".".join(margin.expectation.path))
+        cells = [_figure_text(margin.usual, kind), _figure_text(margin.worst, kind), _spare(margin, kind)]
+        yield from _rows(margin.expectation.text, cells)
+
+
+def _spare(margin: Margin, kind: Figure) -> str:
+    if margin.spare is None:
+        return NOTHING
+    text = "none" if margin.spare == 0 else _signed(margin.spare, kind).removeprefix("+")
+    return text if not margin.relative else f"{text}, {margin.relative:.2g}"
+
+
+def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]:
+    beaten = [trial for trial in tuning.beaten if trial is not found]
+    if not beaten:
+        return
+    kind = _kind(tuning, objective.figure)
+    long = [trial for trial in beaten if len(trial.label) > LABEL]
+    names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
+    yield _row("what it beat", ["holds in", objective.figure[-CELL:], "difference"])
+    for trial in beaten:
+        runs = tuning.runs_of(trial)
+        holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
+        apart = tuning.difference(trial, found, objective)
+        yield _row(names[trial], [holds, _figure_text(tuning.value(trial, objective), kind), _apart(apart, kind)])
+    for trial in beaten:
+        if names[trial] != trial.label:
+            yield f"  {names[trial]}  {trial.label}"
+    yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
+
+
+def _apart(found: Difference | None, kind: Figure) -> str:
+    if found is None:
+        return NOTHING
+    if found.mean == 0 and not found.half_width:
+        return "same"
+    text = _signed(found.mean, kind)
+    if found.half_width is not None:
+        text += f" ± {_figure_text(found.half_width, kind, 3)}"
+    return text + (" *" if found.excludes_0 else "")
+
+
+# ── several settings ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pareto(tuning: Tuning) -> Iterator[str]:
+    objectives = tuning.goal.objectives
+    yield f"{_count(len(tuning.found), 'setting')} of which none is better than another in all of:"
+    yield "  " + ", ".join(objective.text for objective in objectives) + _for(tuning)
+    yield from _table_of(tuning, {f"#{trial.number}": trial for trial in tuning.found})
+    if not any(trial.is_baseline for trial in tuning.found):
+        yield from _table_of(tuning, {"the file's own": tuning.baseline}, heading=False)
+    for trial in tuning.found:
+        yield f"  #{trial.number}  {trial.label}"
+    if tuning.goal.expectations:
+        held = (
+            f"{_percent(tuning.goal.probability)} or more of runs, with {_percent(tuning.goal.confidence)} confidence"
+        )
+        yield f"They hold in {held} for all of these together."
+
+
+def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True) -> Iterator[str]:
+    objectives = tuning.goal.objectives
+    width = max(CELL, *(len(objective.figure) + 2 for objective in objectives))
+    if heading:
+        yield f"{'':16}{'holds in':>{CELL}}" + "".join(f"{objective.figure:>{width}}" for objective in objectives)
+    for name, trial in trials.items():
+        runs = tuning.runs_of(trial)
+        holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
+        values = [_figure_text(tuning.value(trial, each), _kind(tuning, each.figure)) for each in objectives]
+        yield f"{name:16}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
+
+
+# ── none ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _not_found(tuning: Tuning) -> Iterator[str]:
+    trial, goal = tuning.nearest, tuning.goal
+    runs = tuning.runs_of(trial)
+    if not runs:
+        yield "No run was over."
+        return
+    if all(each.costs is None for each in tuning.trials if each.in_space and each.searched):
+        yield f"No setting has the figure {' and '.join(each.figure for each in goal.objectives)} in every run."
+        return
+    share = _percent(goal.probability)
+    if not tuning.is_over:
+        yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
+    elif any(each.verdict is Verdict.REJECTED and not each.is_baseline for each in tuning.trials):
+        yield f"No setting was confirmed to meet the expectations in {share} of runs. The nearest one:"
+    else:
+        yield f"No setting meets the expectations in {share} of runs. The nearest one:"
+    yield from _setting(tuning, trial)
+    fresh = " with fresh seeds" if trial.fresh else ""
+    low = at_least(tuning.held(runs), len(runs), goal.confidence)
+    yield f"all held in {tuning.held(runs):,} of {_count(len(runs), 'run')}{fresh} (at least {low:.2g}, TODO)"
+    yield _row("", ["holds in", "median", "off by" if tuning.is_over else "worst: off by"])
+    for margin in tuning.margins(trial):
+        kind = _kind(tuning, ".".join(margin.expectation.path))
+        cells = [f"{margin.held:,} of {margin.runs:,}", _figure_text(margin.median, kind), _off_by(margin, kind)]
+        yield from _rows(margin.expectation.text, cells)
+
+
+def _off_by(margin: Margin, kind: Figure) -> str:
+    if margin.spare is None:
+        return "no value"
+    if margin.held == margin.runs:
+        return NOTHING
+    text = _figure_text(-margin.spare, kind, 3)
+    return text if not margin.relative else f"{text} {-margin.relative:.0%}"
+
+
+# ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    *others, last = cells
+    return (
+        f"{label:{LABEL}}"
+        + "".join(f"{cell:>{CELL}}" for cell in others)
+        + f"{last:>{COLUMNS - LABEL - CELL * len(others)}}"
+    )
+
+
+def _rows(label: str, cells: Sequence[str]) -> Iterator[str]:
+    """Yield a row, or two where the label is too long for one."""
+    if len(label) > LABEL:
+        yield label
+        label = ""
+    yield _row(label, cells)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.4g}%"
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _kind(tuning: Tuning, path: str) -> Figure:
+    part: Figure | Shape = summary_shape(tuning.baseline.scenario.providers_used)
+    for key in path.split("."):
+        part = part.get(key, Figure.COUNT) if isinstance(part, dict) else Figure.COUNT
+    return part if isinstance(part, Figure) else Figure.COUNT
+
+
+def _signed(value: float, kind: Figure) -> str:
+    return ("-" if value < 0 else "+") + _figure_text(abs(value), kind, 3)
+
+
+def _figure_text(value: float | None, kind: Figure, digits: int = 4) -> str:
+    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
+    if value is None:
+        return NOTHING
+    if kind is Figure.SECONDS:
+        return duration_text(value)
+    if kind is Figure.SHARE:
+        return f"{value:.5f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
