@@ -29,8 +29,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="FIGURE",
-            help="A figure of the summary that is to be small: requests, the load on the providers, when left out. Given "
-            "several times, or beside --maximize, it is the Pareto set that is searched.",
+            help="A figure of the summary that is to be small: requests, the load on the providers, when left out. "
+            "Given several times, or beside --maximize, it is the Pareto set that is searched.",
             show_default=False,
         ),
     ] = None,
@@ -71,8 +71,8 @@ def tune(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What is "
-            "over is kept here too, and not done again by another search.",
+            help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
+            "is over is kept here too, and not done again by another search.",
             show_default=False,
         ),
     ] = None,

@@ -11,7 +11,7 @@ from typing import Any
 from simulation.console import NOTHING, duration_text
 from simulation.paired import Difference
 from simulation.summary_shape import Figure, Shape, summary_shape
-from simulation.tuning.chance import Verdict, at_least
+from simulation.tuning.chance import Verdict
 from simulation.tuning.goal import Objective
 from simulation.tuning.margin import Margin
 from simulation.tuning.trial import Trial
@@ -123,7 +123,7 @@ def _spare(margin: Margin, kind: Figure) -> str:
     if margin.spare is None:
         return NOTHING
     text = "none" if margin.spare == 0 else _signed(margin.spare, kind).removeprefix("+")
-    return text if not margin.relative else f"{text}, {margin.relative:.2g}"
+    return text if not margin.relative else f"{text}, {_two_digits(margin.relative)}"
 
 
 def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]:
@@ -208,8 +208,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
         yield f"No setting meets the expectations in {share} of runs. The nearest one:"
     yield from _setting(tuning, trial)
     fresh = " with fresh seeds" if trial.fresh else ""
-    low = at_least(tuning.held(runs), len(runs), goal.confidence)
-    yield f"all held in {tuning.held(runs):,} of {_count(len(runs), 'run')}{fresh} (at least {low:.2g}, TODO)"
+    yield f"all expectations held in {tuning.held(runs):,} of {_count(len(runs), 'run')}{fresh}"
     yield _row("", ["holds in", "median", "off by" if tuning.is_over else "worst: off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
@@ -223,7 +222,7 @@ def _off_by(margin: Margin, kind: Figure) -> str:
     if margin.held == margin.runs:
         return NOTHING
     text = _figure_text(-margin.spare, kind, 3)
-    return text if not margin.relative else f"{text} {-margin.relative:.0%}"
+    return text if not margin.relative else f"{text}, {_two_digits(-margin.relative)}"
 
 
 # ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,6 +251,10 @@ def _count(count: int, what: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{share * 100:.4g}%"
+
+
+def _two_digits(share: float) -> str:
+    return f"{share * 100:.2g}%" if abs(share) < 0.1 else f"{share:.0%}"
 
 
 def _written(value: Any) -> str:

@@ -89,6 +89,11 @@ class Search:
             bench.search([(trial, min(count, self.goal.replicates)) for trial in tried if not trial.given_up])
         while unfinished := [trial for trial in best(self.alive) if self._unfinished(trial)]:
             bench.search([(trial, self._next_count(trial)) for trial in unfinished])
+            self._choose_reference()
+
+    def _choose_reference(self) -> None:
+        complete = [trial for trial in self.alive if not self._unfinished(trial)]
+        self.baseline.reference.trial = next(iter(best(complete)), self.baseline)
 
     def _unfinished(self, trial: Trial) -> bool:
         return len(trial.searched) < self.goal.replicates
@@ -108,7 +113,7 @@ class Search:
                 continue
             trial = self._by_scenario.get(_identity(scenario))
             if trial is None:
-                trial = Trial(len(self.trials), setting, scenario, self.goal, self.baseline)
+                trial = Trial(len(self.trials), setting, scenario, self.goal, self.baseline.reference)
                 self.trials.append(trial)
                 self._by_scenario[_identity(scenario)] = trial
                 new.append(trial)

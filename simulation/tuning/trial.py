@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ class Trial:
         setting: Setting,
         scenario: Scenario,
         goal: Goal,
-        baseline: Trial | None = None,
+        reference: Reference | None = None,
         *,
         in_space: bool = True,
     ) -> None:
@@ -34,8 +35,7 @@ class Trial:
         self.setting = setting
         self.scenario = scenario
         self.goal = goal
-        self.baseline = self if baseline is None else baseline
-        """The file's own settings."""
+        self.reference = Reference(self) if reference is None else reference
         self.in_space = in_space
         """Whether it may be chosen: the file's own may lie outside of what is searched."""
         self.searched: list[Run] = []
@@ -48,12 +48,11 @@ class Trial:
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
         self.verdict: Verdict | None = None
         """What the fresh runs say; None when they were not asked, or not to the end."""
-        self._costs: Costs | None = None
 
     @property
     def is_baseline(self) -> bool:
         """Whether it is the file's own settings."""
-        return self.baseline is self
+        return self.number == 0
 
     @property
     def label(self) -> str:
@@ -68,17 +67,28 @@ class Trial:
             self.given_up = self.given_up or hopeless(
                 self.failed, len(self.searched), self.goal.probability, self.goal.replicates
             )
-        self._costs = self._costs_now()
 
     @property
     def costs(self) -> Costs | None:
         """What it costs, as far as the search has seen; None when a run of it has no such figure, or none is over.
 
-        The mean of the file's own settings over all their seeds, and by how much this one differs from it on the seeds
-        that both met: so settings with few runs compare with those that have many (a *control variate*: Law,
-        *Simulation Modeling and Analysis*, 11.4).
+        The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
+        met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
+        and Analysis*, 11.4).
         """
-        return self._costs
+        found = []
+        for objective in self.goal.objectives:
+            costs = [cost for run in self.searched if (cost := objective.cost(run)) is not None]
+            reference = self.reference.trial.searched
+            of_reference = [cost for run in reference if (cost := objective.cost(run)) is not None]
+            if not costs or len(costs) < len(self.searched):
+                return None
+            cost = math.fsum(costs) / len(costs)
+            if len(costs) < len(of_reference) == len(reference):
+                whole, part = of_reference, of_reference[: len(costs)]
+                cost += math.fsum(whole) / len(whole) - math.fsum(part) / len(part)
+            found.append(cost)
+        return tuple(found)
 
     @property
     def shortfall(self) -> float:
@@ -90,18 +100,13 @@ class Trial:
         """How far it is inside of the bound that it comes nearest to, in its worst run of the search; from -1 to 1."""
         return min((self.goal.spare(run) for run in self.searched), default=-1.0)
 
-    def _costs_now(self) -> Costs | None:
-        found = []
-        for objective in self.goal.objectives:
-            costs = [cost for run in self.searched if (cost := objective.cost(run)) is not None]
-            of_base = [cost for run in self.baseline.searched if (cost := objective.cost(run)) is not None]
-            if not costs or len(costs) < len(self.searched):
-                return None
-            cost = sum(costs) / len(costs)
-            if len(costs) < len(of_base) == len(self.baseline.searched):
-                cost += sum(of_base) / len(of_base) - sum(of_base[: len(costs)]) / len(costs)
-            found.append(cost)
-        return tuple(found)
+
+class Reference:
+    """The trial that others with fewer runs are measured by: one that has all runs of the search, the better the nearer
+    to them. First the file's own settings, later the best one."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
 
 
 def best(trials: Iterable[Trial]) -> list[Trial]:
