@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-INTERRUPTED = 130
-
 
 def tune(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
@@ -100,6 +98,10 @@ def tune(
     interrupted = False
     try:
         with progress_of_runs() if show_progress else nullcontext() as progress:
+            if dask is not None and workers is not None:
+                raise ConfigurationError(
+                    [f"--dask {dask}: wanted it without --workers, which are those of the cluster"]
+                )
             tuning = search(
                 file,
                 parse_space(vary) if vary else None,
@@ -124,8 +126,9 @@ def tune(
         typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
     except WorkerLost as lost:
-        typer.echo(f"{file}: {lost}", err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        kept = "" if out is None else f"; what is over is in {out}, and the same command goes on from there"
+        typer.echo(f"{lost}{kept}", err=True)
+        raise typer.Exit(Exit.WORKER_LOST) from None
     except OSError as error:
         typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
         raise typer.Exit(Exit.BAD_INPUT) from None
@@ -133,7 +136,7 @@ def tune(
         tuning, interrupted = stopped.so_far, True
     typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(Exit.INTERRUPTED)
     if not tuning.found:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

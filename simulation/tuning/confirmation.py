@@ -17,6 +17,12 @@ CHUNK = 16
 """So many fresh runs of a trial are done together at first; then twice as many, so that it is soon clear of one that
 fails, and many can share the runs of one that does not."""
 
+SHOWN_MAX = 3
+"""So many are compared at most of those that would cost less than what was found, and of the next best."""
+
+COMPARED_RUNS = 5
+"""So many runs of the search each of these has at least, for the difference to have an interval."""
+
 REJECTED_MAX = 10
 """After so many that were not confirmed, no more are tried."""
 
@@ -48,6 +54,24 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
     if search.baseline.verdict is None:
         judge(search.baseline, bench, 1 - goal.confidence)
     return best(confirmed)
+
+
+def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
+    """Return what the best of those that were found is to be compared with: the file's own settings, those that would
+    cost less and do not meet the expectations, the nearest to it first, and the next best. They get a few runs more.
+    """
+    if not found:
+        return []
+    best_costs = found[0].costs
+    others = [trial for trial in ranked(search.trials) if trial.in_space and trial not in (*found, search.baseline)]
+    failing = [trial for trial in others if trial.given_up or trial.verdict is Verdict.REJECTED]
+    cheaper = [trial for trial in failing if not no_worse(best_costs, trial.costs)]
+    cheaper.sort(key=lambda trial: (trial.shortfall, trial.number))
+    next_best = [trial for trial in others if trial not in failing][:SHOWN_MAX]
+    own = [] if search.baseline in found else [search.baseline]
+    beaten = [*own, *cheaper[:SHOWN_MAX], *next_best]
+    bench.search([(trial, min(COMPARED_RUNS, search.goal.replicates)) for trial in beaten])
+    return beaten
 
 
 def expected_runs(goal: Goal) -> int:

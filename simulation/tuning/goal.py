@@ -26,7 +26,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """For people: ``the fewest``, ``the most`` and so on are for figures that count only."""
+        """For people: ``smallest requests``."""
         return f"{'largest' if self.maximize else 'smallest'} {self.figure}"
 
     def cost(self, run: Run) -> float | None:

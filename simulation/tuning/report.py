@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulation.console import NOTHING, duration_text
+from simulation.console import NOTHING, figure_text
 from simulation.paired import Difference
-from simulation.summary_shape import Figure, Shape, summary_shape
+from simulation.space import number_of
+from simulation.summary_shape import Figure, figure_kind
 from simulation.tuning.chance import Verdict
 from simulation.tuning.goal import Objective
 from simulation.tuning.margin import Margin
@@ -20,6 +21,8 @@ from simulation.tuning.tuning import Tuning
 COLUMNS = 80
 LABEL = 34
 CELL = 13
+LABEL_OF_ONE = 16
+"""The label of one of several settings, which has a number for its name."""
 
 
 def report(tuning: Tuning, directory: Path | None = None) -> str:
@@ -77,7 +80,7 @@ def _outcome(tuning: Tuning) -> Iterator[str]:
 
 def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     (objective,) = tuning.goal.objectives
-    value = _figure_text(tuning.value(trial, objective), _kind(tuning, objective.figure))
+    value = _text(tuning.value(trial, objective), _kind(tuning, objective.figure))
     yield f"{objective.figure} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
     yield from _setting(tuning, trial)
     if trial.is_baseline:
@@ -100,7 +103,7 @@ def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
     texts = {path: _written(value) for path, value in values.items()}
     column = max(map(len, texts.values()))
     for path, text in texts.items():
-        was = "as it was" if trial.is_baseline or _written(own[path]) == text else f"was {_written(own[path])}"
+        was = "as it was" if _same(own[path], values[path]) else f"was {_written(own[path])}"
         yield f"  {path:{width}}  {text:{column}}  {was}"
 
 
@@ -115,7 +118,7 @@ def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
     yield _row("", [usual, "worst run", "to spare"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
-        cells = [_figure_text(margin.usual, kind), _figure_text(margin.worst, kind), _spare(margin, kind)]
+        cells = [_text(margin.usual, kind), _text(margin.worst, kind), _spare(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
@@ -133,12 +136,12 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
     kind = _kind(tuning, objective.figure)
     long = [trial for trial in beaten if len(trial.label) > LABEL]
     names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
-    yield _row("what it beat", ["holds in", objective.figure[-CELL:], "difference"])
+    yield _row("what it beat", ["holds in", _short(objective.figure, CELL - 1), "difference"])
     for trial in beaten:
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
         apart = tuning.difference(trial, found, objective)
-        yield _row(names[trial], [holds, _figure_text(tuning.value(trial, objective), kind), _apart(apart, kind)])
+        yield _row(names[trial], [holds, _text(tuning.value(trial, objective), kind), _apart(apart, kind)])
     for trial in beaten:
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"
@@ -152,7 +155,7 @@ def _apart(found: Difference | None, kind: Figure) -> str:
         return "same"
     text = _signed(found.mean, kind)
     if found.half_width is not None:
-        text += f" ± {_figure_text(found.half_width, kind, 3)}"
+        text += f" ± {_text(found.half_width, kind, 3)}"
     return text + (" *" if found.excludes_0 else "")
 
 
@@ -161,30 +164,29 @@ def _apart(found: Difference | None, kind: Figure) -> str:
 
 def _pareto(tuning: Tuning) -> Iterator[str]:
     objectives = tuning.goal.objectives
-    yield f"{_count(len(tuning.found), 'setting')} of which none is better than another in all of:"
-    yield "  " + ", ".join(objective.text for objective in objectives) + _for(tuning)
+    yield f"{_count(len(tuning.found), 'setting')}{_for(tuning)}; the Pareto set of"
+    yield "  " + ", ".join(objective.text for objective in objectives)
     yield from _table_of(tuning, {f"#{trial.number}": trial for trial in tuning.found})
     if not any(trial.is_baseline for trial in tuning.found):
         yield from _table_of(tuning, {"the file's own": tuning.baseline}, heading=False)
     for trial in tuning.found:
         yield f"  #{trial.number}  {trial.label}"
     if tuning.goal.expectations:
-        held = (
-            f"{_percent(tuning.goal.probability)} or more of runs, with {_percent(tuning.goal.confidence)} confidence"
-        )
-        yield f"They hold in {held} for all of these together."
+        share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
+        yield f"confirmed with fresh seeds (at least {share}, {confidence} confidence for all of them together)"
 
 
 def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True) -> Iterator[str]:
     objectives = tuning.goal.objectives
-    width = max(CELL, *(len(objective.figure) + 2 for objective in objectives))
+    width = max(CELL, (COLUMNS - LABEL_OF_ONE - CELL) // len(objectives))
     if heading:
-        yield f"{'':16}{'holds in':>{CELL}}" + "".join(f"{objective.figure:>{width}}" for objective in objectives)
+        figures = [_short(objective.figure, width - 1) for objective in objectives]
+        yield f"{'':{LABEL_OF_ONE}}{'holds in':>{CELL}}" + "".join(f"{figure:>{width}}" for figure in figures)
     for name, trial in trials.items():
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
-        values = [_figure_text(tuning.value(trial, each), _kind(tuning, each.figure)) for each in objectives]
-        yield f"{name:16}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
+        values = [_text(tuning.value(trial, each), _kind(tuning, each.figure)) for each in objectives]
+        yield f"{name:{LABEL_OF_ONE}}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
 
 
 # ── none ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +214,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     yield _row("", ["holds in", "median", "off by" if tuning.is_over else "worst: off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
-        cells = [f"{margin.held:,} of {margin.runs:,}", _figure_text(margin.median, kind), _off_by(margin, kind)]
+        cells = [f"{margin.held:,} of {margin.runs:,}", _text(margin.median, kind), _off_by(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
@@ -221,7 +223,7 @@ def _off_by(margin: Margin, kind: Figure) -> str:
         return "no value"
     if margin.held == margin.runs:
         return NOTHING
-    text = _figure_text(-margin.spare, kind, 3)
+    text = _text(-margin.spare, kind, 3)
     return text if not margin.relative else f"{text}, {_two_digits(-margin.relative)}"
 
 
@@ -249,6 +251,21 @@ def _count(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values of a file are the same setting, as 60s and 1m are."""
+    texts = _written(one), _written(other)
+    numbers = [number_of(text) for text in texts]
+    return texts[0] == texts[1] or (numbers[0] is not None and numbers[0] == numbers[1])
+
+
+def _short(path: str, width: int) -> str:
+    """Return as many of the last keys of a path as fit into so many columns."""
+    keys = path.split(".")
+    while len(keys) > 1 and len(".".join(keys)) > width:
+        del keys[0]
+    return ".".join(keys)[-width:]
+
+
 def _percent(share: float) -> str:
     return f"{share * 100:.4g}%"
 
@@ -264,22 +281,12 @@ def _written(value: Any) -> str:
 
 
 def _kind(tuning: Tuning, path: str) -> Figure:
-    part: Figure | Shape = summary_shape(tuning.baseline.scenario.providers_used)
-    for key in path.split("."):
-        part = part.get(key, Figure.COUNT) if isinstance(part, dict) else Figure.COUNT
-    return part if isinstance(part, Figure) else Figure.COUNT
+    return figure_kind(tuning.baseline.scenario.providers_used, path)
 
 
 def _signed(value: float, kind: Figure) -> str:
-    return ("-" if value < 0 else "+") + _figure_text(abs(value), kind, 3)
+    return ("-" if value < 0 else "+") + _text(abs(value), kind, 3)
 
 
-def _figure_text(value: float | None, kind: Figure, digits: int = 4) -> str:
-    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
-    if value is None:
-        return NOTHING
-    if kind is Figure.SECONDS:
-        return duration_text(value)
-    if kind is Figure.SHARE:
-        return f"{value:.5f}"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+def _text(value: float | None, kind: Figure, digits: int = 4) -> str:
+    return NOTHING if value is None else figure_text(value, kind, digits)

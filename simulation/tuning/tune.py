@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError
 from simulation.executors import executor
 from simulation.sweeping.journal import Journal
 from simulation.tuning.bench import Bench
-from simulation.tuning.confirmation import confirm, expected_runs
+from simulation.tuning.confirmation import compared, confirm, expected_runs
 from simulation.tuning.goal import goal
 from simulation.tuning.search import Search
 from simulation.tuning.source import source
@@ -94,11 +94,12 @@ def tune(
     )  # fmt: skip
     search = Search(path, sets, seed, scenario, space, wanted)
     found: list[Trial] = []
+    beaten: list[Trial] = []
 
     def tuning(*, is_over: bool) -> Tuning:
         seeds = (scenario.seed, scenario.seed + replicates)
         exhaustive = is_over and search.is_exhaustive(trials)
-        result = Tuning(path, search, found, seeds, sets, exhaustive=exhaustive, is_over=is_over)
+        result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_over=is_over)
         if out is not None:
             result.save(out)
         return result
@@ -109,6 +110,7 @@ def tune(
             bench = Bench(runs, scenario.seed, replicates, journal, progress)
             search.run(bench, trials, expected_runs(wanted))
             found += confirm(search, bench)
+            beaten += compared(search, found, bench)
             if not found:
                 bench.freshly([(nearest(search.trials), replicates)])
         return tuning(is_over=True)

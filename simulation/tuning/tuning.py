@@ -12,20 +12,17 @@ from simulation.executors import Run
 from simulation.paired import Difference, difference, mean
 from simulation.scenario.ranges import Range
 from simulation.scenario.writing import write
-from simulation.tuning.chance import Verdict, at_least
+from simulation.tuning.chance import at_least
 from simulation.tuning.goal import Objective
 from simulation.tuning.margin import Margin, margins
 from simulation.tuning.search import Search
 from simulation.tuning.source import own_value
-from simulation.tuning.trial import Trial, best, nearest, ranked
+from simulation.tuning.trial import Trial, best, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
-
-SHOWN_MAX = 3
-"""So many are shown at most of those that cost less than what was found, and of those that cost more."""
 
 
 class Tuning:
@@ -36,6 +33,7 @@ class Tuning:
         path: str | Path,
         search: Search,
         found: list[Trial],
+        beaten: list[Trial],
         seeds: tuple[int, int],
         sets: Sequence[str],
         *,
@@ -57,6 +55,9 @@ class Tuning:
         self.found = found
         """The settings that meet the expectations, confirmed with fresh seeds: the best one, or the Pareto set where
         there are several objectives. Empty when there is none."""
+        self.beaten = beaten
+        """What the setting that was found is compared with: the file's own settings, those that would cost less and do
+        not meet the expectations, and the next best ones."""
         self.first_seed, self.first_fresh_seed = seeds
         self.sets = tuple(sets)
         """What was changed in the file for all of them."""
@@ -98,10 +99,14 @@ class Tuning:
     def value(self, trial: Trial, objective: Objective) -> float | None:
         """Return the mean of an objective's figure over the runs that say most of a trial; None where a run has none.
 
-        Without fresh runs it is what the search reckons with, so that trials with few runs compare with others.
+        Of several that were found together, it is over the seeds that all of them met. Without fresh runs it is what
+        the search reckons with, so that trials with few runs compare with others.
         """
         if trial.fresh:
-            return mean([run.figures.get(objective.figure) for run in trial.fresh])
+            runs = trial.fresh
+            if trial in self.found:
+                runs = runs[: min(len(each.fresh) for each in self.found)]
+            return mean([run.figures.get(objective.figure) for run in runs])
         if trial.costs is None:
             return None
         return objective.value(trial.costs[self.goal.objectives.index(objective)])
@@ -116,24 +121,6 @@ class Tuning:
         count = min(map(len, pair))
         one, other = ([run.figures.get(objective.figure) for run in runs[:count]] for runs in pair)
         return difference(one, other)
-
-    @cached_property
-    def beaten(self) -> list[Trial]:
-        """What the setting that was found is to be compared with: the file's own settings, those that cost less and do
-        not meet the expectations, and the next best ones."""
-        if self.best is None:
-            return [self.baseline]
-        order = [trial for trial in ranked(self.trials) if trial not in (*self.found, self.baseline)]
-        worse = [trial for trial in order if not trial.given_up and trial.verdict is not Verdict.REJECTED]
-        cheaper = [
-            trial
-            for trial in order
-            if trial not in worse and trial.costs is not None and self.best.costs is not None
-            and trial.costs[0] < self.best.costs[0]
-        ]  # fmt: skip
-        cheaper.sort(key=lambda trial: (trial.verdict is None, trial.shortfall, trial.number))
-        own = [] if self.baseline in self.found else [self.baseline]
-        return [*own, *cheaper[:SHOWN_MAX], *worse[:SHOWN_MAX]]
 
     def own_values(self) -> dict[str, Any]:
         """Return what the file itself has at each path that was varied, in the form of a file; None for nothing."""
@@ -220,10 +207,7 @@ class Tuning:
             "found": [self._of(trial) for trial in self.found],
             "nearest": None if self.found else self._of(self.nearest),
             "baseline": self._of(self.baseline),
-            "beaten": [
-                {"trial": trial.number, "differences": self._differences(trial)}
-                for trial in (self.beaten if self.found else ())
-            ],
+            "beaten": [{"trial": trial.number, "differences": self._differences(trial)} for trial in self.beaten],
             "trials": [self._in_short(trial) for trial in self.trials],
         }
 

@@ -1,0 +1,104 @@
+"""When a setting is given up, and when it is confirmed: how often that is wrong."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from simulation.tuning.chance import Verdict, at_least, confirmed_share, hopeless, plan, verdict
+
+
+def judged(rng, looks, probability):
+    """Toss until it is clear."""
+    held = []
+    while True:
+        held.append(rng.random() < probability)
+        found, runs = verdict(held, looks)
+        if found is not None:
+            assert runs == len(held)
+            return found
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.9, 0.95])
+def test_what_is_just_below_the_probability_is_confirmed_no_more_often_than_stated(probability):
+    error, tries = 0.05, 4000
+    looks = plan(probability, error)
+    rng = random.Random(7)
+    confirmed = sum(judged(rng, looks, probability - 1e-3) is Verdict.CONFIRMED for _ in range(tries))
+    # So many would be exceeded once in a thousand such tests if it were 5%.
+    assert confirmed <= binom.ppf(0.999, tries, error)
+    # And the plan is no more cautious than it has to be: whole runs and three looks leave little room.
+    assert confirmed >= binom.ppf(0.001, tries, error * 0.75)
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.8, 0.95, 0.99])
+@pytest.mark.parametrize("error", [0.05, 0.025, 0.001])
+def test_the_plan_keeps_its_error_exactly(probability, error):
+    looks = plan(probability, error)
+    assert confirmed_share(looks, probability) <= error
+    sooner = [tuple(look - (place == at) for place, look in enumerate(looks)) for at in range(len(looks))]
+    assert all(confirmed_share(others, probability) > confirmed_share(looks, probability) for others in sooner)
+
+
+def test_a_setting_that_fails_a_fifth_as_often_as_allowed_is_mostly_confirmed():
+    assert plan(0.95, 0.025) == (86, 125, 160)
+    assert confirmed_share(plan(0.95, 0.025), 0.99) > 0.8
+    # With one look at runs none of which may fail it would be every other time.
+    assert confirmed_share((math.ceil(math.log(0.025) / math.log(0.95)),), 0.99) < 0.5
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_a_verdict_once_given_stays_whatever_comes(held):
+    looks = plan(0.95, 0.025)
+    found, runs = verdict(held, looks)
+    for count in range(len(held)):
+        early, early_runs = verdict(held[:count], looks)
+        assert (early, early_runs) == ((found, runs) if found is not None and count >= runs else (None, count))
+    if found is Verdict.CONFIRMED:
+        assert runs in looks
+        assert held[:runs].count(False) <= looks.index(runs)
+    if found is Verdict.REJECTED:
+        assert held[:runs].count(False) == 3
+
+
+def lost(probability, stated, of):
+    """Return how often a setting that holds with this probability is given up in so many runs."""
+    waiting, share_lost = {0: 1.0}, 0.0
+    for runs in range(1, of + 1):
+        after = {}
+        for failed, share in waiting.items():
+            for then, chance in ((failed, probability), (failed + 1, 1 - probability)):
+                if hopeless(then, runs, stated, of):
+                    share_lost += share * chance
+                else:
+                    after[then] = after.get(then, 0.0) + share * chance
+        waiting = after
+    return share_lost
+
+
+def test_few_are_given_up_wrongly_and_most_of_the_others_soon():
+    assert lost(0.95, 0.95, 20) == pytest.approx(0.28, abs=0.005)  # as its documentation says
+    assert lost(0.99, 0.95, 20) < 0.03
+    assert lost(0.5, 0.95, 2) == pytest.approx(0.75)  # the first failure is enough, and so are two
+    assert lost(0.5, 0.95, 20) > 0.9999
+    for stated in (0.5, 0.8, 0.9, 0.99):
+        assert lost(1 - (1 - stated) / 5, stated, 20) < 0.04
+
+
+@pytest.mark.parametrize("probability", [0.2, 0.5, 0.95])
+def test_what_never_failed_is_not_given_up_and_what_cannot_reach_the_share_any_more_is(probability):
+    for of in (1, 5, 20):
+        for runs in range(1, of + 1):
+            assert not hopeless(0, runs, probability, of)
+            too_many = math.floor(of * (1 - probability) + 1e-9) + 1
+            assert runs < too_many or hopeless(too_many, runs, probability, of)
+
+
+@given(st.integers(1, 200).flatmap(lambda runs: st.tuples(st.integers(0, runs), st.just(runs))), st.floats(0.5, 0.99))
+def test_the_lower_bound_is_that_of_clopper_and_pearson(counts, confidence):
+    held, runs = counts
+    expected = binomtest(held, runs, alternative="greater").proportion_ci(confidence, method="exact").low
+    assert at_least(held, runs, confidence) == pytest.approx(expected, abs=1e-9)

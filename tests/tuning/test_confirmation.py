@@ -1,0 +1,107 @@
+"""The confirmation as a whole: how often what it says is wrong, over all that it tries."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from scipy.stats import binom
+
+from simulation.executors import Run
+from simulation.scenario import Expectation
+from simulation.tuning.chance import Verdict
+from simulation.tuning.confirmation import REJECTED_MAX, compared, confirm
+from simulation.tuning.goal import Goal, Objective
+from simulation.tuning.trial import Trial
+from simulation.variations import Setting
+
+STATED = 0.9
+
+
+class Coins:
+    """Stands in for runs: whether all expectations hold is tossed, with each trial's own probability."""
+
+    def __init__(self, seed, probabilities, common):
+        self.rng = random.Random(seed)
+        self.probabilities = probabilities
+        self.common = common
+        self.luck = []
+        self.ahead = 0
+
+    def toss(self, trial, place):
+        if not self.common:
+            return self.rng.random() < self.probabilities[trial.number]
+        while len(self.luck) <= place:
+            self.luck.append(self.rng.random())
+        return self.luck[place] < self.probabilities[trial.number]
+
+    def freshly(self, wanted):
+        for trial, count in wanted:
+            for place in range(len(trial.fresh), count):
+                trial.fresh.append(run(self.toss(trial, place), trial.number))
+
+    def search(self, wanted):
+        for trial, count in wanted:
+            trial.add([run(True, trial.number)] * (count - len(trial.searched)))
+
+
+def run(holds, cost):
+    return Run({"sent": float(holds), "requests": float(cost), "attempts": -float(cost)}, "")
+
+
+def searched(count, objectives=("requests",)):
+    """Return a search in which each trial costs more than the one before, and held in its only run."""
+    goal = Goal(
+        tuple(map(Objective, objectives)), (Expectation.parse("sent >= 1"),), STATED, confidence=0.95, replicates=1
+    )
+    baseline = Trial(0, Setting((), ""), None, goal, in_space=False)
+    trials = [baseline, *(Trial(number, Setting((), ""), None, goal, baseline.reference) for number in range(1, count))]
+    for trial in trials:
+        trial.add([run(True, trial.number)])
+    alive = [trial for trial in trials if trial.in_space]
+    return SimpleNamespace(
+        goal=goal, trials=trials, alive=alive, baseline=baseline, finish=lambda trials, bench: None
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.parametrize("objectives", [("requests",), ("requests", "attempts")])
+def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(common, objectives):
+    tries, confirmed = 400, 0
+    for seed in range(tries):
+        search = searched(9, objectives)
+        bench = Coins(seed, [STATED - 0.002] * 9, common)
+        confirmed += bool(confirm(search, bench))
+    # The whole of it may err in 5% of the cases, however many it tries and however much their luck is the same.
+    assert confirmed <= binom.ppf(0.999, tries, 0.05)
+
+
+def test_the_cheapest_that_reaches_the_probability_is_found_behind_some_that_do_not():
+    found = 0
+    for seed in range(50):
+        search = searched(8)
+        bench = Coins(seed, [0.3, 0.5, 0.7, 0.6, 0.995, 1.0, 1.0, 1.0], common=True)
+        (trial,) = confirm(search, bench)
+        assert trial.number in (4, 5)
+        assert trial.verdict is Verdict.CONFIRMED
+        assert [each.verdict for each in search.trials[1:4]] == [Verdict.REJECTED] * 3
+        assert all(not each.fresh for each in search.trials[trial.number + 1 :])
+        assert search.baseline.verdict is Verdict.REJECTED
+        found += trial.number == 4
+        beaten = compared(search, [trial], bench)
+        assert beaten[0] is search.baseline
+        assert {each.number for each in beaten[1:4]} <= {1, 2, 3, 4}
+        assert [each.number for each in beaten[4:]] == [number for number in (5, 6, 7) if number > trial.number]
+    assert found >= 45
+
+
+def test_of_several_objectives_all_that_none_is_better_than_are_confirmed():
+    # What costs more requests has fewer attempts: none is better than another.
+    search = searched(6, ("requests", "attempts"))
+    confirmed = confirm(search, Coins(1, [0.0, 1.0, 0.2, 1.0, 1.0, 0.2], common=False))
+    assert [trial.number for trial in confirmed] == [1, 3, 4]
+
+
+def test_it_gives_up_after_ten():
+    search = searched(30)
+    assert confirm(search, Coins(1, [0.1] * 30, common=False)) == []
+    assert [trial.number for trial in search.alive if trial.fresh] == list(range(1, REJECTED_MAX + 1))
