@@ -173,7 +173,7 @@ def _pareto(tuning: Tuning) -> Iterator[str]:
         yield f"  #{trial.number}  {trial.label}"
     if tuning.goal.expectations:
         share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
-        yield f"confirmed with fresh seeds (at least {share}, {confidence} confidence for all of them together)"
+        yield f"confirmed with fresh seeds (at least {share}, {confidence} confidence for all together)"
 
 
 def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True) -> Iterator[str]:

@@ -1,0 +1,303 @@
+"""`simulation.tune`: the cheapest settings that meet the expectations are found, and all that is said of them is so."""
+
+import statistics
+
+import pandas as pd
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError
+from simulation.scenario import load
+from simulation.tuning import tune as module
+from simulation.tuning.tuning import TuningInterrupted
+
+ATTEMPTS = "channels.email.retry.max_attempts"
+DELAY = "channels.email.retry.initial_delay"
+
+NO_LUCK = """
+name: no-luck
+seed: 3
+duration: 30s
+workload:
+  - {channel: email, arrivals: {constant: 1/s}}
+channels:
+  email:
+    retry: {backoff: constant, initial_delay: 5s, max_attempts: 2}
+    circuit_breaker: {enabled: false}
+faults:
+  - {channel: email, at: 0s, for: 12s, outage: true}
+expect:
+  - dead_lettered == 0
+"""
+
+LUCK = """
+name: luck
+seed: 3
+duration: 20s
+workload:
+  - {channel: email, arrivals: {poisson: 4/s}}
+channels:
+  email:
+    retry: {max_attempts: 2, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 100ms}}, failure_rate: 30%}
+expect:
+  - dead_lettered <= 2
+  - delivery_time_s.p99 <= 40
+sweep:
+  channels.email.retry.max_attempts: [2, 4, 6]
+"""
+QUICK = {"probability": 0.8, "replicates": 6}
+"""Confirmed after 20 runs."""
+
+
+@pytest.fixture
+def no_luck(tmp_path):
+    path = tmp_path / "no-luck.yaml"
+    path.write_text(NO_LUCK)
+    return path
+
+
+@pytest.fixture
+def luck(tmp_path):
+    path = tmp_path / "luck.yaml"
+    path.write_text(LUCK)
+    return path
+
+
+def test_the_fewest_attempts_that_outlast_an_outage(no_luck):
+    # What arrives at 0 s is tried at 0, 5, 10 and, after the outage of 12 s, at 15 s: four attempts, and more are never
+    # used. Fewer make fewer requests, and lose some.
+    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..8"}, **QUICK)
+    assert tuning.best.setting.values == ((ATTEMPTS, "4"),)
+    assert tuning.exhaustive
+    assert tuning.baseline.setting.values == ()
+    assert [margin.document for margin in tuning.margins(tuning.best)] == [
+        {"expectation": "dead_lettered == 0", "held": 20, "runs": 20, "worst": 0.0, "usual": 0.0, "median": 0.0,
+         "spare": 0.0, "relative": None}
+    ]  # fmt: skip
+    # 30 arrive. Those of the first 2 s are tried four times, of the next 5 s three times, and of the next 5 s twice.
+    assert tuning.document["found"][0]["figures"] == {"requests": 30 + 2 * 3 + 5 * 2 + 5}
+    (objective,) = tuning.goal.objectives
+    apart = tuning.difference(tuning.baseline, tuning.best, objective)
+    assert (apart.mean, apart.half_width) == (-(2 * 2 + 5), 0.0)  # with two attempts the others are lost
+
+
+def test_a_delay_may_do_what_attempts_do(no_luck):
+    # With two attempts the second one has to come 12 s after the first, and people are to wait no longer than 12.5 s.
+    tuning = simulation.tune(
+        no_luck,
+        {DELAY: {"from": "1s", "to": "20s"}, ATTEMPTS: [1, 2, 3]},
+        sets=["expect=[dead_lettered == 0, delivery_time_s.max <= 12.5]"],
+        trials=40,
+        **QUICK,
+    )
+    values = dict(tuning.best.setting.values)
+    assert values[ATTEMPTS] in ("2", "3")
+    delay = float(values[DELAY].removesuffix("s"))
+    assert 12 <= delay <= 12.5
+    # The one attempt more of each of the first 12 is the least that an outage takes.
+    assert tuning.document["found"][0]["figures"] == {"requests": 42}
+    assert not tuning.exhaustive
+
+
+def test_where_nothing_can_meet_them_the_nearest_is_said(no_luck):
+    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..3"}, **QUICK)
+    assert tuning.found == []
+    assert tuning.best is None
+    assert tuning.nearest.setting.values == ((ATTEMPTS, "3"),)
+    (margin,) = tuning.margins(tuning.nearest)
+    assert (margin.held, margin.runs, margin.median, margin.spare) == (0, 6, 2.0, -2.0)
+    assert tuning.document["met"] is False
+    assert tuning.document["nearest"]["setting"] == {ATTEMPTS: "3"}
+
+
+def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_has_not_seen(luck):
+    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, minimize=["attempts"], **QUICK)
+    best = tuning.best
+    assert len(best.searched) == 6
+    first = 3 + 6
+    sets = [f"{ATTEMPTS}={dict(best.setting.values)[ATTEMPTS]}"]
+    seen = [simulation.run(luck, seed=seed, sets=sets) for seed in range(first, first + len(best.fresh))]
+    assert [run.digest for run in best.fresh] == [result.summary["digest"] for result in seen]
+    assert tuning.held(best.fresh) == sum(result.holds for result in seen)
+    figures = tuning.document["found"][0]["figures"]
+    assert figures == {"attempts": pytest.approx(statistics.mean(result.summary["attempts"] for result in seen))}
+    runs = tuning.runs
+    assert set(runs.loc[runs["fresh"], "seed"]).isdisjoint(runs.loc[~runs["fresh"], "seed"])
+    own = [simulation.run(luck, seed=seed) for seed in range(first, first + len(tuning.baseline.fresh))]
+    assert [run.digest for run in tuning.baseline.fresh] == [result.summary["digest"] for result in own]
+
+
+def test_nothing_cheaper_would_have_done(luck):
+    tuning = simulation.tune(luck, {ATTEMPTS: "1..6", "channels.email.retry.jitter": "none,full"}, **QUICK)
+    best = tuning.best
+    for trial in tuning.trials[1:]:
+        if trial.costs < best.costs:
+            sets = [f"{path}={value}" for path, value in trial.setting.values]
+            held = [simulation.run(luck, seed=seed, sets=sets).holds for seed in range(100, 120)]
+            assert sum(held) < 19, "it costs less, and holds in 95% of other runs"
+
+
+def test_the_file_s_own_settings_are_found_where_they_are_best(luck):
+    tuning = simulation.tune(luck, {ATTEMPTS: "5..8"}, sets=[f"{ATTEMPTS}=5"], **QUICK)
+    assert tuning.best is tuning.baseline
+    assert len(tuning.trials) == 4  # 5 is not run twice
+    same = simulation.tune(luck, {"drain": "1h,60m"}, sets=["expect=[sent >= 1]"], **QUICK)
+    assert len(same.trials) == 1  # and neither are equal settings that are written in another way
+
+
+def test_what_is_not_searched_is_not_found_though_it_would_be_cheaper(luck):
+    tuning = simulation.tune(luck, {ATTEMPTS: "7,8"}, sets=[f"{ATTEMPTS}=6"], **QUICK)
+    assert not tuning.baseline.in_space
+    assert tuning.best.setting.values == ((ATTEMPTS, "7"),)
+    assert tuning.beaten[0] is tuning.baseline
+
+
+def test_several_objectives_give_the_settings_that_none_is_better_than(no_luck):
+    delays = ["1s", "2s", "5s", "13s"]
+    tuning = simulation.tune(
+        no_luck, {DELAY: delays, ATTEMPTS: [13]}, minimize=["requests", "delivery_time_s.max"], **QUICK
+    )
+    every = {}
+    for delay in delays:
+        summary = simulation.run(no_luck, sets=[f"{DELAY}={delay}", f"{ATTEMPTS}=13"]).summary
+        every[delay] = (summary["requests"], summary["delivery_time_s"]["max"])
+    front = {
+        delay for delay, pair in every.items()
+        if not any(other != pair and other[0] <= pair[0] and other[1] <= pair[1] for other in every.values())
+    }  # fmt: skip
+    assert 1 < len(front) < len(delays)
+    assert {dict(trial.setting.values)[DELAY] for trial in tuning.found} == front
+    for entry in tuning.document["found"]:
+        assert tuple(entry["figures"].values()) == every[entry["setting"][DELAY]]
+
+
+def test_what_is_to_be_large_is(no_luck):
+    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..3"}, maximize=["sent"], sets=["expect=[]"], **QUICK)
+    assert tuning.best.setting.values == ((ATTEMPTS, "3"),)
+    assert tuning.document["found"][0]["figures"] == {"sent": 28}
+    assert tuning.document["expectations"] == []
+
+
+def test_without_vary_it_is_the_sweep_of_the_file(luck):
+    tuning = simulation.tune(luck, **QUICK)
+    assert [dict(trial.setting.values).get(ATTEMPTS) for trial in tuning.trials] == [None, "4", "6"]
+    assert tuning.best.setting.values in (((ATTEMPTS, "4"),), ((ATTEMPTS, "6"),))
+
+
+def test_combinations_that_a_scenario_cannot_have_are_left_out(luck):
+    # At most 10 at once, and 20 to begin with: one alone is not valid beside the defaults, and both are not.
+    limit = "channels.email.concurrency_limit"
+    tuning = simulation.tune(
+        luck, {f"{limit}.maximum": "10,30", f"{limit}.initial": "1,20"}, sets=["expect=[sent >= 1]"], **QUICK
+    )
+    assert tuning.invalid == 1
+    assert [trial.setting.values for trial in tuning.trials[1:]] == [
+        ((f"{limit}.maximum", maximum), (f"{limit}.initial", initial))
+        for maximum, initial in (("10", "1"), ("30", "1"), ("30", "20"))
+    ]
+
+
+def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(luck, tmp_path, monkeypatch):
+    from simulation import executors
+
+    done, do = [], executors.do
+
+    def interrupted(task):
+        if len(done) == 30:
+            raise KeyboardInterrupt
+        done.append(task)
+        return do(task)
+
+    arguments = {"vary": {ATTEMPTS: "1..8"}, "out": tmp_path / "out", **QUICK}
+    monkeypatch.setattr(executors, "do", interrupted)
+    with pytest.raises(TuningInterrupted) as stopped:
+        simulation.tune(luck, **arguments)
+    so_far = stopped.value.so_far
+    assert not so_far.is_over
+    assert so_far.found == []
+    assert not so_far.nearest.given_up
+    assert not (tmp_path / "out" / "tuned.yaml").exists()
+    done.clear()
+    monkeypatch.setattr(executors, "do", lambda task: done.append(task) or do(task))
+    gone_on = simulation.tune(luck, **arguments)
+    assert len(done) == gone_on.document["runs"] - 30
+    assert gone_on.document == simulation.tune(luck, vary={ATTEMPTS: "1..8"}, **QUICK).document
+    done.clear()
+    simulation.tune(luck, **arguments)
+    assert done == []  # all of it is there
+
+
+def test_progress_ends_where_it_says(luck):
+    told = []
+    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, progress=lambda over, of: told.append((over, of)), **QUICK)
+    assert told[-1] == (tuning.document["runs"], tuning.document["runs"])
+    assert [over for over, _ in told] == sorted(over for over, _ in told)
+    assert all(over <= of for over, of in told)
+
+
+def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
+    out = tmp_path / "out"
+    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, sets=["drain=2m"], seed=50, out=out, **QUICK)
+    text = (out / "tuned.yaml").read_text()
+    best = dict(tuning.best.setting.values)[ATTEMPTS]
+    assert text.startswith(
+        f"# luck.yaml with settings that `retrylab tune` found:\n# {ATTEMPTS}: {best}, was 2\n"
+        "# and changed with --set drain=2m\n# confirmed in 20 of 20 runs"
+    )
+    tuned = load(out / "tuned.yaml")
+    assert (tuned.channels.email.retry.max_attempts, tuned.drain, tuned.seed) == (int(best), 120, 50)
+    fresh = simulation.run(out / "tuned.yaml", seed=56)
+    assert fresh.summary["digest"] == tuning.best.fresh[0].digest
+    trials = pd.read_parquet(out / "trials.parquet")
+    assert trials["trial"].tolist() == list(range(8))  # 2 is the file's own
+    assert trials.loc[trials["status"] == "confirmed", ATTEMPTS].tolist() == [best]
+    assert len(pd.read_parquet(out / "runs.parquet")) == tuning.document["runs"]
+    # What an earlier search has left there is not taken for what this one has found.
+    simulation.tune(luck, {ATTEMPTS: "1,2"}, out=out, **QUICK)
+    assert not (out / "tuned.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        ({"vary": {"channels.email.retry.max_atempts": "1..3"}},
+         ["--vary channels.email.retry.max_atempts: unknown key; did you mean max_attempts?"]),
+        ({"vary": {ATTEMPTS: "0,3", DELAY: "1..5"}},
+         [f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 0",
+          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h, got 1",
+          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h, got 5"]),
+        ({"vary": {"seed": "1,2"}}, ["--vary seed: wanted a setting of the run, got seed"]),
+        ({"minimize": ["requets"], "maximize": ["dlq"]},
+         ["--minimize requets: wanted a figure of the summary, got requets; did you mean requests?",
+          "--maximize dlq: wanted a single figure, such as dlq.final, got dlq"]),
+        ({"minimize": ["sent"], "maximize": ["sent"]},
+         ["--maximize sent: wanted a figure either small or large, got both"]),
+        ({"sets": ["expect=[]"]},
+         ["luck: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"]),
+        ({"sets": ["expect=[sendt >= 1]"]},
+         ["--set expect: 0: wanted a figure of the summary, got sendt; did you mean sent?"]),
+    ],
+)  # fmt: skip
+def test_problems_in_plain_words(luck, arguments, problems):
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.tune(luck, **arguments)
+    assert refused.value.problems == problems
+
+
+def test_without_anything_to_vary_it_says_how(no_luck):
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.tune(no_luck)
+    assert refused.value.problems == [
+        f"{no_luck}: wanted settings to search, as in --vary channels.email.retry.max_attempts=1..10 or in the file's "
+        "sweep, got none"
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"trials": 0}, {"replicates": 0}, {"workers": 0}, {"probability": 1.0}, {"confidence": 0.2}]
+)
+def test_numbers_out_of_their_range_are_refused(luck, wrong):
+    with pytest.raises(ValueError, match="^wanted "):
+        module.tune(luck, {ATTEMPTS: "1,2"}, **wrong)

@@ -1,0 +1,181 @@
+"""`retrylab tune`: what it prints, what it writes, and its exit codes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from simulation.cli import app
+from simulation.scenario import load
+
+ROOT = Path(__file__).parents[2]
+ATTEMPTS = "channels.email.retry.max_attempts"
+SCENARIO = """
+name: contended
+seed: 3
+duration: 20s
+workload:
+  - {channel: email, arrivals: {poisson: 4/s}}
+channels:
+  email:
+    retry: {max_attempts: 2, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 100ms}}, failure_rate: 30%}
+expect:
+  - dead_lettered <= 2
+  - channels.email.delivery_time_s.p99 <= 20
+"""
+QUICK = ["--probability", "80%", "--replicates", 4]
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "contended.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def retrylab(*arguments, cwd=ROOT, **environment):
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+def told(*arguments):
+    return CliRunner().invoke(app, ["tune", *map(str, arguments)])
+
+
+def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(scenario, tmp_path):
+    out = tmp_path / "out"
+    done = told(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1, "--out", out)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    assert re.fullmatch(r"contended  seeds 3 to 6 · all 8 settings · \d+ runs", lines[0])
+    assert re.fullmatch(r"requests [\d.]+, the smallest where all expectations hold in 80% of runs:", lines[1])
+    assert re.fullmatch(rf"  {ATTEMPTS}  [45]  was 2", lines[2])
+    assert re.fullmatch(
+        r"confirmed in \d\d of \d\d runs with fresh seeds \(at least 80%, 95% confidence\)", lines[3]
+    )
+    assert lines[4].split() == ["80%", "of", "runs", "worst", "run", "to", "spare"]
+    assert lines[5].startswith("dead_lettered <= 2  ")
+    assert lines[6] == "channels.email.delivery_time_s.p99 <= 20"  # long ones have their figures below
+    assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[7])
+    assert lines[8].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
+    assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[9])
+    assert [line.split("=")[0] for line in lines[10:-2]] == ["max_attempts"] * (len(lines) - 12)
+    assert lines[-1] == f"written to {out}"
+    # What was found is a scenario as any other, which holds.
+    again = CliRunner().invoke(app, ["run", str(out / "tuned.yaml"), "--seed", "1000"])
+    assert again.exit_code == 0, again.output
+
+
+def test_the_same_for_any_number_of_workers_and_any_hash_seed(scenario, tmp_path):
+    arguments = ["tune", scenario, "--vary", f"{ATTEMPTS}=1..8", "--json", *QUICK, "--trials", 10,
+                 "--vary", "channels.email.retry.initial_delay={from: 100ms, to: 5s, scale: log}",
+                 "--vary", "channels.email.retry.jitter=none,full"]  # fmt: skip
+    one = retrylab(*arguments, "--workers", 1, "--out", tmp_path / "one", PYTHONHASHSEED="0")
+    two = retrylab(*arguments, "--workers", 2, "--out", tmp_path / "two", PYTHONHASHSEED="1")
+    assert (one.returncode, one.stderr) == (two.returncode, two.stderr) == (0, "")
+    assert json.loads(one.stdout)["tried"] == 11
+    assert one.stdout == two.stdout
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["runs.jsonl", "runs.parquet", "trials.parquet", "tuned.yaml", "tuning.json"]
+    for name in names[1:]:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert json.loads((tmp_path / "one" / "tuning.json").read_text()) == json.loads(one.stdout)
+
+
+def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_path):
+    out = tmp_path / "out"
+    done = told(scenario, "--vary", f"{ATTEMPTS}=1,3", *QUICK, "--workers", 1, "--out", out,
+                "--set", "expect=[dead_lettered <= 1, sent >= 10, retry_delay_s.max > 9s]")  # fmt: skip
+    assert done.exit_code == 1, done.output
+    lines = done.output.splitlines()
+    assert lines[1] == "No setting meets the expectations in 80% of runs. The nearest one:"
+    assert lines[2] == f"  {ATTEMPTS}  3  was 2"
+    assert lines[3] == "all expectations held in 0 of 4 runs with fresh seeds"
+    assert re.fullmatch(r"dead_lettered <= 1 +\d of 4 +[\d.]+ +\d, \d+%", lines[5])
+    assert re.fullmatch(r"sent >= 10 +4 of 4 +\d+ +–", lines[6])
+    assert re.fullmatch(r"retry_delay_s.max > 9s +0 of 4 +2 s +7 s, 78%", lines[7])
+    assert sorted(path.name for path in out.iterdir()) == [
+        "runs.jsonl", "runs.parquet", "trials.parquet", "tuning.json",
+    ]  # fmt: skip
+
+
+def test_several_objectives_are_a_table_of_the_pareto_set(scenario, tmp_path):
+    out = tmp_path / "out"
+    done = told(scenario, "--vary", f"{ATTEMPTS}=3..6", "--vary", "channels.email.retry.initial_delay=0.2s,1s,5s",
+                "--minimize", "requests", "--minimize", "channels.email.delivery_time_s.mean", *QUICK,
+                "--maximize", "sent", "--workers", 1, "--out", out)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0].startswith("contended  seeds 3 to 6 · all 12 settings")
+    count = int(lines[1].split()[0])
+    assert count > 1
+    assert lines[3].split() == ["holds", "in", "requests", "mean", "sent"]
+    assert max(map(len, lines[:2] + lines[3:-1])) <= 80
+    found = json.loads((out / "tuning.json").read_text())["found"]
+    assert len(found) == count
+    assert [load(out / f"tuned-{n}.yaml").channels.email.retry.max_attempts for n in range(1, count + 1)] == [
+        int(each["setting"][ATTEMPTS]) for each in found
+    ]
+
+
+def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
+    from simulation import executors
+
+    done, do = [], executors.do
+
+    def interrupted(task):
+        if len(done) == 30:
+            raise KeyboardInterrupt
+        done.append(task)
+        return do(task)
+
+    monkeypatch.setattr(executors, "do", interrupted)
+    stopped = told(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1)
+    assert stopped.exit_code == 130
+    lines = stopped.output.splitlines()
+    assert lines[0].endswith(" · interrupted")
+    assert lines[1] == "The best so far, not confirmed yet:"
+    assert lines[2].startswith(f"  {ATTEMPTS}  ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["nowhere.yaml", "--vary", "drain=1s,2s"], "nowhere.yaml: no such file\n"),
+        (["contended.yaml", "--vary", "drain"],
+         "--vary drain: wanted path=a,b or path=low..high such as channels.email.retry.max_attempts=1..10\n"),
+        (["contended.yaml", "--vary", "drain=1s,soon", "--set", "seed=x"],
+         "--set seed: wanted a whole number of at least 0, got 'x'\n"),
+        (["contended.yaml", "--vary", "drain=1s..soon"],
+         "--vary drain: to: wanted a number, a duration, a rate or a share, got 'soon'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--probability", "100%"],
+         "--probability: wanted a share of more than 0% to 99.9%, got '100%'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--confidence", "much"],
+         "--confidence: wanted a share from 50% to 99.9%, got 'much'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--dask", "127.0.0.1:1", "--workers", "2"],
+         "--dask 127.0.0.1:1: wanted it without --workers, which are those of the cluster\n"),
+    ],
+)  # fmt: skip
+def test_bad_input_exits_2_without_a_traceback(scenario, monkeypatch, arguments, problem):
+    monkeypatch.chdir(scenario.parent)
+    done = told(*arguments)
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", problem)
+
+
+def test_what_takes_long_to_import_is_only_imported_to_search(scenario):
+    code = (
+        "import sys; import simulation.cli, simulation; simulation.Tuning; from simulation.tuning import tune; "
+        "print([name for name in ('optuna', 'scipy', 'distributed') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
