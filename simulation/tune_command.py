@@ -54,7 +54,7 @@ def tune(
         typer.Option(
             "--set",
             metavar="PATH=VALUE",
-            help="Change the file, as for run: 'expect=[dead_lettered <= 10]', or duration=2m for a shorter search.",
+            help="Change the file, as for run: what it expects, or duration=2m for a shorter search.",
             show_default=False,
         ),
     ] = None,

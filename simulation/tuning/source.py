@@ -51,7 +51,7 @@ def source(
 
 def own_value(scenario: Scenario, path: str) -> Any:
     """Return what a scenario has at a path, with the defaults, in the form of a file; None where there is nothing."""
-    value: Any = scenario.model_dump(mode="json", by_alias=True)
+    value: Any = scenario.model_dump(mode="json", by_alias=True, exclude_none=True)
     for key in path.split("."):
         if isinstance(value, Mapping):
             value = value.get(key)
