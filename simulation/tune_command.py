@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulation.summary_shape import Figure
 
 
 def tune(
@@ -88,20 +91,19 @@ def tune(
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.cli import Exit
     from simulation.space import parse_space
+    from simulation.terminal import watch_runs
     from simulation.tuning.report import report
     from simulation.tuning.tune import tune as search
     from simulation.tuning.tuning import TuningInterrupted
 
-    show_progress = not as_json and sys.stderr.isatty()
-    if show_progress:
-        from simulation.console import progress_of_runs
     interrupted = False
+    kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
     try:
-        with progress_of_runs() if show_progress else nullcontext() as progress:
-            if dask is not None and workers is not None:
-                raise ConfigurationError(
-                    [f"--dask {dask}: wanted it without --workers, which are those of the cluster"]
-                )
+        if dask is not None and workers is not None:
+            raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
+        with watch_runs(
+            quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
+        ) as progress:
             tuning = search(
                 file,
                 parse_space(vary) if vary else None,
@@ -139,6 +141,24 @@ def tune(
         raise typer.Exit(Exit.INTERRUPTED)
     if not tuning.found:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str, Figure]:
+    """Return what kind each figure is that is searched by; nothing where one is wrong, which the search will say."""
+    from actors.errors import ConfigurationError
+    from simulation.replicates import checked_figures
+    from simulation.scenario import load_each
+    from simulation.summary_shape import figure_kind
+    from simulation.tuning.goal import DEFAULT_FIGURE
+
+    try:
+        (scenario,) = load_each(file, [sets])
+        if isinstance(scenario, ConfigurationError):
+            return {}
+        paths = checked_figures(figures or [DEFAULT_FIGURE], [scenario], "")
+        return {path: figure_kind(scenario.providers_used, path) for path in paths}
+    except ConfigurationError:
+        return {}
 
 
 def _share(name: str, text: str, low: float) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from simulation.executors import Executor, Run, Task
 from simulation.fingerprint import scenario_hash
+from simulation.progress import FinishedCell, RunsProgress
 from simulation.sweeping.journal import Journal
 from simulation.tuning.trial import Trial
 
@@ -19,7 +20,7 @@ class Bench:
         first_seed: int,
         replicates: int,
         journal: Journal | None,
-        progress: Callable[[int, int], None] | None,
+        progress: RunsProgress | None,
     ) -> None:
         self.first_seed = first_seed
         """Of the search."""
@@ -38,6 +39,8 @@ class Bench:
         missing = [(trial, range(len(trial.searched), count)) for trial, count in wanted]
         for trial, runs in self._done(missing, self.first_seed):
             trial.add(runs)
+            if runs and trial.in_space and not trial.given_up and self._is_complete(trial):
+                self._tell(0, _cell(trial))
 
     def freshly(self, wanted: Iterable[tuple[Trial, int]]) -> None:
         """See to it that each trial has at least so many runs with fresh seeds."""
@@ -67,6 +70,21 @@ class Bench:
             self._tell(len(wanted) - len(done))
         return [(trial, [done[trial, first_seed + place] for place in places]) for trial, places in missing]
 
-    def _tell(self, left: int) -> None:
+    def _is_complete(self, trial: Trial) -> bool:
+        return self.first_seed + len(trial.searched) == self.first_fresh_seed
+
+    def _tell(self, left: int, cell: FinishedCell | None = None) -> None:
         if self._progress is not None:
-            self._progress(self.over, self.over + left + self.ahead)
+            of = self.over + left + self.ahead
+            self._progress(self.over, of, cell) if cell is not None else self._progress(self.over, of)
+
+
+def _cell(trial: Trial) -> FinishedCell:
+    """Return a setting that has all runs of the search and is not given up, as who watches sees it."""
+    objectives = trial.goal.objectives
+    costs = trial.costs or [None] * len(objectives)
+    figures = {
+        objective.figure: None if cost is None else objective.value(cost)
+        for objective, cost in zip(objectives, costs, strict=True)
+    }
+    return FinishedCell(trial.label, figures)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.executors import executor
+from simulation.progress import RunsProgress
 from simulation.sweeping.journal import Journal
 from simulation.tuning.bench import Bench
 from simulation.tuning.confirmation import compared, confirm, expected_runs
@@ -39,7 +40,7 @@ def tune(
     workers: int | None = 1,
     cluster: Any = None,
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: RunsProgress | None = None,
 ) -> Tuning:
     """Search settings of a scenario for the cheapest ones that meet its expectations with a stated probability.
 
@@ -71,7 +72,8 @@ def tune(
             the extra ``cluster``.
         out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
             again. Nothing is kept when None.
-        progress: called with how many runs are over, and of how many as far as one can tell.
+        progress: called with how many runs are over, and of how many as far as one can tell; and with each setting that
+            holds in all runs of the search.
 
     Raises:
         ConfigurationError: the file, a path, a value, a figure or the cluster cannot be used; all problems.

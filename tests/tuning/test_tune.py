@@ -231,10 +231,17 @@ def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(lu
 
 def test_progress_ends_where_it_says(luck):
     told = []
-    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, progress=lambda over, of: told.append((over, of)), **QUICK)
-    assert told[-1] == (tuning.document["runs"], tuning.document["runs"])
-    assert [over for over, _ in told] == sorted(over for over, _ in told)
-    assert all(over <= of for over, of in told)
+    tuning = simulation.tune(
+        luck, {ATTEMPTS: "1..8"}, progress=lambda over, of, cell=None: told.append((over, of, cell)), **QUICK
+    )
+    assert told[0][0] == 0
+    assert told[-1] == (tuning.document["runs"], tuning.document["runs"], None)
+    assert [over for over, _, _ in told] == sorted(over for over, _, _ in told)
+    assert all(over <= of for over, of, _ in told)
+    # Of the settings it has heard of those that hold, with what is searched by.
+    cells = {cell.label: cell.figures for _, _, cell in told if cell is not None}
+    holding = [trial for trial in tuning.trials if len(trial.searched) == 6 and not trial.given_up]
+    assert cells == {trial.label: {"requests": trial.costs[0]} for trial in holding}
 
 
 def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
@@ -299,5 +306,5 @@ def test_without_anything_to_vary_it_says_how(no_luck):
     "wrong", [{"trials": 0}, {"replicates": 0}, {"workers": 0}, {"probability": 1.0}, {"confidence": 0.2}]
 )
 def test_numbers_out_of_their_range_are_refused(luck, wrong):
-    with pytest.raises(ValueError, match="^wanted "):
+    with pytest.raises(ValueError, match=r"^wanted "):
         module.tune(luck, {ATTEMPTS: "1,2"}, **wrong)
