@@ -118,14 +118,14 @@ def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
     yield _row("", [usual, "worst run", "to spare"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
-        cells = [_text(margin.usual, kind), _text(margin.worst, kind), _spare(margin, kind)]
+        cells = [_plain(margin.usual, kind), _plain(margin.worst, kind), _spare(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
 def _spare(margin: Margin, kind: Figure) -> str:
     if margin.spare is None:
         return NOTHING
-    text = "none" if margin.spare == 0 else _signed(margin.spare, kind).removeprefix("+")
+    text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
     return text if not margin.relative else f"{text}, {_two_digits(margin.relative)}"
 
 
@@ -214,7 +214,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     yield _row("", ["holds in", "median", "off by" if tuning.is_over else "worst: off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
-        cells = [f"{margin.held:,} of {margin.runs:,}", _text(margin.median, kind), _off_by(margin, kind)]
+        cells = [f"{margin.held:,} of {margin.runs:,}", _plain(margin.median, kind), _off_by(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
@@ -223,7 +223,7 @@ def _off_by(margin: Margin, kind: Figure) -> str:
         return "no value"
     if margin.held == margin.runs:
         return NOTHING
-    text = _text(-margin.spare, kind, 3)
+    text = _plain(-margin.spare, kind, 3)
     return text if not margin.relative else f"{text}, {_two_digits(-margin.relative)}"
 
 
@@ -290,3 +290,10 @@ def _signed(value: float, kind: Figure) -> str:
 
 def _text(value: float | None, kind: Figure, digits: int = 4) -> str:
     return NOTHING if value is None else figure_text(value, kind, digits)
+
+
+def _plain(value: float | None, kind: Figure, digits: int = 4) -> str:
+    """Return a figure beside the bound of an expectation, which is in seconds where it is a duration."""
+    if value is None or kind is not Figure.SECONDS:
+        return _text(value, kind, digits)
+    return f"{figure_text(value, Figure.COUNT, digits)} s"

@@ -13,13 +13,13 @@ from simulation.tuning.bench import Bench
 from simulation.tuning.goal import Goal
 from simulation.tuning.points import Learnt, Point, Points
 from simulation.tuning.source import own_value
-from simulation.tuning.trial import Trial, best
+from simulation.tuning.trial import COMMON_RUNS, Trial, best
 from simulation.variations import Setting, settings_of
 
 BATCH = 8
 """So many points are proposed and tried together, whoever does the runs."""
 
-FIRST_RUNS = (1, 2)
+FIRST_RUNS = (1, COMMON_RUNS)
 """How many runs each setting gets, unless it is given up; the best get more, twice as many each time."""
 
 RUNS_EXPECTED = 4

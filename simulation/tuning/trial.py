@@ -13,6 +13,9 @@ from simulation.tuning.chance import Verdict, hopeless
 from simulation.tuning.goal import Goal
 from simulation.variations import Setting
 
+COMMON_RUNS = 2
+"""So many runs each setting has that is not given up at once; the others only where it looks best."""
+
 Costs: TypeAlias = "tuple[float, ...]"
 """The mean of each objective's figure, with its sign turned where it is to be large: less is better."""
 
@@ -97,8 +100,11 @@ class Trial:
 
     @property
     def spare(self) -> float:
-        """How far it is inside of the bound that it comes nearest to, in its worst run of the search; from -1 to 1."""
-        return min((self.goal.spare(run) for run in self.searched), default=-1.0)
+        """How far it is inside of the bound that it comes nearest to, from -1 to 1, in the worse one of its first runs.
+
+        More runs would bring worse ones, and who has more of them would come behind who has few.
+        """
+        return min((self.goal.spare(run) for run in self.searched[:COMMON_RUNS]), default=-1.0)
 
 
 class Reference:

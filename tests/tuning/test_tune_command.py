@@ -90,6 +90,28 @@ def test_the_same_for_any_number_of_workers_and_any_hash_seed(scenario, tmp_path
     assert json.loads((tmp_path / "one" / "tuning.json").read_text()) == json.loads(one.stdout)
 
 
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        from simulation.cli import main
+        sys.argv = ["retrylab", "tune", *sys.argv[1:], "--dask", cluster.scheduler_address]
+        main()
+"""
+
+
+@pytest.mark.slow
+def test_the_same_on_a_dask_cluster_of_two_processes(scenario, tmp_path):
+    (tmp_path / "cluster.py").write_text(CLUSTER)
+    arguments = [scenario, "--vary", f"{ATTEMPTS}=1..8", "--json", *QUICK]
+    command = [sys.executable, tmp_path / "cluster.py", *arguments]
+    there = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert there.returncode == 0, there.stderr
+    assert there.stdout == retrylab("tune", *arguments, "--workers", 1).stdout
+
+
 def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_path):
     out = tmp_path / "out"
     done = told(scenario, "--vary", f"{ATTEMPTS}=1,3", *QUICK, "--workers", 1, "--out", out,

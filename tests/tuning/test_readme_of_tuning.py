@@ -1,0 +1,55 @@
+"""What the README shows of tuning is so."""
+
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import simulation
+from simulation.cli import app
+from simulation.scenario import load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND, SHOWN = re.search(r"^```sh\n(retrylab tune .*?)```\n\n```text\n(.*?)```", README, re.M | re.S).groups()
+WORDS = shlex.split(COMMAND.replace("\\\n", " "))[1:]
+
+
+def options(name):
+    return [value for word, value in itertools.pairwise(WORDS) if word == name]
+
+
+def test_the_setting_shown_meets_with_other_luck_what_the_file_s_own_misses():
+    path, sets = ROOT / WORDS[1], options("--set")
+    found = dict(re.findall(r"^  (\S+) +(\S+) +was", SHOWN, re.M))
+    assert list(found) == [text.partition("=")[0] for text in options("--vary")]
+    chosen = [f"{key}={value}" for key, value in found.items()]
+    assert simulation.run(path, seed=12_345, sets=[*sets, *chosen]).holds
+    assert not simulation.run(path, seed=12_345, sets=sets).holds
+    expected = [expectation.text for expectation in load(path, sets=sets).expect]
+    assert [line.split("  ")[0] for line in SHOWN.splitlines() if re.match(r"[a-z_.0-9]+ <= ", line)] == expected
+
+
+def test_the_command_shown_prints_what_has_the_shape_shown():
+    # The same search of a far shorter run.
+    shorter = ["--set", "duration=2s", "--set", "drain=10s", "--set", "faults=[]", "--set", "expect=[sent >= 1]"]
+    told = CliRunner().invoke(app, [*WORDS, *shorter, "--trials", "8", "--workers", "1"])
+    assert told.exit_code == 0, told.output
+
+    def shape(text):
+        lines = [re.sub(r"[\d,.]+", "#", line).split("  ")[0] for line in text.splitlines()]
+        return [line for line in lines if line.startswith(("provider-outage", "requests", "confirmed", "what", "the"))]
+
+    assert shape(told.output) == shape(SHOWN)
+
+
+@pytest.mark.slow
+def test_the_output_shown_is_that_of_the_command():
+    code = "from simulation.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *WORDS], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.rstrip() for line in done.stdout.splitlines()] == SHOWN.splitlines()
