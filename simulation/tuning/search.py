@@ -71,7 +71,7 @@ class Search:
             return
         tried = 0
         while tried < trials_max:
-            points = self._proposed(min(BATCH, trials_max - tried), len(self._by_point))
+            points = self._proposed(min(BATCH, trials_max - tried))
             if not points:
                 return
             tried += len(points)
@@ -121,14 +121,14 @@ class Search:
             self._by_point[point] = trial
         return new
 
-    def _proposed(self, count: int, batch: int) -> list[Point]:
+    def _proposed(self, count: int) -> list[Point]:
         learnt = {
             point: Learnt(trial.costs, trial.shortfall if trial.given_up else 0.0)
             for point, trial in self._by_point.items()
             if trial.costs is not None
         }
-        luck = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{batch}")
         known = [*self._by_point, *self.invalid]
+        luck = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{len(known)}")
         return self._points.propose(count, learnt, known, len(self.goal.objectives), luck.getrandbits(32))
 
 
