@@ -33,13 +33,18 @@ class Margin:
 
     @property
     def spare(self) -> float | None:
-        """How far the worst run is inside of the bound, in the figure's unit; less than 0 outside of it."""
-        return None if self.worst is None else distance(self.expectation, self.worst)
+        """How far the stated share of the runs is inside of the bound, at least, in the figure's unit; less than 0
+        outside of it."""
+        return None if self.usual is None else distance(self.expectation, self.usual)
 
     @property
-    def relative(self) -> float | None:
-        """The same as a share of the bound; None where that is 0."""
-        return None if self.spare is None or not self.expectation.value else self.spare / abs(self.expectation.value)
+    def spare_at_worst(self) -> float | None:
+        """The same of the worst run."""
+        return None if self.worst is None else distance(self.expectation, self.worst)
+
+    def relative(self, spare: float | None) -> float | None:
+        """Return a distance as a share of the bound; None where that is 0."""
+        return None if spare is None or not self.expectation.value else spare / abs(self.expectation.value)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -52,7 +57,8 @@ class Margin:
             "usual": self.usual,
             "median": self.median,
             "spare": self.spare,
-            "relative": self.relative,
+            "relative": self.relative(self.spare),
+            "spare_at_worst": self.spare_at_worst,
         }
 
 

@@ -115,10 +115,10 @@ def _evidence(tuning: Tuning, trial: Trial) -> str:
 
 def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
     usual = f"{_percent(tuning.goal.probability)} of runs"
-    yield _row("", [usual, "worst run", "to spare"])
+    yield _row("", ["worst run", usual, "to spare"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
-        cells = [_plain(margin.usual, kind), _plain(margin.worst, kind), _spare(margin, kind)]
+        cells = [_plain(margin.worst, kind), _plain(margin.usual, kind), _spare(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
@@ -126,7 +126,8 @@ def _spare(margin: Margin, kind: Figure) -> str:
     if margin.spare is None:
         return NOTHING
     text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
-    return text if not margin.relative else f"{text}, {_two_digits(margin.relative)}"
+    relative = margin.relative(margin.spare)
+    return f"{text}, {_two_digits(relative)}" if relative else text
 
 
 def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]:
@@ -211,7 +212,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     yield from _setting(tuning, trial)
     fresh = " with fresh seeds" if trial.fresh else ""
     yield f"all expectations held in {tuning.held(runs):,} of {_count(len(runs), 'run')}{fresh}"
-    yield _row("", ["holds in", "median", "off by" if tuning.is_over else "worst: off by"])
+    yield _row("", ["holds in", "median", "worst is off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
         cells = [f"{margin.held:,} of {margin.runs:,}", _plain(margin.median, kind), _off_by(margin, kind)]
@@ -219,12 +220,13 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
 
 
 def _off_by(margin: Margin, kind: Figure) -> str:
-    if margin.spare is None:
+    if margin.spare_at_worst is None:
         return "no value"
     if margin.held == margin.runs:
         return NOTHING
-    text = _plain(-margin.spare, kind, 3)
-    return text if not margin.relative else f"{text}, {_two_digits(-margin.relative)}"
+    relative = margin.relative(margin.spare_at_worst)
+    text = _plain(-margin.spare_at_worst, kind, 3)
+    return f"{text}, {_two_digits(-relative)}" if relative else text
 
 
 # ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -115,7 +115,9 @@ def test_margins_have_the_worst_run_and_what_the_stated_share_of_runs_keeps():
     runs = [Run({"delivery_time_s.p99": float(n), "sent": 5.0 + n, "dead_lettered": 0.0}, "") for n in range(20, 40)]
     runs[7] = Run({"delivery_time_s.p99": None, "sent": 4.0, "dead_lettered": 1.0}, "")
     times, sent, dead = margins(wanted, runs)
-    assert (times.held, times.runs, times.worst, times.spare, times.relative) == (19, 20, None, None, None)
-    assert times.usual == 38.0  # two of twenty runs are worse, or as bad: the one without, and 39
-    assert (sent.worst, sent.spare, sent.relative, sent.held) == (4.0, -1.0, -0.2, 19)
-    assert (dead.worst, dead.spare, dead.relative, dead.usual) == (1.0, -1.0, None, 0.0)
+    assert (times.held, times.runs, times.worst, times.spare_at_worst) == (19, 20, None, None)
+    # Two of twenty runs may be worse: the one without, and 39.
+    assert (times.usual, times.spare, times.relative(times.spare)) == (38.0, 22.0, 22 / 60)
+    assert (sent.worst, sent.spare_at_worst, sent.relative(-1.0), sent.held) == (4.0, -1.0, -0.2, 19)
+    assert (sent.usual, sent.spare) == (26.0, 21.0)
+    assert (dead.worst, dead.spare_at_worst, dead.relative(-1.0), dead.usual, dead.spare) == (1.0, -1.0, None, 0.0, 0.0)

@@ -61,7 +61,7 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert re.fullmatch(r"requests [\d.]+, the smallest where all expectations hold in 80% of runs:", lines[1])
     assert re.fullmatch(rf"  {ATTEMPTS}  [45]  was 2", lines[2])
     assert re.fullmatch(r"confirmed in \d\d of \d\d runs with fresh seeds \(at least 80%, 95% confidence\)", lines[3])
-    assert lines[4].split() == ["80%", "of", "runs", "worst", "run", "to", "spare"]
+    assert lines[4].split() == ["worst", "run", "80%", "of", "runs", "to", "spare"]
     assert lines[5].startswith("dead_lettered <= 2  ")
     assert lines[6] == "channels.email.delivery_time_s.p99 <= 20"  # long ones have their figures below
     assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[7])
