@@ -24,7 +24,7 @@ def judged(rng, looks, probability):
 
 @pytest.mark.parametrize("probability", [0.5, 0.9, 0.95])
 def test_what_is_just_below_the_probability_is_confirmed_no_more_often_than_stated(probability):
-    error, tries = 0.05, 4000
+    error, tries = 0.05, 2500
     looks = plan(probability, error)
     rng = random.Random(7)
     confirmed = sum(judged(rng, looks, probability - 1e-3) is Verdict.CONFIRMED for _ in range(tries))

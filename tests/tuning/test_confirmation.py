@@ -66,7 +66,7 @@ def searched(count, objectives=("requests",)):
 @pytest.mark.parametrize("common", [False, True])
 @pytest.mark.parametrize("objectives", [("requests",), ("requests", "attempts")])
 def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(common, objectives):
-    tries, confirmed = 400, 0
+    tries, confirmed = 300, 0
     for seed in range(tries):
         search = searched(9, objectives)
         bench = Coins(seed, [STATED - 0.002] * 9, common)
