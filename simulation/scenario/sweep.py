@@ -21,12 +21,15 @@ Conover, *Technometrics* 21, 1979), so that few samples reach everywhere.
 VALUES = "a list of values, or a range such as {from: 1, to: 10}"
 
 
-def _values(value: Any, handler: Any, info: ValidationInfo) -> Any:
+def _values(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    """Validate values as the one kind that they look like, so that problems are those of that kind alone."""
     if isinstance(value, (dict, Range)):
         return Range.model_validate(value, context=info.context)
     if not isinstance(value, (list, tuple)):
         raise wanted(VALUES)
-    return handler(value)
+    if not value:
+        raise wanted(NotEmpty.text)
+    return tuple(value)
 
 
 class Sweep(Settings):
