@@ -158,8 +158,7 @@ class _Pool(Executor):
     def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
         waiting = iter(enumerate(arguments))
         places = {
-            self._pool.submit(function, argument): place
-            for place, argument in islice(waiting, self._workers * AHEAD)
+            self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)
         }
         try:
             while places:

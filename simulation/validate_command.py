@@ -36,10 +36,12 @@ def validate(
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.cli import Exit
     from simulation.validation.printing import case_text, listing, summary
-    from simulation.validation.procedure import find, validate as validate_cases
+    from simulation.validation.procedure import find
+    from simulation.validation.procedure import validate as validate_cases
 
     def print_case(result: CaseResult) -> None:
         typer.echo(f"{case_text(result)}\n")
+        sys.stdout.flush()
 
     plain = not (as_json or as_markdown)
     try:

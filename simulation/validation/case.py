@@ -17,6 +17,7 @@ Replicate: TypeAlias = Callable[[int], Mapping[str, Any]]
 """Does one replication with this seed, and returns what it measured by name. It is sent to other processes: a function
 of a module, or a `functools.partial` of one."""
 
+PILOT = 20
 MOST_REPLICATIONS = 3000
 
 
@@ -29,6 +30,9 @@ class Experiment:
 
     replicate: Replicate
     quantities: tuple[Quantity, ...]
+
+    pilot: int = PILOT
+    """Replications to begin with, where there is luck: how they spread tells how many it takes."""
 
     at_most: int = MOST_REPLICATIONS
     """Replications; what is not narrow enough by then is too wide."""

@@ -71,8 +71,10 @@ def markdown(validation: Validation) -> str:
     lines = ["| case | parameters | quantity | expected | measured, 99.9% | n | |", "|---|---|---|---|---|---|---|"]
     for result in validation.results:
         case = result.case
-        shown = f"**{case.name}** {case.title} ([{case.source}]({case.url}))" if case.url else (
-            f"**{case.name}** {case.title} ({case.source})"
+        shown = (
+            f"**{case.name}** {case.title} ([{case.source}]({case.url}))"
+            if case.url
+            else (f"**{case.name}** {case.title} ({case.source})")
         )
         for each in result.measured:
             cells = (

@@ -14,9 +14,6 @@ from simulation.executors import Executor, executor
 from simulation.validation.case import Case, Experiment
 from simulation.validation.quantities import FALSE_ALARMS, Finding, Quantity, Rigor, Verdict
 
-PILOT = 20
-"""Replications to begin with, where there is luck: how they spread tells how many it takes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -153,7 +150,7 @@ def _replications(
 ) -> list[Mapping[str, Any]]:
     """Return what came of the pilot, and of as many more replications as all quantities want."""
     samples: list[Mapping[str, Any]] = []
-    count = PILOT if experiment.stochastic else 1
+    count = experiment.pilot if experiment.stochastic else 1
     if not experiment.stochastic:
         count = max(quantity.wanted([], rigor) for quantity in experiment.quantities)
     while len(samples) < (count := min(count, experiment.at_most)):

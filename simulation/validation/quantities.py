@@ -27,7 +27,10 @@ FALSE_ALARMS = 0.001
 """How often a validation of a simulator that is right may fail."""
 
 QUICK = 0.05
-"""In the quick slice no interval has to be narrower than this share of its target."""
+"""In the quick slice no interval has to be narrower than this share of its target, and each may be wider by…"""
+
+QUICK_FACTOR = 2.5
+"""…this factor than what its quantity says."""
 
 _DETERMINISTIC = 1e-9
 """Relative: what floats may lose on the way."""
@@ -54,11 +57,11 @@ class Rigor:
     """How often each stochastic quantity may be found to differ by luck alone."""
 
     full: bool
-    """Whether intervals have to be as narrow as each quantity says, or only 5%."""
+    """Whether intervals have to be as narrow as each quantity says, or only two and a half times that."""
 
     def within(self, share: float) -> float:
         """Return how wide half an interval may be, as a share of the target."""
-        return share if self.full else max(share, QUICK)
+        return share if self.full else max(QUICK_FACTOR * share, QUICK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,7 @@ class Variance(Quantity):
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many make the interval narrow enough, which does not depend on the figures."""
         each = len(_pooled(samples[:1]))
-        aim = max(rigor.within(self.within), 0.2 if not rigor.full else 0.0)
+        aim = rigor.within(self.within)
         return max(2, math.ceil(_A_LITTLE_MORE * 2 * (_z(rigor.alpha) / aim) ** 2 / each))
 
     def judge(self, samples: Sequence[Any], rigor: Rigor) -> Finding:

@@ -12,6 +12,7 @@ FAMILIES = (
     "peers",
     "schedules",
     "attempts",
+    "queues",
 )
 """In the order in which they are printed."""
 

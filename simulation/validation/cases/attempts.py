@@ -10,6 +10,7 @@ import numpy as np
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.measures import Array, ended
 from simulation.validation.quantities import Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 2000
@@ -66,21 +67,20 @@ def _truncated(p: float, n: int) -> Experiment:
     return Experiment(
         name=f"p={p:g} N={n}",
         replicate=scenario(
-            _at_once(p, f"max_attempts: {n}, initial_delay: 0s", MESSAGES if n < 50 else 500), partial(_counted, n)
+            _at_once(p, f"max_attempts: {n}, initial_delay: 0s", MESSAGES if n < 50 else 100), partial(_counted, n)
         ),
         quantities=quantities,
     )
 
 
 def _counted(n: int, result: Result) -> dict[str, object]:
-    attempts = result.notifications["attempts"].to_numpy()
-    delivered = (result.notifications["outcome"] == "sent").to_numpy()
+    ends = ended(result)
     return {
-        "share dead-lettered": 1 - delivered.mean(),
-        "attempts": attempts.mean(),
-        "variance of attempts": attempts.var(ddof=1),
-        "attempts of those delivered": attempts[delivered].mean(),
-        "attempts 1 … N": np.bincount(attempts, minlength=n + 1)[1:].tolist(),
+        "share dead-lettered": 1 - ends.sent.mean(),
+        "attempts": ends.attempts.mean(),
+        "variance of attempts": ends.attempts.var(ddof=1),
+        "attempts of those delivered": ends.attempts[ends.sent].mean(),
+        "attempts 1 … N": np.bincount(ends.attempts, minlength=n + 1)[1:].tolist(),
     }
 
 
@@ -140,9 +140,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
     return Experiment(
         name=f"p={p:g} N={n} base={base:g} s cap={cap:g} s jitter {jitter}",
         replicate=scenario(
-            _at_once(
-                p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {_JITTERS[jitter]}"
-            ),
+            _at_once(p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {_JITTERS[jitter]}"),
             _times,
         ),
         quantities=(
@@ -154,12 +152,11 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
 
 
 def _times(result: Result) -> dict[str, float]:
-    took = (result.notifications["finished_at"] - result.notifications["requested_at"]).to_numpy()
-    sent = (result.notifications["outcome"] == "sent").to_numpy()
-    lost = took[~sent]
+    ends = ended(result)
+    sent, lost = ends.took[ends.sent], ends.took[~ends.sent]
     return {
-        "mean until delivered, s": took[sent].mean(),
-        "variance of that, s²": took[sent].var(ddof=1),
+        "mean until delivered, s": sent.mean(),
+        "variance of that, s²": sent.var(ddof=1),
         "mean until dead-lettered, s": lost.mean() if len(lost) else math.nan,
         "its variance, s²": lost.var(ddof=1) if len(lost) > 1 else math.nan,
     }
@@ -213,15 +210,19 @@ channels:
                 within=0.02,
             ),
         ),
+        pilot=10,
+        full_only=rate * duration > 80_000,
     )
 
 
-def _exponential_cdf(rate: float, x: np.ndarray) -> np.ndarray:
-    return -np.expm1(-rate * x)
+def _exponential_cdf(rate: float, x: Array) -> Array:
+    shares: Array = -np.expm1(-rate * x)
+    return shares
 
 
 def _letters(duration: float, total: float, window: float, result: Result) -> dict[str, object]:
-    times = result.dlq["time"].to_numpy()
+    ends = ended(result)
+    times = ends.ended[~ends.sent]
     times = times[times < duration]
     edges = np.arange(total, duration, window)
     return {

@@ -101,9 +101,7 @@ def _drift(ratio: float, share: float) -> Experiment:
     return Experiment(
         name=f"tokenRatio={ratio:g} p={share:g}",
         replicate=partial(_drifts, ratio, share),
-        quantities=(
-            Mean(name="tokens gained each attempt", target=target, because="ratio·(1 − p) − p"),
-        ),
+        quantities=(Mean(name="tokens gained each attempt", target=target, because="ratio·(1 − p) − p"),),
     )
 
 
@@ -159,7 +157,9 @@ def aws_sdk() -> Case:
                     ),
                     Exactly(name="quota after 3 failures", target=[486, 472, 458]),
                     Exactly(name="quota after 3 throttled", target=[495, 490, 485]),
-                    Exactly(name="quota after a retry succeeds, a clean success, a final failure", target=[500, 487, 486]),
+                    Exactly(
+                        name="quota after a retry succeeds, a clean success, a final failure", target=[500, 487, 486]
+                    ),
                     Exactly(name="x-amz-retry-after 1500, 10000, 0, invalid: s", target=[1.5, 5.05, 0.05, 0.05]),
                     Exactly(name="CUBIC k of w_max 10", target=1.9574338205844317),
                     Exactly(name="CUBIC rate and k after an error at 8", target=[5.6, 1.8171205928321397]),

@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.measures import attempts
 from simulation.validation.quantities import Exactly, Mean
 
 SVIX = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
@@ -75,11 +76,11 @@ def _exact(name: str, waits: Sequence[float], setting: str) -> Experiment:
     )
 
 
-def _scenario(setting: str, fault: str) -> str:
+def _scenario(setting: str, fault: str, messages: int = 1) -> str:
     return f"""
 duration: 1s
 drain: 30d
-workload: [{{channel: webhook, arrivals: {{constant: 1/s}}}}]
+workload: [{{channel: webhook, arrivals: {{burst: {{size: {messages}, every: 1s}}}}}}]
 channels: {{webhook: {{circuit_breaker: {{enabled: false}}, retry: {{{setting}}}}}}}
 faults: [{{channel: webhook, at: 0s, for: 30d, {fault}}}]
 """
@@ -110,7 +111,7 @@ def _jittered(name: str, first: float, multiplier: float, longest: float, count:
     waits = [min(longest, first * multiplier**step) for step in range(count)]
     return Experiment(
         name=name,
-        replicate=scenario(_scenario(setting, "failure_rate: 100%"), _waits),
+        replicate=scenario(_scenario(setting, "failure_rate: 100%", messages=50), _waits),
         quantities=tuple(
             Mean(name=f"wait {number}, s", target=wait, within=0.02) for number, wait in enumerate(waits, 1)
         ),
@@ -118,7 +119,8 @@ def _jittered(name: str, first: float, multiplier: float, longest: float, count:
 
 
 def _waits(result: Result) -> dict[str, float]:
-    starts = list(result.attempts["start"])
+    tried = attempts(result)
+    starts = [tried.started[tried.number == number].mean() for number in range(1, tried.number.max() + 1)]
     return {f"wait {number}, s": later - earlier for number, (earlier, later) in enumerate(pairwise(starts), 1)}
 
 
