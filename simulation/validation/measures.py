@@ -39,13 +39,12 @@ class Ended:
 
 def ended(result: Result) -> Ended:
     """Return the notifications of a run that have ended."""
-    rows = [
-        (event.requested_at_ns, event.at_ns, event.attempt, True)
-        if type(event) is NotificationSent
-        else (event.requested_at_ns, event.at_ns, event.attempts, False)
-        for event in result.history
-        if type(event) is NotificationSent or type(event) is NotificationMovedToDeadLetter
-    ]
+    rows = []
+    for event in result.history:
+        if type(event) is NotificationSent:
+            rows.append((event.requested_at_ns, event.at_ns, event.attempt, True))
+        elif type(event) is NotificationMovedToDeadLetter:
+            rows.append((event.requested_at_ns, event.at_ns, event.attempts, False))
     table = np.array(rows, dtype=np.int64).reshape(-1, 4)
     return Ended(table[:, 0] / NS_PER_S, table[:, 1] / NS_PER_S, table[:, 2], table[:, 3].astype(bool))
 

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 FAMILIES = (
     "peers",
     "schedules",
+    "outages",
+    "layers",
     "attempts",
     "queues",
+    "pipeline",
+    "budgets",
+    "breakers",
+    "fan_out",
 )
 """In the order in which they are printed."""
 

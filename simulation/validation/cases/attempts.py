@@ -86,14 +86,14 @@ def _counted(n: int, result: Result) -> dict[str, object]:
 
 # ── how long it takes ───────────────────────────────────────────────────────────────────────────────────────────
 
-_JITTERS = {"none": "none", "full": "full", "equal": "equal", "±20%": "proportional, cap_before_jitter: true"}
+JITTERS = {"none": "none", "full": "full", "equal": "equal", "±20%": "proportional, cap_before_jitter: true"}
 
 
 def delays(
     parameters: Iterable[tuple[float, int, float, float]] = (
         (0.3, 5, 1, 60), (0.5, 6, 1, 10), (0.5, 8, 0.1, 5), (0.9, 6, 1, 10), (0.7, 10, 0.5, 30),
     ),
-    jitters: Sequence[str] = tuple(_JITTERS),
+    jitters: Sequence[str] = tuple(JITTERS),
 ) -> Case:  # fmt: skip
     """Return the case.
 
@@ -112,7 +112,7 @@ def delays(
     )
 
 
-def _moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
+def moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
     """Return mean and variance of one wait."""
     match jitter:
         case "none":
@@ -126,7 +126,7 @@ def _moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
 
 
 def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experiment:
-    moments = [_moments_of_wait(jitter, min(cap, base * 2**step)) for step in range(n - 1)]
+    moments = [moments_of_wait(jitter, min(cap, base * 2**step)) for step in range(n - 1)]
     # After k failures: the sum of the first k waits.
     means = [sum(mean for mean, _ in moments[:k]) for k in range(n)]
     variances = [sum(variance for _, variance in moments[:k]) for k in range(n)]
@@ -140,7 +140,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
     return Experiment(
         name=f"p={p:g} N={n} base={base:g} s cap={cap:g} s jitter {jitter}",
         replicate=scenario(
-            _at_once(p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {_JITTERS[jitter]}"),
+            _at_once(p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}"),
             _times,
         ),
         quantities=(
