@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actors.pipeline.attempts import Provider
 from actors.verdicts import FailureRule
 from simulation.validation.quantities import Quantity
 
@@ -68,6 +69,7 @@ def scenario(
     text: str,
     measure: Callable[[Result], Mapping[str, Any]],
     rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None = None,
+    providers: Callable[[int], Mapping[str, Provider]] | None = None,
 ) -> Replicate:
     """Return what runs a scenario once, and measures the result.
 
@@ -75,17 +77,26 @@ def scenario(
         text: of the scenario, as it would stand in a file.
         measure: returns the figures by name; a function of a module, or a `functools.partial` of one.
         rules: returns new failure rules by channel, for each run.
+        providers: returns new providers by channel for a seed, in place of the scenario's own.
     """
-    return partial(_run, text, measure, rules)
+    return partial(_run, text, measure, rules, providers)
 
 
 def _run(
     text: str,
     measure: Callable[[Result], Mapping[str, Any]],
     rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None,
+    providers: Callable[[int], Mapping[str, Provider]] | None,
     seed: int,
 ) -> Mapping[str, Any]:
     from simulation.runner import run
     from simulation.scenario import parse
 
-    return measure(run(parse(text), seed=seed, rules=None if rules is None else rules()))
+    return measure(
+        run(
+            parse(text),
+            seed=seed,
+            rules=None if rules is None else rules(),
+            providers=None if providers is None else providers(seed),
+        )
+    )

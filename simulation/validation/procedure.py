@@ -141,7 +141,7 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
 def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor) -> Iterator[Measured]:
     samples = _replications(case, experiment, seed, rigor, who)
     for quantity in experiment.quantities:
-        finding = quantity.judge([sample[quantity.name] for sample in samples], rigor)
+        finding = quantity.judge([sample[quantity.key] for sample in samples], rigor)
         yield Measured(experiment, quantity, finding)
 
 
@@ -159,7 +159,7 @@ def _replications(
         samples.extend(done[place] for place in range(len(seeds)))
         if experiment.stochastic:
             count = max(
-                quantity.wanted([sample[quantity.name] for sample in samples], rigor)
+                quantity.wanted([sample[quantity.key] for sample in samples], rigor)
                 for quantity in experiment.quantities
             )
     return samples

@@ -95,6 +95,11 @@ class Quantity(ABC):
     stochastic: ClassVar[bool] = True
     """Whether luck is in it: it is then one of those that share the false alarms."""
 
+    @property
+    def key(self) -> str:
+        """What a replication returns it under: its name, mostly."""
+        return self.name
+
     @abstractmethod
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many replications it takes, as far as these tell; at most as many as there are if they do."""
@@ -245,6 +250,42 @@ class Variance(Quantity):
         return Finding(
             written(self.target), interval(measured, half_width), verdict, measured, half_width, len(samples)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Quantity):
+    """The standard deviation over replications agrees with one that was simulated too, to 15%."""
+
+    of: str
+    """The quantity of which it is the standard deviation."""
+
+    target: float
+    observations: int
+    """How many runs the target is of."""
+
+    within: float = 0.15
+
+    @property
+    def key(self) -> str:
+        """What a replication returns it under."""
+        return self.of
+
+    def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
+        """Return how many it takes until a difference of `within` is not luck, on the error of both sides."""
+        left = (rigor.within(self.within) / _z(rigor.alpha)) ** 2 - 1 / (2 * self.observations)
+        if left <= 0:
+            raise ValueError(f"{self.name}: {self.observations} observations do not tell {self.within:.0%} apart")
+        return math.ceil(1 / (2 * left))
+
+    def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
+        """Compare the standard deviations."""
+        measured = stdev(samples)
+        own = 1 / math.sqrt(2 * len(samples))
+        differs = abs(measured / self.target - 1) > rigor.within(self.within)
+        verdict = Verdict.DIFFERS if differs else Verdict.HOLDS
+        half_width = _z(FALSE_ALARMS) * own * measured
+        expected = f"{written(self.target)} ± {self.within:.0%}"
+        return Finding(expected, interval(measured, half_width), verdict, measured, half_width, len(samples))
 
 
 @dataclass(frozen=True, kw_only=True)

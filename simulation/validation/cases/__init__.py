@@ -19,6 +19,9 @@ FAMILIES = (
     "budgets",
     "breakers",
     "fan_out",
+    "contention",
+    "resiliency_patterns",
+    "overload",
 )
 """In the order in which they are printed."""
 

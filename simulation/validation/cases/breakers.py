@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -115,22 +114,15 @@ def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
     )
 
 
-def _probing(result: Result) -> dict[str, float]:
-    calls, before, rounds, probes = 0, None, set(), []
-    for event in result.history:
-        if type(event) is NotificationFailed and not event.refused:
-            calls += 1
-        elif type(event) is BreakerTransitioned and event.to_state is BreakerState.OPEN:
-            if before is None:
-                before = calls
-            else:
-                rounds.add(calls)
-                probes.append(event.at_ns / 1e9)
-            calls = 0
+def _probing(result: Result) -> dict[str, object]:
+    called = result.attempts.query("not refused")["end"].to_numpy()
+    opened = result.breaker.query("to == 'open'")["time"].to_numpy()
+    calls = np.searchsorted(called, opened, side="right")
+    rounds = set(np.diff(calls).tolist())
     return {
-        "calls before the first trip": before or 0,
-        "calls in each round after it": rounds.pop() if len(rounds) == 1 else -1,
-        "time from probe to probe, s": float(np.mean([later - earlier for earlier, later in pairwise(probes)])),
+        "calls before the first trip": int(calls[0]),
+        "calls in each round after it": rounds.pop() if len(rounds) == 1 else sorted(rounds),
+        "time from probe to probe, s": float(np.diff(opened).mean()),
     }
 
 

@@ -112,7 +112,8 @@ def _layers(depth: int, n: int, p: float) -> Experiment:
 
 def _call_through(depth: int, n: int, p: float, requests: int, seed: int) -> dict[str, float]:
     with SimulatedSystem(seed=seed) as system:
-        bottom = top = system.spawn(Bottom, p)
+        bottom = system.spawn(Bottom, p)
+        top: ActorRef[Any] = bottom
         for _ in range(depth):
             top = system.spawn(Layer, top, n)
         for _ in range(requests):
