@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Provider
 from actors.verdicts import FailureRule
 from simulation.validation.quantities import Quantity
@@ -69,7 +70,7 @@ def scenario(
     text: str,
     measure: Callable[[Result], Mapping[str, Any]],
     rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None = None,
-    providers: Callable[[int], Mapping[str, Provider]] | None = None,
+    providers: Callable[[int], Mapping[NotificationChannel, Provider]] | None = None,
 ) -> Replicate:
     """Return what runs a scenario once, and measures the result.
 
@@ -86,7 +87,7 @@ def _run(
     text: str,
     measure: Callable[[Result], Mapping[str, Any]],
     rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None,
-    providers: Callable[[int], Mapping[str, Provider]] | None,
+    providers: Callable[[int], Mapping[NotificationChannel, Provider]] | None,
     seed: int,
 ) -> Mapping[str, Any]:
     from simulation.runner import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -157,12 +158,28 @@ def _replications(
         seeds = [replication_seed(seed, case, experiment, number) for number in range(len(samples), count)]
         done: dict[int, Mapping[str, Any]] = dict(who.map(experiment.replicate, seeds))
         samples.extend(done[place] for place in range(len(seeds)))
+        _check_measured(case, experiment, samples[-len(seeds) :])
         if experiment.stochastic:
             count = max(
                 quantity.wanted([sample[quantity.key] for sample in samples], rigor)
                 for quantity in experiment.quantities
             )
     return samples
+
+
+def _check_measured(case: Case, experiment: Experiment, samples: Sequence[Mapping[str, Any]]) -> None:
+    """See to it that each replication was long enough to measure everything in it.
+
+    Raises:
+        ValueError: a figure is none.
+    """
+    for quantity in experiment.quantities:
+        for sample in samples:
+            if isinstance(sample[quantity.key], float) and math.isnan(sample[quantity.key]):
+                raise ValueError(
+                    f"{case.name}: {experiment.name}: wanted replications in which there is something to measure for "
+                    f"{quantity.name!r}, got one without; make them longer"
+                )
 
 
 def replication_seed(seed: int, case: Case, experiment: Experiment, number: int) -> int:

@@ -1,10 +1,10 @@
 """What is compared with theory, and when it agrees: numbers that are exact, means, variances, whole distributions.
 
-How much luck may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity says
-how narrow the interval has to be (`within`), and so many replications are run as that takes. Every one of the m
-stochastic quantities of a validation is tested at 0.001 / m (Bonferroni), so that a validation of a right simulator fails
-once in a thousand times. The interval that decides is therefore wider than the one of 99.9% that is printed, and it is
-the one that has to be narrow.
+How much luck may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity
+says how narrow the interval has to be (`within`), and so many replications are run as that takes. Every one of the m
+stochastic quantities of a validation is tested at 0.001 / m (Bonferroni), so that a validation of a right simulator
+fails once in a thousand times. The interval that decides is therefore wider than the one of 99.9% that is printed, and
+it is the one that has to be narrow.
 
 A quantity is measured from one replication; the replications are independent, so Student's t holds for their mean
 whatever goes on inside of one (Law, *Simulation Modeling and Analysis*, chapter 9).
@@ -226,8 +226,8 @@ class Between(Quantity):
 class Variance(Quantity):
     """The variance of independent and nearly normal figures, by the chi-square interval; both tails.
 
-    A replication returns one figure, or a list of independent ones: counts in windows of a Poisson process, for example,
-    of which this is the index of dispersion.
+    A replication returns one figure, or a list of independent ones: counts in windows of a Poisson process, for
+    example, of which this is the index of dispersion.
     """
 
     target: float

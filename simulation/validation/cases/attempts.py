@@ -98,7 +98,7 @@ def delays(
     """Return the case.
 
     Args:
-        parameters: the probability that an attempt fails, how many there are, the first wait and the longest, in seconds.
+        parameters: the probability that an attempt fails, how many there are, the first wait and the longest, in s.
         jitters: none, full, equal, ±20%.
     """
     return Case(
@@ -140,7 +140,11 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
     return Experiment(
         name=f"p={p:g} N={n} base={base:g} s cap={cap:g} s jitter {jitter}",
         replicate=scenario(
-            _at_once(p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}"),
+            _at_once(
+                p,
+                f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}",
+                max(MESSAGES, round(40 / p**n)),
+            ),
             _times,
         ),
         quantities=(
@@ -170,7 +174,7 @@ def dlq_growth(
         (100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 600, 1), (5, 0.2, 3, 7200, 1),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case: arrivals a second, the probability that an attempt fails, attempts, duration, first wait in s."""
+    """Return the case: arrivals a second, probability that an attempt fails, attempts, duration and first wait in s."""
     return Case(
         name="dlq-growth",
         title="The dead letter queue grows as a thinned and shifted Poisson process",

@@ -32,8 +32,8 @@ def breaker_cycles(
         name="breaker-cycles",
         title="A breaker on consecutive failures, as a renewal process",
         source="closed form (renewal-reward; runs in Bernoulli trials, Feller vol. 1, XIII.7)",
-        model="Poisson arrivals λ, independent failures p, trip after N in a row, open for T, then one probe. Calls to a "
-        "trip (1 − p^N)/((1 − p)p^N), rounds of probing 1/(1 − p) each of T + 1/λ.",
+        model="Poisson arrivals λ, independent failures p, trip after N in a row, open for T, then one probe. Calls to "
+        "a trip (1 − p^N)/((1 − p)p^N), rounds of probing 1/(1 − p) each of T + 1/λ.",
         experiments=(*(_cycles(*each) for each in parameters), *(_always_failing(*each) for each in certain)),
     )
 

@@ -143,8 +143,8 @@ def serial_clients(
         title="Backoff does not cut the work of open clients, but that of serial ones",
         source="Brooker, What is Backoff For?, 2022",
         url="https://brooker.co.za/blog/2022/08/11/backoff.html",
-        model="Three retries. Open clients make (1 − p⁴)/(1 − p) attempts for each call, whatever the backoff. A serial "
-        "client calls again when it has its answer and has thought: a renewal process, which waits slow down.",
+        model="Three retries. Open clients make (1 − p⁴)/(1 − p) attempts for each call, whatever the backoff. A "
+        "serial client calls again when it has its answer and has thought: a renewal process, which waits slow down.",
         experiments=tuple(
             experiment
             for p in shares

@@ -90,7 +90,7 @@ def _means(result: Result) -> dict[str, float]:
 
 
 def inspection_paradox(length: float = 60, up: float = 600, wait: float = 5) -> Case:
-    """Return the case: how long outages are on average, how long it is up between them, and the wait between retries."""
+    """Return the case: how long outages are, how long it is up between them, and the wait between retries; in s."""
     return Case(
         name="residual-outage",
         title="What is left of an outage to those who come into it",

@@ -7,6 +7,7 @@ from functools import partial
 
 from actors.effects import Foreseen
 from actors.instants import ns
+from actors.messages import NotificationChannel
 from actors.outcomes import Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.randomness import RandomStreams
@@ -92,9 +93,8 @@ def bimodal_latency(
         title="Five per cent that hang take all threads",
         source="Site Reliability Engineering, ch. 22, 'Bimodal latency'",
         url="https://sre.google/sre-book/addressing-cascading-failures/",
-        model="A provider with so many threads that refuses whoever finds them all busy; most requests take 100 ms, some "
-        "hang for 100 s on average. Errors are Erlang's B, whatever the law of the times: at 1000, 80.4% where 19.6% "
-        "are served.",
+        model="A provider with so many threads that refuses whoever finds them all busy; most requests take 100 ms, "
+        "some hang for 100 s on average. Errors are Erlang's B, whatever the law of the times: 19.6% are served.",
         experiments=tuple(_hanging(*each) for each in parameters),
     )
 
@@ -102,7 +102,9 @@ def bimodal_latency(
 def _hanging(rate: float, threads: int, usual: float, share: float, deadline: float) -> Experiment:
     # Exponential: with a fixed deadline all threads that hung together are free together again, for hours.
     warm_up, duration = 3 * deadline, 8 * deadline
-    latency = f"{{mixture: [{{weight: {1 - share}, constant: {usual}s}}, {{weight: {share}, exponential: {{mean: {deadline}s}}}}]}}"
+    usually = f"{{weight: {1 - share}, constant: {usual}s}}"
+    else_it_hangs = f"{{weight: {share}, exponential: {{mean: {deadline}s}}}}"
+    latency = f"{{mixture: [{usually}, {else_it_hangs}]}}"
     return Experiment(
         name=f"{rate:g}/s, {threads} threads",
         replicate=scenario(
@@ -160,8 +162,8 @@ class Counter(Provider):
         return Foreseen(service_ns, Sent())
 
 
-def _counter(mu: float, theta: float, seed: int) -> Mapping[str, Provider]:
-    return {"sms": Counter(seed, mu, theta)}
+def _counter(mu: float, theta: float, seed: int) -> Mapping[NotificationChannel, Provider]:
+    return {NotificationChannel.SMS: Counter(seed, mu, theta)}
 
 
 def retrial_queue(
@@ -172,9 +174,8 @@ def retrial_queue(
         name="retrial-queue",
         title="Customers who find it busy come again until they are served",
         source="Artalejo and Falin, Rev. Mat. Complut. 15, 2002",
-        url="https://doi.org/10.5209/rev_REMA.2002.v15.n1.16950",
-        model="M/M/1/1 with retrials: a provider of a few lines that says busy, with a Retry-After that is exponential. "
-        "Orbit ρ/(1 − ρ)·(λ/θ + ρ), busy ρ, retries of each ρ/(1 − ρ)·(1 + θ/μ).",
+        model="M/M/1/1 with retrials: a provider of a few lines that says busy, with a Retry-After that is "
+        "exponential. Orbit ρ/(1 − ρ)·(λ/θ + ρ), busy ρ, retries of each ρ/(1 − ρ)·(1 + θ/μ).",
         experiments=tuple(_retrials(*each) for each in parameters),
     )
 

@@ -25,8 +25,8 @@ def product_form(
         name="pipeline",
         title="The whole pipeline in product form",
         source="Jackson 1957; Baskett, Chandy, Muntz and Palacios 1975",
-        model="Poisson arrivals λ, c workers (max_in_flight) with exponential times of rate μ, failures p, a backoff as "
-        "an infinite-server node, N attempts. The workers are M/M/c at λ(1 − p^N)/(1 − p), whatever the jitter.",
+        model="Poisson arrivals λ, c workers (max_in_flight) with exponential times of rate μ, failures p, a backoff "
+        "as an infinite-server node, N attempts. The workers are M/M/c at λ(1 − p^N)/(1 − p), whatever the jitter.",
         experiments=tuple(_product_form(*each) for each in parameters),
     )
 

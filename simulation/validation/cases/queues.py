@@ -64,8 +64,8 @@ def mm_c(
         name="mm-c",
         title="M/M/1 and M/M/c",
         source="Erlang 1917; Burke 1956; Kleinrock, Queueing Systems I, 1975",
-        model="Poisson arrivals λ at a channel with max_in_flight: c, whose provider takes exponential times of rate μ: "
-        "the channel's own waiting line is the queue. Departures are Poisson again (Burke).",
+        model="Poisson arrivals λ at a channel with max_in_flight: c, whose provider takes exponential times of rate "
+        "μ: the channel's own waiting line is the queue. Departures are Poisson again (Burke).",
         experiments=tuple(_mm_c(*each) for each in parameters),
     )
 
@@ -263,8 +263,8 @@ def mg_1(
         title="M/G/1: the wait by Pollaczek and Khinchine, and open against closed",
         source="Pollaczek 1930, Khinchine 1932; Brooker, Open and Closed, Omission and Collapse, 2023",
         url="https://brooker.co.za/blog/2023/05/10/open-closed.html",
-        model="Poisson arrivals at a provider with capacity: 1. Mean wait λ·E[S²]/(2(1 − ρ)); a single client that sends "
-        "the next when it has the answer never waits.",
+        model="Poisson arrivals at a provider with capacity: 1. Mean wait λ·E[S²]/(2(1 − ρ)); a single client that "
+        "sends the next when it has the answer never waits.",
         experiments=(
             *(_mg_1(law, rho) for law, rho in parameters),
             _closed("0.999 Exp(0.1) + 0.001 Exp(10)"),

@@ -8,7 +8,7 @@ from math import exp
 
 from actors.effects import Foreseen
 from actors.instants import NS_PER_S, ns
-from actors.messages import NotificationFailed, NotificationSent
+from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Outcome, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.randomness import RandomStreams
@@ -67,8 +67,8 @@ class FailingServer(Provider):
 
 def _server(
     availability: float, connect_timeout_s: float, longest_backoff_s: float, seed: int
-) -> Mapping[str, Provider]:
-    return {"webhook": FailingServer(seed, availability, connect_timeout_s, longest_backoff_s)}
+) -> Mapping[NotificationChannel, Provider]:
+    return {NotificationChannel.WEBHOOK: FailingServer(seed, availability, connect_timeout_s, longest_backoff_s)}
 
 
 RETRY = "max_attempts: 6, initial_delay: 0s, max_delay: 0s"
@@ -110,8 +110,8 @@ PUBLISHED: dict[tuple[str, float], tuple[float, float, float, float]] = {
     ("DCB max 40", 0.7): (1059.14, 3.82, 548.33, 1.19),
     ("DCB max 40", 0.9): (771.17, 2.51, 523.88, 1.18),
 }
-"""Total and contention time with fixed timeouts, each with half of its 99.9% interval, from 20,000 runs of an independent
-simulation. (The paper's own figures have Erlang-100 stand-ins for fixed delays, and are up to 0.7% higher.)"""
+"""Total and contention time with fixed timeouts, each with half of its 99.9% interval, from 20,000 runs of an
+independent simulation. (The paper's own figures have Erlang-100 stand-ins for fixed delays, and are up to 0.7% higher.)"""
 
 
 def resiliency_patterns(
