@@ -27,6 +27,10 @@ def validate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the findings as a Markdown table.")] = False,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --markdown: at most so many rows of each case.", show_default=False),
+    ] = None,
     list_cases: Annotated[bool, typer.Option("--list", help="Print the cases there are, and run nothing.")] = False,
 ) -> None:
     """Compare with theory and published results: each case with its source, the expected and the measured.
@@ -69,7 +73,7 @@ def validate(
     if as_json:
         typer.echo(json.dumps(validation.document, indent=2, allow_nan=False))
     else:
-        typer.echo(validation.markdown() if as_markdown else summary(validation))
+        typer.echo(validation.markdown(rows) if as_markdown else summary(validation))
     if not validation.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

@@ -23,7 +23,7 @@ and what that should be::
         return {"retries for each": result.summary["retries"] / result.summary["accepted"]}
 
     text = '''
-    duration: 1000s
+    duration: 200s
     workload: [{channel: sms, arrivals: {poisson: 10/s}}]
     channels: {sms: {circuit_breaker: {enabled: false}, provider: {failure_rate: 20%}, retry: {max_attempts: 2}}}
     '''
@@ -47,6 +47,7 @@ from simulation.validation.quantities import (
     Frequencies,
     Mean,
     Quantity,
+    Spread,
     Variance,
     Verdict,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Mean",
     "Measured",
     "Quantity",
+    "Spread",
     "Validation",
     "Variance",
     "Verdict",

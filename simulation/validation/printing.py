@@ -66,8 +66,8 @@ def listing(cases: list[Case]) -> str:
     return "\n".join(f"{case.name.ljust(width)}  {case.title} ({case.source})" for case in cases)
 
 
-def markdown(validation: Validation) -> str:
-    """Return a table: a row a quantity."""
+def markdown(validation: Validation, rows: int | None = None) -> str:
+    """Return a table: a row a quantity, or so many of each case, from different experiments where there are several."""
     lines = ["| case | parameters | quantity | expected | measured, 99.9% | n | |", "|---|---|---|---|---|---|---|"]
     for result in validation.results:
         case = result.case
@@ -76,7 +76,7 @@ def markdown(validation: Validation) -> str:
             if case.url
             else (f"**{case.name}** {case.title} ({case.source})")
         )
-        for each in result.measured:
+        for each in _some(result, rows):
             cells = (
                 shown,
                 each.experiment.name,
@@ -89,6 +89,19 @@ def markdown(validation: Validation) -> str:
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
             shown = ""
     return "\n".join(lines)
+
+
+def _some(result: CaseResult, rows: int | None) -> list[Measured]:
+    """Return so many of what was measured, or all; the first of each experiment before the second of any."""
+    if rows is None:
+        return list(result.measured)
+    places: Counter[str] = Counter()
+    ranked = []
+    for number, each in enumerate(result.measured):
+        ranked.append((places[each.experiment.name], number, each))
+        places[each.experiment.name] += 1
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:rows]
+    return [each for _, _, each in sorted(chosen, key=lambda entry: entry[1])]
 
 
 def document(validation: Validation) -> dict[str, Any]:

@@ -66,11 +66,11 @@ class Validation:
 
         return text(self)
 
-    def markdown(self) -> str:
-        """Return the table of expected against measured in Markdown."""
+    def markdown(self, rows: int | None = None) -> str:
+        """Return the table of expected against measured in Markdown, with so many rows of each case or all."""
         from simulation.validation.printing import markdown
 
-        return markdown(self)
+        return markdown(self, rows)
 
 
 def validate(
@@ -136,7 +136,8 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
         raise ConfigurationError(problems)
     if cases is None:
         return list(known.values())
-    return [known[each] if isinstance(each, str) else each for each in dict.fromkeys(cases)]
+    chosen = [known[each] if isinstance(each, str) else each for each in cases]
+    return list({id(case): case for case in chosen}.values())  # one that is named twice is done once
 
 
 def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor) -> Iterator[Measured]:

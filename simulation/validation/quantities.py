@@ -18,8 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
-from statistics import NormalDist, fmean, stdev, variance
+from statistics import NormalDist
 from typing import Any, ClassVar
+
+import numpy as np
 
 from simulation.student_t import quantile
 
@@ -164,7 +166,7 @@ class Mean(Quantity):
         """Return how many make the interval narrow enough if they spread as these do."""
         count = len(samples)
         aim = rigor.within(self.within) * abs(self.target)
-        spread = stdev(samples)
+        spread = _spread(samples)
         if _t(rigor.alpha, count) * spread / math.sqrt(count) <= aim:
             return count
         if aim == 0:
@@ -173,8 +175,8 @@ class Mean(Quantity):
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
         """Compare the mean with the target."""
-        count, mean = len(samples), fmean(samples)
-        own = stdev(samples) / math.sqrt(count)
+        count, mean = len(samples), _mean(samples)
+        own = _spread(samples) / math.sqrt(count)
         t = _t(rigor.alpha, count)
         if abs(mean - self.target) > max(t * math.hypot(own, self.error), _DETERMINISTIC * abs(self.target)):
             verdict = Verdict.DIFFERS
@@ -198,7 +200,7 @@ class Between(Quantity):
 
     def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
         """Return how many take the interval to one side of each bound, if the mean stays where it is."""
-        count, mean, spread = len(samples), fmean(samples), stdev(samples)
+        count, mean, spread = len(samples), _mean(samples), _spread(samples)
         room = min(abs(mean - self.low), abs(self.high - mean))
         if spread == 0 or room == math.inf or _t(rigor.alpha, count) * spread / math.sqrt(count) < room:
             return count
@@ -206,8 +208,8 @@ class Between(Quantity):
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
         """Compare the interval with the bounds."""
-        count, mean = len(samples), fmean(samples)
-        own = stdev(samples) / math.sqrt(count)
+        count, mean = len(samples), _mean(samples)
+        own = _spread(samples) / math.sqrt(count)
         reach = _t(rigor.alpha, count) * own
         if self.low <= mean - reach and mean + reach <= self.high:
             verdict = Verdict.HOLDS
@@ -242,7 +244,7 @@ class Variance(Quantity):
     def judge(self, samples: Sequence[Any], rigor: Rigor) -> Finding:
         """Compare the variance with the target."""
         pooled = _pooled(samples)
-        measured = variance(pooled)
+        measured = _spread(pooled) ** 2
         low, high = _variance_interval(measured, len(pooled), rigor.alpha)
         verdict = Verdict.HOLDS if low <= self.target <= high else Verdict.DIFFERS
         low, high = _variance_interval(measured, len(pooled), FALSE_ALARMS)
@@ -279,7 +281,7 @@ class Spread(Quantity):
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
         """Compare the standard deviations."""
-        measured = stdev(samples)
+        measured = _spread(samples)
         own = 1 / math.sqrt(2 * len(samples))
         differs = abs(measured / self.target - 1) > rigor.within(self.within)
         verdict = Verdict.DIFFERS if differs else Verdict.HOLDS
@@ -349,6 +351,14 @@ class Frequencies(Quantity):
 
 
 # ── statistics ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _mean(samples: Sequence[float]) -> float:
+    return float(np.mean(samples))
+
+
+def _spread(samples: Sequence[float]) -> float:
+    return float(np.std(samples, ddof=1))
 
 
 def _t(alpha: float, count: int) -> float:

@@ -152,6 +152,8 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
             Mean(name="variance of that, s²", target=variance, within=0.05),
             *letters,
         ),
+        pilot=10,
+        full_only=(p, n) != (0.5, 6) and (p, jitter) != (0.9, "full"),
     )
 
 

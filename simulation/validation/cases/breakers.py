@@ -174,7 +174,7 @@ def _refused(result: Result) -> dict[str, float]:
 
 def _bound(rate: float, limit: float, burst: int) -> Experiment:
     return Experiment(
-        name=f"λ={rate:g}/s r={limit:g}/s b={burst}",
+        name=f"λ={rate:g}/s r={limit:g}/s b={burst}, bound",
         replicate=scenario(_quota(rate, limit, burst), partial(_most, limit)),
         quantities=(
             AtMost(

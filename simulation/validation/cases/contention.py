@@ -71,8 +71,8 @@ def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick
         source="Brooker, AWS Architecture Blog, 2015; aws-arch-backoff-simulator @66cb169, 1000 runs a figure",
         url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
         model="N clients read a version and write if it is still the same; each way over the network takes "
-        "|Normal(10, 2)|. A failure rule is the row: every other attempt is the read, and a latency is the two ways until "
-        "the next.",
+        "|Normal(10, 2)|. A failure rule is the row: every other attempt is the read, and a latency is the two ways "
+        "until the next.",
         experiments=(
             *(_table_cell(kind, clients, figures, quick) for (kind, clients), figures in table.items()),
             _claims(100),

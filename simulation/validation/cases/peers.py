@@ -37,7 +37,8 @@ def grpc(settings: Sequence[tuple[int, float]] = ((10, 0.1),), shares: Sequence[
         source="gRPC proposal A6",
         url="https://github.com/grpc/proposal/blob/master/A6-client-retries.md",
         model="A failure takes a token, a success gives a share of one, and there are retries only while more than "
-        "half of them are there, after the failure has taken its own. A scenario for the outage; else the budget itself.",
+        "half of them are there, after the failure has taken its own. A scenario for the outage; else the "
+        "budget itself.",
         experiments=(
             *(_throttled(tokens, ratio) for tokens, ratio in settings),
             *(_drift(ratio, share) for _, ratio in settings for share in shares),

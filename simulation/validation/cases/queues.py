@@ -79,12 +79,12 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     customers = 8000 if rho <= 0.7 else 30_000
     duration = customers / rate
     # The variance of a mean grows as (1 − ρ)^−4: 2% at 0.9 would take twenty million customers.
-    within = 0.02 if rho <= 0.85 else 0.05
+    within, because = (0.02, "") if rho <= 0.85 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
     quantities: list[Quantity] = [
-        Mean(name="P(wait)", target=wait, within=within),
-        Mean(name="mean wait, s", target=mean_wait, within=within),
-        Mean(name="mean sojourn, s", target=sojourn, within=within),
-        Mean(name="mean number in the system", target=rate * sojourn, within=within),
+        Mean(name="P(wait)", target=wait, within=within, because=because),
+        Mean(name="mean wait, s", target=mean_wait, within=within, because=because),
+        Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
+        Mean(name="mean number in the system", target=rate * sojourn, within=within, because=because),
         Mean(
             name="P(wait beyond its 95th percentile)",
             target=0.05,

@@ -111,7 +111,7 @@ PUBLISHED: dict[tuple[str, float], tuple[float, float, float, float]] = {
     ("DCB max 40", 0.9): (771.17, 2.51, 523.88, 1.18),
 }
 """Total and contention time with fixed timeouts, each with half of its 99.9% interval, from 20,000 runs of an
-independent simulation. (The paper's own figures have Erlang-100 stand-ins for fixed delays, and are up to 0.7% higher.)"""
+independent simulation. (The paper has Erlang-100 stand-ins for fixed delays, and is up to 0.7% higher.)"""
 
 
 def resiliency_patterns(
