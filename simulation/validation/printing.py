@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from simulation.validation.quantities import Verdict
@@ -10,6 +11,8 @@ from simulation.validation.quantities import Verdict
 if TYPE_CHECKING:
     from simulation.validation.case import Case
     from simulation.validation.procedure import CaseResult, Measured, Validation
+
+WIDTH = 120
 
 _SIGN = {Verdict.HOLDS: "holds", Verdict.DIFFERS: "DIFFERS", Verdict.TOO_WIDE: "TOO WIDE"}
 
@@ -22,7 +25,8 @@ def text(validation: Validation) -> str:
 def case_text(result: CaseResult) -> str:
     """Return the report of one case: what it is, and a line for each quantity."""
     case = result.case
-    lines = [f"{case.name}  {case.title}", f"  {case.model}", f"  {_source(case)}"]
+    about = [*wrap(case.model, WIDTH - 2), case.source, *([case.url] if case.url else [])]
+    lines = [f"{case.name}  {case.title}", *(f"  {line}" for line in about)]
     rows = [
         (
             each.experiment.name,
@@ -139,7 +143,3 @@ def _quantity(each: Measured) -> dict[str, Any]:
         "replications": finding.replications,
         "verdict": finding.verdict.value,
     }
-
-
-def _source(case: Case) -> str:
-    return f"{case.source}, {case.url}" if case.url else case.source

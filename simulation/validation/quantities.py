@@ -432,7 +432,7 @@ def written(value: Any) -> str:
     """Return a value as people read it; a long list by its ends."""
     if isinstance(value, (list, tuple)):
         shown = [written(each) for each in value]
-        return ", ".join(shown if len(shown) <= 9 else [*shown[:4], "…", *shown[-4:]])
+        return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,7 @@ def test_whatever_is_exact_is_exactly_so():
     validation = simulation.validate(only(lambda experiment: not experiment.stochastic))
     assert_holds(validation)
     assert sum(len(result.measured) for result in validation.results) >= 45
+    assert json.loads(json.dumps(validation.document, allow_nan=False))["holds"] is True
 
 
 def test_some_that_have_luck_in_them():

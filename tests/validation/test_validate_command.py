@@ -20,7 +20,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 def test_it_prints_source_expected_measured_and_verdict():
     code, out, _ = run(*EXACT, "--workers", "1")
     assert code == 0
-    assert "botocore, tests/unit/retries, https://github.com/boto/botocore" in out
+    assert "  botocore, tests/unit/retries\n  https://github.com/boto/botocore" in out
     line = next(line for line in out.splitlines() if "quota after 3 failures" in line)
     assert line.split(maxsplit=4)[-1].split("  ")[0] == "486, 472, 458"
     assert line.split()[-2:] == ["n=1", "holds"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.measures import Array, ended
+from simulation.validation.measures import Array, attempts, ended
 from simulation.validation.quantities import Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 2000
@@ -108,7 +108,10 @@ def delays(
         url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
         model="Waits min(cap, base·2^j) with jitter, no service time. The moments are sums over the number of "
         "failures, each weighted with its probability.",
-        experiments=tuple(_delays(*each, jitter) for each in parameters for jitter in jitters),
+        experiments=(
+            *(_delays(*each, jitter) for each in parameters for jitter in jitters),
+            _decorrelated(base=1, count=5),
+        ),
     )
 
 
@@ -155,6 +158,24 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
         pilot=10,
         full_only=(p, n) != (0.5, 6) and (p, jitter) != (0.9, "full"),
     )
+
+
+def _decorrelated(base: float, count: int) -> Experiment:
+    """Return the means of decorrelated waits without a cap: each is U(base, 3·before), so base·(2·1.5^n − 1)."""
+    retry = f"max_attempts: {count + 1}, initial_delay: {base}s, max_delay: 300d, jitter: decorrelated"
+    return Experiment(
+        name=f"base={base:g} s jitter decorrelated",
+        replicate=scenario(_at_once(1, retry, 500), partial(_mean_waits, count)),
+        quantities=tuple(
+            Mean(name=f"wait {number}, s", target=base * (2 * 1.5**number - 1)) for number in range(1, count + 1)
+        ),
+    )
+
+
+def _mean_waits(count: int, result: Result) -> dict[str, float]:
+    tried = attempts(result)
+    starts = [tried.started[tried.number == number].mean() for number in range(1, count + 2)]
+    return {f"wait {number}, s": starts[number] - starts[number - 1] for number in range(1, count + 1)}
 
 
 def _times(result: Result) -> dict[str, float]:

@@ -102,11 +102,24 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
         quantities += [
             Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, within=within, because="(1 − ρ)·ρⁿ") for n in range(3)
         ]
+        quantities.append(
+            Mean(
+                name="P(sojourn beyond its median)",
+                target=0.5,
+                within=within,
+                because=f"sojourns are Exp(μ − λ): {math.log(2) / (mu - rate):.7g} s",
+            )
+        )
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers}",
         replicate=scenario(
             _channel(rate, duration, f"{{exponential: {{mean: {1 / mu}s}}}}", f"max_in_flight: {servers}"),
-            partial(_waits, duration, _quantile_of_wait(0.95, wait, servers * mu - rate)),
+            partial(
+                _waits,
+                duration,
+                _quantile_of_wait(0.95, wait, servers * mu - rate),
+                math.log(2) / (servers * mu - rate),
+            ),
         ),
         quantities=tuple(quantities),
         full_only=rho > 0.7,
@@ -123,16 +136,18 @@ def _exponential_cdf(rate: float, x: Array) -> Array:
     return shares
 
 
-def _waits(duration: float, quantile: float, result: Result) -> dict[str, object]:
+def _waits(duration: float, quantile: float, median: float, result: Result) -> dict[str, object]:
     tried = attempts(result)
     since = WARM_UP * duration
     late = tried.requested >= since
     wait = (tried.started - tried.requested)[late]
+    sojourn = (tried.ended - tried.requested)[late]
     departures = tried.ended[(tried.ended >= since) & (tried.ended < duration)]
     return {
         "P(wait)": (wait > 0).mean(),
         "mean wait, s": wait.mean(),
-        "mean sojourn, s": (tried.ended - tried.requested)[late].mean(),
+        "mean sojourn, s": sojourn.mean(),
+        "P(sojourn beyond its median)": (sojourn > median).mean(),
         "mean number in the system": time_average(tried.requested, tried.ended, since, duration),
         "P(wait beyond its 95th percentile)": (wait > quantile).mean(),
         "gaps between departures": np.diff(departures).tolist(),
