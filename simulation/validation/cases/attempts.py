@@ -238,7 +238,7 @@ channels:
             ),
         ),
         pilot=10,
-        full_only=rate * duration > 80_000,
+        full_only=rate * duration > 40_000,
     )
 
 

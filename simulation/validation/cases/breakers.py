@@ -105,7 +105,7 @@ def _renewals(cycles: int, result: Result) -> dict[str, float]:
 def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
     return Experiment(
         name=f"p=1 N={n} λ={rate:g}/s T={open_s:g} s",
-        replicate=scenario(_scenario(1.0, n, rate, open_s, 1000 * open_s), _probing),
+        replicate=scenario(_scenario(1.0, n, rate, open_s, 200 * open_s), _probing),
         quantities=(
             Exactly(name="calls before the first trip", target=n),
             Exactly(name="calls in each round after it", target=1),

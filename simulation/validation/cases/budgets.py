@@ -135,7 +135,7 @@ def client_count(p: float = 0.5, calls: int = 10_000, counts: tuple[int, int] = 
 
 
 def serial_clients(
-    shares: Iterable[float] = (0.1, 0.5), clients: int = 50, think: float = 0.1, base: float = 0.1
+    shares: Iterable[float] = (0.1, 0.5), clients: int = 20, think: float = 0.1, base: float = 0.1
 ) -> Case:
     """Return the case: the shares that fail, how many serial clients, how long they think, and the first wait in s."""
     return Case(

@@ -307,7 +307,7 @@ def _mg_1(law: str, rho: float) -> Experiment:
                 because="10% where one service in a thousand is a hundred times as long" if heavy else "",
             ),
         ),
-        full_only=heavy,
+        full_only=heavy or (rho > 0.7 and law != "deterministic"),
     )
 
 

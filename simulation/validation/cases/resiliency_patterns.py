@@ -124,8 +124,8 @@ SOLVED: dict[tuple[float, float], tuple[float, float]] = {
 """SP by connect timeout and availability: total and contention time of the paper's chain, solved."""
 
 STAND_IN = 0.001
-"""What its Erlang-100 stand-ins for fixed delays may change, as a share: at a timeout of 2 s they change 0.15%, and less
-the longer it is."""
+"""What its Erlang-100 stand-ins for fixed delays may change, as a share: at a timeout of 2 s they change 0.15%, and
+less the longer it is."""
 
 
 def resiliency_patterns(
