@@ -65,6 +65,8 @@ class Attempts:
     """The first is 1."""
 
     succeeded: Array
+    refused: Array
+    """Whether it was refused on our side, and no provider was asked."""
 
 
 def attempts(result: Result) -> Attempts:
@@ -86,13 +88,15 @@ def attempts(result: Result) -> Attempts:
                     event.at_ns,
                     event.attempt,
                     kind is NotificationSent,
+                    kind is NotificationFailed and event.refused,
                 )
             )
             if kind is NotificationFailed and event.next_retry_at_ns is not None:
                 due_ns[name] = event.next_retry_at_ns
-    table = np.array(rows, dtype=np.int64).reshape(-1, 6)
+    table = np.array(rows, dtype=np.int64).reshape(-1, 7)
     times = table[:, :4] / NS_PER_S
-    return Attempts(times[:, 0], times[:, 1], times[:, 2], times[:, 3], table[:, 4], table[:, 5].astype(bool))
+    succeeded, refused = table[:, 5].astype(bool), table[:, 6].astype(bool)
+    return Attempts(times[:, 0], times[:, 1], times[:, 2], times[:, 3], table[:, 4], succeeded, refused)
 
 
 def time_average(begins: Array, ends: Array, since: float, until: float) -> float:

@@ -11,7 +11,7 @@ from actors.messages import BreakerTransitioned, NotificationFailed, Notificatio
 from actors.policies.breaker_table import BreakerState
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.measures import ended
+from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import AtMost, Exactly, Mean, Quantity
 
 CYCLES = 200
@@ -115,7 +115,8 @@ def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
 
 
 def _probing(result: Result) -> dict[str, object]:
-    called = result.attempts.query("not refused")["end"].to_numpy()
+    tried = attempts(result)
+    called = tried.ended[~tried.refused]
     opened = result.breaker.query("to == 'open'")["time"].to_numpy()
     calls = np.searchsorted(called, opened, side="right")
     rounds = set(np.diff(calls).tolist())

@@ -285,12 +285,13 @@ faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}
 
 
 def _throttled(warm_up: float, duration: float, result: Result) -> dict[str, float]:
-    late = result.attempts.query("start >= @warm_up and not refused")
-    accepted = (late["outcome"] == "Sent").sum()
+    tried = attempts(result)
+    asked = (tried.started >= warm_up) & ~tried.refused
+    sent, accepted = asked.sum(), (asked & tried.succeeded).sum()
     return {
-        "sent for each accepted": len(late) / accepted,
-        "sent a second": len(late) / (duration - warm_up),
-        "rejected for each accepted": (len(late) - accepted) / accepted,
+        "sent for each accepted": sent / accepted,
+        "sent a second": sent / (duration - warm_up),
+        "rejected for each accepted": (sent - accepted) / accepted,
     }
 
 
