@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -143,7 +143,10 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
 def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor) -> Iterator[Measured]:
     samples = _replications(case, experiment, seed, rigor, who)
     for quantity in experiment.quantities:
-        finding = quantity.judge([sample[quantity.key] for sample in samples], rigor)
+        figures = [sample[quantity.key] for sample in samples]
+        finding = quantity.judge(figures, rigor)
+        if finding.verdict is Verdict.HOLDS and quantity.wanted(figures, rigor) > len(figures):
+            finding = replace(finding, verdict=Verdict.TOO_WIDE)
         yield Measured(experiment, quantity, finding)
 
 

@@ -86,6 +86,12 @@ def test_what_cannot_be_told_within_the_replications_there_may_be_is_no_success(
     quantity = Mean(name="x", target=10.0, within=0.01)
     assert verdict(partial(normal, 10, 3), quantity, at_most=50) is Verdict.TOO_WIDE
     assert verdict(partial(normal, 15, 3), quantity, at_most=50) is Verdict.DIFFERS
+    variance = Variance(name="x", target=9.0, within=0.1)
+    assert verdict(partial(normal, 10, 3), variance, at_most=50) is Verdict.TOO_WIDE
+    distribution = Follows(name="x", distribution="…", cdf=partial(cdf, 2))
+    assert verdict(partial(exponentials, 2), distribution, at_most=20) is Verdict.TOO_WIDE
+    frequencies = Frequencies(name="x", distribution="…", shares=(0.5, 0.5))
+    assert verdict(partial(tosses, 0.5), frequencies, at_most=20) is Verdict.TOO_WIDE
 
 
 def test_a_simulated_target_brings_its_own_error():
