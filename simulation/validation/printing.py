@@ -52,7 +52,7 @@ def summary(validation: Validation) -> str:
     """Return the last lines: how many hold, and how they were tested."""
     count = Counter(each.finding.verdict for result in validation.results for each in result.measured)
     total = count.total()
-    said = f"{count[Verdict.HOLDS]:,} of {total:,} quantities of {len(validation.results):,} cases hold"
+    said = f"{count[Verdict.HOLDS]:,} of {total:,} quantities of {_cases(len(validation.results))} hold"
     for verdict in (Verdict.DIFFERS, Verdict.TOO_WIDE):
         if count[verdict]:
             said += f"; {count[verdict]:,} {'differ' if verdict is Verdict.DIFFERS else 'are too wide'}"
@@ -62,6 +62,10 @@ def summary(validation: Validation) -> str:
         f"± is the 99.9% interval over n independent replications; each quantity is tested at {validation.alpha:.1g}, "
         "so that all of them are by luck alone wrong in one validation of a thousand"
     )
+
+
+def _cases(count: int) -> str:
+    return f"{count:,} case{'' if count == 1 else 's'}"
 
 
 def listing(cases: list[Case]) -> str:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simulation.student_t import quantile
+from simulation.validation.writing import interval, rounded, written
 
 FALSE_ALARMS = 0.001
 """How often a validation of a simulator that is right may fail."""
@@ -286,7 +287,7 @@ class Spread(Quantity):
         differs = abs(measured / self.target - 1) > rigor.within(self.within)
         verdict = Verdict.DIFFERS if differs else Verdict.HOLDS
         half_width = _z(FALSE_ALARMS) * own * measured
-        expected = f"{written(self.target)} ± {self.within:.0%}"
+        expected = f"{written(self.target)} ± {100 * rigor.within(self.within):.3g}%"
         return Finding(expected, interval(measured, half_width), verdict, measured, half_width, len(samples))
 
 
@@ -406,35 +407,3 @@ def _equal(sample: Any, target: Any) -> bool:
     if isinstance(target, float) and isinstance(sample, (int, float)):
         return math.isclose(sample, target, rel_tol=_DETERMINISTIC)
     return bool(sample == target)
-
-
-# ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def rounded(value: float, digits: int = 2) -> str:
-    """Return a number with so many digits that count."""
-    return f"{value:.{digits}g}" if value == 0 or 1e-4 <= abs(value) < 10**digits else _plain(value, digits)
-
-
-def _plain(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1 else f"{value:.{digits}g}"
-
-
-def interval(mean: float, half_width: float) -> str:
-    """Return a mean and half its interval, both to the second digit of the latter that counts."""
-    if half_width == 0:
-        return written(mean)
-    decimals = max(0, 1 - math.floor(math.log10(half_width)))
-    return f"{mean:,.{decimals}f} ± {half_width:,.{decimals}f}"
-
-
-def written(value: Any) -> str:
-    """Return a value as people read it; a long list by its ends."""
-    if isinstance(value, (list, tuple)):
-        shown = [written(each) for each in value]
-        return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.7g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

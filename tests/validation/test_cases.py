@@ -122,4 +122,4 @@ def test_the_example_of_the_documentation_runs():
     code = "\n".join(line[4:] for line in example.splitlines())
     printed: list[str] = []
     exec(compile(f"import simulation\n{code}", "example", "exec"), {"print": lambda each: printed.append(str(each))})
-    assert "1 of 1 quantities of 1 cases hold" in printed[0]
+    assert "1 of 1 quantities of 1 case hold" in printed[0]

@@ -56,9 +56,9 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
     rounds = 1 / (1 - p)
     cycle = calls / rate + rounds * (open_s + 1 / rate)
     quantities: tuple[Quantity, ...] = (
-        Mean(name="calls to a trip", target=calls, within=0.01),
-        Mean(name="rounds of probing", target=rounds, within=0.01),
-        Mean(name="a cycle, s", target=cycle, within=0.01),
+        Mean(name="calls to a trip", target=calls),
+        Mean(name="rounds of probing", target=rounds),
+        Mean(name="a cycle, s", target=cycle),
         Mean(name="share refused", target=rounds * open_s / cycle, within=0.01),
         Mean(name="calls a second", target=(calls + rounds) / cycle, within=0.02),
         Mean(
