@@ -49,6 +49,10 @@ def validate(
 
     plain = not (as_json or as_markdown)
     try:
+        if as_json and as_markdown:
+            raise ConfigurationError(["json: wanted it without --markdown"])
+        if rows is not None and not as_markdown:
+            raise ConfigurationError([f"rows {rows}: wanted it with --markdown"])
         if list_cases:
             typer.echo(listing(find(case)))
             return

@@ -43,6 +43,8 @@ def test_json_is_one_document_and_markdown_a_table():
     rows = out.strip().splitlines()
     assert (code, len(rows)) == (0, 18)
     assert {row.count(" | ") for row in rows[2:]} == {6}
+    _, out, _ = run(*EXACT, "--workers", "1", "--markdown", "--rows", "2")
+    assert out.splitlines() == [*rows[:4], *rows[12:14]]
 
 
 def test_the_list_is_of_all_cases_and_runs_none():
@@ -56,6 +58,11 @@ def test_what_is_no_case_is_bad_input():
     code, out, err = run("validate", "--case", "aws-sdc")
     assert (code, out) == (2, "")
     assert err == "--case: wanted one of those that --list prints, got 'aws-sdc'; did you mean aws-sdk?\n"
+
+
+def test_options_that_do_not_go_together_are_bad_input():
+    assert run("validate", "--json", "--markdown") == (2, "", "--json: wanted it without --markdown\n")
+    assert run("validate", "--rows", "2") == (2, "", "--rows 2: wanted it with --markdown\n")
 
 
 def test_a_case_that_differs_is_exit_1(monkeypatch: pytest.MonkeyPatch):
