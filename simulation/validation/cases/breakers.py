@@ -72,7 +72,6 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
         name=f"p={p:g} N={n} λ={rate:g}/s T={open_s:g} s",
         replicate=scenario(_scenario(p, n, rate, open_s, 1.5 * CYCLES * cycle), partial(_renewals, CYCLES)),
         quantities=quantities,
-        full_only=p < 0.5,
     )
 
 

@@ -94,7 +94,7 @@ def inspection_paradox(length: float = 60, up: float = 600, wait: float = 5) -> 
     return Case(
         name="residual-outage",
         title="What is left of an outage to those who come into it",
-        source="Brooker, Waiting, 2026; the inspection paradox",
+        source="Brooker, 2026; the inspection paradox",
         url="https://brooker.co.za/blog/2026/06/19/waiting.html",
         model="Poisson arrivals, outages again and again, constant waits δ between attempts: a delay is what is left, "
         "E[X²]/2E[X] on average, rounded up to whole δ.",
