@@ -36,6 +36,7 @@ _HOME_OF = {
     "run_live": "simulation.live_run",
     "sweep": "simulation.sweeping.sweep",
     "tune": "simulation.tuning.tune",
+    "validate": "simulation.validation.procedure",
     "whatif": "simulation.fitting.whatif",
 }
 

@@ -19,6 +19,7 @@ from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
 from simulation.tune_command import tune
+from simulation.validate_command import validate
 from simulation.whatif_command import whatif
 
 if TYPE_CHECKING:
@@ -260,6 +261,7 @@ app.command()(fit)
 app.command()(serve)
 app.command()(sweep)
 app.command()(tune)
+app.command()(validate)
 app.command()(whatif)
 app.add_typer(dlq, name="dlq")
 

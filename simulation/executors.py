@@ -6,13 +6,13 @@ import importlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 from simulation.fingerprint import code_hash
@@ -24,6 +24,9 @@ AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
 
 CONNECT_S = 10.0
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,26 @@ class Run:
 class Executor(ABC):
     """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
 
-    @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
         """Do the runs, and yield each with its place among the tasks as soon as it is over; in any order.
 
         Raises:
             InvariantBreach: a run broke a law that always holds: a bug.
             WorkerLost: a process or a node that did runs is gone.
+        """
+        return self.map(do, tasks)
+
+    @abstractmethod
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Call a function with each argument, and yield what it returns with its place as soon as it is there.
+
+        Args:
+            function: one of a module, or a `functools.partial` of one: it is sent to who calls it.
+            arguments: what with; they are sent too.
+
+        Raises:
+            WorkerLost: a process or a node that did it is gone.
+            Exception: whatever the function raises.
         """
 
 
@@ -129,9 +145,9 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
 
 
 class _Here(Executor):
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
-        for place, task in enumerate(tasks):
-            yield place, do(task)
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        for place, argument in enumerate(arguments):
+            yield place, function(argument)
 
 
 class _Pool(Executor):
@@ -139,16 +155,18 @@ class _Pool(Executor):
         self._pool = pool
         self._workers = workers
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
-        waiting = iter(enumerate(tasks))
-        places = {self._pool.submit(do, task): place for place, task in islice(waiting, self._workers * AHEAD)}
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        waiting = iter(enumerate(arguments))
+        places = {
+            self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)
+        }
         try:
             while places:
                 over, _ = wait(places, return_when=FIRST_COMPLETED)
                 for future in over:
                     place = places.pop(future)
-                    for next_place, task in islice(waiting, 1):
-                        places[self._pool.submit(do, task)] = next_place
+                    for next_place, argument in islice(waiting, 1):
+                        places[self._pool.submit(function, argument)] = next_place
                     yield place, future.result()
         except BrokenExecutor:
             raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
@@ -161,17 +179,17 @@ class _Dask(Executor):
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
         distributed = _distributed()
-        waiting = iter(enumerate(tasks))
+        waiting = iter(enumerate(arguments))
         ahead = AHEAD * sum(self._client.nthreads().values())
-        places = {self._submit(task): place for place, task in islice(waiting, ahead)}
+        places = {self._submit(function, argument): place for place, argument in islice(waiting, ahead)}
         over = distributed.as_completed(list(places), loop=self._client.loop)
         try:
             for future in over:
                 place = places.pop(future)
-                for next_place, task in islice(waiting, 1):
-                    submitted = self._submit(task)
+                for next_place, argument in islice(waiting, 1):
+                    submitted = self._submit(function, argument)
                     places[submitted] = next_place
                     over.add(submitted)
                 yield place, future.result()
@@ -180,8 +198,8 @@ class _Dask(Executor):
         finally:
             self._client.cancel(list(places))
 
-    def _submit(self, task: Task) -> Any:
-        return self._client.submit(do, task, pure=False)
+    def _submit(self, function: Callable[[T], R], argument: T) -> Any:
+        return self._client.submit(function, argument, pure=False)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from actors.pipeline.attempts import Provider
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
-from actors.providers import unreliable_providers
+from actors.providers import Providers, checked_providers, unreliable_providers
 from actors.randomness import RandomStreams
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
@@ -52,6 +52,8 @@ Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
 
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
+
+_ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
 
 
 class _ActivityEnd(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +106,7 @@ def run(
     runtime: Runtime = "simpy",
     sets: Sequence[str] = (),
     rules: RulesByName | None = None,
+    providers: Providers | None = None,
     schedule: Schedule | None = None,
     invariants: Choice = "default",
     on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
@@ -118,6 +121,8 @@ def run(
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
             :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
+        providers: who delivers, in place of the unreliable ones that the scenario describes; for every channel that it
+            uses. Each answers with :class:`actors.Foreseen`, and faults are nothing to it. Give each run new ones.
         schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
             order, on SimPy's clock; a new one for each run. See :mod:`simulation.schedules`.
         invariants: which laws to check, and to stop at the first breach of: ``"default"``, that nothing is lost;
@@ -149,6 +154,7 @@ def run(
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, rules or {})
+    own = None if providers is None else _own_providers(scenario, providers)
     recorder = recorder_of(scenario)
     teller = None
     if progress is not None:
@@ -159,15 +165,15 @@ def run(
     try:
         match runtime:
             case "simpy":
-                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, schedule, checker)
+                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, own, schedule, checker)
             case "trio":
-                simulated_ns = _run_on_trio(scenario, recorder, rules_of, checker)
+                simulated_ns = _run_on_trio(scenario, recorder, rules_of, own, checker)
             case _:
                 assert_never(runtime)
         if checker is not None:
             checker.end(simulated_ns)
     except InvariantBreach as breach:
-        replay = _replay(given, scenario.seed, sets, runtime, rules, schedule, invariants)
+        replay = _replay(given, scenario.seed, sets, runtime, rules, providers, schedule, invariants)
         raise breach.of_run(scenario.seed, replay) from None
     finally:
         recorder.fold()
@@ -210,23 +216,29 @@ def _replay(
     sets: Sequence[str],
     runtime: Runtime,
     rules: RulesByName | None,
+    providers: Providers | None,
     schedule: Schedule | None,
     invariants: Choice,
 ) -> str:
     """Return how to run it again: at the shell if that can be said there."""
     from simulation.invariants.replay import python_call, shell_command
 
-    if not isinstance(given, Scenario) and not rules and schedule is None and isinstance(invariants, str):
-        return shell_command(given, seed, sets, runtime, check=invariants != "default")
-    others: dict[str, Any] = {"rules": rules or None, "schedule": schedule}
+    others: dict[str, Any] = {"rules": rules or None, "providers": providers, "schedule": schedule}
     arguments = {name: value for name, value in others.items() if value is not None}
+    if not isinstance(given, Scenario) and not arguments and isinstance(invariants, str):
+        return shell_command(given, seed, sets, runtime, check=invariants != "default")
     if invariants != "default":
         arguments["invariants"] = invariants
     return python_call(given, seed, sets=sets, runtime=runtime, **arguments)
 
 
 def _run_on_simpy(
-    scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None, checker: Checker | None
+    scenario: Scenario,
+    recorder: Recorder,
+    rules: Rules,
+    providers: _ByName | None,
+    schedule: Schedule | None,
+    checker: Checker | None,
 ) -> int:
     from simulation.system import SimulatedSystem
 
@@ -241,12 +253,14 @@ def _run_on_simpy(
     system_class = class_for(scenario, system_class)
     make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
     with make(seed=scenario.seed, start=scenario.start, record=record) as system:
-        build(system, scenario, recorder, rules, checker)
+        build(system, scenario, recorder, rules, checker, providers)
         system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         return system.now_ns
 
 
-def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: Checker | None) -> int:
+def _run_on_trio(
+    scenario: Scenario, recorder: Recorder, rules: Rules, providers: _ByName | None, checker: Checker | None
+) -> int:
     import trio
     import trio.testing
 
@@ -259,7 +273,7 @@ def _run_on_trio(scenario: Scenario, recorder: Recorder, rules: Rules, checker: 
 
     async def main() -> int:
         async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
-            build(system, scenario, recorder, rules, checker)
+            build(system, scenario, recorder, rules, checker, providers)
             await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
             return system.now_ns
 
@@ -277,7 +291,7 @@ def build(
     recorder: Recorder,
     rules: Rules = MappingProxyType({}),
     checker: Checker | None = None,
-    providers: Mapping[NotificationChannel, Mapping[str, Provider]] | None = None,
+    providers: _ByName | None = None,
 ) -> Pipeline:
     """Put the pipeline and the workload of a scenario on a system.
 
@@ -359,6 +373,12 @@ def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
     if problems:
         raise ConfigurationError(problems)
     return {NotificationChannel(channel): of_channel for channel, of_channel in rules.items()}
+
+
+def _own_providers(scenario: Scenario, providers: Providers) -> _ByName:
+    return checked_providers(
+        {channel: scenario.channel_config(channel) for channel in scenario.channels_used}, providers
+    )
 
 
 def _providers(

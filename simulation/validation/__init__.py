@@ -1,0 +1,74 @@
+"""Retrylab against theory and published results: the cases behind ``retrylab validate``, and how to try others.
+
+::
+
+    import simulation
+
+    print(simulation.validate())                                  # all cases, quickly
+    print(simulation.validate(["queues", "pipeline"], full=True, workers=2))
+
+Each module of :mod:`simulation.validation.cases` is a family of cases. A case is returned by a function of its
+parameters, which computes the targets from them by the formula of its source; so it can be tried with others::
+
+    from simulation.validation.cases.attempts import truncated_geometric
+
+    print(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5))
+
+And a case of yours is a scenario (or whatever else can be done with the public API), what is measured in one run of it,
+and what that should be::
+
+    from simulation.validation import Case, Experiment, Mean, scenario
+
+    def measured(result):
+        return {"retries for each": result.summary["retries"] / result.summary["accepted"]}
+
+    text = '''
+    duration: 200s
+    workload: [{channel: sms, arrivals: {poisson: 10/s}}]
+    channels: {sms: {circuit_breaker: {enabled: false}, provider: {failure_rate: 20%}, retry: {max_attempts: 2}}}
+    '''
+    experiment = Experiment(
+        name="p=0.2 N=2",
+        replicate=scenario(text, measured),
+        quantities=(Mean(name="retries for each", target=0.2, within=0.01),),
+    )
+    case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=(experiment,))
+    print(simulation.validate([case]))
+"""
+
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.procedure import CaseResult, Measured, Validation, validate
+from simulation.validation.quantities import (
+    AtMost,
+    Between,
+    Exactly,
+    Finding,
+    Follows,
+    Frequencies,
+    Mean,
+    Quantity,
+    Spread,
+    Variance,
+    Verdict,
+)
+
+__all__ = [
+    "AtMost",
+    "Between",
+    "Case",
+    "CaseResult",
+    "Exactly",
+    "Experiment",
+    "Finding",
+    "Follows",
+    "Frequencies",
+    "Mean",
+    "Measured",
+    "Quantity",
+    "Spread",
+    "Validation",
+    "Variance",
+    "Verdict",
+    "scenario",
+    "validate",
+]

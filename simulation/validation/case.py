@@ -1,0 +1,103 @@
+"""A case: what somebody has published or proved, and how retrylab does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from actors.messages import NotificationChannel
+from actors.pipeline.attempts import Provider
+from actors.verdicts import FailureRule
+from simulation.validation.quantities import Quantity
+
+if TYPE_CHECKING:
+    from simulation.result import Result
+
+Replicate: TypeAlias = Callable[[int], Mapping[str, Any]]
+"""Does one replication with this seed, and returns what it measured by name. It is sent to other processes: a function
+of a module, or a `functools.partial` of one."""
+
+PILOT = 20
+MOST_REPLICATIONS = 3000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One setting of a case's parameters: a program that is run with many seeds, and what is to come of it."""
+
+    name: str
+    """The parameters, for people; unique in its case."""
+
+    replicate: Replicate
+    quantities: tuple[Quantity, ...]
+
+    pilot: int = PILOT
+    """Replications to begin with, where there is luck: how they spread tells how many it takes."""
+
+    at_most: int = MOST_REPLICATIONS
+    """Replications; what is not narrow enough by then is too wide."""
+
+    full_only: bool = False
+    """Left out of the quick slice, because it takes long and shows nothing that another one does not."""
+
+    @property
+    def stochastic(self) -> int:
+        """How many of its quantities have luck in them."""
+        return sum(quantity.stochastic for quantity in self.quantities)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A published or proved result."""
+
+    name: str
+    """What it is called on the command line."""
+
+    title: str
+    source: str
+    """Who says so, and where."""
+
+    url: str = ""
+    model: str
+    """What is modelled, and how it is expressed here, in a sentence or three."""
+
+    experiments: tuple[Experiment, ...]
+
+
+def scenario(
+    text: str,
+    measure: Callable[[Result], Mapping[str, Any]],
+    rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None = None,
+    providers: Callable[[int], Mapping[NotificationChannel, Provider]] | None = None,
+) -> Replicate:
+    """Return what runs a scenario once, and measures the result.
+
+    Args:
+        text: of the scenario, as it would stand in a file.
+        measure: returns the figures by name; a function of a module, or a `functools.partial` of one.
+        rules: returns new failure rules by channel, for each run.
+        providers: returns new providers by channel for a seed, in place of the scenario's own.
+    """
+    return partial(_run, text, measure, rules, providers)
+
+
+def _run(
+    text: str,
+    measure: Callable[[Result], Mapping[str, Any]],
+    rules: Callable[[], Mapping[str, Sequence[FailureRule]]] | None,
+    providers: Callable[[int], Mapping[NotificationChannel, Provider]] | None,
+    seed: int,
+) -> Mapping[str, Any]:
+    from simulation.runner import run
+    from simulation.scenario import parse
+
+    return measure(
+        run(
+            parse(text),
+            seed=seed,
+            rules=None if rules is None else rules(),
+            providers=None if providers is None else providers(seed),
+        )
+    )

@@ -1,0 +1,298 @@
+"""Retries under load: Brooker's retry studies, and the budgets and the throttle of chapter 21 of the SRE book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.measures import attempts, ended
+from simulation.validation.quantities import Between, Mean, Quantity
+
+REQUESTS = 5000
+"""In one replication."""
+
+
+def _open(p: float, retry: str, rate: float = 1000, requests: int = REQUESTS) -> str:
+    return f"""
+duration: {requests / rate}s
+workload: [{{channel: webhook, arrivals: {{poisson: {rate}/s}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{{retry}}}
+    provider: {{failure_rate: {100 * p}%, latency: {{exponential: {{mean: 20ms}}}}}}
+"""
+
+
+def _load(result: Result) -> dict[str, float]:
+    summary = result.summary
+    return {
+        "success": summary["sent"] / summary["accepted"],
+        "load": summary["attempts"] / summary["accepted"],
+    }
+
+
+# ── Brooker ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retry_strategies(
+    shares: Iterable[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
+    budgets: Iterable[float] = (0.05, 0.3, 0.5),
+    share: float = 0.1,
+) -> Case:
+    """Return the case.
+
+    Args:
+        shares: of attempts that fail, for no retries and for three.
+        budgets: the same, for a token bucket.
+        share: what the bucket gets for each first attempt.
+    """
+    return Case(
+        name="retry-strategies",
+        title="No retries, three retries, and a token bucket",
+        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
+        url="https://brooker.co.za/blog/2022/02/28/retries.html",
+        model="1000 calls a second for 5 s fail independently with p; no backoff. Load is attempts for each call. The "
+        "bucket gives 0.1 of a retry for each call: a load of 1 + min(p/(1 − p), 0.1) once what it began with is used.",
+        experiments=(
+            *(_strategy(p, n) for p in shares for n in (1, 4)),
+            *(_bucket(p, share) for p in budgets),
+        ),
+    )
+
+
+def _strategy(p: float, n: int) -> Experiment:
+    quantities: tuple[Quantity, ...] = ()
+    if p**n > 1e-3:  # else there is hardly a failure in a whole replication
+        quantities += (Mean(name="success", target=1 - p**n, within=0.01),)
+    if n > 1:
+        quantities += (Mean(name="load", target=(1 - p**n) / (1 - p), within=0.01),)
+    return Experiment(
+        name=f"p={p:g} {'no retries' if n == 1 else f'{n - 1} retries'}",
+        replicate=scenario(_open(p, f"max_attempts: {n}, initial_delay: 0s"), _load),
+        quantities=quantities,
+        full_only=p in (0.05, 0.2, 0.3),
+    )
+
+
+def _bucket(p: float, share: float) -> Experiment:
+    extra = min(p / (1 - p), share)
+    budget = f"budget: {{kind: finagle, share: {100 * share}%, min_rate: null, ttl: 1h}}"
+    return Experiment(
+        name=f"p={p:g} token bucket",
+        replicate=scenario(_open(p, f"max_attempts: 1000, initial_delay: 0s, {budget}"), _load),
+        quantities=(
+            _used_up(share) if extra == share else Mean(name="load", target=1 + extra, within=0.01),
+            *((Mean(name="success", target=(1 + extra) * (1 - p), within=0.02),) if extra == share else ()),
+        ),
+    )
+
+
+def _used_up(share: float) -> Quantity:
+    """Return that all of a budget is used: each run ends within a retry of it, so there is hardly any luck in it."""
+    return Between(
+        name="load",
+        low=(1 + share) * 0.999,
+        high=1 + share,
+        because=f"{1 + share:g} but for the part of a retry that is not yet paid for at the end: 0.1%",
+    )
+
+
+def client_count(p: float = 0.5, calls: int = 10_000, counts: tuple[int, int] = (10, 1000)) -> Case:
+    """Return the case: the share that fails, the calls of all clients together, few clients and many."""
+    few, many = counts
+    unbounded = (1 - p**4) / (1 - p)
+    # What fails of the first attempts alone empties ten tokens long before 1000 calls are over.
+    return Case(
+        name="client-count",
+        title="A token bucket in many small clients is none",
+        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
+        url="https://brooker.co.za/blog/2022/02/28/retries.html",
+        model=f"{calls:,} calls spread over n clients, each with a bucket of its own (that of gRPC with 100 tokens): a "
+        "run is one client. Few clients hardly retry; in many, the bucket is never half empty.",
+        experiments=tuple(
+            Experiment(
+                name=f"n={count}",
+                replicate=scenario(
+                    _open(
+                        p,
+                        "max_attempts: 4, initial_delay: 0s, budget: {kind: grpc, max_tokens: 100, token_ratio: 0.1}",
+                        rate=calls / count / 100,
+                        requests=calls // count,
+                    ),
+                    _load,
+                ),
+                quantities=(quantity,),
+            )
+            for count, quantity in (
+                (few, Between(name="load", low=1.0, high=1.2, because="tends to that of no retries, 1")),
+                (many, Mean(name="load", target=unbounded, within=0.02, because="tends to that of three retries")),
+            )
+        ),
+    )
+
+
+def serial_clients(
+    shares: Iterable[float] = (0.1, 0.5), clients: int = 20, think: float = 0.1, base: float = 0.1
+) -> Case:
+    """Return the case: the shares that fail, how many serial clients, how long they think, and the first wait in s."""
+    return Case(
+        name="open-and-serial",
+        title="Backoff does not cut the work of open clients, but that of serial ones",
+        source="Brooker, What is Backoff For?, 2022",
+        url="https://brooker.co.za/blog/2022/08/11/backoff.html",
+        model="Three retries. Open clients make (1 − p⁴)/(1 − p) attempts for each call, whatever the backoff. A "
+        "serial client calls again when it has its answer and has thought: a renewal process, which waits slow down.",
+        experiments=tuple(
+            experiment
+            for p in shares
+            for wait in (0.0, base)
+            for experiment in (_with_backoff(p, wait), _serial(p, clients, think, wait))
+        ),
+    )
+
+
+def _with_backoff(p: float, wait: float) -> Experiment:
+    return Experiment(
+        name=f"p={p:g} first wait {wait:g} s, open",
+        replicate=scenario(_open(p, f"max_attempts: 4, initial_delay: {wait}s"), _load),
+        quantities=(Mean(name="load", target=(1 - p**4) / (1 - p), within=0.01),),
+    )
+
+
+def _serial(p: float, clients: int, think: float, wait: float) -> Experiment:
+    tries = (1 - p**4) / (1 - p)
+    response = 0.02 * tries + sum(p**k * wait * 2 ** (k - 1) for k in (1, 2, 3))
+    duration = 100.0
+    text = f"""
+duration: {duration}s
+workload: [{{channel: webhook, clients: {clients}, think: {{exponential: {{mean: {think}s}}}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 4, initial_delay: {wait}s}}
+    provider: {{failure_rate: {100 * p}%, latency: {{exponential: {{mean: 20ms}}}}}}
+"""
+    return Experiment(
+        name=f"p={p:g} first wait {wait:g} s, serial",
+        replicate=scenario(text, partial(_calls_a_second, duration)),
+        quantities=(
+            Mean(
+                name="calls a second of each client",
+                target=1 / (think + response),
+                within=0.01,
+                because="renewal: 1 / (think + E[response])",
+            ),
+        ),
+        pilot=10,
+    )
+
+
+def _calls_a_second(duration: float, result: Result) -> dict[str, float]:
+    since = 0.1 * duration
+    begun = ended(result).requested
+    clients = result.scenario.workload[0].clients  # type: ignore[union-attr]
+    return {"calls a second of each client": (begun >= since).sum() / (duration - since) / clients}
+
+
+# ── the SRE book ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1) -> Case:
+    """Return the case: the shares that are rejected, and the budget of the client as a share of its first tries."""
+    return Case(
+        name="retry-budget",
+        title="Three attempts are three times the load; with a budget 1.1 times",
+        source="Site Reliability Engineering, ch. 21",
+        url="https://sre.google/sre-book/handling-overload/",
+        model="Each attempt is rejected with probability p; 3 attempts a request: 1 + p + p². A budget of 10% of the "
+        "first tries (finagle, which counts retries for each first try) makes it 1.1.",
+        experiments=(*(_three_attempts(p) for p in shares), *(_budget(p, share) for p in shares)),
+    )
+
+
+def _three_attempts(p: float) -> Experiment:
+    return Experiment(
+        name=f"p={p:g} 3 attempts",
+        replicate=scenario(_open(p, "max_attempts: 3, initial_delay: 0s"), _histogram),
+        quantities=(
+            Mean(name="load", target=1 + p + p**2, within=0.01),
+            Mean(name="second attempts of 1000", target=1000 * p, within=0.01),
+            Mean(name="third attempts of 1000", target=1000 * p**2, within=0.01),
+        ),
+    )
+
+
+def _histogram(result: Result) -> dict[str, float]:
+    number = attempts(result).number
+    first = (number == 1).sum()
+    return {
+        "load": len(number) / first,
+        "second attempts of 1000": 1000 * (number == 2).sum() / first,
+        "third attempts of 1000": 1000 * (number == 3).sum() / first,
+    }
+
+
+def _budget(p: float, share: float) -> Experiment:
+    budget = f"budget: {{kind: finagle, share: {100 * share}%, min_rate: null, ttl: 1h}}"
+    return Experiment(
+        name=f"p={p:g} 3 attempts, budget {100 * share:g}%",
+        replicate=scenario(_open(p, f"max_attempts: 3, initial_delay: 0s, {budget}"), _load),
+        quantities=(_used_up(share),),
+    )
+
+
+def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60))) -> Case:
+    """Return the case; of each triple K, and what a second the backend accepts and what it is offered."""
+    return Case(
+        name="adaptive-throttle",
+        title="Client-side throttling sends K for each that is accepted",
+        source="Site Reliability Engineering, ch. 21",
+        url="https://sre.google/sre-book/handling-overload/",
+        model="A backend that accepts C a second and rejects the rest, offered far more than K·C; the channel's "
+        "adaptive_throttle refuses with max(0, (requests − K·accepts)/(requests + 1)) over 2 minutes.",
+        experiments=tuple(_throttle(*each) for each in parameters),
+    )
+
+
+def _throttle(k: float, accepted: float, offered: float) -> Experiment:
+    warm_up, duration = 600.0, 1200.0
+    return Experiment(
+        name=f"K={k:g} C={accepted:g}/s offered {offered:g}/s",
+        replicate=scenario(
+            f"""
+duration: {duration}s
+workload: [{{channel: webhook, arrivals: {{poisson: {offered}/s}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 1}}
+    adaptive_throttle: {{k: {k}, window: 2m}}
+faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}]
+""",
+            partial(_throttled, warm_up, duration),
+        ),
+        quantities=(
+            Mean(name="sent for each accepted", target=k, within=0.01),
+            Mean(name="rejected for each accepted", target=k - 1, within=0.05, because="5% of a tenth, at 1.1"),
+            # With little to spare some of what the backend could accept is not sent when luck has it so.
+            *((Mean(name="sent a second", target=k * accepted, within=0.02),) if k >= 1.5 else ()),
+        ),
+        pilot=10,
+    )
+
+
+def _throttled(warm_up: float, duration: float, result: Result) -> dict[str, float]:
+    tried = attempts(result)
+    asked = (tried.started >= warm_up) & ~tried.refused
+    sent, accepted = asked.sum(), (asked & tried.succeeded).sum()
+    return {
+        "sent for each accepted": sent / accepted,
+        "sent a second": sent / (duration - warm_up),
+        "rejected for each accepted": (sent - accepted) / accepted,
+    }
+
+
+CASES = (retry_strategies(), client_count(), serial_clients(), retry_budget(), adaptive_throttle())

@@ -1,0 +1,163 @@
+"""Contention for one row under optimistic concurrency control: the simulator of the AWS Architecture Blog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import sqrt
+
+from actors.outcomes import Outcome, Transient
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from actors.verdicts import FailureRule
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.contention_table import TABLE
+from simulation.validation.measures import attempts
+from simulation.validation.quantities import Between, Exactly, Mean, Quantity, Spread
+
+READ = Transient(reason="read")
+CONFLICT = Transient(reason="conflict")
+
+PUBLISHED_RUNS = 1000
+"""Behind each figure of the table, from which the error of its standard deviations follows."""
+
+SPREADS = (10, 50, 100)
+"""Numbers of clients for which the standard deviations are compared too: 15% takes 850 runs."""
+
+# Doubling from 10 ms (5 ms · 2^1) up to 2 s; one of its ticks is a millisecond here.
+BACKOFFS = {
+    "None": "initial_delay: 0s",
+    "Exponential": "initial_delay: 10ms, max_delay: 2s",
+    "EqualJitter": "initial_delay: 10ms, max_delay: 2s, jitter: equal",
+    "FullJitter": "initial_delay: 10ms, max_delay: 2s, jitter: full",
+    "Decorr": "initial_delay: 5ms, max_delay: 2s, jitter: decorrelated, cap_after_draw: true",
+}
+
+
+class Row:
+    """The row: the server's rule about reads and writes. Every other attempt of a client is the read."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._read: dict[str, int] = {}
+
+    def __call__(self, attempt: Attempt, _now_ns: int, _load: Load) -> Outcome | None:
+        name = attempt.command.notification_id
+        if name not in self._read:
+            self._read[name] = self._version
+            return READ
+        if self._read.pop(name) != self._version:
+            return CONFLICT
+        self._version += 1
+        return None
+
+
+def _row() -> Mapping[str, Sequence[FailureRule]]:
+    return {"push": [Row()]}
+
+
+def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick: Sequence[int] = (10, 50)) -> Case:
+    """Return the case.
+
+    Args:
+        table: for each kind of backoff and number of clients: writes, standard error, standard deviation; and the same
+            of the time until all are done, in ticks. Leave the figures out, ``()``, where only what is exact is known.
+        quick: numbers of clients that the quick slice does.
+    """
+    return Case(
+        name="contention",
+        title="Exponential backoff and jitter, under contention for one row",
+        source="Brooker, AWS Architecture Blog, 2015; aws-arch-backoff-simulator @66cb169, 1000 runs a figure",
+        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
+        model="N clients read a version and write if it is still the same; each way over the network takes "
+        "|Normal(10, 2)|. A failure rule is the row: every other attempt is the read, and a latency is the two ways "
+        "until the next.",
+        experiments=(
+            *(_table_cell(kind, clients, figures, quick) for (kind, clients), figures in table.items()),
+            _claims(100),
+        ),
+    )
+
+
+def _text(kind: str, clients: int) -> str:
+    # Each client's first read is one way over the network after the start; none comes to a second notification.
+    return f"""
+duration: 25ms
+drain: 1h
+workload: [{{channel: push, clients: {clients}, think: {{normal: {{mean: 10ms, sd: 2ms}}}}}}]
+channels:
+  push:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 99999, {BACKOFFS[kind]}, per_reason: {{read: {{max_attempts: 99999, initial_delay: 0s}}}}}}
+    provider: {{latency: {{normal: {{mean: 20ms, sd: {2 * sqrt(2)!r}ms}}}}}}
+"""
+
+
+def _table_cell(kind: str, clients: int, figures: tuple[float, ...], quick: Sequence[int]) -> Experiment:
+    quantities: list[Quantity] = []
+    if clients <= 2:
+        quantities.append(Exactly(name="writes", target=2 * clients - 1))
+    elif figures:
+        calls, calls_error, calls_sd, time, time_error, time_sd = figures
+        quantities += [
+            Mean(name="writes", target=calls, error=calls_error, within=0.005),
+            Mean(
+                name="time, ticks",
+                target=time,
+                error=time_error,
+                # To be more precise than the table is would say nothing more.
+                within=max(0.02, 4.5 * time_error / time),
+                because="2%, or as precise as the table",
+            ),
+        ]
+        if clients in SPREADS:
+            quantities += [
+                Spread(name="sd of writes", of="writes", target=calls_sd, observations=PUBLISHED_RUNS),
+                Spread(name="sd of time", of="time, ticks", target=time_sd, observations=PUBLISHED_RUNS),
+            ]
+    if clients == 1:
+        quantities.append(Mean(name="time, ticks", target=40.0, within=0.005, because="four ways"))
+    return Experiment(
+        name=f"{kind} N={clients}",
+        replicate=scenario(_text(kind, clients), partial(_work, clients), _row),
+        quantities=tuple(quantities),
+        full_only=clients > 2 and clients not in quick,
+    )
+
+
+def _work(clients: int, result: Result) -> dict[str, float]:
+    assert result.summary["sent"] == clients
+    # The answer to the last write is one way more, which takes 10 ticks on average.
+    last = max(attempts(result).started)
+    return {"writes": result.summary["attempts"] // 2, "time, ticks": 1000 * float(last) + 10}
+
+
+def _claims(clients: int) -> Experiment:
+    return Experiment(
+        name=f"what the blog says, N={clients}",
+        replicate=partial(_compare, clients),
+        quantities=(
+            Between(name="writes, full jitter to exponential", high=0.5, because="jitter more than halves the work"),
+            Between(name="writes, full to equal jitter", low=0.9, high=1.1, because="about the same"),
+            Between(name="writes, decorrelated to full jitter", low=1.1, because="more"),
+            Between(name="time, exponential to full jitter", low=5.0, because="the clear loser"),
+        ),
+    )
+
+
+def _compare(clients: int, seed: int) -> dict[str, float]:
+    works = {
+        kind: scenario(_text(kind, clients), partial(_work, clients), _row)(seed)
+        for kind in ("Exponential", "EqualJitter", "FullJitter", "Decorr")
+    }
+    writes = {kind: work["writes"] for kind, work in works.items()}
+    return {
+        "writes, full jitter to exponential": writes["FullJitter"] / writes["Exponential"],
+        "writes, full to equal jitter": writes["FullJitter"] / writes["EqualJitter"],
+        "writes, decorrelated to full jitter": writes["Decorr"] / writes["FullJitter"],
+        "time, exponential to full jitter": works["Exponential"]["time, ticks"] / works["FullJitter"]["time, ticks"],
+    }
+
+
+CASES = (contention(),)

@@ -1,0 +1,192 @@
+"""Retries on top of retries, and retries on top of what comes anyway: chapter 22 of the SRE book."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import msgspec
+
+from actors.actor import Actor, ActorRef, handles
+from actors.config import RetryConfig
+from actors.instants import NS_PER_S
+from actors.outcomes import Outcome, Transient
+from actors.pipeline.attempts import Attempt
+from actors.policies.fixed_window import FixedWindow
+from actors.policies.retry import Progress, RetryPolicy
+from actors.provider_queue import Load
+from actors.verdicts import FailureRule
+from simulation.result import Result
+from simulation.system import SimulatedSystem
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.measures import attempts
+from simulation.validation.quantities import Exactly, Mean, Quantity
+
+# ── layers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Do it, and answer whether it is done."""
+
+
+class Bottom(Actor):
+    """What everybody needs in the end: fails with some probability."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self._p = p
+        self._luck = self.stream("bottom")
+        self.calls = 0
+
+    @handles(Call)
+    def on_call(self, _: Call) -> bool:
+        self.calls += 1
+        return self._luck.random() >= self._p
+
+
+class Layer(Actor):
+    """A service that calls the one below, and tries again if that fails."""
+
+    def __init__(self, below: ActorRef[Any], max_attempts: int) -> None:
+        super().__init__()
+        self._below = below
+        self._policy = RetryPolicy(RetryConfig(max_attempts=max_attempts, jitter="full"), self.stream("jitter"))
+
+    @handles(Call)
+    async def on_call(self, call: Call) -> bool:
+        progress = Progress()
+        while not await self._below.ask(call, block=False):
+            wait_ns = self._policy.next_wait_ns(Transient(reason="the layer below failed"), progress)
+            if wait_ns is None:
+                return False
+            await self.sleep(wait_ns / NS_PER_S)
+        return True
+
+
+def layered(
+    total: Iterable[tuple[int, int]] = ((3, 4), (5, 3)),
+    partial_failures: Iterable[tuple[int, int, float]] = ((3, 4, 0.5), (5, 3, 0.5), (3, 4, 0.9)),
+) -> Case:
+    """Return the case.
+
+    Args:
+        total: layers, and attempts in each, when all calls at the bottom fail.
+        partial_failures: the same with the probability that one does.
+    """
+    return Case(
+        name="layers",
+        title="Retries at every layer multiply",
+        source="Site Reliability Engineering, ch. 22; Amazon Builders' Library",
+        url="https://sre.google/sre-book/addressing-cascading-failures/",
+        model="L actors above each other, each with a RetryPolicy of N attempts; at the bottom a call fails with "
+        "probability p. With f_0 = p and f_{i+1} = f_i^N there are Π(1 − f_i^N)/(1 − f_i) calls at the bottom.",
+        experiments=(
+            *(_layers(depth, n, 1.0) for depth, n in total),
+            *(_layers(*each) for each in partial_failures),
+        ),
+    )
+
+
+def _layers(depth: int, n: int, p: float) -> Experiment:
+    failing = [p]
+    for _ in range(depth - 1):
+        failing.append(failing[-1] ** n)
+    quantity: Quantity = (
+        Exactly(name="calls at the bottom for each at the top", target=float(n**depth))
+        if p == 1
+        else Mean(
+            name="calls at the bottom for each at the top",
+            target=prod((1 - f**n) / (1 - f) for f in failing),
+            within=0.01,
+        )
+    )
+    return Experiment(
+        name=f"L={depth} N={n} p={p:g}",
+        replicate=partial(_call_through, depth, n, p, 1 if p == 1 else 500),
+        quantities=(quantity,),
+    )
+
+
+def _call_through(depth: int, n: int, p: float, requests: int, seed: int) -> dict[str, float]:
+    with SimulatedSystem(seed=seed) as system:
+        bottom = system.spawn(Bottom, p)
+        top: ActorRef[Any] = bottom
+        for _ in range(depth):
+            top = system.spawn(Layer, top, n)
+        for _ in range(requests):
+            top.ask(Call())
+        return {"calls at the bottom for each at the top": bottom.actor.calls / requests}
+
+
+# ── growth ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ServesSoMany:
+    """A backend that serves so many in each second, and rejects the rest."""
+
+    def __init__(self, per_second: int) -> None:
+        self._served = FixedWindow(per_second, NS_PER_S)
+
+    def __call__(self, _attempt: Attempt, now_ns: int, _load: Load) -> Outcome | None:
+        return None if self._served.try_acquire("", now_ns) == now_ns else Transient(reason="rejected", throttled=True)
+
+
+def _serving(per_second: int) -> Mapping[str, Sequence[FailureRule]]:
+    return {"push": [ServesSoMany(per_second)]}
+
+
+def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 10) -> Case:
+    """Return the case: what the backend serves and is offered each second, and the attempts of each request."""
+    excess = offered - capacity
+    return Case(
+        name="retry-growth",
+        title="One per cent too much, and retries grow without end",
+        source="Site Reliability Engineering, ch. 22",
+        url="https://sre.google/sre-book/addressing-cascading-failures/",
+        model=f"{capacity:,} a second are served, {offered:,} come; what is rejected is tried again a second later. So "
+        f"{excess} more are retried in each second than in the one before, up to {attempts_each} attempts each.",
+        experiments=(
+            Experiment(
+                name=f"capacity {capacity:,}/s offered {offered:,}/s",
+                replicate=scenario(
+                    f"""
+duration: {attempts_each}s
+drain: 1h
+workload: [{{channel: push, arrivals: {{constant: {offered}/s}}}}]
+channels:
+  push:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: {attempts_each}, backoff: constant, initial_delay: 1s}}
+""",
+                    partial(_each_second, attempts_each),
+                    partial(_serving, capacity),
+                ),
+                quantities=(
+                    Exactly(
+                        name="requests in each second",
+                        target=[offered + second * excess for second in range(attempts_each)],
+                    ),
+                    Exactly(
+                        name="of them retries",
+                        target=[second * excess for second in range(attempts_each)],
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def _each_second(seconds: int, result: Result) -> dict[str, list[int]]:
+    tried = attempts(result)
+    every = Counter((tried.started // 1).astype(int).tolist())
+    again = Counter((tried.started[tried.number > 1] // 1).astype(int).tolist())
+    return {
+        "requests in each second": [every[second] for second in range(seconds)],
+        "of them retries": [again[second] for second in range(seconds)],
+    }
+
+
+CASES = (layered(), growth())

@@ -1,0 +1,232 @@
+"""Outages: when what failed in one is delivered, and how those who failed together come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, Replicate, scenario
+from simulation.validation.measures import attempts, ended
+from simulation.validation.quantities import Exactly, Frequencies, Mean, Quantity, Variance
+
+
+def fixed_outage(
+    parameters: Iterable[tuple[float, float, float]] = (
+        (60, 1, 30), (60, 1, math.inf), (300, 1, 60), (10, 0.5, 4),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case; of each triple, how long the outage is, the first wait, and the longest, in seconds."""
+    return Case(
+        name="outage",
+        title="An outage of fixed length, and backoff without jitter",
+        source="closed form",
+        model="The retries of a notification are at fixed offsets o_k after it; one that comes as the outage of length "
+        "D begins is delivered at the first o_k ≥ D, and Poisson arrivals in it see what is left of it.",
+        experiments=tuple(_outage(*each) for each in parameters),
+    )
+
+
+def _outage(length: float, base: float, cap: float) -> Experiment:
+    waits: list[float] = []
+    while sum(waits) < length:
+        waits.append(min(cap, base * 2 ** len(waits)))
+    offsets = [0.0, *accumulate(waits)]
+    # Delivered at the k-th offset if what is left of the outage is above the one before, and not above this one.
+    shares = [(min(later, length) - min(before, length)) / length for before, later in pairwise(offsets)]
+    return Experiment(
+        name=f"D={length:g} s base={base:g} s cap={cap:g} s",
+        replicate=partial(_in_outage, length, base, cap),
+        quantities=(
+            Exactly(name="of the first: delivered at, s", target=offsets[-1]),
+            Exactly(name="of the first: attempts", target=len(offsets)),
+            Mean(
+                name="of all: mean delay, s",
+                target=sum(share * offset for share, offset in zip(shares, offsets[1:], strict=True)),
+                within=0.01,
+            ),
+            Mean(
+                name="of all: mean attempts",
+                target=1 + sum(share * number for number, share in enumerate(shares, 1)),
+                within=0.01,
+            ),
+        ),
+    )
+
+
+def _in_outage(length: float, base: float, cap: float, seed: int) -> dict[str, float]:
+    def text(duration: float, arrivals: str) -> str:
+        return f"""
+duration: {duration}s
+drain: 30d
+workload: [{{channel: webhook, arrivals: {{{arrivals}}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 1000, initial_delay: {base}s, max_delay: {min(cap, 1e6)}s}}
+faults: [{{channel: webhook, at: 0s, for: {length}s, outage: true}}]
+"""
+
+    first = scenario(text(min(1.0, length), "burst: {size: 1, every: 1h}"), _first)(seed)
+    every = scenario(text(length, f"poisson: {1000 / length}/s"), _means)(seed)
+    return {**first, **every}
+
+
+def _first(result: Result) -> dict[str, float]:
+    ends = ended(result)
+    return {
+        "of the first: delivered at, s": float(ends.took[0]),
+        "of the first: attempts": int(ends.attempts[0]),
+    }
+
+
+def _means(result: Result) -> dict[str, float]:
+    ends = ended(result)
+    return {"of all: mean delay, s": ends.took.mean(), "of all: mean attempts": ends.attempts.mean()}
+
+
+def inspection_paradox(length: float = 60, up: float = 600, wait: float = 5) -> Case:
+    """Return the case: how long outages are, how long it is up between them, and the wait between retries; in s."""
+    return Case(
+        name="residual-outage",
+        title="What is left of an outage to those who come into it",
+        source="Brooker, 2026; the inspection paradox",
+        url="https://brooker.co.za/blog/2026/06/19/waiting.html",
+        model="Poisson arrivals, outages again and again, constant waits δ between attempts: a delay is what is left, "
+        "E[X²]/2E[X] on average, rounded up to whole δ.",
+        experiments=(
+            _residual(
+                f"fixed {length:g} s",
+                f"flap: {{up: {up}s, down: {length}s}}",
+                (length + wait) / 2,
+                (length, up, wait),
+                full_only=False,
+            ),
+            _residual(
+                f"exponential, mean {length:g} s",
+                f"burst: {{mean_good: {up}s, mean_bad: {length}s, failure_rate: 100%}}",
+                wait / (1 - math.exp(-wait / length)),
+                (length, up, wait),
+                full_only=True,
+            ),
+        ),
+    )
+
+
+def _residual(
+    name: str, fault: str, target: float, settings: tuple[float, float, float], *, full_only: bool
+) -> Experiment:
+    length, up, wait = settings
+    duration = 500 * (length + up)
+    return Experiment(
+        name=f"{name}, δ={wait:g} s",
+        replicate=scenario(
+            f"""
+duration: {duration}s
+drain: 30d
+workload: [{{channel: webhook, arrivals: {{poisson: 0.05/s}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 10000, backoff: constant, initial_delay: {wait}s}}
+faults: [{{channel: webhook, at: 0s, for: {duration + 1e6}s, {fault}}}]
+""",
+            _delayed,
+        ),
+        quantities=(Mean(name="mean delay of those in an outage, s", target=target, within=0.02),),
+        full_only=full_only,
+    )
+
+
+def _delayed(result: Result) -> dict[str, float]:
+    ends = ended(result)
+    return {"mean delay of those in an outage, s": ends.took[ends.attempts > 1].mean()}
+
+
+# ── the herd ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BINS = 100
+
+
+def herd(size: int = 1000, wait: float = 10, full_max: float = 18.751, equal_max: float = 30.724) -> Case:
+    """Return the case.
+
+    Args:
+        size: how many fail at once.
+        wait: before their one retry, in seconds.
+        full_max: the expected largest of 100 bins of `size` balls, simulated, with an error of 0.012.
+        equal_max: that of 50 bins, with an error of 0.016.
+    """
+    return Case(
+        name="herd",
+        title="How jitter spreads a thundering herd",
+        source="balls into bins; Brooker, AWS Architecture Blog, 2015",
+        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
+        model=f"{size} notifications fail at once and have one retry, after {wait:g} s with jitter; their retries are "
+        "counted in 100 bins of that time.",
+        experiments=(
+            Experiment(
+                name="jitter none",
+                replicate=_herd("none", size, wait),
+                quantities=(Exactly(name="retries at the very end", target=size),),
+            ),
+            Experiment(
+                name="jitter full",
+                replicate=_herd("full", size, wait),
+                quantities=_spread(size, BINS, full_max, 0.012),
+            ),
+            Experiment(
+                name="jitter equal",
+                replicate=_herd("equal", size, wait),
+                quantities=(
+                    Exactly(name="retries in the first half", target=0),
+                    *_spread(size, BINS // 2, equal_max, 0.016),
+                ),
+            ),
+        ),
+    )
+
+
+def _spread(size: int, bins: int, largest: float, error: float) -> tuple[Quantity, ...]:
+    share = 1 / bins
+    return (
+        Frequencies(name="retries in each bin", distribution="uniform", shares=(share,) * bins),
+        Variance(name="variance of the first of them", target=size * share * (1 - share), within=0.2),
+        Mean(name="retries in the fullest bin", target=largest, within=0.02, error=error),
+    )
+
+
+def _herd(jitter: str, size: int, wait: float) -> Replicate:
+    return scenario(
+        f"""
+duration: 1s
+drain: 1d
+workload: [{{channel: push, arrivals: {{burst: {{size: {size}, every: 1s}}}}}}]
+channels:
+  push:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 2, initial_delay: {wait}s, jitter: {jitter}, max_delay: 10h}}
+faults: [{{channel: push, at: 0s, for: {wait}s, fail_first: {size}}}]
+""",
+        partial(_bins, wait, BINS if jitter == "full" else BINS // 2),
+    )
+
+
+def _bins(wait: float, bins: int, result: Result) -> dict[str, object]:
+    tried = attempts(result)
+    retries = tried.started[tried.number == 2]
+    counts, _ = np.histogram(retries, bins=bins, range=(wait * (BINS - bins) / BINS, wait))
+    return {
+        "retries at the very end": int((retries == wait).sum()),
+        "retries in the first half": int((retries < wait / 2).sum()),
+        "retries in each bin": counts.tolist(),
+        "variance of the first of them": int(counts[0]),
+        "retries in the fullest bin": int(counts.max()),
+    }
+
+
+CASES = (fixed_outage(), inspection_paradox(), herd())

@@ -1,0 +1,93 @@
+"""The whole pipeline as a queueing network: workers, failures, backoff, the way back to the workers, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.attempts import JITTERS, moments_of_wait
+from simulation.validation.cases.queues import WARM_UP, erlang_c
+from simulation.validation.measures import attempts, ended, time_average
+from simulation.validation.quantities import Mean
+
+
+def product_form(
+    parameters: Iterable[tuple[float, float, int, float, int, float, str]] = (
+        (6, 12, 1, 0.3, 4, 1, "full"),
+        (0.5, 1, 1, 0.2, 3, 2, "none"),
+        (6, 4, 3, 0.3, 4, 1, "equal"),
+    ),
+) -> Case:
+    """Return the case: arrivals and services a second, workers, failure probability, attempts, first wait, jitter."""
+    return Case(
+        name="pipeline",
+        title="The whole pipeline in product form",
+        source="Jackson 1957; Baskett, Chandy, Muntz and Palacios 1975",
+        model="Poisson arrivals λ, c workers (max_in_flight) with exponential times of rate μ, failures p, a backoff "
+        "as an infinite-server node, N attempts. The workers are M/M/c at λ(1 − p^N)/(1 − p), whatever the jitter.",
+        experiments=tuple(_product_form(*each) for each in parameters),
+    )
+
+
+def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: float, jitter: str) -> Experiment:
+    effective = rate * (1 - p**n) / (1 - p)
+    sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
+    waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
+    weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
+    delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))
+    duration = 8000 / rate
+    return Experiment(
+        name=f"λ={rate:g} μ={mu:g} c={servers} p={p:g} N={n} base={base:g} s jitter {jitter}",
+        replicate=scenario(
+            f"""
+duration: {duration}s
+drain: 30d
+workload: [{{channel: email, arrivals: {{poisson: {rate}/s}}}}]
+channels:
+  email:
+    circuit_breaker: {{enabled: false}}
+    timeout: 30d
+    max_in_flight: {servers}
+    retry: {{max_attempts: {n}, initial_delay: {base}s, max_delay: 10h, jitter: {JITTERS[jitter]}}}
+    provider: {{failure_rate: {100 * p}%, latency: {{exponential: {{mean: {1 / mu}s}}}}}}
+""",
+            partial(_measured, duration),
+        ),
+        quantities=(
+            Mean(name="sojourn of an attempt, s", target=sojourn),
+            Mean(name="number at the workers", target=effective * sojourn),
+            Mean(
+                name="number in backoff",
+                target=rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits)),
+            ),
+            Mean(name="mean until delivered, s", target=delivered),
+            Mean(name="mean until dead-lettered, s", target=n * sojourn + sum(waits), within=0.05, because="rare: 5%"),
+            Mean(name="dead letters a second", target=rate * p**n, within=0.05, because="rare: 5%"),
+        ),
+    )
+
+
+def _measured(duration: float, result: Result) -> dict[str, float]:
+    since = WARM_UP * duration
+    tried = attempts(result)
+    late = tried.requested >= since
+    ends = ended(result).since(since)
+    at_workers = time_average(tried.ready, tried.ended, since, duration)
+    return {
+        "sojourn of an attempt, s": (tried.ended - tried.ready)[late].mean(),
+        "number at the workers": at_workers,
+        "number in backoff": _in_flight(result, since, duration) - at_workers,
+        "mean until delivered, s": ends.took[ends.sent].mean(),
+        "mean until dead-lettered, s": ends.took[~ends.sent].mean(),
+        "dead letters a second": (~ends.sent).sum() / (duration - since),
+    }
+
+
+def _in_flight(result: Result, since: float, until: float) -> float:
+    ends = ended(result)
+    return time_average(ends.requested, ends.ended, since, until)
+
+
+CASES = (product_form(),)

@@ -1,0 +1,334 @@
+"""Queues: a channel with a bulkhead, or a provider with a capacity, against Erlang, Pollaczek and Khinchine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from actors.outcomes import Outcome, Transient
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from actors.verdicts import FailureRule
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.measures import Array, attempts, ended, time_average
+from simulation.validation.quantities import Follows, Mean, Quantity
+
+WARM_UP = 0.1
+"""The share of a run that is not looked at, because it begins empty. Arrivals then stop, and the run goes on until the
+last has ended, so that none is cut off."""
+
+
+def _channel(rate: float, duration: float, latency: str, rest: str, provider: str = "") -> str:
+    return f"""
+duration: {duration}s
+drain: 30d
+workload: [{{channel: sms, arrivals: {{poisson: {rate}/s}}}}]
+channels:
+  sms:
+    circuit_breaker: {{enabled: false}}
+    timeout: 30d
+    retry: {{max_attempts: 1}}
+    {rest}
+    provider: {{latency: {latency}{provider}}}
+"""
+
+
+# ── M/M/c ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Return the probability of having to wait in M/M/c, by the recursion for Erlang B."""
+    blocked = erlang_b(servers, load)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+def erlang_b(servers: int, load: float) -> float:
+    """Return the probability of being refused in M/G/c/c."""
+    blocked = 1.0
+    for number in range(1, servers + 1):
+        blocked = load * blocked / (number + load * blocked)
+    return blocked
+
+
+def mm_c(
+    parameters: Iterable[tuple[float, float, int]] = (
+        (0.5, 1, 1), (0.8, 1, 1), (0.9, 1, 1), (8, 1, 10), (18, 1, 20), (3, 2, 2), (95, 10, 10),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case; of each triple, arrivals a second, services a second of each server, and how many there are."""
+    return Case(
+        name="mm-c",
+        title="M/M/1 and M/M/c",
+        source="Erlang 1917; Burke 1956; Kleinrock, Queueing Systems I, 1975",
+        model="Poisson arrivals λ at a channel with max_in_flight: c, whose provider takes exponential times of rate "
+        "μ: the channel's own waiting line is the queue. Departures are Poisson again (Burke).",
+        experiments=tuple(_mm_c(*each) for each in parameters),
+    )
+
+
+def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
+    load = rate / mu
+    rho = load / servers
+    wait = erlang_c(servers, load)
+    mean_wait = wait / (servers * mu - rate)
+    sojourn = mean_wait + 1 / mu
+    customers = 8000 if rho <= 0.7 else 30_000
+    duration = customers / rate
+    # The variance of a mean grows as (1 − ρ)^−4: 2% at 0.9 would take twenty million customers.
+    within, because = (0.02, "") if rho <= 0.85 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
+    quantities: list[Quantity] = [
+        Mean(name="P(wait)", target=wait, within=within, because=because),
+        Mean(name="mean wait, s", target=mean_wait, within=within, because=because),
+        Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
+        Mean(name="mean number in the system", target=rate * sojourn, within=within, because=because),
+        Mean(
+            name="P(wait beyond its 95th percentile)",
+            target=0.05,
+            within=2.5 * within,
+            because=f"that is {_quantile_of_wait(0.95, wait, servers * mu - rate):.7g} s; rare, so less precise",
+        ),
+        Follows(
+            name="gaps between departures",
+            distribution=f"exponential, mean {1 / rate:.4g} s",
+            cdf=partial(_exponential_cdf, rate),
+            within=0.02,
+        ),
+    ]
+    if servers == 1:
+        quantities += [
+            Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, within=within, because="(1 − ρ)·ρⁿ") for n in range(3)
+        ]
+        quantities.append(
+            Mean(
+                name="P(sojourn beyond its median)",
+                target=0.5,
+                within=within,
+                because=f"sojourns are Exp(μ − λ): {math.log(2) / (mu - rate):.7g} s",
+            )
+        )
+    return Experiment(
+        name=f"λ={rate:g} μ={mu:g} c={servers}",
+        replicate=scenario(
+            _channel(rate, duration, f"{{exponential: {{mean: {1 / mu}s}}}}", f"max_in_flight: {servers}"),
+            partial(
+                _waits,
+                duration,
+                _quantile_of_wait(0.95, wait, servers * mu - rate),
+                math.log(2) / (servers * mu - rate),
+            ),
+        ),
+        quantities=tuple(quantities),
+        full_only=rho > 0.7,
+    )
+
+
+def _quantile_of_wait(share: float, wait: float, spare: float) -> float:
+    """Return the q with P(W > q) = P(wait)·exp(−(cμ − λ)·q) = 1 − share; 0 if so few wait at all."""
+    return max(0.0, math.log(wait / (1 - share)) / spare)
+
+
+def _exponential_cdf(rate: float, x: Array) -> Array:
+    shares: Array = -np.expm1(-rate * x)
+    return shares
+
+
+def _waits(duration: float, quantile: float, median: float, result: Result) -> dict[str, object]:
+    tried = attempts(result)
+    since = WARM_UP * duration
+    late = tried.requested >= since
+    wait = (tried.started - tried.requested)[late]
+    sojourn = (tried.ended - tried.requested)[late]
+    departures = tried.ended[(tried.ended >= since) & (tried.ended < duration)]
+    return {
+        "P(wait)": (wait > 0).mean(),
+        "mean wait, s": wait.mean(),
+        "mean sojourn, s": sojourn.mean(),
+        "P(sojourn beyond its median)": (sojourn > median).mean(),
+        "mean number in the system": time_average(tried.requested, tried.ended, since, duration),
+        "P(wait beyond its 95th percentile)": (wait > quantile).mean(),
+        "gaps between departures": np.diff(departures).tolist(),
+        **_states(tried.requested, tried.ended, since, duration),
+    }
+
+
+def _states(begins: Array, ends: Array, since: float, until: float) -> dict[str, float]:
+    """Return the share of the time with 0, 1 and 2 in the system."""
+    times = np.concatenate([begins, ends])
+    order = np.argsort(times, kind="stable")
+    times = np.clip(times[order], since, until)
+    number = np.cumsum(np.where(order < len(begins), 1, -1))
+    spans = np.diff(np.append(times, until))
+    # Before the first of them the system is empty; what is before `since` has been clipped to nothing.
+    return {f"P(N = {n})": float(spans[number == n].sum() / (until - since)) for n in range(3)}
+
+
+# ── M/M/c/K ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FULL = Transient(reason="full", throttled=True)
+
+
+class Room:
+    """A provider that refuses whoever finds so many there: a bounded mailbox."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+
+    def __call__(self, _attempt: Attempt, _now_ns: int, load: Load) -> Outcome | None:
+        return FULL if load.under_way >= self._places else None
+
+
+def _room(places: int) -> Mapping[str, Sequence[FailureRule]]:
+    return {"sms": [Room(places)]}
+
+
+def mm_c_k(
+    lost: Iterable[tuple[int, float]] = ((1, 0.5), (2, 1), (5, 3), (10, 8), (10, 12), (100, 95)),
+    bounded: Iterable[tuple[float, float, int, int]] = (
+        (3, 4, 2, 3), (0.9, 1, 1, 10), (1.2, 1, 1, 10), (8, 1, 10, 15), (12, 1, 10, 15),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case.
+
+    Args:
+        lost: servers and offered load of loss systems.
+        bounded: arrivals and services a second, servers, and places in all.
+    """
+    return Case(
+        name="mm-c-k",
+        title="Erlang B and M/M/c/K: a bounded mailbox",
+        source="Erlang 1917; simmer vignette 06",
+        url="https://r-simmer.org/articles/simmer-06-queueing.html",
+        model="A provider with capacity: c, and a failure rule that refuses whoever finds K there. What is refused is "
+        "dead-lettered at once.",
+        experiments=(
+            *(_bounded(load, 1, servers, servers) for servers, load in lost),
+            *(_bounded(*each) for each in bounded),
+        ),
+    )
+
+
+def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
+    weights = [1.0]
+    for n in range(1, places + 1):
+        weights.append(weights[-1] * rate / (mu * min(n, servers)))
+    states = [weight / sum(weights) for weight in weights]
+    blocked = states[-1]
+    number = sum(n * share for n, share in enumerate(states))
+    duration = 8000 / rate
+    return Experiment(
+        name=f"λ={rate:g} μ={mu:g} c={servers} K={places}",
+        replicate=scenario(
+            _channel(rate, duration, f"{{exponential: {{mean: {1 / mu}s}}}}", "quota: null", f", capacity: {servers}"),
+            partial(_blocked, duration),
+            partial(_room, places),
+        ),
+        quantities=(
+            Mean(
+                name="P(refused)", target=blocked, within=0.02 if blocked > 0.1 else 0.04, because="4% where it is rare"
+            ),
+            Mean(name="mean number in the system", target=number),
+            Mean(name="mean sojourn of those accepted, s", target=number / (rate * (1 - blocked))),
+        ),
+    )
+
+
+def _blocked(duration: float, result: Result) -> dict[str, float]:
+    since = WARM_UP * duration
+    ends = ended(result)
+    late = ends.since(since)
+    return {
+        "P(refused)": 1 - late.sent.mean(),
+        "mean number in the system": time_average(ends.requested[ends.sent], ends.ended[ends.sent], since, duration),
+        "mean sojourn of those accepted, s": late.took[late.sent].mean(),
+    }
+
+
+# ── M/G/1 ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_LOGNORMAL_MEDIAN = 1 / math.sqrt(5)
+_LOGNORMAL_P99 = _LOGNORMAL_MEDIAN * math.exp(2.3263478740408408 * math.sqrt(math.log(5)))
+
+LAWS: dict[str, tuple[str, float, float]] = {
+    "deterministic": ("1s", 1, 1),
+    "uniform": ("{uniform: {low: 0s, high: 2s}}", 1, 4 / 3),
+    "exponential": ("{exponential: {mean: 1s}}", 1, 2),
+    "lognormal, variance 4": (f"{{lognormal: {{median: {_LOGNORMAL_MEDIAN}s, p99: {_LOGNORMAL_P99}s}}}}", 1, 5),
+    "0.999 Exp(0.1) + 0.001 Exp(10)": (
+        "{mixture: [{weight: 999, exponential: {mean: 100ms}}, {weight: 1, exponential: {mean: 10s}}]}",
+        0.1099,
+        2 * (0.999 * 0.1**2 + 0.001 * 10**2),
+    ),
+}
+"""Service times: as a scenario writes them, their mean in seconds, and their second moment."""
+
+
+def mg_1(
+    parameters: Iterable[tuple[str, float]] = (
+        ("deterministic", 0.8), ("uniform", 0.7), ("exponential", 0.8), ("lognormal, variance 4", 0.5),
+        ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation."""
+    return Case(
+        name="mg-1",
+        title="M/G/1: the wait by Pollaczek and Khinchine, and open against closed",
+        source="Pollaczek 1930, Khinchine 1932; Brooker, Open and Closed, Omission and Collapse, 2023",
+        url="https://brooker.co.za/blog/2023/05/10/open-closed.html",
+        model="Poisson arrivals at a provider with capacity: 1. Mean wait λ·E[S²]/(2(1 − ρ)); a single client that "
+        "sends the next when it has the answer never waits.",
+        experiments=(
+            *(_mg_1(law, rho) for law, rho in parameters),
+            _closed("0.999 Exp(0.1) + 0.001 Exp(10)"),
+        ),
+    )
+
+
+def _mg_1(law: str, rho: float) -> Experiment:
+    latency, mean, square = LAWS[law]
+    rate = rho / mean
+    wait = rate * square / (2 * (1 - rho))
+    heavy = square / mean**2 > 10
+    duration = 20_000 / rate
+    within = 0.10 if heavy else 0.02
+    return Experiment(
+        name=f"{law}, ρ={rho:g}",
+        replicate=scenario(
+            _channel(rate, duration, latency, "quota: null", ", capacity: 1"), partial(_sojourn, duration)
+        ),
+        quantities=(
+            Mean(
+                name="mean sojourn, s",
+                target=wait + mean,
+                within=within,
+                because="10% where one service in a thousand is a hundred times as long" if heavy else "",
+            ),
+        ),
+        full_only=heavy or (rho > 0.7 and law != "deterministic"),
+    )
+
+
+def _sojourn(duration: float, result: Result) -> dict[str, float]:
+    return {"mean sojourn, s": ended(result).since(WARM_UP * duration).took.mean()}
+
+
+def _closed(law: str) -> Experiment:
+    latency, mean, _ = LAWS[law]
+    return Experiment(
+        name=f"{law}, a closed client",
+        replicate=scenario(
+            f"""
+duration: {5000 * mean}s
+workload: [{{channel: sms, clients: 1, think: 0s}}]
+channels: {{sms: {{circuit_breaker: {{enabled: false}}, timeout: 30d, provider: {{latency: {latency}, capacity: 1}}}}}}
+""",
+            partial(_sojourn, 0.0),
+        ),
+        quantities=(Mean(name="mean sojourn, s", target=mean, within=0.02),),
+    )
+
+
+CASES = (mm_c(), mm_c_k(), mg_1())

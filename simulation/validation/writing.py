@@ -1,0 +1,35 @@
+"""Values, intervals and numbers, as people read them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """Return a number with so many digits that count."""
+    return f"{value:.{digits}g}" if value == 0 or 1e-4 <= abs(value) < 10**digits else _plain(value, digits)
+
+
+def _plain(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1 else f"{value:.{digits}g}"
+
+
+def interval(mean: float, half_width: float) -> str:
+    """Return a mean and half its interval, both to the second digit of the latter that counts."""
+    if half_width == 0:
+        return written(mean)
+    decimals = max(0, 1 - math.floor(math.log10(half_width)))
+    return f"{mean:,.{decimals}f} ± {half_width:,.{decimals}f}"
+
+
+def written(value: Any) -> str:
+    """Return a value as people read it; a long list by its ends."""
+    if isinstance(value, (list, tuple)):
+        shown = [written(each) for each in value]
+        return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.7g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,125 @@
+"""The cases: what is exact of all of them, a few with luck in them, and in the slow run the whole quick slice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import simulation
+import simulation.validation
+from simulation.validation import Case, Mean
+from simulation.validation.cases import all_cases
+from simulation.validation.cases.attempts import delays, truncated_geometric
+from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
+from simulation.validation.procedure import Validation
+
+CASES = all_cases()
+
+
+def only(kept: Any, cases: tuple[Case, ...] = CASES) -> list[Case]:
+    """Return the cases with those of their experiments that are to be kept, where any are."""
+    chosen = [replace(case, experiments=tuple(each for each in case.experiments if kept(each))) for case in cases]
+    return [case for case in chosen if case.experiments]
+
+
+def assert_holds(validation: Validation) -> None:
+    assert validation.holds, str(validation)
+
+
+def test_whatever_is_exact_is_exactly_so():
+    validation = simulation.validate(only(lambda experiment: not experiment.stochastic))
+    assert_holds(validation)
+    assert sum(len(result.measured) for result in validation.results) >= 45
+    assert json.loads(json.dumps(validation.document, allow_nan=False))["holds"] is True
+
+
+def test_some_that_have_luck_in_them():
+    some = ("D=60 s base=1 s cap=30 s", "L=5 N=3 p=0.5", "n=5", "λ=15/s r=10/s b=1", "p=0.5 N=4")
+    validation = simulation.validate(only(lambda experiment: experiment.name in some))
+    assert_holds(validation)
+    assert len(validation.results) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_the_quick_slice(name):
+    assert_holds(simulation.validate([name], workers=None))
+
+
+def test_every_case_says_what_it_is_and_has_something_in_the_quick_slice():
+    assert len({case.name for case in CASES}) == len(CASES)
+    for case in CASES:
+        assert case.title, case.name
+        assert case.source, case.name
+        assert case.model.endswith("."), case.name
+        assert len({each.name for each in case.experiments}) == len(case.experiments), case.name
+        assert any(not each.full_only for each in case.experiments), case.name
+
+
+def test_a_tolerance_wider_than_two_per_cent_has_its_reason_beside_it_or_in_its_case():
+    """Those that have none are moments of second order, which converge at half the pace."""
+    for case in CASES:
+        for experiment in case.experiments:
+            for quantity in experiment.quantities:
+                if isinstance(quantity, Mean) and quantity.within > 0.02 and "variance" not in quantity.name:
+                    assert quantity.because, f"{case.name}: {experiment.name}: {quantity.name}"
+
+
+# ── the closed forms against digits that others have published ──────────────────────────────────────────────────
+
+
+def targets(case: Case) -> list[list[float]]:
+    return [
+        [each.target for each in experiment.quantities if isinstance(each, Mean)] for experiment in case.experiments
+    ]
+
+
+@pytest.mark.parametrize(
+    ("servers", "load", "blocked"),
+    [(1, 0.5, 1 / 3), (2, 1, 0.2), (5, 3, 0.1100543478), (10, 8, 0.1216610643), (10, 12, 0.3019250403),
+     (100, 95, 0.0488042062), (1000, 5095, 0.8037770465)],
+)  # fmt: skip
+def test_erlang_b(servers, load, blocked):
+    assert erlang_b(servers, load) == pytest.approx(blocked, rel=1e-9)
+
+
+def test_erlang_c_and_what_follows_from_it():
+    assert erlang_c(20, 18) == pytest.approx(0.55076900, rel=1e-8)
+    wait, mean_wait, sojourn, number, _ = targets(mm_c([(95, 10, 10)]))[0]
+    assert (wait, mean_wait, sojourn, number) == pytest.approx(
+        (0.82558558, 0.16511712, 0.26511712, 25.18612598), rel=1e-7
+    )
+    # The 95th percentile of the wait is in words only.
+    quantities = mm_c([(3, 2, 2)]).experiments[0].quantities
+    assert any("2.5539 s" in quantity.because for quantity in quantities)
+
+
+def test_bounded_mailboxes_and_general_service_times():
+    blocked, number, sojourn = targets(mm_c_k([], [(3, 4, 2, 3)]))[0]
+    assert (blocked, number, sojourn) == pytest.approx((0.0493601463, 0.76234004, 0.26730769), rel=1e-7)
+    brooker = targets(mg_1([("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8)]))
+    assert brooker[0] == pytest.approx([4.11317571], rel=1e-8)
+    assert brooker[1] == pytest.approx([0.1099])
+
+
+def test_attempts_and_delays():
+    dead, mean, variance, delivered = targets(truncated_geometric([(0.8, 10)]))[0]
+    assert (dead, mean, variance, delivered) == pytest.approx(
+        (0.1073741824, 4.46312909, 9.51122230, 3.79709750), rel=1e-8
+    )
+    until, square, lost, lost_square = targets(delays([(0.7, 10, 0.5, 30)], ["full"]))[0]
+    assert (until, square**0.5, lost, lost_square**0.5) == pytest.approx(
+        (3.957771, 10.759072, 60.75, 15.919720), rel=1e-6
+    )
+
+
+def test_the_example_of_the_documentation_runs():
+    text = simulation.validation.__doc__ or ""
+    example = text.split("public API), what is measured", 1)[1].split("::\n", 1)[1]
+    code = "\n".join(line[4:] for line in example.splitlines())
+    printed: list[str] = []
+    exec(compile(f"import simulation\n{code}", "example", "exec"), {"print": lambda each: printed.append(str(each))})
+    assert "1 of 1 quantities of 1 case hold" in printed[0]

@@ -1,0 +1,186 @@
+"""The validation itself: whether it finds what differs, says when it cannot tell, and takes no more runs than that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from random import Random
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError
+from simulation.validation import (
+    AtMost,
+    Between,
+    Case,
+    Exactly,
+    Experiment,
+    Follows,
+    Frequencies,
+    Mean,
+    Quantity,
+    Spread,
+    Validation,
+    Variance,
+    Verdict,
+)
+from simulation.validation.cases.layers import layered
+
+
+def case(replicate: Any, *quantities: Quantity, **settings: Any) -> Case:
+    experiment = Experiment(name="one", replicate=replicate, quantities=quantities, **settings)
+    return Case(name="a-case", title="A case", source="by hand", model="draws", experiments=(experiment,))
+
+
+def verdict(replicate: Any, quantity: Quantity, **settings: Any) -> Verdict:
+    return simulation.validate([case(replicate, quantity, **settings)], full=True).results[0].verdict
+
+
+def normal(mean: float, sd: float, seed: int) -> Mapping[str, float]:
+    return {"x": Random(seed).gauss(mean, sd)}
+
+
+def exponentials(mean: float, seed: int) -> Mapping[str, list[float]]:
+    luck = Random(seed)
+    return {"x": [luck.expovariate(1 / mean) for _ in range(200)]}
+
+
+def tosses(share: float, seed: int) -> Mapping[str, list[int]]:
+    luck = Random(seed)
+    heads = sum(luck.random() < share for _ in range(1000))
+    return {"x": [heads, 1000 - heads]}
+
+
+def cdf(mean: float, x: Any) -> Any:
+    return 1 - math.e ** (-x / mean)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.05, -0.05])
+def test_a_mean_that_is_off_by_more_than_the_interval_is_wide_is_found(off):
+    quantity = Mean(name="x", target=10.0, within=0.02)
+    assert verdict(partial(normal, 10 * (1 + off), 3), quantity) is (Verdict.DIFFERS if off else Verdict.HOLDS)
+
+
+def test_so_many_replications_are_run_as_the_interval_takes():
+    def run(within: float, *, full: bool = True) -> tuple[int, float]:
+        quantity = Mean(name="x", target=10.0, within=within)
+        validation = simulation.validate([case(partial(normal, 10, 3), quantity)], full=full)
+        finding = validation.results[0].measured[0].finding
+        assert finding.half_width is not None
+        return finding.replications, finding.half_width
+
+    wide, narrow = run(0.04), run(0.02)
+    assert narrow[1] <= 0.2
+    assert narrow[0] == pytest.approx(4 * wide[0], rel=0.25), "half the width takes four times as many"
+    # sd 30%, ±5% at 99.9%: (3.29 · 0.3 / 0.05)² and a little more
+    quick = run(0.02, full=False)
+    assert 390 <= quick[0] <= 560
+    assert quick[1] <= 0.5
+
+
+def test_what_cannot_be_told_within_the_replications_there_may_be_is_no_success():
+    quantity = Mean(name="x", target=10.0, within=0.01)
+    assert verdict(partial(normal, 10, 3), quantity, at_most=50) is Verdict.TOO_WIDE
+    assert verdict(partial(normal, 15, 3), quantity, at_most=50) is Verdict.DIFFERS
+    variance = Variance(name="x", target=9.0, within=0.1)
+    assert verdict(partial(normal, 10, 3), variance, at_most=50) is Verdict.TOO_WIDE
+    distribution = Follows(name="x", distribution="…", cdf=partial(cdf, 2))
+    assert verdict(partial(exponentials, 2), distribution, at_most=20) is Verdict.TOO_WIDE
+    frequencies = Frequencies(name="x", distribution="…", shares=(0.5, 0.5))
+    assert verdict(partial(tosses, 0.5), frequencies, at_most=20) is Verdict.TOO_WIDE
+
+
+def test_a_simulated_target_brings_its_own_error():
+    assert verdict(partial(normal, 10.3, 1), Mean(name="x", target=10.0, within=0.01)) is Verdict.DIFFERS
+    assert verdict(partial(normal, 10.3, 1), Mean(name="x", target=10.0, within=0.01, error=0.2)) is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("quantity", "right", "wrong"),
+    [
+        (Variance(name="x", target=9.0, within=0.1), partial(normal, 5, 3), partial(normal, 5, 3.5)),
+        (Spread(name="sd", of="x", target=3.0, observations=1000), partial(normal, 5, 3), partial(normal, 5, 4)),
+        (
+            Follows(name="x", distribution="…", cdf=partial(cdf, 2)),
+            partial(exponentials, 2),
+            partial(exponentials, 2.2),
+        ),
+        (Frequencies(name="x", distribution="…", shares=(0.5, 0.5)), partial(tosses, 0.5), partial(tosses, 0.52)),
+        (Between(name="x", low=4.0, high=6.0), partial(normal, 5, 3), partial(normal, 7, 3)),
+        (Exactly(name="x", target=5.0), partial(normal, 5, 0), partial(normal, 5 * (1 + 1e-8), 0)),
+        (AtMost(name="x", bound=5.0), partial(normal, 5, 0), partial(normal, 5, 1)),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Quantity) else "",
+)
+def test_each_kind_of_quantity_tells_right_from_wrong(quantity, right, wrong):
+    assert verdict(right, quantity) is Verdict.HOLDS
+    assert verdict(wrong, quantity) is Verdict.DIFFERS
+
+
+def test_neighbours_of_which_few_are_expected_are_taken_together():
+    shares = (*(2.0**-k for k in range(1, 40)), 2.0**-39)
+
+    def geometric(seed: int) -> Mapping[str, list[int]]:
+        luck, counts = Random(seed), [0] * 40
+        for _ in range(1000):
+            k = 0
+            while luck.random() < 0.5 and k < 39:
+                k += 1
+            counts[k] += 1
+        return {"x": counts}
+
+    assert verdict(geometric, Frequencies(name="x", distribution="geometric", shares=shares)) is Verdict.HOLDS
+
+
+def test_a_right_simulator_is_hardly_ever_found_to_be_wrong():
+    """At 0.001 for each validation, 100 of them; and the intervals have been stopped where they looked narrow."""
+    quantity = Mean(name="x", target=10.0, within=0.04)
+    findings = [
+        simulation.validate([case(partial(normal, 10, 3), quantity)], full=True, seed=seed)
+        .results[0]
+        .measured[0]
+        .finding
+        for seed in range(100)
+    ]
+    assert sum(finding.verdict is not Verdict.HOLDS for finding in findings) <= 2
+    assert fmean(finding.value for finding in findings) == pytest.approx(10, abs=0.05)
+
+
+def test_the_more_quantities_there_are_the_more_each_has_to_be_off():
+    def alpha(count: int) -> float:
+        quantities = [Mean(name="x", target=10.0, within=0.5)] * count
+        return simulation.validate([case(partial(normal, 10, 1), *quantities)]).alpha
+
+    assert alpha(1) == 0.001
+    assert alpha(40) == pytest.approx(0.001 / 40)
+    assert simulation.validate([case(partial(normal, 5, 0), Exactly(name="x", target=5.0))]).alpha == 0.001
+
+
+def test_figures_do_not_depend_on_how_many_share_the_work_but_on_the_seed():
+    def run(workers: int, seed: int = 0) -> Validation:
+        return simulation.validate([layered([], [(3, 4, 0.5)])], seed=seed, workers=workers)
+
+    one = run(1)
+    assert run(2).document == one.document
+    assert run(1, seed=1).document["cases"] != one.document["cases"]
+    assert run(1, seed=1).holds
+
+
+def test_a_replication_in_which_there_is_nothing_to_measure_is_an_error_that_says_so():
+    with pytest.raises(
+        ValueError, match="a-case: one: wanted replications in which there is something to measure for 'x'"
+    ):
+        simulation.validate([case(partial(normal, math.nan, 0), Mean(name="x", target=1.0))])
+
+
+def test_unknown_cases_are_named_all_at_once():
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.validate(["pipelin", "mm-c", "zzz"])
+    assert refused.value.problems[0] == (
+        "case: wanted one of those that --list prints, got 'pipelin'; did you mean pipeline?"
+    )
+    assert len(refused.value.problems) == 2
