@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from heapq import heappop, heappush
-from random import Random
 
-from load import Load
+from load import Draws, Load
 from simpy_process import CLOSED, HALF_OPEN, OPEN, WINDOW
 
 ARRIVE, RETRY, END, PROBE, RESUME = range(5)
@@ -15,9 +14,8 @@ ARRIVE, RETRY, END, PROBE, RESUME = range(5)
 
 def run(load: Load) -> tuple[int, int, int]:
     """Return how many were sent, dead-lettered and attempted."""
-    provider, arrivals, users = Random(load.seed), Random(load.seed + 1), Random(load.seed + 2)
-    lognormal, mu, sigma = provider.lognormvariate, load.latency_mu, load.latency_sigma
-    draw, gap, rate, randrange = provider.random, arrivals.expovariate, load.rate, users.randrange
+    draws = Draws(load)
+    draw_latency, draw_fate, gap, draw_user = draws.latency, draws.fate, draws.gap, draws.user
     failure_rate, outages, attempt_timeout = load.failure_rate, load.outages, load.attempt_timeout
     limit, threshold, max_attempts, count = (
         load.user_limit,
@@ -28,7 +26,7 @@ def run(load: Load) -> tuple[int, int, int]:
     delays = [min(load.first_delay * load.multiplier**n, load.max_delay) for n in range(max_attempts)]
     per_doubling = load.resume_rate * load.resume_doubling
 
-    heap: list[tuple[float, int, int, str, int, bool, bool]] = [(gap(rate), 0, ARRIVE, "", 0, False, False)]
+    heap: list[tuple[float, int, int, str, int, bool, bool]] = [(gap(), 0, ARRIVE, "", 0, False, False)]
     serial = sent = dead = attempted = number = failures = released = 0
     state, closed_at, reopens_at = CLOSED, 0.0, 0.0
     seen: set[str] = set()
@@ -59,12 +57,12 @@ def run(load: Load) -> tuple[int, int, int]:
         if kind == ARRIVE:
             number += 1
             if number < count:
-                heappush(heap, (now + gap(rate), serial, ARRIVE, "", 0, False, False))
+                heappush(heap, (now + gap(), serial, ARRIVE, "", 0, False, False))
             notification_id = f"push-{number}"
             if notification_id in seen:
                 continue
             seen.add(notification_id)
-            user = f"user-{randrange(load.users)}"
+            user = draw_user()
             log = logs.get(user)
             if log is None:
                 log = logs[user] = deque()
@@ -93,12 +91,12 @@ def run(load: Load) -> tuple[int, int, int]:
         if probe or kind == PROBE:
             state, probe = HALF_OPEN, True
         attempted += 1
-        latency = lognormal(mu, sigma)
+        latency, fate = draw_latency(), draw_fate()
         if latency > attempt_timeout:
             latency, ok = attempt_timeout, False
         elif outages and any(begin <= now < end for begin, end in outages):
             ok = False
         else:
-            ok = draw() >= failure_rate
+            ok = fate >= failure_rate
         heappush(heap, (now + latency, serial, END, notification_id, attempts + 1, ok, probe))
     return sent, dead, attempted

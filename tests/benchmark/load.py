@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
+from statistics import NormalDist
 
 P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
@@ -50,6 +53,23 @@ class Load:
     def latency_sigma(self) -> float:
         """Standard deviation of the logarithm of the latency."""
         return (math.log(self.latency_p99) - self.latency_mu) / P99_OF_STANDARD_NORMAL
+
+
+class Draws:
+    """The luck of a hand-written side, drawn just as the product draws it, so that no side has cheaper draws."""
+
+    def __init__(self, load: Load) -> None:
+        latencies, self.fate = Random(load.seed).random, Random(load.seed + 1).random
+        """Uniform: below the failure rate the attempt fails."""
+        gaps, users = Random(load.seed + 2).random, Random(load.seed + 3).random
+        quantile, exp, log = NormalDist(load.latency_mu, load.latency_sigma).inv_cdf, math.exp, math.log
+        mean_gap, count = 1.0 / load.rate, load.users
+        self.latency: Callable[[], float] = lambda: exp(quantile(latencies() or 2.0**-54))
+        """Of the next attempt, in seconds."""
+        self.gap: Callable[[], float] = lambda: -log(1.0 - gaps()) * mean_gap
+        """Until the next arrival, in seconds."""
+        self.user: Callable[[], str] = lambda: f"user-{int(users() * count)}"
+        """Whom the next one is for."""
 
 
 def steady(notifications: int) -> Load:

@@ -2,31 +2,37 @@
 
 ::
 
-    python tests/benchmark/pipeline.py            # some minutes
-    python tests/benchmark/pipeline.py --quick    # a first impression: small runs, noisy figures
+    python tests/benchmark/pipeline.py                 # half an hour on a quiet machine
+    python tests/benchmark/pipeline.py --quick         # a first impression: small runs, noisy figures
     python tests/benchmark/pipeline.py --only steady --only memory
+    python tests/benchmark/pipeline.py --profile       # where the time of a run goes, and nothing else
 
 All figures are ratios taken within one run of this program: the sides take turns, each time in a process of its own,
-and a ratio is the median of those of the rounds. Nothing is asserted: a verdict depends on the machine.
+and a ratio is the median of those of the rounds. Times are of the processor, those of starting by the wall. Nothing is
+asserted: a verdict depends on the machine. How sweeps scale, `sweep.py` beside this file tells.
 
-The hand-written models record the same rows; they make no digest, no summary and no check that nothing was lost, which
-the product's figures contain.
+The hand-written models draw their luck as the product does, record the same rows and make the same figures of them.
+They have no digest of the history and no check at each event that nothing is lost; they keep no payloads, and every id
+for good. The product does all that in the time it is given here.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
+import pstats
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for who imports this
 
 TEXTS = {
     "process": "SimPy, a process a notification",
@@ -35,6 +41,20 @@ TEXTS = {
     "product": "retrylab, record: full",
     "aggregates": "retrylab, record: aggregates",
 }
+TARGETS = [
+    ("product", "process", 1.0),
+    ("product", "stores", 5.0),
+    ("aggregates", "process", 1.2),
+    ("aggregates", "bare", 0.2),
+]
+"""How many times as fast one is wanted to be as the other."""
+
+MESSAGE_SIDES = {
+    "simulated": "retrylab, simulated",
+    "live": "retrylab, live",
+    "threads": "pykka, threading actors",
+    "channel": "trio, memory channels",
+}
 
 
 class Sizes(NamedTuple):
@@ -42,20 +62,38 @@ class Sizes(NamedTuple):
 
     rounds: int
     notifications: int
-    flat: tuple[int, int]
-    """Sizes between which memory should not grow."""
+    growing: tuple[int, ...]
+    """Sizes between which the cost of a notification should not grow; the second is what the others are compared to."""
 
+    messages: int
     starts: int
     """How often a program is started."""
 
 
-FULL = Sizes(rounds=5, notifications=100_000, flat=(250_000, 1_000_000), starts=7)
-QUICK = Sizes(rounds=3, notifications=10_000, flat=(25_000, 100_000), starts=3)
+FULL = Sizes(5, 100_000, (10_000, 100_000, 1_000_000, 10_000_000), messages=200_000, starts=7)
+QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3)
+
+
+class Line(NamedTuple):
+    """A figure of the table at the end."""
+
+    text: str
+    value: float
+    unit: str
+    target: float | None
+    is_met: bool | None
+
+
+TABLE: list[Line] = []
 
 
 def run_side(side: str, load: str, notifications: int) -> dict[str, Any]:
     """Run a side once in a process of its own."""
-    command = [sys.executable, str(HERE / "side.py"), side, load, str(notifications)]
+    return _run("side.py", side, load, str(notifications))
+
+
+def _run(program: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / program), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -76,35 +114,90 @@ def ratio(per_second: dict[str, list[float]], side: str, other: str) -> float:
     return median(mine / theirs for mine, theirs in zip(per_second[side], per_second[other], strict=True))
 
 
-def compare(load: str, text: str, targets: Sequence[tuple[str, str, float]], sizes: Sizes) -> None:
-    """Print a table of all sides on one load, and the verdicts on the ratios wanted (side, other, at least)."""
+def compare(load: str, text: str, sizes: Sizes) -> None:
+    """Print a table of all sides on one load, and the verdicts on the ratios wanted."""
     print(f"\n{load}: {sizes.notifications:,} notifications, {text}; median of {sizes.rounds} rounds")
     per_second = rates(load, list(TEXTS), sizes)
     for side, label in TEXTS.items():
         relative = ratio(per_second, side, "process")
         print(f"  {label:<34} {median(per_second[side]):>9,.0f}/s   {relative:5.2f}")
-    for side, other, wanted in targets:
-        verdict(f"{TEXTS[side]} against {TEXTS[other]}", ratio(per_second, side, other), "x", at_least=wanted)
+    for side, other, wanted in TARGETS:
+        text = f"{load}: {TEXTS[side]} against {TEXTS[other]}"
+        verdict(text, ratio(per_second, side, other), "x", at_least=wanted)
 
 
 def verdict(text: str, value: float, unit: str, *, at_least: float | None = None, below: float | None = None) -> None:
-    """Print a figure, and whether it is what was wanted."""
+    """Print a figure, and whether it is what was wanted; it is in the table at the end too."""
+    sign, target, is_met = "", None, None
     if at_least is not None:
-        print(f"  {text}: {value:,.3f} {unit} (target >= {at_least:g}: {'met' if value >= at_least else 'MISSED'})")
+        sign, target, is_met = ">=", at_least, value >= at_least
     elif below is not None:
-        print(f"  {text}: {value:,.2f} {unit} (target < {below:g}: {'met' if value < below else 'MISSED'})")
+        sign, target, is_met = "<", below, value < below
+    wanted = "" if target is None else f" (target {sign} {target:g}: {'met' if is_met else 'MISSED'})"
+    print(f"  {text}: {value:,.3f} {unit}{wanted}")
+    TABLE.append(Line(text, value, unit, target, is_met))
 
 
 def steady(sizes: Sizes) -> None:
     """Print how fast it is while the breaker stays closed."""
-    targets = [("product", "process", 0.6), ("product", "stores", 3.0)]
-    compare("steady", "30% of the attempts fail, breaker and limit out of reach", targets, sizes)
+    compare("steady", "30% of the attempts fail, breaker and limit out of reach", sizes)
 
 
 def tripping(sizes: Sizes) -> None:
     """Print how fast it is when outages trip the breaker."""
-    targets = [("product", "process", 0.6), ("product", "stores", 3.0)]
-    compare("tripping", "10% of the attempts fail, three outages trip the breaker", targets, sizes)
+    compare("tripping", "10% of the attempts fail, three outages trip the breaker", sizes)
+
+
+def policies(sizes: Sizes) -> None:
+    """Print how fast it is with one policy or another, against the models that have only those of the steady load."""
+    from scenario_file import POLICIES
+
+    print(f"\npolicies: as steady, with record: full and another policy; median of {sizes.rounds} rounds")
+    print(f"  {'':<28} of {TEXTS['process']} · of {TEXTS['stores']} · of {TEXTS['bare']}")
+    others = ("process", "stores", "bare")
+    per_second = rates("steady", [*others, "product", *POLICIES], sizes)
+    for side in ("product", *POLICIES):
+        label = "as steady" if side == "product" else side
+        values = [ratio(per_second, side, other) for other in others]
+        print(f"  {label:<28} {values[0]:5.2f} {values[1]:6.2f} {values[2]:6.2f}")
+        TABLE.append(Line(f"policies: {label}, against {TEXTS['process']}", values[0], "x", None, None))
+
+
+def messages(sizes: Sizes) -> None:
+    """Print how many messages two who answer each other exchange in a second."""
+    print(f"\nmessages: two who answer each other, {sizes.messages:,} messages; median of {sizes.rounds} rounds")
+    per_second: dict[str, list[float]] = {side: [] for side in MESSAGE_SIDES}
+    for _ in range(sizes.rounds):
+        for side in MESSAGE_SIDES:
+            figures = _run("message_sides.py", side, str(sizes.messages))
+            per_second[side].append(figures["messages"] / figures["seconds"])
+    for side, label in MESSAGE_SIDES.items():
+        print(f"  {label:<34} {median(per_second[side]):>9,.0f}/s")
+    for side in ("simulated", "live"):
+        for other in ("threads", "channel"):
+            text = f"messages: {MESSAGE_SIDES[side]} against {MESSAGE_SIDES[other]}"
+            verdict(text, ratio(per_second, side, other), "x")
+
+
+def growth(sizes: Sizes) -> None:
+    """Print whether a notification costs the same however many there are, and memory stays flat, when no rows are kept.
+
+    The two runs of the second size round each other one are what it is compared to, so that a machine that slows down
+    in the meantime does not count.
+    """
+    print("\ngrowth: record: aggregates, remember_ids: 1h, nearly all sent in the end")
+    usual = sizes.growing[1]
+    for size in sizes.growing:
+        before = run_side("forgetful", "enduring", usual)
+        figures = run_side("forgetful", "enduring", size)
+        after = run_side("forgetful", "enduring", usual)
+        cost = figures["seconds"] / figures["notifications"]
+        relative = cost / fmean(each["seconds"] / each["notifications"] for each in (before, after))
+        megabytes = figures["peak_rss_bytes"] / 1e6
+        print(f"  {figures['notifications']:>10,}: {cost * 1e6:6.2f} µs each, peak {megabytes:6.1f} MB")
+        verdict(f"growth: cost each at {size:,} against {usual:,}", relative, "x", below=1.15 if size > usual else None)
+        if size == sizes.growing[-1]:
+            verdict(f"growth: peak at {size:,}", megabytes, "MB", below=500)
 
 
 def memory(sizes: Sizes) -> None:
@@ -115,20 +208,9 @@ def memory(sizes: Sizes) -> None:
         small, large = (run_side(side, "steady", size) for size in (few, many))
         each = (large["peak_rss_bytes"] - small["peak_rss_bytes"]) / (large["notifications"] - small["notifications"])
         if side == "tables":
-            verdict("retrylab, record: full, all tables made", each, "bytes a notification", below=2048)
+            verdict("memory: retrylab, record: full, all tables made", each, "bytes a notification", below=2048)
         else:
             print(f"  {TEXTS[side]}, no tables: {each:,.0f} bytes a notification")
-
-
-def flat(sizes: Sizes) -> None:
-    """Print whether memory stays flat when no rows are kept."""
-    few, many = sizes.flat
-    print(f"\nflat: peak with record: aggregates and remember_ids: 1m, {many:,} notifications against {few:,}")
-    small, large = (run_side("forgetful", "enduring", size) for size in sizes.flat)
-    grown = large["peak_rss_bytes"] - small["peak_rss_bytes"]
-    for figures in (small, large):
-        print(f"  {figures['notifications']:>9,}: {figures['peak_rss_bytes'] / 1e6:,.1f} MB")
-    verdict("growth for each further notification", grown / (many - few), "bytes", below=8)
 
 
 def start_up(sizes: Sizes) -> None:
@@ -136,12 +218,13 @@ def start_up(sizes: Sizes) -> None:
     print(f"\nstart: seconds by the wall, median of {sizes.starts}")
     bare = _seconds_to_run([sys.executable, "-c", "pass"], sizes.starts)
     print(f"  python itself: {bare:.3f} s")
-    verdict("import actors", _seconds_to_run([sys.executable, "-c", "import actors"], sizes.starts), "s", below=0.25)
+    actors = _seconds_to_run([sys.executable, "-c", "import actors"], sizes.starts)
+    verdict("start: import actors", actors, "s", below=0.25)
     retrylab = shutil.which("retrylab", path=str(Path(sys.executable).parent)) or shutil.which("retrylab")
     if retrylab is None:
         print("  retrylab --help: the command is not installed")
     else:
-        verdict("retrylab --help", _seconds_to_run([retrylab, "--help"], sizes.starts), "s", below=0.5)
+        verdict("start: retrylab --help", _seconds_to_run([retrylab, "--help"], sizes.starts), "s", below=0.5)
 
 
 def _seconds_to_run(command: Sequence[str], times: int) -> float:
@@ -156,10 +239,42 @@ def _seconds_to_run(command: Sequence[str], times: int) -> float:
 PARTS: dict[str, Callable[[Sizes], None]] = {
     "steady": steady,
     "tripping": tripping,
+    "policies": policies,
+    "messages": messages,
+    "growth": growth,
     "memory": memory,
-    "flat": flat,
     "start": start_up,
 }
+
+
+def print_table() -> None:
+    """Print every ratio, and which targets are met."""
+    print("\nall in one")
+    for text, value, unit, target, is_met in TABLE:
+        wanted = "" if target is None else f"target {target:g}: {'met' if is_met else 'MISSED'}"
+        print(f"  {text:<84} {value:>9,.2f} {unit:<20} {wanted}".rstrip())
+
+
+def profile(notifications: int) -> None:
+    """Print where the time of a steady run with all rows recorded goes, by file."""
+    from load import LOADS
+    from side import SIDES, WARM_UP
+
+    run, _ = SIDES["product"](LOADS["steady"](WARM_UP))
+    run()
+    run, _ = SIDES["product"](LOADS["steady"](notifications))
+    profiler = cProfile.Profile(builtins=False)  # what is written in C counts as the function's that calls it
+    profiler.runcall(run)
+    by_file: dict[str, float] = {}
+    for (file, _, _), (_, _, own_s, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+        path = Path(file)
+        name = str(path.relative_to(HERE.parents[1])) if path.is_relative_to(HERE.parents[1]) else "libraries"
+        by_file[name] = by_file.get(name, 0.0) + own_s
+    whole = sum(by_file.values())
+    print(f"share of the time in each file: steady, {notifications:,} notifications, record: full")
+    for name, own_s in sorted(by_file.items(), key=lambda each: -each[1]):
+        if own_s >= 0.01 * whole:
+            print(f"  {own_s / whole:4.0%}  {name}")
 
 
 def main() -> None:
@@ -167,11 +282,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the pipeline with hand-written models of the same.")
     parser.add_argument("--quick", action="store_true", help="small runs: a first impression")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="this part only; may be repeated")
+    parser.add_argument("--profile", action="store_true", help="print where the time of a run goes, and nothing else")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     print(f"Python {sys.version.split()[0]} on {sys.platform}")
+    if options.profile:
+        profile(sizes.notifications)
+        return
     for name in options.only or PARTS:
         PARTS[name](sizes)
+    print_table()
 
 
 if __name__ == "__main__":

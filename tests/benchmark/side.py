@@ -10,13 +10,14 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from load import LOADS, Load
 
 Run = Callable[[], Any]
-"""Does the work that is timed; building the model or reading the scenario is not."""
+"""Does the work that is timed, the figures included; building the model or reading the scenario is not."""
 
 Count = Callable[[Any], tuple[int, int]]
 """Returns how many notifications and attempts there were, from what the run returned."""
@@ -29,16 +30,24 @@ def process(load: Load) -> tuple[Run, Count]:
     """Return the run of the SimPy model with a process for each notification."""
     import simpy_process
 
-    env, model = simpy_process.build(load)
-    return env.run, lambda _: (len(model.notifications), len(model.attempts))
+    return _recorded(*simpy_process.build(load))
 
 
 def stores(load: Load) -> tuple[Run, Count]:
     """Return the run of the SimPy model with a `Store` for each stage."""
     import simpy_stores
 
-    env, stages = simpy_stores.build(load)
-    return env.run, lambda _: (len(stages.notifications), len(stages.attempts))
+    return _recorded(*simpy_stores.build(load))
+
+
+def _recorded(env: Any, rows: Any) -> tuple[Run, Count]:
+    import row_figures
+
+    def run() -> Any:
+        env.run()
+        return row_figures.figures(rows)
+
+    return run, lambda figures: (figures["accepted"], figures["attempts"])
 
 
 def bare(load: Load) -> tuple[Run, Count]:
@@ -48,14 +57,23 @@ def bare(load: Load) -> tuple[Run, Count]:
     return lambda: bare_heapq.run(load), lambda counts: (counts[0] + counts[1], counts[2])
 
 
-def product(load: Load, record: str = "full", remember_ids: str = "1d") -> tuple[Run, Count]:
+def product(
+    load: Load, record: str = "full", remember_ids: str = "1d", settings: Sequence[str] = ()
+) -> tuple[Run, Count]:
     """Return the run of the scenario."""
     import scenario_file
 
     import simulation
 
-    scenario = scenario_file.scenario(load, record, remember_ids)
-    return lambda: simulation.run(scenario), _counts
+    scenario = scenario_file.scenario(load, record, remember_ids, settings)
+
+    def run() -> Any:
+        result = simulation.run(scenario)
+        assert result.summary["in_flight"] == 0, "the run was to end with nothing in flight"
+        assert len(result.series) > 0
+        return result
+
+    return run, _counts
 
 
 def aggregates(load: Load) -> tuple[Run, Count]:
@@ -64,8 +82,15 @@ def aggregates(load: Load) -> tuple[Run, Count]:
 
 
 def forgetful(load: Load) -> tuple[Run, Count]:
-    """Return the run of the scenario that keeps no rows, and ids for a minute."""
-    return product(load, record="aggregates", remember_ids="1m")
+    """Return the run of the scenario that keeps no rows, and ids for an hour."""
+    return product(load, record="aggregates", remember_ids="1h")
+
+
+def with_policy(name: str, load: Load) -> tuple[Run, Count]:
+    """Return the run of the scenario with other settings of its channel."""
+    import scenario_file
+
+    return product(load, settings=scenario_file.POLICIES[name])
 
 
 def tables(load: Load) -> tuple[Run, Count]:
@@ -82,7 +107,6 @@ def tables(load: Load) -> tuple[Run, Count]:
 
 
 def _counts(result: Any) -> tuple[int, int]:
-    assert result.summary["in_flight"] == 0, "the run was to end with nothing in flight"
     return result.summary["accepted"], result.summary["attempts"]
 
 
@@ -98,10 +122,11 @@ SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
 
 
 def main(side: str, load: str, notifications: str) -> None:
-    """Run it once for warming up and once for the clock."""
-    run, _ = SIDES[side](LOADS[load](WARM_UP))
+    """Run it once for warming up and once for the clock; a side that has no name here is a policy."""
+    make = SIDES.get(side) or partial(with_policy, side)
+    run, _ = make(LOADS[load](WARM_UP))
     run()
-    run, count = SIDES[side](LOADS[load](int(notifications)))
+    run, count = make(LOADS[load](int(notifications)))
     gc.collect()
     started = time.process_time()
     came_of_it = run()

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator
-from random import Random
 from typing import Any
 
 import simpy
-from load import Load
+from load import Draws, Load
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -26,8 +25,7 @@ class Model:
     def __init__(self, load: Load, env: simpy.Environment) -> None:
         self.load = load
         self.env = env
-        self.provider = Random(load.seed)
-        self.latency_mu, self.latency_sigma = load.latency_mu, load.latency_sigma
+        self.draws = Draws(load)
         self.seen: set[str] = set()
         self.logs: dict[str, deque[float]] = {}
         self.state = CLOSED
@@ -48,15 +46,14 @@ class Model:
 
     def source(self) -> Process:
         """Let notifications arrive."""
-        env, load = self.env, self.load
-        arrivals, users = Random(load.seed + 1), Random(load.seed + 2)
-        for number in range(load.notifications):
-            yield env.timeout(arrivals.expovariate(load.rate))
-            env.process(self.notification(f"push-{number}", f"user-{users.randrange(load.users)}"))
+        env, gap, user = self.env, self.draws.gap, self.draws.user
+        for number in range(self.load.notifications):
+            yield env.timeout(gap())
+            env.process(self.notification(f"push-{number}", user()))
 
     def notification(self, notification_id: str, user: str) -> Process:
         """See one notification to its end."""
-        env, load = self.env, self.load
+        env, load, draws = self.env, self.load, self.draws
         if notification_id in self.seen:
             return
         self.seen.add(notification_id)
@@ -87,12 +84,12 @@ class Model:
                     yield turn
             start = env.now
             probe = self.probing
-            latency = self.provider.lognormvariate(self.latency_mu, self.latency_sigma)
+            latency, fate = draws.latency(), draws.fate()
             if latency > load.attempt_timeout:
                 latency, outcome, reason = load.attempt_timeout, "Ambiguous", "timed out"
             elif load.outages and any(begin <= start < end for begin, end in load.outages):
                 outcome, reason = "Transient", "provider outage"
-            elif self.provider.random() < load.failure_rate:
+            elif fate < load.failure_rate:
                 outcome, reason = "Transient", "injected failure"
             else:
                 outcome, reason = "Sent", ""

@@ -9,11 +9,10 @@ import math
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import simpy
-from load import Load
+from load import Draws, Load
 from simpy_process import CLOSED, HALF_OPEN, OPEN, WINDOW
 
 Process = Generator[simpy.Event, Any, None]
@@ -69,6 +68,7 @@ class Stages:
     def __init__(self, load: Load, env: simpy.Environment) -> None:
         self.load = load
         self.env = env
+        self.draws = Draws(load)
         self.to_handler = simpy.Store(env)
         self.to_limiter = simpy.Store(env)
         self.to_breaker = simpy.Store(env)
@@ -89,12 +89,10 @@ class Stages:
 
     def source(self) -> Process:
         """Let notifications arrive."""
-        env, load = self.env, self.load
-        arrivals, users = Random(load.seed + 1), Random(load.seed + 2)
-        for number in range(load.notifications):
-            yield env.timeout(arrivals.expovariate(load.rate))
-            user = f"user-{users.randrange(load.users)}"
-            self.to_handler.put(Requested(Notification(f"push-{number}", user, env.now)))
+        env, gap, user = self.env, self.draws.gap, self.draws.user
+        for number in range(self.load.notifications):
+            yield env.timeout(gap())
+            self.to_handler.put(Requested(Notification(f"push-{number}", user(), env.now)))
 
     def handler(self) -> Process:
         """Accept each once, retry with backoff, see each to its end."""
@@ -226,16 +224,16 @@ class Stages:
     def channel(self) -> Process:
         """Ask the provider."""
         env, load = self.env, self.load
-        provider, mu, sigma = Random(load.seed), load.latency_mu, load.latency_sigma
+        draw_latency, draw_fate = self.draws.latency, self.draws.fate
         while True:
             notification = yield self.to_channel.get()
             start = notification.start = env.now
-            latency = provider.lognormvariate(mu, sigma)
+            latency, fate = draw_latency(), draw_fate()
             if latency > load.attempt_timeout:
                 latency, outcome, reason = load.attempt_timeout, "Ambiguous", "timed out"
             elif load.outages and any(begin <= start < end for begin, end in load.outages):
                 outcome, reason = "Transient", "provider outage"
-            elif provider.random() < load.failure_rate:
+            elif fate < load.failure_rate:
                 outcome, reason = "Transient", "injected failure"
             else:
                 outcome, reason = "Sent", ""

@@ -6,6 +6,7 @@ from collections import Counter
 
 import bare_heapq
 import pytest
+import row_figures
 import scenario_file
 import simpy_process
 import simpy_stores
@@ -47,3 +48,17 @@ def test_the_scenario_is_the_same_work(name: str) -> None:
     opened = sum(to == "open" for _, _, _, to in model.transitions)
     assert abs(summary["breaker"]["push"]["opened"] - opened) <= 3
     assert (opened > 0) == (name == "tripping")
+
+
+def test_the_figures_of_a_model_are_those_of_the_summary() -> None:
+    load = LOADS["steady"](NOTIFICATIONS)
+    env, model = simpy_process.build(load)
+    env.run()
+    figures = row_figures.figures(model)
+    summary = simulation.run(scenario_file.scenario(load)).summary
+    for statistic in ("mean", "p50", "p90"):
+        for durations in ("delivery_time_s", "retry_delay_s"):
+            assert figures[durations][statistic] == pytest.approx(summary[durations][statistic], rel=0.2)
+    assert set(figures) - {"series"} <= set(summary)
+    assert figures["series"]["arrivals"].sum() == figures["accepted"] == NOTIFICATIONS
+    assert figures["series"]["failed"].sum() + figures["sent"] == figures["attempts"]
