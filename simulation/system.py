@@ -178,18 +178,16 @@ class SimulatedSystem(ActorSystem):
         # environment of another class (one in real time) may do more in its step().
         ours = self._fire_callbacks if type(env) is simpy.Environment else None
         while not self._stopping:
-            if ready or not queue:
-                env.step()  # raises EmptySchedule when there is nothing left
+            event: Any = queue[0][3] if queue else None
+            if event is None or ready or event.callbacks is not ours:
+                if event is not None and event.callbacks is _NO_CALLBACKS:
+                    heappop(queue)  # cancelled: to step over it would move the clock
+                else:
+                    env.step()  # raises EmptySchedule when there is nothing left
                 continue
-            now_ns, _, _, event = entry = heappop(queue)
-            timer: Any = event
-            if timer.callbacks is not ours:
-                if timer.callbacks is not _NO_CALLBACKS:  # cancelled: to step over it would move the clock
-                    heappush(queue, entry)
-                    env.step()
-                continue
-            self.now_ns = env._now = now_ns  # type: ignore[assignment]  # whole, as set_timer wrote it
-            actor, message = timer.actor, timer.message
+            self.now_ns = env._now = heappop(queue)[0]  # type: ignore[assignment]  # whole, as set_timer wrote it
+            event.callbacks = None
+            actor, message = event.actor, event.message
             self._idle = False
             try:
                 # _drain once more, whose first message comes from the timer.

@@ -418,10 +418,11 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         command = delivery.command
-        expires_at_ns = None
-        if self._fallbacks is not None or command.expires_after is not None:
-            if self._fallbacks is not None and delivery.falls_back_ns is None:
-                delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
+        if self._fallbacks is not None and delivery.falls_back_ns is None:
+            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
+        if command.expires_after is None and delivery.falls_back_ns is None:
+            expires_at_ns = None
+        else:
             expires_at_ns = delivery.sent_until_ns
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
                 self._give_up(delivery, EXPIRED)

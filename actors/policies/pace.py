@@ -7,8 +7,6 @@ import math
 from actors.instants import ns
 from actors.quantities import Rate
 
-_LOG_2 = math.log(2.0)
-
 
 class Pace:
     """A release rate that starts at `initial` and doubles with every `doubling` seconds.
@@ -19,9 +17,8 @@ class Pace:
     """
 
     def __init__(self, initial: Rate, doubling: float, start_ns: int) -> None:
+        self._rate = initial.per_second
         self._doubling = doubling
-        self._in_one_doubling = initial.per_second * doubling
-        """What would be released in that time at the initial rate."""
         self._start_ns = start_ns
         self._released = 0
         self.next_ns = start_ns
@@ -30,6 +27,7 @@ class Pace:
     def release(self, now_ns: int) -> None:
         """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
         self._start_ns += max(0, now_ns - self.next_ns)
-        self._released = k = self._released + 1
-        elapsed = self._doubling * math.log2(1.0 + k * _LOG_2 / self._in_one_doubling)
+        self._released += 1
+        k = self._released
+        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
         self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
