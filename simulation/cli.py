@@ -340,12 +340,19 @@ def _warnings(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[str]:
 
 def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     """Return where each result goes: into `out` itself, or a folder each in it when there are several."""
+    from actors.errors import ConfigurationError
+    from simulation.folders import check_folder
+    from simulation.result import SUMMARY_FILE
+
     if out is None:
         return [None] * len(files)
-    if len(files) == 1:
-        return [out]
-    directories = [out / file.stem for file in files]
+    directories = [out] if len(files) == 1 else [out / file.stem for file in files]
     for number, directory in enumerate(directories):
+        try:
+            check_folder(directory, SUMMARY_FILE)
+        except ConfigurationError as error:
+            _say(error.problems[0])
+            raise typer.Exit(Exit.BAD_INPUT) from None
         if directory in directories[:number]:
             _say(f"--out {out}: {files[number]} and another file are both called {directory.name}")
             raise typer.Exit(Exit.BAD_INPUT)

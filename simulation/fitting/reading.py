@@ -86,8 +86,20 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         raise ConfigurationError([f"{path}: wanted a header and a line for each attempt, got an empty file"]) from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
-        raise ConfigurationError([f"{path}: wanted a CSV file, or a Parquet file of a run: {text}"]) from None
+        other = _other_separator(path)
+        problem = text if other is None else f"one whose fields are parted by {other}"
+        raise ConfigurationError(
+            [f"{path}: wanted a CSV file with commas, or a Parquet file of a run, got: {problem}"]
+        ) from None
     return _Reader(frame, str(path), columns, first_line=2).log()
+
+
+def _other_separator(path: Path) -> str | None:
+    """Return what parts the fields of the header where that is no comma."""
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    names = {";": "semicolons", "\t": "tabs", "|": "bars"}
+    return next((name for mark, name in names.items() if mark in header and "," not in header), None)
 
 
 def _of_file(path: Path) -> pd.DataFrame:

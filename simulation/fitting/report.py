@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulation.console import WIDTH_OF_A_FILE, duration_text
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
-from simulation.fitting.writing import counted, per_second, percent, plain
+from simulation.fitting.writing import counted, in_unit_of, per_second, percent, plain
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit
@@ -184,7 +184,9 @@ def print_fit(fit: Fit, written: list[str]) -> None:
         table.add_column("evidence", style="dim")
         arriving = fit.arriving[found.channel]
         if arriving is not None and found.provider in (None, "primary"):
-            ends = f"[{plain(arriving.rate.low)}, {plain(arriving.rate.high)}]/s"
+            low, high, unit = in_unit_of(arriving.rate.value, arriving.rate.low, arriving.rate.high)
+            # That of a Poisson process: what comes at even distances is not left to chance.
+            ends = "" if arriving.process == "constant" else f"[{low}, {high}]/{unit}"
             evidence = f"{arriving.count:,} first attempts, as {arriving.process}"
             table.add_row("arrivals", per_second(arriving.rate.value), escape(ends), evidence)
         for line in lines_of(found):

@@ -25,10 +25,19 @@ def instant(seconds: float) -> str:
 
 def per_second(rate: float) -> str:
     """Return a rate such as ``19.97/s``, or by the minute, hour or day where it is slow."""
-    for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
-        if rate * seconds >= 1.0:
-            return f"{plain(rate * seconds)}/{unit}"
-    return f"{plain(rate * 86_400.0)}/d"
+    unit, seconds = _unit_of(rate)
+    return f"{plain(rate * seconds)}/{unit}"
+
+
+def in_unit_of(rate: float, *others: float) -> list[str]:
+    """Return other rates in the unit in which this one is written, and the unit: ``19.58``, ``20.3``, ``s``."""
+    unit, seconds = _unit_of(rate)
+    return [*(plain(other * seconds) for other in others), unit]
+
+
+def _unit_of(rate: float) -> tuple[str, float]:
+    units = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
+    return next((each for each in units if rate * each[1] >= 1.0), ("d", 86_400.0))
 
 
 def percent(share: float) -> str:

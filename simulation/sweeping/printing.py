@@ -55,13 +55,14 @@ def _table(sweep: SweepResult, figures: Sequence[str]) -> Table:
     holds = HOLDS in sweep.figures
     if holds:
         table.add_column("as expected", justify="right")
-    statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "high"]].to_dict("index")
+    statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
     for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
         row = [escape(text) for _, text in setting.values]
         for figure in figures:
             found = statistics[cell, figure]
             kind = figure_kind(sweep.scenario.providers_used, figure)
-            row.append(_mean_text(found["mean"], found["high"] - found["mean"], kind))
+            half_width = max(found["high"] - found["mean"], found["mean"] - found["low"])
+            row.append(_mean_text(found["mean"], half_width, kind))
         if holds:
             values = sweep.values(cell, HOLDS)
             row.append(f"{values.count(1.0)} of {len(values)}")

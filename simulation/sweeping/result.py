@@ -80,18 +80,19 @@ class SweepResult:
         """One row for each figure of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
 
         The interval has 95% confidence: Student's t of the mean, and Wilson's for the share of runs whose expectations
-        hold. It is null with fewer than two runs.
+        hold. It ends where the figure does: at 0, and of a share at 1. It is null with fewer than two runs.
         """
         replicates = int(self.runs["replicate"].max()) + 1
         values = {figure: self.runs[figure].to_list() for figure in self.figures}
         cells = [cell for cell in range(len(self.settings)) for _ in values]
+        shares = {figure for figure in values if figure.rpartition(".")[2] == "sent_fraction"}
         rows = []
         for cell in range(len(self.settings)):
             for figure, of_all in values.items():
-                known = [
-                    value for value in of_all[cell * replicates : (cell + 1) * replicates] if not math.isnan(value)
-                ]
-                rows.append([len(known), *(share_interval if figure == HOLDS else mean_interval)(known)])
+                of_cell = of_all[cell * replicates : (cell + 1) * replicates]
+                known = [value for value in of_cell if not math.isnan(value)]
+                mean, sd, low, high = (share_interval if figure == HOLDS else mean_interval)(known)
+                rows.append([len(known), mean, sd, max(low, 0.0), min(high, 1.0) if figure in shares else high])
         counts, *statistics = zip(*rows, strict=True)
         return pd.DataFrame(
             {

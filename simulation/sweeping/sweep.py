@@ -11,6 +11,7 @@ from typing import Any
 from actors.errors import ConfigurationError
 from simulation.executors import Run, Task, executor
 from simulation.fingerprint import scenario_hash
+from simulation.folders import check_folder
 from simulation.paired import mean
 from simulation.progress import FinishedCell, RunsProgress
 from simulation.scenario import Scenario, Sweep, load
@@ -18,7 +19,7 @@ from simulation.scenario.sweep import Design
 from simulation.space import Space, space
 from simulation.sweeping.design import cells
 from simulation.sweeping.journal import Journal
-from simulation.sweeping.result import SweepResult
+from simulation.sweeping.result import DOCUMENT, SweepResult
 from simulation.variations import Setting, load_all
 
 RUNS_MAX = 1_000_000
@@ -69,7 +70,7 @@ def sweep(
             a cell is finished, its means are a third argument; see :class:`simulation.progress.RunsProgress`.
 
     Raises:
-        ConfigurationError: the file, a path, a value or the cluster cannot be used; all problems.
+        ConfigurationError: the file, a path, a value, the folder or the cluster cannot be used; all problems.
         InvariantBreach: a run broke a law that always holds: a bug.
         OSError: the folder cannot be written.
         ValueError: `replicates` or `workers` is less than 1.
@@ -184,5 +185,6 @@ def _journal(out: str | Path | None) -> Iterator[Journal | None]:
     if out is None:
         yield None
         return
+    check_folder(Path(out), DOCUMENT)
     with Journal.opened(Path(out)) as journal:
         yield journal

@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.executors import executor
+from simulation.folders import check_folder
 from simulation.progress import RunsProgress
 from simulation.sweeping.journal import Journal
 from simulation.tuning.bench import Bench
@@ -17,7 +18,7 @@ from simulation.tuning.goal import goal
 from simulation.tuning.search import Search
 from simulation.tuning.source import source
 from simulation.tuning.trial import Trial, nearest
-from simulation.tuning.tuning import Tuning, TuningInterrupted
+from simulation.tuning.tuning import DOCUMENT, Tuning, TuningInterrupted
 
 TRIALS = 40
 REPLICATES = 20
@@ -106,6 +107,8 @@ def tune(
             result.save(out)
         return result
 
+    if out is not None:
+        check_folder(Path(out), DOCUMENT)
     kept = nullcontext() if out is None else Journal.opened(Path(out))
     try:
         with kept as journal, executor(workers, cluster) as runs:

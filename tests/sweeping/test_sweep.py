@@ -292,6 +292,28 @@ def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
         simulation.sweep(path, out=tmp_path / "out")
 
 
+def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_path):
+    simulation.run(path).save(tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="a folder for a sweep alone, got one with the results of a run"):
+        simulation.sweep(path, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "runs.jsonl").exists()
+    simulation.sweep(path, replicates=1, out=tmp_path / "sweep")
+    words = [sys.executable, "-c", "from simulation.cli import main; main()", "run", path, "--out", tmp_path / "sweep"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "wanted a folder for a run alone, got one with the results of a sweep" in done.stderr
+    with pytest.raises(ConfigurationError, match="wanted a folder for a search of tune alone"):
+        simulation.tune(path, {ATTEMPTS: [1, 3]}, out=tmp_path / "sweep")
+
+
+def test_an_interval_ends_where_the_figure_does(path):
+    cells = simulation.sweep(path, {ATTEMPTS: [5]}, replicates=2).cells.set_index("figure")
+    shares, (low, high) = cells.loc["sent_fraction"], mean_interval([0.99, 1.0])[2:]
+    assert high > 1.0 > low  # of two runs it would be wide
+    assert shares["low"] <= shares["mean"] <= shares["high"] <= 1.0
+    assert (cells["low"].dropna() >= 0).all()
+
+
 def test_a_worker_that_dies_is_told_and_what_is_over_is_kept(path, tmp_path):
     script = tmp_path / "dying.py"
     script.write_text(

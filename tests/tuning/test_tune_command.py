@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -67,7 +68,10 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[7])
     assert lines[8].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
     assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[9])
-    assert [line.split("=")[0] for line in lines[10:-2]] == ["max_attempts"] * (len(lines) - 12)
+    end = next(number for number, line in enumerate(lines) if line.startswith("± 95% confidence"))
+    assert [line.split("=")[0] for line in lines[10:end]] == ["max_attempts"] * (end - 10)
+    rejected = (pd.read_parquet(out / "trials.parquet")["status"] == "rejected").any()
+    assert [line.startswith("Cheaper ones were refused") for line in lines[end + 1 : -1]] == [True] * bool(rejected)
     assert lines[-1] == f"written to {out}"
     # What was found is a scenario as any other, which holds.
     again = CliRunner().invoke(app, ["run", str(out / "tuned.yaml"), "--seed", "1000"])
