@@ -147,7 +147,7 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"
     yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
-    if any(trial.verdict is Verdict.REJECTED for trial in beaten):
+    if any(trial.verdict is Verdict.REJECTED and not trial.is_baseline for trial in beaten):
         yield "Cheaper ones were refused: their fresh runs failed too often to confirm them."
 
 
