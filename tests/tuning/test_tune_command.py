@@ -71,7 +71,7 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     end = next(number for number, line in enumerate(lines) if line.startswith("± 95% confidence"))
     assert [line.split("=")[0] for line in lines[10:end]] == ["max_attempts"] * (end - 10)
     trials = pd.read_parquet(out / "trials.parquet")
-    rejected = (trials.loc[trials["number"] > 0, "status"] == "rejected").any()  # 0 is the file's own
+    rejected = (trials.loc[trials["trial"] > 0, "status"] == "rejected").any()  # 0 is the file's own
     assert [line.startswith("Cheaper ones were refused") for line in lines[end + 1 : -1]] == [True] * bool(rejected)
     assert lines[-1] == f"written to {out}"
     # What was found is a scenario as any other, which holds.
