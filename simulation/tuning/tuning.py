@@ -140,7 +140,7 @@ class Tuning:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a trial: its number `trial`, what it sets, what became of it (`status`: confirmed, rejected, given up,
+        """One row a trial: the number `trial`, what it sets, what came of it (`status`: confirmed, rejected, given up,
         holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
         its `shortfall`, and the mean of each objective's figure."""
         import pandas as pd
