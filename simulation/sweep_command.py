@@ -85,8 +85,7 @@ def sweep(
     A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
     process that did runs is gone.
     """
-    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-    from simulation.cli import Exit
+    from simulation.many_runs_command import check_who_does_them, exits_in_words
     from simulation.replicates import checked_figures
     from simulation.scenario import load
     from simulation.space import parse_space
@@ -95,9 +94,8 @@ def sweep(
     from simulation.sweeping.sweep import sweep as sweep_settings
     from simulation.terminal import watch_runs
 
-    try:
-        if dask is not None and workers is not None:
-            raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
+    with exits_in_words(file, out):
+        check_who_does_them(workers, dask)
         scenario = load(file, sets=sets or [], seed=seed)
         shown = checked_figures(metrics or METRICS, [scenario], "--metric")
         kinds = {figure: figure_kind(scenario.providers_used, figure) for figure in shown}
@@ -115,22 +113,6 @@ def sweep(
                 out=out,
                 progress=progress,
             )
-    except ConfigurationError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except InvariantBreach as breach:
-        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
-        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-    except WorkerLost as lost:
-        typer.echo(f"{lost}; what is over is in {out}, and the same command goes on from there", err=True)
-        raise typer.Exit(Exit.WORKER_LOST) from None
-    except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; what is over is in {out}, and the same command goes on from there", err=True)
-        raise typer.Exit(Exit.INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(swept.document(shown), indent=2, allow_nan=False))
     else:

@@ -88,8 +88,8 @@ def tune(
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.
     """
-    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.cli import Exit
+    from simulation.many_runs_command import check_who_does_them, exits_in_words
     from simulation.space import parse_space
     from simulation.terminal import watch_runs
     from simulation.tuning.report import report
@@ -98,44 +98,30 @@ def tune(
 
     interrupted = False
     kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
-    try:
-        if dask is not None and workers is not None:
-            raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
+    with exits_in_words(file, out):
+        check_who_does_them(workers, dask)
         with watch_runs(
             quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
         ) as progress:
-            tuning = search(
-                file,
-                parse_space(vary) if vary else None,
-                minimize=minimize or [],
-                maximize=maximize or [],
-                probability=_share("--probability", probability, low=0.0),
-                confidence=_share("--confidence", confidence, low=0.5),
-                trials=trials,
-                replicates=replicates,
-                seed=seed,
-                sets=sets or [],
-                workers=workers,
-                cluster=dask,
-                out=out,
-                progress=progress,
-            )
-    except ConfigurationError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except InvariantBreach as breach:
-        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
-        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-    except WorkerLost as lost:
-        kept = "" if out is None else f"; what is over is in {out}, and the same command goes on from there"
-        typer.echo(f"{lost}{kept}", err=True)
-        raise typer.Exit(Exit.WORKER_LOST) from None
-    except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except TuningInterrupted as stopped:
-        tuning, interrupted = stopped.so_far, True
+            try:
+                tuning = search(
+                    file,
+                    parse_space(vary) if vary else None,
+                    minimize=minimize or [],
+                    maximize=maximize or [],
+                    probability=_share("--probability", probability, low=0.0),
+                    confidence=_share("--confidence", confidence, low=0.5),
+                    trials=trials,
+                    replicates=replicates,
+                    seed=seed,
+                    sets=sets or [],
+                    workers=workers,
+                    cluster=dask,
+                    out=out,
+                    progress=progress,
+                )
+            except TuningInterrupted as stopped:
+                tuning, interrupted = stopped.so_far, True
     typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
     if interrupted:
         raise typer.Exit(Exit.INTERRUPTED)

@@ -1,0 +1,53 @@
+"""What the commands that do many runs have in common: what they say when one cannot go on, and their exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+
+@contextmanager
+def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
+    """End the command with a text and an exit code when the block raises.
+
+    Args:
+        file: the scenario's file.
+        out: the folder that keeps what is over, if there is one.
+    """
+    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+    from simulation.cli import Exit
+
+    kept = "" if out is None else f"; what is over is in {out}, and the same command goes on from there"
+    try:
+        yield
+    except ConfigurationError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except InvariantBreach as breach:
+        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
+        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    except WorkerLost as lost:
+        typer.echo(f"{lost}{kept}", err=True)
+        raise typer.Exit(Exit.WORKER_LOST) from None
+    except OSError as error:
+        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted{kept}", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def check_who_does_them(workers: int | None, dask: str | None) -> None:
+    """See to it that runs are not to be done both by processes here and by a cluster.
+
+    Raises:
+        ConfigurationError: they are.
+    """
+    from actors.errors import ConfigurationError
+
+    if dask is not None and workers is not None:
+        raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
