@@ -33,9 +33,7 @@ def sweep(
         list[str] | None,
         typer.Option(
             metavar="PATH=VALUES",
-            help="Values, e.g. channels.email.retry.max_attempts=1,2,3,5, or a range, e.g. "
-            "channels.email.timeout=100ms..10s or '{from: 100ms, to: 10s, scale: log, steps: 5}'. In place of the "
-            "file's sweep.",
+            help="What a setting goes through, as above; several times for several. In place of the file's sweep.",
             show_default=False,
         ),
     ] = None,
@@ -82,6 +80,8 @@ def sweep(
 ) -> None:
     """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
 
+    A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
+    channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
     A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
     process that did runs is gone.
     """
