@@ -126,18 +126,19 @@ def amplification(source: Source, ax: Axes | None = None) -> Axes:
             ratio = counts["attempts"].to_numpy(float) / counts["first"].to_numpy(float)
         unbounded = np.isinf(ratio)
         ratio[unbounded] = np.nan
-        highest = float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0
+        overall = None if found.run is None else found.run.summary["retry_amplification"]
+        highest = max(float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0, overall or 1.0, 1.5)
         ax.stairs(ratio, edges, color=BLUE, linewidth=1.5, baseline=None, label=f"attempts for each {of}", zorder=3)
-        count_axis(ax, max(highest, 1.5), whole=False)
+        count_axis(ax, highest, whole=False)
         ax.axhline(1.0, color="#888888", linewidth=0.8, label="without retries")
         handles = ax.get_legend_handles_labels()[0][:1]
-        if found.run is not None and (overall := found.run.summary["retry_amplification"]) is not None:
+        if overall is not None:
             label = f"whole run: ×{overall:.3g}"
             handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
         _finish(ax, found, end_s)
         if unbounded.any():
             times = counts["time"].to_numpy(float)[unbounded] + width_s / 2
-            heights = np.full(len(times), max(highest, 1.5) * 1.08)
+            heights = np.full(len(times), highest * 1.08)
             handles += ax.plot(times, heights, "^", color=VERMILION, markersize=5, clip_on=False, label="retries only")
         ax.set_title(f"Retry amplification, in steps of {duration_text(width_s)}")
         ax.set_ylabel("ratio")

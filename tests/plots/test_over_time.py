@@ -1,6 +1,7 @@
 """The plots over the time of a run show its numbers, and the windows in which something was out of the ordinary."""
 
 import itertools
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle, StepPatch
 from plot_samples import result_of
 
+import simulation
 from actors.errors import WrongType
 from simulation import plots
+from simulation.scenario import parse
 from simulation.windows import windows
 
 
@@ -213,3 +216,17 @@ def test_a_frame_has_the_same_series_as_its_result(plot):
 def test_what_is_no_result_is_refused(source, problem):
     with pytest.raises(WrongType, match=problem):
         plots.throughput(source)
+
+
+def test_the_amplification_of_the_whole_run_lies_on_the_axis_also_where_no_step_comes_near_it():
+    text = """
+        name: two
+        duration: 1s
+        workload: [{channel: email, arrivals: {constant: 2/s}}]
+        channels: {email: {retry: {max_attempts: 4, initial_delay: 30s}}}
+        faults: [{channel: email, outage: true}]
+    """
+    result = simulation.run(parse(textwrap.dedent(text), "two.yaml"))
+    drawn = plots.amplification(result)
+    assert result.summary["retry_amplification"] == 4
+    assert drawn.get_ylim()[1] > 4
