@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RESAMPLES = 200
 SAME_LATENCY_P = 1e-3
 """Failures whose latency differs from that of successes by as little chance as this are not taken for the same."""
+FEW = 20
+"""Of fewer attempts hardly any interval says anything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +158,10 @@ def _notes(log: AttemptLog) -> list[str]:
             f"the rows are {np.median(gaps):.4g} s apart: if each is a mean over that time, single attempts vary more "
             "than what is fitted here"
         )
+    if len(log) < FEW:
+        notes.append(f"{counted(len(log), 'attempt')}: too few to say anything of bursts, outages or a distribution")
+    elif log.has_outcomes and not (log.kind == Kind.SENT).any():
+        notes.append("no attempt succeeded: a failure rate or one long outage, which the log cannot tell apart")
     return notes
 
 

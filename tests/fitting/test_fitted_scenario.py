@@ -193,3 +193,17 @@ def test_the_real_trace_is_a_narrow_core_with_a_few_outliers():
     assert any("taken as ms" in note or "read as ms" in note for note in fit.notes)
     assert any("300 s apart" in note for note in fit.notes)
     assert math.isclose(fit.log.latency_s[0], 0.045868)
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "expected"),
+    [
+        (3, "ok", "3 attempts: too few"),
+        (50, "error", "no attempt succeeded"),
+        (50, "ok", None),
+    ],
+)
+def test_a_log_that_says_little_is_fitted_with_a_word_about_it(rows, outcome, expected):
+    log = pd.DataFrame({"time": range(rows), "latency_s": [0.1] * rows, "outcome": outcome})
+    notes = [note for note in simulation.fit(log).notes if "attempt" in note and "each counts" not in note]
+    assert [note.startswith(expected) for note in notes] == [True] if expected else notes == []
