@@ -365,7 +365,7 @@ class LiveSystem(ActorSystem):
 
     def _begin(self, actor: Actor) -> None:
         if not hasattr(self, "_thread"):
-            raise ActorSystemError("start actors inside: async with LiveSystem() as system")
+            self._refuse_to_begin(actor, "start actors inside: async with LiveSystem() as system")
         super()._begin(actor)
 
     def _wake(self) -> None:

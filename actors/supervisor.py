@@ -13,7 +13,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pykka
@@ -99,11 +99,15 @@ class Supervisor(ABC):
 
     # ── the beginning ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def _refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
+        """Have an actor be gone that pykka has registered already, and raise."""
+        actor.actor_stopped.set()
+        pykka.ActorRegistry.unregister(actor.actor_ref)
+        raise ActorSystemError(reason)
+
     def _begin(self, actor: Actor) -> None:
         if self._closed:
-            actor.actor_stopped.set()
-            pykka.ActorRegistry.unregister(actor.actor_ref)
-            raise ActorSystemError(f"{actor} came too late: its system has ended")
+            self._refuse_to_begin(actor, f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self._actors[actor.actor_urn] = actor
         if actor._vita.parent is not None:

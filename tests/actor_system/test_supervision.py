@@ -593,8 +593,10 @@ class TestWhatEndsARun:
 
     async def test_a_system_is_entered_once_and_spawns_only_inside(self):
         system = LiveSystem()
+        before = pykka.ActorRegistry.get_all()
         with pytest.raises(ActorSystemError, match="inside"):
             system.spawn(Subject, [])
+        assert pykka.ActorRegistry.get_all() == before
         async with system:
             system.spawn(Subject, [])
         with pytest.raises(ActorSystemError, match="once"):
