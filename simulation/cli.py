@@ -221,30 +221,22 @@ def compare(
     ] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
-    from actors.errors import ConfigurationError, InvariantBreach
     from simulation.comparison import compare as compare_settings
+    from simulation.many_runs_command import exits_in_words
     from simulation.terminal import watch_runs
     from simulation.variations import parse_vary
 
-    try:
-        with watch_runs(quiet=as_json) as progress:
-            comparison = compare_settings(
-                file,
-                parse_vary(vary or []),
-                replicates=replicates,
-                seed=seed,
-                metrics=metrics or None,
-                sets=sets or [],
-                workers=workers,
-                progress=progress,
-            )
-    except ConfigurationError as error:
-        for problem in error.problems:
-            _say(problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except InvariantBreach as breach:
-        _say(f"{file}: an invariant broke, which is a bug: {breach}")
-        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    with exits_in_words(file, None), watch_runs(quiet=as_json) as progress:
+        comparison = compare_settings(
+            file,
+            parse_vary(vary or []),
+            replicates=replicates,
+            seed=seed,
+            metrics=metrics or None,
+            sets=sets or [],
+            workers=workers,
+            progress=progress,
+        )
     if out is not None:
         _save(comparison, out)
     if as_json:

@@ -89,10 +89,7 @@ def parse_space(texts: Iterable[str], name: str = "--vary") -> Space:
 
 def number_of(text: str) -> float | None:
     """Return the value of a setting as a number: seconds, events a second, a share from 0 to 1; None if it is none."""
-    try:
-        return quantity(data(read(text, Place("value", 1, 1))))
-    except Unreadable:
-        return None
+    return quantity(_scalar(text))
 
 
 def _dimension(path: str, given: Any) -> Choices | Range:
