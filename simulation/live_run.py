@@ -85,7 +85,7 @@ async def run_live(
         build(system, scenario, recorder, providers=wrapped)
         await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         ran_ns = system.now_ns
-    recorder.fold()
+    recorder.end()
     return Result(scenario, "live", recorder, ran_ns)
 
 

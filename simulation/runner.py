@@ -172,6 +172,7 @@ def run(
                 assert_never(runtime)
         if checker is not None:
             checker.end(simulated_ns)
+        recorder.end()
     except InvariantBreach as breach:
         replay = _replay(given, scenario.seed, sets, runtime, rules, providers, schedule, invariants)
         raise breach.of_run(scenario.seed, replay) from None

@@ -94,6 +94,8 @@ class SimulatedSystem(ActorSystem):
                 else simpy.rt.RealtimeEnvironment(initial_time=0, factor=real_time_factor / NS_PER_S, strict=False)
             )
         self.env = env
+        self._queue: list[Any] = env._queue
+        self._next_eid = env._eid.__next__
         self.now_ns = ceil(env.now)
         self._idle = True
         """Whether no handler is running: what is told or timed now comes from outside."""
@@ -112,14 +114,13 @@ class SimulatedSystem(ActorSystem):
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
-        env, now_ns = self.env, self.now_ns
+        now_ns = self.now_ns
         if self._idle:
-            now_ns = self.now_ns = ceil(env.now)  # called by a process of the user's, or between runs
+            now_ns = self.now_ns = ceil(self.env.now)  # called by a process of the user's, or between runs
         timer = Timer(actor, message, self._fire_callbacks)
         # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
         # have moved by a fraction.
-        entry: Any = (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(env._eid), timer)
-        heappush(env._queue, entry)
+        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, self._next_eid(), timer))
         return timer
 
     def perform(
@@ -138,8 +139,7 @@ class SimulatedSystem(ActorSystem):
             Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns),
             self._fire_callbacks,
         )
-        entry: Any = (ended_ns, NORMAL, next(self.env._eid), timer)
-        heappush(self.env._queue, entry)
+        heappush(self._queue, (ended_ns, NORMAL, self._next_eid(), timer))
         return timer
 
     def _fire(self, timer: Any) -> None:
@@ -172,24 +172,34 @@ class SimulatedSystem(ActorSystem):
             self.now_ns = ceil(self.env.now)
 
     def _step_until_stopped(self) -> None:
-        env, ready = self.env, self._ready
-        queue, popleft = env._queue, ready.popleft
+        env, ready, queue = self.env, self._ready, self._queue
         # A timer of ours needs nothing of what step() does for any event but the clock, so it is handled here. An
         # environment of another class (one in real time) may do more in its step().
         ours = self._fire_callbacks if type(env) is simpy.Environment else None
         while not self._stopping:
-            event: Any = queue[0][3] if queue else None
-            if event is None or ready or event.callbacks is not ours:
-                if event is not None and event.callbacks is _NO_CALLBACKS:
-                    heappop(queue)  # cancelled: to step over it would move the clock
-                else:
-                    env.step()  # raises EmptySchedule when there is nothing left
-                continue
-            self.now_ns = env._now = heappop(queue)[0]  # type: ignore[assignment]  # whole, as set_timer wrote it
-            event.callbacks = None
-            actor, message = event.actor, event.message
-            self._idle = False
-            try:
+            callbacks: Any = queue[0][3].callbacks if queue else None
+            if callbacks is ours and not ready and queue:
+                self._fire_timers(self._fire_callbacks)
+            elif callbacks is _NO_CALLBACKS:
+                heappop(queue)  # cancelled: to step over it would move the clock
+            else:
+                env.step()  # raises EmptySchedule when there is nothing left
+
+    def _fire_timers(self, ours: list[Any]) -> None:
+        """Fire the timers that are next, one after the other, until something else is."""
+        env, ready, queue = self.env, self._ready, self._queue
+        popleft = ready.popleft
+        actor: Any
+        message: Any
+        self._idle = False
+        try:
+            while queue:
+                timer: Any = queue[0][3]
+                if timer.callbacks is not ours or self._stopping:
+                    break
+                self.now_ns = env._now = heappop(queue)[0]  # whole, as set_timer wrote it
+                timer.callbacks = None
+                actor, message = timer.actor, timer.message
                 # _drain once more, whose first message comes from the timer.
                 while True:
                     try:
@@ -201,11 +211,11 @@ class SimulatedSystem(ActorSystem):
                     if not ready:
                         break
                     actor, message = popleft()
-            except Exception as error:
-                self._failed(actor, message, error)
-                self._drain()
-            finally:
-                self._idle = True
+        except Exception as error:
+            self._failed(actor, message, error)
+            self._drain()
+        finally:
+            self._idle = True
 
     def stop(self) -> None:
         self._stopping = True
@@ -321,7 +331,7 @@ class SimulatedSystem(ActorSystem):
 
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
         end_ns = None if timeout is None else self.env.now + ns(timeout)
-        queue = self.env._queue
+        queue = self._queue
         while not future.done:
             while queue and queue[0][3].callbacks is _NO_CALLBACKS:
                 heappop(queue)

@@ -75,8 +75,10 @@ class CircuitBreakerActor(Stage):
         self._fails_when_open = config.circuit_breaker.when_open == "fail"
         self._switch_after = config.switch_after
         self._lanes = stages.lanes
-        self._only = self._lanes[0] if len(self._lanes) == 1 and self._lanes[0].is_plain else None
-        """The lane where there is but one, with nothing to pass but its breaker."""
+        self._only = self._lanes[0] if len(self._lanes) == 1 and self._lanes[0].breaker is not None else None
+        """The lane where there is but one, with one breaker for all."""
+        self._unbounded = self._only if self._only is not None and self._only.is_plain else None
+        """The same, where there is nothing to pass but that breaker."""
         self._is_per_host = config.circuit_breaker.per == "host"
         self._lines: dict[str, _Line] = {}
         """By host; none is empty."""
@@ -101,15 +103,23 @@ class CircuitBreakerActor(Stage):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        lane = self._only
+        # First what `_admit` would come to, with fewer calls: the way of nearly every attempt.
+        lane = self._unbounded
         if lane is not None and not self._lines and not lane.paces:
-            # What `_admit` would come to, with fewer calls: the way of nearly every attempt.
             permit = lane.breaker.try_acquire(self.system.now_ns)  # type: ignore[union-attr]
             if permit is not None:
                 lane.in_flight += 1
                 self._to_channels[0](Admitted(attempt=attempt, permit=permit))
             else:
                 self._wait_or_end(attempt, EVERYBODY, {0: lane.barred_by_breaker(EVERYBODY, self.system.now_ns)})
+            return
+        lane = self._only
+        if lane is not None and not self._lines and not lane.paces:
+            admitted = lane.try_admit(EVERYBODY, self.system.now_ns)
+            if isinstance(admitted, Barred):
+                self._wait_or_end(attempt, EVERYBODY, {0: admitted})
+            else:
+                self._to_channels[0](Admitted(attempt=attempt, permit=admitted, in_flight=lane.in_flight))
             return
         host = self._lanes[0].host_of(attempt)
         line = self._lines.get(host)

@@ -760,10 +760,11 @@ class Handler(Actor):
         effect = self._store.commit(event, delivery.command)
         if effect is None:
             # What _committed does, without the call: this is the way of every event in memory.
-            if type(event) in _ENDING:
+            kind = type(event)
+            if kind in _ENDING:
                 self._deliveries.pop(event.notification_id, None)
             self.system.record(event)
-            if type(event) in self._heard:
+            if kind in self._heard:
                 self._announce(event)
             if go_on is not None:
                 go_on(delivery)

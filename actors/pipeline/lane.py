@@ -159,7 +159,7 @@ class Lane:
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
             return Barred(Bar.PACE, pace.next_ns)
-        breaker = self.breaker_of(host, now_ns)
+        breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
             pace.release(now_ns)  # let through by a ramp or not: those who resume are the traffic of which a share goes
@@ -170,7 +170,8 @@ class Lane:
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.record_neutral(permit, now_ns)
             return _THROTTLED
-        self.charge(now_ns)
+        if self._rates:
+            self.charge(now_ns)
         self.in_flight += 1
         return permit
 
@@ -179,10 +180,10 @@ class Lane:
 
         `now_ns` itself when there is room now; None when a slot has to become free first.
         """
-        limit = self.slots
+        limit = self._slots if self._concurrency is None else self.slots
         if limit is not None and self.in_flight >= limit:
             return None
-        return self.rates_allow_at_ns(now_ns)
+        return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
 
     def rates_allow_at_ns(self, now_ns: int) -> int:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""

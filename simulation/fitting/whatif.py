@@ -258,7 +258,7 @@ def _replay(scenario: Scenario, log: AttemptLog, within: float | None) -> Result
         build(system, scenario, recorder, providers=_providers(scenario, log, system.streams, within))
         system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         simulated_ns = system.now_ns
-    recorder.fold()
+    recorder.end()
     return Result(scenario, "simpy", recorder, simulated_ns)
 
 
