@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
@@ -12,6 +12,8 @@ from simulation.figures import BreakerNow, Figures
 
 if TYPE_CHECKING:
     from simulation.recorder import Recorder
+
+P = ParamSpec("P")
 
 
 class RunSnapshot:
@@ -83,31 +85,27 @@ class RunSnapshot:
         return self._recorder.figures if channel is None else self._recorder.channel_figures[channel]
 
 
-class Teller:
-    """Tells how a run stands, whoever wants to know.
+class Listener(Generic[P]):
+    """Calls a function of somebody's while a run goes on.
 
-    An event is recorded while its actor is at work, which would be taken for the one that failed if telling did: so
-    an error is kept until the run is over, and nothing more is told.
+    What happens in a run happens while some actor is at work, which would be taken for the one that failed if listening
+    did. So an error is kept until the run is over, and the function is not called again.
     """
 
-    def __init__(
-        self, progress: Callable[[RunSnapshot], None], recorder: Recorder, begins: Mapping[str, BreakerState]
-    ) -> None:
-        self._progress = progress
-        self._recorder = recorder
-        self._begins = begins
+    def __init__(self, function: Callable[P, object]) -> None:
+        self._function = function
         self._error: Exception | None = None
 
-    def tell(self, at_ns: int) -> None:
-        """Tell how it stands now."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call it."""
         if self._error is None:
             try:
-                self._progress(RunSnapshot(self._recorder, self._begins, at_ns))
+                self._function(*args, **kwargs)
             except Exception as error:
                 self._error = error
 
     def check(self) -> None:
-        """Raise what telling has raised, if it has."""
+        """Raise what it has raised, if it has."""
         if self._error is not None:
             raise self._error
 

@@ -30,7 +30,7 @@ from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
 from simulation.origin import Origin
-from simulation.progress import RunSnapshot, Teller
+from simulation.progress import Listener, RunSnapshot
 from simulation.recorder import Recorder
 from simulation.result import Result
 from simulation.saboteur import Saboteur, is_sabotage
@@ -130,7 +130,7 @@ def run(
             :data:`simulation.invariants.KNOWN`, of subclasses of :class:`simulation.invariants.Invariant`, and of
             functions that are called with each recorded event and return what is wrong with it, or None.
         on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
-            when the run breaks a law.
+            when the run breaks a law. What it raises is treated as what `progress` raises.
         progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that are
             over, the figures and the breakers so far; see :class:`simulation.progress.RunSnapshot`. What it raises is
             raised when the run is over, and it is not called again.
@@ -156,11 +156,14 @@ def run(
     rules_of = _rules_of(scenario, rules or {})
     own = None if providers is None else _own_providers(scenario, providers)
     recorder = recorder_of(scenario)
-    teller = None
+    listeners: list[Listener[Any]] = []
     if progress is not None:
-        teller = Teller(progress, recorder, scenario.breakers)
-        recorder.on_chunk = teller.tell
-    recorder.on_events = on_events
+        tell = Listener(progress)
+        recorder.on_chunk = lambda at_ns: tell(RunSnapshot(recorder, scenario.breakers, at_ns))
+        listeners.append(tell)
+    if on_events is not None:
+        recorder.on_events = Listener(on_events)
+        listeners.append(recorder.on_events)
     checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
     try:
         match runtime:
@@ -178,8 +181,8 @@ def run(
         raise breach.of_run(scenario.seed, replay) from None
     finally:
         recorder.fold()
-    if teller is not None:
-        teller.check()
+    for listener in listeners:
+        listener.check()
     checked = () if checker is None else checker.names
     file = None if isinstance(given, Scenario) else Path(given)
     only_in_python = [name for name, value in (("rules", rules), ("schedule", schedule_given)) if value]

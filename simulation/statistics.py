@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.instants import NS_PER_S
 
@@ -69,10 +70,15 @@ class Samples(Durations):
         if not self._samples:
             return 0, 0, 0
         samples = np.frombuffer(self._samples, dtype=np.int64)
-        return len(samples), int(samples.sum()), int(samples.max())
+        return len(samples), _exact_sum(samples), int(samples.max())
 
     def _quantile_ns(self, share: float) -> float:
         return float(np.quantile(np.frombuffer(self._samples, dtype=np.int64), share))
+
+
+def _exact_sum(samples: NDArray[np.int64]) -> int:
+    """Return a sum that may be beyond 64 bits, as that of a million durations of three hours in nanoseconds is."""
+    return (int((samples >> 32).sum()) << 32) + int((samples & 0xFFFF_FFFF).sum())
 
 
 BITS = 7

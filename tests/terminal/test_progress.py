@@ -59,6 +59,20 @@ def test_what_progress_raises_is_raised_when_the_run_is_over_and_is_no_failure_o
     assert len(events) == len(simulation.run(OUTAGE, sets=SHORT).history)
 
 
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_what_on_events_raises_is_raised_when_the_run_is_over_and_is_no_failure_of_an_actor(runtime):
+    snapshots, chunks = [], []
+
+    def fail(chunk):
+        chunks.append(chunk)
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        simulation.run(OUTAGE, sets=SHORT, runtime=runtime, on_events=fail, progress=snapshots.append)
+    assert len(chunks) == 1
+    assert snapshots[-1].at_ns == simulation.run(OUTAGE, sets=SHORT).history[-1].at_ns
+
+
 def test_a_breaker_is_as_it_began_until_it_changes():
     told = []
     sets = [*SHORT, "channels.email.circuit_breaker.enabled=false"]
