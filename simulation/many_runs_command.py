@@ -1,4 +1,4 @@
-"""What the commands that do many runs have in common: what they say when one cannot go on, and their exit codes."""
+"""What the commands that do runs have in common: what they say when one cannot go on, and their exit codes."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.many_runs_command import exits_in_words
+
 if TYPE_CHECKING:
     from simulation.plots.kinds import Kind, Options
     from simulation.plots.source import Run
@@ -109,27 +111,16 @@ def plot(
     ] = None,
 ) -> None:
     """Draw what came of a run or a sweep. Exit code 0: drawn; 2: bad input."""
-    from actors.errors import ConfigurationError, InvariantBreach
-    from simulation.cli import Exit
+    from actors.errors import ConfigurationError
     from simulation.plots.kinds import Options
 
     options = Options(notification, channel, figure, x, y, by, gain, cost)
     names = [kind.value for kind in kinds or []]
-    try:
+    with exits_in_words(source, None):
         _check_out(out)
         if source.is_dir() and (seed is not None or sets):
             raise ConfigurationError([f"{'--seed' if sets is None or not sets else '--set'}: wanted only with a FILE"])
         written = _plot(source, names, out, options, seed, sets or [])
-    except ConfigurationError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
-    except InvariantBreach as breach:
-        typer.echo(f"{source}: {breach}", err=True)
-        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-    except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from None
     for path in written:
         typer.echo(f"written to {path}")
 
