@@ -9,11 +9,11 @@
 
 All figures are ratios taken within one run of this program: the sides take turns, each time in a process of its own,
 and a ratio is the median of those of the rounds. Times are of the processor, those of starting by the wall. Nothing is
-asserted: a verdict depends on the machine. How sweeps scale, `sweep.py` beside this file tells.
+asserted: a verdict depends on the machine.
 
 The hand-written models draw their luck as the product does, record the same rows and make the same figures of them.
-They have no digest of the history and no check at each event that nothing is lost; they keep no payloads, and every id
-for good. The product does all that in the time it is given here.
+They have no digest of the history and no check that nothing is lost; they keep no payloads, and every id for good. The
+product does all that in the time it is given here.
 """
 
 from __future__ import annotations
@@ -69,9 +69,12 @@ class Sizes(NamedTuple):
     starts: int
     """How often a program is started."""
 
+    replicates: int
+    """Of each of the forty settings of a sweep."""
 
-FULL = Sizes(5, 100_000, (10_000, 100_000, 1_000_000, 10_000_000), messages=200_000, starts=7)
-QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3)
+
+FULL = Sizes(5, 100_000, (10_000, 100_000, 1_000_000, 10_000_000), messages=200_000, starts=7, replicates=20)
+QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3, replicates=2)
 
 
 class Line(NamedTuple):
@@ -236,6 +239,14 @@ def _seconds_to_run(command: Sequence[str], times: int) -> float:
     return median(taken)
 
 
+def sweeps(sizes: Sizes) -> None:
+    """Print how much faster a sweep is when two processes share its runs."""
+    print(f"\nsweep: 40 settings, {sizes.replicates} runs of each, by the wall; median of {sizes.rounds} rounds")
+    ratios = _run("sweep.py", "--replicates", str(sizes.replicates), "--rounds", str(sizes.rounds), "--json")
+    for who, ratio_to_one in ratios.items():
+        verdict(f"sweep: {who} against one", ratio_to_one, "x")
+
+
 PARTS: dict[str, Callable[[Sizes], None]] = {
     "steady": steady,
     "tripping": tripping,
@@ -244,6 +255,7 @@ PARTS: dict[str, Callable[[Sizes], None]] = {
     "growth": growth,
     "memory": memory,
     "start": start_up,
+    "sweep": sweeps,
 }
 
 
