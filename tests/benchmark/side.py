@@ -50,6 +50,21 @@ def _recorded(env: Any, rows: Any) -> tuple[Run, Count]:
     return run, lambda figures: (figures["accepted"], figures["attempts"])
 
 
+def careful(load: Load) -> tuple[Run, Count]:
+    """Return the run of the SimPy model with the product's other duties."""
+    import simpy_careful
+
+    env, model = simpy_careful.build(load)
+
+    def run() -> Any:
+        env.run()
+        recorder, end_ns = model.recorder, int(env.now * 1e9)
+        recorder.end()
+        return recorder.summary_of(None, end_ns), recorder.digest(), recorder.series.frame({}, end_ns)
+
+    return run, lambda made: (made[0]["accepted"], made[0]["attempts"])
+
+
 def bare(load: Load) -> tuple[Run, Count]:
     """Return the run of the loop over a heap."""
     import bare_heapq
@@ -112,6 +127,7 @@ def _counts(result: Any) -> tuple[int, int]:
 
 SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
     "process": process,
+    "careful": careful,
     "stores": stores,
     "bare": bare,
     "product": product,

@@ -8,11 +8,13 @@ import bare_heapq
 import pytest
 import row_figures
 import scenario_file
+import simpy_careful
 import simpy_process
 import simpy_stores
 from load import LOADS
 
 import simulation
+from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
 
 NOTIFICATIONS = 3000
 
@@ -32,6 +34,25 @@ def test_the_hand_written_models_have_the_same_history(name: str) -> None:
     outcomes = Counter(row[4] for row in model.notifications)
     assert bare_heapq.run(load) == (outcomes["sent"], outcomes["dead-lettered"], len(model.attempts))
     assert outcomes.total() == NOTIFICATIONS
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_careful_model_has_the_same_history(name: str) -> None:
+    load = LOADS[name](NOTIFICATIONS)
+    env, model = simpy_process.build(load)
+    env.run()
+    env, careful = simpy_careful.build(load)
+    env.run()
+    careful.recorder.end()
+    counts = careful.recorder.summary_of(None, int(env.now * 1e9))
+    assert counts["accepted"] == len(model.notifications) == NOTIFICATIONS
+    assert counts["attempts"] == len(model.attempts)
+    assert counts["deferred"] == len(model.deferred)
+    assert counts["dlq"]["final"] == len(model.dead_letters)
+    ends = [event.at_ns for event in careful.recorder.history if type(event) in (NotificationSent, NotificationFailed)]
+    assert ends == [int(end * 1e9) for _, _, end, *_ in model.attempts]
+    turned = [event for event in careful.recorder.history if type(event) is BreakerTransitioned]
+    assert [(event.from_state, event.to_state) for event in turned] == [row[2:] for row in model.transitions]
 
 
 @pytest.mark.parametrize("name", LOADS)
