@@ -43,8 +43,9 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
-from actors.pipeline.handler import Acceptance, Handler
+from actors.pipeline.handler import Handler
 from actors.pipeline.lane import lanes_of
+from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all

@@ -25,7 +25,7 @@ from actors.messages import (
 from actors.pipeline.alert import Alert
 from actors.pipeline.attempts import Wiring
 from actors.pipeline.editing import checked_edit
-from actors.pipeline.handler import Redrive
+from actors.pipeline.orders import Redrive
 from actors.storage.store import LettersChanged, Store
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
 from actors.errors import NotifierClosed, WrongType
 from actors.futures import Future
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
-from actors.pipeline.handler import Acceptance, Submit
+from actors.pipeline.orders import Acceptance, Submit
 from actors.system import ActorSystem
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from typing import Any, NoReturn, assert_never
 
 import msgspec
@@ -19,11 +18,9 @@ from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Performed
 from actors.errors import IdempotencyConflict, Overtaken, StoreFailed, TemplateError, UnknownChannel, Unstorable
-from actors.futures import Future
 from actors.instants import since_1970_ns, utc
 from actors.messages import (
     NO_METADATA,
-    DeadLetterMessage,
     DeferralCause,
     DuplicateIgnored,
     FrozenDict,
@@ -62,11 +59,12 @@ from actors.pipeline.attempts import (
     Wiring,
 )
 from actors.pipeline.fallback import Fallbacks
+from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
+from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address
 from actors.pipeline.templates import Templates
-from actors.policies.budget import Budget, make_budget
-from actors.policies.retry import Progress, RetryPolicy, failure_kind
+from actors.policies.retry import Progress, RetryPolicy
 from actors.policies.waits import sooner
 from actors.storage.store import Delivery, Lost, Store, TakenOver, dead_letter, state_after
 from actors.supervisor import Restarted
@@ -77,43 +75,6 @@ SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"
-
-
-class Acceptance(StrEnum):
-    """The answer to a SendNotification."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    """The same id with the same payload is in flight or has ended already; nothing happens."""
-
-    REFUSED = "refused"
-    """It cannot be accepted: the id came with another payload, its channel is not configured, or no store could keep
-    it."""
-
-
-class Submit(msgspec.Struct, frozen=True):
-    """A SendNotification whose sender wants to know when its acceptance is durable."""
-
-    command: SendNotification
-    answer: Future[Acceptance]
-    """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Unstorable or StoreFailed."""
-
-
-class Redrive(msgspec.Struct, frozen=True, kw_only=True):
-    """Take a dead letter up again, with a fresh set of attempts."""
-
-    letter: DeadLetterMessage
-    by: str | None = None
-    """Who wants that, for the record."""
-
-    why: str | None = None
-    """Why, for the record."""
-
-    edit: Mapping[str, Any] = NO_METADATA
-    """What to change of its command: fields that it has, with values that can be stored."""
-
-    answer: Future[bool] | None = None
-    """Gets whether it was a dead letter, once that it is one no more is durable; or StoreFailed."""
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -153,13 +114,10 @@ class Handler(Actor):
             channel: RetryPolicy(config.retry, self.stream(f"{channel}.backoff"))
             for channel, config in channels.items()
         }
-        self._budgets: dict[NotificationChannel, Budget] = {
-            channel: make_budget(config.retry.budget)
-            for channel, config in channels.items()
-            if config.retry.budget is not None
-        }
+        has_budgets = any(config.retry.budget is not None for config in channels.values())
+        self._budgets = RetryBudgets(channels) if has_budgets else None
         for channel, stages in wiring.stages.items():
-            stages.budget = self._budgets.get(channel)
+            stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
             stages.is_wanted = self._is_wanted
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
@@ -375,8 +333,8 @@ class Handler(Actor):
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
-        if self._budgets:
-            self._settle(delivery)
+        if self._budgets is not None:
+            self._budgets.settle(delivery, self.system.now_ns)
         event = NotificationSuppressed(
             at_ns=self.now_ns,
             epoch_ns=self.epoch_ns,
@@ -446,8 +404,8 @@ class Handler(Actor):
             edits=delivery.edits,
         )
         delivery.charged = True
-        if self._budgets and delivery.current is None:  # else it is sent anew, and is under way already
-            self._set_out(delivery)
+        if self._budgets is not None and delivery.current is None:  # else it is sent anew, and is under way already
+            self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
 
@@ -478,8 +436,8 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is under way no more
-        if self._budgets:
-            self._attempt_is_over(delivery, _succeeded(performed.result))
+        if self._budgets is not None:
+            self._budgets.attempt_is_over(delivery, _succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
@@ -489,8 +447,8 @@ class Handler(Actor):
     def on_refused(self, refused: Refused) -> None:
         delivery = self._delivery_of(refused.attempt)
         if delivery is not None:
-            if self._budgets:
-                self._attempt_is_over(delivery, None)
+            if self._budgets is not None:
+                self._budgets.attempt_is_over(delivery, None, self.system.now_ns)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Abandoned)
@@ -510,8 +468,8 @@ class Handler(Actor):
 
     def _put_off(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
-        if self._budgets:
-            self._attempt_is_over(delivery, None)
+        if self._budgets is not None:
+            self._budgets.attempt_is_over(delivery, None, self.system.now_ns)
         delivery.current = None
         delivery.charged = charged
         self._prepare(delivery)
@@ -630,7 +588,7 @@ class Handler(Actor):
         if (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
             return None, RETRY_TIME_UP
         # Asked last, so that nothing is charged in vain.
-        if self._budgets and not self._is_in_budget(delivery, outcome):
+        if self._budgets is not None and not self._budgets.allows(delivery, outcome, self.system.now_ns):
             return None, BUDGET_SPENT
         return retry_at_ns, None
 
@@ -640,8 +598,8 @@ class Handler(Actor):
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
-        if self._budgets:
-            self._settle(delivery)
+        if self._budgets is not None:
+            self._budgets.settle(delivery, self.system.now_ns)
         delivery.current = None
         event = NotificationMovedToDeadLetter(
             at_ns=self.now_ns,
@@ -720,38 +678,6 @@ class Handler(Actor):
             raise
         if (commit := self._wiring.commits.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
-
-    # ── retry budgets; called only where a channel has one ──────────────────────────────────────────────────────
-
-    def _set_out(self, delivery: Delivery) -> None:
-        budget = self._budgets.get(delivery.command.channel)
-        if budget is not None:
-            budget.start(delivery.charge, self.system.now_ns)
-
-    def _attempt_is_over(self, delivery: Delivery, succeeded: bool | None) -> None:
-        budget = self._budgets.get(delivery.command.channel)
-        if budget is not None:
-            budget.end(delivery.charge, succeeded, self.system.now_ns)
-            delivery.charge = 0
-
-    def _is_in_budget(self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault) -> bool:
-        """Charge a retry to the budget, and return whether it may be made."""
-        budget = self._budgets.get(delivery.command.channel)
-        if budget is None or isinstance(outcome, ChannelFault):  # which uses no attempt up, and no budget either
-            return True
-        charge = budget.try_retry(failure_kind(outcome), self.system.now_ns)
-        if charge is None:
-            return False
-        delivery.charge = charge
-        return True
-
-    def _settle(self, delivery: Delivery) -> None:
-        """Clear what a notification that ends without a provider's answer still holds of its budget."""
-        if delivery.current is not None:
-            self._attempt_is_over(delivery, None)
-        elif delivery.charge:
-            self._budgets[delivery.command.channel].give_back(delivery.charge, self.system.now_ns)
-            delivery.charge = 0
 
     # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
 

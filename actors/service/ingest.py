@@ -38,7 +38,7 @@ from actors.errors import IdempotencyConflict, UnknownChannel, Unstorable
 from actors.messages import DomainEvent, NotificationChannel, SendNotification
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.service.access import Role, require
 from actors.settings import nearest, unknown
 

@@ -52,9 +52,9 @@ MUTANTS = (
         HANDLER,
         "Subscribers are told as soon as it is known.",
         (
-            "            self.system.record(event)\n            if type(event) in self._heard:\n"
+            "            self.system.record(event)\n            if kind in self._heard:\n"
             "                self._announce(event)\n",
-            "            if type(event) in self._heard:\n                self._announce(event)\n"
+            "            if kind in self._heard:\n                self._announce(event)\n"
             "            self.system.record(event)\n",
         ),
         expected="recorded-first",

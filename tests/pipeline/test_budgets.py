@@ -24,7 +24,7 @@ FINAGLE = {"kind": "finagle", "share": 0.2, "min_rate": None}
 
 
 def budget_of(world: World) -> Budget:
-    return world.pipeline.handler.actor._budgets["email"]
+    return world.pipeline.handler.actor._budgets.of("email")
 
 
 def is_settled(world: World) -> bool:

@@ -28,7 +28,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
 
 PLACED = OrderPlaced(

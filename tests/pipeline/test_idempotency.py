@@ -11,7 +11,7 @@ from actors.errors import IdempotencyConflict
 from actors.messages import ActorFailed, DuplicateIgnored, NotificationRequested, NotificationSent
 from actors.outcomes import Permanent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.policies.idempotency import RememberedIds
 from actors.storage.memory import MemoryStore
 

@@ -27,7 +27,7 @@ from actors.pipeline.dead_letter_queue import (
     SubmitDiscard,
     SubmitRedrive,
 )
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.storage.memory import MemoryStore
 from actors.storage.store import LettersChanged, Lost, Past, TakenOver
 

@@ -19,7 +19,7 @@ from actors.errors import EditRefused, IdempotencyConflict
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.service.dead_letters import DeadLetters, Filter
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite import SqliteStore

@@ -25,7 +25,7 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.storage import postgres, postgres_node, postgres_schema
 from actors.storage.postgres import PostgresStore
 

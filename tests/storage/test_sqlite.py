@@ -26,7 +26,7 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
-from actors.pipeline.handler import Acceptance
+from actors.pipeline.orders import Acceptance
 from actors.storage import sqlite_file
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import encode_command, encode_event

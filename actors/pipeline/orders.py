@@ -1,0 +1,49 @@
+"""What the handler is told from outside, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from actors.futures import Future
+from actors.messages import NO_METADATA, DeadLetterMessage, SendNotification
+
+
+class Acceptance(StrEnum):
+    """The answer to a SendNotification."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """The same id with the same payload is in flight or has ended already; nothing happens."""
+
+    REFUSED = "refused"
+    """It cannot be accepted: the id came with another payload, its channel is not configured, or no store could keep
+    it."""
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """A SendNotification whose sender wants to know when its acceptance is durable."""
+
+    command: SendNotification
+    answer: Future[Acceptance]
+    """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Unstorable or StoreFailed."""
+
+
+class Redrive(msgspec.Struct, frozen=True, kw_only=True):
+    """Take a dead letter up again, with a fresh set of attempts."""
+
+    letter: DeadLetterMessage
+    by: str | None = None
+    """Who wants that, for the record."""
+
+    why: str | None = None
+    """Why, for the record."""
+
+    edit: Mapping[str, Any] = NO_METADATA
+    """What to change of its command: fields that it has, with values that can be stored."""
+
+    answer: Future[bool] | None = None
+    """Gets whether it was a dead letter, once that it is one no more is durable; or StoreFailed."""

@@ -1,0 +1,59 @@
+"""The retry budgets of the channels that have one, and what each delivery holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from actors.config import ChannelConfig
+from actors.messages import NotificationChannel
+from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.policies.budget import Budget, make_budget
+from actors.policies.retry import failure_kind
+from actors.storage.store import Delivery
+
+
+class RetryBudgets:
+    """The budgets, all of them full; a channel may have none."""
+
+    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig]) -> None:
+        self._budgets: dict[NotificationChannel, Budget] = {
+            channel: make_budget(config.retry.budget)
+            for channel, config in channels.items()
+            if config.retry.budget is not None
+        }
+
+    def of(self, channel: NotificationChannel) -> Budget | None:
+        """Return the budget of a channel, if it has one."""
+        return self._budgets.get(channel)
+
+    def set_out(self, delivery: Delivery, now_ns: int) -> None:
+        """Take note that an attempt begins."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.start(delivery.charge, now_ns)
+
+    def attempt_is_over(self, delivery: Delivery, succeeded: bool | None, now_ns: int) -> None:
+        """Take note that an attempt has ended; None where another one could not have done better."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.end(delivery.charge, succeeded, now_ns)
+            delivery.charge = 0
+
+    def allows(self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault, now_ns: int) -> bool:
+        """Charge a retry to the budget, and return whether it may be made."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is None or isinstance(outcome, ChannelFault):  # which uses no attempt up, and no budget either
+            return True
+        charge = budget.try_retry(failure_kind(outcome), now_ns)
+        if charge is None:
+            return False
+        delivery.charge = charge
+        return True
+
+    def settle(self, delivery: Delivery, now_ns: int) -> None:
+        """Clear what a notification that ends without a provider's answer still holds."""
+        if delivery.current is not None:
+            self.attempt_is_over(delivery, None, now_ns)
+        elif delivery.charge:
+            self._budgets[delivery.command.channel].give_back(delivery.charge, now_ns)
+            delivery.charge = 0
