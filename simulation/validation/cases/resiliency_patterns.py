@@ -149,7 +149,7 @@ SOLVED: tuple[tuple[str, float, float], ...] = (
     ("SP", 0.8, 10.0),
     ("SP", 0.8, 40.0),
 )
-"""What is compared with the solution of the chain: a configuration of :data:`CONFIGS`, the availability, and the connect
+"""What is compared with the solution of the chain: a configuration of :data:`CONFIGS`, availability, and connect
 timeout in seconds."""
 
 QUICKLY_SOLVED = (("SP", 0.5, 10.0), ("RP MBO=10", 0.8, 2.0), ("DCB max 20", 0.6, 2.0))
@@ -177,8 +177,8 @@ def resiliency_patterns(
         url="https://github.com/ppgia-unifor/resiliency-patterns",
         model="A closed client thinks Exp(1 s) before each request until it has 100 responses; service Exp(5 s), given "
         "up after 10 s; after every 10th request a repair, Exp(50(1/AV − 1) s). SP none, RP 5 retries, SCB and DCB "
-        "breakers of fixed and doubling open time. Expected is what an independent simulation gave, or the chain solved "
-        "with fixed timeouts (the paper has Erlang-100 stages in their place, and is up to 0.7% higher).",
+        "breakers of fixed and doubling open time. Expected is what an independent simulation gave, or the chain, "
+        "solved with fixed timeouts (the paper has Erlang-100 stages in their place, and is up to 0.7% higher).",
         experiments=(
             _perfect(connect_timeout_s),
             *(_pattern(*setting, connect_timeout_s, figures) for setting, figures in published.items()),
