@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors.distributions import Distribution, Lognormal, Normal, Pareto, Uniform
+    from actors.distributions import Distribution, Gamma, Lognormal, Normal, Pareto, Uniform
 
 _P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
@@ -28,6 +28,8 @@ def share_above(distribution: Distribution, seconds: float) -> float:
         return _normal_above(distribution.normal, seconds)
     if distribution.lognormal is not None:
         return _lognormal_above(distribution.lognormal, seconds)
+    if distribution.gamma is not None:
+        return _gamma_above(distribution.gamma, 0, seconds)
     if distribution.pareto is not None:
         pareto = distribution.pareto
         return 1.0 if seconds < pareto.minimum else math.pow(pareto.minimum / seconds, pareto.alpha)
@@ -49,6 +51,9 @@ def limited_mean(distribution: Distribution, limit: float) -> float:
         return _normal_excess(distribution.normal, 0.0) - _normal_excess(distribution.normal, limit)
     if distribution.lognormal is not None:
         return _lognormal_mean(distribution.lognormal, limit)
+    if distribution.gamma is not None:
+        gamma = distribution.gamma
+        return gamma.mean * (1.0 - _gamma_above(gamma, 1, limit)) + limit * _gamma_above(gamma, 0, limit)
     if distribution.pareto is not None:
         return _pareto_mean(distribution.pareto, limit)
     if distribution.mixture is not None:
@@ -130,6 +135,13 @@ def _lognormal_mean(lognormal: Lognormal, limit: float) -> float:
     below = _standard_normal_above(sigma - z)
     part = lognormal.median * math.exp(sigma * sigma / 2.0) * below if below else 0.0
     return part + limit * _standard_normal_above(z)
+
+
+def _gamma_above(gamma: Gamma, more: int, seconds: float) -> float:
+    """Return P(X > `seconds`) with so much added to the shape, at the same scale."""
+    from scipy.special import gammaincc
+
+    return float(gammaincc(gamma.shape + more, max(0.0, seconds) * gamma.shape / gamma.mean))
 
 
 def _pareto_mean(pareto: Pareto, limit: float) -> float:

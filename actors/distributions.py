@@ -112,6 +112,22 @@ class Lognormal(Settings):
         return draw
 
 
+class Gamma(Settings):
+    """Gamma by its mean and shape: what takes `shape` exponential stages one after the other (Erlang's, where the shape
+    is a whole number). The standard deviation is ``mean / sqrt(shape)``; a shape of 1 is the exponential one."""
+
+    mean: PositiveDuration
+    shape: Annotated[float, number(0.01)]
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        from scipy.special import gammaincinv
+
+        # By inversion, as all of them: one uniform draw each, and two means or shapes share their luck.
+        mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv
+        return lambda: min(mean * (float(quantile(shape, uniform())) / shape), LONGEST_S)
+
+
 class Pareto(Settings):
     """Pareto: P(X > x) = (minimum / x)^alpha. With alpha at most 1 it has no mean."""
 
@@ -136,6 +152,7 @@ class Distribution(Settings):
     exponential: Exponential | None = None
     normal: Normal | None = None
     lognormal: Lognormal | None = None
+    gamma: Gamma | None = None
     pareto: Pareto | None = None
     mixture: Annotated[tuple[Component, ...], NotEmpty()] | None = None
     """One of several distributions, each chosen as often as its weight says."""
@@ -193,7 +210,7 @@ class Distribution(Settings):
             return lambda: draws[min(bisect(bounds, total * uniform()), last)]()
         if self.empirical is not None:
             return partial(random.choice, self._measured)
-        parametric = self.uniform or self.exponential or self.normal or self.lognormal or self.pareto
+        parametric = self.uniform or self.exponential or self.normal or self.lognormal or self.gamma or self.pareto
         assert parametric is not None  # exactly one is given
         return parametric.sampler(random)
 

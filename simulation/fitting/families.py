@@ -162,6 +162,53 @@ def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     )
 
 
+def gamma(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
+    """By mean and shape."""
+    if not sample.positive or len(sample.seen) < 2 or sample.log_moments[1] <= 0:
+        return None
+    mean, mean_log, seen = float(sample.seen.mean()), sample.log_moments[0], len(sample.seen)
+
+    def likelihood(theta: Floats) -> float:
+        shape, rate = math.exp(theta[1]), math.exp(theta[1] - theta[0])
+        body = shape * (theta[1] - theta[0]) - math.lgamma(shape)
+        return float(seen * (body + (shape - 1.0) * mean_log - rate * mean))
+
+    def log_above(theta: Floats, x: Floats) -> Floats:
+        above = special.gammaincc(math.exp(theta[1]), x * math.exp(theta[1] - theta[0]))
+        return np.log(np.maximum(above, 1e-300))  # type: ignore[no-any-return]
+
+    shape = _likeliest_shape(math.log(mean) - mean_log)
+    if shape is None:
+        return None
+    found = _fitted(sample, np.array([math.log(mean), math.log(shape)]), likelihood, log_above, lost=lost)
+    if found is None or not 0.01 <= math.exp(found[0][1]) <= 1e6:  # what a scenario takes
+        return None
+    theta, covariance, log_likelihood = found
+    mean, shape = math.exp(theta[0]), math.exp(theta[1])
+    return LatencyFit(
+        family="gamma",
+        parameters={"mean": of_log(theta[0], covariance[0, 0]), "shape": of_log(theta[1], covariance[1, 1])},
+        log_likelihood=log_likelihood,
+        free=2 + lost,
+        size=sample.size,
+        cdf=lambda x: special.gammainc(shape, np.maximum(x, 0.0) * shape / mean),
+        draw=lambda random, size: random.gamma(shape, mean / shape, size),
+        intervals="observed information, on the logarithms",
+        data={"gamma": {"mean": duration(mean), "shape": float(f"{shape:.6g}")}},
+        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
+    )
+
+
+def _likeliest_shape(gap: float) -> float | None:
+    """Return the shape k with log(k) - digamma(k) equal to the gap between the logarithm of the mean and the mean of
+    the logarithms (Choi and Wette 1969), or None where it is none that a scenario takes."""
+    try:
+        log = optimize.brentq(lambda log: log - special.digamma(math.exp(log)) - gap, math.log(0.01), math.log(1e6))
+    except ValueError:
+        return None
+    return math.exp(log)
+
+
 def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     """Normal, cut at 0: what would be negative is 0 (Tobin 1958)."""
     positive = sample.seen[sample.seen > 0]
@@ -356,5 +403,5 @@ def _root(function: Callable[[float], float], low: float, high: float, otherwise
         return otherwise
 
 
-FAMILIES = (constant, uniform, exponential, normal, lognormal, pareto)
+FAMILIES = (constant, uniform, exponential, normal, lognormal, gamma, pareto)
 """Those with a closed form or nearly one; :mod:`simulation.fitting.mixture` has one more."""

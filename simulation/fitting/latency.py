@@ -153,7 +153,10 @@ def _all(sample: Sample) -> list[LatencyFit]:
 def _chosen(fits: Sequence[LatencyFit]) -> LatencyFit:
     """Return the best of the simple ones, or a richer one that beats it by the margin."""
     plain = [fit for fit in fits if fit.family != "mixture" and fit.lost == 0]
-    rich = [fit for fit in fits if fit not in plain and fit.lost >= 0]
+    exponential = next((fit for fit in plain if fit.family == "exponential"), None)
+    if exponential is not None:  # which is a gamma of shape 1, and so the simpler one
+        plain = [fit for fit in plain if fit.family != "gamma" or fit.bic < exponential.bic - MARGIN]
+    rich = [fit for fit in fits if fit.lost > 0 or fit.family == "mixture"]
     best = min(plain, key=lambda fit: fit.bic, default=None)
     richer = min(rich, key=lambda fit: fit.bic, default=None)
     if best is None or richer is None:

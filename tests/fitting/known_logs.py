@@ -53,6 +53,12 @@ SIMULATED = [
         family="exponential",
     ),
     Known(
+        "gamma",
+        "{latency: {gamma: {mean: 150ms, shape: 4}}, failure_rate: 5%}",
+        {"mean": 0.15, "shape": 4, "failure_rate": 0.05},
+        family="gamma",
+    ),
+    Known(
         "pareto",
         "{latency: {pareto: {minimum: 30ms, alpha: 1.8}}, failure_rate: 20%}",
         {"minimum": 0.03, "alpha": 1.8, "failure_rate": 0.2},

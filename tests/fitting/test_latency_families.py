@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, stats
 
 from simulation.fitting.estimate import rate, share
-from simulation.fitting.families import exponential, lognormal, normal, pareto, uniform
+from simulation.fitting.families import exponential, gamma, lognormal, normal, pareto, uniform
 from simulation.fitting.latency import fit_latency
 from simulation.fitting.mixture import mixture
 from simulation.fitting.sample import Sample
@@ -53,6 +53,32 @@ def test_a_lognormal_with_timeouts_is_that_of_scipys_censored_fit(random):
     mu, sigma = stats.norm.fit(data)
     assert found.parameters["median"].value == pytest.approx(math.exp(mu), rel=1e-3)
     assert found.parameters["p99"].value == pytest.approx(math.exp(mu + P99 * sigma), rel=1e-3)
+
+
+def test_a_gamma_has_the_parameters_that_scipy_finds(random):
+    values = random.gamma(2.5, 0.04, 400)
+    found = gamma(Sample(values))
+    shape, _, scale = stats.gamma.fit(values, floc=0)
+    assert found.parameters["shape"].value == pytest.approx(shape, rel=1e-5)
+    assert found.parameters["mean"].value == pytest.approx(values.mean())
+    assert found.log_likelihood == pytest.approx(stats.gamma.logpdf(values, shape, 0, scale).sum())
+    # The two are independent of each other in the limit: the mean's interval is that of any mean.
+    error = values.mean() / math.sqrt(shape * len(values))
+    assert found.parameters["mean"].high == pytest.approx(values.mean() + 1.96 * error, rel=0.01)
+
+
+def test_a_gamma_with_timeouts_is_that_of_scipys_censored_fit(random):
+    sample = cut(random.gamma(2.5, 0.04, 300), 0.15)
+    found = gamma(sample)
+    data = stats.CensoredData(uncensored=sample.seen, right=sample.censored)
+    shape, _, scale = stats.gamma.fit(data, floc=0)
+    assert found.parameters["shape"].value == pytest.approx(shape, rel=1e-3)
+    assert found.parameters["mean"].value == pytest.approx(shape * scale, rel=1e-3)
+
+
+def test_an_exponential_is_not_taken_for_a_gamma(random):
+    families = [best(random.exponential(0.2, 100)).fit.family for _ in range(40)]
+    assert families.count("gamma") <= 1
 
 
 def test_a_normal_cut_at_0_counts_its_zeros(random):
@@ -124,6 +150,7 @@ def test_a_mixture_is_a_maximum_of_its_likelihood(random):
         ("lognormal", lambda random, size: random.lognormal(math.log(0.1), 1.0, size)),
         ("normal", lambda random, size: np.maximum(0.0, random.normal(0.3, 0.1, size))),
         ("uniform", lambda random, size: random.uniform(0.05, 0.5, size)),
+        ("gamma", lambda random, size: random.gamma(4.0, 0.05, size)),
         ("pareto", lambda random, size: 0.03 * np.exp(random.exponential(1 / 1.5, size))),
     ],
 )

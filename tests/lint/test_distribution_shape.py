@@ -20,6 +20,8 @@ SHAPES = [
     {"normal": {"mean": 0.1, "sd": 0}},
     {"lognormal": {"median": 0.08, "p99": 0.9}},
     {"lognormal": {"median": 0.08, "p99": 0.08}},
+    {"gamma": {"mean": 0.2, "shape": 4}},
+    {"gamma": {"mean": 0.2, "shape": 0.5}},
     {"pareto": {"minimum": 0.05, "alpha": 1.5}},
     {"pareto": {"minimum": 0.05, "alpha": 1}},
     {"pareto": {"minimum": 0.05, "alpha": 0.5}},

@@ -369,6 +369,7 @@ DURATIONS = st.floats(1e-9, 1e9)
         st.builds(
             lambda minimum, alpha: {"pareto": {"minimum": minimum, "alpha": alpha}}, DURATIONS, st.floats(0.01, 9)
         ),
+        st.builds(lambda mean, shape: {"gamma": {"mean": mean, "shape": shape}}, DURATIONS, st.floats(0.01, 1e9)),
         st.builds(lambda low, times: {"lognormal": {"median": low, "p99": low * times}}, DURATIONS, st.floats(1, 1e9)),
     ),
     others=st.fixed_dictionaries(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from actors.distributions import Distribution
 from actors.quantities import FROM_FILE, LONGEST_S
@@ -38,6 +39,7 @@ def test_a_duration_alone_is_constant() -> None:
         ({"uniform": {"low": "1s", "high": "3s"}}, 2.0, math.sqrt(1 / 3)),
         ({"exponential": {"mean": "2s"}}, 2.0, 2.0),
         ({"normal": {"mean": "10s", "sd": "1s"}}, 10.0, 1.0),
+        ({"gamma": {"mean": "2s", "shape": 4}}, 2.0, 1.0),
         ({"pareto": {"minimum": "1s", "alpha": 4}}, 4 / 3, math.sqrt(2 / 9)),
         # mean 0.75 · 1 + 0.25 · 5, mean square 0.75 · 1 + 0.25 · 2 · 25
         ({"mixture": [{"weight": 3, "constant": "1s"}, {"weight": 1, "exponential": {"mean": "5s"}}]}, 2.0, 9.25**0.5),
@@ -55,6 +57,39 @@ def test_a_lognormal_has_its_median_and_99th_percentile() -> None:
     assert abs(below - DRAWS / 2) < 5 * math.sqrt(DRAWS / 4)
     above = sum(value > 0.9 for value in values)
     assert abs(above - DRAWS / 100) < 5 * math.sqrt(DRAWS * 0.01 * 0.99)
+
+
+@pytest.mark.parametrize("shape", [0.3, 1, 4, 2.5, 400])
+def test_a_gamma_follows_its_distribution(shape: float) -> None:
+    values = drawn({"gamma": {"mean": "2s", "shape": shape}}, seed=3)
+    assert stats.kstest(values, stats.gamma(shape, scale=2 / shape).cdf).pvalue > 1e-3
+
+
+def test_a_gamma_of_whole_shape_is_as_many_exponential_stages() -> None:
+    stage = Distribution.model_validate({"exponential": {"mean": 0.5}}).sampler(Random(4))
+    stages = [sum(stage() for _ in range(4)) for _ in range(DRAWS)]
+    assert stats.ks_2samp(drawn({"gamma": {"mean": "2s", "shape": 4}}), stages).pvalue > 1e-3
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(1e-6, 1e6), st.integers())
+def test_gammas_share_their_luck(shape: float, other_shape: float, mean: float, seed: int) -> None:
+    """One draw of the stream each, of which they are the quantile: longer for one is longer for the other."""
+    random, other, raw = Random(seed), Random(seed), Random(seed)
+    draw = Distribution.model_validate({"gamma": {"mean": mean, "shape": shape}}).sampler(random)
+    draw_other = Distribution.model_validate({"gamma": {"mean": 2 * mean, "shape": other_shape}}).sampler(other)
+    pairs = sorted((raw.random(), draw(), draw_other()) for _ in range(30))
+    assert random.getstate() == other.getstate() == raw.getstate()
+    for column in (1, 2):
+        values = [pair[column] for pair in pairs]
+        assert values == sorted(values)
+
+
+@given(st.floats(1e-6, 1e6), st.integers())
+def test_a_gamma_of_shape_1_is_exponential(mean: float, seed: int) -> None:
+    gamma = Distribution.model_validate({"gamma": {"mean": mean, "shape": 1}}).sampler(Random(seed))
+    exponential = Distribution.model_validate({"exponential": {"mean": mean}}).sampler(Random(seed))
+    for _ in range(20):
+        assert gamma() == pytest.approx(exponential(), rel=1e-9)
 
 
 def test_a_normal_is_cut_at_0() -> None:
@@ -103,6 +138,7 @@ ANY: list[Any] = [
     {"exponential": {"mean": "2s"}},
     {"normal": {"mean": "1s", "sd": "5s"}},
     {"lognormal": {"median": "80ms", "p99": "80ms"}},
+    {"gamma": {"mean": "36525d", "shape": 0.01}},
     {"pareto": {"minimum": "1s", "alpha": 0.01}},
     {"mixture": [{"weight": 1e-9, "constant": "1s"}, {"weight": 1e9, "exponential": {"mean": "5s"}}]},
 ]

@@ -100,6 +100,7 @@ def test_erlang_c_and_what_follows_from_it():
 def test_bounded_mailboxes_and_general_service_times():
     blocked, number, sojourn = targets(mm_c_k([], [(3, 4, 2, 3)]))[0]
     assert (blocked, number, sojourn) == pytest.approx((0.0493601463, 0.76234004, 0.26730769), rel=1e-7)
+    assert targets(mg_1([("Erlang-4", 0.8)]))[0] == pytest.approx([2.5 + 1], rel=1e-9)
     brooker = targets(mg_1([("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8)]))
     assert brooker[0] == pytest.approx([4.11317571], rel=1e-8)
     assert brooker[1] == pytest.approx([0.1099])

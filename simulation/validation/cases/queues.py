@@ -255,6 +255,7 @@ _LOGNORMAL_P99 = _LOGNORMAL_MEDIAN * math.exp(2.3263478740408408 * math.sqrt(mat
 LAWS: dict[str, tuple[str, float, float]] = {
     "deterministic": ("1s", 1, 1),
     "uniform": ("{uniform: {low: 0s, high: 2s}}", 1, 4 / 3),
+    "Erlang-4": ("{gamma: {mean: 1s, shape: 4}}", 1, 5 / 4),
     "exponential": ("{exponential: {mean: 1s}}", 1, 2),
     "lognormal, variance 4": (f"{{lognormal: {{median: {_LOGNORMAL_MEDIAN}s, p99: {_LOGNORMAL_P99}s}}}}", 1, 5),
     "0.999 Exp(0.1) + 0.001 Exp(10)": (
@@ -268,8 +269,8 @@ LAWS: dict[str, tuple[str, float, float]] = {
 
 def mg_1(
     parameters: Iterable[tuple[str, float]] = (
-        ("deterministic", 0.8), ("uniform", 0.7), ("exponential", 0.8), ("lognormal, variance 4", 0.5),
-        ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
+        ("deterministic", 0.8), ("uniform", 0.7), ("Erlang-4", 0.8), ("exponential", 0.8),
+        ("lognormal, variance 4", 0.5), ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation."""
