@@ -37,10 +37,10 @@ def test_whatever_is_exact_is_exactly_so():
 
 
 def test_some_that_have_luck_in_them():
-    some = ("D=60 s base=1 s cap=30 s", "L=5 N=3 p=0.5", "n=5", "λ=15/s r=10/s b=1", "p=0.5 N=4")
+    some = ("D=60 s base=1 s cap=30 s", "L=5 N=3 p=0.5", "n=5", "λ=15/s r=10/s b=1", "p=0.5 N=4", "no place to wait")
     validation = simulation.validate(only(lambda experiment: experiment.name in some))
     assert_holds(validation)
-    assert len(validation.results) == 5
+    assert len(validation.results) == 6
 
 
 @pytest.mark.slow

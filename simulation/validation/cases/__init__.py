@@ -15,6 +15,8 @@ FAMILIES = (
     "layers",
     "attempts",
     "queues",
+    "gas_station",
+    "bank",
     "pipeline",
     "budgets",
     "breakers",
