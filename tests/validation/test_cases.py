@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 import simulation
 import simulation.validation
 from simulation.validation import Case, Mean
 from simulation.validation.cases import all_cases
 from simulation.validation.cases.attempts import delays, truncated_geometric
+from simulation.validation.cases.outages import inspection_paradox, lognormal_residual
 from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
 from simulation.validation.procedure import Validation
 
@@ -124,3 +130,22 @@ def test_the_example_of_the_documentation_runs():
     printed: list[str] = []
     exec(compile(f"import simulation\n{code}", "example", "exec"), {"print": lambda each: printed.append(str(each))})
     assert "1 of 1 quantities of 1 case hold" in printed[0]
+
+
+def test_what_is_left_of_an_outage():
+    fixed, exponential, lognormal = (target for target, *_ in targets(inspection_paradox(wait=0.01)))
+    assert fixed == pytest.approx(30 + 0.01 / 2)
+    assert exponential == pytest.approx(60 + 0.01 / 2, rel=2e-5)
+    assert lognormal_residual(1, 1, 0.01) == pytest.approx(6.09124698 + 0.01 / 2, rel=1e-6)
+    # With so much to wait, what is left is rounded up by about half of it: less, as the density falls.
+    assert 6.09124698 < lognormal < 6.09124698 + 0.5 / 2 + 0.01
+
+
+@given(st.floats(-1, 2), st.floats(0.2, 1.2), st.floats(0.1, 2))
+def test_what_is_left_of_a_lognormal_outage_is_the_sum_over_its_tail(mu, sigma, wait):
+    outage = stats.lognorm(sigma, scale=math.exp(mu))
+    grid = np.geomspace(1e-6, 1e6, 200_001) * outage.mean()
+    beyond = np.concatenate([np.cumsum((outage.sf(grid)[:-1] * np.diff(grid))[::-1])[::-1], [0.0]]) / outage.mean()
+    ends = np.arange(1, 2000) * wait
+    rounded_up = wait * (1 + np.interp(ends, grid, beyond).sum())
+    assert lognormal_residual(mu, sigma, wait) == pytest.approx(rounded_up, rel=2e-3)

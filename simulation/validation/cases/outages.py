@@ -6,13 +6,23 @@ import math
 from collections.abc import Iterable
 from functools import partial
 from itertools import accumulate, pairwise
+from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtr
 
+from actors.distributions import Lognormal
+from actors.instants import NS_PER_S
+from actors.outcomes import Outcome, Transient
+from actors.pipeline.attempts import Attempt
+from actors.provider_queue import Load
+from actors.randomness import RandomStreams
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, scenario
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import Exactly, Frequencies, Mean, Quantity, Variance
+
+DOWN = Transient(reason="down")
 
 
 def fixed_outage(
@@ -89,8 +99,21 @@ def _means(result: Result) -> dict[str, float]:
     return {"of all: mean delay, s": ends.took.mean(), "of all: mean attempts": ends.attempts.mean()}
 
 
-def inspection_paradox(length: float = 60, up: float = 600, wait: float = 5) -> Case:
-    """Return the case: how long outages are, how long it is up between them, and the wait between retries; in s."""
+def inspection_paradox(
+    length: float = 60,
+    up: float = 600,
+    wait: float = 5,
+    lognormals: Iterable[tuple[float, float, float]] = ((1, 1, 0.5),),
+) -> Case:
+    """Return the case.
+
+    Args:
+        length: of outages of fixed and of exponential length, in seconds.
+        up: how long it is up between these.
+        wait: between their retries.
+        lognormals: of outages whose length is lognormal, mean and standard deviation of its logarithm, and the wait
+            between retries, which is shorter than they are.
+    """
     return Case(
         name="residual-outage",
         title="What is left of an outage to those who come into it",
@@ -102,19 +125,25 @@ def inspection_paradox(length: float = 60, up: float = 600, wait: float = 5) -> 
             _residual(
                 f"fixed {length:g} s",
                 f"flap: {{up: {up}s, down: {length}s}}",
-                (length + wait) / 2,
+                wait * sum(1 - k * wait / length for k in range(math.ceil(length / wait))),
                 (length, up, wait),
                 full_only=False,
             ),
             _residual(
                 f"exponential, mean {length:g} s",
                 f"burst: {{mean_good: {up}s, mean_bad: {length}s, failure_rate: 100%}}",
-                wait / (1 - math.exp(-wait / length)),
+                wait / _share_up_again(length, up, wait),
                 (length, up, wait),
                 full_only=True,
             ),
+            *(_lognormal(*each) for each in lognormals),
         ),
     )
+
+
+def _share_up_again(length: float, up: float, wait: float) -> float:
+    """Return the share of retries that find it up, both ends being exponential: some miss a short time between two."""
+    return up / (up + length) * -math.expm1(-wait * (1 / length + 1 / up))
 
 
 def _residual(
@@ -145,6 +174,75 @@ faults: [{{channel: webhook, at: 0s, for: {duration + 1e6}s, {fault}}}]
 def _delayed(result: Result) -> dict[str, float]:
     ends = ended(result)
     return {"mean delay of those in an outage, s": ends.took[ends.attempts > 1].mean()}
+
+
+class Outages:
+    """Outages of lognormal length again and again; between them it is up for as long as they are on average.
+
+    Always for so long: in a short spell no retry might come.
+    """
+
+    def __init__(self, mu: float, sigma: float, seed: int) -> None:
+        length = Lognormal(median=math.exp(mu), p99=math.exp(mu + NormalDist().inv_cdf(0.99) * sigma))
+        self._draw = length.sampler(RandomStreams(seed).stream("outages"))
+        self._up_s = math.exp(mu + sigma**2 / 2)
+        self._from_s, self._until_s = self._up_s, self._up_s + self._draw()
+
+    def __call__(self, _attempt: Attempt, now_ns: int, _load: Load) -> Outcome | None:
+        now_s = now_ns / NS_PER_S
+        while now_s >= self._until_s:
+            self._from_s = self._until_s + self._up_s
+            self._until_s = self._from_s + self._draw()
+        return DOWN if now_s >= self._from_s else None
+
+
+def lognormal_residual(mu: float, sigma: float, wait: float) -> float:
+    """Return the mean of what is left of an outage to those who come into it, each rounded up to whole waits.
+
+    What is left is longer than x with probability E[max(0, X − x)]/E[X].
+    """
+    ends = np.arange(1, 1 + math.ceil(math.exp(mu + 2 * sigma**2 + 6 * sigma) / wait)) * wait
+    logs = np.log(ends)
+    longer = ndtr((mu + sigma**2 - logs) / sigma) - ends * np.exp(-mu - sigma**2 / 2) * ndtr((mu - logs) / sigma)
+    return wait * (1 + float(longer.sum()))
+
+
+def _lognormal(mu: float, sigma: float, wait: float) -> Experiment:
+    # So few come that hardly two come into the same outage, and so many outages nobody sees: then each of those who
+    # come into one sees another one, chosen by its length, and their mean has no bias and a variance far below that of
+    # E[X²] over as many outages, in which a single one in thousands decides (the CV² of X² is e^4σ² − 1).
+    gap = 30 * math.exp(mu + sigma**2 / 2)
+    text = f"""
+duration: {800 * gap}s
+drain: 365d
+workload: [{{channel: webhook, arrivals: {{poisson: {1 / gap}/s}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: 1000000, backoff: constant, initial_delay: {wait}s}}
+"""
+    left = math.exp(mu + 1.5 * sigma**2) / 2
+    return Experiment(
+        name=f"lognormal({mu:g}, {sigma:g}) s, δ={wait:g} s",
+        replicate=partial(_among_outages, text, mu, sigma),
+        quantities=(
+            Mean(
+                name="mean delay of those in an outage, s",
+                target=lognormal_residual(mu, sigma, wait),
+                within=0.02,
+                because=f"E[X²]/2E[X] = {left:.7g} s, rounded up to whole δ",
+            ),
+            Mean(name="share who come into one", target=0.5, within=0.02, because="up and down are as long"),
+        ),
+    )
+
+
+def _among_outages(text: str, mu: float, sigma: float, seed: int) -> dict[str, float]:
+    from simulation.runner import run
+    from simulation.scenario import parse
+
+    result = run(parse(text), seed=seed, rules={"webhook": [Outages(mu, sigma, seed)]})
+    return {**_delayed(result), "share who come into one": (ended(result).attempts > 1).mean()}
 
 
 # ── the herd ────────────────────────────────────────────────────────────────────────────────────────────────────
