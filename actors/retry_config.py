@@ -112,7 +112,23 @@ class AwsBudgetConfig(Settings):
     """Of a retry after an ambiguous attempt (the legacy mode charges 10, and 5 otherwise). None: as `retry_cost`."""
 
 
-BudgetConfig: TypeAlias = GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig
+class TokenBudgetConfig(Settings):
+    """A bucket of tokens: a first attempt puts a part of one in, a retry takes one out."""
+
+    kind: Literal["token_bucket"]
+    share: Share = 0.1
+    """Of a token, for each first attempt."""
+
+    capacity: PositiveWholeNumber = 10
+    """How many tokens there are at most, and to begin with."""
+
+    inclusive: StrictBool = True
+    """Allow the retry that takes all there is. False: only while there is more than one token."""
+
+
+BudgetConfig: TypeAlias = (
+    GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig | TokenBudgetConfig
+)
 
 
 _BUDGETS: dict[str, type[Settings]] = {
@@ -120,6 +136,7 @@ _BUDGETS: dict[str, type[Settings]] = {
     "grpc": GrpcBudgetConfig,
     "envoy": EnvoyBudgetConfig,
     "aws": AwsBudgetConfig,
+    "token_bucket": TokenBudgetConfig,
 }
 
 

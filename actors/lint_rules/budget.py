@@ -14,7 +14,12 @@ from actors.lint_rules.words import count, duration, number, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RetryConfig
-    from actors.retry_config import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig
+    from actors.retry_config import (
+        AwsBudgetConfig,
+        EnvoyBudgetConfig,
+        FinagleBudgetConfig,
+        GrpcBudgetConfig,
+    )
 
 _LOOKED_AT = 1000
 """So many retries of one notification; leaving out what comes behind makes the sum no larger."""
@@ -26,7 +31,13 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     Whether it lasts is looked at only where the retries follow from the failures alone: where all failures have the
     same settings, retries are not bounded by time, and no copies of hedged attempts are charged too.
     """
-    from actors.retry_config import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig
+    from actors.retry_config import (
+        AwsBudgetConfig,
+        EnvoyBudgetConfig,
+        FinagleBudgetConfig,
+        GrpcBudgetConfig,
+        TokenBudgetConfig,
+    )
 
     retry, budget = config.retry, config.retry.budget
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
@@ -50,6 +61,8 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             finding = _grpc(budget, healthy)
         case AwsBudgetConfig():
             finding = _aws(budget, retry, healthy)
+        case TokenBudgetConfig():
+            finding = _by_share(budget.share, retry, healthy)
     if finding is not None:
         key, text = finding
         yield ("retry", "budget", key), f"{text}: with nothing wrong, some of what fails is not retried"
@@ -57,7 +70,13 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
 def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
     """Return the key and the text of a budget that never allows a retry, not even the first one of all."""
-    from actors.retry_config import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig
+    from actors.retry_config import (
+        AwsBudgetConfig,
+        EnvoyBudgetConfig,
+        FinagleBudgetConfig,
+        GrpcBudgetConfig,
+        TokenBudgetConfig,
+    )
 
     match retry.budget:
         case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2:
@@ -78,6 +97,8 @@ def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
                 f"{number(cost)} is more than the whole capacity of {number(capacity)}: "
                 "no attempt that failed transiently is ever retried",
             )
+        case TokenBudgetConfig(capacity=1, inclusive=False):
+            return "capacity", "1 allows no retry at all: without inclusive there has to be more than one token"
     return None
 
 
@@ -89,18 +110,12 @@ def _retries(p: float, max_attempts: int) -> float:
 def _finagle(
     budget: FinagleBudgetConfig, retry: RetryConfig, healthy: Failing, flow: float | None
 ) -> tuple[str, str] | None:
-    needed = _retries(healthy.all, retry.max_attempts)
-    fail = f"of the attempts fail{healthy.timing_out}"
     if budget.min_rate is None:
-        if budget.share >= needed * NEARLY:
-            return None
-        return (
-            "share",
-            f"{percent(budget.share)} allows {count(100 * budget.share, 'retry', 'retries')} for 100 notifications, "
-            f"and {number(100 * needed)} are needed where {percent(healthy.all)} {fail}",
-        )
+        return _by_share(budget.share, retry, healthy)
     if flow is None:
         return None
+    needed = _retries(healthy.all, retry.max_attempts)
+    fail = f"of the attempts fail{healthy.timing_out}"
     allowed = budget.share * flow + budget.min_rate.per_second
     if allowed >= needed * flow * NEARLY:
         return None
@@ -108,6 +123,17 @@ def _finagle(
         "share",
         f"{percent(budget.share)} of {rate(flow)} and a min_rate of {rate(budget.min_rate.per_second)} allow retries "
         f"at {rate(allowed)}, and {rate(needed * flow)} are needed where {percent(healthy.all)} {fail}",
+    )
+
+
+def _by_share(share: float, retry: RetryConfig, healthy: Failing) -> tuple[str, str] | None:
+    needed = _retries(healthy.all, retry.max_attempts)
+    if share >= needed * NEARLY:
+        return None
+    return (
+        "share",
+        f"{percent(share)} allows {count(100 * share, 'retry', 'retries')} for 100 notifications, and "
+        f"{number(100 * needed)} are needed where {percent(healthy.all)} of the attempts fail{healthy.timing_out}",
     )
 
 

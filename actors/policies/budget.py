@@ -6,7 +6,8 @@ are three times the load. A budget bounds the retries by the work that is done a
 Which to choose. `finagle` reads as people say it, a share of the first attempts and a small rate besides. `grpc` asks
 how many attempts fail: with few failures all are retried, with many none. `envoy` bounds what is under way at once and
 so needs no clock, but says nothing about how many retries a second that makes. `aws` bounds the retries that have
-failed, and gives back what succeeded.
+failed, and gives back what succeeded. `token_bucket` is a share of the first attempts too, but remembers for ever what
+it was not asked for, up to its capacity, and needs no clock.
 
 The order of calls, for every attempt: :meth:`Budget.start`, then :meth:`Budget.end`; and after an attempt that failed
 and would be retried :meth:`Budget.try_retry`. What that returns is the charge of the retry, to be handed to its `start`
@@ -22,12 +23,14 @@ from actors.policies.envoy_budget import EnvoyBudget
 from actors.policies.finagle_budget import FinagleBudget
 from actors.policies.grpc_budget import GrpcBudget
 from actors.policies.retry import FailureKind
+from actors.policies.token_budget import TokenBudget
 from actors.retry_config import (
     AwsBudgetConfig,
     BudgetConfig,
     EnvoyBudgetConfig,
     FinagleBudgetConfig,
     GrpcBudgetConfig,
+    TokenBudgetConfig,
 )
 
 
@@ -61,5 +64,7 @@ def make_budget(config: BudgetConfig) -> Budget:
             return FinagleBudget(config.share, config.min_rate, config.ttl)
         case AwsBudgetConfig():
             return AwsBudget(config.capacity, config.retry_cost, config.throttled_cost, config.timeout_cost)
+        case TokenBudgetConfig():
+            return TokenBudget(config.share, config.capacity, inclusive=config.inclusive)
         case _:
             assert_never(config)

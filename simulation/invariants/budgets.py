@@ -31,6 +31,7 @@ from actors.retry_config import (
     EnvoyBudgetConfig,
     FinagleBudgetConfig,
     GrpcBudgetConfig,
+    TokenBudgetConfig,
 )
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import AttemptMade, MessageTold
@@ -222,6 +223,51 @@ class _Finagle:
         return _since(self._retries, now_ns - self._surely_ns) + 1 <= most
 
 
+class _Tokens:
+    def __init__(self, config: TokenBudgetConfig) -> None:
+        self._share, self._capacity, self._inclusive = as_fraction(config.share), config.capacity, config.inclusive
+        self._most = self._least = Fraction(config.capacity)
+        """What is there at most and at least: what was charged for a retry that never set out is given back."""
+        self._charged: set[str] = set()
+        """Whose next attempt is a retry that has been charged."""
+
+    def failed(self, failed: NotificationFailed) -> None:
+        """A failure itself costs nothing."""
+
+    def set_out(self, notification_id: str, now_ns: int) -> None:
+        if notification_id in self._charged:
+            self._charged.discard(notification_id)
+        else:
+            self._most = min(Fraction(self._capacity), self._most + self._share)
+            self._least = min(Fraction(self._capacity), self._least + self._share)
+
+    def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
+        return self._suffices(self._most)
+
+    def may_refuse(self, failed: NotificationFailed) -> bool:
+        return not self._suffices(self._least)
+
+    def grant(self, failed: NotificationFailed) -> None:
+        self._charged.add(failed.notification_id)
+        self._take()
+
+    def ended(self, event: NotificationEvent) -> None:
+        if event.notification_id in self._charged:
+            self._charged.discard(event.notification_id)
+            self._most = min(Fraction(self._capacity), self._most + 1)
+
+    def copied(self, notification_id: str, now_ns: int) -> bool:
+        may = self._suffices(self._most)
+        self._take()
+        return may
+
+    def _take(self) -> None:
+        self._most, self._least = self._most - 1, self._least - 1
+
+    def _suffices(self, tokens: Fraction) -> bool:
+        return tokens >= 1 if self._inclusive else tokens > 1
+
+
 def _since(instants_ns: deque[int], since_ns: int) -> int:
     """Return how many of these instants, in order, are not before one."""
     return sum(1 for _ in takewhile(lambda at_ns: at_ns >= since_ns, reversed(instants_ns)))
@@ -323,5 +369,7 @@ def _account(config: BudgetConfig | None) -> _Account | None:
             return _Envoy(config)
         case FinagleBudgetConfig():
             return _Finagle(config)
+        case TokenBudgetConfig():
+            return _Tokens(config)
         case _:
             return None

@@ -17,7 +17,7 @@ def _plain(value: float, digits: int) -> str:
 
 def interval(mean: float, half_width: float) -> str:
     """Return a mean and half its interval, both to the second digit of the latter that counts."""
-    if half_width == 0:
+    if half_width <= 1e-12 * abs(mean):  # what is left of equal floats
         return written(mean)
     decimals = max(0, 1 - math.floor(math.log10(half_width)))
     return f"{mean:,.{decimals}f} ± {half_width:,.{decimals}f}"

@@ -283,6 +283,22 @@ def test_a_finagle_budget_is_a_share_of_the_first_attempts_of_the_last_while():
     )
 
 
+def test_a_token_bucket_is_as_full_as_first_attempts_have_made_it():
+    settings = {"kind": "token_bucket", "capacity": 2, "share": "50%"}
+    four = [event for id in "abcd" for event in (requested(0, id), sets_out(0, id))]  # it was full before
+    budget = context_of(retry={"budget": settings})
+    assert breach_of("retry-budget", [*four, fails(1, "a"), fails(1, "b"), fails(1, "c", again=False)], budget) is None
+    check_breach("retry-budget", [*four, *(fails(1, id) for id in "abc")], "c is to be tried again", budget)
+    check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b", again=False)], "which is not spent", budget)
+    # Retries put nothing in, two first attempts as much as one of them needs.
+    retried = [*four, fails(1, "a"), fails(1, "b"), sets_out(2, "a"), sets_out(2, "b"), requested(3, "e")]
+    check_breach("retry-budget", [*retried, sets_out(3, "e"), fails(4, "e")], "e is to be tried again", budget)
+    both = [*retried, sets_out(3, "e"), requested(3, "f"), sets_out(3, "f")]
+    assert breach_of("retry-budget", [*both, fails(4, "e")], budget) is None
+    spare = context_of(retry={"budget": {**settings, "inclusive": False}})
+    check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b")], "b is to be tried again", spare)
+
+
 # ── averages, and what nobody waits for ─────────────────────────────────────────────────────────────────────────
 
 

@@ -274,6 +274,7 @@ def test_a_budget_that_does_not_last_is_found_in_the_file(tmp_path):
         ("{kind: envoy, share: 20%}", "18%", "3%"),
         ("{kind: grpc, token_ratio: 0.1}", "12%", "6%"),
         ("{kind: aws}", "25%", "18%"),
+        ("{kind: token_bucket, share: 10%}", "18%", "8%"),
     ],
 )
 def test_a_budget_that_is_warned_of_refuses_retries_and_one_that_is_not_hardly_does(budget, too_many, few):

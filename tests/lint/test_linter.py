@@ -137,6 +137,11 @@ RULES = [
     ({"retry": {"budget": {"kind": "grpc", "max_tokens": 2}}}, {},
      "retry.budget.max_tokens: 2 allows no retry at all: a failure takes one token, and the 1 left is not more than "
      "half"),
+    ({"retry": {"budget": {"kind": "token_bucket", "capacity": 1, "inclusive": False}}}, {},
+     "retry.budget.capacity: 1 allows no retry at all: without inclusive there has to be more than one token"),
+    ({"retry": {"budget": {"kind": "token_bucket"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {},
+     "retry.budget.share: 10% allows 10 retries for 100 notifications, and 39 are needed where 30% of the attempts "
+     "fail: with nothing wrong, some of what fails is not retried"),
     ({"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}}, {},
      "retry.budget.share: 0% with a min_concurrency of 0 allows no retry at all"),
     ({"retry": {"budget": {"kind": "finagle", "share": 0, "min_rate": None}}}, {},
@@ -355,7 +360,7 @@ DURATIONS = st.floats(1e-9, 1e9)
         },
         optional={
             "max_elapsed": DURATIONS,
-            "budget": st.sampled_from([{"kind": kind} for kind in ("grpc", "aws", "finagle", "envoy")]),
+            "budget": st.sampled_from([{"kind": kind} for kind in ("grpc", "aws", "finagle", "envoy", "token_bucket")]),
         },
     ),
     breaker=st.fixed_dictionaries(

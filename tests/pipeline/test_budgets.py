@@ -60,6 +60,9 @@ def storm(budget: dict[str, Any], failure: Any = BUSY, latency: float = 0.0, cou
         ({"kind": "envoy", "share": 0.2, "min_concurrency": 0}, BUSY, 1.0, 3),
         (FINAGLE, BUSY, 1.0, 4),
         ({"kind": "finagle", "share": 0, "min_rate": "1/s", "ttl": 7}, BUSY, 1.0, 7),
+        # Of a full bucket, nothing that the twenty put in remains.
+        ({"kind": "token_bucket", "capacity": 6}, BUSY, 1.0, 6),
+        ({"kind": "token_bucket", "capacity": 6, "inclusive": False}, BUSY, 1.0, 5),
         ({"kind": "aws", "capacity": 30}, BUSY, 1.0, 2),
         ({"kind": "aws", "capacity": 30}, Transient(reason="busy", throttled=True), 1.0, 6),
         ({"kind": "aws", "capacity": 30, "timeout_cost": 10}, Ambiguous(reason="busy"), 1.0, 3),

@@ -17,6 +17,7 @@ from actors.policies.envoy_budget import EnvoyBudget
 from actors.policies.finagle_budget import FinagleBudget
 from actors.policies.grpc_budget import GrpcBudget
 from actors.policies.retry import FailureKind
+from actors.policies.token_budget import TokenBudget
 from actors.quantities import FROM_FILE, Rate
 
 # gRPC
@@ -337,6 +338,54 @@ def test_aws_what_has_failed_never_costs_more_than_the_quota(capacity: int, even
         assert unpaid + sum(under_way) <= capacity + clean
 
 
+# Token bucket
+
+
+def test_brookers_bucket_of_five_allows_four_retries_to_begin_with_and_one_for_ten_calls_later() -> None:
+    """As in his simulator: a call puts a tenth in, up to five, and retries are made while there is more than one."""
+    budget = TokenBudget(0.1, 5, inclusive=False)
+    budget.start(0, 0)
+    assert [budget.try_retry("transient", 0) for _ in range(6)] == [1] * 4 + [None] * 2
+    assert budget.tokens == 1
+    retries = 0
+    for _ in range(1000):
+        budget.start(0, 0)
+        retries += budget.try_retry("transient", 0) or 0
+    assert (retries, budget.tokens) == (100, 1)
+
+
+def test_a_bucket_may_be_used_up() -> None:
+    budget = TokenBudget(0.1, 5)
+    assert [budget.try_retry("transient", 0) for _ in range(6)] == [1] * 5 + [None]
+    for _ in range(10):  # ten times a tenth are a whole one
+        assert budget.try_retry("transient", 0) is None
+        budget.start(0, 0)
+    budget.start(1, 0)  # a retry puts nothing in
+    assert [budget.try_retry("transient", 0), budget.try_retry("transient", 0)] == [1, None]
+    budget.give_back(1, 0)
+    assert budget.tokens == 1
+
+
+@given(st.sampled_from([0.0, 0.011, 0.1, 1 / 3, 1.0]), st.integers(1, 5), st.booleans(), st.text("srRb", max_size=120))
+def test_a_bucket_against_exact_arithmetic(share: float, capacity: int, inclusive: bool, events: str) -> None:
+    budget = TokenBudget(share, capacity, inclusive=inclusive)
+    exact, tokens, granted = Fraction(share).limit_denominator(1000), Fraction(capacity), 0
+    firsts = retries = 0
+    for event in events:
+        if event == "s":
+            budget.start(0, 0)
+            tokens, firsts = min(Fraction(capacity), tokens + exact), firsts + 1
+        elif event == "b" and granted:
+            budget.give_back(1, 0)
+            tokens, granted, retries = min(Fraction(capacity), tokens + 1), granted - 1, retries - 1
+        elif event in "rR":
+            allowed = budget.try_retry("transient", 0) == 1
+            assert allowed == (tokens >= 1 if inclusive else tokens > 1)
+            tokens, granted, retries = tokens - allowed, granted + allowed, retries + allowed
+        assert budget.tokens == pytest.approx(float(tokens))
+    assert retries <= capacity + exact * firsts
+
+
 # From settings
 
 
@@ -348,6 +397,7 @@ def test_aws_what_has_failed_never_costs_more_than_the_quota(capacity: int, even
         ({"share": "20%", "min_rate": "10/s", "ttl": "10s"}, FinagleBudget),
         ({"kind": "finagle", "min_rate": None}, FinagleBudget),
         ({"kind": "aws", "capacity": 500}, AwsBudget),
+        ({"kind": "token_bucket", "share": "10%", "inclusive": False}, TokenBudget),
     ],
 )
 def test_settings_choose_the_budget(settings: dict[str, Any], cls: type) -> None:

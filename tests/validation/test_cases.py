@@ -15,9 +15,11 @@ from scipy import stats
 
 import simulation
 import simulation.validation
+from actors.policies.token_budget import TokenBudget
 from simulation.validation import Case, Mean
 from simulation.validation.cases import all_cases
 from simulation.validation.cases.attempts import delays, truncated_geometric
+from simulation.validation.cases.budgets import with_bucket
 from simulation.validation.cases.outages import inspection_paradox, lognormal_residual
 from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
 from simulation.validation.procedure import Validation
@@ -149,3 +151,36 @@ def test_what_is_left_of_a_lognormal_outage_is_the_sum_over_its_tail(mu, sigma, 
     ends = np.arange(1, 2000) * wait
     rounded_up = wait * (1 + np.interp(ends, grid, beyond).sum())
     assert lognormal_residual(mu, sigma, wait) == pytest.approx(rounded_up, rel=2e-3)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.2, 0.5, 0.9])
+def test_a_token_bucket_allows_all_it_holds_at_first_and_its_share_in_the_long_run(p):
+    # Of five, and only while there is more than one: four retries for the first call.
+    first, success = with_bucket(p, 1, 0.1, 5)
+    assert (first, success) == pytest.approx(((1 - p**5) / (1 - p), 1 - p**5))
+    load, success = with_bucket(p, 20_000, 0.1, 5)
+    assert load == pytest.approx(1 + min(p / (1 - p), 0.1), rel=2e-3)
+    assert success == pytest.approx(load * (1 - p))
+
+
+@given(st.floats(0, 0.95), st.integers(1, 4), st.sampled_from([0.1, 0.25, 0.5]), st.integers(1, 3))
+def test_a_token_bucket_is_that_of_the_budget(p, calls, share, capacity):
+    """Against every way in which the attempts may end, with the budget that a channel has."""
+
+    def expected(outcomes: tuple[bool, ...]) -> tuple[float, ...]:
+        """Return attempts and successes for each call, where the attempts begin with these outcomes."""
+        budget = TokenBudget(share, capacity, inclusive=False)
+        left, successes = list(outcomes), 0
+        for _ in range(calls):
+            budget.start(0, 0)
+            while True:
+                if not left:
+                    ways = [(expected((*outcomes, ok)), 1 - p if ok else p) for ok in (True, False)]
+                    return tuple(sum(weight * way[at] for way, weight in ways) for at in range(2))
+                succeeded = left.pop(0)
+                successes += succeeded
+                if succeeded or budget.try_retry("transient", 0) is None:
+                    break
+        return len(outcomes) / calls, successes / calls
+
+    assert with_bucket(p, calls, share, capacity) == pytest.approx(expected(()))
