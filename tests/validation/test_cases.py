@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +20,9 @@ from actors.policies.token_budget import TokenBudget
 from simulation.validation import Case, Mean
 from simulation.validation.cases import all_cases
 from simulation.validation.cases.attempts import delays, truncated_geometric
-from simulation.validation.cases.budgets import with_bucket
 from simulation.validation.cases.outages import inspection_paradox, lognormal_residual
 from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
+from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.procedure import Validation
 
 CASES = all_cases()
@@ -163,24 +164,48 @@ def test_a_token_bucket_allows_all_it_holds_at_first_and_its_share_in_the_long_r
     assert success == pytest.approx(load * (1 - p))
 
 
-@given(st.floats(0, 0.95), st.integers(1, 4), st.sampled_from([0.1, 0.25, 0.5]), st.integers(1, 3))
-def test_a_token_bucket_is_that_of_the_budget(p, calls, share, capacity):
-    """Against every way in which the attempts may end, with the budget that a channel has."""
+def over_every_way(p: float, calls: int, attempts_of: Callable[[Iterator[bool]], None]) -> tuple[float, float]:
+    """Return attempts and successes for each call, over every way in which the attempts may end.
 
-    def expected(outcomes: tuple[bool, ...]) -> tuple[float, ...]:
-        """Return attempts and successes for each call, where the attempts begin with these outcomes."""
+    Args:
+        p: with which each fails.
+        calls: how many there are.
+        attempts_of: makes all calls, and takes how each attempt ends from what it is given.
+    """
+
+    def expected(ends: tuple[bool, ...]) -> tuple[float, float]:
+        try:
+            attempts_of(iter(ends))
+        except StopIteration:
+            failing, succeeding = expected((*ends, False)), expected((*ends, True))
+            return tuple(p * f + (1 - p) * s for f, s in zip(failing, succeeding, strict=True))
+        return len(ends) / calls, sum(ends) / calls
+
+    return expected(())
+
+
+@given(st.floats(0, 0.95), st.integers(1, 4), st.sampled_from([0.1, 0.25, 0.5]), st.integers(1, 3))
+def test_the_chain_of_the_bucket_is_that_of_the_budget(p, calls, share, capacity):
+    def attempts(ends: Iterator[bool]) -> None:
         budget = TokenBudget(share, capacity, inclusive=False)
-        left, successes = list(outcomes), 0
         for _ in range(calls):
             budget.start(0, 0)
-            while True:
-                if not left:
-                    ways = [(expected((*outcomes, ok)), 1 - p if ok else p) for ok in (True, False)]
-                    return tuple(sum(weight * way[at] for way, weight in ways) for at in range(2))
-                succeeded = left.pop(0)
-                successes += succeeded
-                if succeeded or budget.try_retry("transient", 0) is None:
-                    break
-        return len(outcomes) / calls, successes / calls
+            while not next(ends) and budget.try_retry("transient", 0):
+                pass
 
-    assert with_bucket(p, calls, share, capacity) == pytest.approx(expected(()))
+    assert with_bucket(p, calls, share, capacity) == pytest.approx(over_every_way(p, calls, attempts))
+
+
+@given(st.floats(0, 1), st.integers(1, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 3))
+def test_the_chain_of_the_breaker_counts_for_ever(p, calls, share, retries):
+    def attempts(ends: Iterator[bool]) -> None:
+        failures = 0
+        for call in range(1, calls + 1):
+            for _ in range(1 + retries):
+                if next(ends):
+                    break
+                failures += 1
+                if failures > share * call:
+                    break
+
+    assert with_breaker(p, calls, share, retries) == pytest.approx(over_every_way(p, calls, attempts))

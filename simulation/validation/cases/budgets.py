@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
+from actors.outcomes import Outcome, Transient
+from actors.pipeline.attempts import Attempt
 from actors.policies.exact import as_fraction
+from actors.provider_queue import Load
+from actors.randomness import RandomStreams
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import Between, Mean, Quantity
 
@@ -47,6 +50,7 @@ def _load(result: Result) -> dict[str, float]:
 def retry_strategies(
     shares: Iterable[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
     budgets: Iterable[float] = (0.05, 0.3, 0.5),
+    breakers: Iterable[float] = (0.05, 0.1),
     share: float = 0.1,
     capacity: int = 5,
 ) -> Case:
@@ -55,21 +59,24 @@ def retry_strategies(
     Args:
         shares: of attempts that fail, for no retries and for three.
         budgets: the same, for a token bucket.
-        share: of a token that the bucket gets for each call.
+        breakers: the same, for a breaker.
+        share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open.
         capacity: of the bucket, which is full to begin with.
     """
     return Case(
         name="retry-strategies",
-        title="No retries, three retries, and a token bucket",
+        title="No retries, three retries, a token bucket, and a breaker",
         source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
         url="https://brooker.co.za/blog/2022/02/28/retries.html",
         model="1000 calls a second for 5 s fail independently with p; no backoff. Load is attempts for each call. "
-        "Clients with a token bucket make 100 calls each: a call puts 0.1 in, up to 5, and there are retries while "
-        "there is more than 1, which they take. In the long run that is a load of 1 + min(p/(1 − p), 0.1); expected is "
-        "the Markov chain of the tokens, solved, with the retries that a full bucket allows to begin with.",
+        "Clients with a bucket or a breaker make 100 calls each. A call puts 0.1 in a bucket, up to 5, and there are "
+        "retries while there is more than 1, which they take: a load of 1 + min(p/(1 − p), 0.1) in the long run. A "
+        "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
+        "failures are worth a retry. Expected of both is their Markov chain, solved.",
         experiments=(
             *(_strategy(p, n) for p in shares for n in (1, 4)),
             *(_bucket(p, CLIENT_CALLS, share, capacity) for p in budgets),
+            *(_breaker(p, CLIENT_CALLS, share) for p in breakers),
         ),
     )
 
@@ -93,25 +100,26 @@ def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
     budget = f"budget: {{kind: token_bucket, share: {100 * share}%, capacity: {capacity}, inclusive: false}}"
     return Experiment(
         name=f"p={p:g} token bucket, {calls} calls each",
-        replicate=scenario(
-            # What is tried again at once is over before the next call, so that no two meet at the bucket.
-            f"""
-duration: {calls}s
-workload: [{{channel: webhook, arrivals: {{constant: 1/s}}}}]
-channels:
-  webhook:
-    circuit_breaker: {{enabled: false}}
-    retry: {{max_attempts: 1000000, initial_delay: 0s, {budget}}}
-    provider: {{failure_rate: {100 * p}%}}
-""",
-            _load,
-        ),
+        replicate=scenario(_client(calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%"), _load),
         quantities=(
             _solved_load(load, calls, used_up=p / (1 - p) > 5 * share),
             *((Mean(name="success", target=success, within=0.01, because="solved"),) if success < 0.99 else ()),
         ),
         at_most=10_000,
     )
+
+
+def _client(calls: int, retry: str, provider: str = "") -> str:
+    # What is tried again at once is over before the next call, so that no two meet at the bucket.
+    return f"""
+duration: {calls}s
+workload: [{{channel: webhook, arrivals: {{constant: 1/s}}}}]
+channels:
+  webhook:
+    circuit_breaker: {{enabled: false}}
+    retry: {{initial_delay: 0s, {retry}}}
+    provider: {{{provider}}}
+"""
 
 
 def _solved_load(load: float, calls: int, *, used_up: bool) -> Quantity:
@@ -124,28 +132,6 @@ def _solved_load(load: float, calls: int, *, used_up: bool) -> Quantity:
     )
 
 
-def with_bucket(p: float, calls: int, share: float, capacity: int) -> tuple[float, float]:
-    """Return attempts and successes for each call of a client with a token bucket, where attempts fail with `p`."""
-    exact = as_fraction(share)
-    deposit, token = exact.numerator, exact.denominator
-    full = capacity * token
-    after, rewards = np.zeros((full + 1, full + 1)), np.zeros((full + 1, 2))
-    for before in range(full + 1):
-        tokens, reached = min(full, before + deposit), 1.0
-        while reached:
-            rewards[before] += reached, reached * (1 - p)
-            is_last = tokens <= token
-            after[before, tokens] += reached * (1 if is_last else 1 - p)
-            tokens, reached = tokens - token, 0.0 if is_last else reached * p
-    states = np.zeros(full + 1)
-    states[full] = 1.0
-    totals = np.zeros(2)
-    for _ in range(calls):
-        totals += states @ rewards
-        states = states @ after
-    return float(totals[0] / calls), float(totals[1] / calls)
-
-
 def _used_up(share: float) -> Quantity:
     """Return that all of a budget is used: each run ends within a retry of it, so there is hardly any luck in it."""
     return Between(
@@ -156,35 +142,88 @@ def _used_up(share: float) -> Quantity:
     )
 
 
+BREAKER_RETRIES = 3
+AGAIN = Transient(reason="closed")
+NOT_AGAIN = Transient(reason="open")
+
+
+class RetryBreaker:
+    """Attempts fail with `p`; those after which Brooker's breaker does not retry fail for another reason."""
+
+    def __init__(self, p: float, share: float, seed: int) -> None:
+        self._p, self._share = p, as_fraction(share)
+        self._luck = RandomStreams(seed).stream("breaker")
+        self._calls = self._failures = 0
+
+    def __call__(self, attempt: Attempt, _now_ns: int, _load: Load) -> Outcome | None:
+        self._calls += attempt.number == 1
+        if self._luck.random() >= self._p:
+            return None
+        self._failures += 1
+        return AGAIN if self._failures <= self._share * self._calls else NOT_AGAIN
+
+
+def _breaker(p: float, calls: int, share: float) -> Experiment:
+    load, success = with_breaker(p, calls, share, BREAKER_RETRIES)
+    retry = f"max_attempts: {1 + BREAKER_RETRIES}, per_reason: {{{NOT_AGAIN.reason}: {{max_attempts: 1}}}}"
+    return Experiment(
+        name=f"p={p:g} breaker, {calls} calls each",
+        replicate=partial(_with_breaker, _client(calls, retry), p, share),
+        quantities=(
+            Mean(name="load", target=load, within=0.005, because="solved"),
+            Mean(name="success", target=success, within=0.005, because="solved"),
+        ),
+        # In a short run there is hardly ever a retry: of few of them one does not see how they spread.
+        pilot=max(20, 5000 // calls),
+        at_most=10_000,
+    )
+
+
+def _with_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
+    from simulation.runner import run
+    from simulation.scenario import parse
+
+    return _load(run(parse(text), seed=seed, rules={"webhook": [RetryBreaker(p, share, seed)]}))
+
+
 def client_count(
     shares: Iterable[float] = (0.3, 0.5),
     calls: int = 10_000,
     counts: Iterable[int] = (10, 100, 1000),
     share: float = 0.1,
     capacity: int = 5,
+    breakers: Iterable[float] = (0.05,),
 ) -> Case:
     """Return the case.
 
     Args:
-        shares: of attempts that fail.
+        shares: of attempts that fail, for token buckets.
         calls: of all clients together.
         counts: numbers of clients.
         share: of a token that each client's bucket gets for each of its calls.
         capacity: of each bucket, which is full to begin with.
+        breakers: shares of attempts that fail, for breakers.
     """
     counts = tuple(counts)
     return Case(
         name="client-count",
-        title="A token bucket in many small clients is none",
+        title="A token bucket in many small clients is none, and a breaker is always open",
         source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
         url="https://brooker.co.za/blog/2022/02/28/retries.html",
-        model=f"{calls:,} calls spread over n clients, each with the token bucket of the case before: a run is one "
-        "client. Few clients keep to 1.1; in many, the tokens that were there to begin with do for most failures.",
-        experiments=tuple(
-            replace(experiment, name=f"n={count} p={p:g}")
-            for p in shares
-            for count in counts
-            for experiment in (_bucket(p, calls // count, share, capacity),)
+        model=f"{calls:,} calls spread over n clients, each with the bucket or breaker of the case before: a run is "
+        "one client. Few with a bucket keep to 1.1; in many, the tokens that were there to begin with do for most "
+        "failures. With a breaker many clients hardly retry, as the first failure is too large a share of few calls.",
+        experiments=(
+            *(
+                replace(_bucket(p, calls // count, share, capacity), name=f"n={count} p={p:g} token bucket")
+                for p in shares
+                for count in counts
+            ),
+            *(
+                replace(_breaker(p, calls // count, share), name=f"n={count} p={p:g} breaker")
+                for p in breakers
+                for count in counts
+            ),
         ),
     )
 
