@@ -15,7 +15,7 @@ _HOME_OF = {
         "actors.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
         "actors.config": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig RateLimitConfig RetryConfig",
         "actors.distributions": "Distribution",
-        "actors.effects": "Foreseen Performed",
+        "actors.effects": "Foreseen Performed Promise",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed Overtaken "
         "PermanentError RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError "
         "TransientError UnknownChannel Unstorable WrongType",

@@ -19,8 +19,9 @@ class Foreseen(msgspec.Struct, frozen=True, gc=False):
 class Promise:
     """An effect that is under way already, and that somebody else brings to its end; for many who wait, perhaps.
 
-    Performing it takes no task that waits, which is what it is for; it can be called like any other effect, too. A
-    time-out, or who cancels, only stops waiting: what is under way goes on.
+    Performing it takes no task that waits, which is what it is for, so it can be performed in simulated time as well;
+    live it can be called like any other effect, too. A time-out, or who cancels, only stops waiting: what is under way
+    goes on.
     """
 
     __slots__ = ("_callbacks", "_result", "is_kept")
@@ -48,6 +49,12 @@ class Promise:
         else:
             self._callbacks.append(callback)
 
+    def then(self, function: Callable[[Any], Any]) -> Promise:
+        """Return a promise that is kept along with this one, with what the function makes of the result."""
+        other = Promise()
+        self.when_kept(lambda result: other.keep(function(result)))
+        return other
+
     async def __call__(self) -> Any:
         """Wait for the result, and return it, or raise it if it is an exception."""
         kept = trio.Event()
@@ -59,7 +66,7 @@ class Promise:
 
 
 Effect: TypeAlias = Foreseen | Promise | Callable[[], Awaitable[Any]]
-"""Foreseen, or what does real I/O (live only): a promise of it, or a call."""
+"""Foreseen; a promise that somebody keeps; or a call that does real I/O (live only)."""
 
 
 class Performed(msgspec.Struct, frozen=True, kw_only=True):

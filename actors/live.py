@@ -23,6 +23,7 @@ import pykka
 import trio
 
 from actors.actor import Actor
+from actors.awaited import Awaited
 from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Performed, Promise
 from actors.errors import ActorSystemError
@@ -480,9 +481,9 @@ class LiveSystem(ActorSystem):
     # ── the world outside ───────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        if isinstance(effect, Promise):
+            return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
         started_ns = self.now_ns
-        if isinstance(effect, Promise) and timeout_ns is None and not effect.is_kept:
-            return _Awaited(self, actor, effect, request)
         deadline = float("inf") if timeout_ns is None else self._trio_time(started_ns + timeout_ns)
         scope = _EffectScope(deadline)
         self._nursery.start_soon(self._perform, actor, effect, request, started_ns, scope, on_timeout)
@@ -531,31 +532,6 @@ class LiveSystem(ActorSystem):
 
         future.when_done(wake)
         yield from answered.wait().__await__()
-
-
-class _Awaited:
-    """Waits for a promise, without a task."""
-
-    __slots__ = ("actor", "request", "started_ns", "system")
-
-    def __init__(self, system: LiveSystem, actor: Actor, promise: Promise, request: Any) -> None:
-        self.system = system
-        self.actor: Actor | None = actor
-        self.request = request
-        self.started_ns = system.now_ns
-        promise.when_kept(self.end)
-
-    def cancel(self) -> None:
-        self.actor = self.request = None
-
-    def end(self, result: Any) -> None:
-        """Bring the result to who waits for it."""
-        if self.actor is None:
-            return
-        system = self.system
-        system._catch_up()
-        done = Performed(request=self.request, result=result, started_ns=self.started_ns, ended_ns=system.now_ns)
-        system._enqueue_from_outside(self.actor, done)
 
 
 class _EffectScope:

@@ -125,6 +125,7 @@ class Pipeline:
                 stages.circuit_breaker = system.spawn(CarefulBreaker, channel, config, stages, Held())
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
+                provider.on_wired(system)
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         store.on_news = self._hear

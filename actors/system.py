@@ -27,6 +27,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from actors.actor import NOTHING, Actor, ActorRef, _birthplace
+from actors.awaited import Outside, Summons
 from actors.coroutines import HandlerRun, Parked, Resume, Scope, Strike
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
@@ -101,6 +102,7 @@ class ActorSystem(Supervisor):
         self._ready: deque[tuple[Actor, Any]] = deque()
         self._actors: dict[str, Actor] = {}
         self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
+        self._outside: ActorRef[Outside] | None = None
         self._closed = False
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
@@ -113,7 +115,11 @@ class ActorSystem(Supervisor):
 
     @abstractmethod
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
-        """Begin real I/O."""
+        """Begin an effect whose end nobody foresees."""
+
+    @abstractmethod
+    def _catch_up(self) -> None:
+        """Set `now_ns` right for what comes from outside."""
 
     @abstractmethod
     def _teller(self, actor: Actor) -> Callable[[Any], None]:
@@ -191,6 +197,16 @@ class ActorSystem(Supervisor):
         ended_ns = now_ns + delay_ns
         done = Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns)
         return self.set_timer(ended_ns, actor, done)
+
+    def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
+        """Have the world outside do something at an instant; one in the past is now. It must not raise.
+
+        For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
+        those who wait for it. Ties with timers go in the order in which all were set.
+        """
+        if self._outside is None:
+            self._outside = self.spawn(Outside)
+        return self.set_timer(instant_ns, self._outside.actor, Summons(function))
 
     # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
 

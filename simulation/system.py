@@ -19,8 +19,9 @@ from simpy.core import EmptySchedule
 from simpy.events import NORMAL, URGENT
 
 from actors.actor import Actor, ActorRef
+from actors.awaited import Awaited
 from actors.coroutines import HandlerRun, Parked, Scope
-from actors.effects import Cancellable, Effect, Foreseen, Performed
+from actors.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.errors import ActorSystemError, ForeignAwait
 from actors.futures import Future
 from actors.instants import NS_PER_S, ns
@@ -343,5 +344,11 @@ class SimulatedSystem(ActorSystem):
     def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
         raise ForeignAwait("await a future of a simulated system in a handler; elsewhere call its get()")
 
+    def _catch_up(self) -> None:
+        if self._idle:
+            self.now_ns = ceil(self.env.now)
+
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        if isinstance(effect, Promise):
+            return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
         raise ForeignAwait(f"{actor} wants real I/O ({effect!r}) in simulated time: give it a simulated provider")

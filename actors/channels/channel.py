@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from actors.actor import Actor, Supervision, handles
-from actors.effects import Effect, Foreseen
+from actors.effects import Effect, Foreseen, Promise
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
@@ -50,6 +50,8 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
     """Return an effect that does the same and whose result is an outcome, whatever a provider gave."""
     if isinstance(effect, Foreseen):
         return Foreseen(effect.delay_ns, outcome_of(effect.result))
+    if isinstance(effect, Promise):
+        return effect.then(outcome_of)
     if inspect.iscoroutine(effect):
         effect.close()  # nobody will await it
         return Foreseen(0, _no_effect("a coroutine; attempt() itself is a plain function"))
@@ -71,7 +73,7 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
 
 def _no_effect(got: str) -> Ambiguous:
     """Return the outcome of an attempt that a provider gave no effect for; what it did instead, nobody knows."""
-    return Ambiguous(reason=f"wanted an effect: an async function or Foreseen, got {got}")
+    return Ambiguous(reason=f"wanted an effect: an async function, Foreseen or a Promise, got {got}")
 
 
 def outcome_of(result: Any) -> Outcome:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.policies.budget import Budget
     from actors.policies.limiter import Limiter
     from actors.storage.store import Delivery
+    from actors.system import ActorSystem
 
 TIMED_OUT = Ambiguous(reason="timed out")
 
@@ -196,3 +197,9 @@ class Provider:
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt; its result is an outcome."""
         raise NotImplementedError
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Take note of whose clock it is on: called before the first attempt, by each pipeline that it is part of.
+
+        For providers that do things in their own time, and answer with a :class:`~actors.effects.Promise`.
+        """

@@ -282,6 +282,79 @@ class TestPromises:
             (3, "answer", 0, ns(3.0), ns(3.0)),
         ]
 
+    @pytest.mark.parametrize(
+        ("kept_after", "timeout", "result", "at"),
+        [
+            (3.0, None, "answer", 3.0),
+            (3.0, 4.0, "answer", 3.0),
+            (3.0, 3.0, "answer", 3.0),  # just in time, as with what is foreseen
+            (3.000000001, 3.0, "too late", 3.0),
+            (0.0, 3.0, "answer", 0.0),
+        ],
+    )
+    @pytest.mark.parametrize("planned", ["before it is waited for", "while it is waited for"])
+    def test_its_result_comes_at_its_instant_or_the_time_outs(
+        self, run_on_both, kept_after, timeout, result, at, planned
+    ):
+        timeout_ns = None if timeout is None else ns(timeout)
+
+        def begin(doer):
+            promise = Promise()
+
+            def keep_later():
+                doer.system.call_at(ns(1.0) + ns(kept_after), lambda: promise.keep("answer"))
+
+            def wait():
+                doer.perform(promise, "request", timeout_ns=timeout_ns, on_timeout="too late")
+
+            for step in (keep_later, wait) if planned.startswith("before") else (wait, keep_later):
+                step()
+
+        began, ended = ns(1.0), ns(1.0) + ns(at)
+        trace = run_on_both(doing(lambda doer: doer.after(1.0, Do(begin)))).trace
+        assert trace == [("request", result, began, ended, ended)]
+
+    def test_who_waits_for_one_hears_of_it_once_and_in_order_on_both_clocks(self, run_on_both):
+        def begin(doer):
+            promise, other = Promise(), Promise()
+            doer.perform(promise, 1)
+            doer.perform(other, 2, timeout_ns=ns(9.0))
+            cancelled = doer.perform(promise, 3, timeout_ns=ns(9.0))
+            doer.perform(promise, 4, timeout_ns=ns(1.0), on_timeout="too late")
+            doer.system.call_at(ns(2.0), lambda: [other.keep("b"), promise.keep("a")])
+            doer.after(1.0, Do(lambda _: [cancelled.cancel(), cancelled.cancel()]))
+            doer.after(2.0, Do(lambda doer: doer.perform(promise.then(str.upper), 5, timeout_ns=0)))
+
+        assert run_on_both(doing(begin)).trace == [
+            (4, "too late", 0, ns(1.0), ns(1.0)),
+            (2, "b", 0, ns(2.0), ns(2.0)),
+            (1, "a", 0, ns(2.0), ns(2.0)),
+            (5, "A", ns(2.0), ns(2.0), ns(2.0)),
+        ]
+
+    def test_a_process_of_simpys_may_keep_it(self):
+        """Also at a fraction of a nanosecond: who waits hears of it at the next whole one."""
+
+        def begin(doer):
+            promise, env = Promise(), doer.system.env
+
+            def process():
+                yield env.timeout(2.25)
+                promise.keep("answer")
+
+            env.process(process())
+            doer.perform(promise, 1, timeout_ns=3)
+            doer.perform(promise, 2, timeout_ns=2, on_timeout="too late")
+
+        assert run_on("simulated", doing(begin)).trace == [(2, "too late", 0, 2, 2), (1, "answer", 0, 3, 3)]
+
+    def test_an_error_of_the_world_outside_ends_the_run(self):
+        def begin(doer):
+            doer.system.call_at(ns(1.0), lambda: 1 / 0)
+
+        with pytest.raises(ZeroDivisionError):
+            run_on("simulated", doing(begin))
+
     async def test_it_can_be_called(self):
         promise = Promise()
         with trio.move_on_after(0):

@@ -435,9 +435,9 @@ def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
     world = on_both_clocks(scenario)
     assert {event.kind for event in world.failures} == {"Ambiguous"}
     assert [event.reason for event in world.failures] == [
-        "wanted an effect: an async function or Foreseen, got Sent(reason='', answer=None)",
-        "wanted an effect: an async function or Foreseen, got None",
-        "wanted an effect: an async function or Foreseen, got a coroutine; attempt() itself is a plain function",
+        "wanted an effect: an async function, Foreseen or a Promise, got Sent(reason='', answer=None)",
+        "wanted an effect: an async function, Foreseen or a Promise, got None",
+        "wanted an effect: an async function, Foreseen or a Promise, got a coroutine; attempt() itself is a plain function",
     ]
     assert world.sent_ids() == ["a"]
 
@@ -452,7 +452,7 @@ async def test_a_function_of_a_provider_that_is_not_async_is_no_effect_either(au
         await notifier.send(email("a"))
     (letter,) = notifier.dead_letter_queue
     assert letter.failure_reason == (
-        "wanted an effect: an async function or Foreseen, "
+        "wanted an effect: an async function, Foreseen or a Promise, "
         "got a plain function, which returned Sent(reason='', answer=None)"
     )
 
