@@ -7,7 +7,7 @@ the default written here. Models are frozen and refuse unknown keys.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,9 @@ ProviderName = Annotated[
 ]
 
 
+Discipline: TypeAlias = Literal["fifo", "critical_first", "processor_sharing"]
+
+
 class ProviderConfig(Settings):
     """The simulated outside world behind a channel when nothing is wrong."""
 
@@ -51,6 +54,19 @@ class ProviderConfig(Settings):
 
     capacity: PositiveWholeNumber | None = None
     """How many it works on at once; the rest queue. None: no bound."""
+
+    discipline: Discipline = "fifo"
+    """What becomes of more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
+    notifications go before all that are not; what it works on already is left in peace. `processor_sharing`: nobody
+    waits, all become slower: more than the capacity share it equally, as at a gateway that slows down as load grows."""
+
+    @model_validator(mode="after")
+    def _has_something_to_share(self) -> Self:
+        if self.discipline != "fifo" and self.capacity is None:
+            raise wanted(
+                f"a capacity with the discipline {self.discipline}, without which it works on all at once", "none"
+            )
+        return self
 
 
 class FailoverConfig(Settings):

@@ -8,11 +8,12 @@ from typing import Any
 import trio
 
 from actors.config import ProviderConfig
-from actors.effects import Effect, Foreseen
+from actors.effects import Effect, Foreseen, Promise
 from actors.faults_config import FaultConfig
 from actors.instants import NS_PER_S
 from actors.pipeline.attempts import Attempt, Provider
 from actors.randomness import RandomStreams
+from actors.system import ActorSystem
 from actors.verdicts import SENT, FailureRule, Verdict, Verdicts
 from actors.weather import NEVER_NS
 
@@ -64,28 +65,43 @@ class FaultyProvider(Provider):
         self._provider = provider
         self._verdicts = Verdicts(settings, faults, rules, streams, name)
 
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, and have the other provider do so."""
+        self._system = system
+        self._verdicts.on_wired(system)
+        self._provider.on_wired(system)
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt, or has it fail."""
         verdict = self._verdicts.judge(attempt, now_ns)
         if not verdict.delivers:
             if verdict.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
-            return Foreseen(verdict.delay_ns, verdict.outcome)
+            return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
         effect = self._provider.attempt(attempt, now_ns)
         if verdict.outcome is not None and verdict.delay_ns == 0 and verdict.latency_factor == 1:
             return effect
         if isinstance(effect, Foreseen):
             if verdict.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
-            return Foreseen(verdict.delay_ns + round(effect.delay_ns * verdict.latency_factor), effect.result)
+            delay_ns = round(effect.delay_ns * verdict.latency_factor)
+            if verdict.over is not None:
+                return self._later(verdict.over, delay_ns, effect.result)
+            return Foreseen(verdict.delay_ns + delay_ns, effect.result)
         return _disturbed(verdict, effect) if callable(effect) else effect
+
+    def _later(self, over: Promise, delay_ns: int, result: Any) -> Promise:
+        """Return a promise that is kept so long after another one."""
+        system, later = self._system, Promise()
+        over.when_kept(lambda _: system.call_at(system.now_ns + delay_ns, lambda: later.keep(result)))
+        return later
 
 
 def _disturbed(verdict: Verdict, call: Callable[[], Awaitable[Any]]) -> Effect:
     """Return an effect that does real I/O, later and more slowly, and perhaps to no avail."""
 
     async def attempt() -> Any:
-        await trio.sleep(verdict.delay_ns / NS_PER_S)
+        await (trio.sleep(verdict.delay_ns / NS_PER_S) if verdict.over is None else verdict.over())
         started = trio.current_time()
         try:
             return await call()

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actors.config import ProviderConfig
+from actors.config import Discipline, ProviderConfig
 from actors.distributions import Distribution
-from actors.effects import Foreseen
+from actors.effects import Foreseen, Promise
 from actors.errors import ConfigurationError
 from actors.faults_config import FaultConfig
 from actors.pipeline.attempts import Attempt, Provider
 from actors.randomness import RandomStreams
 from actors.settings import validated
+from actors.system import ActorSystem
 from actors.verdicts import SENT, FailureRule, Verdicts, on_the_ladder
 from actors.weather import NEVER_NS
 
@@ -31,6 +32,7 @@ class NotificationService(Provider):
         NotificationService(fail_count=2)                     # the first two fail, all others succeed
         NotificationService(latency=Distribution(exponential={"mean": 0.2}))
         NotificationService(latency=0.2, capacity=10)         # at most 50 a second; the others queue
+        NotificationService(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
         NotificationService(rules=[collapses])                # as a function of yours says
     """
 
@@ -41,6 +43,7 @@ class NotificationService(Provider):
         latency: Distribution | float = 0.0,
         *,
         capacity: int | None = None,
+        discipline: Discipline = "fifo",
         rules: Sequence[FailureRule] = (),
         faults: Sequence[FaultConfig] = (),
         streams: RandomStreams | None = None,
@@ -53,6 +56,7 @@ class NotificationService(Provider):
             fail_count: the first so many attempts fail transiently; at least 0.
             latency: seconds, or a distribution of durations. With a capacity: how long it works on each.
             capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
+            discipline: who is next, or who shares what, where there are more than that.
             rules: what decides by the state of things.
             faults: what goes wrong, and when; their `channel` is not looked at.
             streams: where its luck comes from; a seed of 0 when None.
@@ -61,7 +65,8 @@ class NotificationService(Provider):
         Raises:
             ConfigurationError: one of the settings is out of its range, or a rule cannot be called.
         """
-        config = validated(ProviderConfig, {"failure_rate": failure_rate, "latency": latency, "capacity": capacity})
+        given = {"failure_rate": failure_rate, "latency": latency, "capacity": capacity, "discipline": discipline}
+        config = validated(ProviderConfig, given)
         if fail_count:
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
@@ -86,14 +91,19 @@ class NotificationService(Provider):
             config.failure_rate,
             latency=config.latency,
             capacity=config.capacity,
+            discipline=config.discipline,
             rules=rules,
             faults=faults,
             streams=streams,
             name=name,
         )
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        """Return what becomes of an attempt that starts now, and after how long."""
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system."""
+        self._verdicts.on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
+        """Return what becomes of an attempt that starts now, and after how long; a promise where nobody knows yet."""
         weather = self._verdicts.weather
         if weather.is_calm and now_ns < weather.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
@@ -110,7 +120,9 @@ class NotificationService(Provider):
         verdict = self._verdicts.judge(attempt, now_ns)
         if verdict.delivers:
             self.delivered += 1
-        return Foreseen(NEVER_NS, SENT) if verdict.outcome is None else Foreseen(verdict.delay_ns, verdict.outcome)
+        if verdict.outcome is None:
+            return Foreseen(NEVER_NS, SENT)
+        return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
 
 
 def _failing_first(count: Any) -> FaultConfig:

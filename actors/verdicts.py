@@ -18,9 +18,10 @@ The fate of an attempt is fixed when it starts. In this order:
    overlap, the provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
 
 With a `capacity` (the provider's own or a fault's) whoever comes to step 5 and is not refused there is worked on for
-its latency, however it ends, or waits until so many others are done with: first come, first served. The answer comes
-when the work is over. That the sender has given up meanwhile does not cancel it: late work costs as much as any other,
-which is how retries can keep a provider overloaded long after what began it is over (Bronson et al., HotOS 2021).
+its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
+provider's `discipline` says otherwise. The answer comes when the work is over. That the sender has given up meanwhile
+does not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after
+what began it is over (Bronson et al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import TypeAlias
 import msgspec
 
 from actors.config import ProviderConfig
+from actors.effects import Promise
 from actors.errors import ConfigurationError
 from actors.faults_config import FaultConfig
 from actors.outcomes import Outcome, Sent, Transient
@@ -38,7 +40,9 @@ from actors.pipeline.attempts import Attempt
 from actors.policies.breaker_group import recipient_host
 from actors.provider_queue import Load, LoadMeter, ServiceQueue
 from actors.randomness import RandomStreams
-from actors.weather import FAILED, Forecast, Weather, capacity_steps
+from actors.running_station import RunningStation
+from actors.system import ActorSystem
+from actors.weather import FAILED, NEVER_NS, Forecast, Weather, capacity_steps
 
 FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
 """Decides about an attempt by the state of things: called with the attempt, the instant at which it starts (``now_ns``)
@@ -61,13 +65,18 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How it ends; None: no answer ever comes."""
 
     delay_ns: int
-    """After how long it ends, where anybody hears of it; the latency, and the wait in the queue of a capacity."""
+    """After how long it ends, where anybody hears of it and it is known; the latency, and the wait in the queue of a
+    capacity."""
 
     delivers: bool
     """Whether the notification is delivered."""
 
     latency_factor: float
     """How many times slower than usual the provider is; in `delay_ns` already."""
+
+    over: Promise | None = None
+    """Kept with the outcome when the work is over, where that hangs on what comes later. None: it is after
+    `delay_ns`."""
 
 
 class Verdicts:
@@ -114,8 +123,24 @@ class Verdicts:
         self.weather = self._forecast.at(0)
         """What held when it was last looked at."""
         self._rules = tuple(rules)
-        self._queue = ServiceQueue(steps) if steps else None
-        self._meter = LoadMeter() if rules else None
+        self._queue: ServiceQueue | None = None
+        self._station: RunningStation | None = None
+        if steps and config.discipline == "fifo":
+            self._queue = ServiceQueue(steps)
+        elif steps:
+            self._station = RunningStation(config.discipline, steps)
+        self._meter = LoadMeter() if rules and self._station is None else None
+        meter = self._meter or self._station  # a station knows its own load
+        self._load = meter.load if rules and meter is not None else None
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, where one is needed.
+
+        Raises:
+            ActorSystemError: it went by that of another one before.
+        """
+        if self._station is not None:
+            self._station.on_wired(system)
 
     def judge(self, attempt: Attempt, now_ns: int) -> Verdict:
         """Return what becomes of an attempt that starts now."""
@@ -136,12 +161,14 @@ class Verdicts:
             outcome = _fate(weather, now_ns, drawn)
         elif isinstance(outcome, Transient) and outcome.throttled:
             return Verdict(outcome, latency_ns, False, weather.latency_factor)
+        if self._station is not None:
+            return self._work_at(self._station, weather, now_ns, latency_ns, outcome, attempt.command.critical)
         return self._work(weather, now_ns, latency_ns, outcome)
 
     def _ruled(self, attempt: Attempt, now_ns: int) -> Outcome | None:
-        if self._meter is None:
+        if self._load is None:
             return None
-        load = self._meter.load(now_ns)
+        load = self._load(now_ns)
         for rule in self._rules:
             outcome = rule(attempt, now_ns, load)
             if outcome is not None:
@@ -156,6 +183,20 @@ class Verdicts:
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
         return Verdict(outcome, end_ns - now_ns, delivers, weather.latency_factor)
+
+    def _work_at(
+        self,
+        station: RunningStation,
+        weather: Weather,
+        now_ns: int,
+        latency_ns: int,
+        outcome: Outcome | None,
+        critical: bool,
+    ) -> Verdict:
+        """Work on an attempt where it hangs on later ones when that is done. None: its reply will be lost."""
+        delivers = outcome is None or type(outcome) is Sent
+        over = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
+        return Verdict(outcome, NEVER_NS, delivers, weather.latency_factor, over)
 
 
 def _refusal(weather: Weather, now_ns: int) -> Outcome | None:

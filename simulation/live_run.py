@@ -31,6 +31,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Attempt, Provider
 from actors.providers import checked_providers, faults_of, stream_name
 from actors.randomness import RandomStreams
+from actors.system import ActorSystem
 from simulation.result import Result
 from simulation.runner import build, class_for, recorder_of
 from simulation.scenario import Scenario, load
@@ -131,6 +132,10 @@ class Readdressed(Provider):
     def __init__(self, provider: Provider, address: Callable[[str], str]) -> None:
         self._provider = provider
         self._address = address
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Have the other provider go by the clock of this system."""
+        self._provider.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""

@@ -10,9 +10,10 @@ import trio
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.effects import Effect, Foreseen
+from actors.effects import Effect, Foreseen, Promise
 from actors.outcomes import Outcome
 from actors.pipeline.attempts import Attempt, Provider
+from actors.system import ActorSystem
 
 PATIENCE = 0.9
 """For what share of its time limit an attempt waits behind the closed door before that becomes a matter of urgency."""
@@ -81,12 +82,16 @@ class ProviderDoor:
 class _Guarded(Provider):
     def __init__(self, provider: Provider, door: ProviderDoor, timeout: float) -> None:
         self._attempt = provider.attempt
+        self._on_wired = provider.on_wired
         self._door = door
         self._timeout = timeout
 
+    def on_wired(self, system: ActorSystem) -> None:
+        self._on_wired(system)
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         effect = self._attempt(attempt, now_ns)
-        if isinstance(effect, Foreseen) or not callable(effect):
+        if isinstance(effect, (Foreseen, Promise)) or not callable(effect):
             return effect  # it asks nobody
         call: Callable[[], Awaitable[Any]] = effect
         return lambda: self._door.passing(call, self._timeout)

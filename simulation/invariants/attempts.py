@@ -12,7 +12,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.outcomes import Ambiguous, ChannelFault, Outcome
+from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.policies.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
@@ -170,7 +170,7 @@ class Answers(Invariant):
         made = next((each for each in reversed(life.history) if type(each) is AttemptMade), None)
         if made is None:
             return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
-        said = _said(made.outcome, made.answered)
+        said = _said(made)
         if said is None:
             return None
         if kind != said:
@@ -183,11 +183,11 @@ class Answers(Invariant):
         return None
 
 
-def _said(outcome: Outcome | None, answered: bool) -> str | None:
+def _said(made: AttemptMade) -> str | None:
     """Return the name of what came of an attempt for its sender; None where nobody knows."""
-    if not answered:
-        return Ambiguous.__name__ if outcome is not None else None
-    return None if outcome is None else type(outcome).__name__
+    if not made.answered:
+        return Ambiguous.__name__ if made.outcome is not None or made.is_promised else None
+    return None if made.outcome is None else type(made.outcome).__name__
 
 
 def _expires_ns(life: Life, expires_after: float | None) -> int | None:

@@ -40,16 +40,21 @@ class _Flight:
     def __init__(self, made: AttemptMade, timeout_ns: int) -> None:
         self.attempt = made.attempt
         self.deadline_ns = made.at_ns + timeout_ns
-        self.answers: list[_Answer] = []
-        self.is_known = True
-        """Whether it is known what comes of each."""
+        self.sends: list[AttemptMade] = []
 
-    def add(self, made: AttemptMade) -> None:
-        """Take note of a send."""
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what comes of each send, or will be when that has come."""
+        return all(made.outcome is not None or made.is_promised for made in self.sends)
+
+    def answers(self) -> list[_Answer]:
+        """Return what comes of each send, as far as that is known now."""
+        return [self._answer(made) for made in self.sends]
+
+    def _answer(self, made: AttemptMade) -> _Answer:
         answered = made.answered and made.ends_at_ns <= self.deadline_ns
-        self.is_known = self.is_known and made.outcome is not None
         at_ns = made.ends_at_ns if answered else self.deadline_ns
-        self.answers.append(_Answer(made.at_ns, at_ns, made.outcome if answered else None))
+        return _Answer(made.at_ns, at_ns, made.outcome if answered else None)
 
 
 class Hedges(Invariant):
@@ -91,13 +96,13 @@ class Hedges(Invariant):
         flight = self._flights.get(made.notification_id)
         if flight is None or flight.attempt is not made.attempt:
             flight = self._flights[made.notification_id] = _Flight(made, self._timeouts_ns[key])
-        wrong = _wrong_time(config, flight, made.at_ns) if flight.answers else None
-        flight.add(made)
-        if len(flight.answers) > config.max_attempts:
+        wrong = _wrong_time(config, flight, made.at_ns) if flight.sends else None
+        flight.sends.append(made)
+        if len(flight.sends) > config.max_attempts:
             wrong = f"of at most {config.max_attempts} sends"
         if wrong is None:
             return None
-        return f"send {len(flight.answers)} of an attempt of {made.notification_id} is {wrong}"
+        return f"send {len(flight.sends)} of an attempt of {made.notification_id} is {wrong}"
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
@@ -109,9 +114,9 @@ class Hedges(Invariant):
         is_refused = isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE)
         if flight is None or not flight.is_known or is_refused or not self._looks_on:
             return None
-        if 1 + event.hedges != len(flight.answers):
-            return f"an attempt of {event.notification_id} was sent {len(flight.answers)} times, not {1 + event.hedges}"
-        kinds = _outcomes(flight.answers)
+        if 1 + event.hedges != len(flight.sends):
+            return f"an attempt of {event.notification_id} was sent {len(flight.sends)} times, not {1 + event.hedges}"
+        kinds = _outcomes(flight.answers())
         if kind in kinds:
             return None
         return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(sorted(kinds))}"
@@ -121,10 +126,11 @@ def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | No
     """Return what is wrong with sending another copy now."""
     if now_ns >= flight.deadline_ns:
         return f"after its timeout at {seconds_text(flight.deadline_ns)}"
-    if (decided := min((each.at_ns for each in flight.answers if each.decides), default=now_ns)) < now_ns:
+    answers = flight.answers()
+    if (decided := min((each.at_ns for each in answers if each.decides), default=now_ns)) < now_ns:
         return f"after one has decided at {seconds_text(decided)}"
-    failures = [each for each in flight.answers if each.at_ns <= now_ns]
-    if not failures and now_ns < (due_ns := flight.answers[-1].sent_ns + wait_ns(config.delay)):
+    failures = [each for each in answers if each.at_ns <= now_ns]
+    if not failures and now_ns < (due_ns := answers[-1].sent_ns + wait_ns(config.delay)):
         return f"before {seconds_text(due_ns)}"
     for failure in failures:
         wants_s = failure.outcome.retry_after if isinstance(failure.outcome, Transient) else None

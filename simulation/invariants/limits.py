@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from actors.limit_config import RateLimitConfig
 from actors.messages import (
     ActorFailed,
@@ -217,10 +219,10 @@ class Bulkhead(Invariant):
             bounds = [config.max_in_flight, None if adaptive is None else adaptive.maximum]
             if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
                 self._slots[key] = slots
-        self._under_way: dict[tuple[NotificationChannel, str], dict[int, tuple[int, Attempt]]] = {
+        self._under_way: dict[tuple[NotificationChannel, str], dict[int, list[AttemptMade]]] = {
             key: {} for key in self._slots
         }
-        """By the identity of each attempt: until when it is; one that has ended may be left there for a while."""
+        """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -245,16 +247,22 @@ class Bulkhead(Invariant):
             return None
         under_way, number = self._under_way[key], id(made.attempt)
         if made.is_copy:
-            if number in under_way and made.answered and not isinstance(made.outcome, (Transient, Ambiguous)):
-                # All copies of an attempt end with the first that decides.
-                under_way[number] = min(under_way[number][0], made.ends_at_ns), made.attempt
+            if number in under_way:
+                under_way[number].append(made)
             return None
-        under_way[number] = made.ends_at_ns, made.attempt
+        under_way[number] = [made]
         if len(under_way) <= slots:
             return None
-        for other in [other for other, (ends_ns, _) in under_way.items() if ends_ns <= made.at_ns]:
+        for other in [other for other, sends in under_way.items() if _ends_at_ns(sends) <= made.at_ns]:
             del under_way[other]
         if len(under_way) <= slots:
             return None
         place = f"at the {made.provider} provider of {made.channel}"
         return f"{len(under_way)} attempts are under way {place}, of at most {slots}"
+
+
+def _ends_at_ns(sends: Sequence[AttemptMade]) -> int:
+    """Return when an attempt ends: its first send does, or a further copy that decides."""
+    first, *copies = sends
+    deciding = [copy for copy in copies if copy.answered and not isinstance(copy.outcome, (Transient, Ambiguous))]
+    return min(each.ends_at_ns for each in (first, *deciding))

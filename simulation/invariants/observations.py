@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome
@@ -24,7 +25,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     """A provider was asked to deliver: also where its answer never comes back, and for each copy of a hedged attempt.
 
-    Where the provider is a simulated one, it is known already what comes of it.
+    Where the provider is a simulated one, it is known already what comes of it, unless it has given a promise: then
+    this says until it is kept what holds if it is not kept in time.
     """
 
     notification_id: str
@@ -34,7 +36,7 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
 
     attempt: Attempt
     outcome: Outcome | None
-    """What the provider makes of it. None: it raised, or it is a real one and nobody knows yet."""
+    """What the provider makes of it. None: it raised, or nobody knows, since it is a real one or has promised it."""
 
     delivered: bool
     """Whether the notification reaches its recipient, whatever becomes of the answer."""
@@ -45,8 +47,16 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     ends_at_ns: int
     """When the answer comes, or the timeout strikes."""
 
+    is_promised: bool = False
+    """Whether the provider has given a promise."""
+
     is_copy: bool = False
     """Whether it is a further copy of an attempt that is under way, as of a channel that hedges."""
+
+    def settle(self, outcome: Outcome, now_ns: int) -> None:
+        """Take note that a promise was kept in time: the one thing that changes about it."""
+        for name, value in (("outcome", outcome), ("answered", True), ("ends_at_ns", now_ns)):
+            force_setattr(self, name, value)
 
 
 class MessageTold(Observation, frozen=True, kw_only=True, gc=False):

@@ -13,9 +13,10 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from actors.actor import Actor, ActorRef
+from actors.channels.channel import outcome_of
 from actors.config import ChannelConfig
 from actors.coroutines import Resume, Strike
-from actors.effects import Cancellable, Effect, Foreseen
+from actors.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.futures import Future
 from actors.instants import ns
 from actors.messages import NotificationChannel
@@ -23,7 +24,7 @@ from actors.outcomes import Sent
 from actors.pipeline.attempts import Attempt, Provider
 from actors.supervisor import Begin
 from actors.system import ActorSystem
-from simulation.invariants.lives import Lives
+from simulation.invariants.lives import Life, Lives
 from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
 
 S = TypeVar("S", bound=ActorSystem)
@@ -65,6 +66,10 @@ class ObservedProvider(Provider):
         self._note = note
         self._counts_deliveries = hasattr(provider, "delivered")
 
+    def on_wired(self, system: ActorSystem) -> None:
+        self._system = system
+        self._provider.on_wired(system)
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         provider = self._provider
         before: int = provider.delivered if self._counts_deliveries else 0  # type: ignore[attr-defined]
@@ -80,27 +85,42 @@ class ObservedProvider(Provider):
                 if self._counts_deliveries
                 else foreseen is not None and type(foreseen.result) is Sent
             )
-            self._observe(attempt, now_ns, foreseen, delivered)
+            made = self._observe(attempt, now_ns, foreseen, delivered, isinstance(effect, Promise))
+            if isinstance(effect, Promise):
+                life = self._lives.get(attempt.command.notification_id)
+                effect.when_kept(lambda result: self._kept(made, life, result))
 
-    def _observe(self, attempt: Attempt, now_ns: int, foreseen: Foreseen | None, delivered: bool) -> None:
+    def _kept(self, made: AttemptMade, life: Life | None, result: Any) -> None:
+        """Take note of the answer to an attempt that was promised."""
+        now_ns = self._system.now_ns
+        if now_ns > made.ends_at_ns:
+            return
+        made.settle(outcome_of(result), now_ns)
+        if made.delivered and life is not None:
+            life.undelivered_answers -= 1  # as which it was counted until now
+
+    def _observe(
+        self, attempt: Attempt, now_ns: int, foreseen: Foreseen | None, delivered: bool, is_promised: bool
+    ) -> AttemptMade:
         notification_id = attempt.command.notification_id
         life = self._lives.get(notification_id)
         answered = foreseen is not None and foreseen.delay_ns <= self._timeout_ns
         takes_ns = foreseen.delay_ns if answered and foreseen is not None else self._timeout_ns
-        self._note(
-            AttemptMade(
-                at_ns=now_ns,
-                notification_id=notification_id,
-                channel=self._channel,
-                provider=self._name,
-                attempt=attempt,
-                outcome=None if foreseen is None else foreseen.result,
-                delivered=delivered,
-                answered=answered,
-                ends_at_ns=now_ns + takes_ns,
-                is_copy=self._hedges and life is not None and life.attempt is attempt,
-            )
+        made = AttemptMade(
+            at_ns=now_ns,
+            notification_id=notification_id,
+            channel=self._channel,
+            provider=self._name,
+            attempt=attempt,
+            outcome=None if foreseen is None else foreseen.result,
+            delivered=delivered,
+            answered=answered,
+            ends_at_ns=now_ns + takes_ns,
+            is_promised=is_promised,
+            is_copy=self._hedges and life is not None and life.attempt is attempt,
         )
+        self._note(made)
+        return made
 
 
 class _Told(msgspec.Struct):
@@ -163,6 +183,11 @@ class WatchedSystem(ActorSystem):
         if type(message) not in _OF_THE_SYSTEM:
             message = _Told(None, 0, message)  # so that it is known who is at work when it comes
         return super().set_timer(instant_ns, actor, message)  # type: ignore[safe-super]  # see above
+
+    def _enqueue(self, actor: Actor, message: Any) -> None:
+        if type(message) is Performed:  # of what was promised
+            message = _Told(None, 0, message)
+        super()._enqueue(actor, message)
 
     def perform(
         self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None

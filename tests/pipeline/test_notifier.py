@@ -437,7 +437,8 @@ def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
     assert [event.reason for event in world.failures] == [
         "wanted an effect: an async function, Foreseen or a Promise, got Sent(reason='', answer=None)",
         "wanted an effect: an async function, Foreseen or a Promise, got None",
-        "wanted an effect: an async function, Foreseen or a Promise, got a coroutine; attempt() itself is a plain function",
+        "wanted an effect: an async function, Foreseen or a Promise, got a coroutine; attempt() itself is a plain "
+        "function",
     ]
     assert world.sent_ids() == ["a"]
 
