@@ -71,8 +71,7 @@ class Awaited:
         actor, system = self._actor, self._system
         if actor is None:
             return
-        if system._outside is None or not system._outside.actor.acts:
-            system._catch_up()
+        system.look_at_the_clock()
         done = Performed(request=self._request, result=result, started_ns=self._started_ns, ended_ns=system.now_ns)
         self.cancel()
         if system.has_ended:

@@ -124,9 +124,8 @@ class CriticalFirst(Station[T]):
 GRAIN = 1 << 40
 """Parts of a nanosecond in which shares are counted: with whole numbers, so that the same comes out on any machine."""
 
-SLACK = GRAIN >> 8
-"""What rounding may add up to, at most 1 grain for each who shares and each time one comes: by so little late is on
-time."""
+SLACK = GRAIN >> 20
+"""What rounding may add up to: a grain for each who shares, each time that one comes. So little late is on time."""
 
 
 class ProcessorSharing(Station[T]):

@@ -208,6 +208,11 @@ class ActorSystem(Supervisor):
             self._outside = self.spawn(Outside)
         return self.set_timer(instant_ns, self._outside.actor, Summons(function))
 
+    def look_at_the_clock(self) -> None:
+        """Set `now_ns` right in what the world outside does, be it planned by `call_at` or not."""
+        if self._outside is None or not self._outside.actor.acts:
+            self._catch_up()
+
     # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:

@@ -122,7 +122,9 @@ def run(
         rules: failure rules by channel, beside what the scenario says goes wrong; see
             :data:`actors.unreliable.FailureRule`. Give each run new ones if they remember anything.
         providers: who delivers, in place of the unreliable ones that the scenario describes; for every channel that it
-            uses. Each answers with :class:`actors.Foreseen`, and faults are nothing to it. Give each run new ones.
+            uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
+            such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
+            to it. Give each run new ones.
         schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
             order, on SimPy's clock; a new one for each run. See :mod:`simulation.schedules`.
         invariants: which laws to check, and to stop at the first breach of: ``"default"``, that nothing is lost;

@@ -92,6 +92,7 @@ class ObservedProvider(Provider):
 
     def _kept(self, made: AttemptMade, life: Life | None, result: Any) -> None:
         """Take note of the answer to an attempt that was promised."""
+        self._system.look_at_the_clock()
         now_ns = self._system.now_ns
         if now_ns > made.ends_at_ns:
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import simpy
 
 import simulation
-from actors import ConfigurationError, Foreseen, NotificationChannel, Provider, Sent, Transient
+from actors import ConfigurationError, Foreseen, NotificationChannel, Promise, Provider, Sent, Transient
 from simulation.scenario import parse
 
 SCENARIO = """
@@ -24,6 +25,41 @@ class EverySecond(Provider):
     def attempt(self, attempt, now_ns):
         self.attempts += 1
         return Foreseen(500_000_000, Sent() if self.attempts % 2 else Transient(reason="not now"))
+
+
+class Desk(Provider):
+    """Two clerks, as processes of SimPy's: who is critical goes first, and every clerk first makes a call of 100 ms."""
+
+    def on_wired(self, system):
+        self.env = system.env
+        self.clerks = simpy.PriorityResource(self.env, capacity=2)
+
+    def attempt(self, attempt, now_ns):
+        promise = Promise()
+        self.env.process(self.serve(attempt.command.critical, promise))
+        return promise
+
+    def serve(self, critical, promise):
+        with self.clerks.request(priority=0 if critical else 1) as turn:
+            yield turn
+            yield self.env.timeout(100_000_000)
+            yield self.env.timeout(900_000_000)
+        promise.keep(Sent())
+
+
+@pytest.mark.parametrize("invariants", ["default", "all"])
+def test_one_may_be_made_of_processes_that_keep_promises(invariants):
+    text = """
+duration: 1s
+workload:
+  - {channel: sms, arrivals: {times: [0s, 0s, 0s, 0s]}}
+  - {channel: sms, critical: true, arrivals: {times: [500ms]}}
+channels: {sms: {timeout: 2500ms, retry: {max_attempts: 1}}}
+"""
+    result = simulation.run(parse(text), providers={NotificationChannel.SMS: Desk()}, invariants=invariants)
+    sent = result.notifications.query("outcome == 'sent'")
+    assert sorted(sent["finished_at"]) == [1.0, 1.0, 2.0, 2.0]
+    assert result.summary["dead_lettered"] == 1  # its answer comes at 3 s: it is given up at 2.5 s
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
