@@ -103,3 +103,22 @@ def time_average(begins: Array, ends: Array, since: float, until: float) -> floa
     """Return how many of the spans [begin, end) are under way on average between two instants."""
     inside = np.minimum(ends, until) - np.maximum(begins, since)
     return float(inside[inside > 0].sum() / (until - since))
+
+
+def shares_of_states(begins: Array, ends: Array, since: float, until: float, count: int) -> dict[str, float]:
+    """Return the share of the time with 0, 1, … so many of the spans [begin, end) under way, as ``P(N = 0)`` and on.
+
+    Args:
+        begins: when each begins, in seconds from the start of the run, when none is under way.
+        ends: when each ends.
+        since: what is before is not looked at.
+        until: what is after is not looked at.
+        count: of the states.
+    """
+    times = np.concatenate([begins, ends])
+    order = np.argsort(times, kind="stable")
+    times = np.clip(times[order], since, until)
+    number = np.cumsum(np.where(order < len(begins), 1, -1))
+    spans = np.diff(np.append(times, until))
+    # Before the first of them there is none; what is before `since` has been clipped to nothing.
+    return {f"P(N = {n})": float(spans[number == n].sum() / (until - since)) for n in range(count)}

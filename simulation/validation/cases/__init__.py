@@ -15,6 +15,7 @@ FAMILIES = (
     "layers",
     "attempts",
     "queues",
+    "disciplines",
     "gas_station",
     "bank",
     "pipeline",

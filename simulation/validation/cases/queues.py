@@ -14,7 +14,7 @@ from actors.provider_queue import Load
 from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.measures import Array, attempts, ended, time_average
+from simulation.validation.measures import Array, attempts, ended, shares_of_states, time_average
 from simulation.validation.quantities import Follows, Mean, Quantity
 
 WARM_UP = 0.1
@@ -151,19 +151,8 @@ def _waits(duration: float, quantile: float, median: float, result: Result) -> d
         "mean number in the system": time_average(tried.requested, tried.ended, since, duration),
         "P(wait beyond its 95th percentile)": (wait > quantile).mean(),
         "gaps between departures": np.diff(departures).tolist(),
-        **_states(tried.requested, tried.ended, since, duration),
+        **shares_of_states(tried.requested, tried.ended, since, duration, 3),
     }
-
-
-def _states(begins: Array, ends: Array, since: float, until: float) -> dict[str, float]:
-    """Return the share of the time with 0, 1 and 2 in the system."""
-    times = np.concatenate([begins, ends])
-    order = np.argsort(times, kind="stable")
-    times = np.clip(times[order], since, until)
-    number = np.cumsum(np.where(order < len(begins), 1, -1))
-    spans = np.diff(np.append(times, until))
-    # Before the first of them the system is empty; what is before `since` has been clipped to nothing.
-    return {f"P(N = {n})": float(spans[number == n].sum() / (until - since)) for n in range(3)}
 
 
 # ── M/M/c/K ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,235 @@
+"""Disciplines of a provider's queue other than first come, first served: priority, and sharing of the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+
+from actors.instants import NS_PER_S
+from actors.messages import NotificationSent
+from simulation.result import Result
+from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c
+from simulation.validation.measures import ended, shares_of_states
+from simulation.validation.quantities import Mean, Quantity
+
+CIW = "https://github.com/CiwPython/Ciw"
+
+_CUSTOMERS = 8000
+_CUSTOMERS_IF_BUSY = 30_000
+"""In one replication, where the utilisation is beyond 0.7."""
+
+
+def _text(workload: Iterable[tuple[float, str]], rho: float, provider: str) -> tuple[str, float]:
+    """Return a scenario, and how long arrivals last in it.
+
+    Args:
+        workload: arrivals a second, and what else is said of them.
+        rho: the utilisation of the provider.
+        provider: its settings.
+    """
+    workload = list(workload)
+    customers = _CUSTOMERS if rho <= 0.7 else _CUSTOMERS_IF_BUSY
+    duration = customers / sum(rate for rate, _ in workload)
+    entries = ", ".join(f"{{channel: sms, arrivals: {{poisson: {rate}/s}}{rest}}}" for rate, rest in workload)
+    return (
+        f"""
+duration: {duration}s
+drain: 30d
+workload: [{entries}]
+channels:
+  sms:
+    circuit_breaker: {{enabled: false}}
+    timeout: 30d
+    provider: {{{provider}}}
+""",
+        duration,
+    )
+
+
+# ── priority ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def priority(
+    parameters: Iterable[tuple[float, float, str]] = (
+        (0.2, 0.6, "exponential"), (0.2, 0.3, "exponential"), (0.3, 0.3, "deterministic"),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case; of each triple, critical and other arrivals a second, and a law of services in `queues.LAWS`."""
+    return Case(
+        name="priority",
+        title="M/G/1 with non-preemptive priority",
+        source="Cobham 1954; Ciw, tests/test_simulation.py",
+        url=CIW,
+        model="Critical and other notifications, each Poisson, at a provider with capacity: 1 and discipline: "
+        "critical_first. With ρ₁ of the critical ones, ρ in all and R = λ·E[S²]/2, critical ones wait for R/(1 − ρ₁) "
+        "on average, and all others for R/((1 − ρ₁)(1 − ρ)).",
+        experiments=tuple(_priority(*each) for each in parameters),
+    )
+
+
+def _priority(critical: float, ordinary: float, law: str) -> Experiment:
+    latency, mean, square = LAWS[law]
+    rho_critical, rho = critical * mean, (critical + ordinary) * mean
+    left = (critical + ordinary) * square / 2
+    text, duration = _text(
+        [(ordinary, ""), (critical, ", critical: true")],
+        rho,
+        f"latency: {latency}, capacity: 1, discipline: critical_first",
+    )
+    return Experiment(
+        name=f"critical {critical:g}/s, others {ordinary:g}/s, {law}",
+        replicate=scenario(text, partial(_by_class, duration)),
+        quantities=(
+            Mean(name="mean sojourn of critical ones, s", target=left / (1 - rho_critical) + mean),
+            Mean(name="mean sojourn of others, s", target=left / (1 - rho_critical) / (1 - rho) + mean),
+        ),
+    )
+
+
+def _by_class(duration: float, result: Result) -> dict[str, float]:
+    rows = [
+        (event.notification_id.startswith("sms-1-"), event.requested_at_ns, event.at_ns)
+        for event in result.history
+        if type(event) is NotificationSent
+    ]
+    table = np.array(rows, dtype=np.int64)
+    late = table[table[:, 1] >= WARM_UP * duration * NS_PER_S]
+    critical, took = late[:, 0].astype(bool), (late[:, 2] - late[:, 1]) / NS_PER_S
+    return {
+        "mean sojourn of critical ones, s": float(took[critical].mean()),
+        "mean sojourn of others, s": float(took[~critical].mean()),
+    }
+
+
+# ── sharing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def processor_sharing(
+    parameters: Iterable[tuple[float, float]] = ((3, 5), (4, 5), (3, 6)),
+    laws: Iterable[tuple[str, float]] = (("deterministic", 0.7), ("lognormal, variance 4", 0.6)),
+) -> Case:
+    """Return the case.
+
+    Args:
+        parameters: arrivals and services a second.
+        laws: of services, in `queues.LAWS`, each with the utilisation.
+    """
+    return Case(
+        name="processor-sharing",
+        title="M/G/1 processor sharing: the mean hangs on the mean alone",
+        source="Kleinrock 1967; Coffman, Muntz, Trotter 1970; Ciw, tests/test_processor_sharing.py",
+        url=CIW,
+        model="Poisson arrivals at a provider with capacity: 1 and discipline: processor_sharing. The mean sojourn is "
+        "E[S]/(1 − ρ), whatever the law of S. For exponential ones that is as if they queued, but the variance is "
+        "(2 + ρ)/(2 − ρ) times as large.",
+        experiments=(*(_mm_1_ps(*each) for each in parameters), *(_mg_1_ps(*each) for each in laws)),
+    )
+
+
+def _mm_1_ps(rate: float, mu: float) -> Experiment:
+    rho = rate / mu
+    sojourn = 1 / (mu - rate)
+    square = sojourn**2 * (1 + (2 + rho) / (2 - rho))
+    text, duration = _text(
+        [(rate, "")], rho, f"latency: {{exponential: {{mean: {1 / mu}s}}}}, capacity: 1, discipline: processor_sharing"
+    )
+    return Experiment(
+        name=f"λ={rate:g} μ={mu:g}",
+        replicate=scenario(text, partial(_shared, duration, 3)),
+        quantities=(
+            Mean(name="mean sojourn, s", target=sojourn),
+            Mean(
+                name="mean square of the sojourn, s²",
+                target=square,
+                within=0.05,
+                because=f"5%: a second moment; {2 * sojourn**2:.6g} if they queued",
+            ),
+            *(Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, because="(1 − ρ)·ρⁿ") for n in range(3)),
+        ),
+        full_only=rho > 0.7,
+    )
+
+
+def _mg_1_ps(law: str, rho: float) -> Experiment:
+    latency, mean, _ = LAWS[law]
+    text, duration = _text([(rho / mean, "")], rho, f"latency: {latency}, capacity: 1, discipline: processor_sharing")
+    return Experiment(
+        name=f"{law}, ρ={rho:g}",
+        replicate=scenario(text, partial(_shared, duration, 2)),
+        quantities=(
+            Mean(name="mean sojourn, s", target=mean / (1 - rho)),
+            *(Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, because="(1 − ρ)·ρⁿ") for n in range(2)),
+        ),
+    )
+
+
+def limited_sharing(
+    parameters: Iterable[tuple[float, float, int]] = ((10, 12, 3),), laws: Iterable[str] = ("exponential", "constant")
+) -> Case:
+    """Return the case.
+
+    Args:
+        parameters: arrivals a second, services a second of one server, and how many are served at full speed.
+        laws: of services: exponential, constant.
+    """
+    return Case(
+        name="limited-sharing",
+        title="R-PS(c): up to c at full speed, and more of them share",
+        source="Ciw, tests/test_processor_sharing.py; Kelly, Reversibility and Stochastic Networks, 1979",
+        url=CIW,
+        model="Poisson arrivals at a provider with capacity: c and discipline: processor_sharing. There are as many as "
+        "in M/M/c, also where all services take the same time: a symmetric queue does not notice their law.",
+        experiments=tuple(_r_ps(*each, law) for each in parameters for law in laws),
+    )
+
+
+def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[float]:
+    """Return the probabilities of 0, 1, … in the system."""
+    load = rate / mu
+    weight, weights = 1.0, [1.0]
+    for n in range(1, count):
+        weight *= load / min(n, servers)
+        weights.append(weight)
+    at_servers = 1.0
+    for n in range(1, servers + 1):
+        at_servers *= load / n
+    # Of all states from c on, P(wait) together: that is what the first is (1 − ρ) of.
+    empty = erlang_c(servers, load) * (1 - load / servers) / at_servers
+    return [empty * weight for weight in weights]
+
+
+def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
+    states = states_of_mm_c(rate, mu, servers, 5)
+    sojourn = erlang_c(servers, rate / mu) / (servers * mu - rate) + 1 / mu
+    latency = f"{1 / mu}s" if law == "constant" else f"{{exponential: {{mean: {1 / mu}s}}}}"
+    text, duration = _text(
+        [(rate, "")],
+        rate / mu / servers,
+        f"latency: {latency}, capacity: {servers}, discipline: processor_sharing",
+    )
+    quantities: list[Quantity] = [
+        Mean(name=f"P(N = {n})", target=share, within=0.02 if share > 0.1 else 0.05, because="2%, or 5% of a rare one")
+        for n, share in enumerate(states)
+    ]
+    return Experiment(
+        name=f"λ={rate:g} μ={mu:g} c={servers}, {law}",
+        replicate=scenario(text, partial(_shared, duration, len(states))),
+        quantities=(*quantities, Mean(name="mean sojourn, s", target=sojourn)),
+    )
+
+
+def _shared(duration: float, states: int, result: Result) -> dict[str, float]:
+    since = WARM_UP * duration
+    ends = ended(result)
+    took = ends.since(since).took
+    return {
+        "mean sojourn, s": float(took.mean()),
+        "mean square of the sojourn, s²": float((took**2).mean()),
+        **shares_of_states(ends.requested, ends.ended, since, duration, states),
+    }
+
+
+CASES = (priority(), processor_sharing(), limited_sharing())
