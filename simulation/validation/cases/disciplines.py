@@ -163,6 +163,7 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
             Mean(name="mean sojourn, s", target=mean / (1 - rho)),
             *(Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, because="(1 − ρ)·ρⁿ") for n in range(2)),
         ),
+        full_only=law != "deterministic",
     )
 
 
