@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.config import ChannelConfig, CircuitBreakerConfig
+from actors.config import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.distribution_shape import share_above
 from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 from actors.faults_config import FaultConfig
@@ -96,6 +96,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
+    yield from _disciplines(scenario, channel, config)
     is_operated = any(
         operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
         for operation in scenario.operations
@@ -149,6 +150,21 @@ def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Fi
                 "is the reason of no failure that comes in a scenario; "
                 + (f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"),
             )
+
+
+def _disciplines(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that nobody is preferred where all are alike."""
+    configs = [scenario.channel_config(used) for used in scenario.channels_used]
+    is_fallback = any(other.fallback is not None and other.fallback.channel is channel for other in configs)
+    come = [entry for entry in scenario.workload if is_fallback or channel in entry.channels]
+    kinds = {getattr(entry, "critical", False) for entry in come}
+    if len(kinds) != 1:
+        return
+    who = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
+    for name, settings in config.by_provider().items():
+        if settings.provider.discipline == "critical_first":
+            path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
+            yield Finding(path, f"critical_first, and {who}: it is first come, first served")
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:

@@ -159,6 +159,37 @@ def test_what_it_says(text, warnings):
     assert said(text) == warnings
 
 
+@pytest.mark.parametrize(
+    ("workload", "settings", "places"),
+    [
+        ("{channel: email, arrivals: {poisson: 1/s}}", "", ["email.provider", "email.failover.b.provider"]),
+        (
+            "{channel: email, arrivals: {poisson: 1/s}, critical: true}, {channel: sms, arrivals: {poisson: 1/s}}",
+            "",
+            ["email.provider", "email.failover.b.provider"],
+        ),
+        (
+            "{channel: email, arrivals: {poisson: 1/s}}, {channel: sms, arrivals: {poisson: 1/s}, critical: true}",
+            "sms: {fallback: {channel: email}}",
+            [],
+        ),
+        (
+            "{event: OrderPlaced, arrivals: {poisson: 1/s}}, {channel: email, clients: 2, think: 1s, critical: true}",
+            "",
+            [],
+        ),
+    ],
+)
+def test_where_all_are_alike_nobody_goes_first(workload, settings, places):
+    first = "provider: {capacity: 9, discipline: critical_first}"
+    text = f"{TIMES}workload: [{workload}]\nchannels: {{email: {{{first}, failover: {{b: {{{first}}}}}}}, {settings}}}"
+    who = "all that arrive are critical" if "critical: true" in workload else "nothing that arrives is critical"
+    found = [finding for finding in said(text) if "discipline" in finding]
+    assert found == [
+        f"channels.{place}.discipline: critical_first, and {who}: it is first come, first served" for place in places
+    ]
+
+
 # ── where it is said ────────────────────────────────────────────────────────────────────────────────────────────
 
 WRONG = """\

@@ -18,12 +18,15 @@ import simulation
 import simulation.validation
 from actors.policies.token_budget import TokenBudget
 from simulation.validation import Case, Mean
+from simulation.validation.case import scenario
 from simulation.validation.cases import all_cases
 from simulation.validation.cases.attempts import delays, truncated_geometric
+from simulation.validation.cases.disciplines import limited_sharing, priority, processor_sharing
 from simulation.validation.cases.outages import inspection_paradox, lognormal_residual
 from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.procedure import Validation
+from simulation.validation.quantities import Verdict
 
 CASES = all_cases()
 
@@ -46,10 +49,18 @@ def test_whatever_is_exact_is_exactly_so():
 
 
 def test_some_that_have_luck_in_them():
-    some = ("D=60 s base=1 s cap=30 s", "L=5 N=3 p=0.5", "n=5", "λ=15/s r=10/s b=1", "p=0.5 N=4", "no place to wait")
+    some = (
+        "D=60 s base=1 s cap=30 s",
+        "L=5 N=3 p=0.5",
+        "n=5",
+        "λ=15/s r=10/s b=1",
+        "p=0.5 N=4",
+        "no place to wait",
+        "λ=10 μ=12 c=3, constant",
+    )
     validation = simulation.validate(only(lambda experiment: experiment.name in some))
     assert_holds(validation)
-    assert len(validation.results) == 6
+    assert len(validation.results) == 7
 
 
 @pytest.mark.slow
@@ -113,6 +124,30 @@ def test_bounded_mailboxes_and_general_service_times():
     brooker = targets(mg_1([("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8)]))
     assert brooker[0] == pytest.approx([4.11317571], rel=1e-8)
     assert brooker[1] == pytest.approx([0.1099])
+
+
+def test_disciplines():
+    assert targets(priority([(0.2, 0.6, "exponential")]))[0] == pytest.approx([2.0, 6.0])
+    assert targets(priority([(0.1, 0.4, "deterministic")]))[0] == pytest.approx([0.25 / 0.9 + 1, 0.25 / 0.45 + 1])
+    sojourn, square, *states = targets(processor_sharing([(3, 5)], []))[0]
+    assert (sojourn, states) == (pytest.approx(0.5), pytest.approx([0.4, 0.24, 0.144]))
+    assert square == pytest.approx(0.25 + 0.25 * 2.6 / 1.4)
+    published = [0.4321329639889196, 0.3601108033240997, 0.1500461680517082, 0.041679491125474505, 0.011577636423742918]
+    for *states, _ in targets(limited_sharing([(10, 12, 3)])):
+        assert states == pytest.approx(published, rel=1e-12)
+
+
+def test_the_square_of_the_sojourn_tells_sharing_from_waiting():
+    """The means are the same, so that alone would not show which of the two a provider does."""
+    experiment = processor_sharing([(3, 6)], []).experiments[0]
+    shared = experiment.replicate.args[0]
+    waiting = replace(
+        experiment, replicate=scenario(shared.replace("processor_sharing", "fifo"), experiment.replicate.args[1])
+    )
+    case = replace(processor_sharing([], []), experiments=(waiting,))
+    (result,) = simulation.validate([case], seed=3).results
+    wrong = [each.quantity.name for each in result.measured if each.finding.verdict is Verdict.DIFFERS]
+    assert wrong == ["mean square of the sojourn, s²"]
 
 
 def test_attempts_and_delays():
