@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def validate(
     full: Annotated[
-        bool, typer.Option("--full", help="Intervals as narrow as each case says, not 5%; takes long.")
+        bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; takes long.")
     ] = False,
     case: Annotated[
         list[str] | None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Provider
 from actors.verdicts import FailureRule
@@ -40,7 +42,17 @@ class Experiment:
     """Replications; what is not narrow enough by then is too wide."""
 
     full_only: bool = False
-    """Left out of the quick slice, because it takes long and shows nothing that another one does not."""
+    """Left out of the quick slice of the cases that are chosen by name, because it takes long and shows nothing that
+    another one does not. In a case that is given as an object it is run."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.quantities:
+            problems.append("wanted at least one quantity, got none")
+        if self.stochastic and min(self.pilot, self.at_most) < 2:
+            problems.append(f"wanted at least 2 replications, got pilot={self.pilot} at_most={self.at_most}")
+        if problems:
+            raise ConfigurationError([f"experiment {self.name!r}: {problem}" for problem in problems])
 
     @property
     def stochastic(self) -> int:
@@ -64,6 +76,16 @@ class Case:
     """What is modelled, and how it is expressed here, in a sentence or three."""
 
     experiments: tuple[Experiment, ...]
+
+    def __post_init__(self) -> None:
+        names = Counter(experiment.name for experiment in self.experiments)
+        problems = [
+            f"wanted one experiment of a name, got {count} named {name!r}" for name, count in names.items() if count > 1
+        ]
+        if not names:
+            problems.append("wanted at least one experiment, got none")
+        if problems:
+            raise ConfigurationError([f"case {self.name}: {problem}" for problem in problems])
 
 
 def scenario(
@@ -95,7 +117,7 @@ def _run(
 
     return measure(
         run(
-            parse(text),
+            parse(text, "scenario"),
             seed=seed,
             rules=None if rules is None else rules(),
             providers=None if providers is None else providers(seed),

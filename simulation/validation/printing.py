@@ -52,20 +52,22 @@ def summary(validation: Validation) -> str:
     """Return the last lines: how many hold, and how they were tested."""
     count = Counter(each.finding.verdict for result in validation.results for each in result.measured)
     total = count.total()
-    said = f"{count[Verdict.HOLDS]:,} of {total:,} quantities of {_cases(len(validation.results))} hold"
+    said = f"{count[Verdict.HOLDS]:,} of {total:,} quantities of {_counted(len(validation.results), 'case')} hold"
     for verdict in (Verdict.DIFFERS, Verdict.TOO_WIDE):
         if count[verdict]:
             said += f"; {count[verdict]:,} {'differ' if verdict is Verdict.DIFFERS else 'are too wide'}"
-    how = "full" if validation.full else "quick, intervals of 5%"
+    how = "full" if validation.full else "quick, intervals of 5%, or 2.5 times what a case says"
+    if validation.left_out:
+        how += f", without {_counted(validation.left_out, 'experiment')} that --full runs"
     return (
         f"{said} · {how} · seed {validation.seed}\n"
-        f"± is the 99.9% interval over n independent replications; each quantity is tested at {validation.alpha:.1g}, "
-        "so that all of them are by luck alone wrong in one validation of a thousand"
+        f"± and … are the 99.9% interval over n independent replications; each quantity is tested at "
+        f"{validation.alpha:.1g}, so that all of them are by luck alone wrong in one validation of a thousand"
     )
 
 
-def _cases(count: int) -> str:
-    return f"{count:,} case{'' if count == 1 else 's'}"
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def listing(cases: list[Case]) -> str:
@@ -119,6 +121,7 @@ def document(validation: Validation) -> dict[str, Any]:
         "seed": validation.seed,
         "full": validation.full,
         "alpha": validation.alpha,
+        "left_out": validation.left_out,
         "cases": [
             {
                 "name": result.case.name,
@@ -143,7 +146,8 @@ def _quantity(each: Measured) -> dict[str, Any]:
         "because": each.quantity.because,
         "expected": target if target is not None else finding.expected,
         "measured": finding.value,
-        "half_width_99_9": finding.half_width,
+        "interval_99_9": finding.interval,
+        "within": getattr(each.quantity, "within", None),
         "replications": finding.replications,
         "verdict": finding.verdict.value,
     }

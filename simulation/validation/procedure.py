@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,6 +50,9 @@ class Validation:
     alpha: float = field(default=FALSE_ALARMS)
     """How often each stochastic quantity may differ by luck alone."""
 
+    left_out: int = 0
+    """How many experiments of these cases only a full validation runs."""
+
     @property
     def holds(self) -> bool:
         """Whether every quantity holds."""
@@ -86,7 +90,8 @@ def validate(
 
     Args:
         cases: their names, or cases of yours (see :mod:`simulation.validation`); all that there are when None.
-        full: every interval as narrow as its quantity says; else 5%, and without what takes long.
+        full: every interval as narrow as its quantity says. Else no narrower than 5%, each may be 2.5 times as wide as
+            its quantity says, and of cases given by name those experiments are left out that take long.
         seed: another one is another run of luck. The same one gives the same figures for any number of workers.
         workers: how many processes share the replications; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
@@ -94,12 +99,22 @@ def validate(
         on_experiment: told what is being done.
 
     Raises:
-        ConfigurationError: there is no case of that name; all such names.
+        ConfigurationError: there is no case of that name, all such names; or an experiment of yours cannot be run, or
+            returns what cannot be compared.
         InvariantBreach: a run broke a law that always holds: a bug.
         WorkerLost: a process that did runs is gone.
     """
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigurationError([f"seed: wanted a whole number of at least 0, got {seed!r}"])
     chosen = find(cases)
-    experiments = {case.name: [each for each in case.experiments if full or not each.full_only] for case in chosen}
+    by_name = {each for each in cases or [case.name for case in chosen] if isinstance(each, str)}
+    experiments = {
+        case.name: [each for each in case.experiments if full or case.name not in by_name or not each.full_only]
+        for case in chosen
+    }
+    left_out = sum(len(case.experiments) - len(experiments[case.name]) for case in chosen)
+    if workers != 1:
+        _check_sendable(chosen)
     tests = sum(each.stochastic for of_case in experiments.values() for each in of_case)
     rigor = Rigor(FALSE_ALARMS / max(1, tests), full)
     results = []
@@ -114,7 +129,7 @@ def validate(
                 results.append(CaseResult(case, tuple(measured)))
                 if on_result is not None:
                     on_result(results[-1])
-    return Validation(tuple(results), seed, full, rigor.alpha)
+    return Validation(tuple(results), seed, full, rigor.alpha, left_out)
 
 
 def find(cases: Sequence[str | Case] | None) -> list[Case]:
@@ -127,7 +142,12 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
 
     known = {case.name: case for case in all_cases()}
     problems = []
+    if isinstance(cases, str) or (cases is not None and not cases):
+        problems.append(f"cases: wanted a list of names and cases, at least one, got {cases!r}")
+        cases = None
     for name in cases or ():
+        if not isinstance(name, (str, Case)):
+            problems.append(f"case: wanted a name or a Case, got {name!r}")
         if isinstance(name, str) and name not in known:
             guess = nearest(name, known)
             hint = f"; did you mean {guess}?" if guess is not None else f" ({', '.join(known)})"
@@ -137,7 +157,33 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
     if cases is None:
         return list(known.values())
     chosen = [known[each] if isinstance(each, str) else each for each in cases]
-    return list({id(case): case for case in chosen}.values())  # one that is named twice is done once
+    chosen = list({id(case): case for case in chosen}.values())  # one that is named twice is done once
+    names = Counter(case.name for case in chosen)
+    if len(names) < len(chosen):
+        raise ConfigurationError(
+            [f"case: wanted one of a name, got {count} named {name}" for name, count in names.items() if count > 1]
+        )
+    return chosen
+
+
+def _check_sendable(cases: Sequence[Case]) -> None:
+    """See to it that what is to be run by other processes can be sent to them.
+
+    Raises:
+        ConfigurationError: it cannot; all such experiments.
+    """
+    problems = []
+    for case in cases:
+        for experiment in case.experiments:
+            try:
+                pickle.dumps(experiment.replicate)
+            except Exception as error:
+                problems.append(
+                    f"{case.name}: {experiment.name}: wanted a replicate that can be sent to other processes, a "
+                    f"function of a module or a functools.partial of one, or workers=1; got: {error}"
+                )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor) -> Iterator[Measured]:
@@ -160,7 +206,11 @@ def _replications(
         count = max(quantity.wanted([], rigor) for quantity in experiment.quantities)
     while len(samples) < (count := min(count, experiment.at_most)):
         seeds = [replication_seed(seed, case, experiment, number) for number in range(len(samples), count)]
-        done: dict[int, Mapping[str, Any]] = dict(who.map(experiment.replicate, seeds))
+        try:
+            done: dict[int, Mapping[str, Any]] = dict(who.map(experiment.replicate, seeds))
+        except ConfigurationError as error:
+            where = f"{case.name}: {experiment.name}"
+            raise ConfigurationError([f"{where}: {problem}" for problem in error.problems]) from error
         samples.extend(done[place] for place in range(len(seeds)))
         _check_measured(case, experiment, samples[-len(seeds) :])
         if experiment.stochastic:
@@ -172,18 +222,28 @@ def _replications(
 
 
 def _check_measured(case: Case, experiment: Experiment, samples: Sequence[Mapping[str, Any]]) -> None:
-    """See to it that each replication was long enough to measure everything in it.
+    """See to it that each replication has measured everything, and was long enough for that.
 
     Raises:
-        ValueError: a figure is none.
+        ConfigurationError: a figure is missing or is none; of each quantity the first.
     """
+    problems = []
     for quantity in experiment.quantities:
         for sample in samples:
-            if isinstance(sample[quantity.key], float) and math.isnan(sample[quantity.key]):
-                raise ValueError(
-                    f"{case.name}: {experiment.name}: wanted replications in which there is something to measure for "
-                    f"{quantity.name!r}, got one without; make them longer"
+            if quantity.key not in sample:
+                problem: str | None = (
+                    f"wanted a figure for {quantity.key!r}, got those for {', '.join(map(repr, sample))}"
                 )
+            elif (wanted := quantity.complaint(sample[quantity.key])) is not None:
+                problem = f"wanted {wanted} for {quantity.key!r}, got {sample[quantity.key]!r}"
+                if isinstance(sample[quantity.key], float):
+                    problem += "; is the replication long enough for something to measure?"
+            else:
+                continue
+            problems.append(f"{case.name}: {experiment.name}: {problem}")
+            break
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def replication_seed(seed: int, case: Case, experiment: Experiment, number: int) -> int:

@@ -23,8 +23,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from actors.errors import ConfigurationError
 from simulation.student_t import quantile
-from simulation.validation.writing import interval, rounded, written
+from simulation.validation.writing import bounds, interval, rounded, written
 
 FALSE_ALARMS = 0.001
 """How often a validation of a simulator that is right may fail."""
@@ -33,7 +34,7 @@ QUICK = 0.05
 """In the quick slice no interval has to be narrower than this share of its target, and each may be wider by…"""
 
 QUICK_FACTOR = 2.5
-"""…this factor than what its quantity says."""
+"""…this factor than what its quantity says: rare events and second moments say more than 2%."""
 
 _DETERMINISTIC = 1e-9
 """Relative: what floats may lose on the way."""
@@ -79,8 +80,8 @@ class Finding:
     value: Any
     """What was measured, as a number if it is one."""
 
-    half_width: float | None = None
-    """Half of the 99.9% interval. None: there is no luck in it."""
+    interval: tuple[float, float] | None = None
+    """The 99.9% interval. None: there is no luck in it, or what was tested is a whole distribution."""
 
     replications: int = 1
 
@@ -103,6 +104,10 @@ class Quantity(ABC):
         """What a replication returns it under: its name, mostly."""
         return self.name
 
+    def complaint(self, figure: Any) -> str | None:
+        """Return what was wanted in place of what a replication returned; None: it can be used."""
+        return None if _is_number(figure) else "a finite number"
+
     @abstractmethod
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many replications it takes, as far as these tell; at most as many as there are if they do."""
@@ -119,6 +124,10 @@ class Exactly(Quantity):
     target: Any
 
     stochastic = False
+
+    def complaint(self, figure: Any) -> str | None:
+        """Return None: whatever it is, it is equal or not."""
+        return None
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return 1: there is no luck in it."""
@@ -163,6 +172,13 @@ class Mean(Quantity):
     error: float = 0.0
     """The standard error of the target, where that was simulated too."""
 
+    def __post_init__(self) -> None:
+        _check(self.name, "a finite target", math.isfinite(self.target), self.target)
+        _check(self.name, "within > 0", self.within > 0, self.within)
+        known_to = 3.29 * self.error  # 99.9%
+        enough = 0 <= known_to <= self.within * abs(self.target)
+        _check(self.name, f"a target that is known as well as within={self.within:g} says", enough, f"± {known_to:g}")
+
     def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
         """Return how many make the interval narrow enough if they spread as these do."""
         count = len(samples)
@@ -171,7 +187,7 @@ class Mean(Quantity):
         if _t(rigor.alpha, count) * spread / math.sqrt(count) <= aim:
             return count
         if aim == 0:
-            raise ValueError(f"{self.name}: wanted a target other than 0, of which a share is something")
+            raise ConfigurationError([f"{self.name}: wanted a target other than 0, of which a share is something"])
         return max(count + 1, math.ceil(_A_LITTLE_MORE * (_z(rigor.alpha) * spread / aim) ** 2))
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
@@ -179,17 +195,19 @@ class Mean(Quantity):
         count, mean = len(samples), _mean(samples)
         own = _spread(samples) / math.sqrt(count)
         t = _t(rigor.alpha, count)
-        if abs(mean - self.target) > max(t * math.hypot(own, self.error), _DETERMINISTIC * abs(self.target)):
-            verdict = Verdict.DIFFERS
+        off = abs(mean - self.target)
+        if off > max(t * math.hypot(own, self.error), _DETERMINISTIC * abs(self.target)):
+            # Where all figures are equal, what is rare may not have happened yet: near the target that proves nothing.
+            is_near = own == 0 and off <= rigor.within(self.within) * abs(self.target)
+            verdict = Verdict.TOO_WIDE if is_near else Verdict.DIFFERS
         elif t * own > rigor.within(self.within) * abs(self.target):
             verdict = Verdict.TOO_WIDE
         else:
             verdict = Verdict.HOLDS
-        half_width = _t(FALSE_ALARMS, count) * own
         expected = written(self.target)
         if self.error:
             expected += f" ± {rounded(3.29 * self.error)}"
-        return Finding(expected, interval(mean, half_width), verdict, mean, half_width, count)
+        return _found(expected, verdict, mean, _t(FALSE_ALARMS, count) * own, count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +216,10 @@ class Between(Quantity):
 
     low: float = -math.inf
     high: float = math.inf
+
+    def __post_init__(self) -> None:
+        one_is_there = self.low < self.high and (math.isfinite(self.low) or math.isfinite(self.high))
+        _check(self.name, "low < high, one of them finite", one_is_there, f"{self.low:g} and {self.high:g}")
 
     def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
         """Return how many take the interval to one side of each bound, if the mean stays where it is."""
@@ -214,10 +236,11 @@ class Between(Quantity):
         reach = _t(rigor.alpha, count) * own
         if self.low <= mean - reach and mean + reach <= self.high:
             verdict = Verdict.HOLDS
+        elif mean + reach < self.low or self.high < mean - reach:
+            verdict = Verdict.DIFFERS
         else:
-            verdict = Verdict.TOO_WIDE if self.low <= mean <= self.high else Verdict.DIFFERS
-        half_width = _t(FALSE_ALARMS, count) * own
-        return Finding(self._expected(), interval(mean, half_width), verdict, mean, half_width, count)
+            verdict = Verdict.TOO_WIDE  # a bound is in the interval
+        return _found(self._expected(), verdict, mean, _t(FALSE_ALARMS, count) * own, count)
 
     def _expected(self) -> str:
         if self.low == -math.inf:
@@ -236,6 +259,14 @@ class Variance(Quantity):
     target: float
     within: float = 0.10
 
+    def __post_init__(self) -> None:
+        _check(self.name, "a finite target > 0", 0 < self.target < math.inf, self.target)
+        _check(self.name, "within > 0", self.within > 0, self.within)
+
+    def complaint(self, figure: Any) -> str | None:
+        """See :class:`Quantity`."""
+        return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
+
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many make the interval narrow enough, which does not depend on the figures."""
         each = len(_pooled(samples[:1]))
@@ -249,10 +280,7 @@ class Variance(Quantity):
         low, high = _variance_interval(measured, len(pooled), rigor.alpha)
         verdict = Verdict.HOLDS if low <= self.target <= high else Verdict.DIFFERS
         low, high = _variance_interval(measured, len(pooled), FALSE_ALARMS)
-        half_width = (high - low) / 2
-        return Finding(
-            written(self.target), interval(measured, half_width), verdict, measured, half_width, len(samples)
-        )
+        return Finding(written(self.target), bounds(measured, low, high), verdict, measured, (low, high), len(samples))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +296,11 @@ class Spread(Quantity):
 
     within: float = 0.15
 
+    def __post_init__(self) -> None:
+        _check(self.name, "a finite target > 0", 0 < self.target < math.inf, self.target)
+        _check(self.name, "within > 0", self.within > 0, self.within)
+        _check(self.name, "observations of at least 2", self.observations >= 2, self.observations)
+
     @property
     def key(self) -> str:
         """What a replication returns it under."""
@@ -277,7 +310,9 @@ class Spread(Quantity):
         """Return how many it takes until a difference of `within` is not luck, on the error of both sides."""
         left = (rigor.within(self.within) / _z(rigor.alpha)) ** 2 - 1 / (2 * self.observations)
         if left <= 0:
-            raise ValueError(f"{self.name}: {self.observations} observations do not tell {self.within:.0%} apart")
+            raise ConfigurationError(
+                [f"{self.name}: wanted more observations, got {self.observations}, which do not tell {self.within:.0%}"]
+            )
         return math.ceil(1 / (2 * left))
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
@@ -286,9 +321,8 @@ class Spread(Quantity):
         own = 1 / math.sqrt(2 * len(samples))
         differs = abs(measured / self.target - 1) > rigor.within(self.within)
         verdict = Verdict.DIFFERS if differs else Verdict.HOLDS
-        half_width = _z(FALSE_ALARMS) * own * measured
         expected = f"{written(self.target)} ± {100 * rigor.within(self.within):.3g}%"
-        return Finding(expected, interval(measured, half_width), verdict, measured, half_width, len(samples))
+        return _found(expected, verdict, measured, _z(FALSE_ALARMS) * own * measured, len(samples))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,6 +337,13 @@ class Follows(Quantity):
 
     within: float = 0.01
     """The largest difference of the distribution functions that may go unnoticed."""
+
+    def __post_init__(self) -> None:
+        _check(self.name, "within > 0", self.within > 0, self.within)
+
+    def complaint(self, figure: Any) -> str | None:
+        """See :class:`Quantity`."""
+        return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many it takes until no difference larger than `within` goes unnoticed."""
@@ -333,6 +374,16 @@ class Frequencies(Quantity):
     observations: int = 100_000
     """How many there have to be in all."""
 
+    def __post_init__(self) -> None:
+        are_shares = all(share >= 0 for share in self.shares) and math.isclose(sum(self.shares), 1, abs_tol=1e-6)
+        _check(self.name, "shares ≥ 0 that sum to 1", are_shares, f"{sum(self.shares):g} in all")
+        _check(self.name, "observations of at least 1", self.observations >= 1, self.observations)
+
+    def complaint(self, figure: Any) -> str | None:
+        """See :class:`Quantity`."""
+        are_counts = _are_numbers(figure) and len(figure) == len(self.shares) and sum(figure) > 0
+        return None if are_counts else f"a list of {len(self.shares)} counts, not all of them 0"
+
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many it takes until there are so many observations; a tenth of them in the quick slice."""
         each = max(1, sum(sum(counts) for counts in samples) / len(samples))
@@ -345,10 +396,37 @@ class Frequencies(Quantity):
         counts = [sum(each) for each in zip(*samples, strict=True)]
         total = sum(counts)
         observed, expected = _merged(counts, [share * total for share in self.shares])
-        test = chisquare(observed, expected)
-        verdict = Verdict.HOLDS if test.pvalue > rigor.alpha else Verdict.DIFFERS
-        measured = f"χ² {rounded(test.statistic)} of {len(observed) - 1}, p {rounded(test.pvalue)}, of {total:,}"
-        return Finding(self.distribution, measured, verdict, float(test.pvalue), replications=len(samples))
+        # Those of one class alone are no chance, but what must never come may have come.
+        never = sum(count for count, share in zip(counts, self.shares, strict=True) if share == 0)
+        p = chisquare(observed, expected).pvalue if len(observed) > 1 else 1.0
+        verdict = Verdict.HOLDS if p > rigor.alpha and not never else Verdict.DIFFERS
+        statistic = sum((count - mean) ** 2 / mean for count, mean in zip(observed, expected, strict=True))
+        measured = f"χ² {rounded(statistic)} of {len(observed) - 1}, p {rounded(p)}, of {total:,}"
+        if never:
+            measured += f", {never:,} of which never come"
+        return Finding(self.distribution, measured, verdict, float(p), replications=len(samples))
+
+
+# ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(name: str, wanted: str, holds: bool, got: object) -> None:
+    if not holds:
+        raise ConfigurationError([f"{name}: wanted {wanted}, got {got}"])
+
+
+def _is_number(figure: Any) -> bool:
+    return isinstance(figure, (int, float, np.number)) and math.isfinite(figure)
+
+
+def _are_numbers(figure: Any) -> bool:
+    return isinstance(figure, (list, tuple)) and len(figure) > 0 and all(map(_is_number, figure))
+
+
+def _found(expected: str, verdict: Verdict, value: float, half_width: float, replications: int) -> Finding:
+    """Return the finding of a figure whose interval is symmetric."""
+    measured = interval(value, half_width)
+    return Finding(expected, measured, verdict, value, (value - half_width, value + half_width), replications)
 
 
 # ── statistics ──────────────────────────────────────────────────────────────────────────────────────────────────

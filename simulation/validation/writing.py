@@ -23,6 +23,12 @@ def interval(mean: float, half_width: float) -> str:
     return f"{mean:,.{decimals}f} ± {half_width:,.{decimals}f}"
 
 
+def bounds(value: float, low: float, high: float) -> str:
+    """Return a figure and its interval, which is not symmetric, all to the second digit of the width that counts."""
+    decimals = max(0, 1 - math.floor(math.log10((high - low) / 2))) if high > low else 0
+    return f"{value:,.{decimals}f} ({low:,.{decimals}f} … {high:,.{decimals}f})"
+
+
 def written(value: Any) -> str:
     """Return a value as people read it; a long list by its ends."""
     if isinstance(value, (list, tuple)):

@@ -27,7 +27,9 @@ from simulation.validation import (
     Validation,
     Variance,
     Verdict,
+    scenario,
 )
+from simulation.validation.cases.fan_out import fan_out
 from simulation.validation.cases.layers import layered
 
 
@@ -70,8 +72,9 @@ def test_so_many_replications_are_run_as_the_interval_takes():
         quantity = Mean(name="x", target=10.0, within=within)
         validation = simulation.validate([case(partial(normal, 10, 3), quantity)], full=full)
         finding = validation.results[0].measured[0].finding
-        assert finding.half_width is not None
-        return finding.replications, finding.half_width
+        low, high = finding.interval
+        assert (low + high) / 2 == pytest.approx(finding.value)
+        return finding.replications, (high - low) / 2
 
     wide, narrow = run(0.04), run(0.02)
     assert narrow[1] <= 0.2
@@ -95,8 +98,46 @@ def test_what_cannot_be_told_within_the_replications_there_may_be_is_no_success(
 
 
 def test_a_simulated_target_brings_its_own_error():
-    assert verdict(partial(normal, 10.3, 1), Mean(name="x", target=10.0, within=0.01)) is Verdict.DIFFERS
-    assert verdict(partial(normal, 10.3, 1), Mean(name="x", target=10.0, within=0.01, error=0.2)) is Verdict.HOLDS
+    off = partial(normal, 10.3, 1)
+    assert verdict(off, Mean(name="x", target=10.0, within=0.07), pilot=1000) is Verdict.DIFFERS
+    assert verdict(off, Mean(name="x", target=10.0, within=0.07, error=0.2), pilot=1000) is Verdict.HOLDS
+
+
+def test_a_bound_in_the_interval_is_not_proved_to_be_broken():
+    claim = Between(name="x", low=5.0)
+    assert verdict(partial(normal, 4.9, 3), claim, at_most=50) is Verdict.TOO_WIDE
+    assert verdict(partial(normal, 5.1, 3), claim, at_most=50) is Verdict.TOO_WIDE
+    assert verdict(partial(normal, 3.0, 3), claim, at_most=50) is Verdict.DIFFERS
+
+
+def test_what_is_rare_and_was_not_seen_proves_nothing():
+    rare = Mean(name="x", target=1 + 1e-6, within=0.01)
+    assert verdict(partial(normal, 1, 0), rare) is Verdict.TOO_WIDE
+    assert verdict(partial(normal, 1.1, 0), rare) is Verdict.DIFFERS
+
+
+def test_what_always_or_never_comes_is_counted_too():
+    def counts(*of_each: int) -> Any:
+        return lambda _seed: {"x": list(of_each)}
+
+    never = Frequencies(name="x", distribution="…", shares=(1.0, 0.0))
+    assert verdict(counts(1000, 0), never) is Verdict.HOLDS
+    assert verdict(counts(999, 1), never) is Verdict.DIFFERS
+    assert verdict(
+        counts(100_000, 200_000, 0), Frequencies(name="x", distribution="…", shares=(1 / 3, 2 / 3, 0.0))
+    ) is (Verdict.HOLDS)
+    assert verdict(
+        counts(100_000, 200_000, 3), Frequencies(name="x", distribution="…", shares=(1 / 3, 2 / 3, 0.0))
+    ) is (Verdict.DIFFERS)
+
+
+def test_a_variance_shows_both_ends_of_its_interval_which_are_not_equally_far():
+    variance = Variance(name="x", target=9.0, within=0.5)
+    finding = simulation.validate([case(partial(normal, 5, 3), variance)], full=True).results[0].measured[0].finding
+    low, high = finding.interval
+    assert low < 9 < high
+    assert high - finding.value > 1.05 * (finding.value - low)
+    assert f"({low:.1f} … {high:.1f})" in finding.measured
 
 
 @pytest.mark.parametrize(
@@ -170,11 +211,96 @@ def test_figures_do_not_depend_on_how_many_share_the_work_but_on_the_seed():
     assert run(1, seed=1).holds
 
 
-def test_a_replication_in_which_there_is_nothing_to_measure_is_an_error_that_says_so():
-    with pytest.raises(
-        ValueError, match="a-case: one: wanted replications in which there is something to measure for 'x'"
-    ):
-        simulation.validate([case(partial(normal, math.nan, 0), Mean(name="x", target=1.0))])
+@pytest.mark.parametrize(
+    ("figures", "quantity", "complaint"),
+    [
+        (
+            {"x": math.nan},
+            Mean(name="x", target=1.0),
+            "wanted a finite number for 'x', got nan; is the replication long",
+        ),
+        ({"x": math.inf}, Between(name="x", low=1.0), "wanted a finite number for 'x', got inf"),
+        ({"x": None}, Mean(name="x", target=1.0), "wanted a finite number for 'x', got None"),
+        ({"y": 1.0, "z": 2.0}, Mean(name="x", target=1.0), "wanted a figure for 'x', got those for 'y', 'z'"),
+        ({"x": []}, Variance(name="x", target=1.0), "wanted a finite number, or a list of some for 'x', got []"),
+        ({"x": []}, Follows(name="x", distribution="…", cdf=abs), "wanted a finite number, or a list of some"),
+        (
+            {"x": [3, 4]},
+            Frequencies(name="x", distribution="…", shares=(1.0,)),
+            "wanted a list of 1 counts, not all of them 0 for 'x', got [3, 4]",
+        ),
+        ({"x": [0, 0]}, Frequencies(name="x", distribution="…", shares=(0.5, 0.5)), "not all of them 0"),
+        ({"y": 1}, Spread(name="sd", of="x", target=1.0, observations=1000), "wanted a figure for 'x'"),
+    ],
+)
+def test_what_a_replication_returns_and_cannot_be_compared_is_said(figures, quantity, complaint):
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.validate([case(lambda _seed: figures, quantity)])
+    (problem,) = refused.value.problems
+    assert problem.startswith("a-case: one: ")
+    assert complaint in problem
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Mean(name="x", target=math.inf), "x: wanted a finite target, got inf"),
+        (lambda: Mean(name="x", target=math.nan), "x: wanted a finite target, got nan"),
+        (lambda: Mean(name="x", target=1.0, within=0.0), "x: wanted within > 0, got 0.0"),
+        (lambda: Mean(name="x", target=5.0, error=10.0), "known as well as within=0.02 says, got ± 32.9"),
+        (lambda: Variance(name="x", target=0.0), "x: wanted a finite target > 0, got 0.0"),
+        (lambda: Between(name="x"), "x: wanted low < high, one of them finite, got -inf and inf"),
+        (lambda: Between(name="x", low=2.0, high=1.0), "wanted low < high"),
+        (lambda: Frequencies(name="x", distribution="…", shares=(0.5, 0.6)), "that sum to 1, got 1.1 in all"),
+        (lambda: Spread(name="sd", of="x", target=1.0, observations=1), "wanted observations of at least 2, got 1"),
+        (lambda: Experiment(name="e", replicate=dict, quantities=()), "experiment 'e': wanted at least one quantity"),
+        (lambda: case(dict, Mean(name="x", target=1.0), pilot=1), "wanted at least 2 replications, got pilot=1"),
+        (lambda: case(dict, Mean(name="x", target=1.0), at_most=1), "at_most=1"),
+        (
+            lambda: Case(name="c", title="", source="", model="", experiments=()),
+            "case c: wanted at least one experiment, got none",
+        ),
+        (
+            lambda: Case(
+                name="c",
+                title="",
+                source="",
+                model="",
+                experiments=case(dict, Between(name="x", low=1)).experiments * 2,
+            ),
+            "case c: wanted one experiment of a name, got 2 named 'one'",
+        ),
+        (lambda: simulation.validate([]), "cases: wanted a list of names and cases, at least one, got []"),
+        (lambda: simulation.validate("herd"), "cases: wanted a list of names and cases, at least one, got 'herd'"),
+        (lambda: simulation.validate([3]), "case: wanted a name or a Case, got 3"),
+        (lambda: simulation.validate(["herd"], seed=-5), "seed: wanted a whole number of at least 0, got -5"),
+        (lambda: simulation.validate(["layers", layered()]), "case: wanted one of a name, got 2 named layers"),
+        (
+            lambda: simulation.validate([case(lambda _: {"x": 1}, Between(name="x", low=0))], workers=2),
+            "a-case: one: wanted a replicate that can be sent to other processes",
+        ),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(make, complaint):
+    with pytest.raises(ConfigurationError) as refused:
+        make()
+    assert complaint in str(refused.value)
+
+
+def test_a_scenario_that_is_wrong_is_said_to_be_that_of_its_case_and_experiment():
+    text = "workload: [{channel: sms, arrivals: {poisson: 1/s}}]\nduration: soon"
+    with pytest.raises(ConfigurationError) as refused:
+        simulation.validate([case(scenario(text, dict), Between(name="x", low=0))])
+    assert str(refused.value).startswith("a-case: one: scenario:2:11: duration: wanted a duration")
+
+
+def test_what_takes_long_is_left_out_of_cases_by_name_and_not_of_those_given():
+    long = case(partial(normal, 5, 1), Between(name="x", low=1.0), full_only=True)
+    assert simulation.validate([long]).document["left_out"] == 0
+    assert len(simulation.validate([long]).results) == 1
+    by_name = simulation.validate(["fan-out"])
+    assert by_name.left_out == sum(experiment.full_only for experiment in fan_out().experiments) > 0
+    assert "that --full runs" in str(by_name)
 
 
 def test_unknown_cases_are_named_all_at_once():
