@@ -5,6 +5,7 @@ The same ones in every run, so that a run says something about the change at han
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +19,10 @@ settings.register_profile(
     derandomize="RETRYLAB_EXPLORE" not in os.environ,
 )
 settings.load_profile("retrylab")
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and all whom the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
 """Runs pytest in a test, for those of the plugin."""
