@@ -5,7 +5,7 @@
     import simulation
 
     print(simulation.validate())                                  # all cases, quickly
-    print(simulation.validate(["queues", "pipeline"], full=True, workers=2))
+    print(simulation.validate(["mm-c", "pipeline"], full=True, workers=2))
 
 Each module of :mod:`simulation.validation.cases` is a family of cases. A case is returned by a function of its
 parameters, which computes the targets from them by the formula of its source; so it can be tried with others::
@@ -30,10 +30,13 @@ and what that should be::
     experiment = Experiment(
         name="p=0.2 N=2",
         replicate=scenario(text, measured),
-        quantities=(Mean(name="retries for each", target=0.2, within=0.01),),
+        quantities=[Mean(name="retries for each", target=0.2, within=0.01)],
     )
-    case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=(experiment,))
+    case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=[experiment])
     print(simulation.validate([case]))
+
+What a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, is said by
+:func:`validate`; what there is in ``result.summary`` is in what ``retrylab run --json`` prints.
 """
 
 from simulation.validation.case import Case, Experiment, scenario

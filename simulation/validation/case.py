@@ -33,7 +33,7 @@ class Experiment:
     """The parameters, for people; unique in its case."""
 
     replicate: Replicate
-    quantities: tuple[Quantity, ...]
+    quantities: Sequence[Quantity]
 
     pilot: int = PILOT
     """Replications to begin with, where there is luck: how they spread tells how many it takes."""
@@ -75,7 +75,7 @@ class Case:
     model: str
     """What is modelled, and how it is expressed here, in a sentence or three."""
 
-    experiments: tuple[Experiment, ...]
+    experiments: Sequence[Experiment]
 
     def __post_init__(self) -> None:
         names = Counter(experiment.name for experiment in self.experiments)

@@ -52,7 +52,8 @@ def summary(validation: Validation) -> str:
     """Return the last lines: how many hold, and how they were tested."""
     count = Counter(each.finding.verdict for result in validation.results for each in result.measured)
     total = count.total()
-    said = f"{count[Verdict.HOLDS]:,} of {total:,} quantities of {_counted(len(validation.results), 'case')} hold"
+    which = f"{total:,} quantit{'y' if total == 1 else 'ies'} of {_counted(len(validation.results), 'case')}"
+    said = f"{count[Verdict.HOLDS]:,} of {which} hold{'s' if total == 1 else ''}"
     for verdict in (Verdict.DIFFERS, Verdict.TOO_WIDE):
         if count[verdict]:
             said += f"; {count[verdict]:,} {'differ' if verdict is Verdict.DIFFERS else 'are too wide'}"
