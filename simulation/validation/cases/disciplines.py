@@ -233,15 +233,12 @@ def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[flo
     """Return the probabilities of 0, 1, … in the system."""
     load = rate / mu
     weight, weights = 1.0, [1.0]
-    for n in range(1, count):
+    for n in range(1, max(count, servers + 1)):
         weight *= load / min(n, servers)
         weights.append(weight)
-    at_servers = 1.0
-    for n in range(1, servers + 1):
-        at_servers *= load / n
-    # Of all states from c on, P(wait) together: that is what the first is (1 − ρ) of.
-    empty = erlang_c(servers, load) * (1 - load / servers) / at_servers
-    return [empty * weight for weight in weights]
+    # From c on they are a geometric series.
+    empty = 1 / (sum(weights[:servers]) + weights[servers] / (1 - load / servers))
+    return [empty * weight for weight in weights[:count]]
 
 
 def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
