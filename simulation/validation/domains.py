@@ -173,6 +173,8 @@ def _plain_all(values: Iterable[Any]) -> tuple[Any, ...]:
 
 def _plain(value: Any) -> Any:
     """Return a number, of numpy's or others, as one of Python's own, which is written as a scenario writes it."""
+    if _is_row(value):
+        return _plain_all(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
