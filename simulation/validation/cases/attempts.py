@@ -10,11 +10,41 @@ import numpy as np
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import (
+    ATTEMPTS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_PROBABILITY,
+    PROBABILITY,
+    RARE,
+    checking,
+    one_of,
+)
 from simulation.validation.measures import Array, attempts, ended
-from simulation.validation.quantities import Follows, Frequencies, Mean, Quantity, Variance
+from simulation.validation.quantities import Exactly, Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 2000
 """In one replication."""
+
+DRAIN_S = 30 * 86_400
+"""How long what is retried still has after the last arrival."""
+
+ENOUGH = 20
+"""Of a replication's messages, to average over."""
+
+
+def mean_attempts(p: float, n: int) -> float:
+    """Return how many attempts there are of each, where one fails with probability p and there are n at most."""
+    return float(n) if p == 1 else (1 - p**n) / (1 - p)
+
+
+def doubling(base: float, cap: float, count: int) -> list[float]:
+    """Return so many waits, of which each is twice the one before, up to a longest."""
+    waits = []
+    for _ in range(count):
+        waits.append(min(cap, base))
+        base = 2 * waits[-1]
+    return waits
 
 
 def _at_once(p: float, retry: str, messages: int = MESSAGES) -> str:
@@ -39,7 +69,14 @@ def truncated_geometric(
         (0.1, 3), (0.3, 5), (0.5, 4), (0.5, 6), (0.8, 10), (0.9, 5), (0.99, 100),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each pair, the probability that an attempt fails, and how many there are at most."""
+    """Return the case; of each pair p, the probability that an attempt fails, from 0 to 1, and N, how many there are at
+    most, from 1 to 1000.
+
+    Raises:
+        ConfigurationError: a pair is out of its domain; all of them.
+    """
+    with checking("truncated_geometric") as check:
+        parameters = check.rows(parameters, {"p": PROBABILITY, "N": ATTEMPTS})
     return Case(
         name="attempts",
         title="Attempts are truncated geometric",
@@ -51,26 +88,48 @@ def truncated_geometric(
 
 
 def _truncated(p: float, n: int) -> Experiment:
-    shares = [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
-    mean = (1 - p**n) / (1 - p)
-    variance = sum(share * (k - mean) ** 2 for k, share in enumerate(shares, 1))
-    delivered = 1 / (1 - p) - n * p**n / (1 - p**n)
-    # Of a rare event a replication of the same length says less: 5% of 1 in 1000 takes 10^7 messages.
-    rare = 0.02 if p**n > 0.02 else 0.10
-    quantities: tuple[Quantity, ...] = (
-        Mean(name="share dead-lettered", target=p**n, within=rare, because="2%, or 10% of a rare event"),
-        Mean(name="attempts", target=mean, within=0.01),
-        Mean(name="variance of attempts", target=variance, within=0.02),
-        Mean(name="attempts of those delivered", target=delivered, within=0.01),
-        Frequencies(name="attempts 1 … N", distribution="truncated geometric", shares=tuple(shares)),
-    )
+    messages = MESSAGES if n < 50 else 100
+    certain = p in (0, 1)
     return Experiment(
         name=f"p={p:g} N={n}",
-        replicate=scenario(
-            _at_once(p, f"max_attempts: {n}, initial_delay: 0s", MESSAGES if n < 50 else 100), partial(_counted, n)
-        ),
-        quantities=quantities,
+        replicate=scenario(_at_once(p, f"max_attempts: {n}, initial_delay: 0s", messages), partial(_counted, n)),
+        quantities=_always(p, n, messages) if certain else _by_luck(p, n, messages),
     )
+
+
+def _always(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
+    """Return what comes of attempts that all fail, or all succeed."""
+    number = n if p else 1
+    return (
+        Exactly(name="share dead-lettered", target=float(p)),
+        Exactly(name="attempts", target=float(number)),
+        Exactly(name="attempts 1 … N", target=[messages if k == number else 0 for k in range(1, n + 1)]),
+    )
+
+
+def _by_luck(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
+    # Of a rare event a replication of the same length says less: 5% of 1 in 1000 takes 10^7 messages.
+    rare = 0.02 if p**n > 0.02 else 0.10
+    quantities: list[Quantity] = []
+    if p**n >= RARE:
+        quantities.append(
+            Mean(name="share dead-lettered", target=p**n, within=rare, because="2%, or 10% of a rare event")
+        )
+    if n == 1:
+        return (*quantities, Exactly(name="attempts", target=1.0))
+    shares = [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
+    mean = mean_attempts(p, n)
+    variance = sum(share * (k - mean) ** 2 for k, share in enumerate(shares, 1))
+    varied = max(shares) <= 1 - RARE
+    quantities.append(Mean(name="attempts", target=mean, within=0.01))
+    if varied:
+        quantities.append(Mean(name="variance of attempts", target=variance, within=0.02))
+    if messages * (1 - p**n) >= ENOUGH:
+        delivered = 1 / (1 - p) - n * p**n / (1 - p**n)
+        quantities.append(Mean(name="attempts of those delivered", target=delivered, within=0.01))
+    if varied:
+        quantities.append(Frequencies(name="attempts 1 … N", distribution="truncated geometric", shares=tuple(shares)))
+    return tuple(quantities)
 
 
 def _counted(n: int, result: Result) -> dict[str, object]:
@@ -79,7 +138,7 @@ def _counted(n: int, result: Result) -> dict[str, object]:
         "share dead-lettered": 1 - ends.sent.mean(),
         "attempts": ends.attempts.mean(),
         "variance of attempts": ends.attempts.var(ddof=1),
-        "attempts of those delivered": ends.attempts[ends.sent].mean(),
+        "attempts of those delivered": ends.attempts[ends.sent].mean() if ends.sent.any() else math.nan,
         "attempts 1 … N": np.bincount(ends.attempts, minlength=n + 1)[1:].tolist(),
     }
 
@@ -98,9 +157,23 @@ def delays(
     """Return the case.
 
     Args:
-        parameters: the probability that an attempt fails, how many there are, the first wait and the longest, in s.
-        jitters: none, full, equal, ±20%.
+        parameters: p, the probability that an attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the
+            first wait and the longest, in seconds, more than 0. All waits together take less than 25 days.
+        jitters: of :data:`JITTERS`: none, full, equal, ±20%.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("delays") as check:
+        parameters = check.rows(
+            parameters,
+            {"p": PROBABILITY, "N": ATTEMPTS, "base": POSITIVE, "cap": POSITIVE},
+            (
+                "all waits together to take less than 25 days",
+                lambda p, n, base, cap: sum(doubling(base, cap, n - 1)) < DRAIN_S / 1.2,
+            ),
+        )
+        jitters = check.values(jitters, "jitter", one_of(JITTERS))
     return Case(
         name="delays",
         title="Time to delivery and to the dead letter queue",
@@ -109,7 +182,7 @@ def delays(
         model="Waits min(cap, base·2^j) with jitter, no service time. The moments are sums over the number of "
         "failures, each weighted with its probability.",
         experiments=(
-            *(_delays(*each, jitter) for each in parameters for jitter in jitters),
+            *(_delays(p, n, base, cap, jitter) for p, n, base, cap in parameters for jitter in jitters),
             _decorrelated(base=1, count=5),
         ),
     )
@@ -129,32 +202,39 @@ def moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
 
 
 def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experiment:
-    moments = [moments_of_wait(jitter, min(cap, base * 2**step)) for step in range(n - 1)]
+    moments = [moments_of_wait(jitter, wait) for wait in doubling(base, cap, n - 1)]
     # After k failures: the sum of the first k waits.
     means = [sum(mean for mean, _ in moments[:k]) for k in range(n)]
     variances = [sum(variance for _, variance in moments[:k]) for k in range(n)]
-    weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
-    mean = sum(w * m for w, m in zip(weights, means, strict=True))
-    variance = sum(w * (v + m * m) for w, v, m in zip(weights, variances, means, strict=True)) - mean**2
-    letters: tuple[Quantity, ...] = (
-        Mean(name="mean until dead-lettered, s", target=means[-1], within=0.02),
-        *((Mean(name="its variance, s²", target=variances[-1], within=0.05),) if variances[-1] else ()),
-    )
+    quantities: list[Quantity] = []
+    messages = max(MESSAGES, round(40 / p**n)) if p**n >= RARE else MESSAGES
+    if p == 0 or (n == 1 and p < 1):
+        quantities.append(Exactly(name="mean until delivered, s", target=0.0))
+    elif messages * (1 - p**n) >= ENOUGH:
+        weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
+        mean = sum(w * m for w, m in zip(weights, means, strict=True))
+        variance = sum(w * (v + m * m) for w, v, m in zip(weights, variances, means, strict=True)) - mean**2
+        quantities += [
+            Mean(name="mean until delivered, s", target=mean, within=0.02),
+            Mean(name="variance of that, s²", target=variance, within=0.05),
+        ]
+    if p**n >= RARE and n == 1:
+        quantities.append(Exactly(name="mean until dead-lettered, s", target=0.0))
+    elif p**n >= RARE:
+        quantities.append(Mean(name="mean until dead-lettered, s", target=means[-1], within=0.02))
+        if variances[-1]:
+            quantities.append(Mean(name="its variance, s²", target=variances[-1], within=0.05))
     return Experiment(
         name=f"p={p:g} N={n} base={base:g} s cap={cap:g} s jitter {jitter}",
         replicate=scenario(
             _at_once(
                 p,
                 f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}",
-                max(MESSAGES, round(40 / p**n)),
+                messages,
             ),
             _times,
         ),
-        quantities=(
-            Mean(name="mean until delivered, s", target=mean, within=0.02),
-            Mean(name="variance of that, s²", target=variance, within=0.05),
-            *letters,
-        ),
+        quantities=tuple(quantities),
         pilot=10,
         full_only=(p, n) != (0.5, 6) and (p, jitter) != (0.9, "full"),
     )
@@ -182,8 +262,8 @@ def _times(result: Result) -> dict[str, float]:
     ends = ended(result)
     sent, lost = ends.took[ends.sent], ends.took[~ends.sent]
     return {
-        "mean until delivered, s": sent.mean(),
-        "variance of that, s²": sent.var(ddof=1),
+        "mean until delivered, s": sent.mean() if len(sent) else math.nan,
+        "variance of that, s²": sent.var(ddof=1) if len(sent) > 1 else math.nan,
         "mean until dead-lettered, s": lost.mean() if len(lost) else math.nan,
         "its variance, s²": lost.var(ddof=1) if len(lost) > 1 else math.nan,
     }
@@ -197,7 +277,26 @@ def dlq_growth(
         (100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 600, 1), (5, 0.2, 3, 7200, 1),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case: arrivals a second, probability that an attempt fails, attempts, duration and first wait in s."""
+    """Return the case.
+
+    Args:
+        parameters: λ, arrivals a second; p, the probability that an attempt fails, more than 0; N, how many there are,
+            from 1 to 1000; T, the duration, and the first wait, in seconds. Of the waits, which double, none is longer
+            than 10 h, and together they leave so much of T that 20 letters or more are to be expected in it.
+
+    Raises:
+        ConfigurationError: parameters are out of their domain; all of them.
+    """
+    with checking("dlq_growth") as check:
+        parameters = check.rows(
+            parameters,
+            {"λ": POSITIVE, "p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "T": POSITIVE, "base": NOT_NEGATIVE},
+            ("no wait longer than 10 h", lambda rate, p, n, duration, base: n == 1 or base * 2 ** (n - 2) <= 36_000),
+            (
+                "λ·p^N·(T − D) ≥ 20, with D = base·(2^(N − 1) − 1)",
+                lambda rate, p, n, duration, base: rate * p**n * (duration - base * (2 ** (n - 1) - 1)) >= ENOUGH,
+            ),
+        )
     return Case(
         name="dlq-growth",
         title="The dead letter queue grows as a thinned and shifted Poisson process",

@@ -13,6 +13,7 @@ from actors.outcomes import Sent
 from actors.pipeline.attempts import EXPIRED, Attempt, Provider
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, checking
 from simulation.validation.quantities import Exactly
 
 DRAWN: tuple[tuple[float, float, float], ...] = (
@@ -51,7 +52,18 @@ def _counter(services: Sequence[float], _seed: int) -> Mapping[NotificationChann
 
 
 def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case:
-    """Return the case; of each customer, in s, when it comes, how long it waits at most, and how long it takes."""
+    """Return the case; of each customer, in seconds, when it comes, how long it waits at most, more than 0, and how
+    long it takes.
+
+    Raises:
+        ConfigurationError: there is no customer, or one is out of the domain; all of these.
+    """
+    with checking("bank_renege") as check:
+        customers = check.rows(
+            customers,
+            {"comes": NOT_NEGATIVE, "patience": POSITIVE, "takes": NOT_NEGATIVE},
+            at_least=1,
+        )
     customers = tuple(sorted(customers, key=itemgetter(0)))
     return Case(
         name="bank-renege",

@@ -11,6 +11,7 @@ from actors.messages import BreakerTransitioned, NotificationFailed, Notificatio
 from actors.policies.breaker_table import BreakerState
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import ATTEMPTS, COUNT, POSITIVE, POSITIVE_PROBABILITY, checking
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import AtMost, Exactly, Mean, Quantity
 
@@ -25,16 +26,38 @@ def breaker_cycles(
     """Return the case.
 
     Args:
-        parameters: failure probability, consecutive failures that trip it, arrivals a second, open time in seconds.
+        parameters: p, the failure probability, more than 0; N, consecutive failures that trip it, from 1 to 1000; λ,
+            arrivals a second; T, the open time in seconds. In a cycle from trip to trip come 5000 at most.
         certain: the same without the probability, which is 1.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("breaker_cycles") as check:
+        parameters = check.rows(
+            parameters,
+            {"p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "λ": POSITIVE, "T": POSITIVE},
+            (
+                "5000 arrivals at most on average from one trip to the next",
+                lambda p, n, rate, open_s: rate * (open_s if p == 1 else _cycle(p, n, rate, open_s)) <= 5000,
+            ),
+        )
+        certain = check.rows(
+            certain,
+            {"N": ATTEMPTS, "λ": POSITIVE, "T": POSITIVE},
+            ("λ·T ≤ 5000 arrivals while it is open", lambda n, rate, open_s: rate * open_s <= 5000),
+        )
+    certain = dict.fromkeys([*(each[1:] for each in parameters if each[0] == 1), *certain])
     return Case(
         name="breaker-cycles",
         title="A breaker on consecutive failures, as a renewal process",
         source="closed form (renewal-reward; runs in Bernoulli trials, Feller vol. 1, XIII.7)",
         model="Poisson arrivals λ, independent failures p, trip after N in a row, open for T, then one probe. Calls to "
         "a trip (1 − p^N)/((1 − p)p^N), rounds of probing 1/(1 − p) each of T + 1/λ.",
-        experiments=(*(_cycles(*each) for each in parameters), *(_always_failing(*each) for each in certain)),
+        experiments=(
+            *(_cycles(*each) for each in parameters if each[0] < 1),
+            *(_always_failing(*each) for each in certain),
+        ),
     )
 
 
@@ -51,10 +74,19 @@ channels:
 """
 
 
+def _calls_to_a_trip(p: float, n: int) -> float:
+    return (1 - p**n) / ((1 - p) * p**n)
+
+
+def _cycle(p: float, n: int, rate: float, open_s: float) -> float:
+    """Return how long it is on average from one trip to the next, in seconds."""
+    return _calls_to_a_trip(p, n) / rate + 1 / (1 - p) * (open_s + 1 / rate)
+
+
 def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
-    calls = (1 - p**n) / ((1 - p) * p**n)
+    calls = _calls_to_a_trip(p, n)
     rounds = 1 / (1 - p)
-    cycle = calls / rate + rounds * (open_s + 1 / rate)
+    cycle = _cycle(p, n, rate, open_s)
     quantities: tuple[Quantity, ...] = (
         Mean(name="calls to a trip", target=calls),
         Mean(name="rounds of probing", target=rounds),
@@ -105,7 +137,7 @@ def _renewals(cycles: int, result: Result) -> dict[str, float]:
 def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
     return Experiment(
         name=f"p=1 N={n} λ={rate:g}/s T={open_s:g} s",
-        replicate=scenario(_scenario(1.0, n, rate, open_s, 200 * open_s), _probing),
+        replicate=scenario(_scenario(1.0, n, rate, open_s, 200 * max(open_s, n / rate)), _probing),
         quantities=(
             Exactly(name="calls before the first trip", target=n),
             Exactly(name="calls in each round after it", target=1),
@@ -137,9 +169,15 @@ def token_bucket(
     """Return the case.
 
     Args:
-        policing: arrivals and tokens a second, with a burst of 1.
-        bounds: the same with the burst.
+        policing: λ, arrivals a second, and r, tokens a second, with a burst of 1.
+        bounds: the same with the burst, from 1.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("token_bucket") as check:
+        policing = check.rows(policing, {"λ": POSITIVE, "r": POSITIVE})
+        bounds = check.rows(bounds, {"λ": POSITIVE, "r": POSITIVE, "b": COUNT})
     return Case(
         name="token-bucket",
         title="A token bucket polices Poisson arrivals",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+
+from scipy.special import pdtr
 
 from actors.outcomes import Outcome, Transient
 from actors.pipeline.attempts import Attempt
@@ -14,15 +17,35 @@ from actors.provider_queue import Load
 from actors.randomness import RandomStreams
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
+from simulation.validation.domains import (
+    COUNT,
+    POSITIVE,
+    PROBABILITY,
+    RARE,
+    Relation,
+    checking,
+    real,
+    whole,
+)
 from simulation.validation.measures import attempts, ended
-from simulation.validation.quantities import Between, Mean, Quantity
+from simulation.validation.quantities import Between, Exactly, Mean, Quantity
 
 REQUESTS = 5000
 """In one replication."""
 
 CLIENT_CALLS = 100
 """Of each client in the study with a token bucket: 10 a second for 10 s."""
+
+
+SHARE = real("a share from 0 to 1", high=1)
+
+FEW_STATES: Relation = (
+    "a share of so few digits, and so small a capacity, that the bucket has 500 levels at most",
+    lambda share, capacity: capacity * as_fraction(share).denominator <= 500,
+)
+"""Of the share of a token for each call and the capacity in tokens: the chain has so many states."""
 
 
 def _open(p: float, retry: str, rate: float = 1000, requests: int = REQUESTS) -> str:
@@ -58,12 +81,19 @@ def retry_strategies(
     """Return the case.
 
     Args:
-        shares: of attempts that fail, for no retries and for three.
+        shares: of attempts that fail, for no retries and for three; from 0 to 1.
         budgets: the same, for a token bucket.
         breakers: the same, for a breaker.
-        share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open.
-        capacity: of the bucket, which is full to begin with.
+        share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open. From 0
+            to 1.
+        capacity: of the bucket in tokens, from 1; it is full to begin with.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("retry_strategies") as check:
+        shares, budgets, breakers = (check.values(each, "p", PROBABILITY) for each in (shares, budgets, breakers))
+        check.row((share, capacity), {"share": SHARE, "capacity": COUNT}, FEW_STATES)
     return Case(
         name="retry-strategies",
         title="No retries, three retries, a token bucket, and a breaker",
@@ -75,7 +105,7 @@ def retry_strategies(
         "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
         "failures are worth a retry. Expected of both is their Markov chain, solved.",
         experiments=(
-            *(_strategy(p, n) for p in shares for n in (1, 4)),
+            *(each for p in shares for n in (1, 4) if (each := _strategy(p, n)).quantities),
             *(_bucket(p, CLIENT_CALLS, share, capacity) for p in budgets),
             *(_breaker(p, CLIENT_CALLS, share) for p in breakers),
         ),
@@ -84,10 +114,12 @@ def retry_strategies(
 
 def _strategy(p: float, n: int) -> Experiment:
     quantities: tuple[Quantity, ...] = ()
-    if p**n > 1e-3:  # else there is hardly a failure in a whole replication
-        quantities += (Mean(name="success", target=1 - p**n, within=0.01),)
+    if p in (0, 1):
+        quantities = (Exactly(name="success", target=1.0 - p),)
+    elif RARE < p**n < 1 - RARE:  # else there is hardly a failure, or a success, in a whole replication
+        quantities = (Mean(name="success", target=1 - p**n, within=0.01),)
     if n > 1:
-        quantities += (Mean(name="load", target=(1 - p**n) / (1 - p), within=0.01),)
+        quantities += (Mean(name="load", target=mean_attempts(p, n), within=0.01),)
     return Experiment(
         name=f"p={p:g} {'no retries' if n == 1 else f'{n - 1} retries'}",
         replicate=scenario(_open(p, f"max_attempts: {n}, initial_delay: 0s"), _load),
@@ -103,8 +135,8 @@ def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
         name=f"p={p:g} token bucket, {calls} calls each",
         replicate=scenario(_clients(calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%"), _load),
         quantities=(
-            _solved_load(load, calls, used_up=p / (1 - p) > 5 * share),
-            *((Mean(name="success", target=success, within=0.01, because="solved"),) if success < 0.99 else ()),
+            _solved_load(load, calls, used_up=p > 5 * share * (1 - p)),
+            *((Mean(name="success", target=success, within=0.01, because="solved"),) if RARE < success < 0.99 else ()),
         ),
         at_most=10_000,
     )
@@ -179,7 +211,7 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
         replicate=partial(_with_breaker, _clients(calls, retry, count=max(1, 2000 // calls)), p, share),
         quantities=(
             Mean(name="load", target=load, within=0.005, because="solved"),
-            Mean(name="success", target=success, within=0.005, because="solved"),
+            *((Mean(name="success", target=success, within=0.005, because="solved"),) if success > RARE else ()),
         ),
         pilot=50,
     )
@@ -203,14 +235,29 @@ def client_count(
     """Return the case.
 
     Args:
-        shares: of attempts that fail, for token buckets.
-        calls: of all clients together.
-        counts: numbers of clients.
-        share: of a token that each client's bucket gets for each of its calls.
-        capacity: of each bucket, which is full to begin with.
+        shares: of attempts that fail, for token buckets; from 0 to 1.
+        calls: of all clients together, from 1 to 100,000.
+        counts: numbers of clients, each of which makes from 1 to 10,000 of these calls.
+        share: of a token that each client's bucket gets for each of its calls, from 0 to 1.
+        capacity: of each bucket in tokens, from 1; it is full to begin with.
         breakers: shares of attempts that fail, for breakers.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    counts = tuple(counts)
+    with checking("client_count") as check:
+        shares, breakers = (check.values(each, "p", PROBABILITY) for each in (shares, breakers))
+        check.row(
+            (calls, share, capacity),
+            {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
+            (FEW_STATES[0], lambda calls, share, capacity: FEW_STATES[1](share, capacity)),
+        )
+        counts = check.values(
+            counts,
+            "clients",
+            COUNT,
+            (f"from 1 to 10,000 calls for each, of {calls}", lambda count: 1 <= calls // count <= 10_000),
+        )
     return Case(
         name="client-count",
         title="A token bucket in many small clients is none, and a breaker is always open",
@@ -237,7 +284,23 @@ def client_count(
 def serial_clients(
     shares: Iterable[float] = (0.1, 0.5), clients: int = 20, think: float = 0.1, base: float = 0.1
 ) -> Case:
-    """Return the case: the shares that fail, how many serial clients, how long they think, and the first wait in s."""
+    """Return the case.
+
+    Args:
+        shares: of attempts that fail, from 0 to 1.
+        clients: that are serial, from 1.
+        think: how long these think on average, in seconds, more than 0.
+        base: the first wait in seconds, from 0 to 15, as the third, four times as long, is not above a minute.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
+    """
+    with checking("serial_clients") as check:
+        shares = check.values(shares, "p", PROBABILITY)
+        check.row(
+            (clients, think, base),
+            {"clients": COUNT, "think": POSITIVE, "base": real("a number from 0 to 15", high=15)},
+        )
     return Case(
         name="open-and-serial",
         title="Backoff does not cut the work of open clients, but that of serial ones",
@@ -248,7 +311,7 @@ def serial_clients(
         experiments=tuple(
             experiment
             for p in shares
-            for wait in (0.0, base)
+            for wait in dict.fromkeys((0.0, base))
             for experiment in (_with_backoff(p, wait), _serial(p, clients, think, wait))
         ),
     )
@@ -258,14 +321,14 @@ def _with_backoff(p: float, wait: float) -> Experiment:
     return Experiment(
         name=f"p={p:g} first wait {wait:g} s, open",
         replicate=scenario(_open(p, f"max_attempts: 4, initial_delay: {wait}s"), _load),
-        quantities=(Mean(name="load", target=(1 - p**4) / (1 - p), within=0.01),),
+        quantities=(Mean(name="load", target=mean_attempts(p, 4), within=0.01),),
     )
 
 
 def _serial(p: float, clients: int, think: float, wait: float) -> Experiment:
-    tries = (1 - p**4) / (1 - p)
+    tries = mean_attempts(p, 4)
     response = 0.02 * tries + sum(p**k * wait * 2 ** (k - 1) for k in (1, 2, 3))
-    duration = 100.0
+    duration = max(100.0, 200 * (think + response))
     text = f"""
 duration: {duration}s
 workload: [{{channel: webhook, clients: {clients}, think: {{exponential: {{mean: {think}s}}}}}}]
@@ -301,7 +364,24 @@ def _calls_a_second(duration: float, result: Result) -> dict[str, float]:
 
 
 def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1) -> Case:
-    """Return the case: the shares that are rejected, and the budget of the client as a share of its first tries."""
+    """Return the case.
+
+    Args:
+        shares: p, of attempts that are rejected, from 0 to 1, of which the retries would take the budget and half as
+            much again: p + p² ≥ 1.5·share.
+        share: of the client's first tries that it may retry, from 0 to 1.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
+    """
+    with checking("retry_budget") as check:
+        check.row((share,), {"share": SHARE})
+        shares = check.values(
+            shares,
+            "p",
+            PROBABILITY,
+            (f"p + p² ≥ 1.5·{share}, or the budget is not used up", lambda p: p + p**2 >= 1.5 * share),
+        )
     return Case(
         name="retry-budget",
         title="Three attempts are three times the load; with a budget 1.1 times",
@@ -319,8 +399,11 @@ def _three_attempts(p: float) -> Experiment:
         replicate=scenario(_open(p, "max_attempts: 3, initial_delay: 0s"), _histogram),
         quantities=(
             Mean(name="load", target=1 + p + p**2, within=0.01),
-            Mean(name="second attempts of 1000", target=1000 * p, within=0.01),
-            Mean(name="third attempts of 1000", target=1000 * p**2, within=0.01),
+            *(
+                Mean(name=f"{name} attempts of 1000", target=1000 * rejected, within=0.01)
+                for name, rejected in (("second", p), ("third", p**2))
+                if rejected >= RARE
+            ),
         ),
     )
 
@@ -345,7 +428,19 @@ def _budget(p: float, share: float) -> Experiment:
 
 
 def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60))) -> Case:
-    """Return the case; of each triple K, and what a second the backend accepts and what it is offered."""
+    """Return the case; of each triple K, more than 1, and what the backend accepts a second, C, and what it is offered,
+    twice K·C or more; K·C is at least 2.
+
+    Raises:
+        ConfigurationError: a triple is out of its domain; all of them.
+    """
+    with checking("adaptive_throttle") as check:
+        parameters = check.rows(
+            parameters,
+            {"K": real("a number of more than 1", low=1, above_low=True), "C": POSITIVE, "offered": POSITIVE},
+            ("offered ≥ 2·K·C, or little is refused", lambda k, accepted, offered: offered >= 2 * k * accepted),
+            ("K·C ≥ 2, or there are few in a window of two minutes", lambda k, accepted, _: k * accepted >= 2),
+        )
     return Case(
         name="adaptive-throttle",
         title="Client-side throttling sends K for each that is accepted",
@@ -378,10 +473,19 @@ faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}
             Mean(name="sent for each accepted", target=k, within=0.01),
             Mean(name="rejected for each accepted", target=k - 1, within=0.05, because="5% of a tenth, at 1.1"),
             # With little to spare some of what the backend could accept is not sent when luck has it so.
-            *((Mean(name="sent a second", target=k * accepted, within=0.02),) if k >= 1.5 else ()),
+            *(
+                (Mean(name="sent a second", target=k * accepted, within=0.02),)
+                if _comes_short(k, accepted) < 0.01
+                else ()
+            ),
         ),
         pilot=10,
     )
+
+
+def _comes_short(k: float, accepted: float) -> float:
+    """Return how likely fewer are sent in a second than the backend would accept."""
+    return float(pdtr(math.ceil(accepted) - 1, k * accepted))
 
 
 def _throttled(warm_up: float, duration: float, result: Result) -> dict[str, float]:

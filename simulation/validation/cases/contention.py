@@ -13,6 +13,7 @@ from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.contention_table import TABLE
+from simulation.validation.domains import COUNT, NOT_NEGATIVE, POSITIVE, Domain, checking, one_of
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Between, Exactly, Mean, Quantity, Spread
 
@@ -33,6 +34,17 @@ BACKOFFS = {
     "FullJitter": "initial_delay: 10ms, max_delay: 2s, jitter: full",
     "Decorr": "initial_delay: 5ms, max_delay: 2s, jitter: decorrelated, cap_after_draw: true",
 }
+
+
+FIGURES = Domain(
+    "six numbers of at least 0, writes and time more than 0, or none",
+    lambda figures: (
+        isinstance(figures, Sequence)
+        and len(figures) in (0, 6)
+        and all(map(NOT_NEGATIVE.holds, figures))
+        and all(map(POSITIVE.holds, figures[::3]))
+    ),
+)
 
 
 class Row:
@@ -62,9 +74,19 @@ def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick
 
     Args:
         table: for each kind of backoff and number of clients: writes, standard error, standard deviation; and the same
-            of the time until all are done, in ticks. Leave the figures out, ``()``, where only what is exact is known.
+            of the time until all are done, in ticks. Leave the figures out, ``()``, where only what is exact is known:
+            for one client or two. A kind is one of :data:`BACKOFFS`.
         quick: numbers of clients that the quick slice does.
+
+    Raises:
+        ConfigurationError: an entry of the table is out of its domain; all of them.
     """
+    with checking("contention") as check:
+        cells = check.rows(
+            [(*key, figures) for key, figures in table.items()],
+            {"kind": one_of(BACKOFFS), "clients": COUNT, "figures": FIGURES},
+            ("six figures of more than two clients", lambda kind, clients, figures: clients <= 2 or len(figures) == 6),
+        )
     return Case(
         name="contention",
         title="Exponential backoff and jitter, under contention for one row",
@@ -74,7 +96,7 @@ def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick
         "|Normal(10, 2)|. A failure rule is the row: every other attempt is the read, and a latency is the two ways "
         "until the next.",
         experiments=(
-            *(_table_cell(kind, clients, figures, quick) for (kind, clients), figures in table.items()),
+            *(_table_cell(kind, clients, figures, quick) for kind, clients, figures in cells),
             _claims(100),
         ),
     )

@@ -11,7 +11,8 @@ from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c
+from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c, with_mean
+from simulation.validation.domains import COUNT, POSITIVE, RARE, STABLE, UTILISATION, checking, one_of
 from simulation.validation.measures import ended, shares_of_states
 from simulation.validation.quantities import Mean, Quantity
 
@@ -57,7 +58,21 @@ def priority(
         (0.2, 0.6, "exponential"), (0.2, 0.3, "exponential"), (0.3, 0.3, "deterministic"),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each triple, critical and other arrivals a second, and a law of services in `queues.LAWS`."""
+    """Return the case; of each triple, critical and other arrivals a second, and a law of services in `queues.LAWS`, of
+    which there have to be fewer than one at a time.
+
+    Raises:
+        ConfigurationError: a triple is out of its domain; all of them.
+    """
+    with checking("priority") as check:
+        parameters = check.rows(
+            parameters,
+            {"critical": POSITIVE, "others": POSITIVE, "law": one_of(LAWS)},
+            (
+                "(critical + others)·E[S] < 1, or no queue is stable",
+                lambda critical, ordinary, law: (critical + ordinary) * LAWS[law][1] < 1,
+            ),
+        )
     return Case(
         name="priority",
         title="M/G/1 with non-preemptive priority",
@@ -114,9 +129,19 @@ def processor_sharing(
     """Return the case.
 
     Args:
-        parameters: arrivals and services a second.
-        laws: of services, in `queues.LAWS`, each with the utilisation.
+        parameters: arrivals and services a second, with 0 < λ < μ.
+        laws: of services, in `queues.LAWS`, each with the utilisation ρ, between 0 and 1.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("processor_sharing") as check:
+        parameters = check.rows(
+            parameters,
+            {"λ": POSITIVE, "μ": POSITIVE},
+            ("λ < μ, or no queue is stable", lambda rate, mu: rate < mu),
+        )
+        laws = check.rows(laws, {"law": one_of(LAWS), "ρ": UTILISATION})
     return Case(
         name="processor-sharing",
         title="M/G/1 processor sharing: the mean hangs on the mean alone",
@@ -147,9 +172,16 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
                 within=0.05,
                 because=f"5%: a second moment; {2 * sojourn**2:.6g} if they queued",
             ),
-            *(Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, because="(1 − ρ)·ρⁿ") for n in range(3)),
+            *_geometric(rho, 3),
         ),
         full_only=rho > 0.7,
+    )
+
+
+def _geometric(rho: float, count: int) -> tuple[Quantity, ...]:
+    shares = [(1 - rho) * rho**n for n in range(count)]
+    return tuple(
+        Mean(name=f"P(N = {n})", target=share, because="(1 − ρ)·ρⁿ") for n, share in enumerate(shares) if share >= RARE
     )
 
 
@@ -161,10 +193,13 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
         replicate=scenario(text, partial(_shared, duration, 2)),
         quantities=(
             Mean(name="mean sojourn, s", target=mean / (1 - rho)),
-            *(Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, because="(1 − ρ)·ρⁿ") for n in range(2)),
+            *_geometric(rho, 2),
         ),
         full_only=law != "deterministic",
     )
+
+
+CONSTANT = "constant"
 
 
 def limited_sharing(
@@ -173,9 +208,16 @@ def limited_sharing(
     """Return the case.
 
     Args:
-        parameters: arrivals a second, services a second of one server, and how many are served at full speed.
-        laws: of services: exponential, constant.
+        parameters: arrivals a second, λ, services a second of one server, μ, and how many are served at full speed, c,
+            with 0 < λ < c·μ.
+        laws: of services, in `queues.LAWS`, stretched to the mean 1/μ; "constant" is another name of "deterministic".
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("limited_sharing") as check:
+        parameters = check.rows(parameters, {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT}, STABLE)
+        laws = check.values(laws, "law", one_of([*LAWS, CONSTANT]))
     return Case(
         name="limited-sharing",
         title="R-PS(c): up to c at full speed, and more of them share",
@@ -183,7 +225,7 @@ def limited_sharing(
         url=CIW,
         model="Poisson arrivals at a provider with capacity: c and discipline: processor_sharing. There are as many as "
         "in M/M/c, also where all services take the same time: a symmetric queue does not notice their law.",
-        experiments=tuple(_r_ps(*each, law) for each in parameters for law in laws),
+        experiments=tuple(_r_ps(rate, mu, servers, law) for rate, mu, servers in parameters for law in laws),
     )
 
 
@@ -191,21 +233,18 @@ def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[flo
     """Return the probabilities of 0, 1, … in the system."""
     load = rate / mu
     weight, weights = 1.0, [1.0]
-    for n in range(1, count):
+    for n in range(1, max(count, servers + 1)):
         weight *= load / min(n, servers)
         weights.append(weight)
-    at_servers = 1.0
-    for n in range(1, servers + 1):
-        at_servers *= load / n
-    # Of all states from c on, P(wait) together: that is what the first is (1 − ρ) of.
-    empty = erlang_c(servers, load) * (1 - load / servers) / at_servers
-    return [empty * weight for weight in weights]
+    # From c on they are a geometric series.
+    empty = 1 / (sum(weights[:servers]) + weights[servers] / (1 - load / servers))
+    return [empty * weight for weight in weights[:count]]
 
 
 def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     states = states_of_mm_c(rate, mu, servers, 5)
     sojourn = erlang_c(servers, rate / mu) / (servers * mu - rate) + 1 / mu
-    latency = f"{1 / mu}s" if law == "constant" else f"{{exponential: {{mean: {1 / mu}s}}}}"
+    latency = with_mean("deterministic" if law == CONSTANT else law, 1 / mu)
     text, duration = _text(
         [(rate, "")],
         rate / mu / servers,
@@ -214,6 +253,7 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     quantities: list[Quantity] = [
         Mean(name=f"P(N = {n})", target=share, within=0.02 if share > 0.1 else 0.05, because="2%, or 5% of a rare one")
         for n, share in enumerate(states)
+        if share >= RARE
     ]
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers}, {law}",

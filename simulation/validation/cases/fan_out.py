@@ -9,8 +9,10 @@ import numpy as np
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.attempts import mean_attempts
+from simulation.validation.domains import ATTEMPTS, COUNT, PROBABILITY, checking
 from simulation.validation.measures import ended
-from simulation.validation.quantities import Mean
+from simulation.validation.quantities import Exactly, Mean, Quantity
 
 ROUNDS = 200
 """Fans in one replication, ten minutes after one another."""
@@ -23,9 +25,15 @@ def fan_out(
     """Return the case.
 
     Args:
-        sizes: how many are sent at once, each taking an exponential time with mean 1 s.
-        tails: the share of slow answers, and how many are sent at once.
+        sizes: how many are sent at once, each taking an exponential time with mean 1 s; from 1.
+        tails: q, the share of slow answers, from 0 to 1, and n, how many are sent at once.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("fan_out") as check:
+        sizes = check.values(sizes, "n", COUNT)
+        tails = check.rows(tails, {"q": PROBABILITY, "n": COUNT})
     return Case(
         name="fan-out",
         title="The slowest of many",
@@ -57,11 +65,18 @@ def _slowest(size: int) -> Experiment:
 
 
 def _tail(share: float, size: int) -> Experiment:
-    latency = f"{{mixture: [{{weight: {1 - share}, constant: 10ms}}, {{weight: {share}, constant: 1s}}]}}"
+    if 0 < share < 1:
+        latency = f"{{mixture: [{{weight: {1 - share}, constant: 10ms}}, {{weight: {share}, constant: 1s}}]}}"
+    else:
+        latency = "1s" if share else "10ms"
     return Experiment(
         name=f"n={size} q={share:g}",
         replicate=scenario(_bursts(size, latency), partial(_last, size)),
-        quantities=(Mean(name="share with a slow one", target=1 - (1 - share) ** size, within=0.01),),
+        quantities=(
+            Mean(name="share with a slow one", target=1 - (1 - share) ** size, within=0.01)
+            if 0 < share < 1
+            else Exactly(name="share with a slow one", target=float(share)),
+        ),
     )
 
 
@@ -73,38 +88,47 @@ def _last(size: int, result: Result) -> dict[str, float]:
 
 
 def lost_replies(parameters: Iterable[tuple[float, int]] = ((0.01, 5), (0.1, 5), (0.3, 3))) -> Case:
-    """Return the case; of each pair, the probability that a reply is lost, and how many attempts there are."""
+    """Return the case; of each pair q, the probability that a reply is lost, from 0 to 1, and N, how many attempts
+    there are, from 1 to 1000.
+
+    Raises:
+        ConfigurationError: a pair is out of its domain; all of them.
+    """
+    with checking("lost_replies") as check:
+        parameters = check.rows(parameters, {"q": PROBABILITY, "N": ATTEMPTS})
     return Case(
         name="duplicates",
         title="What is delivered more than once when replies are lost",
         source="closed form",
         model="Every attempt is delivered, and its reply lost with probability q; whoever hears nothing tries again, N "
         "times in all. Deliveries (1 − q^N)/(1 − q).",
-        experiments=tuple(
-            Experiment(
-                name=f"q={q:g} N={n}",
-                replicate=scenario(
-                    f"""
+        experiments=tuple(_lost(*each) for each in parameters),
+    )
+
+
+def _lost(q: float, n: int) -> Experiment:
+    deliveries = mean_attempts(q, n)
+    too_many: Quantity = Exactly(name="of them too many", target=deliveries - 1)
+    if 0 < q < 1 and n > 1:
+        too_many = Mean(
+            name="of them too many",
+            target=deliveries - 1,
+            within=0.02 if q > 0.05 else 0.05,
+            because="5% where it is one in a hundred",
+        )
+    return Experiment(
+        name=f"q={q:g} N={n}",
+        replicate=scenario(
+            f"""
 duration: 1s
 drain: 1d
 workload: [{{channel: sms, arrivals: {{burst: {{size: 2000, every: 1s}}}}}}]
 channels: {{sms: {{circuit_breaker: {{enabled: false}}, retry: {{max_attempts: {n}}}}}}}
 faults: [{{channel: sms, at: 0s, for: 1d, lost_reply_rate: {100 * q}%}}]
 """,
-                    _deliveries,
-                ),
-                quantities=(
-                    Mean(name="deliveries of each", target=(1 - q**n) / (1 - q), within=0.005),
-                    Mean(
-                        name="of them too many",
-                        target=(1 - q**n) / (1 - q) - 1,
-                        within=0.02 if q > 0.05 else 0.05,
-                        because="5% where it is one in a hundred",
-                    ),
-                ),
-            )
-            for q, n in parameters
+            _deliveries,
         ),
+        quantities=(Mean(name="deliveries of each", target=deliveries, within=0.005), too_many),
     )
 
 

@@ -15,6 +15,7 @@ from actors.provider_queue import Load
 from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import INNER_PROBABILITY, POSITIVE, RARE, checking, whole
 from simulation.validation.measures import time_average
 from simulation.validation.quantities import Mean
 
@@ -82,12 +83,21 @@ def gas_station(
     """Return the case.
 
     Args:
-        places: for motorcycles to wait, of each experiment.
+        places: for motorcycles to wait, of each experiment; from 0 to 100.
         rate: vehicles a minute.
-        cars: their share among these.
+        cars: their share among these, between 0 and 1.
         car_min: how long a car takes, mean in minutes.
         motorcycle_min: how long a motorcycle takes.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("gas_station") as check:
+        places = check.values(places, "places", whole(0, 100))
+        check.row(
+            (rate, cars, car_min, motorcycle_min),
+            {"rate": POSITIVE, "cars": INNER_PROBABILITY, "car_min": POSITIVE, "motorcycle_min": POSITIVE},
+        )
     return Case(
         name="gas-station",
         title="A gas station for two kinds of vehicles",
@@ -135,6 +145,7 @@ faults: [{{channel: sms, host: {MOTORCYCLES}, latency: {{exponential: {{mean: {m
                     because="5% where it is rare" if share <= 0.05 else "",
                 )
                 for state, share in shares.items()
+                if share >= RARE
             ),
         ),
     )

@@ -22,6 +22,8 @@ from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.system import SimulatedSystem
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.cases.attempts import mean_attempts
+from simulation.validation.domains import COUNT, PROBABILITY, checking, whole
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
@@ -73,9 +75,26 @@ def layered(
     """Return the case.
 
     Args:
-        total: layers, and attempts in each, when all calls at the bottom fail.
-        partial_failures: the same with the probability that one does.
+        total: L, layers, and N, attempts in each, when all calls at the bottom fail; 100,000 calls at most.
+        partial_failures: the same with p, the probability that one does, from 0 to 1; of a call at the top come 2000 at
+            the bottom at most.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("layered") as check:
+        total = check.rows(
+            total, {"L": LAYERS, "N": COUNT}, ("N^L ≤ 100,000 calls", lambda depth, n: _calls(depth, n, 1) <= 100_000)
+        )
+        partial_failures = check.rows(
+            partial_failures,
+            {"L": LAYERS, "N": COUNT, "p": PROBABILITY},
+            (
+                "2000 calls at the bottom at most for one at the top",
+                lambda depth, n, p: _calls(depth, n, p) <= 2000,
+            ),
+        )
+    settings = dict.fromkeys([*((depth, n, 1.0) for depth, n in total), *partial_failures])
     return Case(
         name="layers",
         title="Retries at every layer multiply",
@@ -83,23 +102,28 @@ def layered(
         url="https://sre.google/sre-book/addressing-cascading-failures/",
         model="L actors above each other, each with a RetryPolicy of N attempts; at the bottom a call fails with "
         "probability p. With f_0 = p and f_{i+1} = f_i^N there are Π(1 − f_i^N)/(1 − f_i) calls at the bottom.",
-        experiments=(
-            *(_layers(depth, n, 1.0) for depth, n in total),
-            *(_layers(*each) for each in partial_failures),
-        ),
+        experiments=tuple(_layers(*each) for each in settings),
     )
 
 
-def _layers(depth: int, n: int, p: float) -> Experiment:
+LAYERS = whole(1, 100)
+
+
+def _calls(depth: int, n: int, p: float) -> float:
+    """Return how many calls there are at the bottom for each at the top."""
     failing = [p]
     for _ in range(depth - 1):
         failing.append(failing[-1] ** n)
+    return prod(mean_attempts(f, n) for f in failing)
+
+
+def _layers(depth: int, n: int, p: float) -> Experiment:
     quantity: Quantity = (
         Exactly(name="calls at the bottom for each at the top", target=float(n**depth))
         if p == 1
         else Mean(
             name="calls at the bottom for each at the top",
-            target=prod((1 - f**n) / (1 - f) for f in failing),
+            target=_calls(depth, n, p),
             within=0.01,
         )
     )
@@ -139,8 +163,27 @@ def _serving(per_second: int) -> Mapping[str, Sequence[FailureRule]]:
 
 
 def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 10) -> Case:
-    """Return the case: what the backend serves and is offered each second, and the attempts of each request."""
-    excess = offered - capacity
+    """Return the case.
+
+    Args:
+        capacity: requests that the backend serves each second, from 1.
+        offered: requests that come each second, from 1.
+        attempts_each: attempts of each request, from 1, and as many seconds are looked at. No more than ten million
+            requests together.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
+    """
+    with checking("growth") as check:
+        check.row(
+            (capacity, offered, attempts_each),
+            {"capacity": COUNT, "offered": COUNT, "attempts_each": COUNT},
+            (
+                "offered · attempts_each² of at most 10,000,000 requests",
+                lambda capacity, offered, attempts_each: offered * attempts_each**2 <= 10_000_000,
+            ),
+        )
+    excess = max(0, offered - capacity)
     return Case(
         name="retry-growth",
         title="One per cent too much, and retries grow without end",

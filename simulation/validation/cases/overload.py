@@ -15,6 +15,7 @@ from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.queues import WARM_UP, Room, erlang_b
+from simulation.validation.domains import COUNT, POSITIVE, PROBABILITY, RARE, checking, real, whole
 from simulation.validation.measures import attempts, ended, time_average
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
@@ -22,7 +23,28 @@ from simulation.validation.quantities import Exactly, Mean, Quantity
 
 
 def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300, outage: float = 10) -> Case:
-    """Return the case: requests a second, what the database does, and how many seconds it is frozen."""
+    """Return the case.
+
+    Args:
+        rates: λ, requests a second, from 1; fewer than the capacity, and not just half of it.
+        capacity: what the database does a second, from 2.
+        outage: how many seconds it is frozen: 2 at least, so that a storm begins at all, and at most an hour.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
+    """
+    with checking("metastable") as check:
+        check.row(
+            (capacity, outage),
+            {"capacity": whole(2, 100_000), "outage": real("a number from 2 to 3600", low=2, high=3600)},
+        )
+        rates = check.values(
+            rates,
+            "λ",
+            COUNT,
+            (f"λ below the capacity, {capacity}", lambda rate: rate < capacity),
+            (f"2λ other than {capacity}, where it is not decided", lambda rate: 2 * rate != capacity),
+        )
     return Case(
         name="metastable",
         title="A retry storm that outlives its trigger",
@@ -87,7 +109,32 @@ def bimodal_latency(
         (1000, 1000, 0.1, 0.05, 100),
     ),
 ) -> Case:
-    """Return the case: requests a second, threads, usual time in s, the share that hangs, and the deadline in s."""
+    """Return the case.
+
+    Args:
+        parameters: λ, requests a second; c, threads, from 1; the usual time in seconds; the share that hangs, from 0 to
+            1; and the deadline in seconds, the mean of how long these hang. One in a thousand or more finds no thread.
+
+    Raises:
+        ConfigurationError: parameters are out of their domain; all of them.
+    """
+    with checking("bimodal_latency") as check:
+        parameters = check.rows(
+            parameters,
+            {
+                "λ": POSITIVE,
+                "threads": whole(1, 100_000),
+                "usual": POSITIVE,
+                "share": PROBABILITY,
+                "deadline": POSITIVE,
+            },
+            (
+                "a share of errors of 0.001 or more",
+                lambda rate, threads, usual, share, deadline: (
+                    erlang_b(threads, rate * ((1 - share) * usual + share * deadline)) >= RARE
+                ),
+            ),
+        )
     return Case(
         name="bimodal-latency",
         title="Five per cent that hang take all threads",
@@ -105,6 +152,8 @@ def _hanging(rate: float, threads: int, usual: float, share: float, deadline: fl
     usually = f"{{weight: {1 - share}, constant: {usual}s}}"
     else_it_hangs = f"{{weight: {share}, exponential: {{mean: {deadline}s}}}}"
     latency = f"{{mixture: [{usually}, {else_it_hangs}]}}"
+    if share in (0, 1):
+        latency = f"{{exponential: {{mean: {deadline}s}}}}" if share else f"{usual}s"
     return Experiment(
         name=f"{rate:g}/s, {threads} threads",
         replicate=scenario(
@@ -169,7 +218,17 @@ def _counter(mu: float, theta: float, seed: int) -> Mapping[NotificationChannel,
 def retrial_queue(
     parameters: Iterable[tuple[float, float, float]] = ((0.5, 1, 1), (0.7, 1, 0.5), (0.8, 1, 0.2), (0.6, 1, 5)),
 ) -> Case:
-    """Return the case; of each triple, arrivals, services and returns a second."""
+    """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, more than 0, with λ < μ.
+
+    Raises:
+        ConfigurationError: a triple is out of its domain; all of them.
+    """
+    with checking("retrial_queue") as check:
+        parameters = check.rows(
+            parameters,
+            {"λ": POSITIVE, "μ": POSITIVE, "θ": POSITIVE},
+            ("λ < μ, or no queue is stable", lambda rate, mu, theta: rate < mu),
+        )
     return Case(
         name="retrial-queue",
         title="Customers who find it busy come again until they are served",

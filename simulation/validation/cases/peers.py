@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from copy import copy
 from functools import partial
 from random import Random
 from typing import Any
@@ -19,18 +20,34 @@ from actors.policies.rate_clock import RateClock
 from actors.policies.retry import Progress, RetryPolicy
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import PROBABILITY, checking, real, whole
 from simulation.validation.quantities import Between, Exactly, Mean
 
 # ── gRPC ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def grpc(settings: Sequence[tuple[int, float]] = ((10, 0.1),), shares: Sequence[float] = (0.05, 0.2)) -> Case:
+def grpc(settings: Iterable[tuple[int, float]] = ((10, 0.1),), shares: Iterable[float] = (0.05, 0.2)) -> Case:
     """Return the case of retry throttling.
 
     Args:
-        settings: pairs of the most tokens, and of what a success gives, in whole thousandths.
-        shares: of attempts that fail, for the drift of the tokens.
+        settings: pairs of the most tokens, from 1 to 1000, and of what a success gives, a whole number of thousandths
+            of a token, up to 1.
+        shares: of attempts that fail, for the drift of the tokens; from 0 to 1.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("grpc") as check:
+        settings = check.rows(
+            settings,
+            {"maxTokens": whole(1, 1000), "tokenRatio": real("a number from 0.001 to 1", low=0.001, high=1)},
+            (
+                "tokenRatio to be a whole number of thousandths",
+                lambda tokens, ratio: abs(1000 * ratio - round(1000 * ratio)) < 1e-9,
+            ),
+        )
+        shares = check.values(shares, "p", PROBABILITY)
+    ratios = dict.fromkeys(ratio for _, ratio in settings)
     return Case(
         name="grpc-throttling",
         title="Retry throttling of gRPC",
@@ -41,8 +58,8 @@ def grpc(settings: Sequence[tuple[int, float]] = ((10, 0.1),), shares: Sequence[
         "budget itself.",
         experiments=(
             *(_throttled(tokens, ratio) for tokens, ratio in settings),
-            *(_drift(ratio, share) for _, ratio in settings for share in shares),
-            *(_no_drift(ratio) for _, ratio in settings),
+            *(_drift(ratio, share) for ratio in ratios for share in shares if not _is_balanced(ratio, share)),
+            *(_no_drift(ratio) for ratio in ratios),
         ),
     )
 
@@ -55,7 +72,11 @@ def _throttled(tokens: int, ratio: float) -> Experiment:
         quantities=(
             Exactly(name="attempts in an outage, from full", target=tokens - tokens // 2),
             Exactly(name="successes until a hedge, from 0", target=half // milli + 1),
-            Exactly(name="successes until a failure is retried, from 0", target=(half + 1000) // milli + 1),
+            *(
+                (Exactly(name="successes until a failure is retried, from 0", target=(half + 1000) // milli + 1),)
+                if tokens > 2  # of fewer, not more than half are left when one is gone
+                else ()
+            ),
         ),
     )
 
@@ -65,6 +86,7 @@ def _throttle(tokens: int, ratio: float, seed: int) -> dict[str, Any]:
     outage = scenario(
         f"""
 duration: 1s
+drain: 1d
 workload: [{{channel: push, arrivals: {{constant: 1/s}}}}]
 channels: {{push: {{circuit_breaker: {{enabled: false}}, retry: {{max_attempts: {3 * tokens}, {budget}}}}}}}
 faults: [{{channel: push, at: 0s, for: 1d, outage: true}}]
@@ -82,19 +104,19 @@ def _attempts(result: Result) -> dict[str, int]:
     return {"attempts": result.summary["attempts"]}
 
 
-def _successes(tokens: int, ratio: float, *, own_failure: bool) -> int:
-    """Return how many successes it takes after an outage until there are retries again."""
-    for count in range(100 * tokens * 1000):
-        budget = GrpcBudget(tokens, ratio)
-        for _ in range(tokens):
-            budget.end(0, False, 0)
-        for _ in range(count):
-            budget.end(0, True, 0)
+def _successes(tokens: int, ratio: float, *, own_failure: bool) -> int | None:
+    """Return how many successes it takes after an outage until there are retries again; None if none do."""
+    recovering = GrpcBudget(tokens, ratio)
+    for _ in range(tokens):
+        recovering.end(0, False, 0)
+    for count in range(1000 * tokens + 1):
+        budget = copy(recovering)
         if own_failure:
             budget.end(0, False, 0)
         if budget.try_retry("transient", 0) is not None:
             return count
-    raise AssertionError("no success brings them back")
+        recovering.end(0, True, 0)
+    return None
 
 
 def _drift(ratio: float, share: float) -> Experiment:
@@ -104,6 +126,11 @@ def _drift(ratio: float, share: float) -> Experiment:
         replicate=partial(_drifts, ratio, share),
         quantities=(Mean(name="tokens gained each attempt", target=target, because="ratio·(1 − p) − p"),),
     )
+
+
+def _is_balanced(ratio: float, share: float) -> bool:
+    """Return whether tokens hardly drift: by a share of nothing, that is not to be measured."""
+    return abs(ratio * (1 - share) - share) < 0.1 * share
 
 
 def _no_drift(ratio: float) -> Experiment:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.attempts import JITTERS, moments_of_wait
+from simulation.validation.cases.attempts import JITTERS, mean_attempts, moments_of_wait
 from simulation.validation.cases.queues import WARM_UP, erlang_c
+from simulation.validation.domains import (
+    ATTEMPTS,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROBABILITY,
+    RARE,
+    checking,
+    one_of,
+)
 from simulation.validation.measures import attempts, ended, time_average
-from simulation.validation.quantities import Mean
+from simulation.validation.quantities import Mean, Quantity
 
 
 def product_form(
@@ -20,7 +31,35 @@ def product_form(
         (6, 4, 3, 0.3, 4, 1, "equal"),
     ),
 ) -> Case:
-    """Return the case: arrivals and services a second, workers, failure probability, attempts, first wait, jitter."""
+    """Return the case.
+
+    Args:
+        parameters: λ, arrivals a second; μ, services a second of each worker; c, workers; p, the probability that an
+            attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the first wait in seconds; and the
+            jitter, of `attempts.JITTERS`. The workers keep up with all attempts, λ(1 − p^N)/(1 − p) < c·μ, and the
+            waits, which double, are short beside the run of 8000/λ seconds.
+
+    Raises:
+        ConfigurationError: parameters are out of their domain; all of them.
+    """
+    with checking("product_form") as check:
+        parameters = check.rows(
+            parameters,
+            {
+                "λ": POSITIVE, "μ": POSITIVE, "c": COUNT, "p": PROBABILITY, "N": ATTEMPTS, "base": NOT_NEGATIVE,
+                "jitter": one_of(JITTERS),
+            },
+            (
+                "λ(1 − p^N)/(1 − p) < c·μ, or no queue is stable",
+                lambda rate, mu, servers, p, n, base, jitter: rate * mean_attempts(p, n) < servers * mu,
+            ),
+            (
+                "no wait longer than 10 h, and all together not than 800/λ, a tenth of the run",
+                lambda rate, mu, servers, p, n, base, jitter: (
+                    n == 1 or (base * 2 ** (n - 2) <= 30_000 and base * 2 ** (n - 1) * rate <= 800)
+                ),
+            ),
+        )  # fmt: skip
     return Case(
         name="pipeline",
         title="The whole pipeline in product form",
@@ -32,12 +71,26 @@ def product_form(
 
 
 def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: float, jitter: str) -> Experiment:
-    effective = rate * (1 - p**n) / (1 - p)
+    effective = rate * mean_attempts(p, n)
     sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
     waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
-    weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
-    delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))
     duration = 8000 / rate
+    backoff = rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits))
+    quantities: list[Quantity] = [
+        Mean(name="sojourn of an attempt, s", target=sojourn),
+        Mean(name="number at the workers", target=effective * sojourn),
+    ]
+    if backoff >= RARE:
+        quantities.append(Mean(name="number in backoff", target=backoff))
+    if 1 - p**n >= RARE:
+        weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
+        delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))
+        quantities.append(Mean(name="mean until delivered, s", target=delivered))
+    if p**n >= RARE:
+        quantities += [
+            Mean(name="mean until dead-lettered, s", target=n * sojourn + sum(waits), within=0.05, because="rare: 5%"),
+            Mean(name="dead letters a second", target=rate * p**n, within=0.05, because="rare: 5%"),
+        ]
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers} p={p:g} N={n} base={base:g} s jitter {jitter}",
         replicate=scenario(
@@ -55,17 +108,7 @@ channels:
 """,
             partial(_measured, duration),
         ),
-        quantities=(
-            Mean(name="sojourn of an attempt, s", target=sojourn),
-            Mean(name="number at the workers", target=effective * sojourn),
-            Mean(
-                name="number in backoff",
-                target=rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits)),
-            ),
-            Mean(name="mean until delivered, s", target=delivered),
-            Mean(name="mean until dead-lettered, s", target=n * sojourn + sum(waits), within=0.05, because="rare: 5%"),
-            Mean(name="dead letters a second", target=rate * p**n, within=0.05, because="rare: 5%"),
-        ),
+        quantities=tuple(quantities),
     )
 
 
@@ -79,8 +122,8 @@ def _measured(duration: float, result: Result) -> dict[str, float]:
         "sojourn of an attempt, s": (tried.ended - tried.ready)[late].mean(),
         "number at the workers": at_workers,
         "number in backoff": _in_flight(result, since, duration) - at_workers,
-        "mean until delivered, s": ends.took[ends.sent].mean(),
-        "mean until dead-lettered, s": ends.took[~ends.sent].mean(),
+        "mean until delivered, s": ends.took[ends.sent].mean() if ends.sent.any() else math.nan,
+        "mean until dead-lettered, s": ends.took[~ends.sent].mean() if not ends.sent.all() else math.nan,
         "dead letters a second": (~ends.sent).sum() / (duration - since),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from actors.provider_queue import Load
 from actors.verdicts import FailureRule
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import COUNT, POSITIVE, RARE, STABLE, UTILISATION, checking, one_of, whole
 from simulation.validation.measures import Array, attempts, ended, shares_of_states, time_average
 from simulation.validation.quantities import Follows, Mean, Quantity
 
@@ -59,7 +60,14 @@ def mm_c(
         (0.5, 1, 1), (0.8, 1, 1), (0.9, 1, 1), (8, 1, 10), (18, 1, 20), (3, 2, 2), (95, 10, 10),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each triple, arrivals a second, services a second of each server, and how many there are."""
+    """Return the case; of each triple, arrivals a second, λ, services a second of each server, μ, and how many servers
+    there are, c, with 0 < λ < c·μ.
+
+    Raises:
+        ConfigurationError: a triple is out of its domain; all of them.
+    """
+    with checking("mm_c") as check:
+        parameters = check.rows(parameters, {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT}, STABLE)
     return Case(
         name="mm-c",
         title="M/M/1 and M/M/c",
@@ -80,15 +88,16 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     duration = customers / rate
     # The variance of a mean grows as (1 − ρ)^−4: 2% at 0.9 would take twenty million customers.
     within, because = (0.02, "") if rho <= 0.85 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
+    of_wait, because_of_wait = (within, because) if wait > 0.05 else (0.10, "10% of a rare event")
     quantities: list[Quantity] = [
-        Mean(name="P(wait)", target=wait, within=within, because=because),
-        Mean(name="mean wait, s", target=mean_wait, within=within, because=because),
+        Mean(name="P(wait)", target=wait, within=of_wait, because=because_of_wait),
+        Mean(name="mean wait, s", target=mean_wait, within=of_wait, because=because_of_wait),
         Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
         Mean(name="mean number in the system", target=rate * sojourn, within=within, because=because),
         Mean(
             name="P(wait beyond its 95th percentile)",
-            target=0.05,
-            within=2.5 * within,
+            target=min(0.05, wait),  # if so few wait at all, the percentile is 0
+            within=2.5 * of_wait,
             because=f"that is {_quantile_of_wait(0.95, wait, servers * mu - rate):.7g} s; rare, so less precise",
         ),
         Follows(
@@ -98,9 +107,13 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
             within=0.02,
         ),
     ]
+    if wait < RARE:
+        quantities = [each for each in quantities if "wait" not in each.name]
     if servers == 1:
         quantities += [
-            Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, within=within, because="(1 − ρ)·ρⁿ") for n in range(3)
+            Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, within=within, because="(1 − ρ)·ρⁿ")
+            for n in range(3)
+            if (1 - rho) * rho**n >= RARE
         ]
         quantities.append(
             Mean(
@@ -158,6 +171,7 @@ def _waits(duration: float, quantile: float, median: float, result: Result) -> d
 # ── M/M/c/K ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FULL = Transient(reason="full", throttled=True)
+MOST_PLACES = 100_000
 
 
 class Room:
@@ -183,9 +197,24 @@ def mm_c_k(
     """Return the case.
 
     Args:
-        lost: servers and offered load of loss systems.
-        bounded: arrivals and services a second, servers, and places in all.
+        lost: servers, from 1, and offered load of loss systems, more than 0.
+        bounded: λ, arrivals a second; μ, services a second of each server; c, servers; K, places in all, from 1. The
+            servers may be overloaded, a hundredfold at most.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("mm_c_k") as check:
+        lost = check.rows(
+            lost,
+            {"c": whole(1, MOST_PLACES), "load": POSITIVE},
+            ("a load of at most 100·c", lambda servers, load: load <= 100 * servers),
+        )
+        bounded = check.rows(
+            bounded,
+            {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT, "K": whole(1, MOST_PLACES)},
+            ("λ ≤ 100·min(c, K)·μ", lambda rate, mu, servers, places: rate <= 100 * min(servers, places) * mu),
+        )
     return Case(
         name="mm-c-k",
         title="Erlang B and M/M/c/K: a bounded mailbox",
@@ -200,10 +229,15 @@ def mm_c_k(
     )
 
 
+_LARGE = 1e200
+
+
 def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
     weights = [1.0]
     for n in range(1, places + 1):
         weights.append(weights[-1] * rate / (mu * min(n, servers)))
+        if weights[-1] > _LARGE:
+            weights = [weight / weights[-1] for weight in weights]
     states = [weight / sum(weights) for weight in weights]
     blocked = states[-1]
     number = sum(n * share for n, share in enumerate(states))
@@ -216,13 +250,18 @@ def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
             partial(_room, places),
         ),
         quantities=(
-            Mean(
-                name="P(refused)", target=blocked, within=0.02 if blocked > 0.1 else 0.04, because="4% where it is rare"
-            ),
+            *((_refused(blocked),) if blocked >= RARE else ()),
             Mean(name="mean number in the system", target=number),
             Mean(name="mean sojourn of those accepted, s", target=number / (rate * (1 - blocked))),
         ),
     )
+
+
+def _refused(share: float) -> Quantity:
+    within, because = 0.02 if share > 0.1 else 0.04, "4% where it is rare"
+    if share < 0.02:
+        within, because = 0.10, "10% of a rare event"
+    return Mean(name="P(refused)", target=share, within=within, because=because)
 
 
 def _blocked(duration: float, result: Result) -> dict[str, float]:
@@ -241,19 +280,38 @@ def _blocked(duration: float, result: Result) -> dict[str, float]:
 _LOGNORMAL_MEDIAN = 1 / math.sqrt(5)
 _LOGNORMAL_P99 = _LOGNORMAL_MEDIAN * math.exp(2.3263478740408408 * math.sqrt(math.log(5)))
 
-LAWS: dict[str, tuple[str, float, float]] = {
-    "deterministic": ("1s", 1, 1),
-    "uniform": ("{uniform: {low: 0s, high: 2s}}", 1, 4 / 3),
-    "Erlang-4": ("{gamma: {mean: 1s, shape: 4}}", 1, 5 / 4),
-    "exponential": ("{exponential: {mean: 1s}}", 1, 2),
-    "lognormal, variance 4": (f"{{lognormal: {{median: {_LOGNORMAL_MEDIAN}s, p99: {_LOGNORMAL_P99}s}}}}", 1, 5),
+_SCALED: dict[str, tuple[Callable[[float], str], float, float]] = {
+    "deterministic": (lambda unit: f"{unit}s", 1, 1),
+    "uniform": (lambda unit: f"{{uniform: {{low: 0s, high: {2 * unit}s}}}}", 1, 4 / 3),
+    "Erlang-4": (lambda unit: f"{{gamma: {{mean: {unit}s, shape: 4}}}}", 1, 5 / 4),
+    "exponential": (lambda unit: f"{{exponential: {{mean: {unit}s}}}}", 1, 2),
+    "lognormal, variance 4": (
+        lambda unit: f"{{lognormal: {{median: {unit * _LOGNORMAL_MEDIAN}s, p99: {unit * _LOGNORMAL_P99}s}}}}",
+        1,
+        5,
+    ),
     "0.999 Exp(0.1) + 0.001 Exp(10)": (
-        "{mixture: [{weight: 999, exponential: {mean: 100ms}}, {weight: 1, exponential: {mean: 10s}}]}",
+        lambda unit: (
+            f"{{mixture: [{{weight: 999, exponential: {{mean: {100 * unit}ms}}}}, "
+            f"{{weight: 1, exponential: {{mean: {10 * unit}s}}}}]}}"
+        ),
         0.1099,
         2 * (0.999 * 0.1**2 + 0.001 * 10**2),
     ),
 }
+"""Service times: how a scenario writes them in a unit of so many seconds, and in that unit their mean and their second
+moment."""
+
+LAWS: dict[str, tuple[str, float, float]] = {
+    law: (text(1), mean, square) for law, (text, mean, square) in _SCALED.items()
+}
 """Service times: as a scenario writes them, their mean in seconds, and their second moment."""
+
+
+def with_mean(law: str, mean_s: float) -> str:
+    """Return how a scenario writes a law of :data:`LAWS`, stretched to another mean."""
+    text, mean, _ = _SCALED[law]
+    return text(mean_s / mean)
 
 
 def mg_1(
@@ -262,7 +320,13 @@ def mg_1(
         ("lognormal, variance 4", 0.5), ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation."""
+    """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation ρ, between 0 and 1.
+
+    Raises:
+        ConfigurationError: a pair is out of its domain; all of them.
+    """
+    with checking("mg_1") as check:
+        parameters = check.rows(parameters, {"law": one_of(LAWS), "ρ": UTILISATION})
     return Case(
         name="mg-1",
         title="M/G/1: the wait by Pollaczek and Khinchine, and open against closed",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import exp
 
 from actors.effects import Foreseen
@@ -17,6 +17,7 @@ from actors.weather import NEVER_NS
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, scenario
 from simulation.validation.cases.resiliency_chain import Server, Step, breaking, expected_times, plain, retrying
+from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, POSITIVE_PROBABILITY, checking, one_of
 from simulation.validation.quantities import Mean
 
 WANTED = 100
@@ -164,12 +165,37 @@ def resiliency_patterns(
     """Return the case.
 
     Args:
-        published: by a configuration of :data:`CONFIGS` and availability: total time, half of its 99.9% interval, and
-            the same of the contention time; in seconds.
+        published: by a configuration of :data:`CONFIGS` and availability, more than 0 and at most 1: total time, half
+            of its 99.9% interval, and the same of the contention time; in seconds.
         solved: of each triple a configuration of :data:`CONFIGS`, availability, and connect timeout; the times are
             those of :func:`~simulation.validation.cases.resiliency_chain.expected_times`.
         connect_timeout_s: how long a client waits for a connection in those that are published.
+
+    Raises:
+        ConfigurationError: a parameter is out of its domain; all of them.
     """
+    with checking("resiliency_patterns") as check:
+        check.row((connect_timeout_s,), {"connect_timeout_s": POSITIVE})
+        rows = check.rows(
+            [(*key, *figures) for key, figures in published.items()],
+            {
+                "config": one_of(CONFIGS),
+                "availability": POSITIVE_PROBABILITY,
+                "total": POSITIVE,
+                "its half": NOT_NEGATIVE,
+                "contention": POSITIVE,
+                "half of that": NOT_NEGATIVE,
+            },
+            ("a total time of at most half a run, 50,000 s", lambda config, availability, total, *_: total <= 50_000),
+        )
+        solved = check.rows(
+            solved,
+            {"config": one_of(CONFIGS), "availability": POSITIVE_PROBABILITY, "connect_timeout_s": POSITIVE},
+            (
+                "a total time of at most half a run, 50,000 s",
+                lambda config, availability, timeout_s: _times_solved(config, availability, timeout_s)[0] <= 50_000,
+            ),
+        )
     return Case(
         name="resiliency-patterns",
         title="Markov models of retry and circuit breaker",
@@ -181,7 +207,7 @@ def resiliency_patterns(
         "solved with fixed timeouts (the paper has Erlang-100 stages in their place, and is up to 0.7% higher).",
         experiments=(
             _perfect(connect_timeout_s),
-            *(_pattern(*setting, connect_timeout_s, figures) for setting, figures in published.items()),
+            *(_pattern(config, availability, connect_timeout_s, figures) for config, availability, *figures in rows),
             *(_chain(*setting) for setting in solved),
         ),
     )
@@ -205,9 +231,7 @@ def _replicate(config: str, availability: float, connect_timeout_s: float) -> Re
     )
 
 
-def _pattern(
-    config: str, availability: float, connect_timeout_s: float, figures: tuple[float, float, float, float]
-) -> Experiment:
+def _pattern(config: str, availability: float, connect_timeout_s: float, figures: Sequence[float]) -> Experiment:
     total, total_half, contention, contention_half = figures
     z = 3.2905
     return Experiment(
@@ -223,7 +247,7 @@ def _pattern(
 
 
 def _chain(config: str, availability: float, connect_timeout_s: float) -> Experiment:
-    total, contention = expected_times(server(availability, connect_timeout_s), CONFIGS[config].steps, WANTED)
+    total, contention = _times_solved(config, availability, connect_timeout_s)
     return Experiment(
         name=f"{config} AV={availability:g} connect timeout {connect_timeout_s:g} s",
         replicate=_replicate(config, availability, connect_timeout_s),
@@ -234,6 +258,11 @@ def _chain(config: str, availability: float, connect_timeout_s: float) -> Experi
         at_most=20_000,
         full_only=(config, availability, connect_timeout_s) in set(SOLVED) - set(QUICKLY_SOLVED),
     )
+
+
+@cache
+def _times_solved(config: str, availability: float, connect_timeout_s: float) -> tuple[float, float]:
+    return expected_times(server(availability, connect_timeout_s), CONFIGS[config].steps, WANTED)
 
 
 def server(availability: float, connect_timeout_s: float) -> Server:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.domains import (
+    NAME,
+    POSITIVE,
+    Domain,
+    checking,
+    real,
+    whole,
+)
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Exactly, Mean
 
 SVIX = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
+DRAIN_S = 30 * 86_400
+WAITS = Domain(
+    "three or more numbers of more than 0",
+    lambda waits: isinstance(waits, Sequence) and len(waits) >= 3 and all(map(POSITIVE.holds, waits)),
+)
 QSTASH = tuple(min(86_400, math.exp(2.5 * number)) for number in range(1, 7))
 
 
 def published_schedules(
-    schedules: Sequence[tuple[str, Sequence[float]]] = (
+    schedules: Iterable[tuple[str, Sequence[float]]] = (
         ("Svix", SVIX),
         ("QStash, min(86400, e^(2.5n))", QSTASH),
     ),
-    exponentials: Sequence[tuple[str, float, float, float, int]] = (
+    exponentials: Iterable[tuple[str, float, float, float, int]] = (
         ("gRPC connection backoff", 1, 1.6, 120, 13),
         ("Kubernetes", 10, 2, 300, 8),
     ),
@@ -29,9 +42,35 @@ def published_schedules(
     """Return the case of published schedules.
 
     Args:
-        schedules: names, and the waits in seconds.
-        exponentials: names, first wait in seconds, multiplier, longest wait, and how many waits.
+        schedules: names, and the waits in seconds, three or more.
+        exponentials: names, first wait in seconds, multiplier, from 1, longest wait in seconds, and how many waits,
+            from 3 to 1000. All waits of a schedule together take less than 30 days.
+
+    Raises:
+        ConfigurationError: a schedule is out of its domain; all of them.
     """
+    with checking("published_schedules") as check:
+        schedules = check.rows(
+            schedules,
+            {"name": NAME, "waits": WAITS},
+            ("waits of less than 30 days in all", lambda name, waits: sum(waits) < DRAIN_S),
+        )
+        exponentials = check.rows(
+            exponentials,
+            {
+                "name": NAME,
+                "first": POSITIVE,
+                "multiplier": real("a number of at least 1", low=1),
+                "longest": POSITIVE,
+                "count": whole(3, 1000),
+            },
+            (
+                "waits of less than 30 days in all",
+                lambda name, first, multiplier, longest, count: (
+                    sum(min(longest, first * multiplier**step) for step in range(count)) < DRAIN_S
+                ),
+            ),
+        )
     return Case(
         name="schedules",
         title="Published retry schedules",
