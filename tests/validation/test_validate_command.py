@@ -71,6 +71,14 @@ def test_what_is_no_case_is_bad_input():
     code, out, err = run("validate", "--case", "aws-sdc")
     assert (code, out) == (2, "")
     assert err == "--case: wanted one of those that --list prints, got 'aws-sdc'; did you mean aws-sdk?\n"
+    # A part of a name is too far from the whole to look like it.
+    code, out, err = run("validate", "--case", "throttling", "--case", "nope", "--case", "")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "--case: wanted one of those that --list prints, got 'throttling'; did you mean grpc-throttling?",
+        "--case: wanted one of those that --list prints, got 'nope'",
+        "--case: wanted one of those that --list prints, got ''",
+    ]
 
 
 def test_options_that_do_not_go_together_are_bad_input():
