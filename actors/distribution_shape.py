@@ -1,8 +1,8 @@
 """What a distribution of durations is like, by formula and not by drawing from it: its median, its mean, its tail.
 
-The mean is that of the time that is really spent: nothing takes longer than a time limit, so it is E[min(X, limit)],
-the *limited expected value* of actuaries (Klugman, Panjer and Willmot, *Loss Models*, appendix A). It is finite for
-every distribution, also for a Pareto without a mean.
+Where nothing takes longer than a time limit, the mean is that of the time that is really spent: E[min(X, limit)], the
+*limited expected value* of actuaries (Klugman, Panjer and Willmot, *Loss Models*, appendix A). It is finite for every
+distribution, also for a Pareto without a mean.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ def limited_mean(distribution: Distribution, limit: float) -> float:
         return _weighted(distribution, [limited_mean(component, limit) for component in distribution.mixture])
     measured = distribution.measured
     return math.fsum(min(value, limit) for value in measured) / len(measured)
+
+
+def mean(distribution: Distribution) -> float:
+    """Return the mean in seconds of what is drawn; finite for all, as a heavy tail ends at a hundred years."""
+    from actors.quantities import LONGEST_S
+
+    return limited_mean(distribution, LONGEST_S)
 
 
 def median(distribution: Distribution) -> float:

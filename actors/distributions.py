@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -144,6 +144,10 @@ class Distribution(Settings):
     """One distribution of durations; give exactly one of the keys. A duration alone is a constant."""
 
     wanted_text: ClassVar[str] = "a duration such as 80ms, or a distribution such as {exponential: {mean: 80ms}}"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "erlang": "Erlang's is gamma with a whole number for its shape, such as {gamma: {mean: 80ms, shape: 4}}",
+        "gaussian": "did you mean normal?",
+    }
 
     constant: Duration | None = None
     """Always the same."""

@@ -48,6 +48,7 @@ def lint(
     expires_after: float | None = None,
     per_user_per_s: float | None = None,
     most_arrivals_in: Callable[[float], float] | None = None,
+    lasts_s: float | None = None,
     is_operated: bool = False,
 ) -> list[Finding]:
     """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
@@ -61,11 +62,12 @@ def lint(
         per_user_per_s: notifications a second of the busiest user, where they are not spread evenly.
         most_arrivals_in: returns how many are expected in the busiest stretch of so many seconds. None: as many as on
             average.
+        lasts_s: for how many seconds they arrive. None: without an end.
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
-    traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in, is_operated=is_operated)
+    traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in, lasts_s, is_operated=is_operated)
     found = [
         *retry_rules(config, traffic),
         *budget_rules(config, traffic),

@@ -65,6 +65,9 @@ class Settings(BaseModel):
     wanted_text: ClassVar[str] = "a mapping"
     """What to say was wanted where something else than a mapping is given."""
 
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Keys that it has not, but something by another name for: what to say of them."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -203,7 +206,9 @@ def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) ->
         case "wanted":
             return wanted(context["what"], context.get("got"))
         case "extra_forbidden":
-            return PydanticCustomError("unknown_key", "{text}", {"text": unknown(str(error["loc"][-1]), known)})
+            key = str(error["loc"][-1])
+            text = f"unknown key; {model.other_names[key]}" if key in model.other_names else unknown(key, known)
+            return PydanticCustomError("unknown_key", "{text}", {"text": text})
         case "missing":
             return wanted(describe(known[str(error["loc"][0])]), "nothing")
         case "model_type" | "model_attributes_type" if not error["loc"]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -59,6 +60,8 @@ class Exit(IntEnum):
     INVARIANT_BROKEN = 3
     WORKER_LOST = 4
     INTERRUPTED = 130
+    NOBODY_READS = 141
+    """Who read the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
 
 
 class RuntimeName(StrEnum):
@@ -379,7 +382,30 @@ def main() -> None:
     """Run the command; what goes wrong is said in a line."""
     try:
         app()
+        code: int | str | None = Exit.HOLDS
     except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)  # before a command was chosen
+        code = Exit.INTERRUPTED  # before a command was chosen
     except BrokenPipeError:
-        sys.exit(141)
+        code = Exit.NOBODY_READS
+    except SystemExit as end:
+        # Typer makes a 1 of a broken pipe, which is what an expectation that does not hold is.
+        code = Exit.NOBODY_READS if isinstance(end.__context__, BrokenPipeError) else end.code
+    # Python itself would flush at exit, too late to say what came of it.
+    flushed = [_flushed(stream) for stream in (sys.stdout, sys.stderr)]
+    if not all(flushed):
+        code = Exit.NOBODY_READS
+    sys.exit(code)
+
+
+def _flushed(stream: TextIO | None) -> bool:
+    """Return whether what was written has been read, or still can be; what cannot is thrown away."""
+    if stream is None:  # it was closed from the start
+        return True
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from actors.digits import LARGER_UNITS, in_a_unit, plain_number
 from simulation.comparison import Comparison
 from simulation.paired import Difference
 from simulation.result import REPORT_FILE, Result
@@ -35,7 +36,7 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(f"{refused:,} arrivals refused while the process was down", highlight=False)
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
-        value = NOTHING if expectation["value"] is None else f"{expectation['value']:.6g}"
+        value = NOTHING if expectation["value"] is None else plain_number(expectation["value"], 6)
         console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
     if result.checked:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
@@ -92,16 +93,16 @@ def amplification_text(value: float | None) -> str:
     return NOTHING if value is None else f"×{value:.2f}"
 
 
+_UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
+
+
 def duration_text(seconds: float | None) -> str:
     """Return a duration with three significant digits, in a unit that suits it."""
     if seconds is None:
         return NOTHING
     if seconds == 0:
         return "0 s"
-    for below, factor, unit in ((1, 1000, "ms"), (120, 1, "s"), (7200, 1 / 60, "min"), (172_800, 1 / 3600, "h")):
-        if seconds < below:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds / 86_400:.3g} d"
+    return " ".join(in_a_unit(seconds, _UNITS))
 
 
 LABEL_MAX = 34
@@ -168,4 +169,4 @@ def figure_text(value: float, figure: Figure, digits: int = 4) -> str:
         return duration_text(value)
     if figure is Figure.SHARE:
         return f"{value:.5f}"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+    return plain_number(value, digits)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from actors.digits import plain_number
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
 from actors.policies.breaker import BreakerState
@@ -118,7 +119,7 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
 
 def number(value: float) -> str:
     """Return a figure as people read it: whole ones with commas, others with six digits."""
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else plain_number(value, 6)
 
 
 def _figure(result: Result, expectation: Expectation) -> Figure:

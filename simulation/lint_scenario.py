@@ -113,6 +113,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
             most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+            lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
         )
         yield from _horizon(scenario, channel, config)

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from simulation.executors import Task, figure_at
 from simulation.replicates import checked_figures, figures_of_runs
@@ -95,8 +96,9 @@ class Prediction:
         for figure, interval in self.intervals.items():
             value = figure_at(summary, figure)
             if value not in interval:
-                shown = "null" if value is None else f"{value:.6g}"
-                found.append(f"{figure} is {shown}, predicted {interval.low:.6g} to {interval.high:.6g}")
+                shown = "null" if value is None else plain_number(value, 6)
+                low, high = plain_number(interval.low, 6), plain_number(interval.high, 6)
+                found.append(f"{figure} is {shown}, predicted {low} to {high}")
         return found
 
 

@@ -16,6 +16,7 @@ from simulation.origin import Origin
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
 from simulation.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
+from simulation.workload import critical_prefixes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,8 +93,13 @@ class Result:
 
     @cached_property
     def notifications(self) -> pd.DataFrame:
-        """One row a notification; empty with ``record: aggregates``."""
-        return notifications_table(self.history if self._recorder.keeps_history else [])
+        """One row a notification; empty with ``record: aggregates``.
+
+        `critical` tells those of critical entries of the workload from the others, as for a provider with the
+        discipline ``critical_first``. Delivery time is `finished_at` less `waited_since`, where `outcome` is sent.
+        """
+        history = self.history if self._recorder.keeps_history else []
+        return notifications_table(history, critical_prefixes(self.scenario))
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

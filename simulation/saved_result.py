@@ -42,7 +42,7 @@ class SavedResult:
 
     @cached_property
     def notifications(self) -> pd.DataFrame:
-        """One row a notification; empty with ``record: aggregates``."""
+        """One row a notification; empty with ``record: aggregates``. Older files have no column `critical`."""
         return self._table("notifications")
 
     @cached_property

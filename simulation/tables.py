@@ -50,12 +50,18 @@ class _Row:
         self.finished_at_ns: int | None = None
 
 
-def notifications_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tuple[str, ...] = ()) -> pd.DataFrame:
     """Return a row for each accepted notification, in the order of acceptance.
 
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
     counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
-    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for.
+    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `critical`
+    is of the entry in the workload that it is from: events do not say it, but ids begin with the channel and the number
+    of the entry.
+
+    Args:
+        history: what was recorded.
+        critical_prefixes: how the ids of critical notifications begin.
     """
     rows: dict[str, _Row] = {}
     open_rows: dict[str, _Row] = {}
@@ -82,6 +88,7 @@ def notifications_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "id": pd.Series([row.notification_id for row in order], dtype="str"),
             "channel": pd.Series([row.channel for row in order], dtype="str"),
             "user": pd.Series([row.user for row in order], dtype="str"),
+            "critical": pd.Series([row.notification_id.startswith(critical_prefixes) for row in order], dtype="bool"),
             "requested_at": pd.Series([row.requested_at_ns / NS_PER_S for row in order], dtype="float64"),
             "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),

@@ -31,7 +31,9 @@ def validate(
         int | None,
         typer.Option(min=1, help="With --markdown: at most so many rows of each case.", show_default=False),
     ] = None,
-    list_cases: Annotated[bool, typer.Option("--list", help="Print the cases there are, and run nothing.")] = False,
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="Print the cases there are, with --json as JSON, and run nothing.")
+    ] = False,
 ) -> None:
     """Compare with theory and published results: each case with its source, the expected and the measured.
 
@@ -39,7 +41,7 @@ def validate(
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.cli import Exit
-    from simulation.validation.printing import case_text, listing, summary
+    from simulation.validation.printing import case_text, listing, listing_document, summary
     from simulation.validation.procedure import find
     from simulation.validation.procedure import validate as validate_cases
 
@@ -53,8 +55,11 @@ def validate(
             raise ConfigurationError(["json: wanted it without --markdown"])
         if rows is not None and not as_markdown:
             raise ConfigurationError([f"rows {rows}: wanted it with --markdown"])
+        if list_cases and as_markdown:
+            raise ConfigurationError(["list: wanted it without --markdown, which is for findings"])
         if list_cases:
-            typer.echo(listing(find(case)))
+            cases = find(case)
+            typer.echo(json.dumps(listing_document(cases), indent=2) if as_json else listing(cases))
             return
         validation = validate_cases(
             case,

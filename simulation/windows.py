@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from actors.digits import plain_number
 from actors.faults_config import ChannelNames, FaultConfig
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
@@ -125,7 +126,7 @@ def fault_text(fault: FaultConfig) -> str:
     if fault.latency is not None:
         parts.append("other latency")
     if fault.latency_factor is not None:
-        parts.append(f"latency ×{fault.latency_factor:g}")
+        parts.append(f"latency ×{plain_number(fault.latency_factor, 6)}")
     if fault.duplicate_rate is not None:
         parts.append(f"{_share(fault.duplicate_rate)} of messages come twice")
     if fault.reorder is not None:
@@ -146,7 +147,7 @@ def _share(share: float) -> str:
 
 def _rate(rate: Rate) -> str:
     unit = {1.0: "s", 60.0: "min", 3600.0: "h"}.get(rate.period, _duration(rate.period))
-    return f"{rate.count:g}/{unit}"
+    return f"{plain_number(rate.count, 6)}/{unit}"
 
 
 def _quiet_window(

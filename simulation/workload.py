@@ -176,6 +176,22 @@ class Clients(Actor):
         self._let_go_on(event.notification_id)
 
 
+def critical_prefixes(scenario: Scenario) -> tuple[str, ...]:
+    """Return how the ids of critical notifications begin; those of all others, of events' too, begin otherwise.
+
+    What goes out in place of one has its id with something behind it, and is as critical.
+    """
+    return tuple(
+        _id_prefix(number, entry.channel)
+        for number, entry in enumerate(scenario.workload)
+        if not isinstance(entry, EventWorkload) and entry.critical
+    )
+
+
+def _id_prefix(number: int, channel: NotificationChannel) -> str:
+    return f"{channel}-{number}-"
+
+
 def _maker(
     number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor
 ) -> Callable[[int], Any]:
@@ -185,7 +201,7 @@ def _maker(
         case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
             hosts = entry.hosts
-            prefix = f"{channel}-{number}-"
+            prefix = _id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
 
             def notification(k: int) -> SendNotification:

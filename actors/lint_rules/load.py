@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.distribution_shape import limited_mean, median, share_above
+from actors.distribution_shape import limited_mean, mean, median, share_above
 from actors.lint_rules.traffic import NEARLY, Found, Traffic
 from actors.lint_rules.words import count, duration, number, percent, rate
 
@@ -102,25 +102,37 @@ def _period(seconds: float) -> str:
 
 
 def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Little's law: what is under way on average is the rate times the mean time that each takes."""
-    flow, mean = traffic.flow(config), limited_mean(config.provider.latency, config.timeout)
-    if flow is None or mean <= 0:
+    """Little's law: what is under way on average is the rate times the mean time that each takes.
+
+    A slot of the sender is free again when it gives up, at the latest. A place at the provider is not: what was given
+    up is worked on to its end, whatever the discipline.
+    """
+    flow, latency = traffic.flow(config), config.provider.latency
+    if flow is None:
         return
+    at_sender, lasts_s = limited_mean(latency, config.timeout), traffic.lasts_s
+    whole = mean(latency)
+    # In an hour, nobody's work takes up more of a place than an hour.
+    at_provider = whole if lasts_s is None else limited_mean(latency, lasts_s)
+    cut = f", counted up to the {duration(lasts_s)} of arrivals," if lasts_s and at_provider < 0.999 * whole else ""
     bounds = (
-        (("max_in_flight",), config.max_in_flight, "slot", "let through"),
+        (("max_in_flight",), config.max_in_flight, "slot", "let through", at_sender, ""),
         (
             ("concurrency_limit", "maximum"),
             None if config.concurrency_limit is None else config.concurrency_limit.maximum,
             "slot",
             "let through",
+            at_sender,
+            "",
         ),
-        (("provider", "capacity"), config.provider.capacity, "place", "serve"),
+        (("provider", "capacity"), config.provider.capacity, "place", "serve", at_provider, cut),
     )
-    for path, places, noun, verb in bounds:
-        if places is not None and places / mean < flow * NEARLY:
-            many = count(places, noun)
+    for path, places, noun, verb, takes, how in bounds:
+        if places is not None and places < takes * flow * NEARLY:
+            if places == 1:
+                verb = "lets through" if noun == "slot" else "serves"
             yield (
                 path,
-                f"{many} at a mean latency of {duration(mean)} {verb if places > 1 else verb.replace('let', 'lets')} "
-                f"{rate(places / mean)}, and {rate(flow)} arrive: {growth(flow - places / mean)}",
+                f"{count(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, and "
+                f"{rate(flow)} arrive: {growth(flow - places / takes)}",
             )

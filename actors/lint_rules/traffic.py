@@ -29,6 +29,9 @@ class Traffic:
     most_in: Callable[[float], float] | None = None
     """Returns how many are expected to arrive in the busiest stretch of so many seconds."""
 
+    lasts_s: float | None = None
+    """For how many seconds they arrive. None: without an end."""
+
     is_bound: bool = False
     """Whether all this is only the most that there can be, as for a provider that others are tried before."""
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from actors.digits import LARGER_UNITS, in_a_unit, plain_number
+
+_UNITS = ((1000, 1e6, "us"), (1000, 1e3, "ms"), *LARGER_UNITS)
+
 
 def number(value: float) -> str:
     """Return a number with three significant digits, or whole with its thousands set apart."""
-    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+    return plain_number(value)
 
 
 def duration(seconds: float) -> str:
     """Return a duration as a file has it: ``250ms``, ``90s``, ``5m``, ``1h``."""
-    if 0 < seconds < 1:
-        return f"{number(seconds * 1000)}ms" if seconds >= 1e-3 else f"{number(seconds * 1e6)}us"
-    if seconds >= 172_800:
-        return f"{number(seconds / 86_400)}d"
-    if seconds >= 7200 or (seconds and seconds % 3600 == 0):
-        return f"{number(seconds / 3600)}h"
-    return f"{number(seconds / 60)}m" if seconds >= 120 else f"{number(seconds)}s"
+    if seconds == 0:
+        return "0s"
+    text, unit = ("1", "h") if seconds == 3600 else in_a_unit(seconds, _UNITS)
+    return f"{text}{'m' if unit == 'min' else unit}"
 
 
 def rate(per_second: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
@@ -155,8 +156,8 @@ def _notes(log: AttemptLog) -> list[str]:
     gaps = np.diff(log.start_s)
     if not log.has_outcomes and len(gaps) > 10 and float(np.mean(gaps == np.median(gaps))) > 0.9:
         notes.append(
-            f"the rows are {np.median(gaps):.4g} s apart: if each is a mean over that time, single attempts vary more "
-            "than what is fitted here"
+            f"the rows are {plain_number(np.median(gaps), 4)} s apart: if each is a mean over that time, single "
+            "attempts vary more than what is fitted here"
         )
     if len(log) < FEW:
         notes.append(f"{counted(len(log), 'attempt')}: too few to say anything of bursts, outages or a distribution")
@@ -212,9 +213,9 @@ def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
     if sent.sum() >= 2 and others.sum() >= 2:
         p = float(stats.ks_2samp(log.latency_s[sent], log.latency_s[others], method="asymp").pvalue)
         if p < SAME_LATENCY_P:
-            medians = np.median(log.latency_s[sent]), np.median(log.latency_s[others])
+            usual, other = (plain_number(np.median(log.latency_s[these]), 4) for these in (sent, others))
             notes.append(
-                f"failures take another time than successes (median {medians[1]:.4g} s, not {medians[0]:.4g} s): the "
+                f"failures take another time than successes (median {other} s, not {usual} s): the "
                 "latency is that of successes, and a simulation has it for failures too"
             )
             others = np.zeros(len(log), dtype=bool)

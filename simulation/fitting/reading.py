@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
@@ -266,7 +267,8 @@ class _Reader:
         usual = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
         guessed: Unit = "ms" if usual > _MS_FROM else "s"
         self._notes.append(
-            f"{column} names no unit and has a median of {usual:.4g}: read as {guessed} (--latency-unit says otherwise)"
+            f"{column} names no unit and has a median of {plain_number(usual, 4)}: read as {guessed} "
+            "(--latency-unit says otherwise)"
         )
         return guessed
 

@@ -8,7 +8,7 @@ import math
 def duration(seconds: float, digits: int = 6) -> str:
     """Return a duration such as ``81.2345ms``, ``3.2s``: as many significant digits, zeros at the end left out."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1.0:
+        if float(plain(seconds * factor, digits)) >= 1.0:
             return f"{plain(seconds * factor, digits)}{unit}"
     return f"{plain(seconds * 1e9, digits)}ns" if seconds > 0 else "0s"
 

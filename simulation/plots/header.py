@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from actors.digits import plain_number
 from simulation.console import duration_text
 from simulation.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
 from simulation.plots.source import Run
@@ -75,7 +76,7 @@ def _verdict(expectations: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _figure(value: float | None) -> str:
-    return "undefined: nothing was counted" if value is None else f"{value:.6g}"
+    return "undefined: nothing was counted" if value is None else plain_number(value, 6)
 
 
 def _counts(summary: dict[str, Any]) -> str:

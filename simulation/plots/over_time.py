@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from actors.digits import plain_number
 from simulation.console import duration_text
 from simulation.plots.breakers import breakers_in, draw_breakers
 from simulation.plots.canvas import canvas, say, size_in
@@ -133,7 +134,7 @@ def amplification(source: Source, ax: Axes | None = None) -> Axes:
         ax.axhline(1.0, color="#888888", linewidth=0.8, label="without retries")
         handles = ax.get_legend_handles_labels()[0][:1]
         if overall is not None:
-            label = f"whole run: ×{overall:.3g}"
+            label = f"whole run: ×{plain_number(overall)}"
             handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
         _finish(ax, found, end_s)
         if unbounded.any():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
+from actors.digits import plain_number
 from actors.errors import ConfigurationError, WrongType
 from actors.quantities import parse_duration, parse_rate
 from actors.settings import nearest
@@ -118,7 +119,9 @@ def value_text(value: Any) -> str:
     """Return the value of a setting as text."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
-    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+    if isinstance(value, (int, float, np.number)):
+        return plain_number(float(value), 6).replace(",", "")  # which stands between settings
+    return str(value)
 
 
 def setting_text(row: pd.Series[Any], cells: Cells) -> str:

@@ -13,6 +13,7 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from simulation.plots.canvas import canvas, size_in
 from simulation.plots.layout import SMALL_SIZE
@@ -268,4 +269,4 @@ def _draw_grid(
 
 def figure_text(value: float) -> str:
     """Return a figure with few digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return plain_number(value)

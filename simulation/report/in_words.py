@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from actors.config import ChannelConfig
+from actors.digits import plain_number
 from actors.retry_config import RetryConfig
 from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
@@ -126,7 +127,7 @@ def of_the_amplification(result: Result, highest: tuple[float, float] | None) ->
     most = ""
     if highest is not None:
         what = "" if result.scenario.record == "full" else " attempts that ended for each arrival"
-        most = f" The most in a step are {highest[0]:.3g}{what}, from {plain_duration(highest[1])} on."
+        most = f" The most in a step are {plain_number(highest[0])}{what}, from {plain_duration(highest[1])} on."
     return (
         f"Over the whole run {amplification:.2f} attempts for each notification that was tried: "
         f"{plural(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}{most}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
+from actors.digits import plain_number
 from actors.instants import NS_PER_S
 from simulation.console import NOTHING
 from simulation.report.steps import OUTCOMES
@@ -242,5 +243,5 @@ def _queue(peak: int) -> str:
 def _rate(per_s: float) -> str:
     for period_s, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
         if per_s * period_s >= 1:
-            return f"{per_s * period_s:.3g} a {unit}"
-    return f"{per_s * 86_400:.3g} a day"
+            return f"{plain_number(per_s * period_s)} a {unit}"
+    return f"{plain_number(per_s * 86_400)} a day"

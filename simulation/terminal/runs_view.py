@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from rich.console import RenderableType
 from rich.text import Text
 
+from actors.digits import plain_number
 from simulation.console import LABEL_MAX, NOTHING, duration_text, figure_text
 from simulation.progress import FinishedCell
 from simulation.summary_shape import Figure
@@ -120,4 +121,4 @@ class RunsView:
 
 def _rate_text(per_second: float, what: str) -> str:
     """Return so many a second; a minute where that is less than one."""
-    return f"{per_second:.3g} {what}/s" if per_second >= 1 else f"{per_second * 60:.2g} {what}/min"
+    return f"{plain_number(per_second)} {what}/s" if per_second >= 1 else f"{per_second * 60:.2g} {what}/min"

@@ -152,3 +152,18 @@ def _quantity(each: Measured) -> dict[str, Any]:
         "replications": finding.replications,
         "verdict": finding.verdict.value,
     }
+
+
+def listing_document(cases: list[Case]) -> list[dict[str, Any]]:
+    """Return what :func:`listing` says, and what each case is a model of and tries, as a plain list."""
+    return [
+        {
+            "name": case.name,
+            "title": case.title,
+            "source": case.source,
+            "url": case.url,
+            "model": case.model,
+            "experiments": [experiment.name for experiment in case.experiments],
+        }
+        for case in cases
+    ]

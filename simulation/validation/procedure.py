@@ -149,8 +149,8 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
         if not isinstance(name, (str, Case)):
             problems.append(f"case: wanted a name or a Case, got {name!r}")
         if isinstance(name, str) and name not in known:
-            guess = nearest(name, known)
-            hint = f"; did you mean {guess}?" if guess is not None else f" ({', '.join(known)})"
+            guess = nearest(name, known) or next((each for each in known if name and name in each), None)
+            hint = f"; did you mean {guess}?" if guess is not None else ""
             problems.append(f"case: wanted one of those that --list prints, got {name!r}{hint}")
     if problems:
         raise ConfigurationError(problems)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from actors.digits import plain_number
+
 
 def rounded(value: float, digits: int = 2) -> str:
     """Return a number with so many digits that count."""
-    return f"{value:.{digits}g}" if value == 0 or 1e-4 <= abs(value) < 10**digits else _plain(value, digits)
-
-
-def _plain(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1 else f"{value:.{digits}g}"
+    return plain_number(value, digits)
 
 
 def interval(mean: float, half_width: float) -> str:
@@ -37,5 +35,5 @@ def written(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.7g}"
+        return plain_number(value, 7)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -104,6 +104,15 @@ def test_the_python_code_runs(number):
     in_a_process(blocks("python")[number])
 
 
+def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
+    (code,) = (block for block in blocks("python") if "critical_first" in block)
+    p99 = dict(line.split() for line in in_a_process(code).splitlines() if line.startswith(("False", "True")))
+    fifo = in_a_process(code.replace("critical_first", "fifo"))
+    before = dict(line.split() for line in fifo.splitlines() if line.startswith(("False", "True")))
+    assert float(p99["True"]) < 1 < float(before["True"])
+    assert float(before["False"]) < float(p99["False"])
+
+
 def test_the_service_shown_sends_what_it_says():
     (code,) = (block for block in blocks("python") if "Notifier.open" in block)
     assert in_a_process(code) == (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.distribution_shape import limited_mean, median, share_above
+from actors.distribution_shape import limited_mean, mean, median, share_above
 from actors.distributions import Distribution
 
 SHAPES = [
@@ -48,6 +48,27 @@ def test_the_limited_mean_is_the_area_under_the_tail(shape, limit):
     steps = 2000
     area = math.fsum(share_above(distribution, (step + 0.5) * limit / steps) for step in range(steps)) * limit / steps
     assert limited_mean(distribution, limit) == pytest.approx(area, rel=1e-2, abs=2 * limit / steps)
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds"),
+    [
+        ({"constant": 0.2}, 0.2),
+        ({"uniform": {"low": 0.1, "high": 0.5}}, 0.3),
+        ({"exponential": {"mean": 0.2}}, 0.2),
+        ({"normal": {"mean": 0, "sd": 0.3}}, 0.3 / math.sqrt(2 * math.pi)),
+        ({"lognormal": {"median": 0.08, "p99": 0.9}},
+         0.08 * math.exp((math.log(0.9 / 0.08) / 2.3263478740408408) ** 2 / 2)),
+        ({"gamma": {"mean": 5, "shape": 0.5}}, 5),
+        ({"pareto": {"minimum": 0.05, "alpha": 3}}, 0.05 * 3 / 2),
+        # Without an end it would have none: m + m·ln(L/m) of what ends at a hundred years.
+        ({"pareto": {"minimum": 1, "alpha": 1}}, 1 + math.log(36_525 * 86_400)),
+        ({"mixture": [{"weight": 8, "constant": 0.1}, {"weight": 2, "constant": 20}]}, 4.08),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_mean_without_a_limit(shape, seconds):
+    assert mean(Distribution.model_validate(shape)) == pytest.approx(seconds, rel=1e-9)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -55,6 +55,39 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
     assert [str(finding) for finding in lint_scenario(load(path))] == meant.get(path.stem, [])
 
 
+# ── a true one ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("discipline", ["fifo", "critical_first", "processor_sharing"])
+def test_late_work_takes_up_the_provider_just_when_it_is_said_to(discipline):
+    """A fifth takes 20 s, and 19 s of that for nobody: a place takes 4.08 s for each, so 5/s need 20.4 of them."""
+    text = """
+name: late
+duration: 10m
+workload:
+  - {channel: sms, arrivals: {poisson: 2.5/s}}
+  - {channel: sms, arrivals: {poisson: 2.5/s}, critical: true}
+channels:
+  sms:
+    timeout: 1s
+    circuit_breaker: {enabled: false}
+    retry: {max_attempts: 1}
+    provider:
+      latency: {mixture: [{weight: 8, constant: 100ms}, {weight: 2, constant: 20s}]}
+      capacity: CAPACITY
+      discipline: DISCIPLINE
+""".replace("DISCIPLINE", discipline)
+    few, enough = (parse(text.replace("CAPACITY", places)) for places in ("10", "30"))
+    assert [str(finding) for finding in lint_scenario(few)] == [
+        "channels.sms.provider.capacity: 10 places at a mean latency of 4.08s serve 2.45/s, and 5/s arrive: the queue "
+        "grows by 153 a minute"
+    ]
+    assert lint_scenario(enough) == []
+    sent = [simulation.run(scenario).summary["sent_fraction"] for scenario in (few, enough)]
+    assert sent[0] < 0.5
+    assert sent[1] > 0.75
+
+
 # ── what is said of a scenario ──────────────────────────────────────────────────────────────────────────────────
 
 

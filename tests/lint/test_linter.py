@@ -37,6 +37,20 @@ RULES = [
      {"arrivals_per_s": 1.5},
      "max_in_flight: 1 slot at a mean latency of 1s lets through 1/s, and 1.5/s arrive: "
      "the queue grows by 30 a minute"),
+    # The provider works for all of the hour, for nobody.
+    ({"timeout": 4, "circuit_breaker": OFF, "provider": {"capacity": 100, "latency": {"mixture": [
+        {"weight": 3, "constant": 0}, {"weight": 1, "constant": 3600}]}}}, {"arrivals_per_s": 1.5},
+     "provider.capacity: 100 places at a mean latency of 15m serve 6.67/min, and 1.5/s arrive: "
+     "the queue grows by 83.3 a minute"),
+    ({"provider": {"capacity": 1, "latency": 2, "discipline": "processor_sharing"}}, {"arrivals_per_s": 1},
+     "provider.capacity: 1 place at a mean latency of 2s serves 30/min, and 1/s arrive: "
+     "the queue grows by 30 a minute"),
+    # Of an hour there is no more than the ten minutes in which 600 come, so that 400 of them find a place.
+    ({"provider": {"capacity": 400, "latency": {"pareto": {"minimum": 3600, "alpha": 0.5}}}, "timeout": 86_400,
+      "circuit_breaker": OFF},
+     {"arrivals_per_s": 1, "lasts_s": 600},
+     "provider.capacity: 400 places at a mean latency of 10m, counted up to the 10m of arrivals, serve 40/min, and 1/s "
+     "arrive: the queue grows by 20 a minute"),
     # limiters
     ({"quota": {"rate": "100/min"}}, {"arrivals_per_s": 20},
      "quota.rate: 100/min is below the 20/s that arrive: the queue grows by 1,100 a minute"),
@@ -269,6 +283,9 @@ def test_what_it_says(settings, traffic, text):
         ({"timeout": 2, "provider": {"latency": 2}}, {}),
         ({"max_in_flight": 5, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20}),
         ({"max_in_flight": 1, "provider": {"latency": 0.25}}, {}),
+        ({"provider": {"latency": 0.25, "capacity": 5}}, {"arrivals_per_s": 20}),
+        ({"provider": {"latency": {"pareto": {"minimum": 0.05, "alpha": 0.5}}, "capacity": 55}},
+         {"arrivals_per_s": 5, "lasts_s": 600}),
         # What the quota holds back does not come to the slots.
         ({"max_in_flight": 1, "provider": {"latency": 0.25}, "quota": {"rate": "4/s"}}, {"arrivals_per_s": 4}),
         ({"quota": {"rate": "20/s"}}, {"arrivals_per_s": 20}),
@@ -344,6 +361,21 @@ def test_what_it_says_nothing_of(settings, traffic):
     assert said(settings, **traffic) == []
 
 
+@pytest.mark.parametrize("shape", [0.5, 1, 4])
+def test_who_gives_up_sooner_frees_slots_and_no_places(shape):
+    settings = {
+        "timeout": 3,
+        "max_in_flight": 1,
+        "provider": {"latency": {"gamma": {"mean": 5, "shape": shape}}, "capacity": 2},
+    }
+    texts = dict(text.split(": ", 1) for text in said(settings, arrivals_per_s=1))
+    assert texts["provider.capacity"] == (
+        "2 places at a mean latency of 5s serve 24/min, and 1/s arrive: the queue grows by 36 a minute"
+    )
+    before = float(re.match(r"1 slot at a mean latency of ([\d.]+)s lets through", texts["max_in_flight"])[1])
+    assert before < 3
+
+
 def test_a_finding_is_its_path_and_its_text():
     assert str(Finding(("channels", "sms", "timeout"), "is short")) == "channels.sms.timeout: is short"
 
@@ -388,10 +420,11 @@ DURATIONS = st.floats(1e-9, 1e9)
         },
     ),
     arrivals_per_s=st.none() | st.floats(1e-12, 1e9),
+    lasts_s=st.none() | DURATIONS,
     expires_after=st.none() | DURATIONS,
 )
 def test_whatever_the_settings_it_ends_and_says_something_readable(
-    retry, breaker, timeout, failure_rate, latency, others, arrivals_per_s, expires_after
+    retry, breaker, timeout, failure_rate, latency, others, arrivals_per_s, lasts_s, expires_after
 ):
     settings = {
         "retry": retry,
@@ -400,10 +433,11 @@ def test_whatever_the_settings_it_ends_and_says_something_readable(
         "max_in_flight": 7,
         "rate_limit": {"rate": "1/s"},
         "quota": {"rate": "5/min"},
-        "provider": {"latency": latency, "failure_rate": failure_rate},
+        "provider": {"latency": latency, "failure_rate": failure_rate, "capacity": 5},
         **others,
     }
-    for text in said(settings, arrivals_per_s=arrivals_per_s, users=3, expires_after=expires_after):
+    traffic = {"arrivals_per_s": arrivals_per_s, "users": 3, "lasts_s": lasts_s, "expires_after": expires_after}
+    for text in said(settings, **traffic):
         assert len(text) < 300
         assert not {"nan", "inf", "None", "e+"} & set(text.replace(",", " ").split())
 

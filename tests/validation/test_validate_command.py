@@ -54,14 +54,38 @@ def test_the_list_is_of_all_cases_and_runs_none():
     assert "pipeline" in out
 
 
+def test_the_list_as_json_says_what_each_case_is_and_tries():
+    code, out, _ = run("validate", "--list", "--json")
+    document = json.loads(out)
+    _, lines, _ = run("validate", "--list")
+    assert code == 0
+    assert [case["name"] for case in document] == [line.split()[0] for line in lines.splitlines()]
+    assert all(case["title"] and case["source"] and case["model"] and case["experiments"] for case in document)
+    code, out, _ = run("validate", "--list", "--json", "--case", "grpc-throttling")
+    (case,) = json.loads(out)
+    assert case["url"] == "https://github.com/grpc/proposal/blob/master/A6-client-retries.md"
+    assert "maxTokens=10 tokenRatio=0.1" in case["experiments"]
+
+
 def test_what_is_no_case_is_bad_input():
     code, out, err = run("validate", "--case", "aws-sdc")
     assert (code, out) == (2, "")
     assert err == "--case: wanted one of those that --list prints, got 'aws-sdc'; did you mean aws-sdk?\n"
+    # A part of a name is too far from the whole to look like it.
+    code, out, err = run("validate", "--case", "throttling", "--case", "nope", "--case", "")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "--case: wanted one of those that --list prints, got 'throttling'; did you mean grpc-throttling?",
+        "--case: wanted one of those that --list prints, got 'nope'",
+        "--case: wanted one of those that --list prints, got ''",
+    ]
 
 
 def test_options_that_do_not_go_together_are_bad_input():
     assert run("validate", "--json", "--markdown") == (2, "", "--json: wanted it without --markdown\n")
+    assert run("validate", "--list", "--markdown") == (
+        2, "", "--list: wanted it without --markdown, which is for findings\n"
+    )  # fmt: skip
     assert run("validate", "--rows", "2") == (2, "", "--rows 2: wanted it with --markdown\n")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from actors.digits import plain_number
 from actors.faults_config import FaultConfig
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -28,7 +29,7 @@ def duration(seconds: float) -> str:
     """Return how long something takes, to two figures that matter: ``3 min 12 s``, ``1.25 s``, ``80 ms``."""
     if seconds < 0:
         return f"−{duration(-seconds)}"
-    if seconds < 1:
+    if float(f"{seconds * 1000:.3g}") < 1000:
         return f"{seconds * 1000:.3g} ms" if seconds else "0 s"
     if seconds < 10:
         return f"{seconds:.3g} s"
@@ -83,7 +84,7 @@ def fault(config: FaultConfig) -> str:
         if key.endswith("_rate"):
             name += f" {percent(value)}"
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            name += f" {value:g}"
+            name += f" {plain_number(value, 6)}"
         said.append(name)
     if config.at:
         said.append(f"from {duration(config.at)} after it was set")

@@ -1,0 +1,31 @@
+"""Numbers with few digits, as people read them: never with an exponent because they are large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def plain_number(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits; with more before its point whole. Thousands are set apart."""
+    text = f"{value:,.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text else text
+
+
+def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[str, str]:
+    """Return a number with three digits in a unit that suits it, and the name of the unit.
+
+    Args:
+        value: the number.
+        units: from small to large: below how many of it, as they are rounded, it suits, how many of it there are in 1,
+            and its name. Nothing is too much for the last one.
+    """
+    for below, factor, unit in units[:-1]:
+        if abs(float(f"{value * factor:.3g}")) < below:
+            return plain_number(value * factor), unit
+    _, factor, unit = units[-1]
+    return plain_number(value * factor), unit
+
+
+LARGER_UNITS = ((120, 1, "s"), (120, 1 / 60, "min"), (48, 1 / 3600, "h"), (math.inf, 1 / 86_400, "d"))
+"""Of durations from a second on."""
