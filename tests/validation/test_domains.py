@@ -34,7 +34,7 @@ from simulation.validation.cases.disciplines import limited_sharing, priority, p
 from simulation.validation.cases.fan_out import fan_out, lost_replies
 from simulation.validation.cases.gas_station import gas_station
 from simulation.validation.cases.layers import growth, layered
-from simulation.validation.cases.outages import SIMULATED, expected_largest, fixed_outage, herd, inspection_paradox
+from simulation.validation.cases.outages import expected_largest, fixed_outage, herd, inspection_paradox
 from simulation.validation.cases.overload import bimodal_latency, metastable, retrial_queue
 from simulation.validation.cases.peers import grpc
 from simulation.validation.cases.pipeline import product_form
@@ -315,7 +315,7 @@ def test_the_fullest_bin_over_every_way_to_throw(balls, bins):
     assert expected_largest(balls, bins) == pytest.approx(fmean(max(map(way.count, way)) for way in ways))
 
 
-@pytest.mark.parametrize(("thrown", "simulated"), SIMULATED.items())
+@pytest.mark.parametrize(("thrown", "simulated"), [((1000, 100), (18.751, 0.012)), ((1000, 50), (30.724, 0.016))])
 def test_the_fullest_bin_of_many_is_what_throwing_them_gives(thrown, simulated):
     mean, error = simulated
     assert abs(expected_largest(*thrown) - mean) < 3 * error

@@ -105,7 +105,7 @@ def retry_strategies(
         "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
         "failures are worth a retry. Expected of both is their Markov chain, solved.",
         experiments=(
-            *(each for p in shares for n in (1, 4) if (each := _strategy(p, n)).quantities),
+            *(_strategy(p, n) for p in shares for n in (1, 4) if n > 1 or _is_seen(p)),
             *(_bucket(p, CLIENT_CALLS, share, capacity) for p in budgets),
             *(_breaker(p, CLIENT_CALLS, share) for p in breakers),
         ),
@@ -116,7 +116,7 @@ def _strategy(p: float, n: int) -> Experiment:
     quantities: tuple[Quantity, ...] = ()
     if p in (0, 1):
         quantities = (Exactly(name="success", target=1.0 - p),)
-    elif RARE < p**n < 1 - RARE:  # else there is hardly a failure, or a success, in a whole replication
+    elif _is_seen(p**n):
         quantities = (Mean(name="success", target=1 - p**n, within=0.01),)
     if n > 1:
         quantities += (Mean(name="load", target=mean_attempts(p, n), within=0.01),)
@@ -126,6 +126,11 @@ def _strategy(p: float, n: int) -> Experiment:
         quantities=quantities,
         full_only=p in (0.05, 0.2, 0.3),
     )
+
+
+def _is_seen(share: float) -> bool:
+    """Tell whether a replication has both failures and successes, or for certain one of them alone."""
+    return share in (0, 1) or RARE < share < 1 - RARE
 
 
 def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
