@@ -14,6 +14,9 @@ parameters, which computes the targets from them by the formula of its source; s
 
     print(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5))
 
+What a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, is said by
+:func:`validate`; what there is in ``result.summary`` is in what ``retrylab run --json`` prints.
+
 And a case of yours is a scenario (or whatever else can be done with the public API), what is measured in one run of it,
 and what that should be::
 
@@ -34,9 +37,6 @@ and what that should be::
     )
     case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=[experiment])
     print(simulation.validate([case]))
-
-What a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, is said by
-:func:`validate`; what there is in ``result.summary`` is in what ``retrylab run --json`` prints.
 """
 
 from simulation.validation.case import Case, Experiment, scenario

@@ -33,8 +33,8 @@ CASES = all_cases()
 
 def only(kept: Any, cases: tuple[Case, ...] = CASES) -> list[Case]:
     """Return the cases with those of their experiments that are to be kept, where any are."""
-    chosen = [replace(case, experiments=tuple(each for each in case.experiments if kept(each))) for case in cases]
-    return [case for case in chosen if case.experiments]
+    chosen = [(case, [each for each in case.experiments if kept(each)]) for case in cases]
+    return [replace(case, experiments=experiments) for case, experiments in chosen if experiments]
 
 
 def assert_holds(validation: Validation) -> None:
@@ -144,7 +144,7 @@ def test_the_square_of_the_sojourn_tells_sharing_from_waiting():
     waiting = replace(
         experiment, replicate=scenario(shared.replace("processor_sharing", "fifo"), experiment.replicate.args[1])
     )
-    case = replace(processor_sharing([], []), experiments=(waiting,))
+    case = replace(processor_sharing([(3, 6)], []), experiments=[waiting])
     (result,) = simulation.validate([case], seed=3).results
     wrong = [each.quantity.name for each in result.measured if each.finding.verdict is Verdict.DIFFERS]
     assert wrong == ["mean square of the sojourn, s²"]
@@ -167,7 +167,7 @@ def test_the_example_of_the_documentation_runs():
     code = "\n".join(line[4:] for line in example.splitlines())
     printed: list[str] = []
     exec(compile(f"import simulation\n{code}", "example", "exec"), {"print": lambda each: printed.append(str(each))})
-    assert "1 of 1 quantities of 1 case hold" in printed[0]
+    assert "1 of 1 quantity of 1 case holds" in printed[0]
 
 
 def test_what_is_left_of_an_outage():
