@@ -60,11 +60,11 @@ def summary(validation: Validation) -> str:
     how = "full" if validation.full else "quick, intervals of 5%, or 2.5 times what a case says"
     if validation.left_out:
         how += f", without {_counted(validation.left_out, 'experiment')} that --full runs"
-    return (
-        f"{said} · {how} · seed {validation.seed}\n"
-        f"± and … are the 99.9% interval over n independent replications; each quantity is tested at "
+    tested = (
+        "± and … are the 99.9% interval over n independent replications; each quantity is tested at "
         f"{validation.alpha:.1g}, so that all of them are by luck alone wrong in one validation of a thousand"
     )
+    return "\n".join([f"{said} · {how} · seed {validation.seed}", *wrap(tested, WIDTH)])
 
 
 def _counted(count: int, what: str) -> str:
