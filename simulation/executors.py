@@ -170,6 +170,11 @@ class _Pool(Executor):
                     yield place, future.result()
         except BrokenExecutor:
             raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
+        except KeyboardInterrupt:
+            # Left to who ends the pool and its processes: one that ends while a future is cancelled by us makes the
+            # thread of Python's pool fail, with a traceback (InvalidStateError, CPython until 3.12).
+            places.clear()
+            raise
         finally:
             for future in places:
                 future.cancel()

@@ -29,7 +29,8 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
     try:
         yield pool
     except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Before the shutdown: that waits for the pool's thread, which then finds them gone. Were it not waited for, it
+        # would be awoken at exit when it has closed its pipe already, with a traceback.
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
