@@ -43,6 +43,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value == value  # no nan
 
 
+def _is_inner(value: Any) -> bool:
+    return _is_number(value) and 0 < value < 1
+
+
 def real(wanted: str, low: float = 0, high: float = math.inf, *, above_low: bool = False) -> Domain:
     """Return the finite numbers from `low`, or above it, to `high`."""
     return Domain(
@@ -78,8 +82,8 @@ POSITIVE = real("a number of more than 0", above_low=True)
 NOT_NEGATIVE = real("a number of at least 0")
 PROBABILITY = real("a probability from 0 to 1", high=1)
 POSITIVE_PROBABILITY = real("a probability of more than 0, at most 1", high=1, above_low=True)
-INNER_PROBABILITY = Domain("a probability between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
-UTILISATION = Domain("a utilisation between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
+INNER_PROBABILITY = Domain("a probability between 0 and 1", _is_inner)
+UTILISATION = Domain("a utilisation between 0 and 1", _is_inner)
 COUNT = whole(1)
 ATTEMPTS = whole(1, 1000)
 POSITIVE_OR_INFINITE = Domain("a number of more than 0, or inf", lambda value: _is_number(value) and value > 0)

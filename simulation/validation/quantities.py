@@ -248,8 +248,16 @@ class Between(Quantity):
         return f"> {written(self.low)}" if self.high == math.inf else f"{written(self.low)} … {written(self.high)}"
 
 
+class _OfDraws(Quantity):
+    """One for which a replication returns a figure, or a list of independent ones."""
+
+    def complaint(self, figure: Any) -> str | None:
+        """See :class:`Quantity`."""
+        return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Variance(Quantity):
+class Variance(_OfDraws):
     """The variance of independent and nearly normal figures, by the chi-square interval; both tails.
 
     A replication returns one figure, or a list of independent ones: counts in windows of a Poisson process, for
@@ -262,10 +270,6 @@ class Variance(Quantity):
     def __post_init__(self) -> None:
         _check(self.name, "a finite target > 0", 0 < self.target < math.inf, self.target)
         _check(self.name, "within > 0", self.within > 0, self.within)
-
-    def complaint(self, figure: Any) -> str | None:
-        """See :class:`Quantity`."""
-        return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many make the interval narrow enough, which does not depend on the figures."""
@@ -326,7 +330,7 @@ class Spread(Quantity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Follows(Quantity):
+class Follows(_OfDraws):
     """A whole distribution, by Kolmogorov and Smirnov: replications return lists of independent draws from it."""
 
     distribution: str
@@ -340,10 +344,6 @@ class Follows(Quantity):
 
     def __post_init__(self) -> None:
         _check(self.name, "within > 0", self.within > 0, self.within)
-
-    def complaint(self, figure: Any) -> str | None:
-        """See :class:`Quantity`."""
-        return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
         """Return how many it takes until no difference larger than `within` goes unnoticed."""
@@ -398,10 +398,10 @@ class Frequencies(Quantity):
         observed, expected = _merged(counts, [share * total for share in self.shares])
         # Those of one class alone are no chance, but what must never come may have come.
         never = sum(count for count, share in zip(counts, self.shares, strict=True) if share == 0)
-        p = chisquare(observed, expected).pvalue if len(observed) > 1 else 1.0
+        test = chisquare(observed, expected)
+        p = test.pvalue if len(observed) > 1 else 1.0
         verdict = Verdict.HOLDS if p > rigor.alpha and not never else Verdict.DIFFERS
-        statistic = sum((count - mean) ** 2 / mean for count, mean in zip(observed, expected, strict=True))
-        measured = f"χ² {rounded(statistic)} of {len(observed) - 1}, p {rounded(p)}, of {total:,}"
+        measured = f"χ² {rounded(test.statistic)} of {len(observed) - 1}, p {rounded(p)}, of {total:,}"
         if never:
             measured += f", {never:,} of which never come"
         return Finding(self.distribution, measured, verdict, float(p), replications=len(samples))

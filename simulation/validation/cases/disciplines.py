@@ -11,7 +11,7 @@ from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c, with_mean
+from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c, geometric_states, with_mean
 from simulation.validation.domains import COUNT, POSITIVE, RARE, STABLE, UTILISATION, checking, one_of
 from simulation.validation.measures import ended, shares_of_states
 from simulation.validation.quantities import Mean, Quantity
@@ -172,16 +172,9 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
                 within=0.05,
                 because=f"5%: a second moment; {2 * sojourn**2:.6g} if they queued",
             ),
-            *_geometric(rho, 3),
+            *geometric_states(rho, 3),
         ),
         full_only=rho > 0.7,
-    )
-
-
-def _geometric(rho: float, count: int) -> tuple[Quantity, ...]:
-    shares = [(1 - rho) * rho**n for n in range(count)]
-    return tuple(
-        Mean(name=f"P(N = {n})", target=share, because="(1 − ρ)·ρⁿ") for n, share in enumerate(shares) if share >= RARE
     )
 
 
@@ -193,7 +186,7 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
         replicate=scenario(text, partial(_shared, duration, 2)),
         quantities=(
             Mean(name="mean sojourn, s", target=mean / (1 - rho)),
-            *_geometric(rho, 2),
+            *geometric_states(rho, 2),
         ),
         full_only=law != "deterministic",
     )

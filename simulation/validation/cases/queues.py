@@ -110,11 +110,7 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     if wait < RARE:
         quantities = [each for each in quantities if "wait" not in each.name]
     if servers == 1:
-        quantities += [
-            Mean(name=f"P(N = {n})", target=(1 - rho) * rho**n, within=within, because="(1 − ρ)·ρⁿ")
-            for n in range(3)
-            if (1 - rho) * rho**n >= RARE
-        ]
+        quantities += geometric_states(rho, 3, within)
         quantities.append(
             Mean(
                 name="P(sojourn beyond its median)",
@@ -137,6 +133,16 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
         quantities=tuple(quantities),
         full_only=rho > 0.7,
     )
+
+
+def geometric_states(rho: float, count: int, within: float = 0.02) -> list[Quantity]:
+    """Return the probabilities of 0, 1, … at one server, in a queue or shared; without those that are rare."""
+    shares = [(1 - rho) * rho**n for n in range(count)]
+    return [
+        Mean(name=f"P(N = {n})", target=share, within=within, because="(1 − ρ)·ρⁿ")
+        for n, share in enumerate(shares)
+        if share >= RARE
+    ]
 
 
 def _quantile_of_wait(share: float, wait: float, spare: float) -> float:
