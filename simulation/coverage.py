@@ -27,8 +27,9 @@ from actors.messages import (
 )
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
-from actors.pipeline.handler import ADDRESS_GONE, BUDGET_SPENT, RETRY_TIME_UP, SWITCHED_OFF
+from actors.pipeline.handler import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.lane import breaker_name
+from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.breaker_table import BreakerState
 from simulation.figures import by_type
 from simulation.scenario import ChannelWorkload, Scenario

@@ -61,10 +61,10 @@ from actors.pipeline.attempts import (
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
+from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address
 from actors.pipeline.templates import Templates
-from actors.policies.retry import Progress, RetryPolicy
 from actors.policies.waits import sooner
 from actors.storage.store import Delivery, Lost, Store, TakenOver, dead_letter, state_after
 from actors.supervisor import Restarted
@@ -73,8 +73,6 @@ logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
-RETRY_TIME_UP = "retry time is up"
-BUDGET_SPENT = "retry budget spent"
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -110,12 +108,9 @@ class Handler(Actor):
         self._heard = wiring.heard
         self._preferences = preferences
         self._templates = templates
-        self._policies = {
-            channel: RetryPolicy(config.retry, self.stream(f"{channel}.backoff"))
-            for channel, config in channels.items()
-        }
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self._budgets = RetryBudgets(channels) if has_budgets else None
+        self._retries = Retries(channels, self._budgets, self.stream)
         for channel, stages in wiring.stages.items():
             stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
@@ -385,7 +380,7 @@ class Handler(Actor):
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
                 self._give_up(delivery, EXPIRED)
                 return
-        if delivery.attempts and (retry_until_ns := self._retry_until_ns(delivery)) is not None:
+        if delivery.attempts and (retry_until_ns := self._retries.last_start_ns(delivery)) is not None:
             if self.system.now_ns > retry_until_ns:
                 self._give_up(delivery, RETRY_TIME_UP)
                 return
@@ -408,10 +403,6 @@ class Handler(Actor):
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
-
-    def _retry_until_ns(self, delivery: Delivery) -> int | None:
-        """Return the last instant at which a retry may start, None where that is any time."""
-        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
@@ -437,7 +428,7 @@ class Handler(Actor):
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is under way no more
         if self._budgets is not None:
-            self._budgets.attempt_is_over(delivery, _succeeded(performed.result), self.system.now_ns)
+            self._budgets.attempt_is_over(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
@@ -457,7 +448,9 @@ class Handler(Actor):
         if delivery is not None:
             until_ns = delivery.sent_until_ns
             is_in_time = until_ns is None or self.now_ns <= until_ns
-            retried_too_late = abandoned.reason == EXPIRED and is_in_time and self._retry_until_ns(delivery) is not None
+            retried_too_late = (
+                abandoned.reason == EXPIRED and is_in_time and self._retries.last_start_ns(delivery) is not None
+            )
             self._give_up(delivery, RETRY_TIME_UP if retried_too_late else abandoned.reason)
 
     @handles(Postponed)
@@ -556,10 +549,10 @@ class Handler(Actor):
         """Count a failure; return the instant of the retry, or why there is none."""
         match outcome:
             case Transient() | Ambiguous():
-                return self._retry(delivery, outcome)
+                return self._retries.after(outcome, delivery, self.system.now_ns)
             case ChannelFault():
                 self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
-                return self._retry(delivery, outcome)
+                return self._retries.after(outcome, delivery, self.system.now_ns)
             case Permanent() | DeadDestination():
                 delivery.attempts += 1
                 return None, outcome.reason
@@ -567,30 +560,6 @@ class Handler(Actor):
                 raise AssertionError("an attempt that succeeded has not failed")
             case _:
                 assert_never(outcome)
-
-    def _retry(
-        self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault
-    ) -> tuple[int | None, str | None]:
-        policy = self._policies[delivery.command.channel]
-        progress = delivery.progress
-        if progress is None:
-            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
-        if not isinstance(outcome, ChannelFault):
-            delivery.attempts += 1
-        wait_ns = policy.next_wait_ns(outcome, progress)
-        if wait_ns is None:
-            return None, outcome.reason
-        retry_at_ns = self.system.now_ns + wait_ns
-        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
-        expires_at_ns = delivery.sent_until_ns if has_limit else None
-        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
-            return None, EXPIRED
-        if (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
-            return None, RETRY_TIME_UP
-        # Asked last, so that nothing is charged in vain.
-        if self._budgets is not None and not self._budgets.allows(delivery, outcome, self.system.now_ns):
-            return None, BUDGET_SPENT
-        return retry_at_ns, None
 
     def _give_up_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None
@@ -749,25 +718,3 @@ class Handler(Actor):
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
-
-
-def _succeeded(outcome: Outcome) -> bool | None:
-    """Return what a retry budget is to know of an outcome: None where another attempt could not have done better."""
-    if isinstance(outcome, Sent):
-        return True
-    return False if isinstance(outcome, (Transient, Ambiguous)) else None
-
-
-def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
-    """Return the progress of a delivery that comes from a store, by its failures since it was accepted or redriven."""
-    progress = Progress()
-    counted = [failure for failure in delivery.failures if failure.kind != ChannelFault.__name__]
-    for failure in counted[-delivery.attempts :]:
-        outcome = (
-            Ambiguous(reason=failure.reason)
-            if failure.kind == Ambiguous.__name__
-            else Transient(reason=failure.reason, throttled=failure.throttled)
-        )
-        assert failure.next_retry_at_ns is not None  # or the delivery would have been given up
-        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
-    return progress

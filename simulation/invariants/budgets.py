@@ -21,8 +21,9 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.pipeline.attempts import Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
-from actors.pipeline.handler import BUDGET_SPENT, Handler
+from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.retries import BUDGET_SPENT
 from actors.policies.exact import as_fraction
 from actors.policies.waits import wait_ns
 from actors.retry_config import (

@@ -15,7 +15,7 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.breaker_table import BreakerState
 from actors.policies.waits import wait_ns
 from simulation.invariants.attempts import used_up

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import simulation
 from actors import Notifier, Provider
 from actors.instants import ns
-from actors.pipeline.handler import BUDGET_SPENT
+from actors.pipeline.retries import BUDGET_SPENT
 from simulation.arrivals import Arrivals, arrival_times_ns
 from simulation.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.lint_scenario import lint_scenario, located

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
+RETRIES = "actors/pipeline/retries.py"
 LANE = "actors/pipeline/lane.py"
 HEDGING = "actors/channels/hedging.py"
 
@@ -18,7 +19,7 @@ MUTANTS = (
     ),
     mutant(
         "channel-fault-uses-an-attempt",
-        HANDLER,
+        RETRIES,
         "Every failure of an attempt uses one up, whoever is to blame.",
         (
             "        if not isinstance(outcome, ChannelFault):\n            delivery.attempts += 1\n",
@@ -139,7 +140,7 @@ MUTANTS = (
     ),
     mutant(
         "retry-time-counts-from-the-beginning",
-        HANDLER,
+        RETRIES,
         "However often something is redriven, its time is up when it was up.",
         (
             "        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
+RETRIES = "actors/pipeline/retries.py"
 RETRY = "actors/policies/retry.py"
 BACKOFF = "actors/policies/backoff.py"
 STORE = "actors/storage/store.py"
@@ -80,10 +81,10 @@ MUTANTS = (
     ),
     mutant(
         "progress-shared",
-        HANDLER,
+        RETRIES,
         "One object is the default of all notifications.",
         ("if delivery.attempts else Progress()\n", "if delivery.attempts else _NONE_YET\n"),
-        ("logger = logging.getLogger(__name__)\n", "logger = logging.getLogger(__name__)\n_NONE_YET = Progress()\n"),
+        ('BUDGET_SPENT = "retry budget spent"\n', 'BUDGET_SPENT = "retry budget spent"\n_NONE_YET = Progress()\n'),
         expected="given-up",
     ),
     mutant(
@@ -120,7 +121,7 @@ MUTANTS = (
     ),
     mutant(
         "retry-after-it-has-expired",
-        HANDLER,
+        RETRIES,
         "Expiry is looked at when a notification comes, and not when it is to be tried again.",
         ("        if expires_at_ns is not None and retry_at_ns > expires_at_ns:\n", "        if False:\n"),
         expected="in-time",

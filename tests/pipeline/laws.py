@@ -22,8 +22,8 @@ from actors.messages import (
 )
 from actors.outcomes import Outcome
 from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
-from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
 from actors.pipeline.lane import Lane
+from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.limiter import make_limiter
 from simulation.invariants.lives import NEXT, State
 from simulation.invariants.steps import is_spent, most_attempts

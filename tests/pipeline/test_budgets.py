@@ -12,7 +12,7 @@ from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 from actors.messages import NotificationSuppressed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
-from actors.pipeline.handler import BUDGET_SPENT, RETRY_TIME_UP
+from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.budget import Budget
 from actors.policies.envoy_budget import EnvoyBudget
 from actors.policies.finagle_budget import FinagleBudget

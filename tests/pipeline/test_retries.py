@@ -24,7 +24,7 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.pipeline.attempts import Provider
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
-from actors.pipeline.handler import RETRY_TIME_UP
+from actors.pipeline.retries import RETRY_TIME_UP
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 

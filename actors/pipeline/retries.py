@@ -1,0 +1,89 @@
+"""What follows a failed attempt: another one, and when; or none, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from actors.config import ChannelConfig
+from actors.messages import NotificationChannel
+from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
+from actors.pipeline.attempts import EXPIRED
+from actors.pipeline.retry_budgets import RetryBudgets
+from actors.policies.retry import Progress, RetryPolicy
+from actors.storage.store import Delivery
+
+RETRY_TIME_UP = "retry time is up"
+BUDGET_SPENT = "retry budget spent"
+
+
+class Retries:
+    """The retry policies of all channels, put to each delivery's own state.
+
+    Args:
+        channels: their settings.
+        budgets: what retries are charged to; None where no channel has any.
+        stream: returns the random stream of a name.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[NotificationChannel, ChannelConfig],
+        budgets: RetryBudgets | None,
+        stream: Callable[[str], Random],
+    ) -> None:
+        self._policies = {
+            channel: RetryPolicy(config.retry, stream(f"{channel}.backoff")) for channel, config in channels.items()
+        }
+        self._budgets = budgets
+
+    def after(
+        self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int
+    ) -> tuple[int | None, str | None]:
+        """Count a failure; return the instant of the retry, or why there is none."""
+        policy = self._policies[delivery.command.channel]
+        progress = delivery.progress
+        if progress is None:
+            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
+        if not isinstance(outcome, ChannelFault):
+            delivery.attempts += 1
+        wait_ns = policy.next_wait_ns(outcome, progress)
+        if wait_ns is None:
+            return None, outcome.reason
+        retry_at_ns = now_ns + wait_ns
+        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
+        expires_at_ns = delivery.sent_until_ns if has_limit else None
+        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
+            return None, EXPIRED
+        if (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
+            return None, RETRY_TIME_UP
+        # Asked last, so that nothing is charged in vain.
+        if self._budgets is not None and not self._budgets.allows(delivery, outcome, now_ns):
+            return None, BUDGET_SPENT
+        return retry_at_ns, None
+
+    def last_start_ns(self, delivery: Delivery) -> int | None:
+        """Return the last instant at which a retry may start, None where that is any time."""
+        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
+
+
+def succeeded(outcome: Outcome) -> bool | None:
+    """Return what a retry budget is to know of an outcome: None where another attempt could not have done better."""
+    if isinstance(outcome, Sent):
+        return True
+    return False if isinstance(outcome, (Transient, Ambiguous)) else None
+
+
+def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
+    """Return the progress of a delivery that comes from a store, by its failures since it was accepted or redriven."""
+    progress = Progress()
+    counted = [failure for failure in delivery.failures if failure.kind != ChannelFault.__name__]
+    for failure in counted[-delivery.attempts :]:
+        outcome = (
+            Ambiguous(reason=failure.reason)
+            if failure.kind == Ambiguous.__name__
+            else Transient(reason=failure.reason, throttled=failure.throttled)
+        )
+        assert failure.next_retry_at_ns is not None  # or the delivery would have been given up
+        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
+    return progress
