@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
@@ -380,32 +381,39 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong is said in a line."""
+    trouble: OSError | None = None
     try:
         app()
         code: int | str | None = Exit.HOLDS
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED  # before a command was chosen
-    except BrokenPipeError:
-        code = Exit.NOBODY_READS
+    except OSError as error:
+        trouble = error
     except SystemExit as end:
-        # Typer makes a 1 of a broken pipe, which is what an expectation that does not hold is.
-        code = Exit.NOBODY_READS if isinstance(end.__context__, BrokenPipeError) else end.code
+        code = end.code
+        if isinstance(end.__context__, BrokenPipeError):
+            trouble = end.__context__  # of which typer makes a 1, which is what an expectation that does not hold is
     # Python itself would flush at exit, too late to say what came of it.
-    flushed = [_flushed(stream) for stream in (sys.stdout, sys.stderr)]
-    if not all(flushed):
+    trouble = _flush(sys.stdout) or trouble
+    if trouble is not None:
+        code = Exit.NOBODY_READS if isinstance(trouble, BrokenPipeError) else Exit.BAD_INPUT
+        if code == Exit.BAD_INPUT:
+            with suppress(OSError):  # that cannot be said either
+                _say(f"{trouble.filename or 'output'}: {trouble.strerror}")
+    if isinstance(_flush(sys.stderr), BrokenPipeError):
         code = Exit.NOBODY_READS
     sys.exit(code)
 
 
-def _flushed(stream: TextIO | None) -> bool:
-    """Return whether what was written has been read, or still can be; what cannot is thrown away."""
+def _flush(stream: TextIO | None) -> OSError | None:
+    """Return why what was written cannot go where it should; it then goes nowhere."""
     if stream is None:  # it was closed from the start
-        return True
+        return None
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-        return False
-    return True
+        return error
+    return None

@@ -1,4 +1,7 @@
-"""Who reads the output may go, as ``head`` does: every command then ends with 141, and says nothing of it."""
+"""Who reads the output may go, as ``head`` does: every command then ends with 141, and says nothing of it.
+
+Or there is no room for it any more: then it says so, in a line.
+"""
 
 import os
 import subprocess
@@ -93,3 +96,11 @@ def test_a_pipe_inside_of_a_command_that_breaks_is_not_the_one_it_prints_to():
 def test_no_output_at_all_is_no_broken_pipe():
     closed = f"import os, sys; sys.stdout = None; {MAIN}"
     assert ended(closed, "lint", STEADY, stdout=subprocess.DEVNULL) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is wanted")
+@pytest.mark.parametrize("arguments", [["validate", "--list"], ["run", STEADY, *SHORT], ["--help"]], ids=" ".join)
+def test_a_disk_without_room_is_said_in_a_line(arguments):
+    with open("/dev/full", "wb", buffering=0) as full:
+        assert ended(MAIN, *arguments, stdout=full) == (2, "output: No space left on device\n")
+        assert ended(MAIN, *arguments, stdout=full, stderr=full)[0] == 2
