@@ -258,15 +258,9 @@ def _draw_grid(
     for line, column in np.argwhere(~np.isnan(grid)) if fits else []:
         value = grid[line, column]
         color = "#222222" if norm(value) > 0.55 else "#ffffff"
-        text = figure_text(value)
-        ax.text(column + 0.5, line + 0.5, text, ha="center", va="center", color=color, size=SMALL_SIZE)
+        ax.text(column + 0.5, line + 0.5, plain_number(value), ha="center", va="center", color=color, size=SMALL_SIZE)
     room = max(width / max(len(columns), 1) - 0.05, 0.3)
     ax.set_xticks(np.arange(len(columns)) + 0.5, [cut(drawable(cells.text(x, one)), room, 8.5) for one in columns])
     ax.set_yticks(np.arange(len(lines)) + 0.5, [cut(drawable(cells.text(y, one)), 1.4, 8.5) for one in lines])
     ax.tick_params(length=0)
     return mesh
-
-
-def figure_text(value: float) -> str:
-    """Return a figure with few digits."""
-    return plain_number(value)

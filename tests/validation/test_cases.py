@@ -56,7 +56,7 @@ def test_some_that_have_luck_in_them():
         "λ=15/s r=10/s b=1",
         "p=0.5 N=4",
         "no place to wait",
-        "λ=10 μ=12 c=3, constant",
+        "λ=10 μ=12 c=3, deterministic",
     )
     validation = simulation.validate(only(lambda experiment: experiment.name in some))
     assert_holds(validation)
@@ -108,7 +108,7 @@ def test_erlang_b(servers, load, blocked):
 
 def test_erlang_c_and_what_follows_from_it():
     assert erlang_c(20, 18) == pytest.approx(0.55076900, rel=1e-8)
-    wait, mean_wait, sojourn, number, _ = targets(mm_c([(95, 10, 10)]))[0]
+    wait, mean_wait, _, sojourn, number = targets(mm_c([(95, 10, 10)]))[0]
     assert (wait, mean_wait, sojourn, number) == pytest.approx(
         (0.82558558, 0.16511712, 0.26511712, 25.18612598), rel=1e-7
     )

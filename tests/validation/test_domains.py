@@ -339,12 +339,12 @@ def _services(result) -> list[float]:
     return ended(result).took.tolist()
 
 
-@pytest.mark.parametrize("law", [*LAWS, "constant"])
+@pytest.mark.parametrize("law", LAWS)
 def test_the_law_that_is_named_is_the_law_that_is_simulated(law):
     """There are as many in the system whatever the law, so the figures would not show another one."""
     (experiment,) = limited_sharing([(1, 2, 1000)], [law]).experiments
     services = scenario(experiment.replicate.args[0], _services)(1)
-    if law in ("constant", "deterministic"):
+    if law == "deterministic":
         assert set(np.round(services, 8)) == {0.5}
     else:
         assert stats.kstest(services, CDFS[law]).pvalue > 1e-3

@@ -192,25 +192,23 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
     )
 
 
-CONSTANT = "constant"
-
-
 def limited_sharing(
-    parameters: Iterable[tuple[float, float, int]] = ((10, 12, 3),), laws: Iterable[str] = ("exponential", "constant")
+    parameters: Iterable[tuple[float, float, int]] = ((10, 12, 3),),
+    laws: Iterable[str] = ("exponential", "deterministic"),
 ) -> Case:
     """Return the case.
 
     Args:
         parameters: arrivals a second, λ, services a second of one server, μ, and how many are served at full speed, c,
             with 0 < λ < c·μ.
-        laws: of services, in `queues.LAWS`, stretched to the mean 1/μ; "constant" is another name of "deterministic".
+        laws: of services, in `queues.LAWS`, stretched to the mean 1/μ.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("limited_sharing") as check:
         parameters = check.rows(parameters, {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT}, STABLE)
-        laws = check.values(laws, "law", one_of([*LAWS, CONSTANT]))
+        laws = check.values(laws, "law", one_of(LAWS))
     return Case(
         name="limited-sharing",
         title="R-PS(c): up to c at full speed, and more of them share",
@@ -237,7 +235,7 @@ def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[flo
 def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     states = states_of_mm_c(rate, mu, servers, 5)
     sojourn = erlang_c(servers, rate / mu) / (servers * mu - rate) + 1 / mu
-    latency = with_mean("deterministic" if law == CONSTANT else law, 1 / mu)
+    latency = with_mean(law, 1 / mu)
     text, duration = _text(
         [(rate, "")],
         rate / mu / servers,

@@ -22,6 +22,9 @@ WARM_UP = 0.1
 """The share of a run that is not looked at, because it begins empty. Arrivals then stop, and the run goes on until the
 last has ended, so that none is cut off."""
 
+GAPS = 1000
+"""Of how many departures of a run the gaps are looked at: those of all runs are kept until the last is done."""
+
 
 def _channel(rate: float, duration: float, latency: str, rest: str, provider: str = "") -> str:
     return f"""
@@ -90,16 +93,8 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     within, because = (0.02, "") if rho <= 0.85 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
     of_wait, because_of_wait = (within, because) if wait > 0.05 else (0.10, "10% of a rare event")
     quantities: list[Quantity] = [
-        Mean(name="P(wait)", target=wait, within=of_wait, because=because_of_wait),
-        Mean(name="mean wait, s", target=mean_wait, within=of_wait, because=because_of_wait),
         Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
         Mean(name="mean number in the system", target=rate * sojourn, within=within, because=because),
-        Mean(
-            name="P(wait beyond its 95th percentile)",
-            target=min(0.05, wait),  # if so few wait at all, the percentile is 0
-            within=2.5 * of_wait,
-            because=f"that is {_quantile_of_wait(0.95, wait, servers * mu - rate):.7g} s; rare, so less precise",
-        ),
         Follows(
             name="gaps between departures",
             distribution=f"exponential, mean {1 / rate:.4g} s",
@@ -107,8 +102,17 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
             within=0.02,
         ),
     ]
-    if wait < RARE:
-        quantities = [each for each in quantities if "wait" not in each.name]
+    if wait >= RARE:
+        quantities[:0] = [
+            Mean(name="P(wait)", target=wait, within=of_wait, because=because_of_wait),
+            Mean(name="mean wait, s", target=mean_wait, within=of_wait, because=because_of_wait),
+            Mean(
+                name="P(wait beyond its 95th percentile)",
+                target=min(0.05, wait),  # if so few wait at all, the percentile is 0
+                within=2.5 * of_wait,
+                because=f"that is {_quantile_of_wait(0.95, wait, servers * mu - rate):.7g} s; rare, so less precise",
+            ),
+        ]
     if servers == 1:
         quantities += geometric_states(rho, 3, within)
         quantities.append(
@@ -169,7 +173,7 @@ def _waits(duration: float, quantile: float, median: float, result: Result) -> d
         "P(sojourn beyond its median)": (sojourn > median).mean(),
         "mean number in the system": time_average(tried.requested, tried.ended, since, duration),
         "P(wait beyond its 95th percentile)": (wait > quantile).mean(),
-        "gaps between departures": np.diff(departures).tolist(),
+        "gaps between departures": np.diff(departures)[:GAPS].tolist(),
         **shares_of_states(tried.requested, tried.ended, since, duration, 3),
     }
 
