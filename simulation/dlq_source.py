@@ -133,7 +133,7 @@ class StoreFile:
 
     def get(self, path: str, **query: Any) -> Document:
         from actors.service import documents
-        from actors.service.dead_letters import grouped
+        from actors.service.letter_lists import grouped
 
         given = {name: value for name, value in query.items() if value is not None}
         kind, _, rest = path.partition("/")
@@ -170,7 +170,7 @@ class StoreFile:
         from urllib.parse import unquote
 
         from actors.service import documents
-        from actors.service.dead_letters import timeline
+        from actors.service.timeline import timeline
 
         shown = self._wait(timeline(self._store, unquote(quoted_id), time.time_ns()))
         if shown is None:

@@ -45,9 +45,11 @@ from actors.notifier import BreakerOrder
 from actors.quantities import Rate, Text, Wanted, parse_rate
 from actors.service import documents
 from actors.service.access import Role, require
-from actors.service.dead_letters import RATE_MAX_PER_S, DeadLetters, read_cursor
+from actors.service.bulk_runs import RATE_MAX_PER_S
+from actors.service.dead_letters import DeadLetters
 from actors.service.filters import FilterSettings
 from actors.service.ingest import content_of
+from actors.service.letter_lists import read_cursor
 from actors.settings import Settings, validated
 
 _Answer: TypeAlias = Callable[[Request], Awaitable[Response]]

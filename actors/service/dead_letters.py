@@ -14,35 +14,20 @@ It needs no service round it::
 from __future__ import annotations
 
 import functools
-import itertools
-import re
 import secrets
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import pykka
 import trio
 
 from actors.effects import Effect, Foreseen
-from actors.errors import NotifierClosed, RetrylabError
+from actors.errors import NotifierClosed
 from actors.futures import Future
 from actors.instants import since_1970_ns
-from actors.messages import (
-    NO_METADATA,
-    DeadLetterDiscarded,
-    DeadLetterMessage,
-    FrozenDict,
-    NotificationChannel,
-    NotificationEvent,
-    NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationSent,
-    NotificationSuppressed,
-    SendNotification,
-)
+from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, NotificationChannel
 from actors.notifier import BreakerOrder, Notifier
 from actors.pipeline.dead_letter_queue import (
     DeadLetterQueue,
@@ -51,197 +36,17 @@ from actors.pipeline.dead_letter_queue import (
     SubmitDiscard,
     SubmitRedrive,
 )
+from actors.service.bulk_runs import RATE_MAX_PER_S, Action, Bulk, DryRun
+from actors.service.letter_lists import ALL, By, Filter, Group, Page, grouped, paged
+from actors.service.timeline import Timeline, timeline
 from actors.storage.audit import AuditEntry
-from actors.storage.store import Store, dead_letter_after, state_after
-
-Action: TypeAlias = Literal["retry", "discard"]
-By: TypeAlias = Literal["reason", "channel", "recipient"]
+from actors.storage.store import Store
 
 BULKS_KEPT = 100
 """How many bulk runs are remembered, those under way beside them."""
 
 SAMPLE = 5
 """How many dead letters a dry run shows."""
-
-RATE_MAX_PER_S = 10_000.0
-"""The most dead letters a second that a bulk run may ask for."""
-
-CATCH_UP_S = 0.02
-"""How much time a bulk run that is late makes up for: a clock wakes nobody up at once."""
-
-AT_ONCE = 100
-"""How many orders of a bulk run may wait for the store at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
-
-    reason: str | None = None
-    """Part of the reason for which they were given up; upper and lower case are the same."""
-
-    reason_is: str | None = None
-    """The whole reason, to the letter."""
-
-    channel: NotificationChannel | None = None
-
-    recipient: str | None = None
-    """Part of the address; upper and lower case are the same."""
-
-    id_prefix: str | None = None
-    """How the notification's id begins."""
-
-    since: datetime | None = None
-    """They were given up at this instant or later. With a time zone."""
-
-    until: datetime | None = None
-    """They were given up before this instant. With a time zone."""
-
-    def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
-        """Return those of the dead letters that fit, in their order."""
-        return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
-
-    def fits(self, letter: DeadLetterMessage) -> bool:
-        """Tell whether a dead letter fits."""
-        return any(True for _ in self.fitting((letter,)))
-
-    def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
-        """Return what is asked of a letter; what can be worked out once for all letters is, as there may be many."""
-        if (channel := self.channel) is not None:
-            yield lambda letter: letter.command.channel == channel
-        if (whole := self.reason_is) is not None:
-            yield lambda letter: letter.failure_reason == whole
-        if (prefix := self.id_prefix) is not None:
-            yield lambda letter: letter.notification_id.startswith(prefix)
-        if self.since is not None:
-            since_ns = since_1970_ns(self.since)
-            yield lambda letter: _moved_ns(letter) >= since_ns
-        if self.until is not None:
-            until_ns = since_1970_ns(self.until)
-            yield lambda letter: _moved_ns(letter) < until_ns
-        if self.reason is not None:
-            reason = self.reason.casefold()
-            yield lambda letter: reason in letter.failure_reason.casefold()
-        if self.recipient is not None:
-            recipient = self.recipient.casefold()
-            yield lambda letter: recipient in letter.command.recipient.casefold()
-
-    def __str__(self) -> str:
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "all"
-
-
-ALL = Filter()
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some of the dead letters, in order."""
-
-    letters: list[DeadLetterMessage]
-
-    next: str | None
-    """What to ask for the page after this one with; None: there is none."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Dead letters that have something in common."""
-
-    key: str
-    """What: their reason, channel or recipient."""
-
-    count: int
-    oldest: datetime
-    """When the first of them was given up."""
-
-    newest: datetime
-    """When the last of them was given up."""
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a bulk run would be about if it started now."""
-
-    count: int
-    groups: Sequence[Group]
-    """By reason, the largest first."""
-
-    sample: list[DeadLetterMessage]
-    """The oldest few."""
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """All that is known of one notification."""
-
-    notification_id: str
-
-    state: Literal["dead letter", "in flight", "sent", "suppressed", "discarded", "ended"]
-    """Where it is now; `ended` where it is only remembered that it has come to an end."""
-
-    letter: DeadLetterMessage | None
-    """Its dead letter, if it is one now."""
-
-    command: SendNotification
-    """As it is tried now, with what has been edited."""
-
-    accepted: SendNotification
-    """As it was accepted."""
-
-    events: tuple[NotificationEvent, ...]
-    """What happened to it, in order; none where it is not kept."""
-
-    audit: tuple[AuditEntry, ...]
-    """What people did to it, in order."""
-
-    @property
-    def attempts(self) -> list[NotificationFailed | NotificationSent]:
-        """Its attempts, in order, with the outcome, reason and raw answer of each that failed."""
-        return [event for event in self.events if isinstance(event, (NotificationFailed, NotificationSent))]
-
-
-@dataclass
-class Bulk:
-    """Dead letters being retried or discarded, one after the other."""
-
-    id: str
-    action: Action
-    filter: Filter
-    by: str | None
-    """Who started it."""
-
-    why: str | None
-    rate_per_s: float
-    """How many are taken up a second at the most."""
-
-    total: int
-    """How many dead letters fitted when it started; those that come later are none of its business."""
-
-    started_at: datetime
-    _note_cancel: Any = field(repr=False)
-    _left: deque[str] = field(repr=False)
-    _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
-    """Round its waits between one letter and the next."""
-
-    done: int = 0
-    skipped: int = 0
-    """How many were dead letters no more when their turn came."""
-
-    failed: int = 0
-    state: Literal["running", "finished", "cancelled"] = "running"
-    ended_at: datetime | None = None
-    cancelled_by: str | None = None
-
-    def cancel(self, by: str | None) -> bool:
-        """Let it end before its time; what it has not taken up stays. Tell whether it was still running."""
-        if self.state != "running":
-            return False
-        self.state, self.cancelled_by = "cancelled", by
-        self._left.clear()
-        self._waits.cancel()
-        self._note_cancel(self, by)
-        return True
 
 
 class DeadLetters:
@@ -273,32 +78,7 @@ class DeadLetters:
             after: `next` of the page before this one. None, or what is no such thing, for the first page.
             newest_first: whether to begin with those that were given up last.
         """
-        found: list[DeadLetterMessage] = []
-        for letter in self._fitting(filter, after, newest_first):
-            if len(found) == limit:
-                return Page(found, _cursor(found[-1]) if found else after)
-            found.append(letter)
-        return Page(found, None)
-
-    def _fitting(
-        self, filter: Filter, after: str | None = None, newest_first: bool = False
-    ) -> Iterator[DeadLetterMessage]:
-        letters = self._queue.newest_first if newest_first else self._queue.letters
-        if after is not None and (cursor := read_cursor(after)) is not None:
-            letters = self._behind(letters, *cursor, newest_first)
-        return filter.fitting(letters)
-
-    def _behind(
-        self, letters: Iterator[DeadLetterMessage], moved_ns: int, notification_id: str, newest_first: bool
-    ) -> Iterator[DeadLetterMessage]:
-        """Return the letters behind one, or, where that is gone, from its instant on: none is left out."""
-        last = self._queue.letter(notification_id)
-        if last is not None and _moved_ns(last) == moved_ns:
-            next(letter for letter in letters if letter.notification_id == notification_id)
-            return letters
-        return itertools.dropwhile(
-            lambda letter: _moved_ns(letter) > moved_ns if newest_first else _moved_ns(letter) < moved_ns, letters
-        )
+        return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         """Return the dead letter of a notification, or None."""
@@ -315,6 +95,9 @@ class DeadLetters:
             StoreError: the store cannot be read.
         """
         return await timeline(self._store, notification_id, since_1970_ns(self._now))
+
+    def _fitting(self, filter: Filter) -> Iterator[DeadLetterMessage]:
+        return filter.fitting(self._queue.letters)
 
     # ── doing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -430,40 +213,12 @@ class DeadLetters:
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:
-        """Take up the letters of a bulk run one after the other, no more of them than its rate allows."""
-        at_once = trio.Semaphore(AT_ONCE)
-        next_at = trio.current_time()
-        bulk._waits = trio.CancelScope()
-        async with trio.open_nursery() as nursery:
-            with bulk._waits:
-                while bulk._left:
-                    await at_once.acquire()
-                    await trio.sleep_until(next_at)
-                    if not bulk._left:
-                        break  # cancelled at this very instant
-                    notification_id = bulk._left.popleft()
-                    next_at = max(next_at, trio.current_time() - CATCH_UP_S) + 1 / bulk.rate_per_s
-                    nursery.start_soon(self._do_one, bulk, notification_id, at_once)
-        if bulk.state == "running":
-            bulk.state = "finished"
-        bulk.ended_at = self._now
-
-    async def _do_one(self, bulk: Bulk, notification_id: str, at_once: trio.Semaphore) -> None:
-        try:
-            if bulk.action == "retry":
-                was_one = await self.retry(notification_id, by=bulk.by, why=bulk.why)
-            else:
-                was_one = await self.discard(notification_id, by=bulk.by, why=bulk.why or "bulk discard")
-        except RetrylabError:
-            bulk.failed += 1
-        except trio.Cancelled:
-            bulk._left.appendleft(notification_id)  # to be asked again when it goes on
-            raise
+        """Let a bulk run take up its letters, until it has ended."""
+        if bulk.action == "retry":
+            await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why))
         else:
-            bulk.done += was_one
-            bulk.skipped += not was_one
-        finally:
-            at_once.release()
+            await bulk.run(functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard"))
+        bulk.ended_at = self._now
 
     def _note_cancel(self, bulk: Bulk, by: str | None) -> None:
         self._note(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None)
@@ -512,76 +267,7 @@ class DeadLetters:
             raise NotifierClosed from None
 
 
-_KEYS: dict[By, Any] = {
-    "reason": lambda letter: letter.failure_reason,
-    "channel": lambda letter: NotificationChannel(letter.channel).value,
-    "recipient": lambda letter: letter.command.recipient,
-}
-
-
-def grouped(letters: Iterable[DeadLetterMessage], by: By) -> list[Group]:
-    """Return how many dead letters have which reason, channel or recipient, the largest group first."""
-    groups: dict[str, list[DeadLetterMessage]] = {}
-    counts: Counter[str] = Counter()
-    for letter in letters:
-        key = _KEYS[by](letter)
-        counts[key] += 1
-        oldest, newest = groups.setdefault(key, [letter, letter])
-        if _moved_ns(letter) < _moved_ns(oldest):
-            groups[key][0] = letter
-        elif _moved_ns(letter) > _moved_ns(newest):
-            groups[key][1] = letter
-    return [Group(key, count, groups[key][0].moved_at, groups[key][1].moved_at) for key, count in counts.most_common()]
-
-
-async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline | None:
-    """Return all that a store knows of a notification, or None where that is nothing.
-
-    Args:
-        store: which.
-        notification_id: of which notification.
-        now_ns: the present instant, in nanoseconds since 1970.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    past = await store.past(notification_id)
-    audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
-    if past is None:
-        command = store.remembered.get(notification_id, now_ns)
-        return None if command is None else Timeline(notification_id, "ended", None, command, command, (), audit)
-    letter = None
-    state: Any
-    match past.events[-1]:
-        case NotificationMovedToDeadLetter() as moved:
-            state, letter = "dead letter", dead_letter_after(past.command, past.events, moved)
-        case NotificationSent():
-            state = "sent"
-        case NotificationSuppressed():
-            state = "suppressed"
-        case DeadLetterDiscarded():
-            state = "discarded"
-        case _:
-            state = "in flight"
-    command = state_after(past.command, past.events, 0).command
-    return Timeline(notification_id, state, letter, command, past.command, past.events, audit)
-
-
 async def done(effect: Effect | None) -> None:
     """Wait until what a store was handed is durable."""
     if effect is not None and not isinstance(effect, Foreseen):
         await effect()
-
-
-def _moved_ns(letter: DeadLetterMessage) -> int:
-    return letter.epoch_ns + letter.moved_at_ns
-
-
-def _cursor(letter: DeadLetterMessage) -> str:
-    return f"{_moved_ns(letter)}-{letter.notification_id}"
-
-
-def read_cursor(text: str) -> tuple[int, str] | None:
-    """Return the instant and the id of the last letter of a page, from what its `next` says; None: it is no such."""
-    moved, dash, notification_id = text.partition("-")
-    return (int(moved), notification_id) if dash and re.fullmatch("[0-9]{1,19}", moved) else None

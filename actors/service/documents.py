@@ -11,7 +11,9 @@ import msgspec
 
 from actors.messages import DeadLetterMessage, RecordedEvent, SendNotification
 from actors.service.breakers import BreakerNow
-from actors.service.dead_letters import Bulk, DryRun, Filter, Group, Timeline
+from actors.service.bulk_runs import Bulk, DryRun
+from actors.service.letter_lists import Filter, Group
+from actors.service.timeline import Timeline
 from actors.storage.audit import AuditEntry
 
 Document = dict[str, Any]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from actors.messages import NotificationChannel
 from actors.quantities import Text, Wanted, parse_duration
-from actors.service.dead_letters import Filter
+from actors.service.letter_lists import Filter
 from actors.settings import Settings, validated
 
 
@@ -36,7 +36,7 @@ _Instant = Annotated[
 
 
 class FilterSettings(Settings):
-    """A filter in writing; see :class:`~actors.service.dead_letters.Filter` for what its keys mean."""
+    """A filter in writing; see :class:`~actors.service.letter_lists.Filter` for what its keys mean."""
 
     wanted_text: ClassVar[str] = "a filter such as {reason: mailbox full, channel: email, since: 2h}"
 

@@ -20,7 +20,8 @@ from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.orders import Acceptance
-from actors.service.dead_letters import DeadLetters, Filter
+from actors.service.dead_letters import DeadLetters
+from actors.service.letter_lists import Filter
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite import SqliteStore
 

@@ -26,8 +26,9 @@ from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.storage import postgres, postgres_node, postgres_schema
+from actors.storage import postgres, postgres_node, postgres_schema, postgres_worker
 from actors.storage.postgres import PostgresStore
+from actors.storage.postgres_worker import Worker
 
 A, B = command("a"), command("b")
 
@@ -276,7 +277,7 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
 
 
 async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch):
-    monkeypatch.setattr(PostgresStore, "_hint", lambda store, sql: None)
+    monkeypatch.setattr(Worker, "_hint", lambda worker, sql: None)
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two", lease=2) as two:
         await happens(one, NotificationRequested, A)
         await happens(one, NotificationMovedToDeadLetter, A)
@@ -545,7 +546,7 @@ async def test_a_closed_store_takes_nothing(dsn):
 
 
 async def test_what_nobody_needs_any_more_leaves_the_database(dsn, monkeypatch):
-    monkeypatch.setattr(postgres, "FORGET_PAUSE", 0.1)
+    monkeypatch.setattr(postgres_worker, "FORGET_PAUSE", 0.1)
     async with PostgresStore.open(dsn, remember_ids=REMEMBER_S, keep_audit=2 * REMEMBER_S) as store:
         for each in (A, B):
             await happens(store, NotificationRequested, each)
@@ -572,11 +573,11 @@ async def test_what_nobody_needs_any_more_leaves_the_database(dsn, monkeypatch):
 async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, monkeypatch):
     async with PostgresStore.open(dsn, lease=60) as store:
         with monkeypatch.context() as broken:
-            broken.setattr(postgres, "_audit_entries", lambda sql, *_: sql.execute("SELECT * FROM absent"))
+            broken.setattr(postgres, "audit_entries", lambda sql, *_: sql.execute("SELECT * FROM absent"))
             with pytest.raises(StoreError, match='the store cannot be read: relation "absent" does not exist'):
                 await store.audit_trail()
             slow = "SET statement_timeout = '1ms'; SELECT pg_sleep(1)"
-            broken.setattr(postgres, "_audit_entries", lambda sql, *_: sql.execute(slow))
+            broken.setattr(postgres, "audit_entries", lambda sql, *_: sql.execute(slow))
             with pytest.raises(StoreError, match="the store cannot be read: canceling statement"):
                 await store.audit_trail()
         asked = trio.Event()
@@ -587,7 +588,7 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
                 lose_connections(dsn)
             return sql.execute("SELECT 1").fetchall()
 
-        monkeypatch.setattr(postgres, "_audit_entries", lose)
+        monkeypatch.setattr(postgres, "audit_entries", lose)
         assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
 
 
@@ -612,7 +613,7 @@ async def test_who_takes_longer_to_start_than_his_lease_is_told(dsn, monkeypatch
         declare_over(dsn, "slow")
         return postgres_node.load(sql, token)
 
-    monkeypatch.setattr(postgres, "load", load)
+    monkeypatch.setattr(postgres_worker, "load", load)
     await _cannot_be_opened(dsn, "to read it takes longer than the lease of 5 s", node="slow", lease=5)
 
 

@@ -19,7 +19,8 @@ from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, now_of, render
 from actors.service.console.timeline import steps_of
-from actors.service.dead_letters import By, DeadLetters
+from actors.service.dead_letters import DeadLetters
+from actors.service.letter_lists import By
 
 PAGE_SIZE = 50
 GROUPS_SHOWN = 100

@@ -1,0 +1,38 @@
+"""A bell, by which one thread wakes up another that also waits for a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+
+class Bell:
+    """Wakes the thread that waits for it up, from another one."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._is_hung = False
+
+    def hang(self) -> None:
+        """Have it ring when something comes; called with the lock held that guards what comes."""
+        self._is_hung = True
+
+    def ring(self) -> None:
+        """Ring, if anybody listens."""
+        if self._is_hung:
+            self._is_hung = False
+            with contextlib.suppress(OSError):
+                self._writer.send(b"!")
+
+    def silence(self) -> None:
+        """Be silent again."""
+        self._is_hung = False
+        with contextlib.suppress(BlockingIOError):
+            self.reader.recv(4096)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.reader.close()
+        self._writer.close()
