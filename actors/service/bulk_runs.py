@@ -110,7 +110,8 @@ class Bulk:
         except RetrylabError:
             self.failed += 1
         except trio.Cancelled:
-            self._left.appendleft(notification_id)  # to be asked again when it goes on
+            if self.state == "running":
+                self._left.appendleft(notification_id)  # to be asked again when it goes on
             raise
         else:
             self.done += was_one

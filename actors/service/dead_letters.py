@@ -62,7 +62,7 @@ class DeadLetters:
         self._notifier = notifier
         self._nursery = nursery
         for bulk in self._bulks.values():
-            if bulk.state == "running":
+            if bulk.ended_at is None:
                 nursery.start_soon(self._run, bulk)
 
     # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,10 +198,11 @@ class DeadLetters:
             _note_cancel=self._note_cancel,
             _left=left,
         )
-        self._forget_old_bulks()
-        self._bulks[bulk.id] = bulk
+        # What may raise comes first, so that no run is known that does not run.
         self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters, run {bulk.id})", why)
         self._nursery.start_soon(self._run, bulk)
+        self._forget_old_bulks()
+        self._bulks[bulk.id] = bulk
         return bulk
 
     def bulks(self) -> Sequence[Bulk]:
@@ -224,8 +225,8 @@ class DeadLetters:
         self._note(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None)
 
     def _forget_old_bulks(self) -> None:
-        ended = [bulk.id for bulk in self._bulks.values() if bulk.state != "running"]
-        for bulk_id in ended[: max(0, len(self._bulks) - BULKS_KEPT + 1)]:
+        ended = [bulk.id for bulk in self._bulks.values() if bulk.ended_at is not None]
+        for bulk_id in ended[:-BULKS_KEPT]:
             del self._bulks[bulk_id]
 
     # ── the audit trail ─────────────────────────────────────────────────────────────────────────────────────────

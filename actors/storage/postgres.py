@@ -202,9 +202,7 @@ class PostgresStore(StoreOnDisk):
         if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
             keys.append(setting_of(command))
         self._under_way.update(keys)
-        with self._to_do.batch_to_fill(change.at_ns) as batch:
-            batch.keys += keys
-            batch.add(change)
+        self._to_do.put(change.at_ns, keys, lambda batch: batch.add(change))
         return change
 
     def note(self, entry: AuditEntry) -> Effect:
@@ -215,8 +213,7 @@ class PostgresStore(StoreOnDisk):
             StoreError: the store is closed.
         """
         self._check_open()
-        with self._to_do.batch_to_fill(entry.at_ns) as batch:
-            return batch.note(entry)
+        return self._to_do.put(entry.at_ns, (), lambda batch: batch.note(entry))
 
     def change(self, change: SettingsChange) -> Effect:
         """Hand over a change of settings; see :meth:`Store.change`.
@@ -231,9 +228,7 @@ class PostgresStore(StoreOnDisk):
         keys += [(channel.value, address) for channel, address in change.lifted]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
-        with self._to_do.batch_to_fill(change.audit.at_ns) as batch:
-            batch.keys += keys
-            return batch.change(change)
+        return self._to_do.put(change.audit.at_ns, keys, lambda batch: batch.change(change))
 
     async def past(self, notification_id: str) -> Past | None:
         """Return what happened to a notification, of any node; see :meth:`Store.past`.

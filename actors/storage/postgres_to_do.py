@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
 
 from actors.effects import Promise
 from actors.errors import StoreError
 from actors.storage.bell import Bell
-from actors.storage.postgres_batch import CHANGES_A_BATCH, Batch, Sql
+from actors.storage.postgres_batch import CHANGES_A_BATCH, Batch, Setting, Sql
+
+A = TypeVar("A")
 
 
 class Query:
@@ -61,16 +62,23 @@ class ToDo:
 
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
-    def batch_to_fill(self, at_ns: int) -> Generator[Batch, None, None]:
-        """Have the batch that changes go into now, for one of this instant since 1970."""
+    def put(self, at_ns: int, keys: Iterable[str | Setting], add: Callable[[Batch], A]) -> A:
+        """Have something go into the batch that is being filled.
+
+        Args:
+            at_ns: since 1970, when it happened.
+            keys: of what it changes.
+            add: puts it into a batch; what that returns is returned.
+        """
         self.latest_ns = max(self.latest_ns, at_ns)
         with self._lock:
             if self._batch is None or self._batch.size >= CHANGES_A_BATCH - 1:
                 self._batch = Batch()
                 self._to_do.append(self._batch)
-            yield self._batch
+            self._batch.keys += keys
+            added = add(self._batch)
         self.bell.ring()
+        return added
 
     def ask(self, read: Callable[[Sql], Any]) -> Promise:
         """Take in a question; return the promise of its answer."""

@@ -130,7 +130,8 @@ class Worker:
             pass
         except Exception as error:
             logger.exception("the store of node %r failed", self._node)
-            self._give_up(f"the store cannot be written: {error}")
+            with contextlib.suppress(_Over):
+                self._give_up(f"the store cannot be written: {error}")
 
     def close(self) -> None:
         """Let go of everything."""

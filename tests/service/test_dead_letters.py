@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
@@ -438,6 +439,69 @@ async def test_a_bulk_run_goes_on_with_the_next_notifier(autojump_clock):
     async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
         at.letters.use(notifier, nursery)
     assert (bulk.state, bulk.done, bulk.skipped) == ("finished", 10, 0)
+
+
+async def test_a_bulk_run_that_is_cancelled_while_it_is_cut_off_ends_with_the_next_notifier(autojump_clock):
+    store = MemoryStore()
+    async with desk(store) as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                at.letters.use(at.notifier, nursery)
+                bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+                await trio.sleep(3.5)
+                scope.cancel()
+        assert bulk.cancel("bob")
+        assert bulk.ended_at is None
+    async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
+        at.letters.use(notifier, nursery)
+    assert (bulk.state, bulk.done) == ("cancelled", 4)
+    assert bulk.ended_at is not None
+
+
+async def test_what_waits_for_the_store_when_a_cancelled_bulk_run_is_cut_off_is_not_asked_again(autojump_clock):
+    asked: list[str] = []
+
+    async def wait_for_ever(notification_id: str) -> bool:
+        asked.append(notification_id)
+        await trio.sleep_forever()
+        return True
+
+    async with desk() as at:
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(3)))
+        bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+        with trio.move_on_after(0.5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bulk.run, wait_for_ever)
+                await trio.testing.wait_all_tasks_blocked()
+                bulk.cancel("bob")
+        before = [*asked]
+        with trio.move_on_after(60):
+            await bulk.run(wait_for_ever)
+        assert asked == before
+
+
+async def test_a_bulk_run_that_cannot_start_is_none(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        async with trio.open_nursery() as nursery:
+            at.letters.use(at.notifier, nursery)
+        with pytest.raises(RuntimeError, match="closed"):
+            at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+        assert at.letters.bulks() == []
+        async with trio.open_nursery() as nursery:
+            at.letters.use(at.notifier, nursery)
+        assert at.ids() == ["n"]
+
+
+async def test_bulk_runs_under_way_do_not_push_out_those_that_have_ended(autojump_clock, monkeypatch):
+    monkeypatch.setattr("actors.service.dead_letters.BULKS_KEPT", 2)
+    async with desk() as at:
+        ended = [at.letters.start_bulk("retry", Filter(), by=None, why=None, rate_per_s=1) for _ in range(3)]
+        await trio.sleep(1)  # there was nothing to do
+        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+        under_way = [at.letters.start_bulk("retry", Filter(), by=None, why=None, rate_per_s=0.1) for _ in range(4)]
+        assert at.letters.bulks() == [*ended[-2:], *under_way]
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), 10_001])

@@ -592,6 +592,25 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
         assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
 
 
+async def test_what_goes_wrong_right_after_opening_is_said_as_later(dsn, monkeypatch):
+    """Also where the thread of the system is too busy to hear of one before the other."""
+
+    def look_round(worker, forgets):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(Worker, "_look_round", look_round)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def be_busy():
+            await trio.sleep(0)
+            time.sleep(0.5)
+
+        with pytest.raises(StoreFailed, match="the store cannot be written: planted"):
+            async with PostgresStore.open(dsn) as store:
+                store.commit(event_of(NotificationRequested, A), A)
+
+
 # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
