@@ -35,6 +35,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.errors import IdempotencyConflict, UnknownChannel, Unstorable
+from actors.field_types import in_words
 from actors.messages import DomainEvent, NotificationChannel, SendNotification
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
@@ -184,16 +185,8 @@ def _of_msgspec(text: str) -> tuple[str, str]:
     if field == "channel" and "Invalid enum value" in what:
         return field, f"wanted one of {', '.join(NotificationChannel)}"
     if (wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)) is not None:
-        return field, f"wanted {_in_words(wrong[1])}, got {_in_words(wrong[2])}"
+        return field, f"wanted {in_words(wrong[1])}, got {in_words(wrong[2])}"
     return field, what if "`" not in what and "'" not in what else "not a value that fits"
-
-
-def _in_words(kind: str) -> str:
-    names = {
-        "str": "text", "int": "a number", "float": "a number", "decimal": "a number", "bool": "true or false",
-        "object": "an object", "array": "a list", "null": "null", "datetime": "a time",
-    }  # fmt: skip
-    return " or ".join(dict.fromkeys(names.get(part, part) for part in kind.split(" | ")))
 
 
 def _refuse_empty(item: Any, names: list[str]) -> None:

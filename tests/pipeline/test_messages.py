@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -274,6 +275,61 @@ def test_a_notification_cannot_expire_before_it_is_made(nonsense):
 def test_a_command_needs_its_fields():
     with pytest.raises(TypeError):
         SendNotification(notification_id="a", channel=EMAIL)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("notification_id", 5, "notification_id: wanted text, got int"),
+        ("recipient", None, "recipient: wanted text, got NoneType"),
+        ("message", b"Hello", "message: wanted text, got bytes"),
+        ("subject", 5, "subject: wanted text or None, got int"),
+        ("user_id", 42, "user_id: wanted text or None, got int"),
+        ("critical", 1, "critical: wanted true or false, got int"),
+        ("expires_after", "60", "expires_after: wanted a number or None, got str"),
+        ("expires_after", True, "expires_after: wanted a number or None, got bool"),
+        ("metadata", ["x"], "metadata: wanted a mapping, got list"),
+        ("addresses", ["x"], "addresses: wanted a mapping, got list"),
+        ("addresses", {"sms": 49}, "addresses: there is something in it that does not fit: Expected `str`, got `int`"),
+        ("addresses", {"pigeon": "x"}, "addresses: there is something in it that does not fit: Invalid enum value"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_where_the_command_is_made(field, value, problem):
+    with pytest.raises(TypeError, match=f"^SendNotification: {re.escape(problem)}"):
+        email(**{"notification_id": "a", field: value})
+
+
+def test_all_that_is_wrong_with_a_command_is_said_and_none_of_it_shown():
+    with pytest.raises(TypeError) as caught:
+        email(491701234567, user_id=42)  # type: ignore[arg-type]
+    assert (
+        str(caught.value)
+        == "SendNotification: notification_id: wanted text, got int; user_id: wanted text or None, got int"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("subject", "S"), ("user_id", "ann"), ("expires_after", 60), ("expires_after", 0.5),
+                         ("metadata", {"a": [1]}), ("addresses", {SMS: "+49"}), ("addresses", {"sms": "+49"})],
+)  # fmt: skip
+def test_what_is_of_its_type_is_taken_as_it_is(field, value):
+    assert getattr(email("a", **{field: value}), field) == (({"a": (1,)}) if field == "metadata" else value)
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "value", "wanted"),
+    [
+        (PLACED, "order_id", 17, "text, got int"),
+        (PLACED, "customer_phone", 491, "text, got int"),
+        (PLACED, "total_amount", "12.50", "a number, got str"),
+        (SHIPPED, "shipped_at", "2026-01-31T12:00:00Z", "a time, got str"),
+        (REGISTERED, "user_id", None, "text, got NoneType"),
+        (PAID, "payment_id", 3, "text, got int"),
+    ],
+)
+def test_a_domain_event_with_a_field_of_another_type_is_refused_where_it_is_made(event, field, value, wanted):
+    with pytest.raises(TypeError, match=f"^{type(event).__name__}: {field}: wanted {wanted}$"):
+        type(event)(**{**msgspec.structs.asdict(event), field: value})
 
 
 # ── instants ────────────────────────────────────────────────────────────────────────────────────────────────────

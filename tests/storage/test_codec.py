@@ -20,6 +20,7 @@ from actors.messages import (
     NotificationEvent,
     NotificationFailed,
     NotificationRedriven,
+    SendNotification,
 )
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import (
@@ -152,3 +153,30 @@ def test_text_that_is_no_unicode_is_refused_in_a_command_and_escaped_in_an_event
     )
     back = decode_event(encode_event(failed))
     assert back == msgspec.structs.replace(failed, answer="550 caf\\udce9")
+
+
+_ANYTHING = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | _TEXT
+    | st.text()
+    | st.binary()
+    | st.decimals()
+    | st.datetimes()
+    | st.lists(_TEXT, max_size=2)
+    | st.dictionaries(st.sampled_from(["email", "sms", "pigeon", 5]), _TEXT | st.integers(), max_size=2)
+)
+_FIELDS = [field.name for field in msgspec.structs.fields(SendNotification) if field.name != "channel"]
+
+
+@given(st.dictionaries(st.sampled_from(_FIELDS), _ANYTHING, min_size=1))
+def test_a_command_that_can_be_made_and_written_can_be_read(fields):
+    """What could not be would shut the store for good: it is read when the store is opened again."""
+    try:
+        made = command(**fields)
+        written = encode_command(made)
+    except (TypeError, ValueError, Unstorable):
+        return
+    assert decode_command(written) == made
