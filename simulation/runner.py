@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, get_args
 
 import msgspec
 
@@ -37,6 +37,7 @@ from simulation.saboteur import Saboteur, is_sabotage
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
 from simulation.series import bucket_width_ns
 from simulation.service import Service
+from simulation.words_known import check_word
 from simulation.workload import Clients, Source
 
 if TYPE_CHECKING:
@@ -138,10 +139,11 @@ def run(
             raised when the run is over, and it is not called again.
 
     Raises:
-        ConfigurationError: the file, the rules or the invariants cannot be used; all their problems.
+        ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
+    check_word("runtime", runtime, get_args(Runtime))
     given, schedule_given = scenario, schedule is not None
     if not isinstance(scenario, Scenario):
         scenario = load(Path(scenario), sets=sets, seed=seed)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
+from simulation.words_known import check_word
 
 Unit = Literal["s", "ms", "us", "ns"]
 
@@ -70,6 +71,8 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         ConfigurationError: it cannot be used; all problems, with the numbers of the lines.
     """
     columns = columns or Columns()
+    if columns.latency_unit is not None:
+        check_word("latency_unit", columns.latency_unit, get_args(Unit))
     if isinstance(source, pd.DataFrame):
         return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
     path = Path(source)

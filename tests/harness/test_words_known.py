@@ -1,0 +1,58 @@
+"""A word that is none, where an argument is one of a few: said as what was wanted, before anything runs."""
+
+import pytest
+
+import simulation
+from actors import Actor
+from actors.errors import ConfigurationError
+from simulation.testkit import ActorKit, run_on
+
+SMALL = """
+duration: 10s
+workload: [{channel: email, arrivals: {constant: 1/s}}]
+"""
+RUNTIME = "runtime: wanted one of simpy, trio, got "
+CLOCK = "clock: wanted one of simulated, live, got 'foo'"
+VARY = {"channels.email.retry.max_attempts": [1, 2]}
+
+
+@pytest.fixture
+def small(tmp_path):
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
+def replayed(small, runtime):
+    trace = small.with_suffix(".trace")
+    simulation.record(small, trace)
+    simulation.replay(trace, runtime=runtime)
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda small: simulation.run(small, runtime="foo"), f"{RUNTIME}'foo'"),
+        (lambda small: simulation.run(small, runtime=["simpy"]), f"{RUNTIME}['simpy']"),
+        (lambda small: simulation.record(small, small.with_suffix(".trace"), runtime="foo"), f"{RUNTIME}'foo'"),
+        (lambda small: replayed(small, "live"), f"{RUNTIME}'live'"),
+        (
+            lambda small: simulation.explore(small, seeds=1, schedule="foo"),
+            "schedule: wanted one of mixed, normal, random-walk, pct, got 'foo'",
+        ),
+        (
+            lambda small: simulation.sweep(small, VARY, design="foo", samples=2, replicates=1),
+            "--design: wanted one of grid, random, latin-hypercube, got 'foo'",
+        ),
+        (
+            lambda small: simulation.fit(simulation.run(small).attempts, latency="end", latency_unit="min"),
+            "latency_unit: wanted one of s, ms, us, ns, got 'min'",
+        ),
+        (lambda small: run_on("foo", lambda system: None), CLOCK),
+        (lambda small: ActorKit(Actor, clock="foo"), CLOCK),
+    ],
+)
+def test_a_word_that_is_none_says_which_there_are(small, call, problem):
+    with pytest.raises(ConfigurationError) as refused:
+        call(small)
+    assert refused.value.problems == [problem]
