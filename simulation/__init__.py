@@ -24,7 +24,7 @@ _HOME_OF = {
     "Tuning": "simulation.tuning.tuning",
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
-    "explore": "simulation.explore",
+    "explore": "simulation.exploration",
     "fit": "simulation.fitting.calibration",
     "load": "simulation.scenario",
     "open_result": "simulation.saved_result",
@@ -39,6 +39,7 @@ _HOME_OF = {
     "validate": "simulation.validation.procedure",
     "whatif": "simulation.fitting.whatif",
 }
+"""A name here is none of a module of this package: importing that would put the module in its place."""
 
 __all__ = sorted(_HOME_OF)
 
