@@ -41,10 +41,15 @@ _HOME_OF = {
 }
 """A name here is none of a module of this package: importing that would put the module in its place."""
 
+_MODULES = ("invariants", "plots", "strategies", "testkit", "validation")
+"""Those that are of use as ``simulation.plots``, which are imported where they are first named."""
+
 __all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -52,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted((*__all__, *_MODULES))
