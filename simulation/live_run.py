@@ -82,7 +82,11 @@ async def run_live(
     recorder = recorder_of(scenario)
     system_class = class_for(scenario, LiveSystem)
     async with system_class(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-        wrapped = None if providers is None else _wrapped(scenario, providers, inject, addresses or {}, system.streams)
+        wrapped = (
+            None
+            if providers is None
+            else _wrapped(scenario, providers, inject, {} if addresses is None else addresses, system.streams)
+        )
         build(system, scenario, recorder, providers=wrapped)
         await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         ran_ns = system.now_ns
@@ -98,6 +102,10 @@ def _wrapped(
     streams: RandomStreams,
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the providers with what is to go wrong round them."""
+    if not isinstance(addresses, Mapping):
+        raise ConfigurationError(
+            [f"addresses: wanted a mapping from channels to functions, got {repr(addresses)[:100]}"]
+        )
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
     by_name = checked_providers(channels, providers)
     problems = [

@@ -157,7 +157,7 @@ def run(
         schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
-    rules_of = _rules_of(scenario, rules or {})
+    rules_of = _rules_of(scenario, {} if rules is None else rules)
     own = None if providers is None else _own_providers(scenario, providers)
     recorder = recorder_of(scenario)
     listeners: list[Listener[Any]] = []
@@ -372,6 +372,8 @@ def _store(scenario: Scenario) -> MemoryStore:
 
 
 def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
+    if not isinstance(rules, Mapping):
+        raise ConfigurationError([f"rules: wanted a mapping from channels to their rules, got {repr(rules)[:100]}"])
     used = scenario.channels_used
     problems = [
         f"rules: wanted a channel that the scenario uses ({', '.join(used)}), got {str(channel)!r}"

@@ -171,6 +171,8 @@ async def test_what_cannot_be_run_live_is_said(path, autojump_clock):
         ConfigurationError, match=r"addresses: wanted a channel that the scenario uses \(email\), got 'sms'"
     ):
         await simulation.run_live(path, Takes(), addresses={"sms": str})
+    with pytest.raises(ConfigurationError, match=r"addresses: wanted a mapping from channels to functions, got \[\]"):
+        await simulation.run_live(path, Takes(), addresses=[])
     with pytest.raises(ValueError, match="wanted a file to change"):
         await simulation.run_live(simulation.load(path), sets=["seed=4"])
     with pytest.raises(ValueError, match="inject: wanted one of all, faults, nothing, got 'some'"):
