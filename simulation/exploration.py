@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from simulation.arguments import check_word
 from simulation.breakage import Breakage, attempt
 from simulation.coverage import demanded, reached
 from simulation.failures import FailuresFolder, folder_of
@@ -19,7 +20,6 @@ from simulation.processes import processes
 from simulation.scenario import Scenario, load
 from simulation.shrink import RUNS, Shrunk, shrink
 from simulation.swarm import ScheduleKind, case
-from simulation.words_known import check_word
 
 if TYPE_CHECKING:
     from simulation.invariants import Choice

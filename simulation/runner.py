@@ -26,6 +26,7 @@ from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 from actors.verdicts import FailureRule
+from simulation.arguments import check_word
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
@@ -37,7 +38,6 @@ from simulation.saboteur import Saboteur, is_sabotage
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
 from simulation.series import bucket_width_ns
 from simulation.service import Service
-from simulation.words_known import check_word
 from simulation.workload import Clients, Source
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import pandas as pd
 from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
+from simulation.arguments import check_word
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
-from simulation.words_known import check_word
 
 Unit = Literal["s", "ms", "us", "ns"]
 

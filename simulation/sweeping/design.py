@@ -9,11 +9,11 @@ from typing import get_args
 
 from actors.errors import ConfigurationError
 from actors.randomness import RandomStreams
+from simulation.arguments import check_word
 from simulation.scenario.ranges import Range
 from simulation.scenario.sweep import Design
 from simulation.space import Space
 from simulation.variations import Setting, settings_of
-from simulation.words_known import check_word
 
 CELLS_MAX = 10_000
 

@@ -10,8 +10,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
 
 from actors.errors import RetrylabError
 from actors.system import START_OF_TIME, ActorSystem
+from simulation.arguments import check_word
 from simulation.testkit.recorded import Recorded
-from simulation.words_known import check_word
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from actors.futures import Unanswered
 from actors.instants import NS_PER_S
 from actors.live import LiveSystem
 from actors.system import START_OF_TIME, Undelivered
+from simulation.arguments import check_word
 from simulation.system import SimulatedSystem
 from simulation.testkit.clocks import CLOCKS, Clock
 from simulation.testkit.recorded import Recorded
 from simulation.testkit.stepped import Stepped, SteppedLiveSystem, SteppedSimulation
 from simulation.testkit.watched import AskedEffect, SetTimer, WatchedSystem, foreseen_result
-from simulation.words_known import check_word
 
 A = TypeVar("A", bound=Actor)
 B = TypeVar("B", bound=Actor)

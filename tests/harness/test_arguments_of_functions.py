@@ -1,4 +1,5 @@
-"""A word that is none, where an argument is one of a few: said as what was wanted, before anything runs."""
+"""A word that is none where an argument is one of a few, and a text where it is a list of texts: said as what was
+wanted, before anything runs."""
 
 import pytest
 
@@ -53,6 +54,35 @@ def replayed(small, runtime):
     ],
 )
 def test_a_word_that_is_none_says_which_there_are(small, call, problem):
+    with pytest.raises(ConfigurationError) as refused:
+        call(small)
+    assert refused.value.problems == [problem]
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (
+            lambda small: simulation.run(small, sets="seed=3"),
+            "sets: wanted a list of texts such as ['seed=7'], got 'seed=3'",
+        ),
+        (lambda small: simulation.run(small, sets=[3]), "sets: wanted a list of texts such as ['seed=7'], got [3]"),
+        (lambda small: simulation.run(small, sets=3), "sets: wanted a list of texts such as ['seed=7'], got 3"),
+        (
+            lambda small: simulation.compare(small, VARY, sets="seed=3"),
+            "sets: wanted a list of texts such as ['seed=7'], got 'seed=3'",
+        ),
+        (
+            lambda small: simulation.compare(small, VARY, metrics="dlq.peak"),
+            "--metric: wanted a list of texts such as ['sent_fraction'], got 'dlq.peak'",
+        ),
+        (
+            lambda small: simulation.tune(small, VARY, minimize="attempts"),
+            "--minimize: wanted a list of texts such as ['sent_fraction'], got 'attempts'",
+        ),
+    ],
+)
+def test_a_text_in_the_place_of_a_list_is_not_taken_letter_by_letter(small, call, problem):
     with pytest.raises(ConfigurationError) as refused:
         call(small)
     assert refused.value.problems == [problem]
