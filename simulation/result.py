@@ -103,7 +103,11 @@ class Result:
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``."""
+        """One row an attempt; empty with ``record: aggregates``.
+
+        `provider` is who was asked: ``primary``, or another name of the channel's `failover`; null where it was refused
+        on our side, and nobody was.
+        """
         return attempts_table(self.history if self._recorder.keeps_history else [])
 
     @cached_property

@@ -47,7 +47,10 @@ class SavedResult:
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``."""
+        """One row an attempt; empty with ``record: aggregates``.
+
+        In older files `provider` is null also where the channel has only one.
+        """
         return self._table("attempts")
 
     @cached_property
