@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,8 @@ from actors.effects import Foreseen
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent
 from actors.pipeline.attempts import Provider
+from actors.randomness import RandomStreams
+from actors.unreliable import NotificationService
 from simulation.prediction import prediction_interval, replicates_needed
 
 SCENARIO = """
@@ -156,6 +160,21 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     failed = faults.attempts[faults.attempts["outcome"] != "Sent"]
     assert len(failed) > 0
     assert failed["start"].between(10, 20, inclusive="left").all()
+
+
+async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_readme_shows(path, autojump_clock):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"`await (simulation\.run_live\([^`]*\))`", readme)
+    described = simulation.load(path).channels.email.provider
+
+    async def surprises(call):
+        luck = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
+        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": luck})
+        return prediction.surprises(live.summary)
+
+    prediction = simulation.predict(path, ["retry_amplification"])
+    assert await surprises(shown) == []
+    assert len(await surprises("simulation.run_live(scenario, providers)")) == 1
 
 
 async def test_recipients_are_addressed_as_the_transport_needs_it(path, autojump_clock):
