@@ -19,6 +19,8 @@ from typing import Any
 from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from simulation.executors import Task, figure_at
+from simulation.fitting.writing import counted
+from simulation.in_a_line import line
 from simulation.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load
 
@@ -89,6 +91,11 @@ class Prediction:
         self.confidence = confidence
         self.intervals = {figure: prediction_interval(of, confidence, len(values)) for figure, of in values.items()}
         """By figure."""
+
+    def __repr__(self) -> str:
+        count = len(next(iter(self.values.values())))
+        facts = [counted(count, "run"), counted(len(self.values), "figure"), f"{self.confidence:.4g} confidence"]
+        return line("Prediction", self.scenario.name, facts)
 
     def surprises(self, summary: Mapping[str, Any]) -> list[str]:
         """Return in words which figures of a summary are not as predicted."""

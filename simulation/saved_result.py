@@ -13,6 +13,7 @@ import pandas as pd
 from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError
 from actors.settings_file import text_of
+from simulation.in_a_line import line_of_run
 from simulation.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
 
@@ -34,6 +35,9 @@ class SavedResult:
         """What was run. A data file that is `missing` has a stand-in in it, so that it cannot be run again."""
         self.missing = missing
         """Data files of the scenario, traces and measured latencies, that are not where they were."""
+
+    def __repr__(self) -> str:
+        return line_of_run("SavedResult", self.summary)
 
     @property
     def holds(self) -> bool:
