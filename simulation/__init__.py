@@ -29,6 +29,7 @@ _HOME_OF = {
     "load": "simulation.scenario",
     "open_result": "simulation.saved_result",
     "open_sweep": "simulation.sweeping.result",
+    "parse": "simulation.scenario",
     "predict": "simulation.prediction",
     "record": "simulation.traces",
     "replay": "simulation.traces",

@@ -75,7 +75,7 @@ async def run_live(
     if inject not in get_args(Inject):
         raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets, seed=seed)
+        scenario = load(scenario, sets=sets, seed=seed)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:

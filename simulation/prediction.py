@@ -140,7 +140,7 @@ def predict(
         ValueError: there are too few replicates, or arguments that do not go together.
     """
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets)
+        scenario = load(scenario, sets=sets)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     if figures is None:

@@ -146,7 +146,7 @@ def run(
     check_word("runtime", runtime, get_args(Runtime))
     given, schedule_given = scenario, schedule is not None
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets, seed=seed)
+        scenario = load(scenario, sets=sets, seed=seed)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:

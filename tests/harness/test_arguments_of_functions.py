@@ -2,6 +2,7 @@
 wanted, before anything runs."""
 
 import pytest
+import trio
 
 import simulation
 from actors import Actor
@@ -86,3 +87,44 @@ def test_a_text_in_the_place_of_a_list_is_not_taken_letter_by_letter(small, call
     with pytest.raises(ConfigurationError) as refused:
         call(small)
     assert refused.value.problems == [problem]
+
+
+TEXT_GIVEN = "wanted the path of a scenario's file, got a text of 3 lines; simulation.parse takes a scenario's text"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        simulation.run,
+        simulation.predict,
+        simulation.explore,
+        lambda text: simulation.record(text, "trace"),
+        lambda text: simulation.sweep(text, VARY),
+        lambda text: simulation.compare(text, VARY),
+        lambda text: simulation.tune(text, VARY),
+        lambda text: trio.run(simulation.run_live, text),
+    ],
+)
+def test_a_text_in_the_place_of_a_file_says_where_it_goes_and_is_not_shown(call):
+    with pytest.raises(ConfigurationError) as refused:
+        call(SMALL)
+    assert refused.value.problems == [TEXT_GIVEN]
+
+
+def test_a_text_of_one_line_is_one_too_and_a_loaded_scenario_is_no_file():
+    with pytest.raises(ConfigurationError, match="got a text of 1 line; "):
+        simulation.run("{duration: 10s, workload: []}")
+    with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got Scenario"):
+        simulation.compare(simulation.parse(SMALL), VARY)
+    with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got 5"):
+        simulation.run(5)
+
+
+def test_a_file_whose_name_has_a_line_break_is_a_file(tmp_path):
+    file = tmp_path / "two\nlines.yaml"
+    file.write_text(SMALL)
+    assert simulation.run(str(file)).summary["accepted"] == 10
+
+
+def test_a_text_is_run_as_its_file_is(small):
+    assert simulation.run(simulation.parse(SMALL)).summary["digest"] == simulation.run(small).summary["digest"]
