@@ -208,7 +208,7 @@ class Notifier:
             ConfigurationError: the mapping is no valid configuration, or a channel has no provider; all problems.
         """
         if not isinstance(config, NotifierConfig):
-            config = validated(NotifierConfig, config or {})
+            config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
         _warn(channels, has_own_providers=providers is not None)
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))

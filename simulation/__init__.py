@@ -24,11 +24,12 @@ _HOME_OF = {
     "Tuning": "simulation.tuning.tuning",
     "compare": "simulation.comparison",
     "compare_traces": "simulation.traces",
-    "explore": "simulation.explore",
+    "explore": "simulation.exploration",
     "fit": "simulation.fitting.calibration",
     "load": "simulation.scenario",
     "open_result": "simulation.saved_result",
     "open_sweep": "simulation.sweeping.result",
+    "parse": "simulation.scenario",
     "predict": "simulation.prediction",
     "record": "simulation.traces",
     "replay": "simulation.traces",
@@ -39,11 +40,17 @@ _HOME_OF = {
     "validate": "simulation.validation.procedure",
     "whatif": "simulation.fitting.whatif",
 }
+"""A name here is none of a module of this package: importing that would put the module in its place."""
+
+_MODULES = ("invariants", "plots", "strategies", "testkit", "validation")
+"""Those that are of use as ``simulation.plots``, which are imported where they are first named."""
 
 __all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -51,4 +58,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted((*__all__, *_MODULES))

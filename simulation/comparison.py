@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulation.executors import Task
+from simulation.fitting.writing import counted
+from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
@@ -117,6 +119,10 @@ class Comparison:
             for metric, of_setting in values.items()
         }
         """By metric, for each setting, to the baseline; None for the baseline itself, and where no pair has both."""
+
+    def __repr__(self) -> str:
+        facts = [seeds_text(self.seeds), counted(len(self.settings), "setting"), counted(len(self.values), "metric")]
+        return line("Comparison", self.scenario.name, facts)
 
     @cached_property
     def table(self) -> pd.DataFrame:

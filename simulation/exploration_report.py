@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.instants import NS_PER_S
 from simulation.coverage import SOMETIMES, demanded
-from simulation.explore import Exploration, Failure
+from simulation.exploration import Exploration, Failure
 from simulation.interleaving import interleaving
 
 _COLUMNS = 2

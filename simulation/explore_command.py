@@ -52,8 +52,8 @@ def explore(
     """
     from actors.errors import ConfigurationError
     from simulation.cli import Exit
+    from simulation.exploration import explore as explore_cases
     from simulation.exploration_report import document, report
-    from simulation.explore import explore as explore_cases
     from simulation.terminal import watch_runs
 
     try:

@@ -2,10 +2,11 @@
 
 ::
 
-    async with email, webhook:  # real transports, to servers of a test or of a staging environment
+    async with email, webhook:  # real transports, to a staging environment
         live = await simulation.run_live(
             "scenarios/provider-outage.yaml",
             {"email": email, "webhook": webhook},
+            inject="faults",
             addresses={"webhook": lambda user: f"https://hooks.staging.example.com/{user}"},
         )
     print(simulation.predict("scenarios/provider-outage.yaml", workers=None).surprises(live.summary))
@@ -58,9 +59,11 @@ async def run_live(
         providers: who delivers, one for all or those of each channel; where a channel has several, by their names. The
             scenario's own unreliable ones, which deliver to nobody, when None.
         inject: what goes wrong here, round the providers: all that the scenario says of them (``all``), so its
-            `provider` settings and its `faults`; the `faults` alone, where the real latency is to count (``faults``);
-            or nothing, where the servers go wrong by themselves (``nothing``). What hits the actors and not the
-            providers, such as a crash, is injected in any case.
+            `provider` settings and its `faults`, for servers of a test that answer at once and refuse nothing; the
+            `faults` alone, where the latency and the failures of real ones are to count (``faults``), which come on top
+            of the scenario's otherwise, so that a provider that is as described is a surprise; or nothing, where the
+            servers go wrong by themselves (``nothing``). What hits the actors and not the providers, such as a crash,
+            is injected in any case.
         addresses: how the recipients of the workload are addressed, for the channels whose transports need that.
         seed: in place of the scenario's own.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
@@ -72,7 +75,7 @@ async def run_live(
     if inject not in get_args(Inject):
         raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets, seed=seed)
+        scenario = load(scenario, sets=sets, seed=seed)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
@@ -82,7 +85,11 @@ async def run_live(
     recorder = recorder_of(scenario)
     system_class = class_for(scenario, LiveSystem)
     async with system_class(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-        wrapped = None if providers is None else _wrapped(scenario, providers, inject, addresses or {}, system.streams)
+        wrapped = (
+            None
+            if providers is None
+            else _wrapped(scenario, providers, inject, {} if addresses is None else addresses, system.streams)
+        )
         build(system, scenario, recorder, providers=wrapped)
         await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
         ran_ns = system.now_ns
@@ -98,6 +105,10 @@ def _wrapped(
     streams: RandomStreams,
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the providers with what is to go wrong round them."""
+    if not isinstance(addresses, Mapping):
+        raise ConfigurationError(
+            [f"addresses: wanted a mapping from channels to functions, got {repr(addresses)[:100]}"]
+        )
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
     by_name = checked_providers(channels, providers)
     problems = [

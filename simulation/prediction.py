@@ -3,7 +3,7 @@
 ::
 
     prediction = simulation.predict("scenarios/provider-outage.yaml", workers=None)
-    live = await simulation.run_live("scenarios/provider-outage.yaml", providers)
+    live = await simulation.run_live("scenarios/provider-outage.yaml", providers, inject="faults")
     prediction.surprises(live.summary)  # [], or ["retry_amplification is 1.41, predicted 1.14 to 1.29"]
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from simulation.executors import Task, figure_at
+from simulation.fitting.writing import counted
+from simulation.in_a_line import line
 from simulation.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load
 
@@ -90,6 +92,11 @@ class Prediction:
         self.intervals = {figure: prediction_interval(of, confidence, len(values)) for figure, of in values.items()}
         """By figure."""
 
+    def __repr__(self) -> str:
+        count = len(next(iter(self.values.values())))
+        facts = [counted(count, "run"), counted(len(self.values), "figure"), f"{self.confidence:.4g} confidence"]
+        return line("Prediction", self.scenario.name, facts)
+
     def surprises(self, summary: Mapping[str, Any]) -> list[str]:
         """Return in words which figures of a summary are not as predicted."""
         found = []
@@ -133,7 +140,7 @@ def predict(
         ValueError: there are too few replicates, or arguments that do not go together.
     """
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets)
+        scenario = load(scenario, sets=sets)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     if figures is None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from pydantic_core import PydanticCustomError
 
 from actors.errors import ConfigurationError
+from simulation.arguments import check_texts
 from simulation.executors import Run, Task, executor
 from simulation.scenario import Expectation, Scenario
 from simulation.summary_shape import summary_shape
@@ -43,8 +44,9 @@ def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
         name: of the option or the argument, for the error.
 
     Raises:
-        ConfigurationError: one is no figure of the summary of every scenario.
+        ConfigurationError: it is no list of paths, or one is no figure of the summary of every scenario.
     """
+    check_texts(name, paths, "sent_fraction")
     shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
     problems = []
     for path in paths:

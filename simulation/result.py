@@ -12,6 +12,7 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned
+from simulation.in_a_line import line_of_run
 from simulation.origin import Origin
 from simulation.recorder import Recorder
 from simulation.scenario import Scenario
@@ -46,6 +47,9 @@ class Result:
         self._simulated_ns = simulated_ns
         self.summary = self._summary(runtime)
         """The figures of the run, as a plain dict that is also the JSON document."""
+
+    def __repr__(self) -> str:
+        return line_of_run("Result", self.summary)
 
     def _summary(self, runtime: str) -> dict[str, Any]:
         recorder, simulated_ns = self._recorder, self._simulated_ns
@@ -103,7 +107,11 @@ class Result:
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``."""
+        """One row an attempt; empty with ``record: aggregates``.
+
+        `provider` is who was asked: ``primary``, or another name of the channel's `failover`; null where it was refused
+        on our side, and nobody was.
+        """
         return attempts_table(self.history if self._recorder.keeps_history else [])
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, get_args
 
 import msgspec
 
@@ -26,6 +26,7 @@ from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 from actors.verdicts import FailureRule
+from simulation.arguments import check_word
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
@@ -138,13 +139,14 @@ def run(
             raised when the run is over, and it is not called again.
 
     Raises:
-        ConfigurationError: the file, the rules or the invariants cannot be used; all their problems.
+        ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke a law that always holds: a bug.
     """
+    check_word("runtime", runtime, get_args(Runtime))
     given, schedule_given = scenario, schedule is not None
     if not isinstance(scenario, Scenario):
-        scenario = load(Path(scenario), sets=sets, seed=seed)
+        scenario = load(scenario, sets=sets, seed=seed)
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
@@ -155,7 +157,7 @@ def run(
         schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
-    rules_of = _rules_of(scenario, rules or {})
+    rules_of = _rules_of(scenario, {} if rules is None else rules)
     own = None if providers is None else _own_providers(scenario, providers)
     recorder = recorder_of(scenario)
     listeners: list[Listener[Any]] = []
@@ -370,6 +372,8 @@ def _store(scenario: Scenario) -> MemoryStore:
 
 
 def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
+    if not isinstance(rules, Mapping):
+        raise ConfigurationError([f"rules: wanted a mapping from channels to their rules, got {repr(rules)[:100]}"])
     used = scenario.channels_used
     problems = [
         f"rules: wanted a channel that the scenario uses ({', '.join(used)}), got {str(channel)!r}"

@@ -13,6 +13,7 @@ import pandas as pd
 from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError
 from actors.settings_file import text_of
+from simulation.in_a_line import line_of_run
 from simulation.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
 
@@ -35,6 +36,9 @@ class SavedResult:
         self.missing = missing
         """Data files of the scenario, traces and measured latencies, that are not where they were."""
 
+    def __repr__(self) -> str:
+        return line_of_run("SavedResult", self.summary)
+
     @property
     def holds(self) -> bool:
         """Whether every expectation of the scenario holds."""
@@ -47,7 +51,10 @@ class SavedResult:
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``."""
+        """One row an attempt; empty with ``record: aggregates``.
+
+        In older files `provider` is null also where the channel has only one.
+        """
         return self._table("attempts")
 
     @cached_property

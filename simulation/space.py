@@ -16,7 +16,7 @@ from actors.errors import ConfigurationError
 from actors.settings import validated
 from simulation.scenario.loading import NOT_VARIED
 from simulation.scenario.ranges import Range, quantity
-from simulation.variations import split_values, written
+from simulation.variations import checked_vary, split_values, written_values
 
 _ENDS = re.compile(r"([^\s,{\[]+?)\.\.([^\s,{\[]+)")
 _FORM = "wanted path=a,b or path=low..high such as channels.email.retry.max_attempts=1..10"
@@ -54,7 +54,7 @@ def space(vary: Mapping[str, Any], name: str = "--vary") -> Space:
     """
     found: Space = {}
     problems: list[str] = []
-    for path, given in ((path.strip(), given) for path, given in vary.items()):
+    for path, given in checked_vary(vary, name).items():
         try:
             found[path] = _dimension(path, given)
         except ConfigurationError as error:
@@ -103,10 +103,7 @@ def _dimension(path: str, given: Any) -> Choices | Range:
         given = _parsed(given)
     if isinstance(given, Mapping):
         return validated(Range, given)
-    texts = tuple(dict.fromkeys(map(written, given)))
-    if not texts or not all(texts):
-        raise ConfigurationError(["wanted values with a comma between them, got nothing in the place of one"])
-    return Choices(texts)
+    return Choices(tuple(dict.fromkeys(written_values(given))))
 
 
 def _parsed(text: str) -> Mapping[str, Any] | Sequence[str]:

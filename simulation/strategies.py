@@ -12,7 +12,7 @@
             assert simulation.run(scenario, invariants="all").summary["dlq"]["peak"] <= 10
 
 A case that fails shrinks to a few notifications, a fault or two and the fewest deviations of the schedule. Needs
-Hypothesis, which comes with the extra ``test``.
+Hypothesis: ``pip install hypothesis``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
-
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
 from simulation.failures import HOME, FailuresFolder
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"wanted hypothesis: pip install hypothesis, got no {error.name}", name=error.name
+    ) from None
 
 ACTORS = ("handler", "breaker", "channel", "dlq", "alert")
 

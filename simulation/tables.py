@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from actors.config import PRIMARY
 from actors.instants import NS_PER_S
 from actors.messages import (
     DeadLetterDiscarded,
@@ -103,8 +104,8 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
     `next_retry_at` is when the next one was to start; null where none was to follow.
-    `hedges` counts the copies of it that were sent beside it. `provider` is null where the channel has only one, and
-    where none was asked: then `refused` is true. `throttled` is what a provider said.
+    `hedges` counts the copies of it that were sent beside it. `provider` is who was asked, ``primary`` where the
+    channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
     """
     attempts: list[NotificationSent | NotificationFailed] = []
     delays_ns: list[int | None] = []
@@ -129,7 +130,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "reason": pd.Series(
                 [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
             ),
-            "provider": pd.Series([event.provider for event in attempts], dtype="str"),
+            "provider": pd.Series([_asked(event) for event in attempts], dtype="str"),
             "throttled": pd.Series([isinstance(event, failed) and event.throttled for event in attempts], dtype="bool"),
             "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
             "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
@@ -188,6 +189,14 @@ def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "left": pd.Series([how for _, how in left], dtype="str"),
         }
     )
+
+
+def _asked(event: NotificationSent | NotificationFailed) -> str | None:
+    # Events name a provider where the channel has several. In a table that would be a null like that of nobody, with
+    # which the rows of all other channels fall out of a `groupby`.
+    if isinstance(event, NotificationFailed) and event.refused:
+        return None
+    return PRIMARY if event.provider is None else event.provider
 
 
 def _seconds_or_none(nanoseconds: int | None) -> float | None:

@@ -32,10 +32,10 @@ from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import NS_PER_S
 from actors.messages import RecordedEvent
-from actors.settings_file import text_of
 from simulation.result import Result
 from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
+from simulation.scenario.loading import text_at
 from simulation.schedules import Deviations, Schedule
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def record(
         Exception: what the run broke off with.
     """
     path, trace = Path(scenario), Path(trace)
-    text = text_of(path)
+    text = text_at(path)
     if trace.exists() and trace.samefile(path):
         raise ConfigurationError([f"{trace}: wanted a file for the trace, got the scenario itself"])
     files: dict[str, str] = {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import operator
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
+from simulation.arguments import check_texts
 from simulation.scenario import Scenario, load_each
 from simulation.scenario.loading import NOT_VARIED
 
@@ -42,7 +44,12 @@ def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
     Raises:
         ConfigurationError: there are fewer than two combinations or too many, or a path or a value is missing.
     """
-    values = {path.strip(): _written_values(path.strip(), given) for path, given in vary.items()}
+    values: dict[str, list[str]] = {}
+    for path, given in checked_vary(vary).items():
+        try:
+            values[path] = written_values(given)
+        except ConfigurationError as error:
+            raise ConfigurationError([f"--vary {path}: {problem}" for problem in error.problems]) from None
     count = 1
     for path, texts in values.items():
         if not all(path.split(".")):
@@ -113,6 +120,7 @@ def load_all(path: str | Path, settings: Sequence[Setting], sets: Sequence[str],
     Raises:
         ConfigurationError: the file or a value cannot be used; all problems of all of them.
     """
+    check_texts("sets", sets, "seed=7")
     scenarios: list[Scenario] = []
     problems: list[str] = []
     for setting, found in zip(settings, load_each(path, [[*sets, *one.sets] for one in settings], seed), strict=True):
@@ -132,16 +140,50 @@ def _as_varied(problem: str, setting: Setting) -> str:
     return problem
 
 
-def _written_values(path: str, given: str | Sequence[Any]) -> list[str]:
-    texts = split_values(given) if isinstance(given, str) else [written(value) for value in given]
+def checked_vary(vary: Mapping[str, Any], name: str = "--vary") -> dict[str, Any]:
+    """Return what is given for each path, with no space round the paths.
+
+    Raises:
+        ConfigurationError: it is no mapping, or a path of it no text; all problems.
+    """
+    if not isinstance(vary, Mapping):
+        what = "a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}"
+        raise ConfigurationError([f"{name}: wanted {what}, got {_shown(vary)}"])
+    problems = [f"{name}: wanted a path as text, got {_shown(path)}" for path in vary if not isinstance(path, str)]
+    if problems:
+        raise ConfigurationError(problems)
+    return {path.strip(): given for path, given in vary.items()}
+
+
+def written_values(given: str | Iterable[Any]) -> list[str]:
+    """Return the values that are given for a path, as they are written in a file.
+
+    Args:
+        given: a text in which commas part them, or the values one by one, in an order of their own.
+
+    Raises:
+        ConfigurationError: they are no values.
+    """
+    # Bytes and mappings can be iterated too, but not for their values; and sets in another order each time.
+    if isinstance(given, (bytes, bytearray, Mapping, Set)) or not isinstance(given, Iterable):
+        raise ConfigurationError([f"wanted a list of values, or a text such as '1,2,3', got {_shown(given)}"])
+    texts = split_values(given) if isinstance(given, str) else list(map(_written, given))
     if not texts or not all(texts):
-        raise _problem(path, "wanted values with a comma between them, got nothing in the place of one")
+        raise ConfigurationError(["wanted values with a comma between them, got nothing in the place of one"])
     return texts
 
 
-def written(value: Any) -> str:
-    """Return a value as it is written in a file; text is."""
-    return value.strip() if isinstance(value, str) else json.dumps(value)
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    try:
+        return json.dumps(value, default=operator.index)  # numpy's whole numbers have that
+    except (TypeError, ValueError):
+        raise ConfigurationError([f"wanted a value that can stand in a file, got {_shown(value)}"]) from None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:100]
 
 
 def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:

@@ -22,16 +22,19 @@ from urllib.parse import urlencode
 
 import msgspec
 import trio
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from actors.channels.http_exchange import Answer, Failed, HttpExchange
 from actors.errors import ConfigurationError
+from actors.extras import needs
 from actors.outcomes import ChannelFault, Outcome, Transient
 from actors.settings import NOT_SHOWN
 from actors.transports_config import FcmConfig
+
+with needs("live"):
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -15,13 +15,16 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-import httpcore2
-import httpx2
 import msgspec
 
 from actors.channels.transport import ANSWER_LENGTH_MAX, tls_context
+from actors.extras import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.quantities import LONGEST_S
+
+with needs("live"):
+    import httpcore2
+    import httpx2
 
 if TYPE_CHECKING:
     from actors.transports_config import HttpSettings

@@ -12,10 +12,13 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-import httpcore2
 import trio
 
 from actors.channels.http_exchange import TargetRefused
+from actors.extras import needs
+
+with needs("live"):
+    import httpcore2
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network

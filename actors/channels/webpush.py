@@ -38,21 +38,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import http_ece
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from py_vapid import Vapid02, VapidException
 
 from actors.channels.http_exchange import Answer, Failed, HttpExchange
 from actors.channels.network_guard import GuardedNetwork
 from actors.channels.transport import Transport
 from actors.channels.webhook import problem_of_url
 from actors.errors import ConfigurationError
+from actors.extras import needs
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt
 from actors.settings import NOT_SHOWN, validated
 from actors.transports_config import WebPushConfig
+
+with needs("live"):
+    import http_ece
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from py_vapid import Vapid02, VapidException
 
 BODY_SIZE_MAX: Final = 4096
 """Bytes that every push service takes (RFC 8030, 7.2), encrypted: 3,993 of a message."""

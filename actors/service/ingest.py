@@ -41,6 +41,7 @@ from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.service.access import Role, require
+from actors.service.half_characters import NO_TEXT, is_why_it_cannot_be_read
 from actors.settings import nearest, unknown
 
 BODY_MAX = 2**20
@@ -120,6 +121,8 @@ async def content_of(request: Request) -> Any:
         return msgspec.json.decode(bytes(body))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8, or too deep"
+        if is_why_it_cannot_be_read(bytes(body)):
+            reason = NO_TEXT
         raise HTTPException(400, f"wanted JSON: {reason}") from None
 
 

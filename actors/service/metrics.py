@@ -38,10 +38,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from actors.extras import needs
 from actors.instants import NS_PER_S
 from actors.messages import (
     BreakerTransitioned,
@@ -62,6 +59,11 @@ from actors.notifier import Pipeline
 from actors.pipeline.attempts import RATE_LIMIT_EXCEEDED
 from actors.policies.breaker import BreakerState
 from actors.storage.store import Store
+
+with needs("service"):
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
 
 ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 """The buckets of attempts."""

@@ -39,6 +39,7 @@ from actors.preferences_config import UserPreferences
 from actors.quantities import Text
 from actors.service.access import Role, require
 from actors.service.documents import time_text
+from actors.service.half_characters import NO_TEXT, has_half_a_character
 from actors.service.live_settings import LiveSettings
 from actors.service.watched_file import WatchedFile
 from actors.settings import Settings, validated
@@ -303,7 +304,8 @@ async def _json(request: Request) -> dict[str, Any]:
     body = await _body(request)
     try:
         content = json.loads(body)
-        json.dumps(content, ensure_ascii=False).encode()  # half a character could not be answered, nor kept
+        if has_half_a_character(content):  # which could not be answered, nor kept
+            raise ValueError(NO_TEXT)
     except (ValueError, RecursionError) as error:
         raise _Unreadable(HTTPStatus.BAD_REQUEST, f"wanted JSON: {error}") from None
     if not isinstance(content, dict):

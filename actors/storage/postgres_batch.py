@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
-import psycopg
-
 from actors.effects import Promise
 from actors.errors import Overtaken
+from actors.extras import needs
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationEvent,
@@ -34,6 +33,9 @@ from actors.storage.audit import AuditEntry
 from actors.storage.codec import decode_command, decode_event, encode_event, encode_suppression
 from actors.storage.memory import Entry
 from actors.storage.settings_change import SettingsChange
+
+with needs("postgres"):
+    import psycopg
 
 Sql = psycopg.Connection[Any]
 

@@ -9,11 +9,13 @@ import selectors
 import socket
 import time
 
-import psycopg
-
+from actors.extras import needs
 from actors.storage.bell import Bell
 from actors.storage.postgres_batch import Sql
 from actors.storage.postgres_schema import connected
+
+with needs("postgres"):
+    import psycopg
 
 logger = logging.getLogger(__name__)
 

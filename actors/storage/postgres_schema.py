@@ -35,10 +35,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from actors.errors import StoreError
+from actors.extras import needs
+
+with needs("postgres"):
+    import psycopg
+    from psycopg import sql
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import msgspec
-import psycopg
 
 from actors.errors import StoreError
+from actors.extras import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres_batch import Batch, Fenced, Shared, Sql
 from actors.storage.postgres_lease import Lease
@@ -31,6 +31,9 @@ from actors.storage.postgres_node import (
 )
 from actors.storage.postgres_schema import migrate
 from actors.storage.postgres_to_do import Query, ToDo, Work
+
+with needs("postgres"):
+    import psycopg
 
 logger = logging.getLogger(__name__)
 

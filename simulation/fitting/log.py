@@ -47,7 +47,7 @@ class AttemptLog:
     """Name of the channel of each, of those that a scenario knows."""
 
     provider: NDArray[Any]
-    """Name of the provider of each; None where the log names none."""
+    """Name of the provider of each; None where the log names none, or in all of the channel only ``primary``."""
 
     first: Flags
     """Whether it is the first attempt of its notification."""

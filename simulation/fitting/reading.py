@@ -7,14 +7,16 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from actors.config import PRIMARY
 from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
+from simulation.arguments import check_word
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
 
@@ -70,6 +72,8 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         ConfigurationError: it cannot be used; all problems, with the numbers of the lines.
     """
     columns = columns or Columns()
+    if columns.latency_unit is not None:
+        check_word("latency_unit", columns.latency_unit, get_args(Unit))
     if isinstance(source, pd.DataFrame):
         return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
     path = Path(source)
@@ -158,7 +162,7 @@ class _Reader:
             latency_s[order],
             kind[order],
             channel[order],
-            self._providers()[order],
+            self._providers(channel)[order],
             (attempts == 1)[order],
             notification[order],
             np.where(np.isfinite(arrived_s), arrived_s, start_s)[order],
@@ -322,11 +326,16 @@ class _Reader:
             )
         return there.to_numpy(dtype=object)
 
-    def _providers(self) -> np.ndarray[Any, Any]:
+    def _providers(self, channel: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if "provider" not in self._frame:
             return np.full(len(self._frame), None, dtype=object)
         there = self._frame["provider"].astype("object")
-        return there.where(there.notna() & (there != ""), None).to_numpy(dtype=object)
+        names = there.where(there.notna() & (there != ""), None).to_numpy(dtype=object, copy=True)
+        for each in dict.fromkeys(channel.tolist()):
+            of_channel: Flags = channel == each
+            if set(names[of_channel].tolist()) == {PRIMARY}:  # so a run calls one that need not be told from others
+                names[of_channel] = None
+        return names
 
     def _notifications(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], bool]:
         column = self._column(None, _NOTIFICATIONS, "", needed=False)

@@ -179,7 +179,7 @@ def _both(
     problems: list[str] = []
     policies = log = None
     try:
-        policies = scenario if isinstance(scenario, Scenario) else load(Path(scenario), sets=sets)
+        policies = scenario if isinstance(scenario, Scenario) else load(scenario, sets=sets)
     except ConfigurationError as error:
         problems += error.problems
     try:

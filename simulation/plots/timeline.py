@@ -101,6 +101,8 @@ def course_in(result: Run, notification_id: str) -> tuple[Course, str]:
         frame[(frame["id"] == notification_id) & frame[column].between(first["requested_at"], until_s)]
         for frame, column in ((result.attempts, "start"), (result.deferrals, "time"), (result.dlq, "time"))
     )
+    if len(result.scenario.providers_used[first["channel"]]) == 1:
+        attempts = attempts.assign(provider=None)  # who was asked is no news
     return course_of(first, attempts, deferrals, dlq, end_of(result)), str(first["channel"])
 
 

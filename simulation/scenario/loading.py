@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
+from os.path import exists
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,7 +34,7 @@ def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None)
         ConfigurationError: The file cannot be used. `problems` has one line for each thing that is wrong, in the order
             of the file: ``file.yaml:8:7: channels.email.retry.max_attempts: wanted …, got …``.
     """
-    return parse(text_of(Path(path)), str(path), sets=sets, seed=seed)
+    return parse(text_at(path), str(path), sets=sets, seed=seed)
 
 
 def load_each(
@@ -45,7 +47,7 @@ def load_each(
     Raises:
         ConfigurationError: The file cannot be read at all.
     """
-    root = _tree(text_of(Path(path)), str(path))
+    root = _tree(text_at(path), str(path))
     if isinstance(root, MappingNode):
         root = MappingNode(root.place, {key: of for key, of in root.entries.items() if key != "sweep"}, root.key_places)
     for sets in changes:
@@ -68,6 +70,24 @@ def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (
         ConfigurationError: The text cannot be used.
     """
     return _completed(_tree(text, filename), filename, sets, seed)
+
+
+def text_at(path: str | Path) -> str:
+    """Return the text of a scenario's file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or it is the text that was given, or a scenario.
+    """
+    if not isinstance(path, (str, PathLike)):
+        raise ConfigurationError([f"wanted the path of a scenario's file, got {repr(path)[:60]}"])
+    written = str(path)
+    if ("\n" in written or written.lstrip().startswith("{")) and not exists(path):
+        lines = len(written.splitlines())
+        got = f"got a text of {lines:,} line{'' if lines == 1 else 's'}"
+        raise ConfigurationError(
+            [f"wanted the path of a scenario's file, {got}; simulation.parse takes a scenario's text"]
+        )
+    return text_of(Path(path))
 
 
 def _tree(text: str, filename: str) -> Node:

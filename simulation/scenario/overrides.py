@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from simulation.arguments import check_texts
 
 
 class BadPath(Exception):
@@ -13,7 +14,12 @@ class BadPath(Exception):
 
 
 def apply(root: Node, sets: Sequence[str]) -> tuple[Node, list[Problem]]:
-    """Return the tree with each of `sets` in it, in order, and what is wrong with those that could not be applied."""
+    """Return the tree with each of `sets` in it, in order, and what is wrong with those that could not be applied.
+
+    Raises:
+        ConfigurationError: `sets` is no list of texts.
+    """
+    check_texts("sets", sets, "seed=7")
     problems: list[Problem] = []
     for order, text in enumerate(sets, start=1):
         dotted, equals, value = text.partition("=")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import get_args
 
 from actors.errors import ConfigurationError
 from actors.randomness import RandomStreams
+from simulation.arguments import check_word
 from simulation.scenario.ranges import Range
 from simulation.scenario.sweep import Design
 from simulation.space import Space
@@ -27,8 +29,9 @@ def cells(space: Space, design: Design = "grid", samples: int | None = None, see
         seed: of the luck; each path has its own, so one more path leaves the values of the others as they are.
 
     Raises:
-        ConfigurationError: the design does not go with the samples or the ranges, or there are too many.
+        ConfigurationError: the design is none, or does not go with the samples or the ranges, or there are too many.
     """
+    check_word("--design", design, get_args(Design))
     if design == "grid":
         if samples is not None:
             raise ConfigurationError(["--samples: wanted it only with --design random or latin-hypercube, got a grid"])

@@ -13,6 +13,8 @@ import pandas as pd
 
 from actors.errors import ConfigurationError
 from simulation.executors import Run
+from simulation.fitting.writing import counted
+from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
 from simulation.result import SCENARIO_FILE
 from simulation.saved_result import scenario_kept
@@ -69,6 +71,17 @@ class SweepResult:
             columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
         columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
         return cls(scenario, varied, settings, pd.DataFrame(columns))
+
+    def __repr__(self) -> str:
+        seeds = self.runs["seed"]
+        facts = [
+            seeds_text(range(seeds.min(), seeds.max() + 1)),
+            counted(len(self.settings), "cell"),
+            counted(len(self.runs), "run"),
+        ]
+        if HOLDS in self.runs:
+            facts.append(f"expectations met in {int(self.runs[HOLDS].sum()):,}")
+        return line("SweepResult", self.scenario.name, facts)
 
     @property
     def figures(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
 
 from actors.errors import RetrylabError
 from actors.system import START_OF_TIME, ActorSystem
+from simulation.arguments import check_word
 from simulation.testkit.recorded import Recorded
 
 T = TypeVar("T")
@@ -57,7 +58,11 @@ def run_on(
         seed: what all random streams of the system are derived from.
         start: the instant on the calendar at which the system's clock reads 0.
         history: takes the events, in place of a new list.
+
+    Raises:
+        ConfigurationError: there is no such clock.
     """
+    check_word("clock", clock, CLOCKS)
     record = history if history is not None else Recorded()
     match clock:
         case "simulated":

@@ -13,8 +13,9 @@ from actors.futures import Unanswered
 from actors.instants import NS_PER_S
 from actors.live import LiveSystem
 from actors.system import START_OF_TIME, Undelivered
+from simulation.arguments import check_word
 from simulation.system import SimulatedSystem
-from simulation.testkit.clocks import Clock
+from simulation.testkit.clocks import CLOCKS, Clock
 from simulation.testkit.recorded import Recorded
 from simulation.testkit.stepped import Stepped, SteppedLiveSystem, SteppedSimulation
 from simulation.testkit.watched import AskedEffect, SetTimer, WatchedSystem, foreseen_result
@@ -96,7 +97,11 @@ class ActorKit(Generic[A]):
             seed: what its random streams are derived from.
             start: the instant on the calendar at which the clock reads 0.
             **kwargs: its constructor's.
+
+        Raises:
+            ConfigurationError: there is no such clock.
         """
+        check_word("clock", clock, CLOCKS)
         self.recorded = Recorded()
         """The events that were recorded, in order."""
         self._steps: Stepped

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulation.executors import Run
+from simulation.fitting.writing import counted
+from simulation.in_a_line import line
 from simulation.paired import Difference, difference, mean
 from simulation.scenario.ranges import Range
 from simulation.scenario.writing import write
@@ -65,6 +67,10 @@ class Tuning:
         """Whether every combination was tried."""
         self.is_over = is_over
         """Whether the search came to its end, and was not interrupted."""
+
+    def __repr__(self) -> str:
+        facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
+        return line("Tuning", self.baseline.scenario.name, [*facts, *([] if self.is_over else ["interrupted"])])
 
     @property
     def best(self) -> Trial | None:

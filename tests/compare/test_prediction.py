@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,8 @@ from actors.effects import Foreseen
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent
 from actors.pipeline.attempts import Provider
+from actors.randomness import RandomStreams
+from actors.unreliable import NotificationService
 from simulation.prediction import prediction_interval, replicates_needed
 
 SCENARIO = """
@@ -158,6 +162,21 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     assert failed["start"].between(10, 20, inclusive="left").all()
 
 
+async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_readme_shows(path, autojump_clock):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"`await (simulation\.run_live\([^`]*\))`", readme)
+    described = simulation.load(path).channels.email.provider
+
+    async def surprises(call):
+        luck = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
+        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": luck})
+        return prediction.surprises(live.summary)
+
+    prediction = simulation.predict(path, ["retry_amplification"])
+    assert await surprises(shown) == []
+    assert len(await surprises("simulation.run_live(scenario, providers)")) == 1
+
+
 async def test_recipients_are_addressed_as_the_transport_needs_it(path, autojump_clock):
     takes = Takes()
     live = await simulation.run_live(path, takes, inject="nothing", addresses={"email": "{}@example.com".format})
@@ -171,6 +190,8 @@ async def test_what_cannot_be_run_live_is_said(path, autojump_clock):
         ConfigurationError, match=r"addresses: wanted a channel that the scenario uses \(email\), got 'sms'"
     ):
         await simulation.run_live(path, Takes(), addresses={"sms": str})
+    with pytest.raises(ConfigurationError, match=r"addresses: wanted a mapping from channels to functions, got \[\]"):
+        await simulation.run_live(path, Takes(), addresses=[])
     with pytest.raises(ValueError, match="wanted a file to change"):
         await simulation.run_live(simulation.load(path), sets=["seed=4"])
     with pytest.raises(ValueError, match="inject: wanted one of all, faults, nothing, got 'some'"):

@@ -1,12 +1,17 @@
 """Which values are compared, as they are written on a command line or in Python."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import ConfigurationError
+from simulation.space import space
 from simulation.variations import combinations, parse_vary, split_values
 
+MAPPING = (
+    ": wanted a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}, got "
+)
 ELEVEN = "0,1,2,3,4,5,6,7,8,9,10"
 
 
@@ -53,6 +58,39 @@ def test_labels_are_as_long_as_it_takes_to_tell_paths_apart():
 def test_python_values_are_written_as_yaml():
     settings = combinations({"channels.email.max_in_flight": [None, 5, 2.5, True, {"a": [1]}, "5s"]})
     assert [setting.values[0][1] for setting in settings] == ["null", "5", "2.5", "true", '{"a": [1]}', "5s"]
+
+
+def test_values_of_a_numpy_range_are_numbers():
+    settings = combinations({"channels.email.retry.max_attempts": np.arange(1, 4), "drain": np.array([0.5])})
+    assert [dict(setting.values) for setting in settings] == [
+        {"channels.email.retry.max_attempts": count, "drain": "0.5"} for count in "123"
+    ]
+
+
+@pytest.mark.parametrize("function", [combinations, space])
+@pytest.mark.parametrize(
+    ("vary", "problem"),
+    [
+        ({"drain": 3}, " drain: wanted a list of values, or a text such as '1,2,3', got 3"),
+        ({"drain": None}, " drain: wanted a list of values, or a text such as '1,2,3', got None"),
+        ({"drain": b"12"}, " drain: wanted a list of values, or a text such as '1,2,3', got b'12'"),
+        ({"drain": {"1s"}}, " drain: wanted a list of values, or a text such as '1,2,3', got {'1s'}"),
+        ({"drain": [1 + 2j, 1]}, " drain: wanted a value that can stand in a file, got (1+2j)"),
+        ({3: [1, 2]}, ": wanted a path as text, got 3"),
+        (["drain"], f"{MAPPING}['drain']"),
+        ("drain=1s,2s", f"{MAPPING}'drain=1s,2s'"),
+        ([], f"{MAPPING}[]"),
+    ],
+)  # fmt: skip
+def test_what_are_no_values_of_paths_says_what_was_wanted(function, vary, problem):
+    with pytest.raises(ConfigurationError) as refused:
+        function(vary)
+    assert refused.value.problems == [f"--vary{problem}"]
+
+
+def test_a_range_is_none_of_the_values_to_compare():
+    with pytest.raises(ConfigurationError, match="--vary drain: wanted a list of values, or a text such as '1,2,3'"):
+        combinations({"drain": {"from": "1s", "to": "2s"}})
 
 
 @pytest.mark.parametrize(

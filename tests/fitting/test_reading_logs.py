@@ -9,6 +9,7 @@ from actors.errors import ConfigurationError
 from simulation.fitting.log import Kind
 from simulation.fitting.reading import Columns, read_log
 from simulation.fitting.words import kind_of, parse_map
+from simulation.scenario import parse
 
 
 def read(tmp_path, text, **columns):
@@ -166,6 +167,16 @@ def test_a_saved_run_is_read_with_its_arrivals_and_without_what_no_provider_was_
     )
     refused = result.attempts.assign(refused=True)
     assert len(read_log(pd.concat([result.attempts, refused]))) == len(log)
+
+
+def test_a_run_whose_channel_has_one_provider_is_read_as_a_log_that_names_none():
+    def providers(*sets):
+        text = "{duration: 1m, workload: [{channel: email, arrivals: {constant: 1/s}}]}"
+        return set(read_log(simulation.run(parse(text, sets=sets)).attempts).provider.tolist())
+
+    assert providers() == {None}
+    down = "faults=[{channel: email, provider: primary, at: 20s, for: 20s, outage: true}]"
+    assert providers("channels.email.failover={backup: {}}", down) == {"primary", "backup"}
 
 
 def test_frames_with_numbers_and_instants_are_logs_too():

@@ -11,7 +11,7 @@ from actors.channels import channel
 from actors.errors import InvariantBreach
 from actors.outcomes import Permanent
 from actors.policies.waits import wait_ns
-from simulation.explore import explore
+from simulation.exploration import explore
 from simulation.invariants import hedges
 from simulation.invariants.limits import Bulkhead
 from simulation.scenario import load

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from actors.errors import ConfigurationError
 from simulation.cli import app
 from simulation.coverage import SOMETIMES, demanded, reached
+from simulation.exploration import explore
 from simulation.exploration_report import document, report
-from simulation.explore import explore
 from simulation.failures import folder_of
 from simulation.scenario import load
 

@@ -324,3 +324,32 @@ def test_who_waits_for_an_open_breaker_and_for_a_slot_elsewhere_is_deferred():
 def test_what_to_do_when_nobody_takes_it_is_for_the_whole_channel_to_say():
     with pytest.raises(ValidationError, match="when_open only for the whole channel"):
         ChannelConfig.model_validate({"failover": {"backup": {"circuit_breaker": {"when_open": "fail"}}}})
+
+
+def test_the_table_of_attempts_says_who_was_asked_also_where_there_is_but_one():
+    text = """
+    duration: 1m
+    workload:
+      - {channel: email, arrivals: {constant: 1/s}}
+      - {channel: sms, arrivals: {constant: 1/s}}
+    channels:
+      email: {failover: {backup: {}}}
+      sms: {retry: {max_attempts: 1}, circuit_breaker: {failure_threshold: 3, timeout: 10s, when_open: fail}}
+    faults: [{channel: all, provider: primary, at: 20s, for: 20s, outage: true}]
+    """
+    result = simulation.run(parse(text))
+    rows = {
+        (channel, provider, refused): len(of_both)
+        for (channel, provider, refused), of_both in result.attempts.fillna({"provider": "nobody"}).groupby(
+            ["channel", "provider", "refused"]
+        )
+    }
+    assert set(rows) == {
+        ("email", "primary", False), ("email", "backup", False), ("sms", "primary", False), ("sms", "nobody", True),
+    }  # fmt: skip
+    kept = result.attempts.groupby(["channel", "provider", "outcome"]).size().sum()
+    assert kept == len(result.attempts) - rows["sms", "nobody", True]
+    # What is recorded names who it was only where there are several, as it always has: digests and traces hang on it.
+    assert {event.provider for event in result.history if isinstance(event, NotificationSent)} == {
+        None, "primary", "backup",
+    }  # fmt: skip

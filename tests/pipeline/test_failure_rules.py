@@ -212,3 +212,9 @@ def test_rules_of_a_channel_that_is_not_used_are_refused():
         "rules: wanted a channel that the scenario uses (sms, push), got 'webhook'",
         "rules: wanted a channel that the scenario uses (sms, push), got 'telex'",
     ]
+
+
+@pytest.mark.parametrize("rules", [[], 0, 5, [sheds_load]])
+def test_rules_that_are_no_mapping_are_refused_also_where_they_are_empty(rules):
+    with pytest.raises(ConfigurationError, match="rules: wanted a mapping from channels to their rules, got "):
+        simulation.run(parse(COLLAPSE), rules=rules)

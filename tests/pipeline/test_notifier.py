@@ -16,7 +16,7 @@ from actors import Foreseen, NotificationService, Notifier
 from actors.config import NotifierConfig
 from actors.errors import ConfigurationError, IdempotencyConflict, PermanentError, TransientError, UnknownChannel
 from actors.faults_config import FaultConfig
-from actors.messages import ActorFailed, NotificationFailed, NotificationSent, OrderPlaced
+from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent, OrderPlaced
 from actors.outcomes import ChannelFault, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
@@ -262,6 +262,20 @@ async def test_settings_that_cannot_be_used_are_refused_before_anything_starts()
     with pytest.raises(ConfigurationError, match="providers: none for sms"):
         async with Notifier.open({"channels": {"email": {}, "sms": {}}}, providers={EMAIL: NotificationService()}):
             raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize("config", [[], (), "", 0, False, 5, "email"])
+async def test_settings_that_are_no_mapping_are_refused_also_where_they_are_empty(config):
+    with pytest.raises(ConfigurationError) as refused:
+        async with Notifier.open(config):
+            raise AssertionError("not reached")
+    assert refused.value.problems == [f"wanted a mapping, got {config!r}"]
+
+
+@pytest.mark.parametrize("config", [None, {}])
+async def test_no_settings_are_all_channels_with_their_defaults(config):
+    async with Notifier.open(config) as notifier:
+        assert set(notifier.pipeline.wiring.stages) == set(NotificationChannel)
 
 
 async def test_remembered_ids_follow_the_settings(autojump_clock):

@@ -77,6 +77,15 @@ def test_an_attempt_that_takes_no_time_follows_a_backoff_all_the_same():
     assert set(causes) == {"backoff"}
 
 
+def test_who_was_asked_is_said_where_there_are_several():
+    named = {
+        name: {attempt.provider for _, course in courses(name) for attempt in course.attempts}
+        for name in ("outage", "providers")
+    }
+    assert named["outage"] == {None}
+    assert named["providers"] >= {"primary", "b"}
+
+
 def bars(ax, label):
     return [
         (path.vertices[:, 0].min(), path.vertices[:, 0].max(), path.vertices[:, 1].mean())

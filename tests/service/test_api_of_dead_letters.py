@@ -166,6 +166,7 @@ async def test_a_retry_with_an_edit_is_done_and_in_the_audit_trail_and_a_second_
         ("a/retry", [1], 422, {"problems": [
             'wanted an object such as {"why": "the address is corrected", "edit": {"recipient": …}}, got [1]']}),
         ("a/retry", b"{", 400, {"detail": "wanted JSON: Input data was truncated"}),
+        ("a/retry", b'{"why": "\\ud800"}', 400, {"detail": "wanted JSON: half a surrogate pair is no text"}),
         ("a/discard", None, 422, {"problems": ["why: wanted text that is not empty, got nothing"]}),
         ("a/discard", {"why": " "}, 422, {"problems": ["why: wanted text that is not empty, got ' '"]}),
         ("bulk", {"action": "retry"}, 422, {"problems": [

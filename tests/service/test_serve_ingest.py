@@ -116,10 +116,35 @@ async def test_a_body_is_bounded_and_json(tmp_path, autojump_clock):
         assert await post(json.dumps([1] * (ITEMS_MAX + 1))) == 413
         for broken in (b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000):
             assert await post(broken) == 400
-        assert await post(b'{"notification_id": "\\ud800", "channel": "email", "recipient": "a", "message": "b"}') in (
-            400,
-            422,
-        )
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ('"\\ud800"', "half a surrogate pair is no text"),
+        ('"\\ud800 and then others"', "half a surrogate pair is no text"),
+        ('"\\ud800\\ud800 and then others"', "half a surrogate pair is no text"),
+        ('"\\udc00"', "half a surrogate pair is no text"),
+        ('{"\\ud800": 1}', "half a surrogate pair is no text"),
+        ('"\\ud800', "Input data was truncated"),
+        ('"\\\\ud800', "Input data was truncated"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_says_what_is_wrong_with_it(tmp_path, autojump_clock, written, reason):
+    async with service(tmp_path) as served:
+        body = f'{{"notification_id": "n", "channel": "email", "recipient": "a", "message": {written}'
+        body += "}" if "pair" in reason else ""
+        headers = {"authorization": f"Bearer {SHOP}"}
+        answer = await served.client.post("/notifications", content=body, headers=headers)
+        assert (answer.status_code, answer.json()) == (400, {"detail": f"wanted JSON: {reason}"})
+
+
+async def test_a_whole_surrogate_pair_is_text(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        body = json.dumps(email(1, message="\N{PARTY POPPER}"))
+        assert "\\ud83c\\udf89" in body
+        headers = {"authorization": f"Bearer {SHOP}"}
+        assert (await served.client.post("/notifications", content=body, headers=headers)).status_code == 202
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

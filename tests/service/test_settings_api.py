@@ -90,7 +90,7 @@ async def test_preferences_are_set_looked_at_and_forgotten():
         (b'{"chanels": {}}', 422, "chanels: unknown key; did you mean channels?"),
         (b"[]", 422, "wanted an object"),
         (b"{", 400, "wanted JSON: "),
-        (b'{"channels": {"\\ud800": "on"}}', 400, "wanted JSON: "),
+        (b'{"channels": {"\\ud800": "on"}}', 400, "wanted JSON: half a surrogate pair is no text"),
         (b"[" * 100_000, 400, "wanted JSON: "),
     ],
 )

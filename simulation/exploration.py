@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from simulation.arguments import check_word
 from simulation.breakage import Breakage, attempt
 from simulation.coverage import demanded, reached
 from simulation.failures import FailuresFolder, folder_of
@@ -144,7 +145,7 @@ def explore(
         progress: called with how many cases are over, and of how many; first with 0.
 
     Raises:
-        ConfigurationError: the file cannot be used.
+        ConfigurationError: the file or the schedule cannot be used.
         OSError: a failing case cannot be kept.
         ValueError: `seeds` or `workers` is less than 1, or `first_seed` less than 0.
     """
@@ -153,6 +154,7 @@ def explore(
             f"wanted seeds and workers of at least 1 and a first_seed of at least 0, got {seeds}, {workers} and "
             f"{first_seed}"
         )
+    check_word("schedule", schedule, get_args(ScheduleKind))
     path = Path(path)
     scenario = load(path, sets=sets)
     exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule, invariants)

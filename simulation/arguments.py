@@ -1,0 +1,41 @@
+"""Arguments of the functions for Python that are one of a few words, or a list of texts, where a type checker may not
+have looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from actors.errors import ConfigurationError
+
+
+def check_word(name: str, value: object, words: Iterable[str]) -> None:
+    """See to it that an argument is one of the words that it may be.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        words: what it may be.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    known = tuple(words)
+    if value not in known:
+        raise ConfigurationError([f"{name}: wanted one of {', '.join(known)}, got {repr(value)[:100]}"])
+
+
+def check_texts(name: str, value: Any, example: str) -> None:
+    """See to it that an argument is a list of texts, and no single text, whose characters would be taken for them.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        example: such a text.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+    if not is_list or not all(isinstance(text, str) for text in value):
+        raise ConfigurationError([f"{name}: wanted a list of texts such as [{example!r}], got {repr(value)[:100]}"])

@@ -1,0 +1,56 @@
+"""What an object shows of itself in a notebook: one line, for which no table is made."""
+
+import pytest
+
+import simulation
+from simulation.scenario import parse
+
+TEXT = """
+name: "two\\nlines"
+seed: 7
+duration: 10s
+workload: [{channel: email, arrivals: {constant: 1/s}}]
+channels: {email: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}}
+faults: [{channel: email, at: 0s, for: 5s, outage: true}]
+"""
+VARY = {"channels.email.retry.max_attempts": [1, 9]}
+RUN = "of 'two\\nlines': seed 7, simpy, "
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / "small.yaml"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("expect", "verdict"),
+    [
+        ("[]", "no expectations"),
+        ("[sent >= 1]", "1 expectation met"),
+        ("[sent >= 1, sent >= 6]", "1 of 2 expectations not met"),
+    ],
+)
+def test_a_result_says_what_was_run_and_whether_it_holds(expect, verdict, tmp_path):
+    result = simulation.run(parse(TEXT, sets=[f"expect={expect}"]))
+    assert result.summary["sent"] == 5
+    assert repr(result) == f"<Result {RUN}5 of 10 notifications sent, {verdict}>"
+    assert not {"attempts", "notifications", "series"} & set(vars(result))
+    result.save(tmp_path)
+    assert repr(simulation.open_result(tmp_path)) == repr(result).replace("<Result", "<SavedResult")
+
+
+def test_results_of_many_runs_say_how_many_and_of_what(file):
+    swept = simulation.sweep(file, VARY, replicates=3, sets=["expect=[sent >= 6]"])
+    shown = "<SweepResult of 'two\\nlines': seeds 7 to 9, 2 cells, 6 runs"
+    assert repr(swept) == f"{shown}, expectations met in 3>"
+    assert "cells" not in vars(swept)
+    assert repr(simulation.sweep(file, VARY, replicates=3)) == f"{shown}>"
+    compared = simulation.compare(file, VARY, replicates=1, metrics=["sent"])
+    assert repr(compared) == "<Comparison of 'two\\nlines': seed 7, 2 settings, 1 metric>"
+    assert not {"table", "runs"} & set(vars(compared))
+    tuned = simulation.tune(file, VARY, replicates=2, sets=["expect=[sent >= 11]"])
+    assert repr(tuned) == "<Tuning of 'two\\nlines': 2 settings tried, none found>"
+    predicted = simulation.predict(file, ["sent"], confidence=0.5)
+    assert repr(predicted) == "<Prediction of 'two\\nlines': 3 runs, 1 figure, 0.5 confidence>"

@@ -1,0 +1,38 @@
+"""What needs an extra, imported without it: the error says which one to install."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "wanted"),
+    [
+        ("actors.channels.webhook", "httpcore2", "live"),
+        ("actors.channels.network_guard", "httpcore2", "live"),
+        ("actors.channels.sms", "httpx2", "live"),
+        ("actors.channels.push", "cryptography", "live"),
+        ("actors.channels.webpush", "http_ece", "live"),
+        ("actors.channels.webpush", "py_vapid", "live"),
+        ("actors.storage.postgres", "psycopg", "postgres"),
+        ("actors.service.metrics", "prometheus_client", "service"),
+        ("simulation.strategies", "hypothesis", None),
+    ],
+)
+def test_an_import_without_the_extra_says_which_one_to_install(module, missing, wanted):
+    # None among the modules is one that cannot be imported.
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"try: import {module}\n"
+        "except ModuleNotFoundError as error: print(error.name, error, sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    name, *message = done.stdout.splitlines()
+    assert name.split(".")[0] == missing
+    how = (
+        "wanted hypothesis: pip install hypothesis"
+        if wanted is None
+        else f"wanted the extra {wanted}: pip install 'retrylab[{wanted}]'"
+    )
+    assert message == [f"{how}, got no {name}"]
