@@ -15,7 +15,6 @@ from simulation.console import duration_text, figure_text
 from simulation.expectation_report import number as figure_in_a_report
 from simulation.fitting import writing as fit_words
 from simulation.plots.sweep_table import value_text
-from simulation.plots.sweeps import figure_text as figure_in_a_picture
 from simulation.summary_shape import Figure
 from simulation.validation import writing as validation_words
 
@@ -139,7 +138,7 @@ def test_figures_have_no_exponent_wherever_they_stand(value, other):
     writers = [
         lambda figure: figure_text(figure, Figure.COUNT),
         lambda figure: figure_text(figure, Figure.COUNT, 3),
-        figure_in_a_picture,
+        plain_number,
         figure_in_a_report,
         lint_words.number,
         value_text,
@@ -155,7 +154,7 @@ def test_figures_have_no_exponent_wherever_they_stand(value, other):
 
 def test_thousands_are_set_apart_but_not_between_settings():
     assert figure_text(999.96, Figure.COUNT) == "1,000"
-    assert figure_in_a_picture(-999.7) == "-1,000"
+    assert plain_number(-999.7) == "-1,000"
     assert validation_words.rounded(99.7) == "100"
     assert figure_in_a_report(1_234_567.8) == "1,234,568"
     assert value_text(1_000_000) == "1000000"
