@@ -15,7 +15,6 @@ gives the same bytes.
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +36,7 @@ from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
 from simulation.scenario.loading import text_at
 from simulation.schedules import Deviations, Schedule
+from simulation.whole_file import whole_file
 
 if TYPE_CHECKING:
     from simulation.invariants import Choice
@@ -289,19 +289,13 @@ def record(
 
 @contextmanager
 def _written(path: Path) -> Iterator[gzip.GzipFile]:
-    """Open a file to write a trace into, which takes its place when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with (
-            part.open("wb") as plain,
-            # Without a name and a time, so that equal runs have equal traces.
-            gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=plain, mtime=0) as file,
-        ):
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Open a file to write a trace into."""
+    with (
+        whole_file(path) as plain,
+        # Without a name and a time, so that equal runs have equal traces.
+        gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=plain, mtime=0) as file,
+    ):
+        yield file
 
 
 def _key(file: Path, directory: Path) -> str:
