@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from enum import IntEnum, StrEnum
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -381,6 +382,8 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong is said in a line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding cannot show; stderr escapes that anyway
     trouble: OSError | None = None
     try:
         app()

@@ -379,7 +379,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
 
 def _printed_as_json(as_json: bool, document: Any) -> bool:
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
     return as_json
 
 
