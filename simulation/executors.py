@@ -18,7 +18,7 @@ from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 from simulation.fingerprint import code_hash
 from simulation.processes import processes
 from simulation.scenario import Scenario
-from simulation.summary_shape import Figure, Shape, summary_shape
+from simulation.summary_shape import NO_FIGURES, Figure, Shape, summary_shape
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -113,7 +113,7 @@ def _below(shape: Shape, above: str = "") -> Iterator[str]:
     for key, part in shape.items():
         if not isinstance(part, Figure):
             yield from _below(part, f"{above}{key}.")
-        elif part not in (Figure.TEXT, Figure.LIST):
+        elif part not in NO_FIGURES:
             yield f"{above}{key}"
 
 

@@ -57,7 +57,7 @@ class SweepResult:
     ) -> SweepResult:
         """Return the result of the runs of each cell, in the order of the seeds."""
         by_cell = list(runs)
-        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures if path != "seed")
+        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
         flat = [run for of_cell in by_cell for run in of_cell]
         cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
         columns: dict[str, Any] = {

@@ -80,6 +80,7 @@ def test_a_design_of_samples(path, tmp_path):
         ((), "wanted a sweep in the file, or --vary path=a,b, got neither"),
         (("--vary", "channels.email.retry.max_attempts=1..5"), "wanted values, steps in the range, or --design"),
         ((*VARY, "--metric", "sent_fractoin"), "did you mean sent_fraction?"),
+        ((*VARY, "--metric", "seed"), "--metric seed: wanted a figure of the summary, got seed"),
         ((*VARY, "--dask", "tcp://127.0.0.1:9", "--workers", "2"), "wanted it without --workers"),
         (("--vary", "channels.email.retry.max_attempts=1,none"), "wanted a whole number of at least 1, got 'none'"),
     ],
@@ -89,6 +90,7 @@ def test_bad_input_exits_2_in_words(path, tmp_path, arguments, problem):
     assert (done.returncode, done.stdout) == (2, "")
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_exits_2(path, tmp_path):
