@@ -216,9 +216,11 @@ def _client(cluster: Any) -> Iterator[Any]:
         yield cluster
         return
     with _silent("distributed"):  # which logs with tracebacks what it then raises
+        client = distributed.Client.__new__(distributed.Client)
         try:
-            client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
+            client.__init__(cluster, timeout=CONNECT_S, set_as_default=False)
+        except Exception as error:  # whatever is wrong with an address
+            client.status = "closed"  # else it waits for what never began as it is thrown away, and complains
             problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
             raise ConfigurationError([problem]) from None
         with client:

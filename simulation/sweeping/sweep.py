@@ -79,7 +79,7 @@ def sweep(
     if replicates is not None and replicates < 1:
         raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
     plan = _Plan.of(path, vary, replicates, design, samples, seed, sets)
-    with _journal(out) as journal, executor(workers, cluster) as runs:
+    with executor(workers, cluster) as runs, _journal(out) as journal:  # which leaves no folder where nobody does any
         done = _Done(plan, journal, progress)
         for place, run in runs.run([plan.task(*each) for each in done.missing]):
             done.add(*done.missing[place], run)
