@@ -16,6 +16,7 @@ from actors.settings_file import text_of
 from simulation.in_a_line import line_of_run
 from simulation.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
+from simulation.table_file import read_table
 
 STAND_IN = "0\n"
 """In place of a data file that is gone: one number, which is fit for counts and for durations."""
@@ -78,14 +79,7 @@ class SavedResult:
         return self._table("series")
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.directory / f"{name}.parquet"
-        try:
-            return pd.read_parquet(path)
-        except FileNotFoundError:
-            problem = "no such file"
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            problem = f"wanted a table as Parquet ({str(error).splitlines()[0]})"
-        raise ConfigurationError([f"{path}: {problem}"])
+        return read_table(self.directory / f"{name}.parquet")
 
 
 def open_result(directory: str | Path) -> SavedResult:
