@@ -19,10 +19,11 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from actors.quantities import WHOLE_NUMBER_MAX
+
 CHARACTERS_MAX = 2**20
 DEPTH_MAX = 40
 VALUES_MAX = 50_000
-WHOLE_NUMBER_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ _DURATION = re.compile(_DURATION_PATTERN)
 _RATE = re.compile(_RATE_PATTERN)
 _SHARE = re.compile(_SHARE_PATTERN)
 
+WHOLE_NUMBER_MAX = 2**63 - 1
+"""What tables and JSON readers can hold."""
+
 LONGEST_S = 36525 * 86400.0
 """A hundred years: no duration in a file may last longer, so that every instant of a run is a date."""
 
@@ -202,6 +205,8 @@ def whole_number(minimum: int) -> Wanted:
     """Return the marker of a whole number of at least `minimum`."""
 
     def read(value: Any, _unit_required: bool) -> int | None:
+        if type(value) is int and value > WHOLE_NUMBER_MAX:
+            raise wanted("a number below 2^63")
         return value if type(value) is int and value >= minimum else None
 
     return Wanted(f"a whole number of at least {minimum}", read, {"type": "integer", "minimum": minimum})

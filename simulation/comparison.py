@@ -19,6 +19,7 @@ from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
+from simulation.seeds import seeds_of
 from simulation.summary_shape import Figure, figure_kind
 from simulation.variations import Setting, combinations, load_all
 
@@ -74,8 +75,7 @@ def compare(
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
     paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
-    first = scenarios[0].seed
-    seeds = range(first, first + replicates)
+    seeds = seeds_of(scenarios[0].seed, replicates)
     tasks = [
         Task(scenario, seed, " ".join([*sets, *setting.sets]))
         for scenario, setting in zip(scenarios, settings, strict=True)

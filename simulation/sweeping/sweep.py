@@ -16,6 +16,7 @@ from simulation.paired import mean
 from simulation.progress import FinishedCell, RunsProgress
 from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.sweep import Design
+from simulation.seeds import seeds_of
 from simulation.space import Space, space
 from simulation.sweeping.design import cells
 from simulation.sweeping.journal import Journal
@@ -23,8 +24,6 @@ from simulation.sweeping.result import DOCUMENT, SweepResult
 from simulation.variations import Setting, load_all
 
 RUNS_MAX = 1_000_000
-SEED_MAX = 2**63
-"""What fits a column of a table."""
 
 
 def sweep(
@@ -123,9 +122,7 @@ class _Plan:
         if len(settings) * replicates > RUNS_MAX:
             runs = len(settings) * replicates
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
-        if scenario.seed + replicates > SEED_MAX:
-            raise ConfigurationError([f"seed: wanted one below 2^63 in every replicate, got {scenario.seed}"])
-        plan = cls(scenario, found, settings, range(scenario.seed, scenario.seed + replicates))
+        plan = cls(scenario, found, settings, seeds_of(scenario.seed, replicates))
         plan.scenarios = load_all(path, settings, sets, seed)
         return plan
 
