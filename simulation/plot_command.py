@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,7 +119,7 @@ def plot(
     names = [kind.value for kind in kinds or []]
     with exits_in_words(source, None):
         _check_out(out)
-        if source.is_dir() and (seed is not None or sets):
+        if os.path.isdir(source) and (seed is not None or sets):
             raise ConfigurationError([f"{'--seed' if sets is None or not sets else '--set'}: wanted only with a FILE"])
         written = _plot(source, names, out, options, seed, sets or [])
     for path in written:
@@ -139,7 +140,7 @@ def _plot(
     from simulation.plots.canvas import write_picture
     from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP, kinds_to_draw
 
-    of_a_sweep = (source / "sweep.json").exists()
+    of_a_sweep = _has(source, "sweep.json")
     known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
     kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
     paths = _paths(source, kinds, out)
@@ -160,9 +161,14 @@ def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:
         if len(names) > 1:
             raise ConfigurationError([f"--out {out}: wanted a directory for {len(names)} pictures, got a file"])
         return {names[0]: out}
-    if source.is_dir():
+    if os.path.isdir(source):
         return {name: (out or source) / f"{name}.png" for name in names}
     return {name: (out or Path()) / f"{source.stem}-{name}.png" for name in names}
+
+
+def _has(source: Path, name: str) -> bool:
+    """Return whether a file of this name is in a directory, also if it may not be read: who reads it will say so."""
+    return os.path.isdir(source) and name in os.listdir(source)
 
 
 def _sweep(directory: Path) -> Any:
@@ -175,10 +181,10 @@ def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
     """Return a saved run, or run a scenario."""
     from actors.errors import ConfigurationError
 
-    if source.is_dir():
+    if os.path.isdir(source):
         from simulation.saved_result import missing_text, opened
 
-        if not (source / "summary.json").exists():
+        if not _has(source, "summary.json"):
             wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
             raise ConfigurationError([f"{source}: wanted {wanted}"])
         saved = opened(source)

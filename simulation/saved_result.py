@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +135,7 @@ def scenario_kept(path: Path) -> tuple[Scenario, tuple[str, ...]]:
     missing: dict[str, None] = {}
 
     def read(file: Path) -> str:
-        if file.exists():
+        if os.path.exists(file):  # and may be seen, which `file.exists()` may raise an error about
             return read_file(file)
         missing[str(file)] = None
         return STAND_IN

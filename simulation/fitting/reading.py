@@ -78,9 +78,9 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
     if isinstance(source, pd.DataFrame):
         return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
     path = Path(source)
-    if path.is_dir():
-        path = path / "attempts.parquet"
     try:
+        if path.is_dir():
+            path = path / "attempts.parquet"
         frame = _of_file(path)
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: wanted a file that exists"]) from None
