@@ -226,12 +226,16 @@ def compare(
     ] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
+    from simulation.comparison import DOCUMENT
     from simulation.comparison import compare as compare_settings
+    from simulation.folders import check_folder
     from simulation.many_runs_command import exits_in_words
     from simulation.terminal import watch_runs
     from simulation.variations import parse_vary
 
     with exits_in_words(file, None), watch_runs(quiet=as_json) as progress:
+        if out is not None:
+            check_folder(out, DOCUMENT, [file])
         comparison = compare_settings(
             file,
             parse_vary(vary or []),
@@ -346,7 +350,7 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     directories = [out] if len(files) == 1 else [out / file.stem for file in files]
     for number, directory in enumerate(directories):
         try:
-            check_folder(directory, SUMMARY_FILE)
+            check_folder(directory, SUMMARY_FILE, files)
         except ConfigurationError as error:
             _say(error.problems[0])
             raise typer.Exit(Exit.BAD_INPUT) from None

@@ -26,6 +26,8 @@ from simulation.variations import Setting, combinations, load_all
 if TYPE_CHECKING:
     import pandas as pd
 
+DOCUMENT = "comparison.json"
+
 METRICS = (
     "sent_fraction",
     "dead_lettered",
@@ -193,7 +195,7 @@ class Comparison:
         """Write `comparison.json` and the tables as Parquet into a directory; return the paths."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        written = [directory / "comparison.json", directory / "comparison.parquet", directory / "runs.parquet"]
+        written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
         written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         self.table.to_parquet(written[1], index=False)
         self.runs.to_parquet(written[2], index=False)

@@ -161,6 +161,7 @@ def explore(
     scenario = load(path, sets=sets)
     exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule, invariants)
     folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
+    folder.check(path)
     failure = _try_kept(folder, exploration)
     if failure is None:
         failure = _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
@@ -198,8 +199,8 @@ def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, sh
     breakage = failure.breakage if shrunk is None else shrunk.breakage
     name = f"seed-{failure.seed}" if failure.kept is None else failure.kept.stem
     command = shlex.join(["retrylab", "run", str(folder.folder / f"{name}.yaml"), "--check"])
-    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}; to see it again:\n{command}"
-    file = folder.keep(name, small, comment)
+    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}"
+    file = folder.keep(name, small, comment, command)
     return replace(failure, shrunk=shrunk, file=file)
 
 

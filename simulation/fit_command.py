@@ -85,11 +85,14 @@ def fit(
     from simulation.cli import Exit
     from simulation.fitting.calibration import fit as fit_log
     from simulation.fitting.words import parse_map
+    from simulation.folders import is_same
 
     given, problems = parse_map(outcome_map or [])
     try:
         if problems:
             raise ConfigurationError(problems)
+        if out is not None and is_same(out, attempts):
+            raise ConfigurationError([f"--out {out}: wanted a file for the scenario, got the log itself"])
         found = fit_log(
             attempts,
             time=time,

@@ -31,6 +31,7 @@ from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import NS_PER_S
 from actors.messages import RecordedEvent
+from simulation.folders import is_same
 from simulation.result import Result
 from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
@@ -223,7 +224,7 @@ def record(
     """
     path, trace = Path(scenario), Path(trace)
     text = text_at(path)
-    if trace.exists() and trace.samefile(path):
+    if is_same(trace, path):
         raise ConfigurationError([f"{trace}: wanted a file for the trace, got the scenario itself"])
     files: dict[str, str] = {}
     directory = path.absolute().parent
@@ -236,6 +237,8 @@ def record(
 
     with reading_by(read_once):
         loaded = parse(text, str(path), sets=sets, seed=seed)
+    if any(is_same(trace, directory / file) for file in files):
+        raise ConfigurationError([f"{trace}: wanted a file for the trace, got one that the scenario needs"])
     header = Header(
         format=FORMAT,
         version=version("retrylab"),

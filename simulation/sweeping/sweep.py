@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,10 @@ def sweep(
     if replicates is not None and replicates < 1:
         raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
     plan = _Plan.of(path, vary, replicates, design, samples, seed, sets)
-    with executor(workers, cluster) as runs, _journal(out) as journal:  # which leaves no folder where nobody does any
+    if out is not None:
+        check_folder(Path(out), DOCUMENT, [path])
+    kept = nullcontext() if out is None else Journal.opened(Path(out))
+    with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
         done = _Done(plan, journal, progress)
         for place, run in runs.run([plan.task(*each) for each in done.missing]):
             done.add(*done.missing[place], run)
@@ -175,13 +178,3 @@ class _Done:
     def by_cell(self) -> Iterator[list[Run]]:
         for cell in range(len(self._plan.settings)):
             yield [self._runs[cell, seed] for seed in self._plan.seeds]
-
-
-@contextmanager
-def _journal(out: str | Path | None) -> Iterator[Journal | None]:
-    if out is None:
-        yield None
-        return
-    check_folder(Path(out), DOCUMENT)
-    with Journal.opened(Path(out)) as journal:
-        yield journal

@@ -108,7 +108,7 @@ def tune(
         return result
 
     if out is not None:
-        check_folder(Path(out), DOCUMENT)
+        check_folder(Path(out), DOCUMENT, [path])
     kept = nullcontext() if out is None else Journal.opened(Path(out))
     try:
         with executor(workers, cluster) as runs, kept as journal:

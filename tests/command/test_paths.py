@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from simulation.folders import KINDS
+
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=2s", "--set", "expect=[]"]
 FEW = [*SHORT, "--vary", "channels.email.timeout=1s,2s", "--replicates", "2", "--workers", "1"]
@@ -43,3 +45,51 @@ def test_input_of_which_nobody_can_tell_is_named_as_what_it_is(command, place, t
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"{path}: ")
     assert reason.lower() in done.stderr.lower()
+
+
+NAMES = {
+    "run": ["scenario.yaml", "summary.json", "notifications.parquet"],
+    "sweep": ["scenario.yaml", "sweep.json", "runs.jsonl"],
+    "tune": ["tuned.yaml", "tuned-2.yaml", "tuning.json"],
+    "compare": ["comparison.json", "runs.parquet"],
+}
+MANY = {"run": SHORT, "sweep": FEW, "compare": FEW, "tune": [*FEW, "--minimize", "requests", "--trials", "1"]}
+
+
+@pytest.mark.parametrize(("command", "name"), [(command, name) for command, names in NAMES.items() for name in names])
+def test_a_result_does_not_take_the_place_of_the_scenario(command, name, tmp_path):
+    (tmp_path / name).write_bytes(STEADY.read_bytes())
+    done = retrylab(command, name, *MANY[command], "--out", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"--out .: wanted a folder where {name} may be written, got the one where that is ")
+    assert (tmp_path / name).read_bytes() == STEADY.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_result_does_not_take_the_place_of_any_of_several_scenarios(tmp_path):
+    (tmp_path / "a").mkdir()
+    for file in (tmp_path / "a" / "scenario.yaml", tmp_path / "a.yaml"):
+        file.write_bytes(STEADY.read_bytes())
+    done = retrylab("run", "a/scenario.yaml", "a.yaml", *SHORT, "--out", ".", cwd=tmp_path)
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "--out a")
+    assert (tmp_path / "a" / "scenario.yaml").read_bytes() == STEADY.read_bytes()
+
+
+@pytest.mark.parametrize("command", MANY)
+def test_beside_a_scenario_of_another_name_there_is_room(command, tmp_path):
+    """And what is written has the names by which a scenario in its place is found."""
+    (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())
+    assert retrylab(command, "mine.yaml", *MANY[command], "--out", ".", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mine.yaml").read_bytes() == STEADY.read_bytes()
+    ((document, kind),) = [(name, kind) for name, kind in KINDS.items() if (tmp_path / name).exists()]
+    for path in tmp_path.iterdir():
+        assert path.name == "mine.yaml" or any(path.match(pattern) for pattern in (document, *kind.files))
+
+
+def test_what_is_fitted_does_not_take_the_place_of_the_log(tmp_path):
+    log = "time,latency,outcome,channel\n0,0.1,ok,email\n1,0.2,ok,email\n"
+    (tmp_path / "log.csv").write_text(log)
+    done = retrylab("fit", "log.csv", "--out", tmp_path / "log.csv", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"--out {tmp_path / 'log.csv'}: wanted a file for the scenario, got the log itself\n"
+    assert (tmp_path / "log.csv").read_text() == log

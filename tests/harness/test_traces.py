@@ -359,6 +359,14 @@ def test_a_trace_does_not_take_the_place_of_its_scenario(small):
     assert small.read_text() == SMALL
 
 
+def test_a_trace_does_not_take_the_place_of_a_file_that_its_scenario_needs(with_files, tmp_path):
+    for file in (tmp_path / "counts.csv", tmp_path / "data" / "latency.csv"):
+        before = file.read_bytes()
+        with pytest.raises(ConfigurationError, match="wanted a file for the trace, got one that the scenario needs"):
+            simulation.record(with_files, file)
+        assert file.read_bytes() == before
+
+
 def test_the_directory_of_a_trace_is_made(small, tmp_path):
     simulation.record(small, tmp_path / "new" / "folder" / "trace")
     assert Trace(tmp_path / "new" / "folder" / "trace").header.filename == str(small)
