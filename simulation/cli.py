@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
 from simulation.fit_command import fit
+from simulation.given_path import given_path
 from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
@@ -73,7 +74,9 @@ class RuntimeName(StrEnum):
     TRIO = "trio"
 
 
-_Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.", show_default=False)]
+_Files = Annotated[
+    list[Path], typer.Argument(parser=given_path, metavar="FILE...", help="Scenario files.", show_default=False)
+]
 _Seed = Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)]
 _Sets = Annotated[
     list[str] | None,
@@ -112,13 +115,17 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write report.html, summary.json, tables and a picture here.", show_default=False
+            parser=given_path,
+            metavar="DIR",
+            help="Write report.html, summary.json, tables and a picture here.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
     record: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="TRACE",
             help="Write the history of the run here, to be replayed; one FILE only.",
             show_default=False,
@@ -196,7 +203,9 @@ def lint(files: _Files, sets: _Sets = None) -> None:
 
 @app.command()
 def compare(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
@@ -222,7 +231,10 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write comparison.json and tables here.", show_default=False)
+        Path | None,
+        typer.Option(
+            parser=given_path, metavar="DIR", help="Write comparison.json and tables here.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
@@ -270,11 +282,19 @@ app.add_typer(dlq, name="dlq")
 @app.command()
 def replay(
     trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="A trace, written by run --record.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=given_path, metavar="TRACE", help="A trace, written by run --record.", show_default=False
+        ),
     ],
     against: Annotated[
         Path | None,
-        typer.Option(metavar="TRACE", help="Run nothing, and compare with this trace instead.", show_default=False),
+        typer.Option(
+            parser=given_path,
+            metavar="TRACE",
+            help="Run nothing, and compare with this trace instead.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.", show_default=False)] = None,
     sets: _Sets = None,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.given_path import given_path
+
 if TYPE_CHECKING:
     from simulation.dlq_source import Source
 
@@ -51,6 +53,7 @@ _Token = Annotated[
     _option(
         "A file with the token to show; else it is in the environment, as RETRYLAB_TOKEN.",
         "--token-file",
+        parser=given_path,
         metavar="FILE",
         envvar="RETRYLAB_TOKEN_FILE",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.given_path import given_path
 from simulation.many_runs_command import exits_in_words
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def plot(
     source: Annotated[
         Path,
         typer.Argument(
+            parser=given_path,
             metavar="DIR|FILE",
             help="The directory of a saved run or sweep, or a scenario file, which is run.",
             show_default=False,
@@ -60,6 +62,7 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="PATH",
             help="Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left "
             "out.",
@@ -168,7 +171,12 @@ def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:
 
 def _has(source: Path, name: str) -> bool:
     """Return whether a file of this name is in a directory, also if it may not be read: who reads it will say so."""
-    return os.path.isdir(source) and name in os.listdir(source)
+    from actors.errors import ConfigurationError
+
+    try:
+        return os.path.isdir(source) and name in os.listdir(source)
+    except OSError as error:
+        raise ConfigurationError([f"{source}: {error.strerror}"]) from None
 
 
 def _sweep(directory: Path) -> Any:

@@ -4,10 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from simulation.cli import app
+from simulation.dlq_command import dlq
 from simulation.folders import KINDS
+from simulation.given_path import given_path
 
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=2s", "--set", "expect=[]"]
@@ -45,6 +49,37 @@ def test_input_of_which_nobody_can_tell_is_named_as_what_it_is(command, place, t
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"{path}: ")
     assert reason.lower() in done.stderr.lower()
+
+
+@pytest.mark.parametrize("command", ["fit", "plot"])
+def test_a_folder_that_may_not_be_read_is_named_as_what_it_is(command, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    if os.access(tmp_path / "locked", os.R_OK):
+        pytest.skip("somebody is wanted who may not read every folder")
+    done = retrylab(command, "locked", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("locked")
+    assert done.stderr.endswith("Permission denied\n")
+
+
+def test_every_path_is_refused_where_it_is_empty():
+    """By the parser that all of them have, of which one option shows that it works."""
+    callbacks = {info.callback for typer_app in (app, dlq) for info in typer_app.registered_commands}
+    paths = 0
+    for callback in callbacks:
+        for name, hint in get_type_hints(callback, include_extras=True).items():
+            if Path in (getattr(hint, "__origin__", None), *get_args(getattr(hint, "__origin__", None))):
+                assert hint.__metadata__[0].parser is given_path, (callback, name)
+                paths += 1
+    assert paths > 20
+
+
+@pytest.mark.parametrize("command", [["run", STEADY, *SHORT, "--out"], ["run", STEADY, *SHORT, "--record"], ["lint"]])
+def test_an_empty_path_is_none(command, tmp_path):
+    done = retrylab(*command, "", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "wanted a path, got an empty one" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 NAMES = {
