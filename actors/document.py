@@ -61,7 +61,7 @@ class Problem:
         path = self.path
         if self.place.prefix and path[: len(self.place.prefix)] == self.place.prefix:
             path = path[len(self.place.prefix) :]
-        return _printable(f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}")
+        return printable(f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}")
 
     @property
     def sort_key(self) -> tuple[int, int, int]:
@@ -180,12 +180,13 @@ def _flow(node: Node) -> Iterator[str]:
         yield repr(node.value)[1:-1] if isinstance(node.value, str) else node.written
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text in which every character can be seen, and none is an order to a terminal: others are escaped."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _shortened(text: str, length: int) -> str:
-    text = _printable(text[: length + 1])
+    text = printable(text[: length + 1])
     return text if len(text) <= length else text[: length - 2] + " …"
 
 

@@ -231,6 +231,19 @@ def _text(value: Any, _unit_required: bool) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
+
+
+def _shown_text(value: Any, _unit_required: bool) -> str | None:
+    if isinstance(value, str) and _NOT_SHOWN.search(value):
+        raise wanted("text without control characters")  # a terminal would take them for orders
+    return value if isinstance(value, str) else None
+
+
+def _shown_name(value: Any, unit_required: bool) -> str | None:
+    return _text(_shown_text(value, unit_required), unit_required)
+
+
 Duration = Annotated[float, _duration("", lambda seconds: seconds >= 0)]
 """Seconds, at least 0."""
 
@@ -274,3 +287,9 @@ PositiveNumber = Annotated[
 """Finite, more than 0."""
 
 Text = Annotated[str, Wanted("text that is not empty", _text, {"type": "string", "pattern": r"\S"})]
+
+ShownText = Annotated[str, Wanted("text", _shown_text, {"type": "string"})]
+"""Text that is printed as it is."""
+
+ShownName = Annotated[str, Wanted("text that is not empty", _shown_name, {"type": "string", "pattern": r"\S"})]
+"""The same, not empty."""

@@ -394,4 +394,6 @@ def _refuse(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    typer.echo("".join(char if char.isprintable() else repr(char)[1:-1] for char in text), err=True)
+    from actors.document import printable
+
+    typer.echo(printable(text), err=True)

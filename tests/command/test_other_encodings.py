@@ -46,4 +46,11 @@ def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(tmp_path):
         scenario.write(STEADY.read_bytes().replace(b"name: steady-state\n", b""))
     done = retrylab({"PYTHONUTF8": "1"}, "run", file, *SHORT, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(b"caf?  seed 1")
+    assert done.stdout.startswith(rb"caf\udce9  seed 1")
+
+
+def test_a_file_whose_name_is_an_order_to_a_terminal_is_shown_without(tmp_path):
+    (tmp_path / "a\x1b[31m.yaml").write_bytes(STEADY.read_bytes().replace(b"name: steady-state\n", b""))
+    done = retrylab({"PYTHONUTF8": "1"}, "run", "a\x1b[31m.yaml", *SHORT, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(rb"a\x1b[31m  seed 1")
