@@ -19,10 +19,11 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from actors.quantities import WHOLE_NUMBER_MAX
+
 CHARACTERS_MAX = 2**20
 DEPTH_MAX = 40
 VALUES_MAX = 50_000
-WHOLE_NUMBER_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Problem:
         path = self.path
         if self.place.prefix and path[: len(self.place.prefix)] == self.place.prefix:
             path = path[len(self.place.prefix) :]
-        return _printable(f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}")
+        return printable(f"{self.place}: {'.'.join(path)}{': ' if path else ''}{self.text}")
 
     @property
     def sort_key(self) -> tuple[int, int, int]:
@@ -179,12 +180,13 @@ def _flow(node: Node) -> Iterator[str]:
         yield repr(node.value)[1:-1] if isinstance(node.value, str) else node.written
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text in which every character can be seen, and none is an order to a terminal: others are escaped."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _shortened(text: str, length: int) -> str:
-    text = _printable(text[: length + 1])
+    text = printable(text[: length + 1])
     return text if len(text) <= length else text[: length - 2] + " …"
 
 

@@ -38,6 +38,9 @@ _DURATION = re.compile(_DURATION_PATTERN)
 _RATE = re.compile(_RATE_PATTERN)
 _SHARE = re.compile(_SHARE_PATTERN)
 
+WHOLE_NUMBER_MAX = 2**63 - 1
+"""What tables and JSON readers can hold."""
+
 LONGEST_S = 36525 * 86400.0
 """A hundred years: no duration in a file may last longer, so that every instant of a run is a date."""
 
@@ -202,6 +205,8 @@ def whole_number(minimum: int) -> Wanted:
     """Return the marker of a whole number of at least `minimum`."""
 
     def read(value: Any, _unit_required: bool) -> int | None:
+        if type(value) is int and value > WHOLE_NUMBER_MAX:
+            raise wanted("a number below 2^63")
         return value if type(value) is int and value >= minimum else None
 
     return Wanted(f"a whole number of at least {minimum}", read, {"type": "integer", "minimum": minimum})
@@ -224,6 +229,19 @@ def _more_than_0(value: Any, _unit_required: bool) -> float | None:
 
 def _text(value: Any, _unit_required: bool) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
+
+
+def _shown_text(value: Any, _unit_required: bool) -> str | None:
+    if isinstance(value, str) and _NOT_SHOWN.search(value):
+        raise wanted("text without control characters")  # a terminal would take them for orders
+    return value if isinstance(value, str) else None
+
+
+def _shown_name(value: Any, unit_required: bool) -> str | None:
+    return _text(_shown_text(value, unit_required), unit_required)
 
 
 Duration = Annotated[float, _duration("", lambda seconds: seconds >= 0)]
@@ -269,3 +287,9 @@ PositiveNumber = Annotated[
 """Finite, more than 0."""
 
 Text = Annotated[str, Wanted("text that is not empty", _text, {"type": "string", "pattern": r"\S"})]
+
+ShownText = Annotated[str, Wanted("text", _shown_text, {"type": "string"})]
+"""Text that is printed as it is."""
+
+ShownName = Annotated[str, Wanted("text that is not empty", _shown_name, {"type": "string", "pattern": r"\S"})]
+"""The same, not empty."""

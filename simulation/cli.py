@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from enum import IntEnum, StrEnum
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -17,6 +18,7 @@ from typer.core import TyperGroup
 from simulation.dlq_command import dlq
 from simulation.explore_command import explore
 from simulation.fit_command import fit
+from simulation.given_path import given_path
 from simulation.plot_command import plot
 from simulation.serve_command import serve
 from simulation.sweep_command import sweep
@@ -72,7 +74,9 @@ class RuntimeName(StrEnum):
     TRIO = "trio"
 
 
-_Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files.", show_default=False)]
+_Files = Annotated[
+    list[Path], typer.Argument(parser=given_path, metavar="FILE...", help="Scenario files.", show_default=False)
+]
 _Seed = Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)]
 _Sets = Annotated[
     list[str] | None,
@@ -111,13 +115,17 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write report.html, summary.json, tables and a picture here.", show_default=False
+            parser=given_path,
+            metavar="DIR",
+            help="Write report.html, summary.json, tables and a picture here.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
     record: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="TRACE",
             help="Write the history of the run here, to be replayed; one FILE only.",
             show_default=False,
@@ -195,7 +203,9 @@ def lint(files: _Files, sets: _Sets = None) -> None:
 
 @app.command()
 def compare(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
@@ -221,16 +231,23 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write comparison.json and tables here.", show_default=False)
+        Path | None,
+        typer.Option(
+            parser=given_path, metavar="DIR", help="Write comparison.json and tables here.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
+    from simulation.comparison import DOCUMENT
     from simulation.comparison import compare as compare_settings
+    from simulation.folders import check_folder
     from simulation.many_runs_command import exits_in_words
     from simulation.terminal import watch_runs
     from simulation.variations import parse_vary
 
     with exits_in_words(file, None), watch_runs(quiet=as_json) as progress:
+        if out is not None:
+            check_folder(out, DOCUMENT, [file])
         comparison = compare_settings(
             file,
             parse_vary(vary or []),
@@ -265,11 +282,19 @@ app.add_typer(dlq, name="dlq")
 @app.command()
 def replay(
     trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="A trace, written by run --record.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=given_path, metavar="TRACE", help="A trace, written by run --record.", show_default=False
+        ),
     ],
     against: Annotated[
         Path | None,
-        typer.Option(metavar="TRACE", help="Run nothing, and compare with this trace instead.", show_default=False),
+        typer.Option(
+            parser=given_path,
+            metavar="TRACE",
+            help="Run nothing, and compare with this trace instead.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.", show_default=False)] = None,
     sets: _Sets = None,
@@ -345,7 +370,7 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     directories = [out] if len(files) == 1 else [out / file.stem for file in files]
     for number, directory in enumerate(directories):
         try:
-            check_folder(directory, SUMMARY_FILE)
+            check_folder(directory, SUMMARY_FILE, files)
         except ConfigurationError as error:
             _say(error.problems[0])
             raise typer.Exit(Exit.BAD_INPUT) from None
@@ -381,6 +406,8 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong is said in a line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding cannot show; stderr escapes that anyway
     trouble: OSError | None = None
     try:
         app()

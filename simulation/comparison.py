@@ -19,11 +19,14 @@ from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
+from simulation.seeds import seeds_of
 from simulation.summary_shape import Figure, figure_kind
 from simulation.variations import Setting, combinations, load_all
 
 if TYPE_CHECKING:
     import pandas as pd
+
+DOCUMENT = "comparison.json"
 
 METRICS = (
     "sent_fraction",
@@ -74,8 +77,7 @@ def compare(
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
     paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
-    first = scenarios[0].seed
-    seeds = range(first, first + replicates)
+    seeds = seeds_of(scenarios[0].seed, replicates)
     tasks = [
         Task(scenario, seed, " ".join([*sets, *setting.sets]))
         for scenario, setting in zip(scenarios, settings, strict=True)
@@ -193,7 +195,7 @@ class Comparison:
         """Write `comparison.json` and the tables as Parquet into a directory; return the paths."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        written = [directory / "comparison.json", directory / "comparison.parquet", directory / "runs.parquet"]
+        written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
         written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         self.table.to_parquet(written[1], index=False)
         self.runs.to_parquet(written[2], index=False)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.given_path import given_path
+
 if TYPE_CHECKING:
     from simulation.dlq_source import Source
 
@@ -51,6 +53,7 @@ _Token = Annotated[
     _option(
         "A file with the token to show; else it is in the environment, as RETRYLAB_TOKEN.",
         "--token-file",
+        parser=given_path,
         metavar="FILE",
         envvar="RETRYLAB_TOKEN_FILE",
     ),
@@ -379,7 +382,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
 
 def _printed_as_json(as_json: bool, document: Any) -> bool:
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
     return as_json
 
 
@@ -391,4 +394,6 @@ def _refuse(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    typer.echo("".join(char if char.isprintable() else repr(char)[1:-1] for char in text), err=True)
+    from actors.document import printable
+
+    typer.echo(printable(text), err=True)

@@ -18,7 +18,7 @@ from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 from simulation.fingerprint import code_hash
 from simulation.processes import processes
 from simulation.scenario import Scenario
-from simulation.summary_shape import Figure, Shape, summary_shape
+from simulation.summary_shape import NO_FIGURES, Figure, Shape, summary_shape
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -113,7 +113,7 @@ def _below(shape: Shape, above: str = "") -> Iterator[str]:
     for key, part in shape.items():
         if not isinstance(part, Figure):
             yield from _below(part, f"{above}{key}.")
-        elif part not in (Figure.TEXT, Figure.LIST):
+        elif part not in NO_FIGURES:
             yield f"{above}{key}"
 
 
@@ -216,9 +216,11 @@ def _client(cluster: Any) -> Iterator[Any]:
         yield cluster
         return
     with _silent("distributed"):  # which logs with tracebacks what it then raises
+        client = distributed.Client.__new__(distributed.Client)
         try:
-            client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
+            client.__init__(cluster, timeout=CONNECT_S, set_as_default=False)
+        except Exception as error:  # whatever is wrong with an address
+            client.status = "closed"  # else it waits for what never began as it is thrown away, and complains
             problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
             raise ConfigurationError([problem]) from None
         with client:

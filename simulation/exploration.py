@@ -18,6 +18,7 @@ from simulation.coverage import demanded, reached
 from simulation.failures import FailuresFolder, folder_of
 from simulation.processes import processes
 from simulation.scenario import Scenario, load
+from simulation.seeds import seeds_of
 from simulation.shrink import RUNS, Shrunk, shrink
 from simulation.swarm import ScheduleKind, case
 
@@ -156,32 +157,34 @@ def explore(
         )
     check_word("schedule", schedule, get_args(ScheduleKind))
     path = Path(path)
+    drawn = seeds_of(first_seed, seeds, "--first-seed")
     scenario = load(path, sets=sets)
     exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule, invariants)
     folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
+    folder.check(path)
     failure = _try_kept(folder, exploration)
     if failure is None:
-        failure = _try_seeds(exploration, seeds, workers or os.cpu_count() or 1, progress)
+        failure = _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
     if failure is not None:
         exploration.failure = _kept(failure, folder, exploration, shrink_runs)
     return exploration
 
 
 def _try_seeds(
-    exploration: Exploration, seeds: int, workers: int, progress: Callable[[int, int], None] | None
+    exploration: Exploration, seeds: range, workers: int, progress: Callable[[int, int], None] | None
 ) -> Failure | None:
-    """Run the cases of so many seeds, and return the first that breaks."""
-    scenario, first_seed, schedule = exploration.scenario, exploration.first_seed, exploration.schedule
-    workers = min(workers, -(-seeds // SEEDS_AT_ONCE))
+    """Run the cases of these seeds, and return the first that breaks."""
+    scenario, schedule = exploration.scenario, exploration.schedule
+    workers = min(workers, -(-len(seeds) // SEEDS_AT_ONCE))
     if progress is not None:
-        progress(0, seeds)
-    with _outcomes(exploration, range(first_seed, first_seed + seeds), workers) as outcomes:
+        progress(0, len(seeds))
+    with _outcomes(exploration, seeds, workers) as outcomes:
         for outcome in outcomes:
             exploration.cases += 1
             exploration.notifications += outcome.notifications
             exploration.coverage.update(outcome.reached)
             if progress is not None:
-                progress(exploration.cases, seeds)
+                progress(exploration.cases, len(seeds))
             if outcome.breakage is not None:
                 return Failure(outcome.seed, case(scenario, outcome.seed, schedule=schedule), outcome.breakage)
     return None
@@ -196,8 +199,8 @@ def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, sh
     breakage = failure.breakage if shrunk is None else shrunk.breakage
     name = f"seed-{failure.seed}" if failure.kept is None else failure.kept.stem
     command = shlex.join(["retrylab", "run", str(folder.folder / f"{name}.yaml"), "--check"])
-    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}; to see it again:\n{command}"
-    file = folder.keep(name, small, comment)
+    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}"
+    file = folder.keep(name, small, comment, command)
     return replace(failure, shrunk=shrunk, file=file)
 
 

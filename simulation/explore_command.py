@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from simulation.given_path import given_path
+
 
 class ScheduleName(StrEnum):
     """How the order of ready messages is drawn."""
@@ -20,7 +22,9 @@ class ScheduleName(StrEnum):
 
 
 def explore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
     seeds: Annotated[int, typer.Option(min=1, help="How many cases to run, each drawn by a seed.")] = 1000,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     workers: Annotated[
@@ -37,6 +41,7 @@ def explore(
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="DIR",
             help="Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left "
             "out.",

@@ -9,11 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.errors import ConfigurationError
+from simulation.folders import is_same
 from simulation.scenario import Scenario, load
 from simulation.scenario.writing import write
 
 HOME = ".retrylab"
 _SETTINGS = ("channels", "preferences", "quiet_hours", "templates", "remember_ids")
+_MARK = "; to see it again:"
+"""Is in every kept case, and tells them from scenarios, which are nobody's to remove."""
+
 _IGNORE_ALL = "# Failing cases of explorations, found again by their seeds.\n*\n"
 
 
@@ -29,8 +33,19 @@ class FailuresFolder:
         self.folder = folder
 
     def files(self) -> list[Path]:
-        """Return the files of the cases, in the order of their names."""
-        return sorted(self.folder.glob("*.yaml")) if self.folder.is_dir() else []
+        """Return the files of the cases, in the order of their names; scenarios of somebody's own are none."""
+        there = sorted(self.folder.glob("*.yaml")) if self.folder.is_dir() else []
+        return [file for file in there if _is_marked(file)]
+
+    def check(self, scenario: Path) -> None:
+        """See to it that the file of a scenario is not among the cases, which are replaced and removed.
+
+        Raises:
+            ConfigurationError: it is, or has the name of one.
+        """
+        if any(is_same(file, scenario) for file in (*self.files(), *self.folder.glob("seed-*.yaml"))):
+            wanted = "wanted a folder for failing cases, got the one where the scenario itself looks like one"
+            raise ConfigurationError([f"--out {self.folder}: {wanted}"])
 
     def case(self, file: Path, scenario: Scenario) -> Scenario | None:
         """Return the case in a file on the settings of `scenario`; None when it does not fit them any more."""
@@ -48,8 +63,14 @@ class FailuresFolder:
             return None
         return kept.model_copy(update={key: getattr(scenario, key) for key in _SETTINGS})
 
-    def keep(self, name: str, scenario: Scenario, comment: str) -> Path:
+    def keep(self, name: str, scenario: Scenario, comment: str, command: str) -> Path:
         """Write a failing case, in place of one of the same name; return its file.
+
+        Args:
+            name: of the file, without its ending.
+            scenario: the case.
+            comment: what broke.
+            command: shows it again.
 
         Raises:
             OSError: it cannot be written there.
@@ -60,5 +81,12 @@ class FailuresFolder:
         if home.name == HOME and not ignored.exists():
             ignored.write_text(_IGNORE_ALL, encoding="utf-8")
         file = self.folder / f"{name}.yaml"
-        file.write_text(write(scenario, comment), encoding="utf-8")
+        file.write_text(write(scenario, f"{comment}{_MARK}\n{command}"), encoding="utf-8")
         return file
+
+
+def _is_marked(file: Path) -> bool:
+    try:
+        return _MARK in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a folder of that name, or nothing that may be read
+        return False

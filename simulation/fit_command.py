@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from simulation.given_path import given_path
+
 
 class LatencyUnit(StrEnum):
     """What latencies are counted in."""
@@ -22,6 +24,7 @@ class LatencyUnit(StrEnum):
 Attempts = Annotated[
     Path,
     typer.Argument(
+        parser=given_path,
         metavar="ATTEMPTS",
         help="A CSV file with a header and a line for each attempt, an attempts.parquet, or the directory of a run.",
         show_default=False,
@@ -76,7 +79,9 @@ def fit(
     channel: ChannelName = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a scenario with what was found here.", show_default=False),
+        typer.Option(
+            parser=given_path, metavar="FILE", help="Write a scenario with what was found here.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON and nothing else.")] = False,
 ) -> None:
@@ -85,11 +90,14 @@ def fit(
     from simulation.cli import Exit
     from simulation.fitting.calibration import fit as fit_log
     from simulation.fitting.words import parse_map
+    from simulation.folders import is_same
 
     given, problems = parse_map(outcome_map or [])
     try:
         if problems:
             raise ConfigurationError(problems)
+        if out is not None and is_same(out, attempts):
+            raise ConfigurationError([f"--out {out}: wanted a file for the scenario, got the log itself"])
         found = fit_log(
             attempts,
             time=time,

@@ -2,21 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from actors.errors import ConfigurationError
 
-KINDS = {"summary.json": "a run", "sweep.json": "a sweep", "tuning.json": "a search of tune"}
-"""What is in a folder that has a file of this name."""
+
+class Kind(NamedTuple):
+    """A kind of command whose results are kept in a folder."""
+
+    text: str
+    files: tuple[str, ...]
+    """The names of the files that it writes there, beside its document, as patterns."""
 
 
-def check_folder(directory: Path, document: str) -> None:
+KINDS = {
+    "summary.json": Kind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
+    "sweep.json": Kind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
+    "tuning.json": Kind("a search of tune", ("tuned.yaml", "tuned-*.yaml", "runs.jsonl", "*.parquet")),
+    "comparison.json": Kind("a comparison", ("*.parquet",)),
+}
+"""What is in a folder that has a document of this name."""
+
+
+def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]) -> None:
     """See to it that a folder may take the results of which `document` is one.
 
+    Args:
+        directory: the folder, which need not be there.
+        document: the name of the results' document, as in :data:`KINDS`.
+        scenarios: the files of what is run, in whose place nothing may be written.
+
     Raises:
-        ConfigurationError: it has those of another kind of command, some of whose files have the same names.
+        ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
+            scenario where a result would be; or nobody may look.
     """
-    for name, kind in KINDS.items():
-        if name != document and (directory / name).exists():
-            wanted = f"wanted a folder for {KINDS[document]} alone"
-            raise ConfigurationError([f"--out {directory}: {wanted}, got one with the results of {kind}"])
+    kind = KINDS[document]
+    try:
+        others = [other.text for name, other in KINDS.items() if name != document and _is_there(directory / name)]
+    except OSError as error:
+        raise ConfigurationError([f"--out {directory}: {error.strerror}"]) from None
+    if others:
+        wanted = f"wanted a folder for {kind.text} alone"
+        raise ConfigurationError([f"--out {directory}: {wanted}, got one with the results of {others[0]}"])
+    for path in (path for pattern in (document, *kind.files) for path in directory.glob(pattern)):
+        if any(is_same(path, Path(scenario)) for scenario in scenarios):
+            wanted = f"wanted a folder where {path.name} may be written"
+            raise ConfigurationError([f"--out {directory}: {wanted}, got the one where that is the scenario itself"])
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same file, which then must not be written while it is read."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one is not there, or may not be looked at: whoever opens it will say so
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something is at a path.
+
+    Raises:
+        OSError: nobody can tell, as `Path.exists` raises it too, but in some versions of Python only.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

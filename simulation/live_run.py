@@ -36,6 +36,7 @@ from actors.system import ActorSystem
 from simulation.result import Result
 from simulation.runner import build, class_for, recorder_of
 from simulation.scenario import Scenario, load
+from simulation.seeds import one_seed
 
 Inject: TypeAlias = Literal["all", "faults", "nothing"]
 
@@ -79,7 +80,7 @@ async def run_live(
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
-        scenario = scenario.model_copy(update={"seed": seed})
+        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
     if scenario.schedule is not None:
         raise ConfigurationError(["schedule: wanted none, as in real time nobody chooses the order"])
     recorder = recorder_of(scenario)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.given_path import given_path
 from simulation.many_runs_command import exits_in_words
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def plot(
     source: Annotated[
         Path,
         typer.Argument(
+            parser=given_path,
             metavar="DIR|FILE",
             help="The directory of a saved run or sweep, or a scenario file, which is run.",
             show_default=False,
@@ -59,6 +62,7 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="PATH",
             help="Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left "
             "out.",
@@ -118,7 +122,7 @@ def plot(
     names = [kind.value for kind in kinds or []]
     with exits_in_words(source, None):
         _check_out(out)
-        if source.is_dir() and (seed is not None or sets):
+        if os.path.isdir(source) and (seed is not None or sets):
             raise ConfigurationError([f"{'--seed' if sets is None or not sets else '--set'}: wanted only with a FILE"])
         written = _plot(source, names, out, options, seed, sets or [])
     for path in written:
@@ -139,7 +143,7 @@ def _plot(
     from simulation.plots.canvas import write_picture
     from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP, kinds_to_draw
 
-    of_a_sweep = (source / "sweep.json").exists()
+    of_a_sweep = _has(source, "sweep.json")
     known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
     kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
     paths = _paths(source, kinds, out)
@@ -160,9 +164,19 @@ def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:
         if len(names) > 1:
             raise ConfigurationError([f"--out {out}: wanted a directory for {len(names)} pictures, got a file"])
         return {names[0]: out}
-    if source.is_dir():
+    if os.path.isdir(source):
         return {name: (out or source) / f"{name}.png" for name in names}
     return {name: (out or Path()) / f"{source.stem}-{name}.png" for name in names}
+
+
+def _has(source: Path, name: str) -> bool:
+    """Return whether a file of this name is in a directory, also if it may not be read: who reads it will say so."""
+    from actors.errors import ConfigurationError
+
+    try:
+        return os.path.isdir(source) and name in os.listdir(source)
+    except OSError as error:
+        raise ConfigurationError([f"{source}: {error.strerror}"]) from None
 
 
 def _sweep(directory: Path) -> Any:
@@ -175,10 +189,10 @@ def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
     """Return a saved run, or run a scenario."""
     from actors.errors import ConfigurationError
 
-    if source.is_dir():
+    if os.path.isdir(source):
         from simulation.saved_result import missing_text, opened
 
-        if not (source / "summary.json").exists():
+        if not _has(source, "summary.json"):
             wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
             raise ConfigurationError([f"{source}: wanted {wanted}"])
         saved = opened(source)

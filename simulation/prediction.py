@@ -23,6 +23,7 @@ from simulation.fitting.writing import counted
 from simulation.in_a_line import line
 from simulation.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load
+from simulation.seeds import seeds_of
 
 CONFIDENCE = 0.99
 FIGURES = ("sent_fraction", "retry_amplification")
@@ -151,7 +152,7 @@ def predict(
     if replicates < needed or (workers is not None and workers < 1):
         raise ValueError(f"wanted at least {needed} replicates and 1 worker, got {replicates!r} and {workers!r}")
     first = scenario.seed + 1 if seed is None else seed
-    tasks = [Task(scenario, one, " ".join(sets)) for one in range(first, first + replicates)]
+    tasks = [Task(scenario, one, " ".join(sets)) for one in seeds_of(first, replicates)]
     rows = []
     for row in figures_of_runs(tasks, paths, workers):
         rows.append(row)

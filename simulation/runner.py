@@ -36,6 +36,7 @@ from simulation.recorder import Recorder
 from simulation.result import Result
 from simulation.saboteur import Saboteur, is_sabotage
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
+from simulation.seeds import one_seed
 from simulation.series import bucket_width_ns
 from simulation.service import Service
 from simulation.workload import Clients, Source
@@ -150,7 +151,7 @@ def run(
     elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
     elif seed is not None:
-        scenario = scenario.model_copy(update={"seed": seed})
+        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
     if schedule is None and scenario.schedule is not None:
         if runtime != "simpy":
             raise ConfigurationError([f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from actors.settings_file import text_of
 from simulation.in_a_line import line_of_run
 from simulation.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
+from simulation.table_file import read_table
 
 STAND_IN = "0\n"
 """In place of a data file that is gone: one number, which is fit for counts and for durations."""
@@ -78,14 +80,7 @@ class SavedResult:
         return self._table("series")
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.directory / f"{name}.parquet"
-        try:
-            return pd.read_parquet(path)
-        except FileNotFoundError:
-            problem = "no such file"
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            problem = f"wanted a table as Parquet ({str(error).splitlines()[0]})"
-        raise ConfigurationError([f"{path}: {problem}"])
+        return read_table(self.directory / f"{name}.parquet")
 
 
 def open_result(directory: str | Path) -> SavedResult:
@@ -140,7 +135,7 @@ def scenario_kept(path: Path) -> tuple[Scenario, tuple[str, ...]]:
     missing: dict[str, None] = {}
 
     def read(file: Path) -> str:
-        if file.exists():
+        if os.path.exists(file):  # and may be seen, which `file.exists()` may raise an error about
             return read_file(file)
         missing[str(file)] = None
         return STAND_IN

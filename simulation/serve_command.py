@@ -9,11 +9,16 @@ from typing import Annotated
 
 import typer
 
+from simulation.given_path import given_path
+
 _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
 
 
 def serve(
-    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A file of settings, in YAML.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(parser=given_path, metavar="CONFIG", help="A file of settings, in YAML.", show_default=False),
+    ],
     check: Annotated[
         bool, typer.Option("--check", help="Read the settings, and the files that they name, and stop.")
     ] = False,

@@ -209,7 +209,7 @@ def keeping(scenario: Scenario, folder: str | Path | None = None) -> Iterator[No
         kept = FailuresFolder(Path(folder) if folder is not None else Path(HOME) / "failures" / scenario.name)
         file = kept.folder / "hypothesis.yaml"
         command = shlex.join(["retrylab", "run", str(file), "--check"])
-        kept.keep(file.stem, scenario, f"{type(error).__name__} in a property test; to see it again:\n{command}")
+        kept.keep(file.stem, scenario, f"{type(error).__name__} in a property test", command)
         error.add_note(f"to see it again: {command}")
         raise
 

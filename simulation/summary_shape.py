@@ -32,7 +32,12 @@ class Figure(StrEnum):
     PER_MINUTE = "per minute"
     TEXT = "text"
     LIST = "list"
+    SEED = "seed"
+    """A number, but one that was given, and of nothing that came of it."""
 
+
+NO_FIGURES = (Figure.TEXT, Figure.LIST, Figure.SEED)
+"""What is in the summary and cannot be expected, compared or searched for."""
 
 Shape: TypeAlias = "dict[str, Figure | Shape]"
 
@@ -87,7 +92,7 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
         channels[channel.value] = {**CHANNEL, **several}
     return {
         "scenario": Figure.TEXT,
-        "seed": Figure.COUNT,
+        "seed": Figure.SEED,
         "runtime": Figure.TEXT,
         "simulated_s": Figure.SECONDS,
         "refused_arrivals": Figure.COUNT,

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from simulation.given_path import given_path
+
 
 class DesignName(StrEnum):
     """How the combinations are chosen."""
@@ -20,10 +22,13 @@ class DesignName(StrEnum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
     out: Annotated[
         Path,
         typer.Option(
+            parser=given_path,
             metavar="DIR",
             help="Write the tables here, and each run as soon as it is over; what is here already is not run again.",
             show_default=False,

@@ -15,7 +15,6 @@ gives the same bytes.
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,11 +31,13 @@ from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import NS_PER_S
 from actors.messages import RecordedEvent
+from simulation.folders import is_same
 from simulation.result import Result
 from simulation.runner import Runtime, run
 from simulation.scenario import Scenario, parse
 from simulation.scenario.loading import text_at
 from simulation.schedules import Deviations, Schedule
+from simulation.whole_file import whole_file
 
 if TYPE_CHECKING:
     from simulation.invariants import Choice
@@ -223,7 +224,7 @@ def record(
     """
     path, trace = Path(scenario), Path(trace)
     text = text_at(path)
-    if trace.exists() and trace.samefile(path):
+    if is_same(trace, path):
         raise ConfigurationError([f"{trace}: wanted a file for the trace, got the scenario itself"])
     files: dict[str, str] = {}
     directory = path.absolute().parent
@@ -236,6 +237,8 @@ def record(
 
     with reading_by(read_once):
         loaded = parse(text, str(path), sets=sets, seed=seed)
+    if any(is_same(trace, directory / file) for file in files):
+        raise ConfigurationError([f"{trace}: wanted a file for the trace, got one that the scenario needs"])
     header = Header(
         format=FORMAT,
         version=version("retrylab"),
@@ -289,19 +292,13 @@ def record(
 
 @contextmanager
 def _written(path: Path) -> Iterator[gzip.GzipFile]:
-    """Open a file to write a trace into, which takes its place when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with (
-            part.open("wb") as plain,
-            # Without a name and a time, so that equal runs have equal traces.
-            gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=plain, mtime=0) as file,
-        ):
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Open a file to write a trace into."""
+    with (
+        whole_file(path) as plain,
+        # Without a name and a time, so that equal runs have equal traces.
+        gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=plain, mtime=0) as file,
+    ):
+        yield file
 
 
 def _key(file: Path, directory: Path) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.given_path import given_path
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def tune(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +75,7 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             metavar="DIR",
             help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
             "is over is kept here too, and not done again by another search.",

@@ -17,12 +17,16 @@ from simulation.fit_command import (
     OutcomeMap,
     TimeColumn,
 )
+from simulation.given_path import given_path
 
 
 def whatif(
     attempts: Attempts,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A scenario file with the policies.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=given_path, metavar="FILE", help="A scenario file with the policies.", show_default=False
+        ),
     ],
     sets: Annotated[
         list[str] | None,

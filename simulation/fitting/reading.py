@@ -19,6 +19,7 @@ from actors.messages import NotificationChannel
 from simulation.arguments import check_word
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
+from simulation.table_file import read_table
 
 Unit = Literal["s", "ms", "us", "ns"]
 
@@ -77,9 +78,9 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
     if isinstance(source, pd.DataFrame):
         return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
     path = Path(source)
-    if path.is_dir():
-        path = path / "attempts.parquet"
     try:
+        if path.is_dir():
+            path = path / "attempts.parquet"
         frame = _of_file(path)
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: wanted a file that exists"]) from None
@@ -101,7 +102,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
 
 def _other_separator(path: Path) -> str | None:
     """Return what parts the fields of the header where that is no comma."""
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
     names = {";": "semicolons", "\t": "tabs", "|": "bars"}
     return next((name for mark, name in names.items() if mark in header and "," not in header), None)
@@ -109,9 +110,9 @@ def _other_separator(path: Path) -> str | None:
 
 def _of_file(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
+        is_parquet = file.read(4) == b"PAR1" or path.suffix == ".parquet"
     if is_parquet:
-        return _with_arrivals(pd.read_parquet(path), path.with_name("notifications.parquet"))
+        return _with_arrivals(read_table(path), path.with_name("notifications.parquet"))
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a line with more fields than the header
         return pd.read_csv(
@@ -123,7 +124,7 @@ def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
     """Return the attempts of a saved run with the time at which each one's notification was requested."""
     if "id" not in frame or "requested_at" in frame or not notifications.is_file():
         return frame
-    requested = pd.read_parquet(notifications, columns=["id", "requested_at"]).drop_duplicates("id")
+    requested = read_table(notifications, ["id", "requested_at"]).drop_duplicates("id")
     return frame.merge(requested, on="id", how="left")
 
 

@@ -27,6 +27,7 @@ from simulation.fitting.record import RecordedProvider
 from simulation.result import Result
 from simulation.runner import build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
+from simulation.seeds import seeds_of
 from simulation.student_t import quantile
 
 if TYPE_CHECKING:
@@ -158,8 +159,7 @@ def whatif(
         channel=channel,
     )
     policies, log = _both(scenario, sets, source, columns)
-    first = policies.seed if seed is None else seed
-    seeds = tuple(range(first, first + replicates))
+    seeds = tuple(seeds_of(policies.seed if seed is None else seed, replicates))
     replayed = _scenario(policies, log)
     runs = [_figures_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
     channels = {}

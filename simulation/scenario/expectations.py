@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.quantities import parse_duration, parse_rate, parse_share, wanted
 from actors.settings import nearest
-from simulation.summary_shape import Figure, Shape
+from simulation.summary_shape import NO_FIGURES, Figure, Shape
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -25,6 +25,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_IS = {Figure.TEXT: "text", Figure.LIST: "a list", Figure.SEED: "the run's luck"}
 _WANTED = "an expectation such as sent_fraction >= 0.99"
 
 
@@ -81,8 +82,8 @@ class Expectation:
         path = ".".join(self.path)
         if not isinstance(part, Figure):
             return f"wanted a single figure, such as {path}.{'.'.join(_first_figure(part))}, got {path}"
-        if part in (Figure.TEXT, Figure.LIST):
-            return f"wanted a figure of the summary, got {path}, which is {'a list' if part is Figure.LIST else 'text'}"
+        if part in NO_FIGURES:
+            return f"wanted a figure of the summary, got {path}, which is {_IS[part]}"
         match = _FORM.fullmatch(self.text)
         written = match[3] if match else ""
         if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
@@ -125,11 +126,12 @@ def _no_such_figure(path: tuple[str, ...], depth: int, part: Figure | Shape) -> 
     wrong = ".".join(path)
     if isinstance(part, Figure):
         return f"wanted a figure of the summary, got {wrong}; {'.'.join(path[:depth])} is a single figure"
-    near = nearest(path[depth], part)
+    known = [key for key, below in part.items() if below not in NO_FIGURES]
+    near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a figure of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"
     where = f"{'.'.join(path[:depth])} has" if depth else "known are"
-    return f"wanted a figure of the summary, got {wrong}; {where} {', '.join(part)}"
+    return f"wanted a figure of the summary, got {wrong}; {where} {', '.join(known)}"
 
 
 def _first_figure(shape: Shape) -> tuple[str, ...]:

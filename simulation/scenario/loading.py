@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, data, read
+from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, data, printable, read
 from actors.errors import ConfigurationError
 from actors.quantities import FROM_FILE
 from actors.settings_file import located, problem_of, refusal, text_of
@@ -101,7 +101,7 @@ def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None)
     """Return the scenario of a tree with these overrides in it."""
     root, problems = overrides.apply(root, sets)
     if isinstance(root, MappingNode) and "name" not in root.entries:
-        stem = Path(filename).stem.strip() or "scenario"
+        stem = printable(Path(filename).stem.strip()) or "scenario"
         root = overrides.put(root, ("name",), ScalarNode(root.place, stem, stem), root.place)
     if isinstance(root, MappingNode) and seed is not None:
         place = Place("--seed", order=len(sets) + 1, prefix=("seed",))

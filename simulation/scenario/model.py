@@ -27,6 +27,8 @@ from actors.quantities import (
     PositiveShare,
     PositiveWholeNumber,
     Share,
+    ShownName,
+    ShownText,
     Text,
     Wanted,
     WholeNumber,
@@ -262,10 +264,10 @@ class Scenario(Settings):
 
     wanted_text: ClassVar[str] = "a mapping with at least duration and workload"
 
-    name: Text
+    name: ShownName
     """What the scenario is called, in reports; the file's name without its ending when left out."""
 
-    description: str = ""
+    description: ShownText = ""
     """What it shows."""
 
     seed: WholeNumber = 0

@@ -21,6 +21,7 @@ from simulation.saved_result import scenario_kept
 from simulation.scenario import Scenario
 from simulation.scenario.writing import write
 from simulation.space import number_of
+from simulation.table_file import read_table
 from simulation.variations import Setting, settings_of
 
 HOLDS = "expectations_hold"
@@ -57,7 +58,7 @@ class SweepResult:
     ) -> SweepResult:
         """Return the result of the runs of each cell, in the order of the seeds."""
         by_cell = list(runs)
-        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures if path != "seed")
+        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
         flat = [run for of_cell in by_cell for run in of_cell]
         cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
         columns: dict[str, Any] = {
@@ -174,7 +175,7 @@ def open_sweep(directory: str | Path) -> SweepResult:
         raise ConfigurationError([f"{wanted} without {missing[0]}"])
     try:
         document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
-        runs = pd.read_parquet(directory / RUNS)
+        runs = read_table(directory / RUNS)
         varied = list(document["varied"])
         rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

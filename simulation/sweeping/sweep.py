@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from simulation.paired import mean
 from simulation.progress import FinishedCell, RunsProgress
 from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.sweep import Design
+from simulation.seeds import seeds_of
 from simulation.space import Space, space
 from simulation.sweeping.design import cells
 from simulation.sweeping.journal import Journal
@@ -23,8 +24,6 @@ from simulation.sweeping.result import DOCUMENT, SweepResult
 from simulation.variations import Setting, load_all
 
 RUNS_MAX = 1_000_000
-SEED_MAX = 2**63
-"""What fits a column of a table."""
 
 
 def sweep(
@@ -79,7 +78,10 @@ def sweep(
     if replicates is not None and replicates < 1:
         raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
     plan = _Plan.of(path, vary, replicates, design, samples, seed, sets)
-    with _journal(out) as journal, executor(workers, cluster) as runs:
+    if out is not None:
+        check_folder(Path(out), DOCUMENT, [path])
+    kept = nullcontext() if out is None else Journal.opened(Path(out))
+    with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
         done = _Done(plan, journal, progress)
         for place, run in runs.run([plan.task(*each) for each in done.missing]):
             done.add(*done.missing[place], run)
@@ -123,9 +125,7 @@ class _Plan:
         if len(settings) * replicates > RUNS_MAX:
             runs = len(settings) * replicates
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
-        if scenario.seed + replicates > SEED_MAX:
-            raise ConfigurationError([f"seed: wanted one below 2^63 in every replicate, got {scenario.seed}"])
-        plan = cls(scenario, found, settings, range(scenario.seed, scenario.seed + replicates))
+        plan = cls(scenario, found, settings, seeds_of(scenario.seed, replicates))
         plan.scenarios = load_all(path, settings, sets, seed)
         return plan
 
@@ -178,13 +178,3 @@ class _Done:
     def by_cell(self) -> Iterator[list[Run]]:
         for cell in range(len(self._plan.settings)):
             yield [self._runs[cell, seed] for seed in self._plan.seeds]
-
-
-@contextmanager
-def _journal(out: str | Path | None) -> Iterator[Journal | None]:
-    if out is None:
-        yield None
-        return
-    check_folder(Path(out), DOCUMENT)
-    with Journal.opened(Path(out)) as journal:
-        yield journal

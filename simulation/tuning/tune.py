@@ -108,10 +108,10 @@ def tune(
         return result
 
     if out is not None:
-        check_folder(Path(out), DOCUMENT)
+        check_folder(Path(out), DOCUMENT, [path])
     kept = nullcontext() if out is None else Journal.opened(Path(out))
     try:
-        with kept as journal, executor(workers, cluster) as runs:
+        with executor(workers, cluster) as runs, kept as journal:
             bench = Bench(runs, scenario.seed, replicates, journal, progress)
             search.run(bench, trials, expected_runs(wanted))
             found += confirm(search, bench)

@@ -177,7 +177,7 @@ class Tuning:
 
         rows = [
             {"trial": trial.number, "seed": first + place, "fresh": fresh, "hold": self.goal.holds(run)}
-            | {path: value for path, value in run.figures.items() if path != "seed"}
+            | dict(run.figures)
             for trial in self.trials
             for fresh, first, runs in (
                 (False, self.first_seed, trial.searched),

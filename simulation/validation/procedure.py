@@ -13,6 +13,7 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.settings import nearest
 from simulation.executors import Executor, executor
+from simulation.seeds import one_seed
 from simulation.validation.case import Case, Experiment
 from simulation.validation.quantities import FALSE_ALARMS, Finding, Quantity, Rigor, Verdict
 
@@ -104,8 +105,7 @@ def validate(
         InvariantBreach: a run broke a law that always holds: a bug.
         WorkerLost: a process that did runs is gone.
     """
-    if not isinstance(seed, int) or seed < 0:
-        raise ConfigurationError([f"seed: wanted a whole number of at least 0, got {seed!r}"])
+    one_seed(seed)
     chosen = find(cases)
     by_name = {each for each in cases or [case.name for case in chosen] if isinstance(each, str)}
     experiments = {

@@ -200,6 +200,8 @@ def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
          "--vary drain: wanted a duration such as 80ms, 10s, 5m or 2h, got 'soon'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--set", "seed=x"],
          "--set seed: wanted a whole number of at least 0, got 'x'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--metric", "seed"],
+         "--metric seed: wanted a figure of the summary, got seed, which is the run's luck\n"),
     ],
 )  # fmt: skip
 def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):

@@ -179,6 +179,29 @@ def test_a_run_whose_channel_has_one_provider_is_read_as_a_log_that_names_none()
     assert providers("channels.email.failover={backup: {}}", down) == {"primary", "backup"}
 
 
+@pytest.mark.parametrize("name", ["attempts.parquet", "notifications.parquet"])
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+def test_a_table_that_was_cut_off_is_named(tmp_path, name, kept):
+    frame = pd.DataFrame({"id": [f"n{number}" for number in range(500)], "start": 0.0, "latency": 0.1})
+    frame.to_parquet(tmp_path / "attempts.parquet")
+    frame.assign(requested_at=0.0).to_parquet(tmp_path / "notifications.parquet")
+    assert len(read_log(tmp_path)) == 500
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ConfigurationError) as raised:
+        read_log(tmp_path)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{tmp_path / name}: wanted a table as Parquet (")
+
+
+def test_a_table_of_another_name_that_was_cut_off_is_no_csv(tmp_path):
+    path = tmp_path / "log"
+    pd.DataFrame({"time": range(500), "latency": 0.1}).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ConfigurationError, match="wanted a table as Parquet"):
+        read_log(path)
+
+
 def test_frames_with_numbers_and_instants_are_logs_too():
     frame = pd.DataFrame(
         {"time": pd.date_range("2026-01-01", periods=3, freq="s"), "latency_ms": [1, 2, None], "outcome": "ok"}

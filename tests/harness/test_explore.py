@@ -98,12 +98,33 @@ def test_a_failing_case_is_kept_tried_first_and_gone_when_it_is_mended(small):
 def test_a_kept_case_of_other_channels_is_left_alone(small):
     folder = folder_of(small)
     folder.mkdir(parents=True)
-    (folder / "old.yaml").write_text("duration: 1s\nworkload: [{channel: webhook, arrivals: {constant: 1/s}}]")
-    (folder / "unreadable.yaml").write_text("duration: [")
+    kept = "# A case; to see it again:\nduration: "
+    (folder / "old.yaml").write_text(f"{kept}1s\nworkload: [{{channel: webhook, arrivals: {{constant: 1/s}}}}]")
+    (folder / "unreadable.yaml").write_text(f"{kept}[")
     exploration = explore(small, seeds=2)
     assert exploration.failure is None
     assert exploration.mended == []
     assert len(list(folder.glob("*.yaml"))) == 2
+
+
+def test_scenarios_in_the_folder_are_neither_tried_nor_removed(small):
+    other = small.with_name("other.yaml")
+    other.write_text(SMALL)
+    exploration = explore(small, seeds=2, failures=small.parent)
+    assert (exploration.cases, exploration.mended) == (2, [])
+    assert small.read_text() == other.read_text() == SMALL
+
+
+def test_what_looks_like_a_kept_case_is_not_explored_into_its_own_folder(small):
+    kept = explore(small, seeds=100, invariants=["all", OpensOnce]).failure.file
+    renamed = kept.rename(kept.with_name("mine.yaml"))
+    small_too = kept.with_name("seed-7.yaml")
+    small_too.write_text(SMALL)
+    for file in (renamed, small_too):
+        before = file.read_text()
+        with pytest.raises(ConfigurationError, match="wanted a folder for failing cases, got the one where"):
+            explore(file, seeds=2, failures=kept.parent)
+        assert file.read_text() == before
 
 
 def test_what_never_happened_is_said_and_fails(small):

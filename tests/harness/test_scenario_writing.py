@@ -49,6 +49,10 @@ faults:
     )
 
 
+SHOWN = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"))
+"""What a scenario may be called, and described by: it is printed."""
+
+
 def test_long_lists_and_entries_take_several_lines():
     times = ", ".join(f"{number * 1.25}s" for number in range(200))
     scenario = parse(f"name: x\nduration: 1h\nworkload: [{{channel: email, arrivals: {{times: [{times}]}}, users: 3}}]")
@@ -58,8 +62,8 @@ def test_long_lists_and_entries_take_several_lines():
 
 
 @given(
-    st.text(min_size=1).filter(str.strip),
-    st.text(),
+    SHOWN.filter(str.strip),
+    SHOWN,
     st.dictionaries(st.text(min_size=1).filter(str.strip), st.text(), max_size=3),
 )
 def test_any_text_comes_back(name, description, templates):

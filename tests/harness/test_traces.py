@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import os
 from pathlib import Path
 from random import Random
 
@@ -358,9 +359,53 @@ def test_a_trace_does_not_take_the_place_of_its_scenario(small):
     assert small.read_text() == SMALL
 
 
+def test_a_trace_does_not_take_the_place_of_a_file_that_its_scenario_needs(with_files, tmp_path):
+    for file in (tmp_path / "counts.csv", tmp_path / "data" / "latency.csv"):
+        before = file.read_bytes()
+        with pytest.raises(ConfigurationError, match="wanted a file for the trace, got one that the scenario needs"):
+            simulation.record(with_files, file)
+        assert file.read_bytes() == before
+
+
 def test_the_directory_of_a_trace_is_made(small, tmp_path):
     simulation.record(small, tmp_path / "new" / "folder" / "trace")
     assert Trace(tmp_path / "new" / "folder" / "trace").header.filename == str(small)
+
+
+def test_a_link_stays_one_and_what_it_points_to_is_the_trace(small, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "trace").write_text("an earlier one")
+    (tmp_path / "link").symlink_to("folder/trace")
+    (tmp_path / "dangling").symlink_to("new/trace")
+    for name in ("link", "dangling"):
+        simulation.record(small, tmp_path / name)
+        assert (tmp_path / name).is_symlink()
+    assert simulation.replay(tmp_path / "folder" / "trace").exact
+    assert simulation.replay(tmp_path / "new" / "trace").exact
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["trace"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system with named pipes is wanted")
+def test_a_pipe_is_written_through(small, tmp_path):
+    simulation.record(small, tmp_path / "trace")
+    os.mkfifo(tmp_path / "pipe")
+    with open(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
+        simulation.record(small, tmp_path / "pipe")  # it holds the whole, so that nobody need read meanwhile
+        assert end.read() == (tmp_path / "trace").read_bytes()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="a system where open files have names is wanted")
+def test_a_pipe_without_a_name_of_its_own_is_written_through(small, tmp_path):
+    """What a shell makes of ``--record >(gzip > x.gz)``."""
+    simulation.record(small, tmp_path / "trace")
+    reading, writing = os.pipe()
+    with open(reading, "rb") as end:
+        try:
+            simulation.record(small, f"/dev/fd/{writing}")
+        finally:
+            os.close(writing)
+        assert end.read() == (tmp_path / "trace").read_bytes()
 
 
 def test_an_event_is_shown_in_one_line():

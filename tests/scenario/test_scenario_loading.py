@@ -242,3 +242,19 @@ def test_problems_of_sets_follow_those_of_the_file_in_their_order() -> None:
         "--set record",
         "--seed",
     ]
+
+
+@pytest.mark.parametrize("number", [*range(0x20), *range(0x7F, 0xA0)])
+def test_what_is_printed_of_a_scenario_is_no_order_to_a_terminal(number: int) -> None:
+    for key in ("name", "description"):
+        text = rf'{SMALL}{key}: "a\x{number:02x}b"'
+        if chr(number) in "\t\n":
+            assert getattr(scenario.parse(text), key) == f"a{chr(number)}b"
+        else:
+            (problem,) = problems(text)
+            assert problem.startswith(f"f.yaml:4:{len(key) + 3}: {key}: wanted text without control characters, got ")
+            assert problem.isprintable()
+
+
+def test_a_name_may_have_lines_as_files_of_windows_end_them() -> None:
+    assert scenario.parse(SMALL + r'name: "one\r\nother"').name == "one\r\nother"

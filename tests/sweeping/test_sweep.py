@@ -356,7 +356,8 @@ def test_a_breach_says_where_it_was(path, monkeypatch):
         ({"vary": {}}, "wanted path=a,b or path=low..high"),
         ({"sets": ["sweep=null"]}, "wanted a sweep in the file, or --vary path=a,b, got neither"),
         ({"replicates": 10**6}, "wanted at most 1,000,000 runs in all, got 6,000,000"),
-        ({"seed": 2**63}, "seed: wanted one below 2"),
+        ({"seed": 2**63}, "--seed: wanted a number below 2^63"),
+        ({"seed": 2**63 - 1}, "seed: wanted one below 2^63 in every replicate"),
         ({"samples": 5}, "--samples: wanted it only with --design random"),
     ],
 )

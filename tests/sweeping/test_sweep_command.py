@@ -32,11 +32,15 @@ def path(tmp_path):
 
 
 def command(*arguments):
-    return [sys.executable, "-c", "from simulation.cli import main; main()", "sweep", *map(str, arguments)]
+    return [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+
+
+def retrylab(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def sweep(*arguments):
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    return retrylab("sweep", *arguments)
 
 
 def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
@@ -80,6 +84,7 @@ def test_a_design_of_samples(path, tmp_path):
         ((), "wanted a sweep in the file, or --vary path=a,b, got neither"),
         (("--vary", "channels.email.retry.max_attempts=1..5"), "wanted values, steps in the range, or --design"),
         ((*VARY, "--metric", "sent_fractoin"), "did you mean sent_fraction?"),
+        ((*VARY, "--metric", "seed"), "--metric seed: wanted a figure of the summary, got seed"),
         ((*VARY, "--dask", "tcp://127.0.0.1:9", "--workers", "2"), "wanted it without --workers"),
         (("--vary", "channels.email.retry.max_attempts=1,none"), "wanted a whole number of at least 1, got 'none'"),
     ],
@@ -89,6 +94,17 @@ def test_bad_input_exits_2_in_words(path, tmp_path, arguments, problem):
     assert (done.returncode, done.stdout) == (2, "")
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["sweep", "tune"])
+def test_a_cluster_without_an_address_is_told_in_a_line_and_leaves_nothing(name, path, tmp_path):
+    words = [name, path, *VARY, "--dask", "nowhere", "--out", tmp_path / "out"]
+    done = retrylab(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("--dask nowhere: wanted the address of a Dask scheduler, got: ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_exits_2(path, tmp_path):
@@ -104,7 +120,9 @@ def test_interrupted_it_says_what_is_kept_and_goes_on(path, tmp_path):
     words += ["--replicates", 5, "--out", out, "--workers", 2]
     leader, follower = pty.openpty()
     terminal = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=follower, env=terminal) as process:
+    with subprocess.Popen(
+        command("sweep", *words), cwd=ROOT, stdout=subprocess.PIPE, stderr=follower, env=terminal
+    ) as process:
         os.close(follower)
         seen = b""
         while not re.search(rb"[1-9]\d* of [\d,]+ runs", seen):

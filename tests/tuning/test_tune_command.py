@@ -183,6 +183,8 @@ def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
          "--set seed: wanted a whole number of at least 0, got 'x'\n"),
         (["contended.yaml", "--vary", "drain=1s..soon"],
          "--vary drain: to: wanted a number, a duration, a rate or a share, got 'soon'\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s", "--minimize", "seed"],
+         "--minimize seed: wanted a figure of the summary, got seed, which is the run's luck\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--probability", "100%"],
          "--probability: wanted a share of more than 0% to 99.9%, got '100%'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--confidence", "much"],

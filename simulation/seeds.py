@@ -1,0 +1,39 @@
+"""Seeds: no larger than a file can have them, so that what was run can be run again from what was saved of it."""
+
+from __future__ import annotations
+
+from actors.errors import ConfigurationError
+from actors.quantities import WHOLE_NUMBER_MAX
+
+
+def one_seed(seed: int, name: str = "seed") -> int:
+    """Return a seed that is given in place of a scenario's own.
+
+    Args:
+        seed: the seed.
+        name: of the option or the argument, for the error.
+
+    Raises:
+        ConfigurationError: a file could not have it.
+    """
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigurationError([f"{name}: wanted a whole number of at least 0, got {seed!r}"])
+    if seed > WHOLE_NUMBER_MAX:
+        raise ConfigurationError([f"{name}: wanted a number below 2^63, got {seed}"])
+    return seed
+
+
+def seeds_of(first: int, replicates: int, name: str = "seed") -> range:
+    """Return the seeds of so many runs, one after the other.
+
+    Args:
+        first: of them.
+        replicates: how many.
+        name: of the option or the argument, for the error.
+
+    Raises:
+        ConfigurationError: a file could not have one of them.
+    """
+    if one_seed(first, name) + replicates - 1 > WHOLE_NUMBER_MAX:
+        raise ConfigurationError([f"{name}: wanted one below 2^63 in every replicate, got {first}"])
+    return range(first, first + replicates)
