@@ -425,16 +425,22 @@ async def test_two_bulk_runs_over_the_same_letters_do_each_once(autojump_clock):
         assert sum(run.done for run in runs) == sum(run.skipped for run in runs) == 10
 
 
+async def cut_off_after_four(at):
+    """Start a bulk run over ten dead letters, and end its nursery when it has discarded four; return it."""
+    await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            at.letters.use(at.notifier, nursery)
+            bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
+            await trio.sleep(3.5)
+            scope.cancel()
+    return bulk
+
+
 async def test_a_bulk_run_goes_on_with_the_next_notifier(autojump_clock):
     store = MemoryStore()
     async with desk(store) as at:
-        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                at.letters.use(at.notifier, nursery)
-                bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
-                await trio.sleep(3.5)
-                scope.cancel()
+        bulk = await cut_off_after_four(at)
         assert (bulk.state, bulk.done) == ("running", 4)
     async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
         at.letters.use(notifier, nursery)
@@ -444,13 +450,7 @@ async def test_a_bulk_run_goes_on_with_the_next_notifier(autojump_clock):
 async def test_a_bulk_run_that_is_cancelled_while_it_is_cut_off_ends_with_the_next_notifier(autojump_clock):
     store = MemoryStore()
     async with desk(store) as at:
-        await at.die(*(command(f"n{number}", message="bad: x") for number in range(10)))
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                at.letters.use(at.notifier, nursery)
-                bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
-                await trio.sleep(3.5)
-                scope.cancel()
+        bulk = await cut_off_after_four(at)
         assert bulk.cancel("bob")
         assert bulk.ended_at is None
     async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
