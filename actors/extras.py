@@ -1,17 +1,27 @@
-"""Packages that come with an extra: who imports what needs them, and has them not, is told which one to install."""
+"""Packages that need not be there: who imports what needs one, and has it not, is told what to install."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
-@contextmanager
-def needs(extra: str) -> Iterator[None]:
+def needs(extra: str) -> AbstractContextManager[None]:
     """Say of a package that is not there, where the block imports it, with which extra it comes.
 
     Args:
         extra: its name, as in ``pip install 'retrylab[live]'``.
+    """
+    return needs_package(f"'retrylab[{extra}]'", f"the extra {extra}")
+
+
+@contextmanager
+def needs_package(installed: str, what: str) -> Iterator[None]:
+    """Say of a package that is not there, where the block imports it, what to install.
+
+    Args:
+        installed: what pip is to install.
+        what: that is wanted.
 
     Raises:
         ModuleNotFoundError: it is not there; `name` is that of the module, as ever.
@@ -19,6 +29,5 @@ def needs(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"wanted the extra {extra}: pip install 'retrylab[{extra}]', got no {error.name}", name=error.name
-        ) from None
+        problem = f"wanted {what}: pip install {installed}, got no {error.name}"
+        raise ModuleNotFoundError(problem, name=error.name) from None

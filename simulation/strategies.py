@@ -24,18 +24,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from actors.extras import needs_package
 from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
 from simulation.failures import HOME, FailuresFolder
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
 
-try:
+with needs_package("hypothesis", "hypothesis"):
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"wanted hypothesis: pip install hypothesis, got no {error.name}", name=error.name
-    ) from None
 
 ACTORS = ("handler", "breaker", "channel", "dlq", "alert")
 
