@@ -1,9 +1,9 @@
-"""Arguments of the functions for Python that are one of a few words, or a list of texts, where a type checker may not
+"""Arguments of the functions for Python that are one of a few words, a list or a mapping, where a type checker may not
 have looked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError
@@ -22,7 +22,7 @@ def check_word(name: str, value: object, words: Iterable[str]) -> None:
     """
     known = tuple(words)
     if value not in known:
-        raise ConfigurationError([f"{name}: wanted one of {', '.join(known)}, got {repr(value)[:100]}"])
+        raise ConfigurationError([f"{name}: wanted one of {', '.join(known)}, got {shown(value)}"])
 
 
 def check_texts(name: str, value: Any, example: str) -> None:
@@ -38,4 +38,24 @@ def check_texts(name: str, value: Any, example: str) -> None:
     """
     is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
     if not is_list or not all(isinstance(text, str) for text in value):
-        raise ConfigurationError([f"{name}: wanted a list of texts such as [{example!r}], got {repr(value)[:100]}"])
+        raise ConfigurationError([f"{name}: wanted a list of texts such as [{example!r}], got {shown(value)}"])
+
+
+def check_mapping(name: str, value: object, what: str) -> None:
+    """See to it that an argument is a mapping.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        what: it maps to what, and from what.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigurationError([f"{name}: wanted a mapping {what}, got {shown(value)}"])
+
+
+def shown(value: object) -> str:
+    """Return as much of a value that is wrong as fits an error."""
+    return repr(value)[:100]

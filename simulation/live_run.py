@@ -33,6 +33,7 @@ from actors.pipeline.attempts import Attempt, Provider
 from actors.providers import checked_providers, faults_of, stream_name
 from actors.randomness import RandomStreams
 from actors.system import ActorSystem
+from simulation.arguments import check_mapping
 from simulation.result import Result
 from simulation.runner import build, class_for, recorder_of
 from simulation.scenario import Scenario, load
@@ -106,10 +107,7 @@ def _wrapped(
     streams: RandomStreams,
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the providers with what is to go wrong round them."""
-    if not isinstance(addresses, Mapping):
-        raise ConfigurationError(
-            [f"addresses: wanted a mapping from channels to functions, got {repr(addresses)[:100]}"]
-        )
+    check_mapping("addresses", addresses, "from channels to functions")
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
     by_name = checked_providers(channels, providers)
     problems = [

@@ -26,7 +26,7 @@ from actors.storage.memory import MemoryStore
 from actors.system import ActorSystem
 from actors.unreliable import NotificationService
 from actors.verdicts import FailureRule
-from simulation.arguments import check_word
+from simulation.arguments import check_mapping, check_word
 from simulation.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.figures import Counted
 from simulation.operator import Operator
@@ -373,8 +373,7 @@ def _store(scenario: Scenario) -> MemoryStore:
 
 
 def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
-    if not isinstance(rules, Mapping):
-        raise ConfigurationError([f"rules: wanted a mapping from channels to their rules, got {repr(rules)[:100]}"])
+    check_mapping("rules", rules, "from channels to their rules")
     used = scenario.channels_used
     problems = [
         f"rules: wanted a channel that the scenario uses ({', '.join(used)}), got {str(channel)!r}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_texts
+from simulation.arguments import check_mapping, check_texts, shown
 from simulation.scenario import Scenario, load_each
 from simulation.scenario.loading import NOT_VARIED
 
@@ -146,10 +146,9 @@ def checked_vary(vary: Mapping[str, Any], name: str = "--vary") -> dict[str, Any
     Raises:
         ConfigurationError: it is no mapping, or a path of it no text; all problems.
     """
-    if not isinstance(vary, Mapping):
-        what = "a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}"
-        raise ConfigurationError([f"{name}: wanted {what}, got {_shown(vary)}"])
-    problems = [f"{name}: wanted a path as text, got {_shown(path)}" for path in vary if not isinstance(path, str)]
+    what = "from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}"
+    check_mapping(name, vary, what)
+    problems = [f"{name}: wanted a path as text, got {shown(path)}" for path in vary if not isinstance(path, str)]
     if problems:
         raise ConfigurationError(problems)
     return {path.strip(): given for path, given in vary.items()}
@@ -166,7 +165,7 @@ def written_values(given: str | Iterable[Any]) -> list[str]:
     """
     # Bytes and mappings can be iterated too, but not for their values; and sets in another order each time.
     if isinstance(given, (bytes, bytearray, Mapping, Set)) or not isinstance(given, Iterable):
-        raise ConfigurationError([f"wanted a list of values, or a text such as '1,2,3', got {_shown(given)}"])
+        raise ConfigurationError([f"wanted a list of values, or a text such as '1,2,3', got {shown(given)}"])
     texts = split_values(given) if isinstance(given, str) else list(map(_written, given))
     if not texts or not all(texts):
         raise ConfigurationError(["wanted values with a comma between them, got nothing in the place of one"])
@@ -179,11 +178,7 @@ def _written(value: Any) -> str:
     try:
         return json.dumps(value, default=operator.index)  # numpy's whole numbers have that
     except (TypeError, ValueError):
-        raise ConfigurationError([f"wanted a value that can stand in a file, got {_shown(value)}"]) from None
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:100]
+        raise ConfigurationError([f"wanted a value that can stand in a file, got {shown(value)}"]) from None
 
 
 def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:
