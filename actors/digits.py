@@ -12,6 +12,11 @@ def plain_number(value: float, digits: int = 3) -> str:
     return f"{value:,.0f}" if "e+" in text else text
 
 
+def counted(count: float, one: str, many: str = "") -> str:
+    """Return a count with its word: ``1 attempt``, ``1,000 attempts``; `many` where that takes more than an s."""
+    return f"{count:,.0f} {one if count == 1 else many or one + 's'}"
+
+
 def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[str, str]:
     """Return a number with three digits in a unit that suits it, and the name of the unit.
 

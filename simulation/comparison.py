@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.digits import counted
 from simulation.executors import Task
-from simulation.fitting.writing import counted
 from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs

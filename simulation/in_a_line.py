@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from simulation.fitting.writing import counted
+from actors.digits import counted
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:

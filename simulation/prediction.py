@@ -16,10 +16,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from actors.digits import plain_number
+from actors.digits import counted, plain_number
 from actors.errors import ConfigurationError
 from simulation.executors import Task, figure_at
-from simulation.fitting.writing import counted
 from simulation.in_a_line import line
 from simulation.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load

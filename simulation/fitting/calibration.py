@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from actors.digits import plain_number
+from actors.digits import counted, plain_number
 from actors.errors import ConfigurationError
 from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
@@ -21,7 +21,6 @@ from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.slowness import Brownout, find_brownouts
 from simulation.fitting.throttling import Throttling, fit_throttling
-from simulation.fitting.writing import counted
 
 if TYPE_CHECKING:
     import pandas as pd

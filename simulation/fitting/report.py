@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.digits import counted
 from simulation.console import WIDTH_OF_A_FILE, duration_text
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
-from simulation.fitting.writing import counted, in_unit_of, per_second, percent, plain
+from simulation.fitting.writing import in_unit_of, per_second, percent, plain
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit

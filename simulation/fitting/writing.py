@@ -13,11 +13,6 @@ def duration(seconds: float, digits: int = 6) -> str:
     return f"{plain(seconds * 1e9, digits)}ns" if seconds > 0 else "0s"
 
 
-def counted(count: int, what: str, plural: str | None = None) -> str:
-    """Return a count of something in words: ``1 attempt``, ``1,000 attempts``."""
-    return f"{count:,} {what if count == 1 else plural or what + 's'}"
-
-
 def instant(seconds: float) -> str:
     """Return an instant from the start, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"

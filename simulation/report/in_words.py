@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from actors.config import ChannelConfig
-from actors.digits import plain_number
+from actors.digits import counted, plain_number
 from actors.retry_config import RetryConfig
 from simulation.plots.backoff import envelope, policy_text
 from simulation.plots.panels import bins, peak
-from simulation.report.words import count, percent, plain_duration, plural, shortened
+from simulation.report.words import count, percent, plain_duration, shortened
 from simulation.windows import Span, windows
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def of_in_flight(result: Result) -> str:
         return "At the end of each step nothing is in flight."
     left = result.summary["in_flight"]
     at = plain_duration(min(at_s, _end_s(result)))
-    return f"At most {plural(highest, 'notification')} in flight, {at} after the start; {count(left)} at the end."
+    return f"At most {counted(highest, 'notification')} in flight, {at} after the start; {count(left)} at the end."
 
 
 def of_the_dead_letters(result: Result) -> str:
@@ -65,7 +65,7 @@ def of_the_dead_letters(result: Result) -> str:
         [f"{shortened(str(reason))} ({count(counts[reason])})" for reason in common[:LISTED_MAX]], len(common)
     )
     return (
-        f"The dead letter queue holds at most {plural(dlq['peak'], 'letter')}, and {count(dlq['final'])} at the end; "
+        f"The dead letter queue holds at most {counted(dlq['peak'], 'letter')}, and {count(dlq['final'])} at the end; "
         f"letters come in from {plain_duration(first_s)} to {plain_duration(last_s)} after the start. "
         f"Reasons: {reasons}."
     )
@@ -130,7 +130,7 @@ def of_the_amplification(result: Result, highest: tuple[float, float] | None) ->
         most = f" The most in a step are {plain_number(highest[0])}{what}, from {plain_duration(highest[1])} on."
     return (
         f"Over the whole run {amplification:.2f} attempts for each notification that was tried: "
-        f"{plural(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}{most}"
+        f"{counted(summary['attempts'], 'attempt')}, of which {count(summary['retries'])} are retries.{channels}{most}"
     )
 
 

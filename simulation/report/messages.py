@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actors.config import ChannelConfig
+from actors.digits import counted
 from actors.instants import NS_PER_S
 from actors.messages import (
     DeadLetterDiscarded,
@@ -29,7 +30,7 @@ from actors.messages import (
 from actors.pipeline.attempts import TIMED_OUT
 from simulation.report.course import WAITS, Spent
 from simulation.report.steps import Kind
-from simulation.report.words import plain_duration, plural
+from simulation.report.words import plain_duration
 
 SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", "limiter", "breaker", "channel", "dlq"
 
@@ -160,7 +161,7 @@ class _Telling:
     def _attempt(self, event: NotificationSent | NotificationFailed) -> Iterator[Message]:
         number = f"attempt {event.attempt}" if event.attempt else "attempt"
         if event.hedges:
-            number += f", and {plural(event.hedges, 'hedge')}"
+            number += f", and {counted(event.hedges, 'hedge')}"
         refused = isinstance(event, NotificationFailed) and event.refused
         if refused:
             yield Message(event.started_ns, self._leg(BREAKER), number)

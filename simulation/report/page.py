@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
+from actors.digits import counted
 from simulation.report import words
 from simulation.report.figures import figures
 from simulation.report.notifications import worst_notifications
@@ -68,4 +69,4 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {"count": words.count, "duration": words.duration, "instant": words.instant}
-_environment.globals |= {"plural": words.plural}
+_environment.globals |= {"counted": counted}

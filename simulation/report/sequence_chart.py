@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from actors.digits import counted
 from actors.instants import NS_PER_S
 from simulation.plots.text import POINTS_PER_INCH, cut, drawable, wrap
 from simulation.report.messages import DEAD_LETTERS, Message, Parts
 from simulation.report.svg import element
-from simulation.report.words import clock, plain_duration, plural
+from simulation.report.words import clock, plain_duration
 
 HEAD, TAIL = 13, 9
 """Of more messages than these together only so many at the beginning and at the end are drawn."""
@@ -54,7 +55,7 @@ def sequence_chart(messages: Sequence[Message], parts: Parts, label_id: str, lis
     title = f"Messages between {', '.join(parts.names.values())}"
     return element(
         "svg",
-        element("title", f"{title}: {plural(len(messages), 'message')}, in the order of time", id=label_id),
+        element("title", f"{title}: {counted(len(messages), 'message')}, in the order of time", id=label_id),
         *_lifelines(layout, height),
         *drawn,
         class_="sequence",
@@ -151,7 +152,7 @@ def _text(layout: _Layout, text: str, x: float, y: float) -> Markup:
 
 
 def _left_out(layout: _Layout, y: float, left_out: Sequence[Message], over_ns: int) -> Iterator[Markup]:
-    said = f"{plural(len(left_out), 'message')} left out here, over {plain_duration(over_ns / NS_PER_S)}"
+    said = f"{counted(len(left_out), 'message')} left out here, over {plain_duration(over_ns / NS_PER_S)}"
     middle = y + LEFT_OUT / 2 + 8
     yield element("rect", x=0, y=middle - 12, width=layout.width, height=24, class_="gap")
     yield element("text", said, x=layout.width / 2, y=middle + 4, class_="cut", text_anchor="middle")

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
+from actors.digits import counted
 from actors.instants import NS_PER_S
 from actors.messages import (
     DeadLetterDiscarded,
@@ -20,7 +21,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from simulation.report.words import duration, instant, plural
+from simulation.report.words import duration, instant
 
 HEAD, TAIL = 8, 5
 """Of more steps than these together only so many at the beginning and at the end are shown."""
@@ -92,7 +93,7 @@ def _step(event: Any, notification_id: str) -> Step:
         case NotificationDeferred():
             return Step(event.at_ns, f"Waits for {WAITS_FOR[event.cause]}", "care", _until(event))
         case NotificationMovedToDeadLetter():
-            tried = (f"After {plural(event.attempts, 'attempt')}.",)
+            tried = (f"After {counted(event.attempts, 'attempt')}.",)
             return Step(event.at_ns, f"Given up: {event.reason}", "bad", tried)
         case NotificationSuppressed():
             return Step(event.at_ns, f"Suppressed: {event.reason}", "care")
@@ -151,7 +152,7 @@ def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:
     if event.provider is not None:
         said.append(f"Provider: {event.provider}.")
     if event.hedges:
-        said.append(f"Sent beside it, as a hedge: {plural(event.hedges, 'copy', 'copies')}.")
+        said.append(f"Sent beside it, as a hedge: {counted(event.hedges, 'copy', 'copies')}.")
     return tuple(said)
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from actors.digits import plain_number
+from actors.digits import counted, plain_number
 from actors.instants import NS_PER_S
 from simulation.console import NOTHING
 from simulation.report.steps import OUTCOMES
-from simulation.report.words import count, duration, instant, percent, plural, quoted
+from simulation.report.words import count, duration, instant, percent, quoted
 
 if TYPE_CHECKING:
     from simulation.result import Result
@@ -70,7 +70,7 @@ def tiles(result: Result) -> list[Tile]:
     amplification = summary["retry_amplification"]
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [
-        Tile("attempts per notification", attempts, f"{plural(summary['attempts'], 'attempt')} in all"),
+        Tile("attempts per notification", attempts, f"{counted(summary['attempts'], 'attempt')} in all"),
         Tile("median delivery time", duration(times["p50"])),
         Tile("99% delivered within", duration(times["p99"]), Markup("slowest: {}").format(duration(times["max"]))),
     ]
@@ -225,7 +225,7 @@ def _reasons(result: Result) -> Table:
 
 
 def _rest(rows: int) -> str:
-    return f"And {plural(rows - ROWS_MAX, 'row')} more." if rows > ROWS_MAX else ""
+    return f"And {counted(rows - ROWS_MAX, 'row')} more." if rows > ROWS_MAX else ""
 
 
 def _at(seconds: float) -> Markup:

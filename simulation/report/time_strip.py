@@ -7,11 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from actors.digits import counted
 from actors.instants import NS_PER_S
 from actors.messages import NotificationFailed, NotificationSent
 from simulation.report.course import Span, Spent, totals
 from simulation.report.svg import element
-from simulation.report.words import percent, plain_duration, plural
+from simulation.report.words import percent, plain_duration
 
 WIDTH, BAR, MARKS, EDGE = 480, 15, 12, 5
 """In CSS pixels; it is drawn as wide as there is room."""
@@ -84,6 +85,6 @@ def _in_words(spans: Sequence[Span]) -> str:
         for spent, total_ns in totals(spans).items()
     ]
     return (
-        f"Where the {plain_duration(whole_ns / NS_PER_S)} went, in {plural(len(spans), 'stretch', 'stretches')}: "
+        f"Where the {plain_duration(whole_ns / NS_PER_S)} went, in {counted(len(spans), 'stretch', 'stretches')}: "
         + (", ".join(said))
     )

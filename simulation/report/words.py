@@ -20,11 +20,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """Return a count with its word: ``1 attempt``, ``2 attempts``."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
 def shortened(text: str) -> str:
     """Return a text of somebody else, or its beginning and an ellipsis where it is long."""
     return text if len(text) <= LONG else f"{text[:LONG].rstrip()}…"

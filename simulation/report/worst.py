@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from simulation.report.words import plural, shortened
+from actors.digits import counted
+from simulation.report.words import shortened
 from simulation.tables import IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def _choices(result: Result) -> Iterator[Chosen]:
     yield from _dead(result, table[table["outcome"] == "dead_lettered"])
     waiting = table[table["outcome"] == IN_FLIGHT]
     if len(waiting):
-        rest = "the only one" if len(waiting) == 1 else f"the oldest of {plural(len(waiting), 'notification')}"
+        rest = "the only one" if len(waiting) == 1 else f"the oldest of {counted(len(waiting), 'notification')}"
         yield Chosen(_first(waiting, "took"), f"Still in flight at the end: {rest}.")
     sent = table[table["outcome"] == "sent"]
     for channel in sent.groupby("channel", sort=False)["took"].max().sort_values(ascending=False, kind="stable").index:
         of_channel = sent[sent["channel"] == channel]
         yield Chosen(
-            _first(of_channel, "took"), f"Slowest of {plural(len(of_channel), f'delivered {channel} notification')}."
+            _first(of_channel, "took"), f"Slowest of {counted(len(of_channel), f'delivered {channel} notification')}."
         )
 
 
@@ -68,7 +69,7 @@ def _dead(result: Result, dead: pd.DataFrame) -> Iterator[Chosen]:
     common = sorted(counts, key=lambda reason: (-counts[reason], reason))
     for reason in common[:REASONS_MAX]:
         letters = dead[dead["reason"] == reason]
-        which = "the only one" if len(letters) == 1 else f"the most attempts of {plural(len(letters), 'letter')}"
+        which = "the only one" if len(letters) == 1 else f"the most attempts of {counted(len(letters), 'letter')}"
         yield Chosen(
             _first(letters, "attempts", "took"), f"Dead-lettered, “{shortened(str(reason))}”: {which} with this reason."
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from actors.digits import counted
 from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, data, printable, read
 from actors.errors import ConfigurationError
 from actors.quantities import FROM_FILE
@@ -82,10 +83,9 @@ def text_at(path: str | Path) -> str:
         raise ConfigurationError([f"wanted the path of a scenario's file, got {repr(path)[:60]}"])
     written = str(path)
     if ("\n" in written or written.lstrip().startswith("{")) and not exists(path):
-        lines = len(written.splitlines())
-        got = f"got a text of {lines:,} line{'' if lines == 1 else 's'}"
+        got = f"a text of {counted(len(written.splitlines()), 'line')}"
         raise ConfigurationError(
-            [f"wanted the path of a scenario's file, {got}; simulation.parse takes a scenario's text"]
+            [f"wanted the path of a scenario's file, got {got}; simulation.parse takes a scenario's text"]
         )
     return text_of(Path(path))
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from actors.digits import counted
 from actors.errors import ConfigurationError
 from simulation.executors import Run
-from simulation.fitting.writing import counted
 from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
 from simulation.result import SCENARIO_FILE

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.digits import counted
 from simulation.executors import Run
-from simulation.fitting.writing import counted
 from simulation.in_a_line import line
 from simulation.paired import Difference, difference, mean
 from simulation.scenario.ranges import Range

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from starlette.responses import Response
 
+from actors.digits import counted
 from actors.messages import NotificationChannel
 from actors.policies.breaker_table import NOT_CLOSED
 from actors.service.breakers import BreakerNow
 from actors.service.console.breakers import CAUSES, CHANGES_NOTHING_BY_ITSELF
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, render
-from actors.service.console.words import plural
 from actors.service.metrics import Metrics
 from actors.storage.audit import AuditEntry
 
@@ -175,13 +175,13 @@ def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
     shut = [breaker for breaker in breakers if breaker.state in NOT_CLOSED]
     if shut:
         names = ", ".join(dict.fromkeys(breaker.name for breaker in shut))
-        what = f"{plural(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
+        what = f"{counted(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
         troubles.append(Trouble(what, address("/breakers"), "Look at the breakers"))
     if ordered := [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]:
         names = ", ".join(dict.fromkeys(f"{breaker.name} ({breaker.state})" for breaker in ordered))
         troubles.append(Trouble(f"Until an operator orders otherwise: {names}.", address("/breakers"), "Change that"))
     if total.dead_letters:
-        what = f"{plural(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
+        what = f"{counted(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
         troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))
     return troubles
 

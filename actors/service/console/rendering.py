@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from actors.digits import counted
 from actors.errors import NotifierClosed, StoreError
 from actors.service.access import Principal, Role
 from actors.service.console import words
@@ -148,4 +149,4 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {"number": words.number, "percent": words.percent, "duration": words.duration}
-_environment.globals |= {"address": address, "plural": words.plural}
+_environment.globals |= {"address": address, "counted": counted}

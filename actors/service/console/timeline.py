@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from actors.digits import counted
 from actors.messages import (
     DeadLetterDiscarded,
     DeferralCause,
@@ -21,7 +22,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.service.console.words import duration, plural
+from actors.service.console.words import duration
 
 SHOWN_OF_A_CHANGE = 200
 """How much of a changed field is shown, in characters; all of it stands below the timeline."""
@@ -87,7 +88,7 @@ def _step(event: NotificationEvent) -> Step:
             until = "" if event.resumes_at is None else f", until {event.resumes_at:%H:%M:%S} at least"
             return Step(event.at, f"Waits for {_WAITS_FOR[event.cause]}{until}", "care")
         case NotificationMovedToDeadLetter():
-            tried = (f"After {plural(event.attempts, 'attempt')}.",)
+            tried = (f"After {counted(event.attempts, 'attempt')}.",)
             return Step(event.at, f"Given up: {event.reason}", "bad", tried)
         case NotificationSuppressed():
             return Step(event.at, f"Suppressed: {event.reason}", "care")
@@ -128,7 +129,7 @@ def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:
     if event.provider is not None:
         said.append(f"Provider: {event.provider}.")
     if event.hedges:
-        said.append(f"Sent beside it: {plural(event.hedges, 'copy', 'copies')}, as a hedge.")
+        said.append(f"Sent beside it: {counted(event.hedges, 'copy', 'copies')}, as a hedge.")
     return tuple(said)
 
 

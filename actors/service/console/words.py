@@ -91,8 +91,3 @@ def fault(config: FaultConfig) -> str:
     if config.for_ is not None:
         said.append(f"for {duration(config.for_)}")
     return f"{where}: {', '.join(said)}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return a count with its word: ``1 dead letter``, ``2 dead letters``."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
