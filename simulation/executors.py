@@ -221,6 +221,8 @@ def _client(cluster: Any) -> Iterator[Any]:
             client.__init__(cluster, timeout=CONNECT_S, set_as_default=False)
         except Exception as error:  # whatever is wrong with an address
             client.status = "closed"  # else it waits for what never began as it is thrown away, and complains
+            if hasattr(client, "_loop_runner"):  # else it has not got so far
+                client._loop_runner.stop()  # whose thread nobody would end
             problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
             raise ConfigurationError([problem]) from None
         with client:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pandas as pd
 import pytest
@@ -200,9 +201,12 @@ def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path,
         assert saved(tmp_path / folder) == saved(tmp_path / "1")
 
 
-def test_a_cluster_that_is_not_there_is_told(path):
+@pytest.mark.parametrize("cluster", ["nowhere at all", 5])
+def test_a_cluster_that_is_not_there_is_told_and_leaves_no_thread(path, cluster):
+    before = set(threading.enumerate())
     with pytest.raises(ConfigurationError, match="wanted the address of a Dask scheduler, got"):
-        simulation.sweep(path, cluster="nowhere at all")
+        simulation.sweep(path, cluster=cluster)
+    assert set(threading.enumerate()) <= before
 
 
 KILLED = """
