@@ -4,8 +4,10 @@ import html
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import in_process
 import jsonschema
 import pandas as pd
 import pytest
@@ -17,13 +19,12 @@ STEADY = ROOT / "scenarios" / "steady-state.yaml"
 MALFORMED = sorted((ROOT / "tests" / "malformed").glob("*.yaml"))
 
 
-def retrylab(*arguments, cwd=ROOT):
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
 def test_expectations_that_hold_exit_0_and_are_shown():
-    done = retrylab("run", OUTAGE)
+    command = [sys.executable, "-c", "from simulation.cli import main; main()", "run", OUTAGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "provider-outage" in done.stdout
     assert "holds  sent_fraction >= 0.99" in done.stdout
@@ -141,14 +142,8 @@ def test_the_version_is_that_of_the_package():
 
 
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
-def test_a_malformed_file_exits_2_without_a_traceback(path, capsys):
-    """In this process, since there are many: what the command prints and how it exits."""
-    from simulation.cli import app
-
-    with pytest.raises(SystemExit) as exited:
-        app(["run", str(path)])
-    said = capsys.readouterr()
-    assert exited.value.code == 2
-    assert said.out == ""
-    assert "Traceback" not in said.err
-    assert said.err.strip()
+def test_a_malformed_file_exits_2_without_a_traceback(path):
+    done = retrylab("run", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 import simulation
@@ -36,7 +37,7 @@ def command(*arguments):
 
 
 def retrylab(*arguments):
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    return in_process.retrylab(*arguments, cwd=ROOT)
 
 
 def sweep(*arguments):
