@@ -17,10 +17,10 @@ def retrylab(*arguments, cwd):
     """Return what `subprocess.run` would, had the command been run in this folder with its output captured as text."""
     command = ["retrylab", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with mock.patch.object(sys, "argv", command):
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
+    captured = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(cwd), captured[0], captured[1], mock.patch.object(sys, "argv", command):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
     return subprocess.CompletedProcess(command, int(code or 0), out.getvalue(), err.getvalue())

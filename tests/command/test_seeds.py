@@ -1,9 +1,8 @@
 """A seed that no file could have is refused wherever one can be given: what is saved of a run can be run again."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 import simulation
@@ -40,8 +39,7 @@ COMMANDS = list(words("", 0))
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_seed_that_is_too_large_is_refused_before_anything_runs(command, tmp_path):
     (tmp_path / "log.csv").write_text(LOG)
-    arguments = [sys.executable, "-c", "from simulation.cli import main; main()", *words("log.csv", 2**63)[command]]
-    done = subprocess.run(map(str, arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = in_process.retrylab(*words("log.csv", 2**63)[command], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "seed: wanted " in done.stderr
     assert "below 2^63" in done.stderr

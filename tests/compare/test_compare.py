@@ -3,10 +3,10 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import in_process
 import pandas as pd
 import pytest
 
@@ -40,9 +40,7 @@ def scenario(tmp_path):
     return path
 
 
-def retrylab(*arguments, cwd=ROOT):
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
 def test_each_run_is_that_of_the_run_command(scenario):

@@ -66,7 +66,7 @@ def crashing(tmp_path):
 # ── what holds ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@each_scenario
+@pytest.mark.parametrize("path", SCENARIOS[::2], ids=lambda path: path.stem)  # the others are, in another order
 def test_the_shipped_scenarios_break_none(path):
     result = simulation.run(path, seed=load(path).seed + 1000, invariants="all")
     assert len(result.checked) >= 10

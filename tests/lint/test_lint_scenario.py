@@ -3,10 +3,10 @@
 import json
 import logging
 import random
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import in_process
 import pytest
 import trio
 from hypothesis import given
@@ -27,9 +27,7 @@ HEAD = TIMES + "workload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
 TEN_IN_TEN = "channels: {email: {circuit_breaker: {window: {time: 10s}, minimum_calls: 10}}}"
 
 
-def retrylab(*arguments, cwd=ROOT):
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
 def said(text):

@@ -21,7 +21,8 @@ from simulation.plots import overview
 from simulation.plots.breakers import PIXELS
 from simulation.scenario import load, parse
 
-SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+SHIPPED = Path(__file__).parents[2] / "scenarios"
+SCENARIOS = sorted(SHIPPED.glob("*.yaml"))
 
 OUTAGE = """
     name: outage
@@ -264,9 +265,9 @@ def replayed(result, breaker, begins):
     return spans
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_the_bands_are_the_transitions(path):
-    result, figure = shipped(path)
+@pytest.mark.parametrize("name", ["breaker-per-host", "failover-on-outage", "flapping-provider", "wait-or-fail"])
+def test_the_bands_are_the_transitions(name):
+    result, figure = shipped(SHIPPED / f"{name}.yaml")
     expected = {}
     for breaker, begins in result.scenario.breakers.items():
         expected |= replayed(result, breaker, begins)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +43,8 @@ def scenario(tmp_path):
 
 
 def retrylab(*arguments, cwd=ROOT, **environment):
+    if not environment:
+        return in_process.retrylab(*arguments, cwd=cwd)
     command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
