@@ -37,7 +37,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.alert import AdminAlert, Notify
-from actors.pipeline.attempts import Provider, Stages, Wiring
+from actors.pipeline.attempts import Provider
 from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
@@ -50,6 +50,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
+from actors.pipeline.wiring import Stages, Wiring
 from actors.providers import Providers, checked_providers, unreliable_providers
 from actors.settings import validated
 from actors.storage.memory import MemoryStore

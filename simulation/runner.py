@@ -95,7 +95,7 @@ class Conductor(Actor):
     def on_look(self, _: _Look) -> None:
         if self._recorder.in_flight > 0:
             return
-        if self._service.pipeline.wiring.commits and not self._service.is_down:
+        if self._service.pipeline.wiring.commits.under_way and not self._service.is_down:
             self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
         else:
             self.system.stop()

@@ -10,8 +10,9 @@ from actors.effects import Effect, Foreseen, Promise
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider, Stages
+from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider
 from actors.pipeline.lane import Lane
+from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
 

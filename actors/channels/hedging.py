@@ -8,8 +8,9 @@ from actors.actor import handles
 from actors.channels.channel import Channel, ending_in_an_outcome
 from actors.effects import Cancellable, Effect, Foreseen, Performed
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
-from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider, Stages
+from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider
 from actors.pipeline.lane import Lane
+from actors.pipeline.wiring import Stages
 from actors.policies.breaker_table import NOT_CLOSED
 from actors.policies.budget import Budget
 from actors.policies.hedging import HedgingSchedule

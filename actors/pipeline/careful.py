@@ -21,9 +21,10 @@ from actors.actor import handles
 from actors.config import ChannelConfig, RateLimitConfig
 from actors.effects import Performed
 from actors.messages import DeferralCause, NotificationChannel
-from actors.pipeline.attempts import Admitted, Attempt, ForgetWaiting, Stages
+from actors.pipeline.attempts import Admitted, Attempt, ForgetWaiting
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.wiring import Stages
 
 REMEMBERED_MAX = 10_000
 """Attempts that a limiter knows again."""

@@ -28,11 +28,11 @@ from actors.pipeline.attempts import (
     ForgetWaiting,
     Postponed,
     Refused,
-    Stages,
 )
 from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
+from actors.pipeline.wiring import Stages
 from actors.policies.breaker import BreakerEvent, BreakerState, Transition
 from actors.policies.waits import sooner
 

@@ -23,9 +23,9 @@ from actors.messages import (
     NotificationChannel,
 )
 from actors.pipeline.alert import Alert
-from actors.pipeline.attempts import Wiring
 from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive
+from actors.pipeline.wiring import Wiring
 from actors.storage.store import LettersChanged, Store
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class DeadLetterQueue(Actor):
         self._letters = OrderedDict(  # a dict from whose front much is taken is slow to give its first
             (letter.notification_id, letter)
             for letter in store.dead_letters()
-            if letter.notification_id not in wiring.commits  # comes when it is durable
+            if letter.notification_id not in wiring.commits.under_way  # comes when it is durable
         )
         """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
         it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""

@@ -51,13 +51,11 @@ from actors.pipeline.attempts import (
     Abandoned,
     Admitted,
     Attempt,
-    Commit,
     ForgetWaiting,
     Postponed,
     Refused,
-    Stages,
-    Wiring,
 )
+from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
@@ -65,6 +63,7 @@ from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address
 from actors.pipeline.templates import Templates
+from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.waits import sooner
 from actors.storage.store import Delivery, Lost, Store, TakenOver, dead_letter, state_after
 from actors.supervisor import Restarted
@@ -103,6 +102,7 @@ class Handler(Actor):
         super().__init__()
         self._wiring = wiring
         self._stages = wiring.stages
+        self._commits = wiring.commits
         self._store = store
         self._announce = wiring.announce
         self._heard = wiring.heard
@@ -118,15 +118,13 @@ class Handler(Actor):
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        commits = wiring.commits
+        commits = self._commits.under_way
         self._deliveries = {
             **{delivery.command.notification_id: delivery for delivery in self._taken_up(store)},
             **{notification_id: commit.delivery for notification_id, commit in commits.items()},
         }
         for commit in commits.values():
             commit.delivery.charge = 0  # the budget that it was charged to is gone
-        self._not_accepted_yet = sum(type(commit.event) in _OPENING for commit in commits.values())
-        """How many of the deliveries are not committed as accepted."""
         self._suppressed = store.suppressions.in_force
 
     def _taken_up(self, store: Store) -> Iterator[Delivery]:
@@ -145,15 +143,14 @@ class Handler(Actor):
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
-        return len(self._deliveries) - self._not_accepted_yet
+        return len(self._deliveries) - self._commits.opening_count
 
     def count_by_channel(self) -> Counter[NotificationChannel]:
         """Return how many of them there are on each channel."""
-        commits = self._wiring.commits
         return Counter(
             delivery.command.channel
             for notification_id, delivery in self._deliveries.items()
-            if (commit := commits.get(notification_id)) is None or type(commit.event) not in _OPENING
+            if self._commits.opening(notification_id) is None
         )
 
     def has_any(self) -> bool:
@@ -175,7 +172,7 @@ class Handler(Actor):
                 self.watch(ref)
             self._let_stages_forget(stages)
         for notification_id, delivery in list(self._deliveries.items()):
-            if notification_id not in self._wiring.commits:  # else it goes on when its commit is done
+            if notification_id not in self._commits.under_way:  # else it goes on when its commit is done
                 self._take_up(delivery)
 
     def _take_up(self, delivery: Delivery) -> None:
@@ -199,8 +196,8 @@ class Handler(Actor):
             notification_id = past.command.notification_id
             delivery = state_after(past.command, past.events, self.epoch_ns)
             self._keep_from_the_future(delivery)
-            commit = self._wiring.commits.get(notification_id)
-            if commit is not None and type(commit.event) in _OPENING:
+            commit = self._commits.opening(notification_id)
+            if commit is not None:
                 commit.taken_over = delivery
             elif notification_id not in self._deliveries:  # else it has been loaded meanwhile
                 self._deliveries[notification_id] = delivery
@@ -231,14 +228,14 @@ class Handler(Actor):
 
         try:
             if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
-                commit = self._wiring.commits.get(submit.command.notification_id)
-                if commit is not None and type(commit.event) in _OPENING:
+                commit = self._commits.opening(submit.command.notification_id)
+                if commit is not None:
                     commit.duplicates.append(submit.answer)
                 else:
                     submit.answer.set(Acceptance.DUPLICATE)
-            elif self._wiring.commits:  # else it is durable already
-                commit = self._wiring.commits.get(submit.command.notification_id)
-                if commit is not None and type(commit.event) is NotificationRequested:
+            elif self._commits.under_way:  # else it is durable already
+                commit = self._commits.opening(submit.command.notification_id)
+                if commit is not None:
                     commit.sender = submit.answer
         except (IdempotencyConflict, UnknownChannel, Unstorable):
             submit.answer.set_exception()
@@ -645,7 +642,7 @@ class Handler(Actor):
         except StoreFailed:
             answer.set_exception()
             raise
-        if (commit := self._wiring.commits.get(letter.notification_id)) is not None and commit.event is event:
+        if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
 
     # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
@@ -664,15 +661,11 @@ class Handler(Actor):
             if go_on is not None:
                 go_on(delivery)
         else:
-            if type(event) in _OPENING:
-                self._not_accepted_yet += 1
-            commit = self._wiring.commits[event.notification_id] = Commit(event, delivery, go_on)
+            commit = self._commits.begin(event, delivery, go_on)
             self.perform(effect, commit)
 
     def _commit_is_done(self, commit: Commit) -> None:
-        del self._wiring.commits[commit.event.notification_id]
-        if type(commit.event) in _OPENING:
-            self._not_accepted_yet -= 1
+        self._commits.end(commit)
         self._committed(commit.event)
         if commit.go_on is not None:
             commit.go_on(commit.delivery)
@@ -682,31 +675,26 @@ class Handler(Actor):
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to the node that was first, unless it has come to this one since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
-        del self._wiring.commits[notification_id]
+        self._commits.end(commit)
         del self._deliveries[notification_id]
-        self._not_accepted_yet -= 1
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
             self._take_up(commit.taken_over)
-        waiting = [answer for answer in (commit.sender, *commit.duplicates) if answer is not None]
         try:
             acceptance = self._repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:
-            if not waiting:
+            if not commit.waiting:
                 logger.error("not accepted: %s", error)
-            for answer in waiting:
-                answer.set_exception((type(error), error, error.__traceback__))
+            commit.fail(error)
         else:
-            for answer in waiting:
+            for answer in commit.waiting:
                 redrives = answer is commit.sender and type(commit.event) is NotificationRedriven
                 answer.set(False if redrives else acceptance)
 
     def _store_failed(self, error: Exception) -> NoReturn:
         """Tell everybody who waits for a change to be durable that it is not, and end the system."""
-        for commit in self._wiring.commits.values():
-            for answer in (commit.sender, *commit.duplicates):
-                if answer is not None and not answer.done:
-                    answer.set_exception((type(error), error, error.__traceback__))
+        for commit in self._commits.under_way.values():
+            commit.fail(error)
         raise error
 
     def _committed(self, event: NotificationEvent) -> None:
@@ -716,5 +704,4 @@ class Handler(Actor):
         self._announce(event)
 
 
-_OPENING = frozenset({NotificationRequested, NotificationRedriven})
 _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})

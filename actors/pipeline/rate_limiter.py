@@ -7,9 +7,10 @@ import heapq
 from actors.actor import handles
 from actors.config import RateLimitConfig
 from actors.messages import DeferralCause, NotificationChannel
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed, Stages
+from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
+from actors.pipeline.wiring import Stages
 from actors.policies.limiter import make_limiter
 
 

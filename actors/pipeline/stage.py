@@ -5,7 +5,8 @@ from __future__ import annotations
 from actors.actor import Actor, Supervision, handles
 from actors.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
-from actors.pipeline.attempts import Abandoned, Attempt, Stages
+from actors.pipeline.attempts import Abandoned, Attempt
+from actors.pipeline.wiring import Stages
 
 
 class _Advance(Message, frozen=True, gc=False):

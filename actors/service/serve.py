@@ -366,7 +366,7 @@ class Server:
         await self._come_to_rest(old, old.longest_attempt + 1)
         async with self.door.closed(REQUESTS_PATIENCE):
             with trio.move_on_after(COMMITS_PATIENCE):
-                while old.notifier.pipeline.wiring.commits:
+                while old.notifier.pipeline.wiring.commits.under_way:
                     await trio.sleep(0.005)
             new.orders = orders_of(old.notifier.pipeline, old.config)
             await old.end()

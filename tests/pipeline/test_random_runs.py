@@ -338,7 +338,7 @@ def check_the_end(world: World) -> None:
     assert accepted == len(world.events(NotificationRequested))
     for stages in world.pipeline.wiring.stages.values():
         assert stages.in_flight == 0
-    assert world.pipeline.wiring.commits == {}
+    assert world.pipeline.wiring.commits.under_way == {}
     assert list(world.store.open_deliveries(world.system.epoch_ns)) == []
     assert {letter.notification_id for letter in world.store.dead_letters()} == {
         letter.notification_id for letter in world.letters

@@ -1,0 +1,85 @@
+"""Who is connected with whom: the references along each channel's way, and those of the whole pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actors.messages import NotificationChannel, SendNotification
+from actors.pipeline.commits import Commits
+
+if TYPE_CHECKING:
+    from actors.actor import ActorRef
+    from actors.pipeline.attempts import Attempt
+    from actors.pipeline.lane import Lane
+    from actors.policies.budget import Budget
+    from actors.policies.limiter import Limiter
+
+
+def _announce_to_nobody(_event: Any) -> None:
+    """Announce nothing."""
+
+
+@dataclass(slots=True)
+class Stages:
+    """The references along one channel's way. Filled in while the pipeline is wired, read when its actors start."""
+
+    announce: Callable[[Any], None] = _announce_to_nobody
+    """Publishes a recorded event on the bus."""
+
+    handler: ActorRef[Any] | None = None
+    rate_limiter: ActorRef[Any] | None = None
+    circuit_breaker: ActorRef[Any] | None = None
+
+    # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
+    # a user another quota. Those who wait are not kept; the handler knows them.
+    limiter: Limiter | None = None
+    budget: Budget | None = None
+    """The retry budget; the handler's."""
+    lanes: tuple[Lane, ...] = ()
+    """The providers in the order in which they are tried."""
+
+    is_current: Callable[[Attempt], bool] | None = None
+    """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification anew, when
+    another stage crashed. None: it always does."""
+
+    is_wanted: Callable[[SendNotification], bool] | None = None
+    """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts at the providers."""
+        return sum(lane.in_flight for lane in self.lanes)
+
+    @property
+    def entrance(self) -> ActorRef[Any]:
+        """The first stage."""
+        entrance = self.rate_limiter or self.circuit_breaker
+        assert entrance is not None
+        return entrance
+
+    @property
+    def actors(self) -> tuple[ActorRef[Any], ...]:
+        """Every actor along the way."""
+        stages = [self.rate_limiter, self.circuit_breaker, *(lane.channel for lane in self.lanes)]
+        return tuple(stage for stage in stages if stage is not None)
+
+
+@dataclass(slots=True)
+class Wiring:
+    """The references of the whole pipeline; filled in and read as :class:`Stages` are."""
+
+    announce: Callable[[Any], None] = _announce_to_nobody
+    """Publishes a recorded event on the bus."""
+
+    heard: Container[type] = ()
+    """The types of events that anybody subscribed to: the others need not be announced."""
+
+    handler: ActorRef[Any] | None = None
+    dead_letter_queue: ActorRef[Any] | None = None
+    alert: ActorRef[Any] | None = None
+    stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
+
+    commits: Commits = field(default_factory=Commits)
+    """The handler's commits that are under way; a restarted one waits for them too."""
