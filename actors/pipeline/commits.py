@@ -10,7 +10,7 @@ from actors.messages import NotificationEvent, NotificationRedriven, Notificatio
 
 if TYPE_CHECKING:
     from actors.futures import Future
-    from actors.storage.store import Delivery
+    from actors.pipeline.delivery import Delivery
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 

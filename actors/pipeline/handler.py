@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, assert_never
 
 import msgspec
@@ -56,6 +56,7 @@ from actors.pipeline.attempts import (
     Refused,
 )
 from actors.pipeline.commits import Commit
+from actors.pipeline.delivery import Delivery, dead_letter, redriven, state_after
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
@@ -65,7 +66,7 @@ from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.waits import sooner
-from actors.storage.store import Delivery, Lost, Store, TakenOver, dead_letter, state_after
+from actors.storage.store import Lost, Store, TakenOver
 from actors.supervisor import Restarted
 
 logger = logging.getLogger(__name__)
@@ -118,28 +119,13 @@ class Handler(Actor):
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        commits = self._commits.under_way
-        self._deliveries = {
-            **{delivery.command.notification_id: delivery for delivery in self._taken_up(store)},
-            **{notification_id: commit.delivery for notification_id, commit in commits.items()},
-        }
-        for commit in commits.values():
+        self._deliveries = {each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns)}
+        for delivery in self._deliveries.values():
+            delivery.keep_from_the_future(self.now_ns)
+        for notification_id, commit in self._commits.under_way.items():
+            self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._suppressed = store.suppressions.in_force
-
-    def _taken_up(self, store: Store) -> Iterator[Delivery]:
-        """Iterate over what a store says has not ended, for this handler to go on with.
-
-        Its instants are by the calendar, and the wall clock may have stepped back meanwhile: then what was accepted at
-        an instant that is still to come was accepted now.
-        """
-        for delivery in store.open_deliveries(self.epoch_ns):
-            self._keep_from_the_future(delivery)
-            yield delivery
-
-    def _keep_from_the_future(self, delivery: Delivery) -> None:
-        delivery.requested_at_ns = min(delivery.requested_at_ns, self.now_ns)
-        delivery.fresh_since_ns = min(delivery.fresh_since_ns, self.now_ns)
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -195,7 +181,7 @@ class Handler(Actor):
         for past in taken.pasts:
             notification_id = past.command.notification_id
             delivery = state_after(past.command, past.events, self.epoch_ns)
-            self._keep_from_the_future(delivery)
+            delivery.keep_from_the_future(self.now_ns)
             commit = self._commits.opening(notification_id)
             if commit is not None:
                 commit.taken_over = delivery
@@ -605,17 +591,7 @@ class Handler(Actor):
             if redrive.answer is not None:
                 redrive.answer.set(False)
             return  # redriven already
-        clocks_apart_ns = letter.epoch_ns - self.epoch_ns
-        delivery = Delivery(
-            letter.command,
-            min(letter.requested_at_ns + clocks_apart_ns, self.now_ns),
-            fresh_since_ns=self.now_ns,
-            charged=True,
-            failures=letter.history,
-            first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
-            accepted=letter.accepted,
-            edits=letter.edits,
-        )
+        delivery = redriven(letter, self.now_ns, self.epoch_ns)
         edit = {name: value for name, value in redrive.edit.items() if getattr(letter.command, name) != value}
         delivery.edit(edit)
         self._deliveries[letter.notification_id] = delivery

@@ -9,9 +9,9 @@ from actors.config import ChannelConfig
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.attempts import EXPIRED
+from actors.pipeline.delivery import Delivery
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.policies.retry import Progress, RetryPolicy
-from actors.storage.store import Delivery
 
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from actors.config import ChannelConfig
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.pipeline.delivery import Delivery
 from actors.policies.budget import Budget, make_budget
 from actors.policies.retry import failure_kind
-from actors.storage.store import Delivery
 
 
 class RetryBudgets:

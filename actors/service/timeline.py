@@ -15,8 +15,9 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.delivery import dead_letter_after, state_after
 from actors.storage.audit import AuditEntry
-from actors.storage.store import Store, dead_letter_after, state_after
+from actors.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.delivery import Delivery, dead_letter_after, state_after
 from actors.pipeline.suppressions import Suppressions, told_by
 from actors.policies.idempotency import RememberedIds
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry, entry_of
 from actors.storage.settings_change import SettingsChange
-from actors.storage.store import Delivery, News, Past, dead_letter_after, state_after
+from actors.storage.store import News, Past
 
 DAY_NS = 86_400 * 1_000_000_000
 AUDIT_KEPT = 10_000

@@ -53,6 +53,7 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
+from actors.pipeline.delivery import dead_letter_after
 from actors.pipeline.suppressions import told_by
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
@@ -74,7 +75,7 @@ from actors.storage.postgres_reading import audit_entries, past_of
 from actors.storage.postgres_to_do import Query, ToDo
 from actors.storage.postgres_worker import Outcome, Taken, Worker
 from actors.storage.settings_change import SettingsChange
-from actors.storage.store import LettersChanged, Lost, Past, TakenOver, dead_letter_after
+from actors.storage.store import LettersChanged, Lost, Past, TakenOver
 
 A = TypeVar("A")
 

@@ -34,7 +34,7 @@ MUTANTS = (
     ),
     mutant(
         "charged-again-after-a-restart",
-        "actors/storage/store.py",
+        "actors/pipeline/delivery.py",
         "Whether the limiter has been charged is not restored.",
         (
             "                delivery.charged = True\n                delivery.failures += (event,)\n",

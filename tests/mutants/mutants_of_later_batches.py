@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     mutant(
         "given-up-again-after-a-restart",
-        "actors/storage/store.py",
+        "actors/pipeline/delivery.py",
         "A redrive begins anew, but for why it was given up.",
         (
             "                delivery.charged = True\n                delivery.given_up = None\n",

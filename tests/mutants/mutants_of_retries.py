@@ -5,10 +5,10 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
+DELIVERY = "actors/pipeline/delivery.py"
 RETRIES = "actors/pipeline/retries.py"
 RETRY = "actors/policies/retry.py"
 BACKOFF = "actors/policies/backoff.py"
-STORE = "actors/storage/store.py"
 
 MUTANTS = (
     mutant(
@@ -27,11 +27,11 @@ MUTANTS = (
     ),
     mutant(
         "attempts-not-reset-on-redrive",
-        HANDLER,
+        DELIVERY,
         "A dead letter is taken up again with the attempts that it had.",
         (
-            "            failures=letter.history,\n",
-            "            failures=letter.history,\n            attempts=letter.attempts,\n",
+            "        failures=letter.history,\n",
+            "        failures=letter.history,\n        attempts=letter.attempts,\n",
         ),
         expected="attempt-numbers",
     ),
@@ -48,9 +48,9 @@ MUTANTS = (
     ),
     mutant(
         "first-failure-lost-on-redrive",
-        HANDLER,
+        DELIVERY,
         "What is redriven has never failed before.",
-        ("            first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,\n", ""),
+        ("        first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,\n", ""),
         expected="dead-letters",
     ),
     mutant(
@@ -138,7 +138,7 @@ MUTANTS = (
     ),
     mutant(
         "retries-at-once-on-restart",
-        STORE,
+        DELIVERY,
         "The time of the retry is not restored.",
         (
             "                    delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)\n",
@@ -148,7 +148,7 @@ MUTANTS = (
     ),
     mutant(
         "attempts-lost-on-restart",
-        STORE,
+        DELIVERY,
         "How many attempts were used up is not restored.",
         ("                delivery.attempts = event.attempt\n", ""),
         expected="attempt-numbers",

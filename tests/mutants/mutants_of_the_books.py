@@ -109,7 +109,7 @@ MUTANTS = (
     ),
     mutant(
         "dead-letter-with-its-last-failure-only",
-        "actors/storage/store.py",
+        "actors/pipeline/delivery.py",
         "The history of a dead letter is what it died of.",
         ("        history=failures,\n", "        history=failures[-1:],\n"),
         expected="dead-letters",

@@ -81,13 +81,11 @@ MUTANTS = (
     ),
     mutant(
         "expiry-counts-from-the-redrive",
-        HANDLER,
+        "actors/pipeline/delivery.py",
         "A redrive does not begin anew, so what is redriven late has expired already.",
         (
-            "            min(letter.requested_at_ns + clocks_apart_ns, self.now_ns),\n"
-            "            fresh_since_ns=self.now_ns,\n",
-            "            min(letter.requested_at_ns + clocks_apart_ns, self.now_ns),\n"
-            "            fresh_since_ns=letter.requested_at_ns + clocks_apart_ns,\n",
+            "        fresh_since_ns=now_ns,\n        charged=True,\n",
+            "        fresh_since_ns=letter.requested_at_ns + letter.epoch_ns - epoch_ns,\n        charged=True,\n",
         ),
         expected="given-up",
     ),

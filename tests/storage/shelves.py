@@ -25,6 +25,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.delivery import Delivery
 from actors.pipeline.suppressions import Suppression, SuppressionSource
 from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
@@ -33,7 +34,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.postgres import PostgresStore
 from actors.storage.settings_change import SettingsChange
 from actors.storage.sqlite import SqliteStore
-from actors.storage.store import Delivery, Store
+from actors.storage.store import Store
 
 S = 1_000_000_000
 EPOCH_NS = 1_767_225_600 * S
