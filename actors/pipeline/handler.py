@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, assert_never
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -36,15 +36,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.outcomes import (
-    Ambiguous,
-    ChannelFault,
-    DeadDestination,
-    Outcome,
-    Permanent,
-    Sent,
-    Transient,
-)
+from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.attempts import (
     EXPIRED,
@@ -62,7 +54,7 @@ from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address
+from actors.pipeline.suppressions import SuppressionSource
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.waits import sooner
@@ -125,7 +117,8 @@ class Handler(Actor):
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
-        self._suppressed = store.suppressions.in_force
+        self._suppressions = store.suppressions
+        self._suppressed = store.suppressions.in_force  # mostly empty, and asked for each notification
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -146,6 +139,8 @@ class Handler(Actor):
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self._deliveries
+
+    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
     def on_start(self) -> None:
         assert self._wiring.dead_letter_queue is not None
@@ -174,6 +169,21 @@ class Handler(Actor):
 
     def _let_stages_forget(self, stages: Stages) -> None:
         stages.entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
+
+    @handles(Restarted)
+    def on_stage_restarted(self, restarted: Restarted) -> None:
+        """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
+        for channel, stages in self._stages.items():
+            if restarted.ref in stages.actors:
+                self._let_stages_forget(stages)
+                for delivery in list(self._deliveries.values()):
+                    if delivery.current is not None and delivery.command.channel == channel:
+                        charged = delivery.current.charged  # perhaps it had not come to the limiter yet
+                        if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
+                            self._put_off(delivery, charged)
+                        else:
+                            delivery.charged = charged
+                            self._send(delivery)
 
     @handles(TakenOver)
     def on_taken_over(self, taken: TakenOver) -> None:
@@ -289,13 +299,17 @@ class Handler(Actor):
             )
         return Acceptance.DUPLICATE
 
+    # ── preferences and quiet hours ─────────────────────────────────────────────────────────────────────────────
+
     def _prepare(self, delivery: Delivery) -> None:
         """Ask for preferences and quiet hours, then send the next attempt on its way."""
         command = delivery.command
-        if self._suppressed and (suppression := self._suppression_of(command)) is not None:
-            is_gone = suppression.source is SuppressionSource.PROVIDER
-            self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
-            return
+        if self._suppressed:
+            suppression = self._suppressions.find(command.channel, command.recipient)
+            if suppression is not None:
+                is_gone = suppression.source is SuppressionSource.PROVIDER
+                self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
+                return
         if self._preferences is not None and not command.critical:
             if not self._preferences.is_enabled(command.user, command.channel):
                 self._suppress(delivery, SWITCHED_OFF)
@@ -305,9 +319,6 @@ class Handler(Actor):
                 self._defer(delivery, since_1970_ns(quiet_until) - self.epoch_ns)
                 return
         self._send(delivery)
-
-    def _suppression_of(self, command: SendNotification) -> Suppression | None:
-        return self._suppressed.get((command.channel, normal_address(command.channel, command.recipient)))
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
@@ -350,7 +361,21 @@ class Handler(Actor):
         delivery.due_ns = None
         self._prepare(delivery)
 
-    # ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
+
+        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
+        """
+        suppression = self._suppressions.find(command.channel, command.recipient) if self._suppressed else None
+        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
+            return False
+        if self._preferences is None or command.critical:
+            return True
+        user, channel = command.user, command.channel
+        now = utc(self.epoch_ns + self.now_ns)
+        return self._preferences.is_enabled(user, channel) and self._preferences.quiet_until(user, channel, now) is None
+
+    # ── an attempt, and what comes of it ────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
         command = delivery.command
@@ -450,35 +475,6 @@ class Handler(Actor):
         delivery.charged = charged
         self._prepare(delivery)
 
-    def _is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
-
-        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
-        """
-        suppression = self._suppression_of(command) if self._suppressed else None
-        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
-            return False
-        if self._preferences is None or command.critical:
-            return True
-        user, channel = command.user, command.channel
-        now = utc(self.epoch_ns + self.now_ns)
-        return self._preferences.is_enabled(user, channel) and self._preferences.quiet_until(user, channel, now) is None
-
-    @handles(Restarted)
-    def on_stage_restarted(self, restarted: Restarted) -> None:
-        """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
-        for channel, stages in self._stages.items():
-            if restarted.ref in stages.actors:
-                self._let_stages_forget(stages)
-                for delivery in list(self._deliveries.values()):
-                    if delivery.current is not None and delivery.command.channel == channel:
-                        charged = delivery.current.charged  # perhaps it had not come to the limiter yet
-                        if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
-                            self._put_off(delivery, charged)
-                        else:
-                            delivery.charged = charged
-                            self._send(delivery)
-
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
         system, command = self.system, delivery.command
         admitted: Admitted = performed.request
@@ -501,9 +497,11 @@ class Handler(Actor):
 
         `admitted` is None where no provider was asked.
         """
-        delivery.current = None
-        retry_at_ns, given_up = self._what_follows(delivery, outcome)
         system, command = self.system, delivery.command
+        delivery.current = None
+        if isinstance(outcome, ChannelFault):
+            self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
+        retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
         event = NotificationFailed(
             at_ns=system.now_ns,
             epoch_ns=system.epoch_ns,
@@ -528,21 +526,7 @@ class Handler(Actor):
         delivery.given_up = given_up
         self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
 
-    def _what_follows(self, delivery: Delivery, outcome: Outcome) -> tuple[int | None, str | None]:
-        """Count a failure; return the instant of the retry, or why there is none."""
-        match outcome:
-            case Transient() | Ambiguous():
-                return self._retries.after(outcome, delivery, self.system.now_ns)
-            case ChannelFault():
-                self._to_alert(ChannelBroken(channel=delivery.command.channel, reason=outcome.reason))
-                return self._retries.after(outcome, delivery, self.system.now_ns)
-            case Permanent() | DeadDestination():
-                delivery.attempts += 1
-                return None, outcome.reason
-            case Sent():
-                raise AssertionError("an attempt that succeeded has not failed")
-            case _:
-                assert_never(outcome)
+    # ── given up, and redriven ──────────────────────────────────────────────────────────────────────────────────
 
     def _give_up_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import assert_never
 
 from actors.config import ChannelConfig
 from actors.messages import NotificationChannel
-from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import EXPIRED
 from actors.pipeline.delivery import Delivery
 from actors.pipeline.retry_budgets import RetryBudgets
@@ -37,10 +38,22 @@ class Retries:
         }
         self._budgets = budgets
 
-    def after(
+    def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
+        """Count a failure; return the instant of the retry, or why there is none."""
+        match outcome:
+            case Transient() | Ambiguous() | ChannelFault():
+                return self._retry(outcome, delivery, now_ns)
+            case Permanent() | DeadDestination():
+                delivery.attempts += 1
+                return None, outcome.reason
+            case Sent():
+                raise AssertionError("an attempt that succeeded has not failed")
+            case _:
+                assert_never(outcome)
+
+    def _retry(
         self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int
     ) -> tuple[int | None, str | None]:
-        """Count a failure; return the instant of the retry, or why there is none."""
         policy = self._policies[delivery.command.channel]
         progress = delivery.progress
         if progress is None:

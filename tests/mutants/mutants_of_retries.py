@@ -55,11 +55,11 @@ MUTANTS = (
     ),
     mutant(
         "permanent-errors-retried",
-        HANDLER,
+        RETRIES,
         "A bad address is tried again in a minute, just in case.",
         (
             "                return None, outcome.reason\n            case Sent():",
-            "                return self.now_ns + 60_000_000_000, None\n            case Sent():",
+            "                return now_ns + 60_000_000_000, None\n            case Sent():",
         ),
         expected="retry-limits",
     ),
