@@ -302,18 +302,19 @@ def replay(
 ) -> None:
     """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
-    from simulation import traces
+    from simulation.traces.replaying import compare_traces
+    from simulation.traces.replaying import replay as replay_trace
 
     try:
         if against is None:
-            outcome = traces.replay(
+            outcome = replay_trace(
                 trace, sets=sets or [], seed=seed, runtime=None if runtime is None else runtime.value
             )
         elif sets or seed is not None or runtime is not None:
             _say(f"--against {against}: wanted no changes besides, since nothing is run")
             raise typer.Exit(Exit.BAD_INPUT)
         else:
-            outcome = traces.compare_traces(trace, against)
+            outcome = compare_traces(trace, against)
     except ConfigurationError as error:
         for problem in error.problems:
             _say(problem)
@@ -387,7 +388,7 @@ def _runner(scenario: Scenario) -> Callable[..., Result]:
 
 
 def _recorder(file: Path, trace: Path, seed: int | None, sets: Sequence[str]) -> Callable[..., Result]:
-    from simulation.traces import record
+    from simulation.traces.recording import record
 
     return partial(record, file, trace, seed=seed, sets=sets)
 

@@ -15,7 +15,8 @@ from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
 from simulation import recorder
 from simulation.schedules import RandomWalk
-from simulation.traces import Trace, event_text
+from simulation.traces.difference import event_text
+from simulation.traces.trace import Trace
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -215,7 +216,7 @@ def test_the_laws_that_were_checked_are_checked_again(small, tmp_path, monkeypat
         given.append(options["invariants"])
         return simulation.run(*arguments, **options)
 
-    monkeypatch.setattr("simulation.traces.run", run)
+    monkeypatch.setattr("simulation.traces.replaying.run", run)
     assert simulation.replay(tmp_path / "trace").exact
     assert simulation.replay(tmp_path / "trace", invariants="default").exact
     assert given == [checked, "default"]
