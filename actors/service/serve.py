@@ -28,38 +28,34 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
-import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-import hypercorn.trio
 import trio
-from hypercorn import Config
-from hypercorn.typing import ASGIFramework
 
-from actors.config import PRIMARY, NotifierConfig
 from actors.errors import ConfigurationError
-from actors.instants import ns
-from actors.messages import NotificationChannel, RecordedEvent
-from actors.notifier import Notifier, Pipeline
+from actors.messages import RecordedEvent
+from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek
-from actors.policies.breaker import BreakerState
 from actors.randomness import RandomStreams
 from actors.service import logs
 from actors.service.access import Access
 from actors.service.app import Service, make_app
+from actors.service.breaker_orders import Orders, orders_of, with_orders
 from actors.service.breakers import BreakerWatch
-from actors.service.config import ServiceConfig, StoreConfig, load
+from actors.service.config import ServiceConfig, load
 from actors.service.dead_letters import DeadLetters
 from actors.service.doors import ProviderDoor, RequestDoor
 from actors.service.health import Status
+from actors.service.http_server import HttpServer
 from actors.service.live_settings import LiveSettings
 from actors.service.metrics import Metrics
+from actors.service.stores import open_store
 from actors.service.tracing import Tracing
 from actors.service.transports import open_transports
 from actors.storage.memory import MemoryStore
@@ -73,53 +69,11 @@ REQUESTS_PATIENCE = 5.0
 COMMITS_PATIENCE = 5.0
 """Seconds that it waits for what is being made durable."""
 
-HTTP_PATIENCE = 3.0
-"""Seconds that a shutdown waits for connections."""
-
 AT_ONCE = frozenset({"tokens", "logs", "drain"})
 """Settings that are the service's and not the pipeline's."""
 
 BY_RESTART = frozenset({"store", "remember_ids", "listen"})
 """Settings that cannot change while it runs."""
-
-Orders: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
-"""What operators have ordered: the state in which the breaker of a provider of a channel is to begin."""
-
-
-@asynccontextmanager
-async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
-    """Open the store of the settings for as long as the block lasts.
-
-    Raises:
-        StoreError: it cannot be opened; or a change could not be made durable.
-        ConfigurationError: the packages for it are not installed.
-    """
-    choice = config.store
-    if not isinstance(choice, StoreConfig):
-        yield MemoryStore(remember_ids_ns=ns(config.remember_ids))
-    elif choice.sqlite is not None:
-        from actors.storage.sqlite import SqliteStore
-
-        async with SqliteStore.open(
-            choice.sqlite, remember_ids=config.remember_ids, keep_audit=choice.keep_audit
-        ) as store:
-            yield store
-    else:
-        assert choice.postgres is not None
-        try:
-            from actors.storage.postgres import PostgresStore
-        except ImportError as error:
-            raise ConfigurationError(
-                [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
-            ) from None
-        async with PostgresStore.open(
-            choice.postgres.reveal(),
-            node=choice.node,
-            lease=choice.lease,
-            remember_ids=config.remember_ids,
-            keep_audit=choice.keep_audit,
-        ) as database:
-            yield database
 
 
 class _Life:
@@ -155,6 +109,7 @@ class Server:
         self.app = make_app()
         self.door = RequestDoor(self.app)
         """The application as it is served."""
+        self._http = HttpServer(self.door)
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
@@ -166,8 +121,6 @@ class Server:
         self._nursery = nursery
         self._changing = trio.Lock()
         self._life: _Life
-        self._stop_http, self._http_stopped = trio.Event(), trio.Event()
-        self._http_runs = False
 
     @classmethod
     @asynccontextmanager
@@ -201,24 +154,7 @@ class Server:
         Raises:
             OSError: the address is not to be had.
         """
-        serve = partial(
-            hypercorn.trio.serve,
-            cast(ASGIFramework, self.door),
-            _hypercorn(self.config),
-            shutdown_trigger=self._stop_http.wait,
-            mode="asgi",
-        )
-        self._http_runs = True
-
-        async def serve_and_say(task_status: trio.TaskStatus[list[str]]) -> None:
-            try:
-                await serve(task_status=task_status)
-            finally:
-                self._http_stopped.set()
-
-        urls: list[str] = await self._nursery.start(serve_and_say)
-        logger.info("listening", extra={"fields": {"url": ", ".join(urls)}})
-        return urls
+        return await self._http.listen(self.config.listen, self._nursery)
 
     # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -386,9 +322,7 @@ class Server:
             coming_back = min(life.longest_attempt, drain / 2)
             if not await life.notifier.wait_until_quiet(drain - coming_back):
                 await self._come_to_rest(life, coming_back)
-            self._stop_http.set()
-            if self._http_runs:
-                await self._http_stopped.wait()
+            await self._http.stop()
             left = life.notifier.in_flight
             await life.end()
         parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"
@@ -418,55 +352,6 @@ async def check(config: ServiceConfig) -> None:
     async with AsyncExitStack() as stack:
         open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
         await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
-
-
-def orders_of(pipeline: Pipeline, config: ServiceConfig) -> Orders:
-    """Return what operators have ordered, and still holds, of the breakers of a pipeline with these settings."""
-    orders = {}
-    for channel, stages in pipeline.wiring.stages.items():
-        by_provider = config.notifier.channels[channel].by_provider()
-        for lane in stages.lanes:
-            if lane.begins is not by_provider[lane.provider_name].circuit_breaker.begins:
-                orders[channel, lane.provider_name] = lane.begins
-    return orders
-
-
-def with_orders(config: NotifierConfig, orders: Orders) -> NotifierConfig:
-    """Return settings with which what operators have ordered holds from the beginning."""
-    channels = dict(config.channels)
-    for channel in {channel for channel, _ in orders} & channels.keys():
-        breakers = {
-            name: own.circuit_breaker
-            if (state := orders.get((channel, name))) is None
-            else own.circuit_breaker.model_copy(update={"enabled": True, "initial_state": state.value})
-            for name, own in channels[channel].by_provider().items()
-        }
-        failover = {
-            name: other.model_copy(update={"circuit_breaker": breakers[name]})
-            for name, other in channels[channel].failover.items()
-        }
-        changes = {"circuit_breaker": breakers[PRIMARY], "failover": failover}
-        channels[channel] = channels[channel].model_copy(update=changes)
-    return config.model_copy(update={"channels": channels})
-
-
-def _hypercorn(config: ServiceConfig) -> Config:
-    settings = Config()
-    settings.bind = [f"fd://{_bound(config.listen).detach()}"]
-    settings.errorlog = logging.getLogger("hypercorn.error")
-    settings.include_server_header = False
-    settings.graceful_timeout = HTTP_PATIENCE
-    return settings
-
-
-def _bound(address: str) -> socket.socket:
-    """Return a socket that listens at an address; Hypercorn would leave one open where it cannot."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family, _, _, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listening = socket.create_server(place, family=family)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
 
 
 async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:

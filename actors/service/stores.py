@@ -1,0 +1,48 @@
+"""The store of a service: which one, its settings say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from actors.errors import ConfigurationError
+from actors.instants import ns
+from actors.service.config import ServiceConfig, StoreConfig
+from actors.storage.memory import MemoryStore
+from actors.storage.store import Store
+
+
+@asynccontextmanager
+async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
+    """Open the store of the settings for as long as the block lasts.
+
+    Raises:
+        StoreError: it cannot be opened; or a change could not be made durable.
+        ConfigurationError: the packages for it are not installed.
+    """
+    choice = config.store
+    if not isinstance(choice, StoreConfig):
+        yield MemoryStore(remember_ids_ns=ns(config.remember_ids))
+    elif choice.sqlite is not None:
+        from actors.storage.sqlite import SqliteStore
+
+        async with SqliteStore.open(
+            choice.sqlite, remember_ids=config.remember_ids, keep_audit=choice.keep_audit
+        ) as store:
+            yield store
+    else:
+        assert choice.postgres is not None
+        try:
+            from actors.storage.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigurationError(
+                [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
+            ) from None
+        async with PostgresStore.open(
+            choice.postgres.reveal(),
+            node=choice.node,
+            lease=choice.lease,
+            remember_ids=config.remember_ids,
+            keep_audit=choice.keep_audit,
+        ) as database:
+            yield database
