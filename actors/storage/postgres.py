@@ -60,18 +60,11 @@ from actors.storage.audit import AuditEntry
 from actors.storage.codec import decode_suppression, encode_command, encode_events
 from actors.storage.memory import DAY_NS, Entry, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
-from actors.storage.postgres_batch import (
-    USER,
-    Batch,
-    Change,
-    Setting,
-    Shared,
-    Sql,
-    setting_of,
-    setting_of_suppression,
-)
+from actors.storage.postgres_batch import Batch, Change
 from actors.storage.postgres_node import State
-from actors.storage.postgres_reading import audit_entries, past_of
+from actors.storage.postgres_reading import Shared, audit_entries, past_of
+from actors.storage.postgres_settings import USER, Setting, setting_of, setting_of_suppression
+from actors.storage.postgres_sql import Sql
 from actors.storage.postgres_to_do import Query, ToDo
 from actors.storage.postgres_worker import Outcome, Taken, Worker
 from actors.storage.settings_change import SettingsChange

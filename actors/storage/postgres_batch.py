@@ -10,9 +10,8 @@ lock the same row, so of a commit and a take-over one is wholly before the other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from actors.effects import Promise
 from actors.errors import Overtaken
@@ -27,25 +26,19 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.pipeline.suppressions import Suppression, SuppressionSource, normal_address, told_by
-from actors.preferences_config import UserPreferences
 from actors.storage.audit import AuditEntry
-from actors.storage.codec import decode_command, decode_event, encode_event, encode_suppression
+from actors.storage.codec import decode_command, encode_event
 from actors.storage.memory import Entry
+from actors.storage.postgres_reading import Shared, read_shared
+from actors.storage.postgres_settings import Setting, named, setting_of, write_change, write_told
+from actors.storage.postgres_sql import Sql, columns
 from actors.storage.settings_change import SettingsChange
 
 with needs("postgres"):
     import psycopg
 
-Sql = psycopg.Connection[Any]
-
 CHANGES_A_BATCH = 1 << 16
 """How many changes a batch has at the most. The number of a change is that of its batch times this, and its place."""
-
-Setting: TypeAlias = tuple[str, str]
-"""What is set: a channel, and the address on it that nothing is sent to; or USER, and whose preferences they are."""
-
-USER = "user"
 
 
 class Fenced(Exception):
@@ -89,16 +82,6 @@ class Change(Promise):
         """What the view in memory has of it since, where another node may have been first."""
         self.before: Entry | None = None
         """What that had of it until then, where it has just been taken over, and its handler does not know yet."""
-
-
-class Shared(NamedTuple):
-    """How things stand that all nodes share, as the database has them."""
-
-    letters: dict[str, Entry | None]
-    """Of notifications: the dead letter, or None where it is none."""
-
-    settings: dict[Setting, bytes | None]
-    """Each of these in writing; None: it is not set."""
 
 
 class Batch:
@@ -230,34 +213,22 @@ class _Turn:
         """Write them, within a transaction."""
         if self.requested:
             self._write_requested(sql, batch, token, base, remember_ids_ns)
-        taken = [*self._conditional(sql, batch, _REDRIVE, self.redriven, token)]
+        taken = self._conditional(sql, batch, _REDRIVE, self.redriven, token)
         discarded = self._conditional(sql, batch, _DISCARD, self.discarded, token)
         if self.moved:
             ids, at_ns = _ids(self.moved), [change.at_ns for change in self.moved]
             _all_ours(sql.execute(_MOVE, (ids, at_ns, token)), ids)
         if history := [*self.history, *self.moved, *taken]:
-            sql.execute(
-                "INSERT INTO history (notification_id, seq, event) SELECT * FROM unnest(%b::text[], %b::bigint[], "
-                "%b::bytea[])",
-                (_ids(history), _seqs(history, base), [encode_event(change.event) for change in history]),
-            )
+            events = [encode_event(change.event) for change in history]
+            sql.execute(_HAPPENED, (_ids(history), _seqs(history, base), events))
         if self.ended:
             ids, at_ns = _ids(self.ended), [change.at_ns for change in self.ended]
             _all_ours(sql.execute(_END, (ids, at_ns, token)), ids)
         if gone := [change.event.notification_id for change in (*self.ended, *discarded) if change.has_history]:
             sql.execute("DELETE FROM history WHERE notification_id = ANY(%s)", (gone,))
         if closed := [change for change in (*self.ended, *discarded) if change.past]:
-            sql.execute(
-                "INSERT INTO closed SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[], %b::bytea[]) "
-                "ON CONFLICT (notification_id) DO UPDATE SET ended_ns = excluded.ended_ns, "
-                "command = excluded.command, events = excluded.events",
-                (
-                    _ids(closed),
-                    [change.at_ns for change in closed],
-                    [change.written for change in closed],
-                    [change.past for change in closed],
-                ),
-            )
+            rows = [(change.event.notification_id, change.at_ns, change.written, change.past) for change in closed]
+            sql.execute(_CLOSE, columns(rows))
         audited: list[tuple[Any, ...]] = [
             (base + change.number, change.event.notification_id, change.at_ns, encode_event(change.event))
             for change in (*taken, *discarded)
@@ -266,24 +237,18 @@ class _Turn:
             (base + number, entry.notification_id, entry.at_ns, encode_event(entry)) for number, entry in self.notes
         ]
         if audited:
-            sql.execute(
-                "INSERT INTO audit SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bytea[])",
-                _columns(audited),
-            )
-        settings = self._write_told(sql, taken)
+            sql.execute(_AUDIT, columns(audited))
+        told = sorted((*self.history, *taken), key=lambda change: change.number)
+        settings = write_told(sql, ((change.event, change.command) for change in told))
         batch.unsure.update(settings)
         if self.change is not None:
-            settings += _write_change(sql, self.change)
+            settings += write_change(sql, self.change)
         shared: list[tuple[Any, ...]] = [
             (token, change.event.notification_id, None, None) for change in (*self.moved, *taken, *discarded)
         ]
-        shared += [(token, None, kind, _utf8(name)) for kind, name in settings]
+        shared += [(token, None, *named(setting)) for setting in settings]
         if shared:
-            sql.execute(
-                "INSERT INTO changes (token, notification_id, kind, name) "
-                "SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])",
-                _columns(shared),
-            )
+            sql.execute(_SHARE, columns(shared))
 
     def _write_requested(self, sql: Sql, batch: Batch, token: int, base: int, remember_ids_ns: int) -> None:
         # In the order of their ids, so that two nodes with the same ones never wait for each other.
@@ -334,47 +299,7 @@ class _Turn:
                 batch.overtaken[change] = Overtaken(change.event.notification_id)
         return [change for change in changes if change.event.notification_id in found]
 
-    def _write_told(self, sql: Sql, redriven: Iterable[Change]) -> list[Setting]:
-        """Write which addresses are gone, and of which that is lifted; return them."""
-        gone: dict[Setting, Suppression] = {}
-        back: set[Setting] = set()
-        for change in sorted((*self.history, *redriven), key=lambda change: change.number):
-            told = told_by(change.event, change.command.recipient)
-            if told is not None:
-                gone.setdefault(setting_of_suppression(told), told)
-            elif type(change.event) is NotificationRedriven:
-                back.add(setting_of(change.command))
-                gone.pop(setting_of(change.command), None)
-        if back:
-            sql.execute(f"{_UNSET} AND told".encode(), _columns([_key(each) for each in sorted(back)]))
-        if gone:  # said since then
-            sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(gone))
-        return [*gone, *back]
 
-
-def _write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
-    """Write a change of settings; return what it changes."""
-    people = [each for each in change.suppressed if each.source is not SuppressionSource.PROVIDER]
-    told = {setting_of_suppression(each): each for each in change.suppressed if each not in people}
-    given: dict[Setting, Suppression | UserPreferences] = {setting_of_suppression(each): each for each in people}
-    given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
-    gone = {(channel.value, address) for channel, address in change.lifted}
-    gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
-    if told:
-        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(told))
-    if given:
-        update = "ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, told = excluded.told"
-        sql.execute(f"{_SET} {update}".encode(), _setting_columns(given))
-    if gone:
-        sql.execute(_UNSET.encode(), _columns([_key(each) for each in sorted(gone)]))
-    return [*told, *given, *gone]
-
-
-_SET = "INSERT INTO settings SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bytea[], %b::bytea[], %b::boolean[])"
-_UNSET = (
-    "DELETE FROM settings USING unnest(%b::text[], %b::bytea[]) AS unset (kind, digest) "
-    "WHERE settings.kind = unset.kind AND settings.digest = unset.digest"
-)
 _ACCEPT = """
     INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested)
     SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested
@@ -407,88 +332,26 @@ _END = """
     FROM unnest(%b::text[], %b::bigint[]) AS done (id, at_ns)
     WHERE known.notification_id = done.id AND known.state = 'open' AND known.owner = %s
 """
+_HAPPENED = """
+    INSERT INTO history (notification_id, seq, event)
+    SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[])
+"""
+_CLOSE = """
+    INSERT INTO closed SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[], %b::bytea[])
+    ON CONFLICT (notification_id) DO UPDATE SET
+        ended_ns = excluded.ended_ns, command = excluded.command, events = excluded.events
+"""
+_AUDIT = "INSERT INTO audit SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bytea[])"
+_SHARE = """
+    INSERT INTO changes (token, notification_id, kind, name)
+    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
+"""
 
 
 def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
     """Raise Fenced unless every one of them was this node's."""
     if done.rowcount != len(ids):
         raise Fenced
-
-
-# ── what all nodes share ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
-    """Return how these letters and settings stand."""
-    wanted, keys = sorted(ids), {_key(each): each for each in settings}
-    dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
-    found: dict[Any, bytes] = {}
-    if keys:
-        rows = sql.execute(
-            "SELECT kind, digest, value FROM settings JOIN unnest(%b::text[], %b::bytea[]) AS asked "
-            "(kind, digest) USING (kind, digest)",
-            _columns(list(keys)),
-        )
-        found = {(kind, digest): value for kind, digest, value in rows}
-    return Shared({each: dead.get(each) for each in wanted}, {keys[key]: found.get(key) for key in keys})
-
-
-def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
-    """Return the notifications that fit, in the order of acceptance, with all that happened to them."""
-    rows = sql.execute(
-        f"SELECT notification_id, command, requested FROM notifications WHERE {where} ORDER BY seq".encode(),
-        values,
-        binary=True,
-    ).fetchall()
-    found = {
-        notification_id: Entry(decode_command(command), [decode_event(requested)])
-        for notification_id, command, requested in rows
-    }
-    if found:
-        history = sql.execute(
-            "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",
-            (list(found),),
-            binary=True,
-        )
-        for notification_id, event in history:
-            entry = found[notification_id]
-            entry.events.append(decode_event(event))
-            entry.was_redriven |= isinstance(entry.events[-1], NotificationRedriven)
-    return found
-
-
-def setting_of(command: SendNotification) -> Setting:
-    """Return by what a suppression of a command's address is known."""
-    return command.channel.value, normal_address(command.channel, command.recipient)
-
-
-def setting_of_suppression(suppression: Suppression) -> Setting:
-    """Return by what a suppression is known."""
-    return suppression.channel.value, suppression.address
-
-
-def _key(setting: Setting) -> tuple[str, bytes]:
-    kind, name = setting
-    return kind, sha256(_utf8(name)).digest()
-
-
-def _setting_columns(settings: Mapping[Setting, Suppression | UserPreferences]) -> list[list[Any]]:
-    # In order, so that two nodes with the same ones never wait for each other.
-    return _columns(
-        [
-            (
-                *_key(setting),
-                _utf8(setting[1]),
-                encode_suppression(each) if isinstance(each, Suppression) else each.written().encode(),
-                isinstance(each, Suppression) and each.source is SuppressionSource.PROVIDER,
-            )
-            for setting, each in sorted(settings.items(), key=lambda item: _key(item[0]))
-        ]
-    )
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 # ── columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -500,7 +363,3 @@ def _ids(changes: Iterable[Change]) -> list[str]:
 
 def _seqs(changes: Iterable[Change], base: int) -> list[int]:
     return [base + change.number for change in changes]
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

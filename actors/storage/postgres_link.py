@@ -11,8 +11,8 @@ import time
 
 from actors.extras import needs
 from actors.storage.bell import Bell
-from actors.storage.postgres_batch import Sql
 from actors.storage.postgres_schema import connected
+from actors.storage.postgres_sql import Sql
 
 with needs("postgres"):
     import psycopg

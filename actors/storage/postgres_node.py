@@ -12,7 +12,10 @@ from typing import NamedTuple
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.codec import decode_command, decode_event
 from actors.storage.memory import Entry
-from actors.storage.postgres_batch import Fenced, Setting, Shared, Sql, entries, read_shared
+from actors.storage.postgres_batch import Fenced
+from actors.storage.postgres_reading import Shared, entries, read_shared
+from actors.storage.postgres_settings import Setting, setting_named
+from actors.storage.postgres_sql import Sql
 
 REMEMBERED_AT_START = 100_000
 """How many ids of what has ended a node reads when it starts; of the others it hears when one of them comes again."""
@@ -122,7 +125,7 @@ def load(sql: Sql, token: int) -> State:
     return State(
         changes,
         [(decode_command(command), at_ns) for command, at_ns in reversed(remembered)],
-        {_setting(kind, name): value for kind, name, value in settings},
+        {setting_named(kind, name): value for kind, name, value in settings},
     )
 
 
@@ -221,9 +224,5 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
             (seen, horizon, token),
         ).fetchall()
         ids = {notification_id for notification_id, _, _ in rows if notification_id is not None}
-        settings = {_setting(kind, name) for _, kind, name in rows if kind is not None and name is not None}
+        settings = {setting_named(kind, name) for _, kind, name in rows if kind is not None and name is not None}
         return read_shared(sql, ids, settings), horizon
-
-
-def _setting(kind: str, name: bytes) -> Setting:
-    return kind, name.decode("utf-8", "surrogatepass")

@@ -10,7 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 from actors.effects import Promise
 from actors.errors import StoreError
 from actors.storage.bell import Bell
-from actors.storage.postgres_batch import CHANGES_A_BATCH, Batch, Setting, Sql
+from actors.storage.postgres_batch import CHANGES_A_BATCH, Batch
+from actors.storage.postgres_settings import Setting
+from actors.storage.postgres_sql import Sql
 
 A = TypeVar("A")
 

@@ -14,7 +14,7 @@ import msgspec
 from actors.errors import StoreError
 from actors.extras import needs
 from actors.storage.memory import Entry
-from actors.storage.postgres_batch import Batch, Fenced, Shared, Sql
+from actors.storage.postgres_batch import Batch, Fenced
 from actors.storage.postgres_lease import Lease
 from actors.storage.postgres_link import Link
 from actors.storage.postgres_node import (
@@ -29,7 +29,9 @@ from actors.storage.postgres_node import (
     release,
     taken_over,
 )
+from actors.storage.postgres_reading import Shared
 from actors.storage.postgres_schema import migrate
+from actors.storage.postgres_sql import Sql
 from actors.storage.postgres_to_do import Query, ToDo, Work
 
 with needs("postgres"):
