@@ -13,8 +13,14 @@ def plain_number(value: float, digits: int = 3) -> str:
 
 
 def counted(count: float, one: str, many: str = "") -> str:
-    """Return a count with its word: ``1 attempt``, ``1,000 attempts``; `many` where that takes more than an s."""
-    return f"{count:,.0f} {one if count == 1 else many or one + 's'}"
+    """Return a count, or a mean of some, with its word: ``1 attempt``, ``1,000 attempts``, ``2.5 retries``.
+
+    Args:
+        count: how many.
+        one: the word for one.
+        many: the word for another number, where that takes more than an s.
+    """
+    return f"{plain_number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[str, str]:

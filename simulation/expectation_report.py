@@ -73,7 +73,7 @@ def verdict(expectation: Expectation, value: float | None) -> str:
     """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
     if value is None:
         return "has no value: it is a statistic over nothing"
-    return f"is {number(value)}, wanted {_WANTED[expectation.op]} {number(expectation.value)}".replace("  ", " ")
+    return f"is {_number(value)}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
 
 
 class Wording(NamedTuple):
@@ -117,11 +117,6 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
     return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
 
 
-def number(value: float) -> str:
-    """Return a figure as people read it: whole ones with commas, others with six digits."""
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else plain_number(value, 6)
-
-
 def _figure(result: Result, expectation: Expectation) -> Figure:
     part: Figure | Shape = summary_shape(result.scenario.providers_used)
     for key in expectation.path:
@@ -131,12 +126,16 @@ def _figure(result: Result, expectation: Expectation) -> Figure:
     return part
 
 
+def _number(value: float) -> str:
+    return plain_number(value, 6)
+
+
 def _with_unit(value: float, figure: Figure) -> str:
     if figure is Figure.SECONDS:
         text = duration_text(value)
-        return text if text == f"{number(value)} s" else f"{number(value)} s ({text})"
+        return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
     unit = {Figure.PER_SECOND: " a second", Figure.PER_MINUTE: " a minute"}.get(figure, "")
-    return number(value) + unit
+    return _number(value) + unit
 
 
 def _share(value: float, wanted: float) -> str:
@@ -171,7 +170,7 @@ def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
         else:
             folded = in_cells(series[name].to_list(), size, sum)
             label = f"{FLOWS[name]} per {duration_text(cell_s)}"
-        yield _row(label, sparkline(folded), number(max(folded)))
+        yield _row(label, sparkline(folded), _number(max(folded)))
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]
     for breaker in _breakers(result, channel, path):

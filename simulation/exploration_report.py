@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from actors.digits import counted
 from actors.instants import NS_PER_S
 from simulation.coverage import SOMETIMES, demanded
 from simulation.exploration import Exploration, Failure
@@ -33,7 +34,8 @@ def _lines(exploration: Exploration) -> Iterator[str]:
         yield seeds
         yield exploration.replay
         yield ""
-        yield f"no case broke, but of what the settings make possible this never happened in {_cases(exploration)}:"
+        cases = counted(exploration.cases, "case")
+        yield f"no case broke, but of what the settings make possible this never happened in {cases}:"
         yield from (f"  {text}" for text in exploration.never)
         yield "try more seeds, or see what keeps it from happening"
         yield ""
@@ -41,17 +43,13 @@ def _lines(exploration: Exploration) -> Iterator[str]:
         yield f"{exploration.scenario.name}  {seeds} · {exploration.notifications:,} notifications · no case broke"
     for file in exploration.mended:
         yield f"mended: {file} broke before and does not any more"
-    yield f"in so many of {_cases(exploration)}"
+    yield f"in so many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration)
 
 
 def _seeds(exploration: Exploration) -> str:
     first, last = exploration.first_seed, exploration.first_seed + exploration.cases - 1
     return f"seed {first}" if first == last else f"seeds {first:,} to {last:,}"
-
-
-def _cases(exploration: Exploration) -> str:
-    return f"{exploration.cases:,} case{'' if exploration.cases == 1 else 's'}"
 
 
 def _coverage(exploration: Exploration) -> Iterator[str]:

@@ -38,6 +38,7 @@ from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 from actors.actor import Actor
+from actors.digits import counted
 from actors.errors import ActorSystemError
 from simulation.system import _NO_CALLBACKS, SimulatedSystem
 
@@ -367,10 +368,10 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.breach is None:
-            return f"no breach with {_counted(self.most_deviations)}, in any of {self.runs:,} schedules"
+            return f"no breach with {counted(self.most_deviations, 'deviation')}, in any of {self.runs:,} schedules"
         found = f"{type(self.breach).__name__}: {self.breach}".rstrip(": ")
         which = ", ".join(f"({step}, {choice})" for step, choice in self.deviations)
-        return f"breach with {_counted(len(self.deviations))} [{which}], in schedule {self.runs:,}: {found}"
+        return f"breach with {counted(len(self.deviations), 'deviation')} [{which}], in schedule {self.runs:,}: {found}"
 
 
 def verdict(explored: Iterable[Explored], *, most_deviations: int) -> Verdict:
@@ -381,10 +382,6 @@ def verdict(explored: Iterable[Explored], *, most_deviations: int) -> Verdict:
         if each.breach is not None:
             return Verdict(runs, most_deviations, each.breach, each.deviations)
     return Verdict(runs, most_deviations, None, ())
-
-
-def _counted(deviations: int) -> str:
-    return f"{deviations} deviation{'' if deviations == 1 else 's'}"
 
 
 def shrink(run: Run, deviations: Iterable[tuple[int, int]]) -> Explored:

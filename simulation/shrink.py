@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from actors.digits import counted
 from actors.instants import seconds
 from actors.quantities import FROM_FILE, Rate, parse_duration, parse_rate, write_duration, write_rate
 from actors.randomness import RandomStreams
@@ -62,7 +63,7 @@ class Size:
             "operation": self.operations,
             "deviation": self.deviations,
         }
-        return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in parts.items() if count)
+        return ", ".join(counted(count, name) for name, count in parts.items() if count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import plain_number
 from actors.lint_rules.health import failing
 from actors.lint_rules.traffic import NEARLY, Found, Traffic
-from actors.lint_rules.words import number, percent
+from actors.lint_rules.words import percent
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig
@@ -20,8 +21,8 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     if limit is not None and slots is not None and limit.initial > slots:
         yield (
             ("concurrency_limit", "initial"),
-            f"{number(limit.initial)} at once is more than the max_in_flight of {number(slots)}: it binds only once it "
-            "has fallen below that",
+            f"{plain_number(limit.initial)} at once is more than the max_in_flight of {plain_number(slots)}: it binds "
+            "only once it has fallen below that",
         )
 
 
@@ -44,6 +45,6 @@ def _throttle(config: ChannelConfig) -> Iterator[Found]:
         comes_to = f"{percent(min(throttle.max_rejection, 1 - let_through))} of the attempts are refused"
     yield (
         ("adaptive_throttle", "k"),
-        f"{number(throttle.k)} times what is accepted is less than what is sent where {percent(healthy.all)} of the "
-        f"attempts fail{healthy.timing_out}: with nothing wrong, at the sender {comes_to}",
+        f"{plain_number(throttle.k)} times what is accepted is less than what is sent where {percent(healthy.all)} of "
+        f"the attempts fail{healthy.timing_out}: with nothing wrong, at the sender {comes_to}",
     )

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import counted, plain_number
 from actors.distribution_shape import median, share_above
 from actors.lint_rules.health import failing
 from actors.lint_rules.schedule import last_start
 from actors.lint_rules.traffic import Found, Traffic
-from actors.lint_rules.words import count, duration, number, percent, rate
+from actors.lint_rules.words import duration, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RetryConfig
@@ -60,18 +61,19 @@ def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if calls is None or calls >= minimum:
         return
     if traffic.most_in is None or math.isclose(calls, (traffic.per_s or 0.0) * window.time):
-        come = f"{rate(traffic.per_s or 0.0)} make {number(calls)} in a window of {duration(window.time)}"
+        come = f"{rate(traffic.per_s or 0.0)} make {plain_number(calls)} in a window of {duration(window.time)}"
     else:
-        come = f"no window of {duration(window.time)} holds more than {number(calls)}"
+        come = f"no window of {duration(window.time)} holds more than {plain_number(calls)}"
     attempts = config.retry.max_attempts
     with_retries = calls * attempts
+    most = plain_number(with_retries)
     if attempts == 1:
         so = "its failure rate is not looked at, and it hardly ever opens"
     elif with_retries < minimum:
-        so = f"nor do retries help ({number(with_retries)} with all {attempts} attempts of each): it hardly ever opens"
+        so = f"nor do retries help ({most} with all {attempts} attempts of each): it hardly ever opens"
     else:
-        so = f"only when retries make up the rest ({number(with_retries)} with all {attempts} attempts) can it open"
-    yield ("minimum_calls",), f"{number(minimum)} calls seldom come together: {come} on average; {so}"
+        so = f"only when retries make up the rest ({most} with all {attempts} attempts) can it open"
+    yield ("minimum_calls",), f"{plain_number(minimum)} calls seldom come together: {come} on average; {so}"
 
 
 def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
@@ -113,7 +115,7 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
     if every_s < _SOON_S:
         yield (
             ("failure_threshold",),
-            f"{count(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
+            f"{counted(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
             f"{percent(healthy.all)} of {rate(flow)} fail with nothing wrong{healthy.timing_out}",
         )
 
@@ -142,7 +144,8 @@ def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Fo
         ends = "the only attempt is refused"
     else:
         at_most = "" if retry.jitter == "none" else "at most "
-        ends = f"the last of {count(retry.max_attempts, 'attempt')} starts {at_most}{duration(latest)} after the first"
+        last = f"the last of {counted(retry.max_attempts, 'attempt')}"
+        ends = f"{last} starts {at_most}{duration(latest)} after the first"
     yield (
         ("when_open",),
         f"fail, and {ends}, before the breaker can be half-open after {duration(shortest_open)}: what meets it just "
@@ -175,7 +178,7 @@ def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         if with_retries < breaker.half_open_permits and breaker.decide != "when_decided":
             yield (
                 ("half_open_permits",),
-                f"{count(breaker.half_open_permits, 'probe')} seldom come together: {number(calls)} arrive in the "
-                f"half_open_max of {duration(longest)} on average ({number(with_retries)} with all their attempts), "
-                "and then it opens again",
+                f"{counted(breaker.half_open_permits, 'probe')} seldom come together: {plain_number(calls)} arrive in "
+                f"the half_open_max of {duration(longest)} on average ({plain_number(with_retries)} with all their "
+                "attempts), and then it opens again",
             )

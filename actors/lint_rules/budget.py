@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from actors.digits import counted, plain_number
 from actors.distribution_shape import limited_mean, median
 from actors.lint_rules.health import Failing, failing
 from actors.lint_rules.schedule import waits
 from actors.lint_rules.traffic import NEARLY, Found, Traffic
-from actors.lint_rules.words import count, duration, number, percent, rate
+from actors.lint_rules.words import duration, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RetryConfig
@@ -80,10 +81,10 @@ def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
 
     match retry.budget:
         case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2:
-            left = number(max(0.0, tokens - 1))
+            left = plain_number(max(0.0, tokens - 1))
             return (
                 "max_tokens",
-                f"{number(tokens)} allows no retry at all: a failure takes one token, and the {left} left "
+                f"{plain_number(tokens)} allows no retry at all: a failure takes one token, and the {left} left "
                 f"{'is' if left == '1' else 'are'} not more than half",
             )
         case EnvoyBudgetConfig(share=0, min_concurrency=0, inclusive=False):
@@ -94,7 +95,7 @@ def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
         case AwsBudgetConfig(capacity=capacity, retry_cost=cost) if cost > capacity:
             return (
                 "retry_cost",
-                f"{number(cost)} is more than the whole capacity of {number(capacity)}: "
+                f"{plain_number(cost)} is more than the whole capacity of {plain_number(capacity)}: "
                 "no attempt that failed transiently is ever retried",
             )
         case TokenBudgetConfig(capacity=1, inclusive=False):
@@ -132,8 +133,9 @@ def _by_share(share: float, retry: RetryConfig, healthy: Failing) -> tuple[str, 
         return None
     return (
         "share",
-        f"{percent(share)} allows {count(100 * share, 'retry', 'retries')} for 100 notifications, and "
-        f"{number(100 * needed)} are needed where {percent(healthy.all)} of the attempts fail{healthy.timing_out}",
+        f"{percent(share)} allows {counted(100 * share, 'retry', 'retries')} for 100 notifications, and "
+        f"{plain_number(100 * needed)} are needed where {percent(healthy.all)} of the attempts "
+        f"fail{healthy.timing_out}",
     )
 
 
@@ -155,9 +157,10 @@ def _envoy(
         return None
     return (
         "share",
-        f"{percent(budget.share)} of the {count(under_way, 'attempt')} under way and a min_concurrency of "
-        f"{number(budget.min_concurrency)} allow {count(allowed, 'retry', 'retries')} at once, and {number(retries)} "
-        f"wait or are under way on average where {percent(p)} of the attempts fail{healthy.timing_out}",
+        f"{percent(budget.share)} of the {counted(under_way, 'attempt')} under way and a min_concurrency of "
+        f"{plain_number(budget.min_concurrency)} allow {counted(allowed, 'retry', 'retries')} at once, and "
+        f"{plain_number(retries)} wait or are under way on average where {percent(p)} of the attempts "
+        f"fail{healthy.timing_out}",
     )
 
 
@@ -167,8 +170,8 @@ def _grpc(budget: GrpcBudgetConfig, healthy: Failing) -> tuple[str, str] | None:
         return None
     return (
         "token_ratio",
-        f"{number(budget.token_ratio)} for each success makes up for {percent(bearable)} of the attempts failing, and "
-        f"{percent(healthy.all)} do{healthy.timing_out}, so that the tokens run out",
+        f"{plain_number(budget.token_ratio)} for each success makes up for {percent(bearable)} of the attempts "
+        f"failing, and {percent(healthy.all)} do{healthy.timing_out}, so that the tokens run out",
     )
 
 
@@ -181,7 +184,7 @@ def _aws(budget: AwsBudgetConfig, retry: RetryConfig, healthy: Failing) -> tuple
         return None
     return (
         "retry_cost",
-        f"{number(budget.retry_cost)} for a retry takes {number(100 * lost)} for 100 notifications where "
+        f"{plain_number(budget.retry_cost)} for a retry takes {plain_number(100 * lost)} for 100 notifications where "
         f"{percent(healthy.all)} of the attempts fail{healthy.timing_out}, and what succeeds gives "
-        f"{number(100 * given)} back, so that the capacity of {number(budget.capacity)} runs out",
+        f"{plain_number(100 * given)} back, so that the capacity of {plain_number(budget.capacity)} runs out",
     )

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import counted
 from actors.distribution_shape import limited_mean, median, share_above
 from actors.lint_rules.load import as_written, excess, growth, key_of
 from actors.lint_rules.traffic import NEARLY, Found, Traffic
-from actors.lint_rules.words import count, duration, percent, rate
+from actors.lint_rules.words import duration, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig
@@ -33,8 +34,8 @@ def _switch_after(config: ChannelConfig) -> Iterator[Found]:
     if after >= most:
         yield (
             ("switch_after",),
-            f"{count(after, 'failed attempt')} never {'comes' if after == 1 else 'come'} before another one, as there "
-            f"are at most {count(most, 'attempt')}: no notification tries another provider first",
+            f"{counted(after, 'failed attempt')} never {'comes' if after == 1 else 'come'} before another one, as "
+            f"there are at most {counted(most, 'attempt')}: no notification tries another provider first",
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import plain_number
 from actors.distribution_shape import median, share_above
 from actors.lint_rules.traffic import Found, Traffic
-from actors.lint_rules.words import duration, number, percent
+from actors.lint_rules.words import duration, percent
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig
@@ -21,7 +22,7 @@ def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     if hedging is None:
         return
     if hedging.max_attempts > MOST_SENDS:
-        yield ("hedging", "max_attempts"), f"{number(hedging.max_attempts)} are taken as {MOST_SENDS}"
+        yield ("hedging", "max_attempts"), f"{plain_number(hedging.max_attempts)} are taken as {MOST_SENDS}"
     latency = config.provider.latency
     middle = median(latency)
     if hedging.delay >= config.timeout:

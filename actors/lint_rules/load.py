@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import counted, plain_number
 from actors.distribution_shape import limited_mean, mean, median, share_above
 from actors.lint_rules.traffic import NEARLY, Found, Traffic
-from actors.lint_rules.words import count, duration, number, percent, rate
+from actors.lint_rules.words import duration, percent, rate
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RateLimitConfig
@@ -82,7 +83,7 @@ def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
 
 
 def _in_a_while(per_s: float) -> str:
-    return f"{number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{number(per_s * 3600)} an hour"
+    return f"{plain_number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{plain_number(per_s * 3600)} an hour"
 
 
 def key_of(limit: RateLimitConfig) -> str:
@@ -94,7 +95,7 @@ def as_written(limit: RateLimitConfig) -> str:
     """Return the rate of a limit as a file has it."""
     if limit.max_per_minute is not None:
         return f"{limit.max_per_minute:,}"
-    return f"{number(limit.limit.count)}/{_period(limit.limit.period)}"
+    return f"{plain_number(limit.limit.count)}/{_period(limit.limit.period)}"
 
 
 def _period(seconds: float) -> str:
@@ -133,6 +134,6 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
                 verb = "lets through" if noun == "slot" else "serves"
             yield (
                 path,
-                f"{count(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, and "
-                f"{rate(flow)} arrive: {growth(flow - places / takes)}",
+                f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
+                f"and {rate(flow)} arrive: {growth(flow - places / takes)}",
             )

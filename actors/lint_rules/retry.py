@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from actors.digits import plain_number
 from actors.instants import ns
 from actors.lint_rules.schedule import Bound, last_start, starts, waits
 from actors.lint_rules.traffic import Found, Traffic
-from actors.lint_rules.words import duration, number
+from actors.lint_rules.words import duration
 
 if TYPE_CHECKING:
     from actors.config import ChannelConfig, RetryConfig
@@ -53,7 +54,7 @@ def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> str | 
         at_least = "" if retry.jitter == "none" else "at least "
         return (
             f"{duration(limit)} is {'shorter than' if first > limit else 'no longer than'} the first wait of "
-            f"{at_least}{duration(first)}: none of the {number(retry.max_attempts - 1)} retries can start"
+            f"{at_least}{duration(first)}: none of the {plain_number(retry.max_attempts - 1)} retries can start"
         )
     # Jitter that draws from 0 makes any number of attempts possible: what counts is how it is on average.
     is_narrow = retry.jitter in ("none", "proportional", "additive")
@@ -62,8 +63,8 @@ def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> str | 
     for finished, start in enumerate(starts(retry, bound)):
         if _is_behind(start, limit, included):
             return (
-                f"{duration(limit)} ends the attempts early: of {number(retry.max_attempts)}, number {finished + 1} "
-                f"would start {on_average}{duration(start)} after the first, "
+                f"{duration(limit)} ends the attempts early: of {plain_number(retry.max_attempts)}, number "
+                f"{finished + 1} would start {on_average}{duration(start)} after the first, "
                 f"so {most}{finished} {'is' if finished == 1 else 'are'} made"
             )
     return None

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from actors.digits import counted
 from actors.errors import ConfigurationError
 from simulation.plots.canvas import canvas, say
 from simulation.plots.legend import legend_above
@@ -102,5 +103,5 @@ def _marks(ax: Axes, times: Any, places: Any, look: Mark, size: float) -> Artist
 
 
 def _title(shown: int, of: int, channel: str | None) -> str:
-    what = f"{'' if channel is None else f'{channel}, '}{of:,} notification{'' if of == 1 else 's'}"
+    what = f"{'' if channel is None else f'{channel}, '}{counted(of, 'notification')}"
     return what if shown == of else f"{what}, {shown:,} of them shown"

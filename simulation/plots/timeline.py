@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from actors.digits import counted
 from actors.errors import ConfigurationError
 from simulation.console import duration_text
 from simulation.plots.canvas import canvas, size_in
@@ -211,16 +212,15 @@ def _end_and_text(line: Attempt | None, course: Course) -> tuple[float, str]:
         return course.end_s, ENDS[course.outcome].words + ("" if course.reason is None else f": {course.reason}")
     provider = "" if line.provider is None else f" at {line.provider}"
     took = f" after {duration_text(line.end_s - line.start_s)}"
-    copies = "" if line.hedges == 0 else f", with {line.hedges} cop{'y' if line.hedges == 1 else 'ies'}"
+    copies = "" if line.hedges == 0 else f", with {counted(line.hedges, 'copy', 'copies')}"
     reason = "" if line.reason is None else f": {line.reason}"
     return line.end_s, f"{outcome_look(line.outcome).words}{provider}{took}{copies}{reason}"
 
 
 def _end_text(course: Course) -> str:
     took = duration_text(course.end_s - course.requested_s)
-    times = "1 attempt" if len(course.attempts) == 1 else f"{len(course.attempts):,} attempts"
     words = {"sent": "sent after", "dead_lettered": "dead-lettered after", "suppressed": "suppressed after"}
-    return f"{words.get(course.outcome, 'still in flight after')} {took} and {times}"
+    return f"{words.get(course.outcome, 'still in flight after')} {took} and {counted(len(course.attempts), 'attempt')}"
 
 
 def _legend(ax: Axes, course: Course, lines: Sequence[_Line]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from actors.digits import counted
 from simulation.console import NOTHING, figure_text, stdout
 from simulation.summary_shape import Figure, figure_kind
 from simulation.sweeping.result import HOLDS, SweepResult
@@ -27,8 +28,8 @@ def print_sweep(sweep: SweepResult, figures: Sequence[str], plot_command: str, d
     seeds = sorted(sweep.runs["seed"].unique())
     luck = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     console.print(
-        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {_counted(cells, 'cell')} on the same luck · "
-        f"{_counted(runs, 'run')}",
+        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same luck · "
+        f"{counted(runs, 'run')}",
         highlight=False,
     )
     console.print(_table(sweep, figures))
@@ -39,10 +40,6 @@ def print_sweep(sweep: SweepResult, figures: Sequence[str], plot_command: str, d
     console.print(
         f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _table(sweep: SweepResult, figures: Sequence[str]) -> Table:

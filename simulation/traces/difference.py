@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from actors.instants import NS_PER_S
+from simulation.invariants.text import seconds_text
 
 SHOWN_BEFORE = 3
 """How many common events are kept for what leads to a difference."""
@@ -39,7 +39,7 @@ class FirstDifference:
         return min((event["at_ns"] for event in self.events if event and "at_ns" in event), default=None)
 
     def __str__(self) -> str:
-        at = "" if self.at_ns is None else f" at {_seconds(self.at_ns)}"
+        at = "" if self.at_ns is None else f" at {seconds_text(self.at_ns)}"
         lines = [f"first difference{at}, in event {self.index + 1:,}:"]
         width = max(map(len, self.names))
         for name, event in zip(self.names, self.events, strict=True):
@@ -89,7 +89,7 @@ def _decoded(line: bytes | None) -> dict[str, Any] | None:
 def event_text(event: dict[str, Any]) -> str:
     """Return an event of a trace in a line: when, what, and its fields; instants in seconds from the start."""
     fields = [f"{_label(key)}={_value(key, event)}" for key in event if key not in _NOT_SHOWN]
-    when = [_seconds(event["at_ns"])] if "at_ns" in event else []
+    when = [seconds_text(event["at_ns"])] if "at_ns" in event else []
     return "  ".join([*when, event["type"], *fields])
 
 
@@ -102,12 +102,7 @@ def _value(key: str, event: dict[str, Any]) -> str:
     if value is None:
         return "none"
     if key.endswith("_ns"):
-        return _seconds(value)
+        return seconds_text(value)
     return (
         repr(value) if isinstance(value, str) and (not value or not value.isprintable() or " " in value) else str(value)
     )
-
-
-def _seconds(instant_ns: int) -> str:
-    whole, rest = divmod(instant_ns, NS_PER_S)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".") + " s"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.digits import counted
 from simulation.console import NOTHING, figure_text
 from simulation.paired import Difference
 from simulation.space import number_of
@@ -61,7 +62,7 @@ def _heading(tuning: Tuning) -> str:
     left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
     over = "" if tuning.is_over else " · interrupted"
     return (
-        f"{tuning.baseline.scenario.name}  {seeds} · {which}{_count(tried, 'setting')} · {_count(runs, 'run')}"
+        f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')} · {counted(runs, 'run')}"
         f"{left_out}{over}"
     )
 
@@ -167,7 +168,7 @@ def _apart(found: Difference | None, kind: Figure) -> str:
 
 def _pareto(tuning: Tuning) -> Iterator[str]:
     objectives = tuning.goal.objectives
-    yield f"{_count(len(tuning.found), 'setting')}{_for(tuning)}; the Pareto set of"
+    yield f"{counted(len(tuning.found), 'setting')}{_for(tuning)}; the Pareto set of"
     yield "  " + ", ".join(objective.text for objective in objectives)
     yield from _table_of(tuning, {f"#{trial.number}": trial for trial in tuning.found})
     if not any(trial.is_baseline for trial in tuning.found):
@@ -213,7 +214,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
         yield f"No setting meets the expectations in {share} of runs. The nearest one:"
     yield from _setting(tuning, trial)
     fresh = " with fresh seeds" if trial.fresh else ""
-    yield f"all expectations held in {tuning.held(runs):,} of {_count(len(runs), 'run')}{fresh}"
+    yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"
     yield _row("", ["holds in", "median", "worst is off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
@@ -249,10 +250,6 @@ def _rows(label: str, cells: Sequence[str]) -> Iterator[str]:
         yield label
         label = ""
     yield _row(label, cells)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _same(one: Any, other: Any) -> bool:

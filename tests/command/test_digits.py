@@ -12,7 +12,6 @@ from actors.lint_rules import words as lint_words
 from actors.quantities import parse_duration
 from actors.service.console import words as console_words
 from simulation.console import duration_text, figure_text
-from simulation.expectation_report import number as figure_in_a_report
 from simulation.fitting import writing as fit_words
 from simulation.plots.sweep_table import value_text
 from simulation.summary_shape import Figure
@@ -139,8 +138,7 @@ def test_figures_have_no_exponent_wherever_they_stand(value, other):
         lambda figure: figure_text(figure, Figure.COUNT),
         lambda figure: figure_text(figure, Figure.COUNT, 3),
         plain_number,
-        figure_in_a_report,
-        lint_words.number,
+        lambda figure: plain_number(figure, 6),
         value_text,
         validation_words.rounded,
         validation_words.written,
@@ -156,6 +154,6 @@ def test_thousands_are_set_apart_but_not_between_settings():
     assert figure_text(999.96, Figure.COUNT) == "1,000"
     assert plain_number(-999.7) == "-1,000"
     assert validation_words.rounded(99.7) == "100"
-    assert figure_in_a_report(1_234_567.8) == "1,234,568"
+    assert plain_number(1_234_567.8, 6) == "1,234,568"
     assert value_text(1_000_000) == "1000000"
     assert value_text(True) == "true"

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from actors.digits import counted
+from actors.digits import counted, plain_number
 from actors.errors import NotifierClosed, StoreError
 from actors.service.access import Principal, Role
 from actors.service.console import words
@@ -148,5 +148,5 @@ _environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"number": words.number, "percent": words.percent, "duration": words.duration}
+_environment.filters |= {"number": plain_number, "percent": words.percent, "duration": words.duration}
 _environment.globals |= {"address": address, "counted": counted}

@@ -13,11 +13,6 @@ from actors.faults_config import FaultConfig
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def number(count: float) -> str:
-    """Return a count with its thousands set apart: ``12,345``."""
-    return f"{count:,.0f}"
-
-
 def percent(share: float) -> str:
     """Return a share between 0 and 1 as a percentage; what is not all of it is never called 100%."""
     if 0.995 <= share < 1:
