@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.exits import Exit
 from simulation.given_path import given_path
 
 if TYPE_CHECKING:
@@ -347,7 +348,6 @@ def _asking(url: str | None, token_file: Path | None, store: str | None = None) 
     """Open where to ask; whatever goes wrong there is said in a line, and is the exit code."""
     import os
 
-    from simulation.cli import Exit
     from simulation.dlq_source import CannotAsk, NotDone, source
 
     try:
@@ -376,7 +376,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
                 run = source.get(f"bulks/{part(run['bulk'])}")
     except KeyboardInterrupt:
         _say(f"it goes on without you; to end it: retrylab dlq cancel {run['bulk']}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(Exit.INTERRUPTED) from None
     return run
 
 
@@ -387,8 +387,6 @@ def _printed_as_json(as_json: bool, document: Any) -> bool:
 
 
 def _refuse(text: str) -> None:
-    from simulation.cli import Exit
-
     _say(text)
     raise typer.Exit(Exit.BAD_INPUT)
 

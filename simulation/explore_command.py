@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulation.exits import Exit, say
 from simulation.given_path import given_path
 
 
@@ -56,7 +57,6 @@ def explore(
     or something never happened; 2: bad input.
     """
     from actors.errors import ConfigurationError
-    from simulation.cli import Exit
     from simulation.exploration import explore as explore_cases
     from simulation.exploration_report import document, report
     from simulation.terminal import watch_runs
@@ -75,10 +75,10 @@ def explore(
             )
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            say(problem)
         raise typer.Exit(Exit.BAD_INPUT) from None
     except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        say(f"--out {error.filename or out}: {error.strerror or error}")
         raise typer.Exit(Exit.BAD_INPUT) from None
     typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration))
     if not exploration.holds:

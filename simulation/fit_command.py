@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulation.exits import Exit, say
 from simulation.given_path import given_path
 
 
@@ -87,7 +88,6 @@ def fit(
 ) -> None:
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
-    from simulation.cli import Exit
     from simulation.fitting.calibration import fit as fit_log
     from simulation.fitting.words import parse_map
     from simulation.folders import is_same
@@ -110,10 +110,10 @@ def fit(
         written = [] if out is None else found.save(out)
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            say(problem)
         raise typer.Exit(Exit.BAD_INPUT) from None
     except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        say(f"--out {error.filename or out}: {error.strerror or error}")
         raise typer.Exit(Exit.BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from simulation.exits import Exit, say
+
 
 @contextmanager
 def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
@@ -18,26 +20,25 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
         out: the folder that keeps what is over, if there is one.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-    from simulation.cli import Exit
 
     kept = "" if out is None else f"; what is over is in {out}, and the same command goes on from there"
     try:
         yield
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            say(problem)
         raise typer.Exit(Exit.BAD_INPUT) from None
     except InvariantBreach as breach:
-        typer.echo(f"{file}: an invariant broke, which is a bug: {breach}", err=True)
+        say(f"{file}: an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
     except WorkerLost as lost:
-        typer.echo(f"{lost}{kept}", err=True)
+        say(f"{lost}{kept}")
         raise typer.Exit(Exit.WORKER_LOST) from None
     except OSError as error:
-        typer.echo(f"--out {error.filename or out}: {error.strerror or error}", err=True)
+        say(f"--out {error.filename or out}: {error.strerror or error}")
         raise typer.Exit(Exit.BAD_INPUT) from None
     except KeyboardInterrupt:
-        typer.echo(f"interrupted{kept}", err=True)
+        say(f"interrupted{kept}")
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 

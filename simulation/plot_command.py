@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulation.exits import say
 from simulation.given_path import given_path
 from simulation.many_runs_command import exits_in_words
 
@@ -197,7 +198,7 @@ def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
             raise ConfigurationError([f"{source}: wanted {wanted}"])
         saved = opened(source)
         if saved.missing:
-            typer.echo(f"warning: {missing_text(saved)}", err=True)
+            say(f"warning: {missing_text(saved)}")
         return saved
     from simulation.runner import run
     from simulation.scenario import load

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulation.exits import Exit, say
 from simulation.given_path import given_path
 
 _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
@@ -30,7 +31,6 @@ def serve(
     Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input.
     """
     from actors.errors import ConfigurationError, StoreError
-    from simulation.cli import Exit
 
     try:
         import trio
@@ -41,7 +41,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
             raise
-        _say(f"wanted the extra retrylab[service], got no {error.name}")
+        say(f"wanted the extra retrylab[service], got no {error.name}")
         raise typer.Exit(Exit.BAD_INPUT) from None
 
     try:
@@ -54,16 +54,16 @@ def serve(
     except* ConfigurationError as group:
         for wrong in _leaves(group):
             for problem in wrong.problems if isinstance(wrong, ConfigurationError) else ():
-                _say(problem if problem.startswith(str(file)) else f"{file}: {problem}")
+                say(problem if problem.startswith(str(file)) else f"{file}: {problem}")
         code = Exit.BAD_INPUT
     except* StoreError as group:
         for wrong in _leaves(group):
-            _say(f"{file}: store: {wrong}")
+            say(f"{file}: store: {wrong}")
         code = Exit.DOES_NOT_HOLD
     except* OSError as group:
         for wrong in _leaves(group):
             number = wrong.errno if isinstance(wrong, OSError) else None
-            _say(f"{file}: listen: {config.listen}: {wrong if number is None else os.strerror(number)}")
+            say(f"{file}: listen: {config.listen}: {wrong if number is None else os.strerror(number)}")
         code = Exit.DOES_NOT_HOLD
     if code:
         raise typer.Exit(code)
@@ -75,7 +75,3 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

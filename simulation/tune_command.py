@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.exits import Exit
 from simulation.given_path import given_path
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def tune(
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.
     """
-    from simulation.cli import Exit
     from simulation.many_runs_command import check_who_does_them, exits_in_words
     from simulation.space import parse_space
     from simulation.terminal import watch_runs

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.exits import Exit, say
+
 if TYPE_CHECKING:
     from simulation.validation.procedure import CaseResult
 
@@ -40,7 +42,6 @@ def validate(
     Exit code 0: all hold; 1: one does not, or is too wide to say; 2: bad input; 3: an invariant broke.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-    from simulation.cli import Exit
     from simulation.validation.printing import case_text, listing, listing_document, summary
     from simulation.validation.procedure import find
     from simulation.validation.procedure import validate as validate_cases
@@ -71,13 +72,13 @@ def validate(
         )
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(f"--{problem}", err=True)
+            say(f"--{problem}")
         raise typer.Exit(Exit.BAD_INPUT) from None
     except InvariantBreach as breach:
-        typer.echo(f"an invariant broke, which is a bug: {breach}", err=True)
+        say(f"an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
     except WorkerLost as lost:
-        typer.echo(str(lost), err=True)
+        say(str(lost))
         raise typer.Exit(Exit.WORKER_LOST) from None
     if as_json:
         typer.echo(json.dumps(validation.document, indent=2, allow_nan=False))

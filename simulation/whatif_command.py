@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from simulation.exits import Exit, say
 from simulation.fit_command import (
     Attempts,
     ChannelName,
@@ -56,7 +57,6 @@ def whatif(
     """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
     from actors.quantities import parse_duration
-    from simulation.cli import Exit
     from simulation.fitting.whatif import whatif as replay
     from simulation.fitting.words import parse_map
 
@@ -83,7 +83,7 @@ def whatif(
         )
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            say(problem)
         raise typer.Exit(Exit.BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
