@@ -55,7 +55,6 @@ NEXT: dict[State, dict[type[NotificationEvent], State]] = {
 """State, event, next state: every step there is in the life of a notification. A duplicate is no step."""
 
 OPENING = frozenset({NotificationRequested, NotificationRedriven})
-ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
 _STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 

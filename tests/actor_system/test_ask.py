@@ -9,7 +9,7 @@ import pykka
 import pytest
 import trio
 
-from actors.actor import STOP_ON_FAILURE, Actor, handles
+from actors.actor import Actor, handles
 from actors.errors import ForeignAwait, InvariantBreach, WouldDeadlock
 from actors.instants import ns
 from actors.live import LiveSystem
@@ -78,10 +78,6 @@ class Doubler(Actor):
     @handles(DoSlowly)
     async def on_do_slowly(self, do):
         return await do.what(self)
-
-
-class Mortal(Doubler):
-    supervision = STOP_ON_FAILURE
 
 
 class TestFromAnAsyncHandler:

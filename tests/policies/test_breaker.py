@@ -16,7 +16,6 @@ from actors.policies.breaker import (
     BreakerState,
     IllegalTransition,
     Transition,
-    next_state,
 )
 
 
@@ -142,11 +141,6 @@ def test_v62_disabled_it_admits_everything_and_counts_nothing() -> None:
     assert results(breaker, "SFFFF", 0) == ["disabled"] * 5
     assert breaker.trip(permit(breaker, 1), ns(1))
     assert (breaker.state, breaker.consecutive_failures, heard) == (BreakerState.DISABLED, 0, [])
-
-
-def test_v64_an_event_that_the_state_does_not_know_is_refused() -> None:
-    with pytest.raises(IllegalTransition):
-        next_state(BreakerState.CLOSED, BreakerEvent.WAIT_OVER)
 
 
 @pytest.mark.parametrize("order", ["force_open", "disable", "metrics_only", "close"])

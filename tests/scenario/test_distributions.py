@@ -23,10 +23,6 @@ def drawn(settings: Any, seed: int = 1, **context: str) -> list[float]:
     return [draw() for _ in range(DRAWS)]
 
 
-def quantile(values: list[float], share: float) -> float:
-    return sorted(values)[int(share * len(values))]
-
-
 def test_a_duration_alone_is_constant() -> None:
     assert Distribution.model_validate("80ms", context=FROM_FILE) == Distribution(constant=0.08)
     assert Distribution.model_validate(0.08) == Distribution(constant=0.08)

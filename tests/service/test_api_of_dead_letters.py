@@ -17,7 +17,6 @@ LETTERS = (
     command("c", message="bad: mailbox full"),
 )
 
-GETS = ["", "/groups", "/a"]
 POSTS = [
     ("/api/dead-letters/a/retry", None),
     ("/api/dead-letters/a/discard", {"why": "old"}),

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
@@ -50,13 +50,18 @@ def test_a_setting_that_fails_a_fifth_as_often_as_allowed_is_mostly_confirmed():
     assert confirmed_share((math.ceil(math.log(0.025) / math.log(0.95)),), 0.99) < 0.5
 
 
-@given(st.lists(st.booleans(), max_size=200))
-def test_a_verdict_once_given_stays_whatever_comes(held):
+@given(st.integers(0, 200), st.sets(st.integers(0, 199), max_size=6))
+@example(200, set())
+@example(200, {0})
+@example(200, {0, 1})
+@example(200, {0, 1, 2})
+def test_a_verdict_once_given_stays_whatever_comes(count, failing):
     looks = plan(0.95, 0.025)
+    held = [number not in failing for number in range(count)]
     found, runs = verdict(held, looks)
-    for count in range(len(held)):
-        early, early_runs = verdict(held[:count], looks)
-        assert (early, early_runs) == ((found, runs) if found is not None and count >= runs else (None, count))
+    for seen in range(count):
+        early, early_runs = verdict(held[:seen], looks)
+        assert (early, early_runs) == ((found, runs) if found is not None and seen >= runs else (None, seen))
     if found is Verdict.CONFIRMED:
         assert runs in looks
         assert held[:runs].count(False) <= looks.index(runs)
