@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,6 @@ from worlds import World, most_in_a_window
 from actors.config import RateLimitConfig
 from actors.effects import Effect, Foreseen
 from actors.messages import (
-    BreakerTransitioned,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -189,26 +187,3 @@ def check_nobody_waits_in_vain(world: World) -> None:
                     or (pace is not None and pace.next_ns > now_ns)
                     or not lane.breaker_of(host, now_ns).would_admit(now_ns)
                 ), (host, lane.name)
-
-
-def check_limits(world: World) -> None:
-    """Check from the logs that nobody got more than the limit in any window, where nothing waits behind it."""
-    for channel, config in world.channel_configs.items():
-        if config.rate_limit is None or any(not lane.is_plain for lane in world.pipeline.wiring.stages[channel].lanes):
-            continue
-        names = {lane.name for lane in world.pipeline.wiring.stages[channel].lanes}
-        if any(event.breaker in names for event in world.events(BreakerTransitioned)):
-            continue  # those who waited for it went by the limiter long before
-        by_user: dict[str, list[int]] = defaultdict(list)
-        for entry in sorted(
-            itertools.chain.from_iterable(log.entries for log in world.logs[channel].values()), key=_start
-        ):
-            if not entry.attempt.charged:
-                by_user[entry.attempt.command.user].append(entry.at_ns)
-        rate = config.rate_limit.limits[0]
-        for at_ns in by_user.values():
-            assert most_in_a_window(at_ns, round(rate.period * S)) <= rate.count
-
-
-def _start(entry: Logged) -> int:
-    return entry.at_ns

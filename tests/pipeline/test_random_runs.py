@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from laws import (
     Log,
-    check_limits,
     check_nobody_waits_in_vain,
     check_quotas,
     check_states,
@@ -169,6 +168,8 @@ def channel_settings(draw: Any) -> dict[str, Any]:
         }
     if draw(st.sampled_from([True, False, False])):
         chosen["retry"]["budget"] = draw(budgets)
+    if draw(st.sampled_from([True, False, False])):
+        chosen["retry"]["max_elapsed"] = draw(st.sampled_from([0.5, 10.0, 40.0]))
     if draw(st.booleans()):
         chosen["failover"] = {"backup": {**draw(lane_settings()), "circuit_breaker": draw(breaker_settings(per))}}
         chosen["switch_after"] = draw(st.sampled_from([None, 1, 2]))
@@ -324,8 +325,7 @@ def check_safety(world: World, *, crashed: bool) -> None:
     check_times(world)
     if world.checker.breach is not None:
         raise world.checker.breach
-    if not crashed:  # what has passed the limiter waits while a stage behind it starts again
-        check_limits(world)
+    if not crashed:  # what has passed the quota waits while the channel behind it starts again
         check_quotas(world)
 
 
