@@ -136,10 +136,6 @@ class Writer(Actor):
         if text.endswith("+"):
             self.actor_ref.tell(text[:-1])
 
-    @handles(float)
-    def on_delay(self, delay):
-        self.after(delay, "late")
-
 
 def orders_of(program, most_deviations=5):
     """Return all orders in which a program that is given two actors can have them write."""

@@ -163,12 +163,6 @@ def test_an_id_that_the_run_does_not_know_is_refused_with_one_like_it():
 # ── raster ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def lines_of(ax):
-    (lines,) = (one for one in ax.collections if one.get_label() == "accepted to end")
-    assert isinstance(lines, LineCollection)
-    return lines.get_paths()
-
-
 def marks(ax, words):
     found = [one for one in ax.collections if isinstance(one, PathCollection) and one.get_label() == words]
     return np.concatenate([one.get_offsets() for one in found] or [np.empty((0, 2))])
