@@ -20,7 +20,6 @@
 # same, when it runs in real time with real I/O?
 
 # %%
-from functools import partial
 from random import Random
 
 import pandas as pd
@@ -135,8 +134,8 @@ plots.delivery_times({"simulated": simulated, "live": live}).figure
 # ## With I/O of your own
 #
 # A provider is an object with one method, which returns what to do under trio. This one sleeps
-# where yours would send a request. With `inject="faults"` the outage still is injected, and all
-# else is the provider's own doing.
+# where yours would send a request. The outage still is injected, and all else is the provider's
+# own doing.
 
 
 # %%
@@ -154,7 +153,7 @@ class Gateway(Provider):
         return deliver
 
 
-own = trio.run(partial(simulation.run_live, scenario, Gateway(), inject="faults"))
+own = trio.run(simulation.run_live, scenario, Gateway())
 prediction.surprises(own.summary)
 
 # %% [markdown]

@@ -6,7 +6,6 @@
         live = await simulation.run_live(
             "scenarios/provider-outage.yaml",
             {"email": email, "webhook": webhook},
-            inject="faults",
             addresses={"webhook": lambda user: f"https://hooks.staging.example.com/{user}"},
         )
     print(simulation.predict("scenarios/provider-outage.yaml", workers=None).surprises(live.summary))
@@ -49,7 +48,7 @@ async def run_live(
     scenario: str | Path | Scenario,
     providers: Mapping[Any, Any] | Provider | None = None,
     *,
-    inject: Inject = "all",
+    inject: Inject = "faults",
     addresses: Addresses | None = None,
     seed: int | None = None,
     sets: Sequence[str] = (),
@@ -60,12 +59,12 @@ async def run_live(
         scenario: a file, or a scenario that has been loaded.
         providers: who delivers, one for all or those of each channel; where a channel has several, by their names. The
             scenario's own unreliable ones, which deliver to nobody, when None.
-        inject: what goes wrong here, round the providers: all that the scenario says of them (``all``), so its
-            `provider` settings and its `faults`, for servers of a test that answer at once and refuse nothing; the
-            `faults` alone, where the latency and the failures of real ones are to count (``faults``), which come on top
-            of the scenario's otherwise, so that a provider that is as described is a surprise; or nothing, where the
-            servers go wrong by themselves (``nothing``). What hits the actors and not the providers, such as a crash,
-            is injected in any case.
+        inject: what goes wrong here, round the providers that are given: the `faults` of the scenario alone, so that
+            the latency and the failures of real ones count (``faults``); all that the scenario says of them, its
+            `provider` settings too (``all``), for servers of a test that answer at once and refuse nothing, as a real
+            one that is as described would have both twice, and surprise; or nothing, where the servers go wrong by
+            themselves (``nothing``). The scenario's own providers do all that it says. What hits the actors and not
+            the providers, such as a crash, is injected in any case.
         addresses: how the recipients of the workload are addressed, for the channels whose transports need that.
         seed: in place of the scenario's own.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.

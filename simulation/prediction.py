@@ -3,7 +3,7 @@
 ::
 
     prediction = simulation.predict("scenarios/provider-outage.yaml", workers=None)
-    live = await simulation.run_live("scenarios/provider-outage.yaml", providers, inject="faults")
+    live = await simulation.run_live("scenarios/provider-outage.yaml", providers)
     prediction.surprises(live.summary)  # [], or ["retry_amplification is 1.41, predicted 1.14 to 1.29"]
 """
 

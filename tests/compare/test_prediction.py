@@ -147,7 +147,7 @@ async def test_in_real_time_the_history_is_that_of_the_simulation(path, autojump
 
 async def test_all_that_goes_wrong_in_the_scenario_is_injected_round_a_provider(path, autojump_clock):
     takes = Takes()
-    live = await simulation.run_live(path, {"email": takes})
+    live = await simulation.run_live(path, {"email": takes}, inject="all")
     simulated = simulation.run(path).summary
     assert live.summary["digest"] == simulated["digest"]
     assert len(takes.recipients) == simulated["sent"]
@@ -156,7 +156,7 @@ async def test_all_that_goes_wrong_in_the_scenario_is_injected_round_a_provider(
 async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     calm = (await simulation.run_live(path, Takes(), inject="nothing")).summary
     assert (calm["retry_amplification"], calm["delivery_time_s"]["max"]) == (1, 0)
-    faults = await simulation.run_live(path, Takes(), inject="faults")
+    faults = await simulation.run_live(path, Takes())
     failed = faults.attempts[faults.attempts["outcome"] != "Sent"]
     assert len(failed) > 0
     assert failed["start"].between(10, 20, inclusive="left").all()
@@ -174,7 +174,7 @@ async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_
 
     prediction = simulation.predict(path, ["retry_amplification"])
     assert await surprises(shown) == []
-    assert len(await surprises("simulation.run_live(scenario, providers)")) == 1
+    assert len(await surprises("simulation.run_live(scenario, providers, inject='all')")) == 1
 
 
 async def test_recipients_are_addressed_as_the_transport_needs_it(path, autojump_clock):
