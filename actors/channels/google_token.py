@@ -83,8 +83,12 @@ class GoogleToken:
         except Failed as failed:
             outcome = failed.outcome
             if not isinstance(outcome, ChannelFault):
-                outcome = Transient(reason=f"no access token: {outcome.reason}", answer=outcome.answer)
+                wait = outcome.retry_after if isinstance(outcome, Transient) else None
+                reason = f"no access token: {outcome.reason}"
+                outcome = Transient(reason=reason, answer=outcome.answer, retry_after=wait)
             raise Failed(outcome) from None
+        if answer.cut_off:
+            raise Failed(Transient(reason="no access token: answer cut off"))
         said = answer.json
         text, life = said.get("access_token"), said.get("expires_in")
         if not (

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import trio
 
 from actors.channels.transport import ANSWER_LENGTH_MAX, tls_context
 from actors.extras import needs
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 BODY_SIZE_MAX = 64 * 1024
 """Bytes of an answer that are read; the rest is left, and the connection closed."""
+
+BODY_PATIENCE = 2.0
+"""Seconds that the body of an answer may take. Its status has come by then: were it waited for to the end of the time
+limit, what has been taken would count as timed out, and be sent again."""
 
 
 class Failed(Exception):
@@ -55,6 +60,8 @@ class Answer(msgspec.Struct, frozen=True):
     """At most BODY_SIZE_MAX of it."""
     at: float
     """When it came, in seconds since 1970."""
+    cut_off: bool = False
+    """Whether its body did not come to an end; only so where the status is of a success."""
 
     @property
     def text(self) -> str:
@@ -177,22 +184,30 @@ class HttpExchange:
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             raise Failed(Ambiguous(reason="connection lost before the answer", answer=_described(error))) from None
         headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return Answer(response.status, headers_received, await self._body(response), self._clock())
+        body, cut_off = await self._body(response)
+        answer = Answer(response.status, headers_received, body, self._clock(), cut_off is not None)
+        if cut_off is not None and response.status >= 300:  # what it says may matter, and nothing has been done
+            raise Failed(Transient(reason="answer cut off", answer=cut_off, retry_after=answer.retry_after))
+        return answer
 
-    async def _body(self, response: httpcore2.Response) -> bytes:
+    async def _body(self, response: httpcore2.Response) -> tuple[bytes, str | None]:
+        """Return the body of an answer, and why that is not all of it, where it did not come to an end."""
         body = bytearray()
+        cut_off: str | None = None
         try:
-            async with aclosing(response.aiter_stream()) as parts:
-                async for part in parts:
-                    body += part
-                    if len(body) >= BODY_SIZE_MAX:
-                        break
+            with trio.move_on_after(BODY_PATIENCE) as patience:
+                async with aclosing(response.aiter_stream()) as parts:
+                    async for part in parts:
+                        body += part
+                        if len(body) >= BODY_SIZE_MAX:
+                            break
+            if patience.cancelled_caught:
+                cut_off = f"no end of it within {BODY_PATIENCE:g} s"
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
-            if response.status >= 300:  # what it says may matter, and nothing has been done
-                raise Failed(Transient(reason="answer cut off", answer=_described(error))) from None
+            cut_off = _described(error)
         finally:
             await response.aclose()
-        return bytes(body[:BODY_SIZE_MAX])
+        return bytes(body[:BODY_SIZE_MAX]), cut_off
 
     def _unconnected(self, error: Exception) -> Outcome:
         cause: BaseException | None = error

@@ -27,6 +27,8 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012
     cut_off: bool = False
     """The connection is gone before the end of the body."""
+    endless: bool = False
+    """The connection stays, and the end of the body does not come."""
     after: float = 0.0
     """Seconds that it takes."""
 
@@ -113,6 +115,10 @@ class HttpServer:
             await stream.send_all(connection.send(h11.Response(status_code=reply.status, headers=list(length.items()))))
             if reply.cut_off:
                 await stream.send_all(content[: len(content) // 2])
+                return
+            if reply.endless:
+                await stream.send_all(content[: len(content) // 2])
+                await stream.receive_some(1)
                 return
             await stream.send_all(connection.send(h11.Data(data=content)) + connection.send(h11.EndOfMessage()))
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tls_certificate import Tls
 
+from actors.channels import http_exchange
 from actors.channels.header_value import header_value
 from actors.channels.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, retry_after
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
@@ -119,6 +120,22 @@ async def test_an_error_that_is_cut_off_is_none_and_a_success_is_one():
         exchange = exchange_of()
         assert (await exchange.post(server.url, {}, b"")).body == b"half "
         await exchange.aclose()
+
+
+@pytest.mark.parametrize("how", ["cut_off", "endless"])
+async def test_what_an_answer_says_before_its_body_counts_where_that_does_not_end(how, monkeypatch):
+    monkeypatch.setattr(http_exchange, "BODY_PATIENCE", 0.05)
+    async with http_server([Reply(200, b"half of it", **{how: True})]) as server:
+        exchange = exchange_of()
+        answer = await exchange.post(server.url, {}, b"")
+        assert (answer.status, answer.body, answer.cut_off) == (200, b"half ", True)
+        server.script = [Reply(200, b"all of it")]
+        assert (await exchange.post(server.url, {}, b"")).body == b"all of it"
+        await exchange.aclose()
+    async with http_server([Reply(429, b"half of it", {"retry-after": "8"}, **{how: True})]) as server:
+        outcome = await failure(exchange_of(), server.url)
+        assert isinstance(outcome, Transient)
+        assert (outcome.reason, outcome.retry_after) == ("answer cut off", 8.0)
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

@@ -207,6 +207,11 @@ async def test_what_has_nothing_to_do_with_the_token_does_not_renew_it():
         (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
         (DROP, Transient(reason="no access token: connection lost before the answer")),
         (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+        (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+        (
+            Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
+            Transient(reason="no access token: answer cut off", retry_after=5.0),
+        ),
     ],
 )
 async def test_no_access_token(reply, wanted):
