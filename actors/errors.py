@@ -45,15 +45,18 @@ class RetrylabError(Exception):
 class DeliveryError(RetrylabError):
     """What a transport may raise instead of returning an outcome."""
 
+    reason: str = ""  # here for a subclass whose __init__ does not call this one
+    """What went wrong, for people."""
+    retry_after: float | None = None
+    """Seconds the provider asked to wait, or None."""
+
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason, retry_after)
         self.reason = reason
-        """What went wrong, for people."""
         self.retry_after = retry_after
-        """Seconds the provider asked to wait, or None."""
 
     def __str__(self) -> str:
-        return self.reason
+        return str(self.reason)  # somebody may have given a status, or an error
 
 
 class TransientError(DeliveryError):

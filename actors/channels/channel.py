@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.actor import Actor, Supervision, handles
 from actors.effects import Effect, Foreseen, Promise
-from actors.errors import PermanentError, TransientError
+from actors.errors import DeliveryError, PermanentError, TransientError
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider
@@ -85,13 +85,54 @@ def outcome_of(result: Any) -> Outcome:
     while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
         result = result.exceptions[0]  # a nursery inside the transport wrapped it
     match result:
-        case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
+        case Sent() if type(result) is Sent:
             return result
+        case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
+            return result if _is_plain(result) else _plain(result)
         case TransientError() as error:
-            return Transient(reason=error.reason, retry_after=error.retry_after)
+            return Transient(reason=_reason_of(error), retry_after=error.retry_after)
         case PermanentError() as error:
-            return Permanent(reason=error.reason)
+            return Permanent(reason=_reason_of(error))
         case Exception() as error:
-            return Ambiguous(reason=f"{type(error).__name__}: {error}")
+            return Ambiguous(reason=_in_words(error))
         case other:
             return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
+
+
+def _is_plain(outcome: Outcome) -> bool:
+    """Tell whether an outcome is of one of the six classes, and has texts where it should."""
+    return (
+        type(outcome) in OUTCOMES
+        and type(outcome.reason) is str
+        and (outcome.answer is None or type(outcome.answer) is str)
+        and (type(outcome) is not Transient or type(outcome.throttled) is bool)
+    )
+
+
+def _plain(given: Outcome) -> Outcome:
+    """Return an outcome of a class of the provider's own, or with something else for a text, as one of the six.
+
+    Its kind counts: what was sent is not to be sent again because of a word. Written as it is, a reason that is no text
+    would shut the store, as it could not be read again.
+    """
+    kind = next(kind for kind in type(given).__mro__ if kind in OUTCOMES)
+    fields: dict[str, Any] = {"answer": None if given.answer is None else _in_words(given.answer)}
+    if given.reason is not None:
+        fields["reason"] = _in_words(given.reason)
+    if isinstance(given, Transient):
+        fields |= {"retry_after": given.retry_after, "throttled": bool(given.throttled)}
+    outcome: Outcome = kind(**fields)
+    return outcome
+
+
+def _reason_of(error: DeliveryError) -> str:
+    return _in_words(error.reason) if error.reason else type(error).__name__
+
+
+def _in_words(value: object) -> str:
+    if type(value) is str:
+        return value
+    try:
+        return f"{type(value).__name__}: {value}".rstrip(": ") if isinstance(value, Exception) else str(value)
+    except Exception:  # of its own __str__
+        return f"{type(value).__name__}, which cannot be shown"

@@ -12,7 +12,7 @@ import pytest
 import trio
 from worlds import EMAIL, SMS, World, email, on_both_clocks
 
-from actors import Foreseen, NotificationService, Notifier
+from actors import Foreseen, NotificationService, Notifier, SqliteStore
 from actors.config import NotifierConfig
 from actors.errors import ConfigurationError, IdempotencyConflict, PermanentError, TransientError, UnknownChannel
 from actors.faults_config import FaultConfig
@@ -367,6 +367,64 @@ async def test_what_a_transport_raises_becomes_an_outcome(autojump_clock, error,
     if kind == "Transient":
         assert (failed.next_retry_at_ns - failed.at_ns) / 1e9 == 7.0
     assert not [event for event in heard if isinstance(event, ActorFailed)]
+
+
+class Down(TransientError):
+    """Does not call the `__init__` of its base."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Speechless(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class Queued(Sent):
+    """A success with a class of its own."""
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "reason"),
+    [
+        (TransientError(503), "Transient", "503"),  # type: ignore[arg-type]
+        (PermanentError(OSError("gone")), "Permanent", "OSError: gone"),  # type: ignore[arg-type]
+        (PermanentError(None), "Permanent", "PermanentError"),  # type: ignore[arg-type]
+        (Down(503), "Transient", "Down"),
+        (TimeoutError(), "Ambiguous", "TimeoutError"),
+        (Speechless(), "Ambiguous", "Speechless, which cannot be shown"),
+        (Permanent(reason=None, answer=404), "Permanent", "permanent failure"),  # type: ignore[arg-type]
+        (Transient(reason=429, throttled=1, answer=b"no"), "Transient", "429"),  # type: ignore[arg-type]
+        (Queued(reason=None), "Sent", None),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+async def test_what_is_not_as_it_should_be_about_an_end_of_an_attempt_does_not_change_its_kind(
+    tmp_path, end, kind, reason
+):
+    """And it can be read again from a disk: what could not would shut the store for good."""
+
+    async def deliver(attempt: Attempt) -> Any:
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    heard: list[Any] = []
+    config = {"channels": {"email": {"retry": {"max_attempts": 1}}}}
+    async with (
+        SqliteStore.open(tmp_path / "store.db") as store,
+        Notifier.open(config, providers=Transport(deliver), store=store, on_event=heard.append) as notifier,
+    ):
+        await notifier.send(email("a"))
+    assert not [event for event in heard if isinstance(event, ActorFailed)]
+    failed = [(event.kind, event.reason) for event in heard if isinstance(event, NotificationFailed)]
+    assert failed == ([] if kind == "Sent" else [(kind, reason)])
+    assert [sent.notification_id for sent in notifier.sent_notifications] == (["a"] if kind == "Sent" else [])
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        assert [letter.failure_reason for letter in store.dead_letters()] == ([] if kind == "Sent" else [reason])
 
 
 async def test_an_error_out_of_a_nursery_in_the_transport_is_unwrapped(autojump_clock):
