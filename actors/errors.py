@@ -14,7 +14,7 @@
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
-    ├── NotifierClosed                something was published or sent after the notifier's block
+    ├── NotifierClosed                something came after the notifier's block, or has no answer by its end
     ├── StoreError                    a store that cannot be opened, or is closed
     │   ├── StoreInUse                another process has it
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
@@ -113,7 +113,7 @@ class WrongType(RetrylabError, TypeError):
 
 
 class NotifierClosed(RetrylabError):
-    """The notifier's block is over, and with it all that would take up an event or a command."""
+    """The notifier's block is over, and with it all that would take up an event or a command, or answer for it."""
 
     def __init__(self, message: str = "the notifier is closed") -> None:
         super().__init__(message)

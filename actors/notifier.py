@@ -215,23 +215,28 @@ class Notifier:
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
         events = Events(on_event)
         seed = seed if seed is not None else secrets.randbits(64)
-        async with LiveSystem(seed=seed, record=events.record) as system:
-            pipeline = Pipeline(
-                system,
-                channels,
-                providers if providers is not None else _unreliable(channels, system),
-                store=store,
-                preferences=preferences,
-                templates=templates if templates is not None else Templates(variables={"platform": config.platform}),
-                notify=notify,
-                dead_letters=config.dead_letters,
-            )
-            events.watch(pipeline)
-            try:
-                yield cls(system, pipeline, events)
-                await events.wait_until_quiet(config.drain)
-            finally:
-                events.end()
+        try:
+            async with LiveSystem(seed=seed, record=events.record) as system:
+                pipeline = Pipeline(
+                    system,
+                    channels,
+                    providers if providers is not None else _unreliable(channels, system),
+                    store=store,
+                    preferences=preferences,
+                    templates=templates
+                    if templates is not None
+                    else Templates(variables={"platform": config.platform}),
+                    notify=notify,
+                    dead_letters=config.dead_letters,
+                )
+                events.watch(pipeline)
+                try:
+                    yield cls(system, pipeline, events)
+                    await events.wait_until_quiet(config.drain)
+                finally:
+                    events.end()
+        finally:
+            events.close()
 
     def publish(self, event: Any) -> Awaitable[None]:
         """Publish an event; awaiting it waits until what it gives rise to is accepted. See :meth:`EventBus.publish`."""
@@ -319,6 +324,11 @@ class Events:
         """Let nobody wait any more: what is in flight now stays so."""
         self._ended = True
         self._look()
+
+    def close(self) -> None:
+        """Let nobody wait for an answer any more: all actors are gone."""
+        if self._pipeline is not None:
+            self._pipeline.bus.end()
 
     def _look(self) -> None:
         if self._quiet and (self._ended or self._is_quiet()):

@@ -21,7 +21,7 @@ import msgspec
 from pykka import ActorDeadError
 
 from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
-from actors.errors import NotifierClosed, WrongType
+from actors.errors import NotifierClosed, StoreFailed, WrongType
 from actors.futures import Future
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, Submit
@@ -33,6 +33,9 @@ Subscriber = Callable[[Any], Any]
 S = TypeVar("S", bound=Subscriber)
 
 _DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
+
+OWED_MIN = 1_000
+"""With fewer answers, nobody looks for those among them that have been given."""
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -53,18 +56,23 @@ class Submission(NamedTuple):
 class _Publication:
     """One event on its way; counts what is still to come back."""
 
-    __slots__ = ("done", "open", "submissions")
+    __slots__ = ("done", "failure", "open", "submissions")
 
     def __init__(self, done: Future[None] | None, submissions: list[Submission] | None = None) -> None:
         self.done = done
         self.open = 1
         self.submissions = submissions
         """What was returned by subscribers and has been answered; None: nobody asks."""
+        self.failure: StoreFailed | None = None
+        """Why it may be that something of it is lost."""
 
     def one_done(self) -> None:
         self.open -= 1
         if self.open == 0 and self.done is not None:
-            self.done.set(None)
+            if self.failure is None:
+                self.done.set(None)
+            else:
+                self.done.set_exception((StoreFailed, self.failure, None))
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -83,7 +91,10 @@ class EventBus:
         """Where commands go; set when the handler is there."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self.under_way = 0
-        """How many publications and commands have not been answered yet."""
+        """How many publications, commands and orders have not been answered yet."""
+        self._owed: list[Future[Any]] = []
+        """Their answers, and some that have been given."""
+        self._owed_max = OWED_MIN
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
 
@@ -111,7 +122,8 @@ class EventBus:
             raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
-            actor_class = _AsyncSubscriber if inspect.iscoroutinefunction(function) else _PlainSubscriber
+            is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+            actor_class = _AsyncSubscriber if is_async else _PlainSubscriber
             ref = self._system.spawn(actor_class, function, self._submit)
             for event_type in event_types:
                 self._subscribers.setdefault(event_type, []).append((function, ref))
@@ -140,6 +152,10 @@ class EventBus:
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
             NotifierClosed: the notifier is closed.
+
+        Raises (where it is awaited):
+            StoreFailed: what a subscriber returned could not be made durable.
+            NotifierClosed: the notifier was closed before the end of all that.
         """
         return self._publish(event, None)
 
@@ -150,10 +166,22 @@ class EventBus:
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
             NotifierClosed: the notifier is closed.
+
+        Raises (where it is awaited): as :meth:`publish`.
         """
         submissions: list[Submission] = []
         answer: Future[list[Submission]] = self._system.future_class()
-        self._publish(event, submissions).when_done(lambda: answer.set(submissions))
+        published = self._publish(event, submissions)
+
+        def tell() -> None:
+            try:
+                published.get(timeout=0)
+            except (NotifierClosed, StoreFailed):
+                answer.set_exception()
+            else:
+                answer.set(submissions)
+
+        published.when_done(tell)
         return answer
 
     def _publish(self, event: Any, submissions: list[Submission] | None) -> Future[None]:
@@ -161,7 +189,7 @@ class EventBus:
         if self._system.has_ended:
             raise NotifierClosed
         done: Future[None] = self._system.future_class()
-        self._count_until_done(done)
+        self.owe(done)
         self.announce(event, done, submissions)
         return done
 
@@ -171,6 +199,9 @@ class EventBus:
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
             UnknownChannel: the command's channel is not configured.
+            StoreFailed: it cannot be made durable.
+            NotifierClosed: the notifier was closed before its acceptance was durable; perhaps it is. Sent again with
+                the same id, it is accepted once.
 
         Raises (at once):
             WrongType: it is no SendNotification.
@@ -214,17 +245,29 @@ class EventBus:
             self.to_handler(Submit(command, answer))
         except ActorDeadError:  # the handler is restarted as often as it takes: it is dead when all is over
             raise NotifierClosed from None
-        self._count_until_done(answer)
+        self.owe(answer)
         return answer
 
-    def _count_until_done(self, answer: Future[Any]) -> None:
+    def owe(self, answer: Future[Any]) -> None:
+        """Take note that somebody waits for this answer, until there is one, be it that there will be none."""
         self.under_way += 1
+        self._owed.append(answer)
+        if len(self._owed) > self._owed_max:
+            self._owed = [owed for owed in self._owed if not owed.done]
+            self._owed_max = max(OWED_MIN, 2 * len(self._owed))
         answer.when_done(self._one_done)
 
     def _one_done(self) -> None:
         self.under_way -= 1
         if self.under_way == 0 and self.when_idle is not None:
             self.when_idle()
+
+    def end(self) -> None:
+        """Tell all who still wait for an answer that there will be none: its actors are gone."""
+        for answer in self._owed:
+            if not answer.done:
+                error = NotifierClosed("the notifier was closed before it was known what becomes of this")
+                answer.set_exception((NotifierClosed, error, None))
 
 
 class _PlainSubscriber(Actor):
@@ -247,8 +290,8 @@ class _PlainSubscriber(Actor):
 
     def _send(self, commands: Iterable[SendNotification], publication: _Publication) -> None:
         for command in commands:
-            publication.open += 1
             answer = self._submit(command)
+            publication.open += 1
             answer.when_done(functools.partial(_settle, command, answer, publication))
 
 
@@ -288,6 +331,8 @@ def _settle(command: SendNotification, answer: Future[Acceptance], publication: 
     outcome: Acceptance | Exception
     try:
         outcome = answer.get(timeout=0)
+    except StoreFailed as error:
+        outcome = publication.failure = error
     except Exception as error:
         if publication.submissions is None:  # else the one who asks is told
             logger.exception("a command of a subscriber was not accepted")
@@ -305,6 +350,9 @@ def commands_of(result: Any) -> list[SendNotification]:
     """
     if result is None:
         return []
+    if inspect.iscoroutine(result):
+        result.close()  # nobody will await it
+        raise WrongType("wanted None, a SendNotification or several, got a coroutine: only an async def is awaited")
     commands = [result] if isinstance(result, SendNotification) else list(result)
     for command in commands:
         if type(command) is not SendNotification:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
-from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, WrongType
+from actors.effects import Effect, Promise
+from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, StoreFailed, WrongType
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     DeadLetterDiscarded,
     DuplicateIgnored,
     NotificationDeferred,
+    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -25,11 +34,15 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
     OrderPlaced,
+    SendNotification,
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.event_bus import OWED_MIN
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
+from actors.service.dead_letters import DeadLetters
+from actors.storage.memory import MemoryStore
 
 PLACED = OrderPlaced(
     order_id="7",
@@ -301,6 +314,122 @@ async def test_after_the_block_a_notifier_says_that_it_is_closed(autojump_clock,
             await publish(message)
     assert await notifier.wait_until_quiet()
     assert caplog.text == ""
+
+
+class NeverDone(MemoryStore):
+    """A store where nothing becomes durable any more: each change waits for `change`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = Promise()
+        self.is_stuck = False
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
+        """Hand over a change."""
+        effect = super().commit(event, command)
+        return self.change if self.is_stuck else effect
+
+
+class Mishap(Exception):
+    """What went wrong in a service."""
+
+
+@pytest.mark.parametrize("how", ["left", "cancelled", "raised in"])
+async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there_is_none(how, autojump_clock):
+    store, refused = NeverDone(), []
+
+    async def wait(call: Callable[[], Awaitable[Any]]) -> None:
+        with pytest.raises(NotifierClosed, match=r"^the notifier was closed before it was known what becomes of this$"):
+            await call()
+        refused.append(call)
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope, contextlib.suppress(Mishap):
+            async with Notifier.open({"drain": "1s"}, providers=Scripted([Permanent()]), store=store) as notifier:
+                await notifier.send(email("dead"))
+                await notifier.wait_until_quiet()
+                letters = DeadLetters(notifier, nursery)
+                store.is_stuck = True
+
+                @notifier.bus.subscribe(Recommended)
+                async def never_returns(event: Recommended) -> None:
+                    await trio.sleep_forever()
+
+                waiting = [
+                    partial(notifier.publish, Recommended(user_id="ann")),
+                    partial(notifier.publish, PLACED),
+                    partial(notifier.bus.submit, PLACED),
+                    partial(notifier.send, email("a")),
+                    partial(notifier.send, email("a")),
+                    partial(letters.retry, "dead", by="ann"),
+                ]
+                for call in waiting:
+                    nursery.start_soon(wait, call)
+                await trio.testing.wait_all_tasks_blocked()
+                if how == "cancelled":
+                    scope.cancel()
+                elif how == "raised in":
+                    raise Mishap
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(refused) == len(waiting)
+        nursery.cancel_scope.cancel()
+    assert notifier.bus.under_way == 0
+
+
+async def test_publishing_what_could_not_be_made_durable_raises(autojump_clock):
+    store, refused = NeverDone(), []
+    store.is_stuck = True
+
+    async def wait(call: Callable[[Any], Awaitable[Any]]) -> None:
+        with pytest.raises(StoreFailed, match=r"^the disk is full$"):
+            await call(PLACED)
+        refused.append(call)
+
+    async def serve(nursery: trio.Nursery) -> None:
+        async with Notifier.open(store=store) as notifier:
+            for call in (notifier.publish, notifier.bus.submit):
+                nursery.start_soon(wait, call)
+            await trio.testing.wait_all_tasks_blocked()
+            store.change.keep(StoreFailed("the disk is full"))
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(StoreFailed, match="the disk is full"):
+            await serve(nursery)
+    assert len(refused) == 2
+
+
+async def test_answers_that_were_given_are_not_kept(autojump_clock):
+    async with Notifier.open() as notifier:
+        given = [weakref.ref(notifier.send(email(str(number)))) for number in range(2 * OWED_MIN)]
+        await notifier.wait_until_quiet()
+        for number in range(OWED_MIN):
+            await notifier.send(email(f"later {number}"))
+        gc.collect()
+        assert [answer for answer in given if answer() is not None] == []
+
+
+async def test_an_object_that_is_called_like_an_async_function_is_a_subscriber_too(autojump_clock):
+    class Recommends:
+        async def __call__(self, event: Recommended) -> SendNotification:
+            await trio.sleep(1)
+            return email("recommended")
+
+    async with Notifier.open({"channels": {"email": {}}}) as notifier:
+        notifier.bus.subscribe(Recommended)(Recommends())
+        await notifier.publish(Recommended(user_id="ann"))
+    assert [sent.notification_id for sent in notifier.sent_notifications] == ["recommended"]
+
+
+async def test_a_plain_subscriber_that_returns_a_coroutine_is_told_what_was_wanted(autojump_clock, caplog):
+    async def recommend() -> SendNotification:
+        return email("never")
+
+    async with Notifier.open({"channels": {"email": {}}}) as notifier:
+        notifier.bus.subscribe(Recommended)(lambda event: recommend())
+        await notifier.publish(Recommended(user_id="ann"))
+    assert "got a coroutine: only an async def is awaited" in caplog.text
+    assert notifier.sent_notifications == []
 
 
 async def test_a_notifier_takes_events_and_commands_while_it_drains(autojump_clock):
