@@ -16,7 +16,7 @@
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something came after the notifier's block, or has no answer by its end
     ├── StoreError                    a store that cannot be opened, or is closed
-    │   ├── StoreInUse                another process has it
+    │   ├── StoreInUse                another process has it, or another notifier
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
@@ -124,11 +124,11 @@ class StoreError(RetrylabError):
 
 
 class StoreInUse(StoreError):
-    """Another process has this store open, or another store of this process has its file."""
+    """Another process has this store open, another store of this process has its file, or another notifier has it."""
 
 
 class StoreFailed(StoreError):
-    """A store could not make a change durable, as on a full disk.
+    """A store could not make a change durable, as on a full disk, or when it is closed already.
 
     It ends the whole system: what goes on after that would not survive. What was answered as accepted is in the store,
     and is taken up again when that can be opened again.

@@ -14,7 +14,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -25,7 +25,7 @@ from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
 from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
-from actors.errors import ConfigurationError, UnknownChannel
+from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
 from actors.live import LiveSystem
@@ -197,7 +197,7 @@ class Notifier:
             config: settings, or a mapping of them; all channels with their defaults when None.
             providers: who delivers, one for each channel or one for all; the unreliable provider of each channel's
                 settings when None.
-            store: keeps what must survive; in memory when None.
+            store: keeps what must survive, and is this notifier's alone while it is open; in memory when None.
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
@@ -207,6 +207,7 @@ class Notifier:
 
         Raises:
             ConfigurationError: the mapping is no valid configuration, or a channel has no provider; all problems.
+            StoreInUse: another notifier has this store.
         """
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
@@ -215,7 +216,7 @@ class Notifier:
         store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
         events = Events(on_event)
         seed = seed if seed is not None else secrets.randbits(64)
-        try:
+        with _held(store), contextlib.closing(events):
             async with LiveSystem(seed=seed, record=events.record) as system:
                 pipeline = Pipeline(
                     system,
@@ -235,8 +236,6 @@ class Notifier:
                     await events.wait_until_quiet(config.drain)
                 finally:
                     events.end()
-        finally:
-            events.close()
 
     def publish(self, event: Any) -> Awaitable[None]:
         """Publish an event; awaiting it waits until what it gives rise to is accepted. See :meth:`EventBus.publish`."""
@@ -351,6 +350,21 @@ class Events:
         assert self._pipeline is not None
         logger.warning("still in flight: %d", self._pipeline.in_flight)
         return False
+
+
+_in_use: set[int] = set()
+
+
+@contextlib.contextmanager
+def _held(store: Store) -> Generator[None, None, None]:
+    """Keep other notifiers of this process from a store: each would take up, and send, what has not ended there."""
+    if id(store) in _in_use:
+        raise StoreInUse("the store is that of another notifier; one notifier has all channels, or each its own store")
+    _in_use.add(id(store))
+    try:
+        yield
+    finally:
+        _in_use.remove(id(store))
 
 
 def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_providers: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import trio
 
-from actors.errors import StoreError, StoreFailed
+from actors.errors import StoreFailed
 from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationSent, NotificationSuppressed
 from actors.only_trio import trio_token
 from actors.storage.memory import DAY_NS, Entry, MemoryStore
@@ -76,7 +76,8 @@ class StoreOnDisk(MemoryStore):
         if self._failure is not None:
             raise StoreFailed(self._failure)
         if self._closing:
-            raise StoreError(f"{self._name} is closed")
+            # Nothing will be durable any more: an actor that began anew would ask the providers once more for nothing.
+            raise StoreFailed(f"{self._name} is closed")
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:
         """Keep nothing in memory: it is on the disk."""

@@ -165,8 +165,7 @@ class PostgresStore(StoreOnDisk):
 
         Raises:
             Unstorable: what is requested would not come back as it is.
-            StoreFailed: an earlier change could not be made durable, or the lease is lost.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
         kind, notification_id = type(event), event.notification_id
@@ -203,8 +202,7 @@ class PostgresStore(StoreOnDisk):
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
 
         Raises:
-            StoreFailed: an earlier change could not be made durable, or the lease is lost.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
         return self._to_do.put(entry.at_ns, (), lambda batch: batch.note(entry))
@@ -213,8 +211,7 @@ class PostgresStore(StoreOnDisk):
         """Hand over a change of settings; see :meth:`Store.change`.
 
         Raises:
-            StoreFailed: an earlier change could not be made durable, or the lease is lost.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
         self._apply(change)

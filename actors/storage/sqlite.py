@@ -144,8 +144,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
         Raises:
             Unstorable: what is requested would not come back as it is.
-            StoreFailed: an earlier change could not be made durable.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
         kind = type(event)
@@ -171,8 +170,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
 
         Raises:
-            StoreFailed: an earlier change could not be made durable.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
         self._seq += 1
@@ -185,8 +183,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Hand over a change of settings; see :meth:`Store.change`.
 
         Raises:
-            StoreFailed: an earlier change could not be made durable.
-            StoreError: the store is closed.
+            StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
         self._apply(change)

@@ -14,7 +14,14 @@ from worlds import EMAIL, SMS, World, email, on_both_clocks
 
 from actors import Foreseen, NotificationService, Notifier, SqliteStore
 from actors.config import NotifierConfig
-from actors.errors import ConfigurationError, IdempotencyConflict, PermanentError, TransientError, UnknownChannel
+from actors.errors import (
+    ConfigurationError,
+    IdempotencyConflict,
+    PermanentError,
+    StoreInUse,
+    TransientError,
+    UnknownChannel,
+)
 from actors.faults_config import FaultConfig
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent, OrderPlaced
 from actors.outcomes import ChannelFault, Outcome, Permanent, Sent, Transient
@@ -144,6 +151,14 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
     async with Notifier.open(config, providers=NotificationService(), store=store) as notifier:
         await notifier.wait_until_quiet()
         assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_a_store_is_that_of_one_notifier_at_a_time(autojump_clock):
+    store = MemoryStore()
+    for _ in range(2):
+        async with Notifier.open(store=store):
+            with pytest.raises(StoreInUse, match=r"^the store is that of another notifier"):
+                await Notifier.open(store=store).__aenter__()
 
 
 async def test_a_breaker_that_stays_open_does_not_keep_the_service_from_ending(autojump_clock):

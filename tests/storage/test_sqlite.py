@@ -282,6 +282,22 @@ async def test_after_a_failure_no_change_is_taken_any_more(path, disk_of):
         assert [delivery.command for delivery in store.open_deliveries(EPOCH_NS)] == [A]
 
 
+async def test_a_store_that_is_closed_under_a_notifier_ends_it_and_nothing_is_sent_again(path):
+    receiver, opened = Receiver(), contextlib.AsyncExitStack()
+
+    async def serve() -> None:
+        store = await opened.enter_async_context(SqliteStore.open(path))
+        async with Notifier.open(providers=receiver, store=store) as notifier:
+            await notifier.send(A)
+            await notifier.wait_until_quiet()
+            await opened.aclose()
+            await notifier.send(B)
+
+    with pytest.raises(StoreFailed, match=r"store\.db is closed"):
+        await serve()
+    assert receiver.taken == ["a"]
+
+
 async def test_a_change_whose_wait_is_cancelled_is_durable_all_the_same(made: Shelf):
     effect = made.store.commit(event_of(NotificationRequested, A), A)
     with trio.CancelScope() as scope:
@@ -307,7 +323,7 @@ async def test_a_block_that_is_cancelled_writes_what_was_handed_over(path):
 async def test_a_closed_store_takes_nothing(path):
     async with SqliteStore.open(path) as store:
         pass
-    with pytest.raises(StoreError, match=r"store\.db is closed"):
+    with pytest.raises(StoreFailed, match=r"store\.db is closed"):
         store.commit(event_of(NotificationRequested, A), A)
     with pytest.raises(StoreError, match=r"store\.db is closed"):
         await store.audit_trail()
