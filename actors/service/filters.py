@@ -16,13 +16,13 @@ from actors.settings import Settings, validated
 
 def read_instant(text: Any, now: datetime) -> datetime | None:
     """Return the instant that is written as a date and time, UTC where it has no zone, or as how long ago: ``2h``."""
-    if isinstance(text, str) and (ago := parse_duration(text, unit_required=True)) is not None:
-        return now - timedelta(seconds=ago)
     try:
+        if isinstance(text, str) and (ago := parse_duration(text, unit_required=True)) is not None:
+            return now - timedelta(seconds=ago)
         instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):  # or it was before the year 1
         return None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 def _instant(value: Any, _unit_required: bool) -> datetime | None:

@@ -181,11 +181,13 @@ def _converted(item: dict[Any, Any], kind: type[T]) -> T:
 
 def _of_msgspec(text: str) -> tuple[str, str]:
     """Return the field and the problem of a message such as ``Expected `str`, got `int` - at `$.order_id```."""
-    match = re.fullmatch(r"(?s)(.*?) - at `\$\.?(.*)`", text)
+    if (said_by_us := re.fullmatch(r"(\w+): (wanted .*)", text)) is not None:
+        return said_by_us[1], said_by_us[2]
+    match = re.fullmatch(r"(?s)(.*?) - at (?:`key` in )?`\$\.?(.*)`", text)
     what, field = (match[1], match[2]) if match else (text, "")
     if "missing required field" in what:
         return "", what
-    if field == "channel" and "Invalid enum value" in what:
+    if field in ("channel", "addresses") and "Invalid enum value" in what:
         return field, f"wanted one of {', '.join(NotificationChannel)}"
     if (wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)) is not None:
         return field, f"wanted {in_words(wrong[1])}, got {in_words(wrong[2])}"

@@ -80,6 +80,8 @@ async def test_a_list_has_what_a_table_needs_and_goes_on_page_by_page(autojump_c
         ("90m", datetime(2026, 3, 2, 22, 30, tzinfo=UTC)),
         ("90", None),
         ("soon", None),
+        ("99999999h", None),
+        ("0001-01-01T00:00+14:00", None),
         (5, None),
     ],
 )

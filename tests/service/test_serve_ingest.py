@@ -58,7 +58,12 @@ async def test_each_item_of_a_list_has_a_result_and_those_that_are_fine_go_on(tm
         ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
         ("/notifications", email(1, channel="push"), {"channel": "not a channel that this service has"}),
         ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
-        ("/notifications", email(1, expires_after=-1), {"": "expires_after: wanted seconds of at least 0, got -1.0"}),
+        ("/notifications", email(1, expires_after=-1), {"expires_after": "wanted seconds of at least 0, got -1.0"}),
+        (
+            "/notifications",
+            email(1, addresses={"fax": "+49"}),
+            {"addresses": "wanted one of email, sms, push, webhook"},
+        ),
         ("/notifications", email(1, messsage="x"), {"messsage": "unknown field; did you mean message?"}),
         ("/notifications", email(1, metadata=[1]), {"metadata": "wanted an object, got a list"}),
         (
