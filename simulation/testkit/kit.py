@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar, assert_never
@@ -163,9 +164,9 @@ class ActorKit(Generic[A]):
         """Let time pass; what is due at the end of it has happened too.
 
         Raises:
-            ValueError: the time is negative.
+            ValueError: the time is negative, infinite or NaN.
         """
-        if seconds < 0:
+        if not 0 <= seconds < math.inf:
             raise ValueError(f"wanted a time of at least 0 seconds, got {seconds!r}")
         self._steps.advance(seconds)
 
@@ -237,7 +238,10 @@ class ActorKit(Generic[A]):
 
     @property
     def undelivered(self) -> Sequence[Undelivered]:
-        """Messages that nobody handled."""
+        """Messages to actors that had stopped, or that found a mailbox full.
+
+        One that its actor has no handler for is in the log.
+        """
         return list(self._system.undelivered)
 
     @property

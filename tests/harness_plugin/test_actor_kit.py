@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -322,9 +323,10 @@ def test_random_streams_come_from_the_seed(kit_of: Make) -> None:
     assert throws[0] == throws[1] != throws[2]
 
 
-def test_time_does_not_go_back(kit_of: Make) -> None:
-    with pytest.raises(ValueError, match="wanted a time of at least 0 seconds, got -1"):
-        kit_of(Slow).advance(-1)
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan])
+def test_time_does_not_go_back_and_does_not_end(kit_of: Make, seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"wanted a time of at least 0 seconds, got {seconds}"):
+        kit_of(Slow).advance(seconds)
 
 
 STEPS = st.lists(
