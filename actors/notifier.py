@@ -206,9 +206,11 @@ class Notifier:
             seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
 
         Raises:
-            ConfigurationError: the mapping is no valid configuration, or a channel has no provider; all problems.
+            ConfigurationError: the mapping is no valid configuration, a channel has no provider, or another argument is
+                not what it should be; all problems.
             StoreInUse: another notifier has this store.
         """
+        _check_arguments(store=store, preferences=preferences, templates=templates, notify=notify, on_event=on_event)
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
@@ -350,6 +352,27 @@ class Events:
         assert self._pipeline is not None
         logger.warning("still in flight: %d", self._pipeline.in_flight)
         return False
+
+
+_WANTED: Mapping[str, tuple[str, str]] = {
+    "store": ("commit", "an open store, as in: async with SqliteStore.open(path) as store"),
+    "preferences": ("is_enabled", "Preferences"),
+    "templates": ("fill_in", "Templates"),
+    "notify": ("__call__", "a function of the text of an alert"),
+    "on_event": ("__call__", "a function of an event"),
+}
+"""By argument of :meth:`Notifier.open`: a method that it has to have, and what it is in words."""
+
+
+def _check_arguments(**arguments: Any) -> None:
+    """Say what is not what it should be here, and not when the first notification comes."""
+    problems = [
+        f"{name}: wanted {_WANTED[name][1]}, got {given!r}"
+        for name, given in arguments.items()
+        if given is not None and not hasattr(given, _WANTED[name][0])
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 _in_use: set[int] = set()

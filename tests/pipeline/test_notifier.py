@@ -153,6 +153,21 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
         assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        ({"store": "shop.db"}, ["store: wanted an open store, as in: async with SqliteStore.open(path) as store, got"]),
+        ({"store": SqliteStore.open("shop.db")}, ["store: wanted an open store"]),
+        ({"preferences": {}, "templates": {"a": "b"}}, ["preferences: wanted Preferences", "templates: wanted Templ"]),
+        ({"notify": "pager", "on_event": []}, ["notify: wanted a function of the t", "on_event: wanted a function of"]),
+    ],
+)
+async def test_what_a_notifier_is_opened_with_is_looked_at_before_anything_comes(arguments, problems):
+    with pytest.raises(ConfigurationError) as caught:
+        await Notifier.open(**arguments).__aenter__()
+    assert [problem[: len(said)] for problem, said in zip(caught.value.problems, problems, strict=True)] == problems
+
+
 async def test_a_store_is_that_of_one_notifier_at_a_time(autojump_clock):
     store = MemoryStore()
     for _ in range(2):
