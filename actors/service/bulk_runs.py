@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import trio
 from actors.errors import RetrylabError
 from actors.messages import DeadLetterMessage
 from actors.service.letter_lists import Filter, Group
+
+logger = logging.getLogger(__name__)
 
 Action: TypeAlias = Literal["retry", "discard"]
 
@@ -107,8 +110,9 @@ class Bulk:
     ) -> None:
         try:
             was_one = await do(notification_id)
-        except RetrylabError:
+        except RetrylabError as error:
             self.failed += 1
+            logger.error("bulk %s %s: %r has failed: %s", self.action, self.id, notification_id, error)
         except trio.Cancelled:
             if self.state == "running":
                 self._left.appendleft(notification_id)  # to be asked again when it goes on

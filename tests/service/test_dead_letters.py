@@ -16,7 +16,7 @@ from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
 from actors.effects import Foreseen
-from actors.errors import EditRefused, IdempotencyConflict
+from actors.errors import EditRefused, IdempotencyConflict, StoreFailed
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
@@ -398,6 +398,19 @@ async def test_a_bulk_run_takes_what_fits_at_its_rate_and_tells_how_far_it_is(au
         (started,) = [entry for entry in await at.letters.audit() if entry.action == "bulk retry"]
         assert (started.by, started.why) == ("ann", "fixed")
         assert started.about == f"reason x (10 dead letters, run {bulk.id})"
+
+
+async def test_a_bulk_run_says_in_the_log_what_has_failed_and_why(autojump_clock, monkeypatch, caplog):
+    async def full(*_arguments: Any, **_options: Any) -> bool:
+        raise StoreFailed("the disk is full")
+
+    async with desk() as at:
+        await at.die(command("n1", message="bad: x"), command("n2", message="bad: x"))
+        monkeypatch.setattr(at.letters, "retry", full)
+        bulk = at.letters.start_bulk("retry", Filter(), by="ann", why=None, rate_per_s=100)
+        await trio.sleep(1)
+        assert (bulk.failed, bulk.state) == (2, "finished")
+    assert caplog.text.count("the disk is full") == 2
 
 
 async def test_a_bulk_run_that_is_cancelled_leaves_the_rest(autojump_clock):
