@@ -13,6 +13,7 @@ import heapq
 import itertools
 import logging
 import threading
+import time
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -43,6 +44,9 @@ MESSAGES_A_TURN = 256
 HEAP_SIZE_MIN = 1_000
 """With fewer timers, nobody looks for cancelled ones among them."""
 
+CLOCK_STEP_NS = NS_PER_S
+"""By how much the wall clock has to part from the monotonic one to have been set: reading both takes its time, too."""
+
 
 class LiveTimer:
     """A message on its way to an actor at an instant."""
@@ -56,6 +60,11 @@ class LiveTimer:
     def cancel(self) -> None:
         """See to it that the message does not come."""
         self.actor = self.message = None
+
+
+def _wall_clock_ahead_ns() -> int:
+    """Return by how much the wall clock is ahead of the monotonic one: the same, until somebody sets it."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 class Turn:
@@ -110,11 +119,16 @@ class LiveSystem(ActorSystem):
     raised from it.
 
     `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
+
+    Without a `start` it begins now, and `epoch_ns` follows the wall clock where that is set, or goes on while the
+    machine sleeps.
     """
 
     def __init__(
         self, *, seed: int = 0, start: datetime | None = None, record: Callable[[Any], None] | None = None
     ) -> None:
+        self._follows_the_wall_clock = start is None
+        self._wall_clock_ahead_ns = _wall_clock_ahead_ns()
         start = start if start is not None else datetime.now(UTC)
         super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
         self._heap: list[tuple[int, int, int, LiveTimer]] = []
@@ -197,6 +211,7 @@ class LiveSystem(ActorSystem):
     @property
     def present(self) -> datetime:
         """The present instant in UTC, for those outside: `now_ns` is that of the latest message, however long ago."""
+        self._look_at_the_wall_clock()
         return utc(self.epoch_ns + max(self.now_ns, self._wall_ns()))
 
     def _wall_ns(self) -> int:
@@ -209,6 +224,15 @@ class LiveSystem(ActorSystem):
             self.now_ns = max(self.now_ns, self._heap[0][0])
         elif wall_ns > self.now_ns + TOLERANCE_NS:
             self.now_ns = wall_ns
+
+    def _look_at_the_wall_clock(self) -> None:
+        """Have the calendar follow a wall clock that was set; timers and `now_ns` take no notice."""
+        ahead_ns = _wall_clock_ahead_ns()
+        step_ns = ahead_ns - self._wall_clock_ahead_ns
+        if self._follows_the_wall_clock and abs(step_ns) >= CLOCK_STEP_NS:
+            logger.warning("the wall clock was set by %+.1f s", step_ns / NS_PER_S)
+            self._wall_clock_ahead_ns = ahead_ns
+            self.epoch_ns += step_ns
 
     def _trio_time(self, instant_ns: int) -> float:
         return self._started_at + instant_ns / NS_PER_S
@@ -238,6 +262,7 @@ class LiveSystem(ActorSystem):
             await self._idle.wait()
         told = self._idle.is_set()
         self._idle = None
+        self._look_at_the_wall_clock()
         if told:
             self._catch_up()
 
@@ -288,6 +313,7 @@ class LiveSystem(ActorSystem):
 
     async def _let_others_run(self) -> None:
         await trio.lowlevel.checkpoint()
+        self._look_at_the_wall_clock()
         self._catch_up()
 
     async def _drain(self) -> int:

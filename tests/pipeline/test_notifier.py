@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -23,10 +24,13 @@ from actors.errors import (
     UnknownChannel,
 )
 from actors.faults_config import FaultConfig
+from actors.instants import NS_PER_S
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent, OrderPlaced
 from actors.outcomes import ChannelFault, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
+from actors.pipeline.preferences import Preferences
+from actors.policies.quiet_hours import QuietHours
 from actors.storage.memory import MemoryStore
 
 PLACED = OrderPlaced(
@@ -166,6 +170,25 @@ async def test_what_a_notifier_is_opened_with_is_looked_at_before_anything_comes
     with pytest.raises(ConfigurationError) as caught:
         await Notifier.open(**arguments).__aenter__()
     assert [problem[: len(said)] for problem, said in zip(caught.value.problems, problems, strict=True)] == problems
+
+
+@pytest.mark.parametrize("step_h", [3, -21])
+async def test_quiet_hours_go_by_the_wall_clock_also_after_it_was_set(autojump_clock, monkeypatch, caplog, step_h):
+    """Or after the machine has slept, while its monotonic clock stood still."""
+    set_by, time_ns = [0], time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: time_ns() + set_by[0])
+    now, preferences = datetime.now(UTC), Preferences()
+    start, end = ((now + timedelta(hours=hours)).time() for hours in (2, 4))
+    preferences.set_quiet_hours("ann", QuietHours(start, end, "UTC"))
+    async with Notifier.open({"drain": 0, "channels": {"email": {}}}, preferences=preferences) as notifier:
+        before = notifier.system.present
+        for number, hours in enumerate((0, step_h, 0)):
+            set_by[0] = hours * 3600 * NS_PER_S
+            await notifier.send(email(str(number), user_id="ann"))
+            await trio.sleep(1)
+            assert abs(notifier.system.present - before - timedelta(hours=hours)) < timedelta(minutes=1)
+        assert [sent.notification_id for sent in notifier.sent_notifications] == ["0", "2"]
+    assert caplog.text.count("the wall clock was set by") == 2
 
 
 async def test_a_store_is_that_of_one_notifier_at_a_time(autojump_clock):
