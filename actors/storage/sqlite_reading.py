@@ -29,24 +29,33 @@ class SqliteHistories(MemoryStore):
         """Take in what a file holds; return the number of its last change.
 
         By going through all that happened again, the state comes out as it was.
+
+        Raises:
+            ValueError: something in it cannot be read; it says of which notification.
         """
-        commands = {}
         (last,) = sql.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()
         present = {notification_id for (notification_id,) in sql.execute("SELECT notification_id FROM notifications")}
-        remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
-        for seq, notification_id, ended_ns, command in remembered:
-            last = max(last, seq)
-            if notification_id not in present:  # else its time was up, and it was accepted anew
-                self.remembered.add(decode_command(command), ended_ns)
-        changes = sql.execute(
-            "SELECT seq, notification_id, requested, command FROM notifications "
-            "UNION ALL SELECT seq, notification_id, event, NULL FROM history ORDER BY seq"
-        )
-        for seq, notification_id, event, command in changes:
-            if command is not None:
-                commands[notification_id] = decode_command(command)
-            MemoryStore.commit(self, decode_event(event), commands[notification_id])
-            last = max(last, seq)
+        notification_id = None
+        try:
+            remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
+            for seq, notification_id, ended_ns, command in remembered:
+                last = max(last, seq)
+                if notification_id not in present:  # else its time was up, and it was accepted anew
+                    self.remembered.add(decode_command(command), ended_ns)
+            commands = {}
+            changes = sql.execute(
+                "SELECT seq, notification_id, requested, command FROM notifications "
+                "UNION ALL SELECT seq, notification_id, event, NULL FROM history ORDER BY seq"
+            )
+            for seq, notification_id, event, command in changes:
+                if command is not None:
+                    commands[notification_id] = decode_command(command)
+                MemoryStore.commit(self, decode_event(event), commands[notification_id])
+                last = max(last, seq)
+        except KeyError:
+            raise ValueError(f"notification {notification_id!r} has a history and no beginning") from None
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ValueError(f"of notification {notification_id!r}: {error}") from error
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)

@@ -438,7 +438,12 @@ async def test_a_store_that_is_damaged_is_said(made: Shelf, path):
     with sqlite3.connect(path) as sql:
         sql.execute("UPDATE notifications SET requested = x'c1'")
     sql.close()
-    await _cannot_be_opened(path, StoreError, r"store\.db cannot be read: ")
+    await _cannot_be_opened(path, StoreError, r"store\.db cannot be read: of notification 'a': \w+")
+    with sqlite3.connect(path) as sql:
+        sql.execute("DELETE FROM notifications")
+        sql.execute("INSERT INTO history VALUES (1, 'b', ?)", (encode_event(event_of(NotificationSent, B)),))
+    sql.close()
+    await _cannot_be_opened(path, StoreError, "cannot be read: notification 'b' has a history and no beginning")
 
 
 # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
