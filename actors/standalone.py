@@ -117,22 +117,28 @@ class CircuitBreaker:
             raise ServiceUnavailable
         try:
             yield
-        except PermanentError:
+        except Exception as error:
             now_ns = _trio_now_ns()
-            self._breaker.record_reachable(permit, now_ns, now_ns - began_ns)
-            raise
-        except WrongType:
-            self._breaker.record_neutral(permit, _trio_now_ns())
-            raise
-        except Exception:
-            now_ns = _trio_now_ns()
-            self._breaker.record_failure(permit, now_ns, now_ns - began_ns)
+            match _alone(error):
+                case PermanentError():
+                    self._breaker.record_reachable(permit, now_ns, now_ns - began_ns)
+                case WrongType():
+                    self._breaker.record_neutral(permit, now_ns)
+                case _:
+                    self._breaker.record_failure(permit, now_ns, now_ns - began_ns)
             raise
         except BaseException:
             self._breaker.record_neutral(permit, _trio_now_ns())
             raise
         now_ns = _trio_now_ns()
         self._breaker.record_success(permit, now_ns, now_ns - began_ns)
+
+
+def _alone(error: Exception) -> Exception:
+    """Return an error without the groups that nurseries in a call have put round it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 class RateLimiter:

@@ -92,6 +92,21 @@ async def test_permanent_errors_do_not_count_and_as_a_probes_answer_close_it(aut
     assert breaker.state is BreakerState.CLOSED
 
 
+async def test_what_a_nursery_in_a_call_has_wrapped_counts_as_what_it_is(autojump_clock):
+    breaker = CircuitBreaker(failure_threshold=1)
+
+    async def in_a_nursery(error: Exception) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails, error)
+
+    with pytest.raises(ExceptionGroup):
+        await breaker.call(in_a_nursery, PermanentError("bad address"))
+    assert breaker.state is BreakerState.CLOSED
+    with pytest.raises(ExceptionGroup):
+        await breaker.call(in_a_nursery, OSError("no route"))
+    assert breaker.state is BreakerState.OPEN
+
+
 async def test_one_probe_at_a_time_and_one_that_is_cancelled_gives_its_permit_back(autojump_clock):
     breaker = CircuitBreaker(failure_threshold=1, timeout=10)
     await fail_often(breaker, 1)
