@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import math
 import secrets
@@ -371,6 +372,8 @@ def _check_arguments(**arguments: Any) -> None:
         for name, given in arguments.items()
         if given is not None and not hasattr(given, _WANTED[name][0])
     ]
+    if inspect.iscoroutinefunction(arguments["on_event"]):
+        problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")
     if problems:
         raise ConfigurationError(problems)
 

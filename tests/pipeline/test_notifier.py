@@ -164,6 +164,7 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
         ({"store": SqliteStore.open("shop.db")}, ["store: wanted an open store"]),
         ({"preferences": {}, "templates": {"a": "b"}}, ["preferences: wanted Preferences", "templates: wanted Templ"]),
         ({"notify": "pager", "on_event": []}, ["notify: wanted a function of the t", "on_event: wanted a function of"]),
+        ({"on_event": trio.sleep}, ["on_event: wanted a plain function, as nothing awaits it, got an async one"]),
     ],
 )
 async def test_what_a_notifier_is_opened_with_is_looked_at_before_anything_comes(arguments, problems):
