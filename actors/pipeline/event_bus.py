@@ -133,11 +133,11 @@ class EventBus:
 
     def unsubscribe(self, function: Subscriber, *event_types: type) -> None:
         """Stop calling a function with events of these types, or of any type when none is given."""
-        gone = []
+        gone = []  # by ==, since a method is another object each time that it is named
         for event_type in event_types or tuple(self._subscribers):
             entries = self._subscribers.get(event_type, [])
-            self._subscribers[event_type] = [entry for entry in entries if entry[0] is not function]
-            gone += [ref for subscriber, ref in entries if subscriber is function]
+            self._subscribers[event_type] = [entry for entry in entries if entry[0] != function]
+            gone += [ref for subscriber, ref in entries if subscriber == function]
         needed = {ref.actor_urn for entries in self._subscribers.values() for _, ref in entries}
         for ref in {ref.actor_urn: ref for ref in gone}.values():
             if ref.actor_urn not in needed:

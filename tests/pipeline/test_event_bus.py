@@ -175,6 +175,23 @@ def test_nobody_hears_what_they_unsubscribed_from():
     assert world.notes == ["OrderPlaced", "NotificationSent", "accepted", "NotificationSent", "accepted"]
 
 
+def test_a_method_can_be_unsubscribed_too():
+    class Ledger(list[str]):
+        def enter(self, event: object) -> None:
+            self.append(type(event).__name__)
+
+    def scenario(world: World) -> None:
+        bus, one, other, plain = world.open().bus, Ledger(), Ledger(), list[object]()
+        for function in (one.enter, other.enter, plain.append):
+            bus.subscribe(OrderPlaced)(function)
+        for function in (one.enter, plain.append):
+            bus.unsubscribe(function)
+        world.at(1, lambda: bus.publish(PLACED))
+        world.at(2, lambda: world.notes.extend([one, other, plain]))
+
+    assert on_both_clocks(scenario).notes == [[], ["OrderPlaced"], []]
+
+
 def test_the_actor_of_a_function_that_is_subscribed_to_nothing_stops_behind_what_is_on_its_way():
     def scenario(world: World) -> None:
         bus = world.open().bus
