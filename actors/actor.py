@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import pykka
 
 from actors.coroutines import DeadlineScope, HandlerRun, park
-from actors.errors import ActorSystemError
+from actors.errors import ActorSystemError, WrongType
 from actors.instants import ns
 from actors.mailbox import Inbox, Mailbox
 from actors.messages import RecordedEvent
@@ -44,7 +44,14 @@ A = TypeVar("A", bound="Actor")
 
 
 def handles(*message_types: type) -> Callable[[F], F]:
-    """Mark a method as the handler of these message types (exactly these: subclasses are types of their own)."""
+    """Mark a method as the handler of these message types (exactly these: subclasses are types of their own).
+
+    Raises:
+        WrongType: there are none, or what is no type.
+    """
+    if not message_types or not all(isinstance(message_type, type) for message_type in message_types):
+        got = ", ".join(map(repr, message_types)) or "nothing"
+        raise WrongType(f"wanted types of messages, as in @handles(Order), got {got}")
 
     def mark(method: F) -> F:
         method.__handles__ = message_types  # type: ignore[attr-defined]
@@ -161,6 +168,14 @@ class Actor(pykka.Actor):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own: dict[type, Any] = {}
+        for member in vars(cls).values():
+            for message_type in getattr(member, "__handles__", ()):
+                if (other := own.setdefault(message_type, member)) is not member:
+                    raise WrongType(
+                        f"{cls.__name__}: wanted one handler of {message_type.__name__}, "
+                        f"got {other.__name__} and {member.__name__}"
+                    )
         cls._routes = {
             message_type: name
             for base in reversed(cls.__mro__)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from actors.actor import Actor, handles
+from actors.errors import WrongType
 from actors.instants import NS_PER_S, ns
 from simulation.system import SimulatedSystem
 
@@ -150,3 +151,34 @@ def test_nobody_of_many_actors_is_let_past_another(run_on_both):
             refs[token].tell(Do(hop(token, 50)))
 
     assert len(run_on_both(program).trace) == 510
+
+
+# ── who handles what ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "types", [(), ("Note",), (Note | Do,), (Scribe.on_note,)], ids=["none", "name", "union", "bare"]
+)
+def test_a_handler_is_of_types_of_messages(types):
+    with pytest.raises(WrongType, match=r"^wanted types of messages, as in @handles\(Order\), got "):
+        handles(*types)
+
+
+def test_a_type_of_messages_has_one_handler_in_a_class():
+    with pytest.raises(WrongType, match=r"^Torn: wanted one handler of Note, got on_note and on_either$"):
+
+        class Torn(Actor):
+            @handles(Note)
+            def on_note(self, note):
+                pass
+
+            @handles(Do, Note)
+            def on_either(self, message):
+                pass
+
+    class Other(Scribe):
+        @handles(Note)
+        def on_any_note(self, note):
+            pass
+
+        also_called = on_any_note
