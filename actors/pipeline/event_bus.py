@@ -63,7 +63,7 @@ class _Publication:
         self.open = 1
         self.submissions = submissions
         """What was returned by subscribers and has been answered; None: nobody asks."""
-        self.failure: StoreFailed | None = None
+        self.failure: StoreFailed | NotifierClosed | None = None
         """Why it may be that something of it is lost."""
 
     def one_done(self) -> None:
@@ -72,7 +72,7 @@ class _Publication:
             if self.failure is None:
                 self.done.set(None)
             else:
-                self.done.set_exception((StoreFailed, self.failure, None))
+                self.done.set_exception((type(self.failure), self.failure, None))
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -154,8 +154,8 @@ class EventBus:
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
-            StoreFailed: what a subscriber returned could not be made durable.
-            NotifierClosed: the notifier was closed before the end of all that.
+            StoreFailed: what a subscriber returned or sent could not be made durable.
+            NotifierClosed: the notifier was closed before that.
         """
         return self._publish(event, None)
 
@@ -284,6 +284,8 @@ class _PlainSubscriber(Actor):
     def on_call(self, call: _Call) -> None:
         try:
             self._send(commands_of(self._function(call.event)), call.publication)
+        except (StoreFailed, NotifierClosed) as error:
+            call.publication.failure = error
         except Exception:
             logger.exception("subscriber %r raised on %r", self._function, call.event)
         call.publication.one_done()
@@ -306,6 +308,8 @@ class _AsyncSubscriber(_PlainSubscriber):
         """Call the function, then send what it returned."""
         try:
             self._send(commands_of(await self._function(call.event)), call.publication)
+        except (StoreFailed, NotifierClosed) as error:
+            call.publication.failure = error
         except Exception:
             logger.exception("subscriber %r raised on %r", self._function, call.event)
         call.publication.one_done()

@@ -397,14 +397,14 @@ async def test_publishing_what_could_not_be_made_durable_raises(autojump_clock):
     store, refused = NeverDone(), []
     store.is_stuck = True
 
-    async def wait(call: Callable[[Any], Awaitable[Any]]) -> None:
+    async def wait(call: Callable[[], Awaitable[Any]]) -> None:
         with pytest.raises(StoreFailed, match=r"^the disk is full$"):
-            await call(PLACED)
+            await call()
         refused.append(call)
 
     async def serve(nursery: trio.Nursery) -> None:
         async with Notifier.open(store=store) as notifier:
-            for call in (notifier.publish, notifier.bus.submit):
+            for call in (partial(notifier.publish, PLACED), partial(notifier.bus.submit, PLACED)):
                 nursery.start_soon(wait, call)
             await trio.testing.wait_all_tasks_blocked()
             store.change.keep(StoreFailed("the disk is full"))
@@ -414,6 +414,17 @@ async def test_publishing_what_could_not_be_made_durable_raises(autojump_clock):
         with pytest.raises(StoreFailed, match="the disk is full"):
             await serve(nursery)
     assert len(refused) == 2
+
+
+async def test_publishing_raises_where_a_subscriber_could_not_send_what_it_is_for(autojump_clock):
+    async with Notifier.open() as notifier:
+
+        @notifier.bus.subscribe(Recommended)
+        async def sends(event: Recommended) -> None:
+            raise StoreFailed("the disk is full")  # as `await notifier.send(…)` does
+
+        with pytest.raises(StoreFailed, match=r"^the disk is full$"):
+            await notifier.publish(Recommended(user_id="ann"))
 
 
 async def test_answers_that_were_given_are_not_kept(autojump_clock):
