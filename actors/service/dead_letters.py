@@ -18,7 +18,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import pykka
 import trio
@@ -183,8 +183,10 @@ class DeadLetters:
             rate_per_s: how many to take up a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
 
         Raises:
-            ValueError: the rate is out of range.
+            ValueError: there is no such action, or the rate is out of range.
         """
+        if action not in get_args(Action):
+            raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
         if not 0 < rate_per_s <= RATE_MAX_PER_S:
             raise ValueError(f"rate_per_s: wanted a number above 0 and up to {RATE_MAX_PER_S:g}, got {rate_per_s!r}")
         left = deque(letter.notification_id for letter in self._fitting(filter))

@@ -494,6 +494,15 @@ async def test_what_waits_for_the_store_when_a_cancelled_bulk_run_is_cut_off_is_
         assert asked == before
 
 
+async def test_a_bulk_run_of_another_kind_is_none_and_discards_nothing(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: x"))
+        with pytest.raises(ValueError, match="action: wanted one of retry, discard, got 'redrive'"):
+            at.letters.start_bulk("redrive", Filter(), by="ann", why=None, rate_per_s=1)  # type: ignore[arg-type]
+        await trio.sleep(1)
+        assert (at.letters.bulks(), len(at.letters.list().letters)) == ([], 1)
+
+
 async def test_a_bulk_run_that_cannot_start_is_none(autojump_clock):
     async with desk() as at:
         await at.die(command("n", message="bad: x"))
