@@ -15,6 +15,7 @@ from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
+_NUMBERS = frozenset({int, float})
 
 
 class Channel(Actor):
@@ -90,7 +91,7 @@ def outcome_of(result: Any) -> Outcome:
         case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
             return result if _is_plain(result) else _plain(result)
         case TransientError() as error:
-            return Transient(reason=_reason_of(error), retry_after=error.retry_after)
+            return Transient(reason=_reason_of(error), retry_after=_seconds(error.retry_after))
         case PermanentError() as error:
             return Permanent(reason=_reason_of(error))
         case Exception() as error:
@@ -105,7 +106,13 @@ def _is_plain(outcome: Outcome) -> bool:
         type(outcome) in OUTCOMES
         and type(outcome.reason) is str
         and (outcome.answer is None or type(outcome.answer) is str)
-        and (type(outcome) is not Transient or type(outcome.throttled) is bool)
+        and (
+            type(outcome) is not Transient
+            or (
+                type(outcome.throttled) is bool
+                and (outcome.retry_after is None or type(outcome.retry_after) in _NUMBERS)
+            )
+        )
     )
 
 
@@ -120,13 +127,23 @@ def _plain(given: Outcome) -> Outcome:
     if given.reason is not None:
         fields["reason"] = _in_words(given.reason)
     if isinstance(given, Transient):
-        fields |= {"retry_after": given.retry_after, "throttled": bool(given.throttled)}
+        fields |= {"retry_after": _seconds(given.retry_after), "throttled": bool(given.throttled)}
     outcome: Outcome = kind(**fields)
     return outcome
 
 
 def _reason_of(error: DeliveryError) -> str:
     return _in_words(error.reason) if error.reason else type(error).__name__
+
+
+def _seconds(given: Any) -> float | None:
+    """Return how long a provider asked to wait; it may be given as a header has it, and None is what is no number."""
+    if given is None or type(given) in _NUMBERS:
+        return given  # type: ignore[no-any-return]
+    try:
+        return None if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _in_words(value: object) -> str:

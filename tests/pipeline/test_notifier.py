@@ -481,6 +481,29 @@ async def test_what_is_not_as_it_should_be_about_an_end_of_an_attempt_does_not_c
         assert [letter.failure_reason for letter in store.dead_letters()] == ([] if kind == "Sent" else [reason])
 
 
+@pytest.mark.parametrize("hedging", [{}, {"hedging": {"delay": "50s"}}], ids=["alone", "hedged"])
+@pytest.mark.parametrize(
+    ("retry_after", "waits_s"), [("7", 7), (Decimal(7), 7), ("soon", 0.5), (True, 0.5), (None, 0.5)], ids=repr
+)
+@pytest.mark.parametrize("is_raised", [True, False], ids=["raised", "returned"])
+async def test_a_provider_may_say_how_long_to_wait_as_the_header_has_it(
+    autojump_clock, is_raised, retry_after, waits_s, hedging
+):
+    async def deliver(attempt: Attempt) -> Outcome:
+        if len(transport.started) > 1:
+            return Sent()
+        if is_raised:
+            raise TransientError("busy", retry_after)
+        return Transient(retry_after=retry_after)
+
+    transport = Transport(deliver)
+    config = {"channels": {"email": {"retry": {"initial_delay": "500ms", "jitter": "none"}, **hedging}}}
+    async with Notifier.open(config, providers=transport) as notifier:
+        await notifier.send(email("a"))
+    # What gives no time is hedged at once.
+    assert transport.started == [0, 0 if hedging and waits_s < 1 else waits_s]
+
+
 async def test_an_error_out_of_a_nursery_in_the_transport_is_unwrapped(autojump_clock):
     async def fails() -> None:
         raise PermanentError("refused")
