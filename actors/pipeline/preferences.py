@@ -8,11 +8,13 @@ from datetime import datetime
 
 import msgspec
 
+from actors.errors import WrongType
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
 from actors.preferences_config import UserPreferences
 
 ALL_CHANNELS = frozenset(NotificationChannel)
+_CHANNELS = tuple(NotificationChannel)
 
 
 class SwitchedOff(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,23 @@ class Preferences:
         self._hours: dict[str, QuietHours | None] = {}
 
     def set_channel(self, user_id: str, channel: NotificationChannel, enabled: bool) -> None:
-        """Switch a channel on or off for a user."""
+        """Switch a channel on or off for a user.
+
+        Raises:
+            WrongType: there is no such channel, or it is to be something else than on or off.
+        """
+        if channel not in _CHANNELS or not isinstance(enabled, bool):
+            raise WrongType(f"wanted one of {', '.join(_CHANNELS)} and True or False, got {channel!r} and {enabled!r}")
         self._enabled[user_id, channel] = enabled
 
     def set_quiet_hours(self, user_id: str, hours: QuietHours | None) -> None:
-        """Set the hours at which a user is not to be disturbed on any channel; None: never quiet."""
+        """Set the hours at which a user is not to be disturbed on any channel; None: never quiet.
+
+        Raises:
+            WrongType: these are no quiet hours.
+        """
+        if hours is not None and not isinstance(hours, QuietHours):
+            raise WrongType(f"wanted QuietHours or None, got {hours!r}")
         self._hours[user_id] = hours
 
     def quiet_hours_of(self, user_id: str, channel: NotificationChannel) -> list[QuietHours]:

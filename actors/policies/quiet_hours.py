@@ -30,7 +30,7 @@ class QuietHours:
         problems = [
             f"quiet_hours.{name}: wanted a local time such as 22:00, got {value!r}"
             for name, value in (("start", start), ("end", end))
-            if value.tzinfo is not None
+            if not isinstance(value, time) or value.tzinfo is not None
         ]
         if not problems and start == end:
             problems = [f"quiet_hours: wanted start and end to differ, got {start.isoformat()} for both"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from worlds import OK, START, Scripted, World, email, on_both_clocks
 
+from actors.errors import WrongType
 from actors.messages import (
     DeferralCause,
     NotificationChannel,
@@ -30,6 +31,28 @@ def quiet(hours: QuietHours = NIGHT, user: str = "ann@example.org") -> Preferenc
     preferences = Preferences()
     preferences.set_quiet_hours(user, hours)
     return preferences
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda preferences: preferences.set_channel("ann", "fax", True),
+            "wanted one of email, sms, push, webhook and",
+        ),
+        (lambda preferences: preferences.set_channel("ann", EMAIL, "off"), "True or False, got .* and 'off'$"),
+        (
+            lambda preferences: preferences.set_quiet_hours("ann", ("22:00", "07:00")),
+            "^wanted QuietHours or None, got ",
+        ),
+    ],
+    ids=["channel", "off", "hours"],
+)
+def test_what_a_user_cannot_have_set_is_refused_where_it_is_set(change, said):
+    preferences = Preferences()
+    with pytest.raises(WrongType, match=said):
+        change(preferences)
+    assert preferences.is_enabled("ann", EMAIL)
 
 
 def test_a_channel_that_is_switched_off_suppresses_and_says_so():

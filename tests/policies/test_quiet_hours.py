@@ -139,6 +139,8 @@ def test_equal_start_and_end_say_neither_never_nor_always() -> None:
 def test_the_times_are_the_zones_own() -> None:
     with pytest.raises(ConfigurationError, match="start: wanted a local time"):
         QuietHours(time(22, tzinfo=UTC), time(7), "Europe/Berlin")
+    with pytest.raises(ConfigurationError, match="end: wanted a local time such as 22:00, got '07:00'"):
+        QuietHours(time(22), "07:00", "Europe/Berlin")  # type: ignore[arg-type]
 
 
 def test_an_instant_without_a_zone_is_none() -> None:
