@@ -81,8 +81,12 @@ MUTANTS = (
         "Subscribers are trusted not to raise.",
         (
             "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "        except (StoreFailed, NotifierClosed) as error:\n"
+            "            call.publication.failure = error\n"
             "        except Exception:\n",
             "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "        except (StoreFailed, NotifierClosed) as error:\n"
+            "            call.publication.failure = error\n"
             "        except ZeroDivisionError:\n",
         ),
         expected="no-errors",
