@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError
 from simulation.arguments import check_texts
 from simulation.executors import Run, Task, executor
 from simulation.scenario import Expectation, Scenario
-from simulation.summary_shape import summary_shape
+from simulation.summary_shape import Figure, figure_kind, summary_shape
 
 Values: TypeAlias = "list[float | None]"
 """A figure in each run, in the order of the seeds; None where it is of nothing. Or the figures of one run."""
@@ -60,3 +60,34 @@ def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return tuple(dict.fromkeys(paths))
+
+
+def kinds_of_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, Figure]:
+    """Return the paths of figures, each once, and what kind of figure each is.
+
+    Args:
+        paths: such as ``dlq.peak``.
+        scenarios: each figure is in the summary of one of them at least, as that of a provider that not all have.
+        name: of the option or the argument, for the error.
+
+    Raises:
+        ConfigurationError: one is a figure of none of the summaries; all problems.
+    """
+    unlike = list({str(scenario.providers_used): scenario for scenario in scenarios}.values())
+    kinds: dict[str, Figure] = {}
+    problems: list[str] = []
+    for path in paths:
+        found: list[str] = []
+        for scenario in unlike:
+            try:
+                checked_figures([path], [scenario], name)
+            except ConfigurationError as error:
+                found += error.problems
+            else:
+                kinds[path] = figure_kind(scenario.providers_used, path)
+                break
+        else:
+            problems += found
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return kinds

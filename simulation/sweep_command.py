@@ -91,34 +91,27 @@ def sweep(
     process that did runs is gone.
     """
     from simulation.many_runs_command import check_who_does_them, exits_in_words
-    from simulation.replicates import checked_figures
-    from simulation.scenario import load
+    from simulation.replicates import kinds_of_figures
     from simulation.space import parse_space
-    from simulation.summary_shape import figure_kind
     from simulation.sweeping.printing import METRICS, print_sweep
-    from simulation.sweeping.sweep import sweep as sweep_settings
+    from simulation.sweeping.sweep import Plan
     from simulation.terminal import watch_runs
 
     with exits_in_words(file, out):
         check_who_does_them(workers, dask)
-        scenario = load(file, sets=sets or [], seed=seed)
-        shown = checked_figures(metrics or METRICS, [scenario], "--metric")
-        kinds = {figure: figure_kind(scenario.providers_used, figure) for figure in shown}
-        with watch_runs(quiet=as_json, figures=kinds) as progress:
-            swept = sweep_settings(
-                file,
-                parse_space(vary) if vary else None,
-                replicates=replicates,
-                design=None if design is None else design.value,
-                samples=samples,
-                seed=seed,
-                sets=sets or [],
-                workers=workers,
-                cluster=dask,
-                out=out,
-                progress=progress,
-            )
+        plan = Plan.of(
+            file,
+            parse_space(vary) if vary else None,
+            replicates,
+            None if design is None else design.value,
+            samples,
+            seed,
+            sets or [],
+        )
+        shown = kinds_of_figures(metrics or METRICS, plan.scenarios, "--metric")
+        with watch_runs(quiet=as_json, figures=shown) as progress:
+            swept = plan.run(workers, dask, out, progress)
     if as_json:
-        typer.echo(json.dumps(swept.document(shown), indent=2, allow_nan=False))
+        typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
     else:
         print_sweep(swept, shown, f"retrylab plot {shlex.quote(str(out))}", out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.markup import escape
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from actors.digits import counted
 from simulation.console import NOTHING, figure_text, stdout
-from simulation.summary_shape import Figure, figure_kind
+from simulation.summary_shape import Figure
 from simulation.sweeping.result import HOLDS, SweepResult
 from simulation.variations import short_names
 
@@ -21,8 +21,8 @@ METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
 CELLS_SHOWN = 50
 
 
-def print_sweep(sweep: SweepResult, figures: Sequence[str], plot_command: str, directory: Path) -> None:
-    """Print the cells of a sweep on stdout, with these figures, and where the rest is."""
+def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command: str, directory: Path) -> None:
+    """Print the cells of a sweep on stdout, with figures of these kinds, and where the rest is."""
     console = stdout()
     runs, cells = len(sweep.runs), len(sweep.settings)
     seeds = sorted(sweep.runs["seed"].unique())
@@ -42,7 +42,7 @@ def print_sweep(sweep: SweepResult, figures: Sequence[str], plot_command: str, d
     )
 
 
-def _table(sweep: SweepResult, figures: Sequence[str]) -> Table:
+def _table(sweep: SweepResult, figures: Mapping[str, Figure]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     names = short_names(sweep.varied)
     for path in sweep.varied:
@@ -55,9 +55,8 @@ def _table(sweep: SweepResult, figures: Sequence[str]) -> Table:
     statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
     for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
         row = [escape(text) for _, text in setting.values]
-        for figure in figures:
+        for figure, kind in figures.items():
             found = statistics[cell, figure]
-            kind = figure_kind(sweep.scenario.providers_used, figure)
             half_width = max(found["high"] - found["mean"], found["mean"] - found["low"])
             row.append(_mean_text(found["mean"], half_width, kind))
         if holds:

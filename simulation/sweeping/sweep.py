@@ -75,26 +75,17 @@ def sweep(
         ValueError: `replicates` or `workers` is less than 1.
         WorkerLost: a process that did runs is gone; what is over is kept in `out`.
     """
-    if replicates is not None and replicates < 1:
-        raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
-    plan = _Plan.of(path, vary, replicates, design, samples, seed, sets)
-    if out is not None:
-        check_folder(Path(out), DOCUMENT, [path])
-    kept = nullcontext() if out is None else Journal.opened(Path(out))
-    with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
-        done = _Done(plan, journal, progress)
-        for place, run in runs.run([plan.task(*each) for each in done.missing]):
-            done.add(*done.missing[place], run)
-        result = SweepResult.of(plan.scenario, list(plan.space), plan.settings, plan.seeds, done.by_cell())
-        if out is not None:
-            result.save(out)
-        return result
+    return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
 
 
-class _Plan:
-    """Which runs a sweep is made of."""
+class Plan:
+    """Which runs a sweep is made of: known, and in order, before any of them is done."""
 
-    def __init__(self, scenario: Scenario, space: Space, settings: list[Setting], seeds: range) -> None:
+    def __init__(
+        self, path: str | Path, scenario: Scenario, space: Space, settings: list[Setting], seeds: range
+    ) -> None:
+        self.path = path
+        """Of the scenario's file."""
         self.scenario = scenario
         self.space = space
         self.settings = settings
@@ -112,7 +103,10 @@ class _Plan:
         samples: int | None,
         seed: int | None,
         sets: Sequence[str],
-    ) -> _Plan:
+    ) -> Plan:
+        """Plan a sweep; see :func:`sweep` for the arguments, and what is raised where one is wrong."""
+        if replicates is not None and replicates < 1:
+            raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
         scenario = load(path, sets=sets, seed=seed)
         said = scenario.sweep if scenario.sweep is not None else Sweep()
         if vary is None:
@@ -125,9 +119,25 @@ class _Plan:
         if len(settings) * replicates > RUNS_MAX:
             runs = len(settings) * replicates
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
-        plan = cls(scenario, found, settings, seeds_of(scenario.seed, replicates))
+        plan = cls(path, scenario, found, settings, seeds_of(scenario.seed, replicates))
         plan.scenarios = load_all(path, settings, sets, seed)
         return plan
+
+    def run(
+        self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
+    ) -> SweepResult:
+        """Do the runs that are not over yet, and return what came of all; see :func:`sweep`."""
+        if out is not None:
+            check_folder(Path(out), DOCUMENT, [self.path])
+        kept = nullcontext() if out is None else Journal.opened(Path(out))
+        with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
+            done = _Done(self, journal, progress)
+            for place, run in runs.run([self.task(*each) for each in done.missing]):
+                done.add(*done.missing[place], run)
+            result = SweepResult.of(self.scenario, list(self.space), self.settings, self.seeds, done.by_cell())
+            if out is not None:
+                result.save(out)
+            return result
 
     def task(self, cell: int, seed: int) -> Task:
         return Task(self.scenarios[cell], seed, self.settings[cell].label)
@@ -136,7 +146,7 @@ class _Plan:
 class _Done:
     """The runs that are over, and those that are not."""
 
-    def __init__(self, plan: _Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
+    def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan
         self._journal = journal
         self._progress = progress

@@ -1,6 +1,7 @@
 """`retrylab sweep` as a person or a CI job meets it."""
 
 import json
+import math
 import os
 import pty
 import re
@@ -71,6 +72,31 @@ def test_json_is_one_document_with_the_figures_asked_for(path, tmp_path):
     ]  # fmt: skip
     assert list(document["cells"][0]["figures"]) == ["dlq.peak", "attempts"]
     assert document["cells"][0]["figures"]["attempts"]["n"] == 2
+
+
+ANY_CHANNEL = ("--vary", "workload.0.channel=email,sms", "--replicates", 1, "--set", "channels={}")
+
+
+@pytest.mark.parametrize("name", ["email", "sms"])
+def test_a_figure_that_only_some_cells_have_is_shown_of_those(name, path, tmp_path):
+    figure = f"channels.{name}.accepted"
+    done = sweep(path, *ANY_CHANNEL, "--metric", figure, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = simulation.open_sweep(tmp_path / "out").runs
+    wanted = ["–" if math.isnan(value) else f"{value:.0f}" for value in runs[figure]]
+    assert sorted(value == "–" for value in wanted) == [False, True]
+    assert [line.split()[1] for line in done.stdout.splitlines()[2:4]] == wanted
+
+
+def test_a_figure_that_no_cell_has_is_refused_whatever_the_file_alone_would_have(path, tmp_path):
+    words = ("--vary", "workload.0.channel=sms,push", "--set", "channels={}", "--metric", "channels.email.sent")
+    done = sweep(path, *words, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"--metric channels.email.sent: wanted a figure of the summary, got channels.email.sent; channels has {channel}"
+        for channel in ("sms", "push")
+    ]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_design_of_samples(path, tmp_path):
