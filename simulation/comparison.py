@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.digits import counted
 from simulation.executors import Task
+from simulation.folders import folder_to_fill
 from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean
 from simulation.replicates import Values, checked_figures, figures_of_runs
@@ -192,13 +193,17 @@ class Comparison:
         }
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write `comparison.json` and the tables as Parquet into a directory; return the paths."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write `comparison.json` and the tables as Parquet into a directory; return the paths.
+
+        Raises:
+            ConfigurationError: the directory has the results of another kind of command.
+            OSError: it, or a file in it, cannot be written.
+        """
+        directory = folder_to_fill(directory, DOCUMENT, None)
         written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
-        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         self.table.to_parquet(written[1], index=False)
         self.runs.to_parquet(written[2], index=False)
+        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return written
 
     def figure(self, metric: str) -> Figure:

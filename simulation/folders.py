@@ -20,19 +20,20 @@ class Kind(NamedTuple):
 KINDS = {
     "summary.json": Kind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
     "sweep.json": Kind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
-    "tuning.json": Kind("a search of tune", ("tuned.yaml", "tuned-*.yaml", "runs.jsonl", "*.parquet")),
+    "tuning.json": Kind("a search of tune", ("tuned.yaml", "tuned-[0-9]*.yaml", "runs.jsonl", "*.parquet")),
     "comparison.json": Kind("a comparison", ("*.parquet",)),
 }
 """What is in a folder that has a document of this name."""
 
 
-def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]) -> None:
+def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path], name: str = "--out ") -> None:
     """See to it that a folder may take the results of which `document` is one.
 
     Args:
         directory: the folder, which need not be there.
         document: the name of the results' document, as in :data:`KINDS`.
         scenarios: the files of what is run, in whose place nothing may be written.
+        name: of the option, to stand before the folder in an error.
 
     Raises:
         ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
@@ -42,14 +43,36 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
     try:
         others = [other.text for name, other in KINDS.items() if name != document and _is_there(directory / name)]
     except OSError as error:
-        raise ConfigurationError([f"--out {directory}: {error.strerror}"]) from None
+        raise ConfigurationError([f"{name}{directory}: {error.strerror}"]) from None
     if others:
         wanted = f"wanted a folder for {kind.text} alone"
-        raise ConfigurationError([f"--out {directory}: {wanted}, got one with the results of {others[0]}"])
+        raise ConfigurationError([f"{name}{directory}: {wanted}, got one with the results of {others[0]}"])
     for path in (path for pattern in (document, *kind.files) for path in directory.glob(pattern)):
         if any(is_same(path, Path(scenario)) for scenario in scenarios):
             wanted = f"wanted a folder where {path.name} may be written"
-            raise ConfigurationError([f"--out {directory}: {wanted}, got the one where that is the scenario itself"])
+            raise ConfigurationError([f"{name}{directory}: {wanted}, got the one where that is the scenario itself"])
+
+
+def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:
+    """Return a folder that results may be written into, of which `document` is to be the last.
+
+    The folder is made if it is not there. Where it has a document already, that is removed: so who is interrupted
+    leaves none, and never one beside tables of another run.
+
+    Args:
+        directory: the folder.
+        document: the name of the results' document, as in :data:`KINDS`.
+        scenario: the file of what was run, in whose place nothing may be written; None where there is none.
+
+    Raises:
+        ConfigurationError: the folder may not take them; see :func:`check_folder`.
+        OSError: it cannot be written.
+    """
+    directory = Path(directory)
+    check_folder(directory, document, [] if scenario is None else [scenario], "")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / document).unlink(missing_ok=True)
+    return directory
 
 
 def is_same(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned
+from simulation.folders import folder_to_fill
 from simulation.in_a_line import line_of_run
 from simulation.origin import Origin
 from simulation.recorder import Recorder
@@ -150,18 +151,19 @@ class Result:
     def save(self, directory: str | Path) -> list[Path]:
         """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
 
-        Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again.
+        Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again. What an
+        earlier run left there is replaced.
 
         Raises:
+            ConfigurationError: the directory has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
             OSError: the directory or a file in it cannot be written.
         """
         from simulation.plots import overview
         from simulation.scenario.writing import write
 
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = folder_to_fill(directory, SUMMARY_FILE, self.origin.file)
         written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
-        written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
         written[1].write_text(write(self.scenario), encoding="utf-8")
         for name in TABLES:
             written.append(directory / f"{name}.parquet")
@@ -171,6 +173,7 @@ class Result:
         figure.savefig(written[-1])
         written.append(directory / REPORT_FILE)
         written[-1].write_text(self.report(overview=figure), encoding="utf-8")
+        written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
         return written
 
     def report(self, *, overview: Figure | None = None) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from actors.digits import counted
 from actors.errors import ConfigurationError
 from simulation.executors import Run
+from simulation.folders import folder_to_fill
 from simulation.in_a_line import line, seeds_text
 from simulation.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
 from simulation.result import SCENARIO_FILE
@@ -33,7 +34,14 @@ DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 class SweepResult:
     """The result of a sweep. Durations are in seconds, rates a second, shares between 0 and 1."""
 
-    def __init__(self, scenario: Scenario, varied: list[str], settings: list[Setting], runs: pd.DataFrame) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        varied: list[str],
+        settings: list[Setting],
+        runs: pd.DataFrame,
+        path: str | Path | None = None,
+    ) -> None:
         self.scenario = scenario
         """As the file has it, with what was set for all cells."""
         self.varied = varied
@@ -46,6 +54,7 @@ class SweepResult:
 
         What was varied is a number where all its values are quantities, and text as it was written where they are not.
         """
+        self._path = None if path is None else Path(path)
 
     @classmethod
     def of(
@@ -55,8 +64,9 @@ class SweepResult:
         settings: list[Setting],
         seeds: Sequence[int],
         runs: Iterable[Sequence[Run]],
+        path: str | Path | None = None,
     ) -> SweepResult:
-        """Return the result of the runs of each cell, in the order of the seeds."""
+        """Return the result of the runs of each cell, in the order of the seeds; and of the scenario in a file."""
         by_cell = list(runs)
         figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
         flat = [run for of_cell in by_cell for run in of_cell]
@@ -71,7 +81,7 @@ class SweepResult:
         if scenario.expect:
             columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
         columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
-        return cls(scenario, varied, settings, pd.DataFrame(columns))
+        return cls(scenario, varied, settings, pd.DataFrame(columns), path)
 
     def __repr__(self) -> str:
         seeds = self.runs["seed"]
@@ -151,14 +161,19 @@ class SweepResult:
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write `sweep.json`, the scenario, and the tables of runs and cells as Parquet into a folder; return the
-        paths. Equal sweeps are equal byte by byte."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        paths. Equal sweeps are equal byte by byte.
+
+        Raises:
+            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
+            OSError: it, or a file in it, cannot be written.
+        """
+        directory = folder_to_fill(directory, DOCUMENT, self._path)
         written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
-        written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         written[1].write_text(write(self.scenario), encoding="utf-8")
         self.runs.to_parquet(written[2], index=False)
         self.cells.to_parquet(written[3], index=False)
+        written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return written
 
 

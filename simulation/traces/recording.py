@@ -15,6 +15,7 @@ from actors.csv_column import read_file, reading_by
 from actors.errors import ConfigurationError
 from actors.messages import RecordedEvent
 from simulation.folders import is_same
+from simulation.origin import Origin
 from simulation.result import Result
 from simulation.runner import Runtime, run
 from simulation.scenario import parse
@@ -112,6 +113,7 @@ def record(
     if broke is not None:
         raise broke
     assert result is not None
+    result.origin = Origin(path, tuple(sets), result.origin.only_in_python)  # it was given the text that was read
     return result
 
 

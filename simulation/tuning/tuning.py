@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.digits import counted
 from simulation.executors import Run
+from simulation.folders import folder_to_fill
 from simulation.in_a_line import line
 from simulation.paired import Difference, difference, mean
 from simulation.scenario.ranges import Range
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
+
+
+_FOUND = re.compile(r"tuned(-[0-9]+)?\.yaml")
+"""The names of the scenarios with what was found."""
 
 
 class Tuning:
@@ -223,18 +229,23 @@ class Tuning:
 
         Where several were found they are `tuned-1.yaml` and so on. Those of an earlier search are removed. Equal
         searches are equal byte by byte.
+
+        Raises:
+            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
+            OSError: it, or a file in it, cannot be written.
         """
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        for stale in (directory / "tuned.yaml", *directory.glob("tuned-*.yaml")):
-            stale.unlink(missing_ok=True)
+        directory = folder_to_fill(directory, DOCUMENT, self.path)
+        for stale in directory.glob("tuned*.yaml"):
+            if _FOUND.fullmatch(stale.name):  # and not what somebody has called tuned-by-hand.yaml
+                stale.unlink()
         written = [directory / name for name in (DOCUMENT, TRIALS, RUNS)]
-        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         self.table.to_parquet(written[1], index=False)
         self.runs.to_parquet(written[2], index=False)
         for number, trial in enumerate(self.found, start=1):
             written.append(directory / ("tuned.yaml" if len(self.found) == 1 else f"tuned-{number}.yaml"))
             written[-1].write_text(self.yaml(trial), encoding="utf-8")
+        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return written
 
     def yaml(self, trial: Trial) -> str:
