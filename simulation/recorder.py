@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -116,13 +117,17 @@ class Recorder:
         return self._in_flight + sum([CHANGE_OF_IN_FLIGHT.get(type(event), 0) for event in self._chunk])
 
     def end(self) -> None:
-        """Work up what is left when the run is over.
+        """Work up what is left when the run is over, and let go of who took part in it.
+
+        Through them all that the pipeline remembers would be kept for as long as what came of the run is.
 
         Raises:
             InvariantBreach: see :meth:`check`.
         """
         self.fold()
         self.check()
+        self.in_flight_now = partial(int, self._in_flight)
+        self.when_quiet = self.on_chunk = self.on_events = None
 
     def check(self) -> None:
         """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
@@ -182,6 +187,10 @@ class Recorder:
                         if hasattr(kind, "channel")
                     }
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what there is to pickle of a run that is over: all but what it takes to record more."""
+        return {name: value for name, value in vars(self).items() if name not in ("_digest", "_encoder")}
 
     def digest(self) -> str:
         """Return the SHA-256 over the ordered history so far."""

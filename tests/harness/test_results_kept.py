@@ -1,0 +1,49 @@
+"""A result is kept for what came of the run, and goes where the analyst takes it: into a list of many, or a process."""
+
+import gc
+import pickle
+
+import pytest
+
+import simulation
+from actors.live import LiveSystem
+from simulation.result import TABLES
+from simulation.system import SimulatedSystem
+
+SCENARIO = """
+duration: 20s
+record: {record}
+workload:
+  - {{channel: email, arrivals: {{poisson: 5/s}}}}
+  - {{channel: sms, clients: 2, think: 1s}}
+channels: {{email: {{provider: {{failure_rate: 30%}}, failover: {{backup: {{}}}}}}, sms: {{}}}}
+faults: [{{channel: all, at: 8s, crash: process, restart_after: 1s}}]
+"""
+
+
+def ran(record, runtime, **more):
+    scenario = simulation.parse(SCENARIO.format(record=record))
+    return simulation.run(
+        scenario, runtime=runtime, invariants="all", progress=lambda _: None, on_events=lambda _: None, **more
+    )
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+def test_it_keeps_none_of_the_actors_and_what_they_remember(record, runtime):
+    result = ran(record, runtime)
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, (SimulatedSystem, LiveSystem))]
+    assert result.summary["sent"] > 0
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+def test_it_comes_out_of_a_pickle_as_it_was(record, runtime):
+    result = ran(record, runtime)
+    taken = pickle.loads(pickle.dumps(result))
+    assert (repr(taken), taken.summary, taken.checked) == (repr(result), result.summary, result.checked)
+    assert taken.history == result.history
+    for name in TABLES:
+        assert getattr(taken, name).equals(getattr(result, name)), name
+    assert taken.report() == result.report()
