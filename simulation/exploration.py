@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from actors.digits import counted
 from simulation.arguments import check_word
 from simulation.breakage import Breakage, attempt
 from simulation.coverage import demanded, reached
 from simulation.failures import FailuresFolder, folder_of
+from simulation.in_a_line import line
 from simulation.processes import processes
 from simulation.scenario import Scenario, load
 from simulation.seeds import seeds_of
@@ -83,6 +85,12 @@ class Exploration:
     """Kept cases that broke before and do not break now; their files are gone."""
 
     failure: Failure | None = None
+
+    def __repr__(self) -> str:
+        never = len(self.never)
+        facts = ["no case broke" if self.failure is None else f"seed {self.failure.seed} broke"]
+        facts += [f"{counted(never, 'thing')} never happened"] if never else []
+        return line("Exploration", self.scenario.name, [counted(self.cases, "case"), *facts])
 
     @property
     def never(self) -> list[str]:

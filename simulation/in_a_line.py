@@ -13,7 +13,7 @@ def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
 
     Args:
         kind: the name of its class.
-        scenario: that of the scenario.
+        scenario: that of the scenario, or what else it is of.
         facts: what one wants to know.
     """
     return f"<{kind} of {scenario!r}: {', '.join(facts)}>"

@@ -21,6 +21,7 @@ from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.slowness import Brownout, find_brownouts
 from simulation.fitting.throttling import Throttling, fit_throttling
+from simulation.in_a_line import line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +80,9 @@ class Fit:
     """By channel."""
 
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
 
     @property
     def document(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actors.digits import counted
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Provider
@@ -24,6 +25,7 @@ from simulation.arrivals import Arrivals
 from simulation.fitting.log import AttemptLog, Floats, Kind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
+from simulation.in_a_line import line, seeds_text
 from simulation.result import Result
 from simulation.runner import build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
@@ -83,6 +85,10 @@ class WhatIf:
     """The figures by channel, and in it by name as :data:`FIGURES` has them."""
 
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        facts = [seeds_text(self.seeds), counted(len(self.log), "attempt"), *self.channels]
+        return line("WhatIf", self.scenario.name, facts)
 
     @property
     def document(self) -> dict[str, Any]:

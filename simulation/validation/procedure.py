@@ -66,6 +66,11 @@ class Validation:
 
         return document(self)
 
+    def __repr__(self) -> str:
+        from simulation.validation.printing import summary
+
+        return f"<Validation: {summary(self).splitlines()[0]}>"
+
     def __str__(self) -> str:
         from simulation.validation.printing import text
 

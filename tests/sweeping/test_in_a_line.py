@@ -1,9 +1,14 @@
 """What an object shows of itself in a notebook: one line, for which no table is made."""
 
+import dataclasses
+
 import pytest
 
 import simulation
+from simulation.breakage import Breakage
+from simulation.exploration import Failure
 from simulation.scenario import parse
+from simulation.validation.cases.attempts import truncated_geometric
 
 TEXT = """
 name: "two\\nlines"
@@ -54,3 +59,25 @@ def test_results_of_many_runs_say_how_many_and_of_what(file):
     assert repr(tuned) == "<Tuning of 'two\\nlines': 2 settings tried, none found>"
     predicted = simulation.predict(file, ["sent"], confidence=0.5)
     assert repr(predicted) == "<Prediction of 'two\\nlines': 3 runs, 1 figure, 0.5 confidence>"
+
+
+def test_what_came_of_a_log_is_shown_without_the_log(file):
+    log = simulation.run(file).attempts
+    assert repr(simulation.fit(log, resamples=0)) == "<Fit of 'frame': 10 attempts, email>"
+    shown = "<WhatIf of 'two\\nlines': seed 7, 10 attempts, email>"
+    assert repr(simulation.whatif(log, file, replicates=1)) == shown
+
+
+def test_a_validation_says_how_much_of_it_holds():
+    validation = simulation.validate([truncated_geometric([(0.5, 2)])])
+    assert repr(validation).startswith("<Validation: 5 of 5 quantities of 1 case hold · quick")
+    assert f"\n{repr(validation).removeprefix('<Validation: ').removesuffix('>')}\n" in str(validation)
+
+
+def test_an_exploration_says_whether_a_case_broke_and_what_never_happened(file):
+    explored = simulation.explore(file, seeds=2)
+    assert repr(explored) == (
+        f"<Exploration of 'two\\nlines': 2 cases, no case broke, {len(explored.never)} things never happened>"
+    )
+    broken = dataclasses.replace(explored, failure=Failure(5, explored.scenario, Breakage("nothing-lost", "", 0)))
+    assert repr(broken).startswith("<Exploration of 'two\\nlines': 2 cases, seed 5 broke, ")
