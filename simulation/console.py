@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from actors.digits import LARGER_UNITS, in_a_unit, plain_number
@@ -18,6 +19,8 @@ from simulation.summary_shape import Figure
 NOTHING = "–"
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
+WIDEST = 10_000
+"""Of a table, however narrow the terminal is."""
 
 
 def print_result(result: Result, directory: Path | None) -> None:
@@ -31,7 +34,7 @@ def print_result(result: Result, directory: Path | None) -> None:
     )
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
-    console.print(_figures_table(summary))
+    print_table(_figures_table(summary))
     if refused := summary["refused_arrivals"]:
         console.print(f"{refused:,} arrivals refused while the process was down", highlight=False)
     for expectation in summary["expectations"]:
@@ -51,6 +54,13 @@ def stdout() -> Console:
     """Return the console on stdout; where that is no terminal, with a width that suits a file."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout as wide as it has to be: a narrower terminal breaks its lines, and cuts off no digits."""
+    console = stdout()
+    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    (console if width <= console.width else Console(width=width)).print(table)
 
 
 _COUNTS = {
@@ -85,7 +95,8 @@ def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
 
 
 def _open_text(breaker: dict[str, Any]) -> str:
-    return f"{breaker['opened']:,} times, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
+    times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
+    return f"{times}, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
 
 
 def amplification_text(value: float | None) -> str:
@@ -123,7 +134,7 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
         for number, setting in enumerate(settings, start=1):
             console.print(f"#{number}  {escape(setting.label)}", highlight=False, soft_wrap=True)
         labels = [f"#{number}" for number in range(1, len(settings) + 1)]
-    console.print(_comparison_table(comparison, labels))
+    print_table(_comparison_table(comparison, labels))
     if len(seeds) > 1:
         console.print(
             "[dim]± 95% confidence, Student's t over the differences by seed; *: excludes 0[/dim]",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulation.console import NOTHING, WIDTH_OF_A_FILE, duration_text
+from simulation.console import NOTHING, duration_text, print_table, stdout
 from simulation.fitting.whatif import Replayed, WhatIf
 
 CANNOT_KNOW = (
@@ -32,9 +31,7 @@ _LABELS = {
 
 def print_whatif(found: WhatIf) -> None:
     """Print the figures on stdout."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_FILE)
+    console = stdout()
     seeds = found.seeds
     runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     console.print(
@@ -52,7 +49,7 @@ def print_whatif(found: WhatIf) -> None:
         table.add_row(f"[bold]{escape(channel)}[/bold]")
         for name, figure in figures.items():
             table.add_row(f"  {_LABELS[name]}", *_cells(name, figure))
-    console.print(table)
+    print_table(table)
     if len(seeds) > 1:
         console.print(
             "± where one more replay lies, in 95 of 100; *: the record does not", style="dim", highlight=False

@@ -48,7 +48,7 @@ def _table(sweep: SweepResult, figures: Mapping[str, Figure]) -> Table:
     for path in sweep.varied:
         table.add_column(escape(names[path]), overflow="fold")
     for figure in figures:
-        table.add_column(escape(figure), justify="right")
+        table.add_column(escape(figure), justify="right", overflow="fold")
     holds = HOLDS in sweep.figures
     if holds:
         table.add_column("as expected", justify="right")

@@ -38,6 +38,22 @@ def test_arrivals_that_were_refused_are_told():
     assert "refused while" not in retrylab("run", STEADY).stdout
 
 
+@pytest.mark.parametrize(("openings", "text"), [(0, "–"), (1, "once, 5 s"), (2, "2 times, 10 s")])
+def test_how_often_a_breaker_opened_is_said_in_words(openings, text, tmp_path):
+    path = tmp_path / "operated.yaml"
+    orders = [
+        f"{{at: {10 * number + at}s, channel: sms, breaker: {order}}}"
+        for number in range(openings)
+        for at, order in ((1, "force-open"), (6, "close"))
+    ]
+    path.write_text(
+        f"duration: 30s\nworkload: [{{channel: sms, arrivals: {{constant: 1/s}}}}]\noperations: [{', '.join(orders)}]\n"
+    )
+    done = retrylab("run", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[2].endswith(f"  {text}")
+
+
 def test_an_expectation_that_does_not_hold_exits_1_and_shows_the_value():
     done = retrylab("run", OUTAGE, "--set", "expect=[sent_fraction >= 1, attempts > 0]")
     assert (done.returncode, done.stderr) == (1, "")
@@ -147,3 +163,29 @@ def test_a_malformed_file_exits_2_without_a_traceback(path):
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("command", ["run", "compare", "whatif", "sweep"])
+def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monkeypatch):
+    path = tmp_path / "slow.yaml"
+    path.write_text(
+        "duration: 100s\nworkload: [{channel: webhook, arrivals: {constant: 111/s}}]\n"
+        "channels: {webhook: {provider: {latency: {constant: 123ms}}}}\n"
+    )
+    log = tmp_path / "log.csv"
+    log.write_text("time,latency,outcome\n" + "".join(f"{second},0.123,sent\n" for second in range(50)))
+    vary = ["--vary", "channels.webhook.retry.max_attempts=1,2", "--replicates", "1", "--workers", "1"]
+    words = {
+        "run": ["run", path],
+        "compare": ["compare", path, *vary, "--metric", "sent", "--metric", "delivery_time_s.p99"],
+        "whatif": ["whatif", log, path, "--channel", "webhook", "--replicates", "2"],
+        "sweep": ["sweep", path, *vary, "--metric", "sent", "--metric", "delivery_time_s.p99", "--out", tmp_path],
+    }[command]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = retrylab(*words)
+    assert done.returncode == 0, done.stderr
+    for figure in ("11,100", "123 ms") if command != "whatif" else ("50", "123 ms", "time until sent, p99"):
+        assert figure in done.stdout
+    assert "…" not in done.stdout
