@@ -90,7 +90,7 @@ class SqliteReader(SqliteHistories):
 
 @contextmanager
 def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
-    """Look into the file of a store, whether or not somebody has it open; nothing in it is changed.
+    """Look into the file of a store, whether or not somebody has it open; nothing in it is changed, nor left beside it.
 
     Raises:
         StoreError: there is no such file, it is no store's, or of another version than is known here.
@@ -107,6 +107,24 @@ def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
             yield reader
     except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
+    finally:
+        _tidy_up(path)
+
+
+def _tidy_up(path: Path) -> None:
+    """Have SQLite remove the files ``-wal`` and ``-shm``, which a connection that may only read makes and leaves there.
+
+    Only SQLite can tell whether somebody else is there: the last connection that may write removes them when it is
+    closed, under a lock that nobody gets who is not the last. What a process that was killed has left in them stays.
+    """
+    try:
+        if path.with_name(path.name + "-wal").stat().st_size > 0:
+            return
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as sql:
+            sql.execute("PRAGMA query_only = ON")
+            sql.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except (OSError, sqlite3.Error):
+        return  # there are none, or somebody is just at work, and does it
 
 
 def closed_past(sql: sqlite3.Connection, notification_id: str) -> Past | None:

@@ -244,6 +244,10 @@ async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_pat
         assert [each["by"] for each in json.loads(audit.stdout)["audit"]] == ["ann"]
         unknown = await trio.to_thread.run_sync(partial(run, "show", "x", *where))
         assert unknown.exit_code == 1
+        assert beside() == there
+
+    def beside() -> set[str]:
+        return {each.name for each in tmp_path.iterdir()}
 
     async with SqliteStore.open(path) as store, desk(store) as at:
         await at.die(*LETTERS, pace=0)
@@ -251,9 +255,10 @@ async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_pat
         await at.notifier.wait_until_quiet()
         await at.letters.audit()  # behind all that was handed over
         if is_open:
+            there = beside()
             await look()
     if not is_open:
-        before = path.read_bytes()
+        before, there = path.read_bytes(), beside()
         await look()
         assert path.read_bytes() == before
 

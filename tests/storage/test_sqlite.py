@@ -31,6 +31,7 @@ from actors.storage import sqlite_file
 from actors.storage.audit import AuditEntry
 from actors.storage.codec import encode_command, encode_event
 from actors.storage.sqlite import SqliteStore
+from actors.storage.sqlite_reading import reading
 
 A, B = command("a"), command("b")
 
@@ -209,6 +210,58 @@ async def test_what_cannot_be_stored_is_refused_and_nothing_else_is(path, caplog
         assert await notifier.send(B) is Acceptance.ACCEPTED
     assert receiver.taken == ["a", "b"]
     assert "not accepted: notification 'b' cannot be stored" in caplog.text
+
+
+# ── looked into ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ids_in(path):
+    with reading(path) as reader:
+        return {delivery.command.notification_id for delivery in reader.open_deliveries(EPOCH_NS)}
+
+
+async def accept(store, *commands):
+    for each in commands:
+        await store.commit(event_of(NotificationRequested, each), each)()
+
+
+async def test_who_looks_into_it_leaves_nothing_beside_it(path):
+    async with SqliteStore.open(path) as store:
+        await accept(store, A)
+    there, content = set(path.parent.iterdir()), path.read_bytes()
+    assert ids_in(path) == {A.notification_id}
+    with pytest.raises(ZeroDivisionError), reading(path):
+        raise ZeroDivisionError
+    assert (set(path.parent.iterdir()), path.read_bytes()) == (there, content)
+
+
+async def test_who_looks_into_it_leaves_what_somebody_needs_who_has_opened_it_meanwhile(path):
+    async with SqliteStore.open(path) as store:
+        await accept(store, A)
+    looking = contextlib.ExitStack()
+    looking.enter_context(reading(path))
+    async with SqliteStore.open(path) as store:
+        await accept(store, B)
+        looking.close()
+        log = path.with_name(path.name + "-wal")
+        assert log.stat().st_size > 0
+        await accept(store, command("c"))
+        assert ids_in(path) == {"a", "b", "c"}
+    assert not log.exists()
+    assert ids_in(path) == {"a", "b", "c"}
+
+
+async def test_who_looks_into_what_a_killed_process_left_leaves_it_as_it_is(path, tmp_path):
+    left = tmp_path / "left"
+    left.mkdir()
+    async with SqliteStore.open(path) as store:
+        await accept(store, A, B)
+        for file in tmp_path.glob("store.db*"):
+            if file.name in ("store.db", "store.db-wal"):
+                (left / file.name).write_bytes(file.read_bytes())
+    before = {file.name: file.read_bytes() for file in left.iterdir()}
+    assert ids_in(left / path.name) == {"a", "b"}
+    assert {name: (left / name).read_bytes() for name in before} == before
 
 
 # ── failing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
