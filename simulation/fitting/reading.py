@@ -82,6 +82,8 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         if path.is_dir():
             path = path / "attempts.parquet"
         frame = _of_file(path)
+        if len(frame.columns) == 1 and _other_separator(path) is not None:
+            raise ValueError("one field in each line")
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: wanted a file that exists"]) from None
     except OSError as error:
@@ -282,7 +284,7 @@ class _Reader:
     def _kinds(self) -> np.ndarray[Any, np.dtype[np.int8]]:
         column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
         if column is None:
-            self._notes.append("the file has no outcomes: the latency alone is fitted")
+            self._notes.append("no column has outcomes (or --outcome NAME): the latency alone is fitted")
             return np.full(len(self._frame), Kind.UNKNOWN, dtype=np.int8)
         given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
         codes, words = pd.factorize(self._frame[column].astype("str"))
