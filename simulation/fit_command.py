@@ -110,7 +110,7 @@ def fit(
         written = [] if out is None else found.save(out)
     except ConfigurationError as error:
         for problem in error.problems:
-            say(problem)
+            say(f"--out {problem}" if problem.startswith(f"{out}: ") else problem)
         raise typer.Exit(Exit.BAD_INPUT) from None
     except OSError as error:
         say(f"--out {error.filename or out}: {error.strerror or error}")

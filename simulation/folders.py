@@ -37,7 +37,7 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
 
     Raises:
         ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
-            scenario where a result would be; or nobody may look.
+            scenario where a result would be, this one or somebody's; or nobody may look.
     """
     kind = KINDS[document]
     try:
@@ -47,10 +47,14 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
     if others:
         wanted = f"wanted a folder for {kind.text} alone"
         raise ConfigurationError([f"{name}{directory}: {wanted}, got one with the results of {others[0]}"])
-    for path in (path for pattern in (document, *kind.files) for path in directory.glob(pattern)):
+    there = [path for pattern in (document, *kind.files) for path in directory.glob(pattern)]
+    for path in there:
         if any(is_same(path, Path(scenario)) for scenario in scenarios):
             wanted = f"wanted a folder where {path.name} may be written"
             raise ConfigurationError([f"{name}{directory}: {wanted}, got the one where that is the scenario itself"])
+    if there and all(path.suffix == ".yaml" for path in there):  # which nothing writes before there is a table
+        wanted = f"wanted a folder where {there[0].name} may be written"
+        raise ConfigurationError([f"{name}{directory}: {wanted}, got one where that is no result of {kind.text}"])
 
 
 def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:

@@ -164,7 +164,6 @@ class Result:
 
         directory = folder_to_fill(directory, SUMMARY_FILE, self.origin.file)
         written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
-        written[1].write_text(write(self.scenario), encoding="utf-8")
         for name in TABLES:
             written.append(directory / f"{name}.parquet")
             getattr(self, name).to_parquet(written[-1], index=False)
@@ -173,6 +172,7 @@ class Result:
         figure.savefig(written[-1])
         written.append(directory / REPORT_FILE)
         written[-1].write_text(self.report(overview=figure), encoding="utf-8")
+        written[1].write_text(write(self.scenario), encoding="utf-8")
         written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
         return written
 

@@ -102,7 +102,7 @@ def run(
             raise typer.Exit(Exit.BAD_INPUT) from None
         except ConfigurationError as error:
             for problem in error.problems:
-                say(f"{file}: {problem}")
+                say(f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}")
             raise typer.Exit(Exit.BAD_INPUT) from None
         except InvariantBreach as breach:
             command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)

@@ -94,7 +94,10 @@ class Fit:
     def save(self, path: str | Path) -> list[Path]:
         """Write the scenario, and the data files that it names beside it; return the paths.
 
+        What an earlier fit has written is replaced.
+
         Raises:
+            ConfigurationError: there is another file; it stays as it is.
             OSError: a file cannot be written.
         """
         from simulation.fitting.document import save

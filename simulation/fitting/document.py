@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.digits import counted
+from actors.errors import ConfigurationError
 from simulation.fitting.failing import Outage
 from simulation.fitting.writing import duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write
@@ -85,8 +86,19 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+_MARK = "# Fitted to "
+"""How a file begins that is written here."""
+
+
 def save(fit: Fit, path: Path) -> list[Path]:
-    """Write the scenario of a fit and its data files; return the paths, that of the scenario first."""
+    """Write the scenario of a fit and its data files; return the paths, that of the scenario first.
+
+    Raises:
+        ConfigurationError: a file is there that no fit has written; it stays as it is.
+        OSError: a file cannot be written.
+    """
+    if path.is_file() and not _may_be_replaced(path):
+        raise ConfigurationError([f"{path}: wanted a new file, or one that a fit has written, got another"])
     data, files = scenario_data(fit, path.stem)
     comment = "\n".join(_comment(fit))
     path.write_text(write(data, comment), encoding="utf-8")
@@ -95,6 +107,13 @@ def save(fit: Fit, path: Path) -> list[Path]:
         written.append(path.with_name(name))
         written[-1].write_text(text, encoding="utf-8")
     return written
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Return whether there is nothing in a file, or what :func:`save` has written."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        beginning = file.read(len(_MARK))
+    return beginning in ("", _MARK)
 
 
 def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -196,7 +215,7 @@ def _comment(fit: Fit) -> Iterator[str]:
 
     log = fit.log
     since = f", from {log.origin} on" if log.origin else ""
-    yield f"Fitted to {counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."
+    yield f"{_MARK.removeprefix('# ')}{counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."
     for note in fit.notes:
         yield f"Note: {note}."
     for found in fit.providers.values():

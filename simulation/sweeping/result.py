@@ -170,9 +170,9 @@ class SweepResult:
         """
         directory = folder_to_fill(directory, DOCUMENT, self._path)
         written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
-        written[1].write_text(write(self.scenario), encoding="utf-8")
         self.runs.to_parquet(written[2], index=False)
         self.cells.to_parquet(written[3], index=False)
+        written[1].write_text(write(self.scenario), encoding="utf-8")
         written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return written
 

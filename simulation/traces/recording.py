@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from simulation.invariants import Choice
 
 _COMPRESSION = 5
+_BEGINNING = b'{"type":"trace",'
+"""Of the first line: that of a :class:`~simulation.traces.trace.Header`."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -54,7 +57,8 @@ def record(
         options: what else that takes. It is not kept, so a replay has to be given the same rules, for one.
 
     Raises:
-        ConfigurationError: the scenario cannot be used, or the trace would take its place; nothing is written then.
+        ConfigurationError: the scenario cannot be used, or the trace would take its place or that of a file which is no
+            trace; nothing is written then.
         OSError: the trace cannot be written.
         Exception: what the run broke off with.
     """
@@ -75,6 +79,7 @@ def record(
         loaded = parse(text, str(path), sets=sets, seed=seed)
     if any(is_same(trace, directory / file) for file in files):
         raise ConfigurationError([f"{trace}: wanted a file for the trace, got one that the scenario needs"])
+    _check_place(trace)
     header = Header(
         format=FORMAT,
         version=version("retrylab"),
@@ -135,6 +140,28 @@ class _Events:
                 self._file.write(_ENCODER.encode_lines(chunk))
             except OSError as error:
                 self.unwritten = error
+
+
+def _check_place(path: Path) -> None:
+    """See to it that a trace takes the place of another one at the most.
+
+    Raises:
+        ConfigurationError: there is a file that is none.
+        OSError: nobody can tell.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as plain:
+        if not plain.read(1):
+            return
+        plain.seek(0)
+        try:
+            with gzip.open(plain) as file:
+                is_trace = file.read(len(_BEGINNING)) == _BEGINNING
+        except (OSError, EOFError, zlib.error):
+            is_trace = False
+    if not is_trace:
+        raise ConfigurationError([f"{path}: wanted a new file for the trace, or another trace, got something else"])
 
 
 @contextmanager

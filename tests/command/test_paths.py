@@ -124,6 +124,19 @@ def test_a_result_does_not_take_the_place_of_any_of_several_scenarios(tmp_path):
     assert (tmp_path / "a" / "scenario.yaml").read_bytes() == STEADY.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("command", "name"), [("run", "scenario.yaml"), ("sweep", "scenario.yaml"), ("tune", "tuned.yaml")]
+)
+def test_a_result_does_not_take_the_place_of_another_scenario(command, name, tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())
+    (tmp_path / name).write_text("somebody's")
+    done = retrylab(command, "mine.yaml", *MANY[command], "--out", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"--out .: wanted a folder where {name} may be written, got one where that is no ")
+    assert (tmp_path / name).read_text() == "somebody's"
+    assert {path.name for path in tmp_path.iterdir()} == {name, "mine.yaml"}
+
+
 @pytest.mark.parametrize("command", MANY)
 def test_beside_a_scenario_of_another_name_there_is_room(command, tmp_path):
     """And what is written has the names by which a scenario in its place is found."""
@@ -142,3 +155,16 @@ def test_what_is_fitted_does_not_take_the_place_of_the_log(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"--out {tmp_path / 'log.csv'}: wanted a file for the scenario, got the log itself\n"
     assert (tmp_path / "log.csv").read_text() == log
+
+
+def test_what_is_fitted_takes_the_place_of_what_was_fitted_and_of_nothing_else(tmp_path):
+    (tmp_path / "log.csv").write_text("time,latency,outcome,channel\n0,0.1,ok,email\n1,0.2,ok,email\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes(STEADY.read_bytes())
+    done = retrylab("fit", "log.csv", "--out", mine, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"--out {mine}: wanted a new file, or one that a fit has written, got another\n"
+    assert mine.read_bytes() == STEADY.read_bytes()
+    (tmp_path / "empty.yaml").touch()
+    for name in ("new.yaml", "new.yaml", "empty.yaml"):
+        assert retrylab("fit", "log.csv", "--out", name, cwd=tmp_path).returncode == 0

@@ -87,7 +87,7 @@ def test_a_search_removes_only_what_one_has_found(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(SCENARIO)
     out = tmp_path / "out"
-    out.mkdir()
+    MAKES["tune"](path).save(out)
     names = ["tuned-by-hand.yaml", "tuned-1.yaml", "tuned-12.yaml", "tuned-1-old.yaml", "tuned.yaml.bak"]
     for name in names:
         (out / name).write_text(SCENARIO)

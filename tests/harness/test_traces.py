@@ -368,14 +368,34 @@ def test_a_trace_does_not_take_the_place_of_a_file_that_its_scenario_needs(with_
         assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"notes", gzip.compress(b"a backup", mtime=0), b"\x1f\x8b\x08"], ids=repr)
+def test_a_trace_does_not_take_the_place_of_what_is_none(content, small, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="wanted a new file for the trace, or another trace, got something"):
+        simulation.record(small, file)
+    assert file.read_bytes() == content
+    assert set(tmp_path.iterdir()) == {small, file}
+
+
+def test_a_trace_takes_the_place_of_another_or_of_nothing(small, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for seed in (1, 2):
+        simulation.record(small, file, seed=seed)
+        assert Trace(file).header.seed == seed
+    file.write_bytes(file.read_bytes()[:-20])  # as of a disk that was full
+    simulation.record(small, file, seed=3)
+    assert Trace(file).header.seed == 3
+
+
 def test_the_directory_of_a_trace_is_made(small, tmp_path):
     simulation.record(small, tmp_path / "new" / "folder" / "trace")
     assert Trace(tmp_path / "new" / "folder" / "trace").header.filename == str(small)
 
 
 def test_a_link_stays_one_and_what_it_points_to_is_the_trace(small, tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "trace").write_text("an earlier one")
+    simulation.record(small, tmp_path / "folder" / "trace", seed=9)
     (tmp_path / "link").symlink_to("folder/trace")
     (tmp_path / "dangling").symlink_to("new/trace")
     for name in ("link", "dangling"):
@@ -454,7 +474,7 @@ def test_what_cannot_be_recorded_or_replayed_is_bad_input(small, tmp_path, capsy
     (tmp_path / "in the way").write_text("")
     for arguments, said in (
         (["run", small, small, "--record", trace], f"--record {trace}: wanted one scenario file, got 2"),
-        (["run", small, "--record", small], f"{small}: {small}: wanted a file for the trace, got the scenario itself"),
+        (["run", small, "--record", small], f"--record {small}: wanted a file for the trace, got the scenario itself"),
         (["run", small, "--record", tmp_path / "in the way" / "trace"], f"--record {tmp_path}/in the way/trace: "),
         (["replay", small], f"{small}: wanted a trace, got something else"),
         (["replay", trace, "--against", small], f"{small}: wanted a trace, got something else"),
