@@ -1,8 +1,9 @@
-"""Arguments of the functions for Python that are one of a few words, a list or a mapping, where a type checker may not
-have looked."""
+"""Arguments of the functions for Python that are one of a few words, a list, a mapping or a whole number, where a type
+checker may not have looked."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,24 @@ def check_mapping(name: str, value: object, what: str) -> None:
     """
     if not isinstance(value, Mapping):
         raise ConfigurationError([f"{name}: wanted a mapping {what}, got {shown(value)}"])
+
+
+def check_counts(**counts: Any) -> None:
+    """See to it that arguments are whole numbers of at least 1, or None; those of numpy are some, too.
+
+    Args:
+        counts: what was given, by the name of the argument.
+
+    Raises:
+        ValueError: one is something else.
+    """
+    for name, count in counts.items():
+        try:
+            if count is None or operator.index(count) >= 1:
+                continue
+        except TypeError:
+            raise ValueError(f"wanted {name} of at least 1, a whole number, got {shown(count)}") from None
+        raise ValueError(f"wanted {name} of at least 1, got {count}")
 
 
 def shown(value: object) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.digits import counted
+from simulation.arguments import check_counts
 from simulation.executors import Task
 from simulation.folders import folder_to_fill
 from simulation.in_a_line import line, seeds_text
@@ -73,8 +74,7 @@ def compare(
         InvariantBreach: a run broke a law that always holds: a bug.
         ValueError: `replicates` or `workers` is less than 1.
     """
-    if replicates < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"wanted replicates and workers of at least 1, got {replicates!r} and {workers!r}")
+    check_counts(replicates=replicates, workers=workers)
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
     paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)

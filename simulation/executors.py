@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+from simulation.arguments import check_counts
 from simulation.fingerprint import code_hash
 from simulation.processes import processes
 from simulation.scenario import Scenario
@@ -130,8 +131,7 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
         ConfigurationError: the cluster cannot be reached, or has no workers.
         ValueError: `workers` is less than 1.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"wanted workers of at least 1, got {workers!r}")
+    check_counts(workers=workers)
     if cluster is not None:
         with _client(cluster) as client:
             yield _Dask(client)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from actors.digits import counted
-from simulation.arguments import check_word
+from simulation.arguments import check_counts, check_word
 from simulation.breakage import Breakage, attempt
 from simulation.coverage import demanded, reached
 from simulation.failures import FailuresFolder, folder_of
@@ -154,20 +154,15 @@ def explore(
         progress: called with how many cases are over, and of how many; first with 0.
 
     Raises:
-        ConfigurationError: the file or the schedule cannot be used.
+        ConfigurationError: the file, the schedule or the first seed cannot be used.
         OSError: a failing case cannot be kept.
-        ValueError: `seeds` or `workers` is less than 1, or `first_seed` less than 0.
+        ValueError: `seeds` or `workers` is less than 1.
     """
-    if seeds < 1 or first_seed < 0 or (workers is not None and workers < 1):
-        raise ValueError(
-            f"wanted seeds and workers of at least 1 and a first_seed of at least 0, got {seeds}, {workers} and "
-            f"{first_seed}"
-        )
+    check_counts(seeds=seeds, workers=workers)
     check_word("schedule", schedule, get_args(ScheduleKind))
-    path = Path(path)
     drawn = seeds_of(first_seed, seeds, "--first-seed")
-    scenario = load(path, sets=sets)
-    exploration = Exploration(scenario, path, first_seed, tuple(sets), schedule, invariants)
+    scenario, path = load(path, sets=sets), Path(path)
+    exploration = Exploration(scenario, path, drawn.start, tuple(sets), schedule, invariants)
     folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
     folder.check(path)
     failure = _try_kept(folder, exploration)

@@ -18,6 +18,7 @@ from typing import Any
 
 from actors.digits import counted, plain_number
 from actors.errors import ConfigurationError
+from simulation.arguments import check_counts
 from simulation.executors import Task, figure_at
 from simulation.in_a_line import line
 from simulation.replicates import checked_figures, figures_of_runs
@@ -147,9 +148,10 @@ def predict(
         figures = [*FIGURES, *(f"breaker.{name}.opened" for name in scenario.breakers)]
     paths = checked_figures(figures, [scenario], "figures")
     needed = replicates_needed(confidence, len(paths))
+    check_counts(replicates=replicates, workers=workers)
     replicates = needed if replicates is None else replicates
-    if replicates < needed or (workers is not None and workers < 1):
-        raise ValueError(f"wanted at least {needed} replicates and 1 worker, got {replicates!r} and {workers!r}")
+    if replicates < needed:
+        raise ValueError(f"wanted at least {needed} replicates, got {replicates}")
     first = scenario.seed + 1 if seed is None else seed
     tasks = [Task(scenario, one, " ".join(sets)) for one in seeds_of(first, replicates)]
     rows = []

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 from actors.errors import ConfigurationError
 from actors.quantities import WHOLE_NUMBER_MAX
+
+
+def plain(seed: Any) -> Any:
+    """Return a whole number of numpy's, as it comes out of ``np.arange``, as Python's; anything else as it is."""
+    return operator.index(seed) if hasattr(seed, "__index__") and not isinstance(seed, bool) else seed
 
 
 def one_seed(seed: int, name: str = "seed") -> int:
@@ -16,7 +24,8 @@ def one_seed(seed: int, name: str = "seed") -> int:
     Raises:
         ConfigurationError: a file could not have it.
     """
-    if not isinstance(seed, int) or seed < 0:
+    seed = plain(seed)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ConfigurationError([f"{name}: wanted a whole number of at least 0, got {seed!r}"])
     if seed > WHOLE_NUMBER_MAX:
         raise ConfigurationError([f"{name}: wanted a number below 2^63, got {seed}"])
@@ -34,6 +43,7 @@ def seeds_of(first: int, replicates: int, name: str = "seed") -> range:
     Raises:
         ConfigurationError: a file could not have one of them.
     """
-    if one_seed(first, name) + replicates - 1 > WHOLE_NUMBER_MAX:
+    first = one_seed(first, name)
+    if first + replicates - 1 > WHOLE_NUMBER_MAX:
         raise ConfigurationError([f"{name}: wanted one below 2^63 in every replicate, got {first}"])
     return range(first, first + replicates)

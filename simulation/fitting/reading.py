@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,7 +17,7 @@ from actors.config import PRIMARY
 from actors.digits import plain_number
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
-from simulation.arguments import check_word
+from simulation.arguments import check_word, shown
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
 from simulation.table_file import read_table
@@ -77,6 +78,9 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         check_word("latency_unit", columns.latency_unit, get_args(Unit))
     if isinstance(source, pd.DataFrame):
         return _Reader(source.reset_index(drop=True), "frame", columns, first_line=0).log()
+    if not isinstance(source, (str, PathLike)):
+        wanted = "a file, the directory of a saved run, or a frame such as result.attempts"
+        raise ConfigurationError([f"wanted {wanted}, got {shown(source)}"])
     path = Path(source)
     try:
         if path.is_dir():

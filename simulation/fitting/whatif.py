@@ -21,6 +21,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.attempts import Provider
 from actors.providers import unreliable_providers
 from actors.randomness import RandomStreams
+from simulation.arguments import check_counts
 from simulation.arrivals import Arrivals
 from simulation.fitting.log import AttemptLog, Floats, Kind
 from simulation.fitting.reading import Columns, Unit, read_log
@@ -154,8 +155,9 @@ def whatif(
     """
     if sets and isinstance(scenario, Scenario):
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
-    if replicates < 1 or (within is not None and not within >= 0):
-        raise ValueError(f"wanted replicates of at least 1 and within of at least 0, got {replicates} and {within}")
+    check_counts(replicates=replicates)
+    if within is not None and not (isinstance(within, (int, float)) and within >= 0):
+        raise ValueError(f"wanted within as seconds, a number of at least 0, got {within!r}")
     columns = Columns(
         time=time,
         latency=latency,

@@ -15,7 +15,7 @@ from simulation.plots.legend import legend_above
 from simulation.plots.notes import breaker_notes, dlq_note, in_flight_note, note
 from simulation.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
 from simulation.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
-from simulation.plots.source import Run, arrivals_end_of, end_of
+from simulation.plots.source import Run, arrivals_end_of, check_run, end_of
 from simulation.plots.time_axis import draw_time_axis
 from simulation.windows import windows
 
@@ -33,7 +33,11 @@ def overview(result: Run) -> Figure:
     From top to bottom: name, description and verdict; the windows of faults and quiet hours, which are shaded in all
     panels below; arrivals, deliveries and failed attempts a second; how many are in flight; the size of the dead letter
     queue; the states of each channel's circuit breaker.
+
+    Raises:
+        WrongType: it is no result.
     """
+    check_run(result)
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = _draw(result)
         figure.draw_without_rendering()  # makes the ticks while the style holds

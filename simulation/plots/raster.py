@@ -16,7 +16,7 @@ from simulation.plots.canvas import canvas, say
 from simulation.plots.legend import legend_above
 from simulation.plots.looks import ENDS, OUTCOMES, Mark, outcome_look
 from simulation.plots.shading import shade_and_label
-from simulation.plots.source import Run, arrivals_end_of, end_of, taken, why_empty
+from simulation.plots.source import Run, arrivals_end_of, check_run, end_of, taken, why_empty
 from simulation.plots.time_axis import draw_time_axis
 from simulation.windows import windows
 
@@ -38,7 +38,9 @@ def raster(result: Run, *, channel: str | None = None, limit: int = 200, ax: Axe
 
     Raises:
         ConfigurationError: the run does not use the channel, or the limit is out of range.
+        WrongType: it is no result.
     """
+    check_run(result)
     problems = []
     if channel is not None and channel not in result.scenario.channels_used:
         used = ", ".join(result.scenario.channels_used)

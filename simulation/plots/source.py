@@ -74,6 +74,16 @@ def arrivals_end_of(run: Run) -> float | None:
     return None if getattr(run, "missing", ()) else run.scenario.arrivals_end_ns / NS_PER_S
 
 
+def check_run(source: object) -> None:
+    """See to it that a source is a run, and no file or table.
+
+    Raises:
+        WrongType: it is none.
+    """
+    if not hasattr(source, "scenario") or not hasattr(source, "summary"):
+        raise WrongType(f"wanted a result, got {type(source).__name__}")
+
+
 def taken(source: Source, table: str, *needed: str) -> Taken:
     """Return a table of a source.
 

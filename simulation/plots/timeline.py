@@ -20,7 +20,7 @@ from simulation.plots.layout import NOTE_SIZE, SMALL_SIZE
 from simulation.plots.legend import legend_above
 from simulation.plots.looks import ENDS, WAITS, Mark, outcome_look
 from simulation.plots.shading import shade_and_label
-from simulation.plots.source import Run, end_of, taken
+from simulation.plots.source import Run, check_run, end_of, taken
 from simulation.plots.text import cut, drawable, width_in
 from simulation.plots.time_axis import draw_time_axis
 from simulation.plots.waits import Attempt, Course, Wait, course_of
@@ -56,7 +56,9 @@ def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
 
     Raises:
         ConfigurationError: there is no such notification.
+        WrongType: it is no result.
     """
+    check_run(result)
     course, channel = course_in(result, notification_id)
     lines = _lines(course)
     with canvas(ax, WIDTH, AROUND + LINE * (len(lines) + 1)) as ax:

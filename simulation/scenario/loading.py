@@ -17,6 +17,7 @@ from actors.settings_file import located, problem_of, refusal, text_of
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
 from simulation.scenario.sweep import Sweep
+from simulation.seeds import plain
 
 SWEEP_VALUES_MAX = 1_000
 NOT_VARIED = ("name", "description", "seed", "expect", "sweep")
@@ -70,6 +71,8 @@ def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (
     Raises:
         ConfigurationError: The text cannot be used.
     """
+    if not isinstance(text, str):
+        raise ConfigurationError([f"wanted the text of a scenario, got {repr(text)[:60]}"])
     return _completed(_tree(text, filename), filename, sets, seed)
 
 
@@ -103,6 +106,7 @@ def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None)
     if isinstance(root, MappingNode) and "name" not in root.entries:
         stem = printable(Path(filename).stem.strip()) or "scenario"
         root = overrides.put(root, ("name",), ScalarNode(root.place, stem, stem), root.place)
+    seed = plain(seed)
     if isinstance(root, MappingNode) and seed is not None:
         place = Place("--seed", order=len(sets) + 1, prefix=("seed",))
         root = overrides.put(root, ("seed",), ScalarNode(place, seed, str(seed)), place)

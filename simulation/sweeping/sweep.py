@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
+from simulation.arguments import check_counts
 from simulation.executors import Run, Task, executor
 from simulation.fingerprint import scenario_hash
 from simulation.folders import check_folder
@@ -75,6 +76,7 @@ def sweep(
         ValueError: `replicates` or `workers` is less than 1.
         WorkerLost: a process that did runs is gone; what is over is kept in `out`.
     """
+    check_counts(workers=workers)
     return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
 
 
@@ -105,8 +107,7 @@ class Plan:
         sets: Sequence[str],
     ) -> Plan:
         """Plan a sweep; see :func:`sweep` for the arguments, and what is raised where one is wrong."""
-        if replicates is not None and replicates < 1:
-            raise ValueError(f"wanted replicates of at least 1, got {replicates!r}")
+        check_counts(replicates=replicates)
         scenario = load(path, sets=sets, seed=seed)
         said = scenario.sweep if scenario.sweep is not None else Sweep()
         if vary is None:

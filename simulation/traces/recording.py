@@ -62,8 +62,8 @@ def record(
         OSError: the trace cannot be written.
         Exception: what the run broke off with.
     """
+    text = text_at(scenario)
     path, trace = Path(scenario), Path(trace)
-    text = text_at(path)
     if is_same(trace, path):
         raise ConfigurationError([f"{trace}: wanted a file for the trace, got the scenario itself"])
     files: dict[str, str] = {}

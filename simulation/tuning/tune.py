@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
+from simulation.arguments import check_counts
 from simulation.executors import executor
 from simulation.folders import check_folder
 from simulation.progress import RunsProgress
@@ -84,7 +85,7 @@ def tune(
         ValueError: a number is out of its range.
         WorkerLost: a process that did runs is gone; what is over is kept in `out`.
     """
-    _check(trials=trials, replicates=replicates, workers=workers)
+    check_counts(trials=trials, replicates=replicates, workers=workers)
     if not 0 < probability <= PROBABILITY_MAX:
         raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")
     if not 0.5 <= confidence <= PROBABILITY_MAX:
@@ -121,9 +122,3 @@ def tune(
         return tuning(is_over=True)
     except KeyboardInterrupt:
         raise TuningInterrupted(tuning(is_over=False)) from None
-
-
-def _check(**numbers: int | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ValueError(f"wanted {name} of at least 1, got {number!r}")

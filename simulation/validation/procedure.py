@@ -110,7 +110,7 @@ def validate(
         InvariantBreach: a run broke a law that always holds: a bug.
         WorkerLost: a process that did runs is gone.
     """
-    one_seed(seed)
+    seed = one_seed(seed)
     chosen = find(cases)
     by_name = {each for each in cases or [case.name for case in chosen] if isinstance(each, str)}
     experiments = {

@@ -135,7 +135,7 @@ def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
         "--metric digest: wanted a figure of the summary, got digest, which is text",
         "--metric a b: wanted a figure of the summary such as sent_fraction, got 'a b'",
     ]
-    with pytest.raises(ValueError, match="replicates and workers of at least 1"):
+    with pytest.raises(ValueError, match="wanted replicates of at least 1, got 0"):
         simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=0)
 
 

@@ -1,12 +1,14 @@
 """A word that is none where an argument is one of a few, and a text where it is a list of texts: said as what was
 wanted, before anything runs."""
 
+import numpy as np
 import pytest
 import trio
 
 import simulation
 from actors import Actor
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, WrongType
+from simulation import plots
 from simulation.testkit import ActorKit, run_on
 
 SMALL = """
@@ -116,8 +118,63 @@ def test_a_text_of_one_line_is_one_too_and_a_loaded_scenario_is_no_file():
         simulation.run("{duration: 10s, workload: []}")
     with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got Scenario"):
         simulation.compare(simulation.parse(SMALL), VARY)
+    for call in (simulation.explore, lambda loaded: simulation.record(loaded, "trace")):
+        with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got Scenario"):
+            call(simulation.parse(SMALL))
     with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got 5"):
         simulation.run(5)
+    with pytest.raises(ConfigurationError, match=r"wanted the text of a scenario, got {'dur"):
+        simulation.parse({"duration": "1s"})
+
+
+def test_a_result_in_the_place_of_a_log_says_which_frame_is_one(small):
+    wanted = "wanted a file, the directory of a saved run, or a frame such as result.attempts, got <Result of 'small'"
+    with pytest.raises(ConfigurationError, match=wanted):
+        simulation.fit(simulation.run(small))
+
+
+@pytest.mark.parametrize("call", [plots.overview, plots.raster, lambda source: plots.timeline(source, "a")])
+def test_a_file_in_the_place_of_a_result_is_told(call):
+    with pytest.raises(WrongType, match="wanted a result, got str"):
+        call("small.yaml")
+
+
+@pytest.mark.parametrize("count", ["2", 2.5, 0, -1])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("replicates", lambda small, count: simulation.sweep(small, VARY, replicates=count)),
+        ("replicates", lambda small, count: simulation.compare(small, VARY, replicates=count)),
+        ("replicates", lambda small, count: simulation.predict(small, replicates=count)),
+        ("trials", lambda small, count: simulation.tune(small, VARY, trials=count)),
+        ("seeds", lambda small, count: simulation.explore(small, seeds=count)),
+        ("workers", lambda small, count: simulation.sweep(small, VARY, replicates=1, workers=count)),
+        (
+            "replicates",
+            lambda small, count: simulation.whatif(simulation.run(small).attempts, small, replicates=count),
+        ),
+    ],
+)
+def test_a_count_is_a_whole_number_of_at_least_1(small, name, call, count):
+    with pytest.raises(ValueError, match=f"^wanted {name} of at least 1,( a whole number,)? got {count!r}$"):
+        call(small, count)
+
+
+@pytest.mark.parametrize("within", ["500ms", -1.0, float("nan")])
+def test_how_far_recorded_answers_reach_is_in_seconds(small, within):
+    with pytest.raises(ValueError, match="wanted within as seconds, a number of at least 0, got "):
+        simulation.whatif(simulation.run(small).attempts, small, within=within)
+
+
+def test_the_whole_numbers_of_numpy_are_seeds_and_counts(small):
+    seeds = np.arange(7, 9)
+    assert [simulation.run(small, seed=seed).summary["seed"] for seed in seeds] == [7, 8]
+    loaded = simulation.load(small)
+    assert [simulation.run(loaded, seed=seed).summary for seed in seeds] == [
+        simulation.run(small, seed=seed).summary for seed in (7, 8)
+    ]
+    swept = simulation.sweep(small, VARY, replicates=seeds[0] - 5, seed=seeds[0], sets=["expect=[]"])
+    assert swept.document()["seeds"] == [7, 8]
 
 
 def test_a_file_whose_name_has_a_line_break_is_a_file(tmp_path):

@@ -172,7 +172,7 @@ def test_bad_input(small, tmp_path):
     assert command(small, "--seeds", 0).exit_code == 2
     with pytest.raises(ConfigurationError):
         explore(small)
-    with pytest.raises(ValueError, match="seeds and workers of at least 1"):
+    with pytest.raises(ValueError, match="wanted seeds of at least 1, got 0"):
         explore(SWARM, seeds=0)
 
 
