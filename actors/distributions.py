@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from bisect import bisect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -35,6 +36,12 @@ from actors.settings import NotEmpty, Settings, at_key, check_one_given, one_key
 
 Draw = Callable[[], float]
 """Returns one duration in seconds."""
+
+_OTHER_UNIT = re.compile(
+    r"(^|[^a-z])(ms|msec|milli(s|seconds?)|[uµ]s|micro(s|seconds?)|ns|nano(s|seconds?)|min|minutes?|h|hours?)[^a-z]*$",
+    re.IGNORECASE,
+)
+"""The name of a column that says that its durations are not in seconds, as ``latency_ms``."""
 
 _P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
@@ -227,10 +234,17 @@ class Component(Distribution):
 
 
 def _read_durations(file: str) -> tuple[float, ...]:
-    def column(header: list[str]) -> int | None:
-        return header.index("seconds") if "seconds" in header else 0 if len(header) == 1 else None
-
     path = Path(file)
+
+    def column(header: list[str]) -> int | None:
+        if "seconds" in header:
+            return header.index("seconds")
+        if len(header) > 1:
+            return None
+        if _OTHER_UNIT.search(header[0]):  # would be wrong by a factor of a thousand, or of sixty
+            raise wanted(f"seconds in {path.name}", f"a column named {header[0]}")
+        return 0
+
     numbers = read_numbers(path, column, "a column named seconds, or a single one,")
     for line, seconds in numbers:
         if seconds < 0:

@@ -179,6 +179,8 @@ class PreferenceShare(Settings):
     """A share of the users who have switched a channel off."""
 
     share: PositiveShare
+    """How many. Who they are is drawn for each entry by itself, so some are in several."""
+
     channel: NotificationChannel
     enabled: Annotated[
         Literal[False], Wanted("false, since every channel is on to begin with", _false, {"const": False})
@@ -190,6 +192,8 @@ class QuietHoursShare(Settings):
     """A share of the users who want nothing during some hours of their day."""
 
     share: PositiveShare
+    """How many. Who they are is drawn for each entry by itself, so some are in several: of 50% and 30%, 15% of all."""
+
     from_: TimeOfDay = Field(alias="from")
     """Local time at which they start, itself included."""
 

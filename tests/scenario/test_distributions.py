@@ -164,3 +164,16 @@ def test_a_constant_draws_nothing() -> None:
 def test_exactly_one_kind(settings: Any) -> None:
     with pytest.raises(ValueError, match=r"wanted (exactly one of|a list of at least one entry)"):
         Distribution.model_validate(settings)
+
+
+@pytest.mark.parametrize("name", ["ms", "latency_ms", "Latency (ms)", "took-µs", "elapsed.milliseconds", "minutes"])
+def test_measurements_whose_column_says_that_they_are_not_in_seconds_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "latency.csv").write_text(f"{name}\n120\n80\n")
+    with pytest.raises(ValueError, match=r"wanted seconds in latency\.csv"):
+        drawn({"empirical": "latency.csv"}, directory=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["s", "latency", "latency_s", "value", "items", "Duration (seconds)", "admin"])
+def test_other_names_of_the_only_column_say_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / "latency.csv").write_text(f"{name}\n0.5\n")
+    assert set(drawn({"empirical": "latency.csv"}, directory=str(tmp_path))) == {0.5}
