@@ -28,7 +28,16 @@ from simulation.whatif_command import whatif
 
 
 class _Commands(TyperGroup):
-    """The commands. Who interrupts one is told that it heard; typer alone ends it without a word."""
+    """The commands. Who interrupts one is told that it heard; typer alone ends it without a word.
+
+    And the paragraphs of a command's help are broken where the terminal ends, and not where the docstring's lines do.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help is not None:
+            command.help = "\n\n".join(" ".join(text.split()) for text in command.help.split("\n\n"))
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -21,7 +21,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="PATH=A,B",
-            help="Values to compare, e.g. channels.email.retry.jitter=none,full; the first one is the baseline. "
+            help="Values to compare, e.g. channels.sms.retry.jitter=none,full; the first one is the baseline. "
             "Given several times, every combination is run.",
             show_default=False,
         ),

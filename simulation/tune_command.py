@@ -25,8 +25,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="PATH=VALUES",
-            help="A setting to search, and its values: channels.email.retry.max_attempts=1..8, "
-            "channels.email.timeout=100ms..10s, channels.email.retry.jitter=none,full or "
+            help="A setting to search, and its values: channels.sms.max_in_flight=1..8, "
+            "channels.sms.timeout=100ms..10s, channels.sms.retry.jitter=none,full or "
             "drain={from: 1m, to: 1h, scale: log}. The file's sweep when left out.",
             show_default=False,
         ),

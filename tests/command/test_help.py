@@ -1,0 +1,33 @@
+"""The help of every command: complete in a terminal of the usual width, in lines of its own."""
+
+import re
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from simulation.cli import app
+
+
+def commands(group, *names):
+    yield names
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *names, name)
+
+
+def help_of(*names, columns):
+    done = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": str(columns)})
+    assert done.exit_code == 0
+    return done.stdout
+
+
+@pytest.mark.parametrize("names", list(commands(get_command(app))), ids=" ".join)
+def test_nothing_is_cut_off_in_eighty_columns(names):
+    assert re.findall(r".*\S….*", help_of(*names, columns=80)) == []
+
+
+@pytest.mark.parametrize("name", ["explore", "sweep", "tune"])
+def test_paragraphs_are_broken_where_the_terminal_ends(name):
+    told = get_command(app).commands[name].help.split("\n\n")
+    lines = [line.strip() for line in help_of(name, columns=1000).splitlines()]
+    assert all(" ".join(paragraph.split()) in lines for paragraph in told)
