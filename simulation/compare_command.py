@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import save
+from simulation.exits import Exit, save, say
 from simulation.given_path import given_path
 from simulation.run_command import Sets
 
@@ -69,11 +69,13 @@ def compare(
             workers=workers,
             progress=progress,
         )
-    if out is not None:
-        save(comparison, out)
+    unsaved = None if out is None else save(comparison, out)
     if as_json:
         typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
     else:
         from simulation.console import print_comparison
 
-        print_comparison(comparison, out)
+        print_comparison(comparison, out if unsaved is None else None)
+    if unsaved is not None:
+        say(unsaved)
+        raise typer.Exit(Exit.BAD_INPUT)

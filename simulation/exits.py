@@ -31,10 +31,14 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def save(result: Result | Comparison, directory: Path) -> None:
-    """Write what has come of a command; say why, and end it, where that cannot be done."""
+def save(result: Result | Comparison, directory: Path) -> str | None:
+    """Write what has come of a command; return why where that cannot be done, to be said when the figures are out."""
+    from actors.errors import ConfigurationError
+
     try:
         result.save(directory)
     except OSError as error:
-        say(f"--out {directory}: {error.strerror}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        return f"--out {directory}: {error.strerror}"
+    except ConfigurationError as error:  # somebody has been at the folder since the run began
+        return f"--out {error.problems[0]}"
+    return None

@@ -87,6 +87,7 @@ def run(
         for warning in _warnings(file, scenario, sets or []):
             say(f"warning: {warning}")
     results = []
+    unsaved: str | None = None
     for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
         part = f"{number} of {len(files)}" if len(files) > 1 else ""
         try:
@@ -110,15 +111,19 @@ def run(
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         result.origin = Origin(file, tuple(sets or []))
         results.append(result)
-        if directory is not None:
-            save(result, directory)
+        unsaved = None if directory is None else save(result, directory)
         if not as_json:
             from simulation.console import print_result
 
-            print_result(result, directory)
+            print_result(result, directory if unsaved is None else None)
+        if unsaved is not None:
+            break
     if as_json:
         documents = [result.summary for result in results]
         typer.echo(json.dumps(documents if len(files) > 1 else documents[0], indent=2, allow_nan=False))
+    if unsaved is not None:  # said when the figures are out, which would be lost otherwise
+        say(unsaved)
+        raise typer.Exit(Exit.BAD_INPUT)
     if not all(result.holds for result in results):
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

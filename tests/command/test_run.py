@@ -119,6 +119,21 @@ def test_out_that_cannot_be_written_is_bad_input(tmp_path):
     done = retrylab("run", STEADY, "--out", tmp_path / "file")
     assert done.returncode == 2
     assert done.stderr == f"--out {tmp_path / 'file'}: File exists\n"
+    assert "digest " in done.stdout  # what came of it is not lost with the folder
+    assert "report " not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_what_cannot_be_saved_is_printed_all_the_same(command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    vary = ["--vary", "channels.push.retry.max_attempts=1,2", "--replicates", "1"] if command == "compare" else []
+    words = [command, STEADY, *vary, "--set", "duration=5s", "--set", "expect=[]", "--out", tmp_path / "file"]
+    plain = retrylab(*words)
+    assert plain.returncode == 2
+    assert plain.stdout == retrylab(*words[:-2]).stdout
+    as_json = retrylab(*words, "--json")
+    assert (as_json.returncode, as_json.stderr) == (2, f"--out {tmp_path / 'file'}: File exists\n")
+    assert as_json.stdout == retrylab(*words[:-2], "--json").stdout
 
 
 def test_all_problems_of_all_files_are_said_before_anything_runs(tmp_path):
