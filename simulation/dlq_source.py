@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from actors.messages import DeadLetterMessage
+    from actors.service.letter_lists import Filter
     from actors.storage.sqlite_reading import SqliteReader
 
 TIMEOUT_S = 30.0
@@ -125,15 +126,34 @@ def service(url: str, token: str | None) -> Iterator[Service]:
 # ── a store's file ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class LettersOfStore:
+    """The dead letters in the file of a store, in the order in which they were given up."""
+
+    def __init__(self, store: SqliteReader) -> None:
+        self._by_id = {letter.notification_id: letter for letter in store.dead_letters()}
+
+    @property
+    def letters(self) -> Iterator[DeadLetterMessage]:
+        return iter(self._by_id.values())
+
+    @property
+    def newest_first(self) -> Iterator[DeadLetterMessage]:
+        return reversed(self._by_id.values())
+
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        return self._by_id.get(notification_id)
+
+
 class StoreFile:
     """The file of a store, only to be looked at."""
 
     def __init__(self, store: SqliteReader) -> None:
         self._store = store
+        self._letters = LettersOfStore(store)
 
     def get(self, path: str, **query: Any) -> Document:
         from actors.service import documents
-        from actors.service.letter_lists import grouped
+        from actors.service.letter_lists import grouped, paged, read_cursor
 
         given = {name: value for name, value in query.items() if value is not None}
         kind, _, rest = path.partition("/")
@@ -142,29 +162,28 @@ class StoreFile:
             return {"audit": [documents.of_audit(entry) for entry in entries]}
         if rest == "groups":
             by = given.pop("by")
-            return {"by": by, "groups": [documents.of_group(group) for group in grouped(self._fitting(given), by)]}
+            groups = grouped(self._filter(given).fitting(self._letters.letters), by)
+            return {"by": by, "groups": [documents.of_group(group) for group in groups]}
         if rest:
             return self._show(rest)
-        limit, order = given.pop("limit"), given.pop("order")
-        if given.pop("after", None) is not None:
-            raise CannotAsk("--after: works with a service only")
-        letters = list(self._fitting(given))
-        if order == "newest":
-            letters.reverse()
-        return {"dead_letters": [documents.of_letter(letter) for letter in letters[:limit]], "next": None}
+        limit, newest_first, after = given.pop("limit"), given.pop("order") == "newest", given.pop("after", None)
+        if after is not None and read_cursor(after) is None:
+            raise CannotAsk(f"--after: wanted what a page says of the one behind it, got {after!r}")
+        page = paged(self._letters, self._filter(given), limit=limit, after=after, newest_first=newest_first)
+        return {"dead_letters": [documents.of_letter(letter) for letter in page.letters], "next": page.next}
 
     def post(self, path: str, content: Document) -> Document:
         raise CannotAsk("--store: a file is only looked at; wanted the --url of a running service")
 
-    def _fitting(self, given: Mapping[str, Any]) -> Iterator[DeadLetterMessage]:
+    @staticmethod
+    def _filter(given: Mapping[str, Any]) -> Filter:
         from actors.errors import ConfigurationError
         from actors.service.filters import filter_of
 
         try:
-            filter = filter_of(given)
+            return filter_of(given)
         except ConfigurationError as error:
             raise CannotAsk(*error.problems) from None
-        return filter.fitting(self._store.dead_letters())
 
     def _show(self, quoted_id: str) -> Document:
         from urllib.parse import unquote

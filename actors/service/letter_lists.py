@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from actors.instants import since_1970_ns
 from actors.messages import DeadLetterMessage, NotificationChannel
-from actors.pipeline.dead_letter_queue import DeadLetterQueue
 
 By: TypeAlias = Literal["reason", "channel", "recipient"]
 
@@ -89,9 +88,22 @@ class Page:
     """What to ask for the page after this one with; None: there is none."""
 
 
-def paged(
-    queue: DeadLetterQueue, filter: Filter, *, limit: int, after: str | None = None, newest_first: bool = False
-) -> Page:
+class Queue(Protocol):
+    """Dead letters in the order in which they were given up: those of a dead letter queue, or of a store's file."""
+
+    @property
+    def letters(self) -> Iterator[DeadLetterMessage]:
+        """All, oldest first."""
+
+    @property
+    def newest_first(self) -> Iterator[DeadLetterMessage]:
+        """All, newest first."""
+
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        """Return that of a notification, or None."""
+
+
+def paged(queue: Queue, filter: Filter, *, limit: int, after: str | None = None, newest_first: bool = False) -> Page:
     """Return a page of the letters in a queue that fit; see :meth:`~actors.service.dead_letters.DeadLetters.list`."""
     letters = queue.newest_first if newest_first else queue.letters
     if after is not None and (cursor := read_cursor(after)) is not None:
@@ -105,7 +117,7 @@ def paged(
 
 
 def _behind(
-    queue: DeadLetterQueue,
+    queue: Queue,
     letters: Iterator[DeadLetterMessage],
     moved_ns: int,
     notification_id: str,

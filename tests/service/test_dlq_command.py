@@ -263,6 +263,31 @@ async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_pat
         assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("order", [(), ("--newest",)], ids=["oldest", "newest"])
+async def test_a_store_is_gone_through_page_by_page_and_says_that_there_is_more(order, tmp_path):
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        await at.die(*(command(f"n{number}", message="bad: full") for number in range(5)))
+    words = ("list", "--store", f"sqlite:{path}", *order)
+    ids: list[str] = []
+    after: tuple[str, ...] = ()
+    for size in (2, 2, 1):
+        page = json.loads(invoke(*words, "--limit", "2", *after, "--json").stdout)
+        assert len(page["dead_letters"]) == size
+        ids += [letter["id"] for letter in page["dead_letters"]]
+        shown = invoke(*words, "--limit", "2", *after).stdout.splitlines()
+        assert [line.split()[0] for line in shown if line.startswith("n")] == ids[-size:]
+        if page["next"] is not None:
+            after = ("--after", page["next"])
+            assert shown[-1] == f"more: --after {page['next']}"
+    assert page["next"] is None
+    assert not shown[-1].startswith("more")
+    assert sorted(ids, reverse=bool(order)) == ids == list(dict.fromkeys(ids))
+    refused = invoke(*words, "--after", "x")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == "--after: wanted what a page says of the one behind it, got 'x'\n"
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [
