@@ -45,7 +45,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     column: int | None = None
     try:
         for row in reader:
-            if not row:
+            if not row or (len(row) == 1 and not row[0].strip()):
                 continue
             if column is None:
                 if len(row) != 1 or _number(row[0]) is None:

@@ -162,12 +162,14 @@ class Arrivals(OneOf):
 
 def _read_counts(path: Path, name: str) -> tuple[int, ...]:
     def column(header: list[str]) -> int | None:
+        if header.count(name) > 1:
+            raise wanted(f"one column named {name} in {path.name}", f"{header.count(name)}")
         return header.index(name) if name in header else None
 
     counts = []
     for line, count in read_numbers(path, column, f"a column named {name}"):
         if not count.is_integer() or not 0 <= count <= COUNT_MAX:
-            raise wanted(f"a whole count from 0 to {COUNT_MAX:,} in line {line} of {path.name}", f"{count:g}")
+            raise wanted(f"a whole count from 0 to {COUNT_MAX:,} in line {line} of {path.name}", f"{count:.17g}")
         counts.append(int(count))
     return tuple(counts)
 

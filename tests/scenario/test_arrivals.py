@@ -18,6 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
 from actors.quantities import Rate
 from simulation.arrivals import (
@@ -32,6 +33,7 @@ from simulation.arrivals import (
     trace,
     wave,
 )
+from simulation.scenario import parse
 
 HOUR_NS = 3600 * NS_PER_S
 
@@ -267,3 +269,31 @@ def test_given_instants_are_a_list_in_order(times: Any) -> None:
 def test_exactly_one_process(given_keys: Any) -> None:
     with pytest.raises(ValueError, match="wanted exactly one of constant, poisson"):
         Arrivals.model_validate(given_keys)
+
+
+def test_lines_of_nothing_but_blanks_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "counts.csv"
+    file.write_text("value\n3\n  \n\t\n4\n \n")
+    arrivals = Arrivals.model_validate({"trace": str(file), "column": "value", "every": 60})
+    assert arrivals.trace is not None
+    assert arrivals.trace.counts == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("value\n10000001\n", "wanted a whole count from 0 to 10,000,000 in line 2 of counts.csv, got 10000001"),
+        ("value,value\n1,2\n", "wanted one column named value in counts.csv, got 2"),
+        ("time,value\n1,\n", "wanted a number in line 2 of counts.csv, got ''"),
+    ],
+)
+def test_a_trace_that_is_none_says_which_number_it_is_about(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "counts.csv"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        parse(
+            "workload: [{channel: sms, arrivals: {trace: counts.csv, column: value, every: 1m}}]",
+            str(tmp_path / "of-counts.yaml"),
+        )
+    (problem,) = refused.value.problems
+    assert problem.endswith(f": workload.0.arrivals.trace: {said}")
