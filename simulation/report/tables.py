@@ -139,21 +139,26 @@ def _breakers(result: Result) -> Table:
     ]  # fmt: skip
     simulated_s, transitions = result.summary["simulated_s"], result.breaker
     rows = []
+    of_hosts = []
     for name, figures in result.summary["breaker"].items():
         own = transitions[transitions["channel"] == name]
         opened = own[own["to"].isin(["open", "forced-open"])]["time"]
+        has_hosts = bool(own["host"].notna().any())
+        of_hosts += [name] if has_hosts else []
+        share = NOTHING if has_hosts or not simulated_s else percent(figures["open_s"] / simulated_s)
         state = result.series[f"breaker_{name}"].iloc[-1] if len(own) else str(result.scenario.breakers[name])
         rows.append(
             [
                 name,
                 _times(figures["opened"]),
                 duration(figures["open_s"]) if figures["opened"] else NOTHING,
-                percent(figures["open_s"] / simulated_s) if figures["opened"] and simulated_s else NOTHING,
+                share if figures["opened"] else NOTHING,
                 instant(round(opened.iloc[0] * NS_PER_S)) if len(opened) else NOTHING,
                 state,
             ]
         )
-    return Table("breakers", "Circuit breakers", columns, rows)
+    note = f"{', '.join(of_hosts)}: one for each host, which are counted together." if of_hosts else ""
+    return Table("breakers", "Circuit breakers", columns, rows, note)
 
 
 def _providers(result: Result) -> Table:

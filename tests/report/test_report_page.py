@@ -184,6 +184,24 @@ def test_tables_have_the_figures_of_the_summary():
     assert sum(int(row[2].replace(",", "")) for row in reasons) == len(result.dlq)
 
 
+PER_HOST = """
+duration: 2m
+workload: [{channel: webhook, arrivals: {poisson: 10/s}, hosts: 20}, {channel: sms, arrivals: {poisson: 10/s}}]
+channels: {webhook: {circuit_breaker: {per: host}}, sms: {}}
+faults: [{channel: all, outage: true, at: 10s, for: 1m}]
+"""
+
+
+def test_breakers_of_hosts_are_counted_together_and_are_no_share_of_the_run():
+    result, read = result_of(PER_HOST), page_of(PER_HOST)
+    assert result.summary["breaker"]["webhook"]["open_s"] > result.summary["simulated_s"]
+    shares = {row[0]: row[3] for row in read.rows("Circuit breakers")}
+    assert shares["webhook"] == "–"
+    assert shares["sms"].endswith("%")
+    assert "webhook: one for each host, which are counted together." in read.text()
+    assert "one for each host" not in page_of(OUTAGE).text()
+
+
 def test_several_providers_have_a_table_and_lifelines_of_their_own():
     read, figures = page_of(PROVIDERS), result_of(PROVIDERS).summary["channels"]["email"]["providers"]
     rows = read.rows("Providers")
