@@ -144,6 +144,7 @@ def _plot(
     from simulation.plots.canvas import write_picture
     from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP, kinds_to_draw
 
+    _check_source(source)  # before anything is said of kinds that go with what is there
     of_a_sweep = _has(source, "sweep.json")
     known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
     kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
@@ -180,6 +181,17 @@ def _has(source: Path, name: str) -> bool:
         raise ConfigurationError([f"{source}: {error.strerror}"]) from None
 
 
+def _check_source(source: Path) -> None:
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+
+    if not os.path.exists(source):
+        load(source)  # says why
+    if os.path.isdir(source) and not _has(source, "sweep.json") and not _has(source, "summary.json"):
+        wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
+        raise ConfigurationError([f"{source}: wanted {wanted}"])
+
+
 def _sweep(directory: Path) -> Any:
     from simulation.sweeping.result import open_sweep
 
@@ -188,14 +200,9 @@ def _sweep(directory: Path) -> Any:
 
 def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
     """Return a saved run, or run a scenario."""
-    from actors.errors import ConfigurationError
-
     if os.path.isdir(source):
         from simulation.saved_result import missing_text, opened
 
-        if not _has(source, "summary.json"):
-            wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
-            raise ConfigurationError([f"{source}: wanted {wanted}"])
         saved = opened(source)
         if saved.missing:
             say(f"warning: {missing_text(saved)}")

@@ -152,6 +152,8 @@ def test_all_of_a_run_without_notifications_is_all_but_the_timeline():
         (["run", "--set", "seed=3"], "--set: wanted only with a FILE"),
         (["."], r"\.: wanted the directory of a saved run or sweep, with summary\.json or sweep\.json in it"),
         (["nowhere"], "nowhere: no such file"),
+        (["nowhere", "--figure", "sent"], "nowhere: no such file"),
+        ([".", "--figure", "sent"], r"\.: wanted the directory of a saved run or sweep"),
         (["small.yaml", "--set", "duration=soon"], "--set duration: wanted a duration"),
         (["small.yaml", "--kind", "raster", "--out", "small.yaml/x.png"], "--out small.yaml: "),
     ],
