@@ -86,7 +86,8 @@ def run(
     for file, scenario in zip(files, scenarios, strict=True):
         for warning in _warnings(file, scenario, sets or []):
             say(f"warning: {warning}")
-    results = []
+    summaries = []  # and not the results, which may be large
+    holds = True
     unsaved: str | None = None
     for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
         part = f"{number} of {len(files)}" if len(files) > 1 else ""
@@ -110,7 +111,8 @@ def run(
             say(f"{file}: {breach.of_run(scenario.seed, command)}")
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         result.origin = Origin(file, tuple(sets or []))
-        results.append(result)
+        summaries.append(result.summary)
+        holds &= result.holds
         unsaved = None if directory is None else save(result, directory)
         if not as_json:
             from simulation.console import print_result
@@ -119,12 +121,11 @@ def run(
         if unsaved is not None:
             break
     if as_json:
-        documents = [result.summary for result in results]
-        typer.echo(json.dumps(documents if len(files) > 1 else documents[0], indent=2, allow_nan=False))
+        typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
     if unsaved is not None:  # said when the figures are out, which would be lost otherwise
         say(unsaved)
         raise typer.Exit(Exit.BAD_INPUT)
-    if not all(result.holds for result in results):
+    if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 

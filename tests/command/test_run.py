@@ -1,5 +1,6 @@
 """`retrylab run` and `retrylab schema` as a person or a CI job meets them."""
 
+import gc
 import html
 import json
 import subprocess
@@ -12,6 +13,8 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+
+import simulation
 
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
@@ -74,6 +77,18 @@ def test_json_is_one_document_and_nothing_else_also_on_exit_1():
 def test_json_of_several_files_is_a_list_in_their_order():
     done = retrylab("run", STEADY, OUTAGE, "--json")
     assert [summary["scenario"] for summary in json.loads(done.stdout)] == ["steady-state", "provider-outage"]
+
+
+def test_of_several_files_no_result_is_kept_beyond_its_turn(monkeypatch):
+    there = []
+
+    def look(_result, _directory):
+        gc.collect()
+        there.append(sum(isinstance(each, simulation.Result) for each in gc.get_objects()))
+
+    monkeypatch.setattr("simulation.console.print_result", look)
+    assert retrylab("run", STEADY, STEADY, STEADY, "--set", "duration=5s", "--set", "expect=[]").returncode == 0
+    assert there == [there[0]] * 3
 
 
 def test_seed_and_runtime_are_those_asked_for():
