@@ -203,7 +203,8 @@ def sweep_heatmap(
         names = short_names([x, y, *averaged])
         over = f", averaged over {', '.join(names[path] for path in averaged)}" if averaged else ""
         ax.set_title(f"{figure} by {names[x]} and {names[y]}{over}")
-        ax.figure.colorbar(drawn, ax=ax, label=figure)
+        if means["mean"].nunique() > 1:  # else there is no scale, and of a share one would go beyond the whole
+            ax.figure.colorbar(drawn, ax=ax, label=figure)
     return ax
 
 

@@ -89,6 +89,15 @@ def test_a_heat_map_has_the_mean_of_each_pair_as_colour_and_number():
     assert len(ax.figure.axes) == 2
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_where_all_cells_are_the_same_there_is_no_scale_of_colours(same):
+    frame = cells().copy()
+    of_figure = frame["figure"] == "sent_fraction"
+    frame.loc[of_figure, "mean"] = 1.0 if same else [0.5, *[1.0] * (sum(of_figure) - 1)]
+    ax = plots.sweep_heatmap(frame, "sent_fraction", x=ATTEMPTS, y=JITTER)
+    assert len(ax.figure.axes) == (1 if same else 2)
+
+
 def test_what_was_not_run_is_a_gap_in_the_heat_map():
     some = cells()[(cells()["cell"] != 0) & (cells()[TIMEOUT] == 10)]
     ax = plots.sweep_heatmap(some, P99, x=ATTEMPTS, y=JITTER)
