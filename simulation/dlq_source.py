@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -130,7 +131,11 @@ class LettersOfStore:
     """The dead letters in the file of a store, in the order in which they were given up."""
 
     def __init__(self, store: SqliteReader) -> None:
-        self._by_id = {letter.notification_id: letter for letter in store.dead_letters()}
+        self._store = store
+
+    @cached_property
+    def _by_id(self) -> dict[str, DeadLetterMessage]:
+        return {letter.notification_id: letter for letter in self._store.dead_letters()}
 
     @property
     def letters(self) -> Iterator[DeadLetterMessage]:
