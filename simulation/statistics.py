@@ -88,7 +88,8 @@ BITS = 7
 class Histogram(Durations):
     """Keeps counts in log-linear buckets (as HdrHistogram by Tene): bounded memory for any number of durations.
 
-    Mean and maximum are exact; a quantile is the middle of its bucket, at most 0.4% off.
+    Mean and maximum are exact. A quantile is interpolated as that of `Samples` is, but between the middles of the
+    buckets, so it is at most 0.4% off.
     """
 
     def __init__(self) -> None:
@@ -118,8 +119,12 @@ class Histogram(Durations):
         return self._count, self._total_ns, self._max_ns
 
     def _quantile_ns(self, share: float) -> float:
-        rank = math.floor(share * (self._count - 1)) + 1
-        bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
+        beyond, before = math.modf(share * (self._count - 1))
+        ranks = [before + 1, min(before + 2, self._count)]
+        low, high = (self._middle_ns(int(bucket)) for bucket in np.searchsorted(np.cumsum(self._counts), ranks))
+        return low + beyond * (high - low)
+
+    def _middle_ns(self, bucket: int) -> float:
         shift = max((bucket >> BITS) - 1, 0)
         lowest = (bucket - (shift << BITS)) << shift
         return min(lowest + ((1 << shift) - 1) / 2, float(self._max_ns))
