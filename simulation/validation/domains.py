@@ -82,13 +82,25 @@ POSITIVE = real("a number of more than 0", above_low=True)
 NOT_NEGATIVE = real("a number of at least 0")
 PROBABILITY = real("a probability from 0 to 1", high=1)
 POSITIVE_PROBABILITY = real("a probability of more than 0, at most 1", high=1, above_low=True)
-INNER_PROBABILITY = Domain("a probability between 0 and 1", _is_inner)
 UTILISATION = Domain("a utilisation between 0 and 1", _is_inner)
 COUNT = whole(1)
+SERVERS = whole(1, 100_000)
 ATTEMPTS = whole(1, 1000)
-POSITIVE_OR_INFINITE = Domain("a number of more than 0, or inf", lambda value: _is_number(value) and value > 0)
 ANY_NUMBER = real("a number", low=-math.inf)
 NAME = Domain("a text", lambda value: isinstance(value, str))
+
+RATE = real("a rate from 0.001 to 1,000,000 a second", low=1e-3, high=1e6)
+"""What a scenario can say: clocks tick in nanoseconds, which blur what is shorter than a microsecond, and a run takes
+less than a hundred years."""
+
+MICROSECONDS = real("a number of at least 0.000001", low=1e-6)
+"""Seconds that a clock which ticks in nanoseconds does not blur."""
+
+SEEN_PROBABILITY = Domain(
+    "a probability from 0.001 to 0.999, or 0 or 1",
+    lambda value: _is_number(value) and (value in (0, 1) or RARE <= value <= 1 - RARE),
+)
+"""What hardly ever happens, or hardly ever does not, may not happen in a validation: then nothing is compared."""
 
 STABLE: Relation = ("λ < c·μ, or no queue is stable", lambda rate, mu, servers: rate < servers * mu)
 """Of arrivals, services of one server, and servers."""

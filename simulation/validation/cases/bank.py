@@ -99,15 +99,15 @@ channels: {{sms: {{max_in_flight: 1, timeout: 30d, circuit_breaker: {{enabled: f
 
 
 def _expected(customers: Sequence[tuple[float, float, float]]) -> tuple[Exactly, ...]:
-    free = 0.0
+    free_ns = 0
     finished, left = [], []
     for number, (comes, patience, service) in enumerate(customers):
-        begins = max(comes, free)
-        if begins - comes > patience:
+        begins_ns = max(ns(comes), free_ns)
+        if begins_ns - ns(comes) > ns(patience):
             left.append((number, round(patience, DIGITS)))
         else:
-            free = begins + service
-            finished.append(round(free, DIGITS))
+            free_ns = begins_ns + ns(service)
+            finished.append(round(free_ns / NS_PER_S, DIGITS))
     return (
         Exactly(name="come at, s", target=[round(comes, DIGITS) for comes, *_ in customers]),
         Exactly(name="finish at, s", target=finished),

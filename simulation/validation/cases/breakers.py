@@ -11,7 +11,7 @@ from actors.messages import BreakerTransitioned, NotificationFailed, Notificatio
 from actors.policies.breaker_table import BreakerState
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import ATTEMPTS, COUNT, POSITIVE, POSITIVE_PROBABILITY, checking
+from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RARE, RATE, checking
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import AtMost, Exactly, Mean, Quantity
 
@@ -27,7 +27,8 @@ def breaker_cycles(
 
     Args:
         parameters: p, the failure probability, more than 0; N, consecutive failures that trip it, from 1 to 1000; λ,
-            arrivals a second; T, the open time in seconds. In a cycle from trip to trip come 5000 at most.
+            arrivals a second, from 0.001 to 1,000,000; T, the open time in seconds, from 0.000001. In a cycle from trip
+            to trip come 5000 at most.
         certain: the same without the probability, which is 1.
 
     Raises:
@@ -36,7 +37,7 @@ def breaker_cycles(
     with checking("breaker_cycles") as check:
         parameters = check.rows(
             parameters,
-            {"p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "λ": POSITIVE, "T": POSITIVE},
+            {"p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "λ": RATE, "T": MICROSECONDS},
             (
                 "5000 arrivals at most on average from one trip to the next",
                 lambda p, n, rate, open_s: rate * (open_s if p == 1 else _cycle(p, n, rate, open_s)) <= 5000,
@@ -44,7 +45,7 @@ def breaker_cycles(
         )
         certain = check.rows(
             certain,
-            {"N": ATTEMPTS, "λ": POSITIVE, "T": POSITIVE},
+            {"N": ATTEMPTS, "λ": RATE, "T": MICROSECONDS},
             ("λ·T ≤ 5000 arrivals while it is open", lambda n, rate, open_s: rate * open_s <= 5000),
         )
     certain = dict.fromkeys([*(each[1:] for each in parameters if each[0] == 1), *certain])
@@ -87,11 +88,12 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
     calls = _calls_to_a_trip(p, n)
     rounds = 1 / (1 - p)
     cycle = _cycle(p, n, rate, open_s)
+    refused = rounds * open_s / cycle
     quantities: tuple[Quantity, ...] = (
         Mean(name="calls to a trip", target=calls),
         Mean(name="rounds of probing", target=rounds),
         Mean(name="a cycle, s", target=cycle),
-        Mean(name="share refused", target=rounds * open_s / cycle, within=0.01),
+        *((Mean(name="share refused", target=refused, within=0.01),) if refused >= RARE else ()),
         Mean(name="calls a second", target=(calls + rounds) / cycle, within=0.02),
         Mean(
             name="successes a second",
@@ -169,15 +171,20 @@ def token_bucket(
     """Return the case.
 
     Args:
-        policing: λ, arrivals a second, and r, tokens a second, with a burst of 1.
-        bounds: the same with the burst, from 1.
+        policing: λ, arrivals a second, and r, tokens a second, with a burst of 1; from 0.001 to 1,000,000, and neither
+            more than fifty times the other.
+        bounds: the same of any ratio, with the burst, from 1.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("token_bucket") as check:
-        policing = check.rows(policing, {"λ": POSITIVE, "r": POSITIVE})
-        bounds = check.rows(bounds, {"λ": POSITIVE, "r": POSITIVE, "b": COUNT})
+        policing = check.rows(
+            policing,
+            {"λ": RATE, "r": RATE},
+            ("r/50 ≤ λ ≤ 50·r, or hardly any is refused or let through", lambda rate, r: r / 50 <= rate <= 50 * r),
+        )
+        bounds = check.rows(bounds, {"λ": RATE, "r": RATE, "b": COUNT})
     return Case(
         name="token-bucket",
         title="A token bucket polices Poisson arrivals",
@@ -188,21 +195,26 @@ def token_bucket(
     )
 
 
-def _quota(rate: float, limit: float, burst: int) -> str:
+def _quota(rate: float, limit: float, burst: int, arrivals: float = 5000) -> str:
+    period = 1  # long enough that one token comes in it
+    while limit * period < 1:
+        period *= 10
+    pace = f"{limit * period}/{'' if period == 1 else period}s"
     return f"""
-duration: {5000 / rate}s
+duration: {arrivals / rate}s
 workload: [{{channel: sms, arrivals: {{poisson: {rate}/s}}}}]
 channels:
   sms:
     circuit_breaker: {{enabled: false}}
-    quota: {{rate: {limit}/s, kind: token_bucket, burst: {burst}, on_limit: drop}}
+    quota: {{rate: {pace}, kind: token_bucket, burst: {burst}, on_limit: drop}}
 """
 
 
 def _policing(rate: float, limit: float) -> Experiment:
     return Experiment(
         name=f"λ={rate:g}/s r={limit:g}/s b=1",
-        replicate=scenario(_quota(rate, limit, 1), _refused),
+        # It begins with a token: enough come that this one does not matter.
+        replicate=scenario(_quota(rate, limit, 1, max(5000, 25 * (rate / limit) ** 2)), _refused),
         quantities=(Mean(name="share refused", target=rate / (rate + limit), within=0.01),),
     )
 

@@ -16,14 +16,14 @@ from actors.policies.exact import as_fraction
 from actors.provider_queue import Load
 from actors.randomness import RandomStreams
 from simulation.result import Result
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import PILOT, Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.domains import (
     COUNT,
     POSITIVE,
-    PROBABILITY,
     RARE,
+    SEEN_PROBABILITY,
     Relation,
     checking,
     real,
@@ -34,6 +34,12 @@ from simulation.validation.quantities import Between, Exactly, Mean, Quantity
 
 REQUESTS = 5000
 """In one replication."""
+
+SERVICE_S = 0.02
+"""How long an attempt takes on average."""
+
+EVENTS = 100
+"""What is rare is so skewed that it misleads Student's t: there are so many of them, on average, to begin with."""
 
 CLIENT_CALLS = 100
 """Of each client in the study with a token bucket: 10 a second for 10 s."""
@@ -81,7 +87,7 @@ def retry_strategies(
     """Return the case.
 
     Args:
-        shares: of attempts that fail, for no retries and for three; from 0 to 1.
+        shares: of attempts that fail, for no retries and for three; 0, from 0.001 to 0.999 or 1.
         budgets: the same, for a token bucket.
         breakers: the same, for a breaker.
         share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open. From 0
@@ -92,7 +98,7 @@ def retry_strategies(
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("retry_strategies") as check:
-        shares, budgets, breakers = (check.values(each, "p", PROBABILITY) for each in (shares, budgets, breakers))
+        shares, budgets, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, budgets, breakers))
         check.row((share, capacity), {"share": SHARE, "capacity": COUNT}, FEW_STATES)
     return Case(
         name="retry-strategies",
@@ -141,8 +147,9 @@ def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
         replicate=scenario(_clients(calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%"), _load),
         quantities=(
             _solved_load(load, calls, used_up=p > 5 * share * (1 - p)),
-            *((Mean(name="success", target=success, within=0.01, because="solved"),) if RARE < success < 0.99 else ()),
+            *((Mean(name="success", target=success, within=0.01, because="solved"),) if 0.01 < success < 0.99 else ()),
         ),
+        pilot=max(PILOT, min(5000, math.ceil(EVENTS / calls / min(load - 1 or 1, success or 1)))),
         at_most=10_000,
     )
 
@@ -175,9 +182,9 @@ def _used_up(share: float) -> Quantity:
     """Return that all of a budget is used: each run ends within a retry of it, so there is hardly any luck in it."""
     return Between(
         name="load",
-        low=(1 + share) * 0.999,
+        low=1 + share - 1.1 / REQUESTS,
         high=1 + share,
-        because=f"{1 + share:g} but for the part of a retry that is not yet paid for at the end: 0.1%",
+        because=f"{1 + share:g} but for the part of a retry that is not yet paid for at the end, of some {REQUESTS}",
     )
 
 
@@ -215,11 +222,18 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
         # So many clients, for what becomes of one is so skewed that a few hundred of them mislead Student's t.
         replicate=partial(_with_breaker, _clients(calls, retry, count=max(1, 2000 // calls)), p, share),
         quantities=(
-            Mean(name="load", target=load, within=0.005, because="solved"),
+            _load_of_breakers(load),
             *((Mean(name="success", target=success, within=0.005, because="solved"),) if success > RARE else ()),
         ),
         pilot=50,
     )
+
+
+def _load_of_breakers(load: float) -> Quantity:
+    if load == 1 or load - 1 >= RARE:
+        return Mean(name="load", target=load, within=0.005, because="solved")
+    # Of so few retries some validations see none.
+    return Between(name="load", low=1 - RARE, high=1 + RARE, because=f"{load:.7g}, solved: hardly any is retried")
 
 
 def _with_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
@@ -240,7 +254,7 @@ def client_count(
     """Return the case.
 
     Args:
-        shares: of attempts that fail, for token buckets; from 0 to 1.
+        shares: of attempts that fail, for token buckets; 0, from 0.001 to 0.999 or 1.
         calls: of all clients together, from 1 to 100,000.
         counts: numbers of clients, each of which makes from 1 to 10,000 of these calls.
         share: of a token that each client's bucket gets for each of its calls, from 0 to 1.
@@ -251,7 +265,7 @@ def client_count(
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("client_count") as check:
-        shares, breakers = (check.values(each, "p", PROBABILITY) for each in (shares, breakers))
+        shares, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, breakers))
         check.row(
             (calls, share, capacity),
             {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
@@ -292,19 +306,27 @@ def serial_clients(
     """Return the case.
 
     Args:
-        shares: of attempts that fail, from 0 to 1.
-        clients: that are serial, from 1.
-        think: how long these think on average, in seconds, more than 0.
+        shares: of attempts that fail, 0, from 0.001 to 0.999 or 1.
+        clients: that are serial, from 1; they make 200 calls each and 300,000 at most in a run, or what 100 s give.
+        think: how long these think on average, in seconds, from 0.000001 to 1,000,000.
         base: the first wait in seconds, from 0 to 15, as the third, four times as long, is not above a minute.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("serial_clients") as check:
-        shares = check.values(shares, "p", PROBABILITY)
+        shares = check.values(shares, "p", SEEN_PROBABILITY)
         check.row(
             (clients, think, base),
-            {"clients": COUNT, "think": POSITIVE, "base": real("a number from 0 to 15", high=15)},
+            {
+                "clients": COUNT,
+                "think": real("a number from 0.000001 to 1,000,000", low=1e-6, high=1e6),
+                "base": real("a number from 0 to 15", high=15),
+            },
+            (
+                "300,000 calls at most in a run",
+                lambda clients, think, base: clients * max(200, 100 / (think + SERVICE_S)) <= 300_000,
+            ),
         )
     return Case(
         name="open-and-serial",
@@ -332,7 +354,7 @@ def _with_backoff(p: float, wait: float) -> Experiment:
 
 def _serial(p: float, clients: int, think: float, wait: float) -> Experiment:
     tries = mean_attempts(p, 4)
-    response = 0.02 * tries + sum(p**k * wait * 2 ** (k - 1) for k in (1, 2, 3))
+    response = SERVICE_S * tries + sum(p**k * wait * 2 ** (k - 1) for k in (1, 2, 3))
     duration = max(100.0, 200 * (think + response))
     text = f"""
 duration: {duration}s
@@ -372,19 +394,19 @@ def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1)
     """Return the case.
 
     Args:
-        shares: p, of attempts that are rejected, from 0 to 1, of which the retries would take the budget and half as
-            much again: p + p² ≥ 1.5·share.
-        share: of the client's first tries that it may retry, from 0 to 1.
+        shares: p, of attempts that are rejected, 0, from 0.001 to 0.999 or 1, of which the retries would take the
+            budget and half as much again: p + p² ≥ 1.5·share.
+        share: of the client's first tries that it may retry, 0, or from 0.001 to 1.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("retry_budget") as check:
-        check.row((share,), {"share": SHARE})
+        check.row((share,), {"share": SHARE}, ("share of 0, or from 0.001", lambda share: share == 0 or share >= RARE))
         shares = check.values(
             shares,
             "p",
-            PROBABILITY,
+            SEEN_PROBABILITY,
             (f"p + p² ≥ 1.5·{share}, or the budget is not used up", lambda p: p + p**2 >= 1.5 * share),
         )
     return Case(
@@ -434,7 +456,7 @@ def _budget(p: float, share: float) -> Experiment:
 
 def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60))) -> Case:
     """Return the case; of each triple K, more than 1, and what the backend accepts a second, C, and what it is offered,
-    twice K·C or more; K·C is at least 2.
+    twice K·C or more, and 500 at most; K·C is at least 2.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -445,6 +467,7 @@ def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10
             {"K": real("a number of more than 1", low=1, above_low=True), "C": POSITIVE, "offered": POSITIVE},
             ("offered ≥ 2·K·C, or little is refused", lambda k, accepted, offered: offered >= 2 * k * accepted),
             ("K·C ≥ 2, or there are few in a window of two minutes", lambda k, accepted, _: k * accepted >= 2),
+            ("offered ≤ 500, or a run takes minutes", lambda k, accepted, offered: offered <= 500),
         )
     return Case(
         name="adaptive-throttle",

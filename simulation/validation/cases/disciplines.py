@@ -10,11 +10,13 @@ import numpy as np
 from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
 from simulation.result import Result
+from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.queues import LAWS, WARM_UP, erlang_c, geometric_states, with_mean
-from simulation.validation.domains import COUNT, POSITIVE, RARE, STABLE, UTILISATION, checking, one_of
+from simulation.validation.cases.queues import LAW_SETTLES, LAWS, erlang_c, geometric_states, settles, with_mean
+from simulation.validation.domains import RARE, RATE, SERVERS, STABLE, UTILISATION, checking, one_of
 from simulation.validation.measures import ended, shares_of_states
 from simulation.validation.quantities import Mean, Quantity
+from simulation.validation.settling import WARM_UP
 
 CIW = "https://github.com/CiwPython/Ciw"
 
@@ -23,17 +25,18 @@ _CUSTOMERS_IF_BUSY = 30_000
 """In one replication, where the utilisation is beyond 0.7."""
 
 
-def _text(workload: Iterable[tuple[float, str]], rho: float, provider: str) -> tuple[str, float]:
+def _text(workload: Iterable[tuple[float, str]], rho: float, settles_s: float, provider: str) -> tuple[str, float]:
     """Return a scenario, and how long arrivals last in it.
 
     Args:
         workload: arrivals a second, and what else is said of them.
         rho: the utilisation of the provider.
+        settles_s: after how many seconds it does not show any more that nobody was there to begin with.
         provider: its settings.
     """
     workload = list(workload)
     customers = _CUSTOMERS if rho <= 0.7 else _CUSTOMERS_IF_BUSY
-    duration = customers / sum(rate for rate, _ in workload)
+    duration = settling.duration(sum(rate for rate, _ in workload), customers, settles_s)
     entries = ", ".join(f"{{channel: sms, arrivals: {{poisson: {rate}/s}}{rest}}}" for rate, rest in workload)
     return (
         f"""
@@ -58,8 +61,9 @@ def priority(
         (0.2, 0.6, "exponential"), (0.2, 0.3, "exponential"), (0.3, 0.3, "deterministic"),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each triple, critical and other arrivals a second, and a law of services in `queues.LAWS`, of
-    which there have to be fewer than one at a time.
+    """Return the case; of each triple, critical and other arrivals a second, from 0.001 and of either one in a hundred
+    or more, and a law of services in `queues.LAWS`, of which there have to be fewer than one at a time: so many fewer
+    that the queue forgets within 20,000 arrivals that it began empty.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -67,11 +71,16 @@ def priority(
     with checking("priority") as check:
         parameters = check.rows(
             parameters,
-            {"critical": POSITIVE, "others": POSITIVE, "law": one_of(LAWS)},
+            {"critical": RATE, "others": RATE, "law": one_of(LAWS)},
             (
                 "(critical + others)·E[S] < 1, or no queue is stable",
                 lambda critical, ordinary, law: (critical + ordinary) * LAWS[law][1] < 1,
             ),
+            (
+                "one in a hundred or more of either kind, or hardly any comes in a run",
+                lambda critical, ordinary, law: min(critical, ordinary) >= (critical + ordinary) / 100,
+            ),
+            settling.in_time(_settles_with_both, lambda critical, ordinary, law: critical + ordinary),
         )
     return Case(
         name="priority",
@@ -85,6 +94,10 @@ def priority(
     )
 
 
+def _settles_with_both(critical: float, ordinary: float, law: str) -> float:
+    return settles(law, (critical + ordinary) * LAWS[law][1])
+
+
 def _priority(critical: float, ordinary: float, law: str) -> Experiment:
     latency, mean, square = LAWS[law]
     rho_critical, rho = critical * mean, (critical + ordinary) * mean
@@ -92,14 +105,21 @@ def _priority(critical: float, ordinary: float, law: str) -> Experiment:
     text, duration = _text(
         [(ordinary, ""), (critical, ", critical: true")],
         rho,
+        _settles_with_both(critical, ordinary, law),
         f"latency: {latency}, capacity: 1, discipline: critical_first",
     )
+    within, because = settling.precision(rho)
     return Experiment(
         name=f"critical {critical:g}/s, others {ordinary:g}/s, {law}",
         replicate=scenario(text, partial(_by_class, duration)),
         quantities=(
             Mean(name="mean sojourn of critical ones, s", target=left / (1 - rho_critical) + mean),
-            Mean(name="mean sojourn of others, s", target=left / (1 - rho_critical) / (1 - rho) + mean),
+            Mean(
+                name="mean sojourn of others, s",
+                target=left / (1 - rho_critical) / (1 - rho) + mean,
+                within=within,
+                because=because,
+            ),
         ),
     )
 
@@ -129,8 +149,10 @@ def processor_sharing(
     """Return the case.
 
     Args:
-        parameters: arrivals and services a second, with 0 < λ < μ.
-        laws: of services, in `queues.LAWS`, each with the utilisation ρ, between 0 and 1.
+        parameters: arrivals and services a second, from 0.001 to 1,000,000, with λ < μ.
+        laws: of services, in `queues.LAWS`, each with the utilisation ρ, between 0.0001 and 1.
+
+    Within 20,000 arrivals it has to be forgotten that all began empty, which is so up to a utilisation of 0.98.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -138,10 +160,11 @@ def processor_sharing(
     with checking("processor_sharing") as check:
         parameters = check.rows(
             parameters,
-            {"λ": POSITIVE, "μ": POSITIVE},
+            {"λ": RATE, "μ": RATE},
             ("λ < μ, or no queue is stable", lambda rate, mu: rate < mu),
+            settling.in_time(lambda rate, mu: settling.servers(rate, mu, 1), lambda rate, mu: rate),
         )
-        laws = check.rows(laws, {"law": one_of(LAWS), "ρ": UTILISATION})
+        laws = check.rows(laws, {"law": one_of(LAWS), "ρ": UTILISATION}, *LAW_SETTLES)
     return Case(
         name="processor-sharing",
         title="M/G/1 processor sharing: the mean hangs on the mean alone",
@@ -159,20 +182,24 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
     sojourn = 1 / (mu - rate)
     square = sojourn**2 * (1 + (2 + rho) / (2 - rho))
     text, duration = _text(
-        [(rate, "")], rho, f"latency: {{exponential: {{mean: {1 / mu}s}}}}, capacity: 1, discipline: processor_sharing"
+        [(rate, "")],
+        rho,
+        settling.servers(rate, mu, 1),
+        f"latency: {{exponential: {{mean: {1 / mu}s}}}}, capacity: 1, discipline: processor_sharing",
     )
+    within, because = settling.precision(rho)
     return Experiment(
         name=f"λ={rate:g} μ={mu:g}",
         replicate=scenario(text, partial(_shared, duration, 3)),
         quantities=(
-            Mean(name="mean sojourn, s", target=sojourn),
+            Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
             Mean(
                 name="mean square of the sojourn, s²",
                 target=square,
-                within=0.05,
-                because=f"5%: a second moment; {2 * sojourn**2:.6g} if they queued",
+                within=2.5 * within,
+                because=f"{250 * within:.3g}%: a second moment; {2 * sojourn**2:.6g} if they queued",
             ),
-            *geometric_states(rho, 3),
+            *geometric_states(rho, 3, within),
         ),
         full_only=rho > 0.7,
     )
@@ -180,13 +207,19 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
 
 def _mg_1_ps(law: str, rho: float) -> Experiment:
     latency, mean, _ = LAWS[law]
-    text, duration = _text([(rho / mean, "")], rho, f"latency: {latency}, capacity: 1, discipline: processor_sharing")
+    text, duration = _text(
+        [(rho / mean, "")],
+        rho,
+        settles(law, rho),
+        f"latency: {latency}, capacity: 1, discipline: processor_sharing",
+    )
+    within, because = settling.precision(rho)
     return Experiment(
         name=f"{law}, ρ={rho:g}",
         replicate=scenario(text, partial(_shared, duration, 2)),
         quantities=(
-            Mean(name="mean sojourn, s", target=mean / (1 - rho)),
-            *geometric_states(rho, 2),
+            Mean(name="mean sojourn, s", target=mean / (1 - rho), within=within, because=because),
+            *geometric_states(rho, 2, within),
         ),
         full_only=law != "deterministic",
     )
@@ -200,15 +233,23 @@ def limited_sharing(
 
     Args:
         parameters: arrivals a second, λ, services a second of one server, μ, and how many are served at full speed, c,
-            with 0 < λ < c·μ.
+            with λ < c·μ; both rates from 0.001 to 1,000,000. It forgets within 20,000 arrivals that it began empty.
         laws: of services, in `queues.LAWS`, stretched to the mean 1/μ.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("limited_sharing") as check:
-        parameters = check.rows(parameters, {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT}, STABLE)
         laws = check.values(laws, "law", one_of(LAWS))
+        parameters = check.rows(
+            parameters,
+            {"λ": RATE, "μ": RATE, "c": SERVERS},
+            STABLE,
+            settling.in_time(
+                lambda rate, mu, servers: max([0.0, *(_settles_sharing(rate, mu, servers, law) for law in laws)]),
+                lambda rate, mu, servers: rate,
+            ),
+        )
     return Case(
         name="limited-sharing",
         title="R-PS(c): up to c at full speed, and more of them share",
@@ -232,6 +273,12 @@ def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[flo
     return [empty * weight for weight in weights[:count]]
 
 
+def _settles_sharing(rate: float, mu: float, servers: int, law: str) -> float:
+    """Return after how many seconds it has settled: that of M/M/c, but longer where services vary more."""
+    _, mean, square = LAWS[law]
+    return max(1.0, square / mean**2 / 2) * settling.servers(rate, mu, servers)
+
+
 def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     states = states_of_mm_c(rate, mu, servers, 5)
     sojourn = erlang_c(servers, rate / mu) / (servers * mu - rate) + 1 / mu
@@ -239,8 +286,10 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     text, duration = _text(
         [(rate, "")],
         rate / mu / servers,
+        _settles_sharing(rate, mu, servers, law),
         f"latency: {latency}, capacity: {servers}, discipline: processor_sharing",
     )
+    within, because = settling.precision(rate / mu / servers)
     quantities: list[Quantity] = [
         Mean(name=f"P(N = {n})", target=share, within=0.02 if share > 0.1 else 0.05, because="2%, or 5% of a rare one")
         for n, share in enumerate(states)
@@ -249,7 +298,7 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers}, {law}",
         replicate=scenario(text, partial(_shared, duration, len(states))),
-        quantities=(*quantities, Mean(name="mean sojourn, s", target=sojourn)),
+        quantities=(*quantities, Mean(name="mean sojourn, s", target=sojourn, within=within, because=because)),
     )
 
 

@@ -14,13 +14,15 @@ from actors.pipeline.attempts import Attempt
 from actors.provider_queue import Load
 from actors.verdicts import FailureRule
 from simulation.result import Result
+from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import INNER_PROBABILITY, POSITIVE, RARE, checking, whole
+from simulation.validation.domains import RARE, checking, real, whole
 from simulation.validation.measures import time_average
 from simulation.validation.quantities import Mean
+from simulation.validation.settling import WARM_UP
 
-WARM_UP = 0.1
 FULL = Transient(reason="no room", throttled=True)
+MINUTES = real("a number from 0.000001 to 10,000", low=1e-6, high=1e4)
 MOTORCYCLES = "host-0.example"
 """Where the recipients are that stand for motorcycles; cars' have no host."""
 
@@ -84,10 +86,11 @@ def gas_station(
 
     Args:
         places: for motorcycles to wait, of each experiment; from 0 to 100.
-        rate: vehicles a minute.
-        cars: their share among these, between 0 and 1.
+        rate: vehicles a minute, from 0.001 to 1,000,000.
+        cars: their share among these, from 0.01 to 0.99.
         car_min: how long a car takes, mean in minutes.
-        motorcycle_min: how long a motorcycle takes.
+        motorcycle_min: how long a motorcycle takes; both from 0.000001 to 10,000, and so that it is forgotten within
+            20,000 vehicles that none was there.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -96,7 +99,16 @@ def gas_station(
         places = check.values(places, "places", whole(0, 100))
         check.row(
             (rate, cars, car_min, motorcycle_min),
-            {"rate": POSITIVE, "cars": INNER_PROBABILITY, "car_min": POSITIVE, "motorcycle_min": POSITIVE},
+            {
+                "rate": real("a rate from 0.001 to 1,000,000 a minute", low=1e-3, high=1e6),
+                "cars": real("a share from 0.01 to 0.99", low=0.01, high=0.99),
+                "car_min": MINUTES,
+                "motorcycle_min": MINUTES,
+            },
+            settling.in_time(
+                lambda rate, cars, car, motorcycle: _settles_min(rate, cars, car, motorcycle, max([0, *places])),
+                lambda rate, *_: rate,
+            ),
         )
     return Case(
         name="gas-station",
@@ -110,10 +122,15 @@ def gas_station(
     )
 
 
+def _settles_min(rate: float, cars: float, car_min: float, motorcycle_min: float, places: int) -> float:
+    """Return after how many minutes it does not show that there was no vehicle: as if all took the longer time."""
+    return settling.places(rate, 1 / max(car_min, motorcycle_min), 1, 1 + places)
+
+
 def _experiment(places: int, rate: float, cars: float, car_min: float, motorcycle_min: float) -> Experiment:
     shares = solved(rate, cars, car_min, motorcycle_min, places)
     present = {"idle": 0} | {_name(kind, n): 1 + n for kind in ("car", "motorcycle") for n in range(places + 1)}
-    duration = 60 * 4000 / rate
+    duration = 60 * settling.duration(rate, 4000, _settles_min(rate, cars, car_min, motorcycle_min, places))
     text = f"""
 duration: {duration}s
 drain: 30d

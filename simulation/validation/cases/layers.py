@@ -23,7 +23,7 @@ from simulation.result import Result
 from simulation.system import SimulatedSystem
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
-from simulation.validation.domains import COUNT, PROBABILITY, checking, whole
+from simulation.validation.domains import COUNT, SEEN_PROBABILITY, checking, whole
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
@@ -76,8 +76,8 @@ def layered(
 
     Args:
         total: L, layers, and N, attempts in each, when all calls at the bottom fail; 100,000 calls at most.
-        partial_failures: the same with p, the probability that one does, from 0 to 1; of a call at the top come 2000 at
-            the bottom at most.
+        partial_failures: the same with p, the probability that one does, 0, from 0.001 to 0.999 or 1; of a call at the
+            top come 2000 at the bottom at most.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -88,7 +88,7 @@ def layered(
         )
         partial_failures = check.rows(
             partial_failures,
-            {"L": LAYERS, "N": COUNT, "p": PROBABILITY},
+            {"L": LAYERS, "N": COUNT, "p": SEEN_PROBABILITY},
             (
                 "2000 calls at the bottom at most for one at the top",
                 lambda depth, n, p: _calls(depth, n, p) <= 2000,
@@ -168,7 +168,7 @@ def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 1
     Args:
         capacity: requests that the backend serves each second, from 1.
         offered: requests that come each second, from 1.
-        attempts_each: attempts of each request, from 1, and as many seconds are looked at. No more than ten million
+        attempts_each: attempts of each request, from 1, and as many seconds are looked at. No more than three million
             requests together.
 
     Raises:
@@ -179,8 +179,8 @@ def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 1
             (capacity, offered, attempts_each),
             {"capacity": COUNT, "offered": COUNT, "attempts_each": COUNT},
             (
-                "offered · attempts_each² of at most 10,000,000 requests",
-                lambda capacity, offered, attempts_each: offered * attempts_each**2 <= 10_000_000,
+                "offered · attempts_each² of at most 3,000,000 requests",
+                lambda capacity, offered, attempts_each: offered * attempts_each**2 <= 3_000_000,
             ),
         )
     excess = max(0, offered - capacity)

@@ -22,8 +22,9 @@ from simulation.validation.case import Case, Experiment, Replicate, scenario
 from simulation.validation.cases.attempts import doubling
 from simulation.validation.domains import (
     ANY_NUMBER,
+    MICROSECONDS,
     POSITIVE,
-    POSITIVE_OR_INFINITE,
+    Domain,
     checking,
     real,
     whole,
@@ -34,7 +35,9 @@ from simulation.validation.quantities import Exactly, Frequencies, Mean, Quantit
 DOWN = Transient(reason="down")
 
 RETRIES = 999
-SECONDS = real("a number of more than 0, at most 500,000", high=500_000, above_low=True)
+SECONDS = real("a number from 0.00001 to 500,000", low=1e-5, high=500_000)
+_FINITE = real("a number from 0.00001", low=1e-5)
+LONGEST = Domain("a number from 0.00001, or inf", lambda value: value == math.inf or _FINITE.holds(value))
 
 
 def fixed_outage(
@@ -43,7 +46,7 @@ def fixed_outage(
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each triple, how long the outage is, D, the first wait, base, and the longest, cap, in
-    seconds: more than 0, the first two at most 500,000, the last may be infinite. It is over within 999 retries.
+    seconds: the first two from 0.00001 to 500,000, the last from 0.00001, or infinite. It is over within 999 retries.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -51,7 +54,7 @@ def fixed_outage(
     with checking("fixed_outage") as check:
         parameters = check.rows(
             parameters,
-            {"D": SECONDS, "base": SECONDS, "cap": POSITIVE_OR_INFINITE},
+            {"D": SECONDS, "base": SECONDS, "cap": LONGEST},
             (
                 f"the waits of {RETRIES} retries to be as long as the outage",
                 lambda length, base, cap: sum(doubling(base, cap, RETRIES)) >= length,
@@ -68,10 +71,11 @@ def fixed_outage(
 
 
 def _outage(length: float, base: float, cap: float) -> Experiment:
+    # In whole nanoseconds, as the waits are.
     offsets = [0.0]
-    for offset in accumulate(doubling(base, cap, RETRIES)):
-        offsets.append(offset)
-        if ns(offset) >= ns(length):
+    for offset_ns in accumulate(map(ns, doubling(base, cap, RETRIES))):
+        offsets.append(offset_ns / NS_PER_S)
+        if offset_ns >= ns(length):
             break
     # Delivered at the k-th offset if what is left of the outage is above the one before, and not above this one.
     shares = [(min(later, length) - min(before, length)) / length for before, later in pairwise(offsets)]
@@ -138,7 +142,7 @@ def inspection_paradox(
         length: of outages of fixed and of exponential length, D, in seconds; from 1 to 100,000.
         up: how long it is up between these, in seconds.
         wait: between their retries, δ, in seconds; shorter than it is up, or a retry comes into the next outage, and no
-            less than a hundred thousandth of an outage.
+            less than a hundred thousandth of an outage. In 500 outages there are a million attempts at most.
         lognormals: of outages whose length in seconds is lognormal, mean μ and standard deviation σ of its logarithm,
             and the wait between retries, which is shorter than they are on average.
 
@@ -148,9 +152,13 @@ def inspection_paradox(
     with checking("inspection_paradox") as check:
         check.row(
             (length, up, wait),
-            {"length": real("a number from 1 to 100,000", low=1, high=100_000), "up": POSITIVE, "wait": POSITIVE},
+            {"length": real("a number from 1 to 100,000", low=1, high=100_000), "up": POSITIVE, "wait": MICROSECONDS},
             ("wait < up, or a retry comes into the next outage", lambda length, up, wait: wait < up),
             ("wait ≥ length/100,000", lambda length, up, wait: wait >= length / 100_000),
+            (
+                "1,000,000 attempts at most in a run",
+                lambda length, up, wait: CYCLES * _visitors(length) * (length + up + length**2 / wait) <= 1e6,
+            ),
         )
         lognormals = check.rows(
             lognormals,
@@ -191,6 +199,15 @@ def inspection_paradox(
     )
 
 
+CYCLES = 500
+"""Outages in one replication, but for those of lognormal length."""
+
+
+def _visitors(length: float) -> float:
+    """Return how many come in a second."""
+    return max(0.05, 0.2 / length)
+
+
 def _share_up_again(length: float, up: float, wait: float) -> float:
     """Return the share of retries that find it up, both ends being exponential: some miss a short time between two."""
     return up / (up + length) * -math.expm1(-wait * (1 / length + 1 / up))
@@ -200,14 +217,14 @@ def _residual(
     name: str, fault: str, target: float, settings: tuple[float, float, float], *, full_only: bool
 ) -> Experiment:
     length, up, wait = settings
-    duration = 500 * (length + up)
+    duration = CYCLES * (length + up)
     return Experiment(
         name=f"{name}, δ={wait:g} s",
         replicate=scenario(
             f"""
 duration: {duration}s
 drain: 30d
-workload: [{{channel: webhook, arrivals: {{poisson: {max(0.05, 0.2 / length)}/s}}}}]
+workload: [{{channel: webhook, arrivals: {{poisson: {_visitors(length)}/s}}}}]
 channels:
   webhook:
     circuit_breaker: {{enabled: false}}
@@ -305,7 +322,7 @@ def herd(size: int = 1000, wait: float = 10) -> Case:
 
     Args:
         size: how many fail at once, from 100 to 10,000.
-        wait: before their one retry, in seconds; at most 10 h.
+        wait: before their one retry, in seconds; from 0.0001 to 36,000.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -315,7 +332,7 @@ def herd(size: int = 1000, wait: float = 10) -> Case:
             (size, wait),
             {
                 "size": whole(BINS, 10_000),
-                "wait": real("a number of more than 0, at most 36,000", high=36_000, above_low=True),
+                "wait": real("a number from 0.0001 to 36,000", low=1e-4, high=36_000),
             },
         )
     return Case(

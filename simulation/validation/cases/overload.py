@@ -13,11 +13,13 @@ from actors.pipeline.attempts import Attempt, Provider
 from actors.randomness import RandomStreams
 from actors.verdicts import FailureRule
 from simulation.result import Result
+from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.queues import WARM_UP, Room, erlang_b
-from simulation.validation.domains import COUNT, POSITIVE, PROBABILITY, RARE, checking, real, whole
+from simulation.validation.cases.queues import Room, erlang_b
+from simulation.validation.domains import COUNT, PROBABILITY, RARE, RATE, checking, real, whole
 from simulation.validation.measures import attempts, ended, time_average
 from simulation.validation.quantities import Exactly, Mean, Quantity
+from simulation.validation.settling import WARM_UP
 
 # ── metastable failure ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -26,7 +28,8 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
     """Return the case.
 
     Args:
-        rates: λ, requests a second, from 1; fewer than the capacity, and not just half of it.
+        rates: λ, requests a second, from 1; fewer than the capacity, and not just half of it. A run has three million
+            attempts at most: just below that half it takes long to work off the backlog of the outage.
         capacity: what the database does a second, from 2.
         outage: how many seconds it is frozen: 2 at least, so that a storm begins at all, and at most an hour.
 
@@ -44,6 +47,10 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
             COUNT,
             (f"λ below the capacity, {capacity}", lambda rate: rate < capacity),
             (f"2λ other than {capacity}, where it is not decided", lambda rate: 2 * rate != capacity),
+            (
+                "a run of 3,000,000 attempts at most",
+                lambda rate: 2 * rate * (_long_after(rate, capacity, outage) + LOOKED_AT_S) <= 3_000_000,
+            ),
         )
     return Case(
         name="metastable",
@@ -56,11 +63,21 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
     )
 
 
+LOOKED_AT_S = 30
+"""How long the run goes on when it is decided, in seconds."""
+
+
+def _long_after(rate: int, capacity: int, outage: float) -> float:
+    """Return when it is decided whether the storm goes on."""
+    # Just under the threshold the backlog of the outage, at most all that came twice, takes long to be worked off.
+    stuck = 2 * rate > capacity
+    return 60 + outage + (60 if stuck else 30 + 2 * rate * outage / (capacity - 2 * rate))
+
+
 def _storm(rate: int, capacity: int, outage: float) -> Experiment:
     stuck = 2 * rate > capacity
-    # Just under the threshold the backlog of the outage, at most all that came twice, takes long to be worked off.
-    after = 60 + outage + (60 if stuck else 30 + 2 * rate * outage / (capacity - 2 * rate))
-    until = after + 30
+    after = _long_after(rate, capacity, outage)
+    until = after + LOOKED_AT_S
     quantities: tuple[Quantity, ...] = (
         Exactly(name="sent a second before", target=rate),
         Exactly(name="requests a second long after", target=2 * rate if stuck else rate),
@@ -103,6 +120,9 @@ def _before_and_after(after: float, result: Result) -> dict[str, int]:
 # ── threads that hang ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+TIME = real("a number from 0.000001 to 100,000", low=1e-6, high=1e5)
+
+
 def bimodal_latency(
     parameters: Iterable[tuple[float, int, float, float, float]] = (
         (100, 100, 0.1, 0.05, 100),
@@ -112,8 +132,10 @@ def bimodal_latency(
     """Return the case.
 
     Args:
-        parameters: λ, requests a second; c, threads, from 1; the usual time in seconds; the share that hangs, from 0 to
-            1; and the deadline in seconds, the mean of how long these hang. One in a thousand or more finds no thread.
+        parameters: λ, requests a second, from 0.001 to 1,000,000; c, threads, from 1; the usual time in seconds; the
+            share that hangs, from 0 to 1; and the deadline in seconds, the mean of how long these hang; both times from
+            0.000001 to 100,000. One in a thousand or more finds no thread, and two million come at most in eleven times
+            the longer of the two.
 
     Raises:
         ConfigurationError: parameters are out of their domain; all of them.
@@ -122,12 +144,16 @@ def bimodal_latency(
         parameters = check.rows(
             parameters,
             {
-                "λ": POSITIVE,
+                "λ": RATE,
                 "threads": whole(1, 100_000),
-                "usual": POSITIVE,
+                "usual": TIME,
                 "share": PROBABILITY,
-                "deadline": POSITIVE,
+                "deadline": TIME,
             },
+            (
+                "2,000,000 requests at most in eleven times the longer of usual and deadline",
+                lambda rate, threads, usual, share, deadline: 11 * rate * max(usual, deadline) <= 2e6,
+            ),
             (
                 "a share of errors of 0.001 or more",
                 lambda rate, threads, usual, share, deadline: (
@@ -148,7 +174,11 @@ def bimodal_latency(
 
 def _hanging(rate: float, threads: int, usual: float, share: float, deadline: float) -> Experiment:
     # Exponential: with a fixed deadline all threads that hung together are free together again, for hours.
-    warm_up, duration = 3 * deadline, 8 * deadline
+    longer = max(usual if share < 1 else 0.0, deadline if share else 0.0)
+    load = rate * ((1 - share) * usual + share * deadline)
+    # Those that have far too few threads have none to spare at once; others forget slowly that none hung.
+    warm_up = (3 if load > 2 * threads else 6) * longer
+    duration = warm_up + max(5 * longer, 2000 / rate)
     usually = f"{{weight: {1 - share}, constant: {usual}s}}"
     else_it_hangs = f"{{weight: {share}, exponential: {{mean: {deadline}s}}}}"
     latency = f"{{mixture: [{usually}, {else_it_hangs}]}}"
@@ -163,7 +193,7 @@ workload: [{{channel: webhook, arrivals: {{poisson: {rate}/s}}}}]
 channels:
   webhook:
     circuit_breaker: {{enabled: false}}
-    timeout: 1d
+    timeout: 30d
     retry: {{max_attempts: 1}}
     provider: {{capacity: {threads}, latency: {latency}}}
 """,
@@ -173,8 +203,9 @@ channels:
         quantities=(
             Mean(
                 name="share of errors",
-                target=erlang_b(threads, rate * ((1 - share) * usual + share * deadline)),
-                within=0.005,
+                target=erlang_b(threads, load),
+                within=0.005 if load > threads else 0.02,
+                because="" if load > threads else "2% where it is rarer",
             ),
         ),
         pilot=10,
@@ -218,7 +249,9 @@ def _counter(mu: float, theta: float, seed: int) -> Mapping[NotificationChannel,
 def retrial_queue(
     parameters: Iterable[tuple[float, float, float]] = ((0.5, 1, 1), (0.7, 1, 0.5), (0.8, 1, 0.2), (0.6, 1, 5)),
 ) -> Case:
-    """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, more than 0, with λ < μ.
+    """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, from 0.001 to 1,000,000,
+    with λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has to be
+    neither very slow nor very busy, and ρ = λ/μ not too near to 1.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -226,8 +259,15 @@ def retrial_queue(
     with checking("retrial_queue") as check:
         parameters = check.rows(
             parameters,
-            {"λ": POSITIVE, "μ": POSITIVE, "θ": POSITIVE},
+            {"λ": RATE, "μ": RATE, "θ": RATE},
             ("λ < μ, or no queue is stable", lambda rate, mu, theta: rate < mu),
+            settling.in_time(_orbit_settles, lambda rate, mu, theta: rate),
+            (
+                "1,000,000 attempts at most in a run",
+                lambda rate, mu, theta: (
+                    rate * _long_enough(rate, mu, theta) * (1 + _mean_retries(rate / mu, theta / mu)) <= 1e6
+                ),
+            ),
         )
     return Case(
         name="retrial-queue",
@@ -239,9 +279,27 @@ def retrial_queue(
     )
 
 
+def _mean_retries(rho: float, returns: float) -> float:
+    """Return how many retries there are of each, with so many returns in the time of a service."""
+    return rho / (1 - rho) * (1 + returns)
+
+
+def _orbit_settles(rate: float, mu: float, theta: float) -> float:
+    """Return after how many seconds the orbit has settled: as a queue, and as slowly as those in it come back.
+
+    If that is slowly, they come back so often that as many are served as come: where n come back, and a share ρ meets
+    somebody being served, that goes on at the rate θ(1 − ρ)².
+    """
+    return settling.servers(rate, mu, 1) + 4 / (theta * (1 - rate / mu) ** 2)
+
+
+def _long_enough(rate: float, mu: float, theta: float) -> float:
+    return settling.duration(rate, 5000 if rate / mu < 0.75 else 20_000, _orbit_settles(rate, mu, theta))
+
+
 def _retrials(rate: float, mu: float, theta: float) -> Experiment:
     rho = rate / mu
-    duration = 5000 / rate if rho < 0.75 else 20_000 / rate
+    duration = _long_enough(rate, mu, theta)
     within, because = (0.02, "") if rho < 0.75 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} θ={theta:g}",
@@ -267,7 +325,7 @@ channels:
                 because=because,
             ),
             Mean(name="P(busy)", target=rho, within=0.02),
-            Mean(name="retries of each", target=rho / (1 - rho) * (1 + theta / mu), within=within, because=because),
+            Mean(name="retries of each", target=_mean_retries(rho, theta / mu), within=within, because=because),
         ),
         full_only=rho >= 0.7,
     )

@@ -20,7 +20,7 @@ from actors.policies.rate_clock import RateClock
 from actors.policies.retry import Progress, RetryPolicy
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import PROBABILITY, checking, real, whole
+from simulation.validation.domains import SEEN_PROBABILITY, checking, real, whole
 from simulation.validation.quantities import Between, Exactly, Mean
 
 # ── gRPC ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -32,7 +32,7 @@ def grpc(settings: Iterable[tuple[int, float]] = ((10, 0.1),), shares: Iterable[
     Args:
         settings: pairs of the most tokens, from 1 to 1000, and of what a success gives, a whole number of thousandths
             of a token, up to 1.
-        shares: of attempts that fail, for the drift of the tokens; from 0 to 1.
+        shares: of attempts that fail, for the drift of the tokens; 0, from 0.001 to 0.999 or 1.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -46,7 +46,7 @@ def grpc(settings: Iterable[tuple[int, float]] = ((10, 0.1),), shares: Iterable[
                 lambda tokens, ratio: abs(1000 * ratio - round(1000 * ratio)) < 1e-9,
             ),
         )
-        shares = check.values(shares, "p", PROBABILITY)
+        shares = check.values(shares, "p", SEEN_PROBABILITY)
     ratios = dict.fromkeys(ratio for _, ratio in settings)
     return Case(
         name="grpc-throttling",

@@ -7,21 +7,23 @@ from collections.abc import Iterable
 from functools import partial
 
 from simulation.result import Result
+from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import JITTERS, mean_attempts, moments_of_wait
-from simulation.validation.cases.queues import WARM_UP, erlang_c
+from simulation.validation.cases.queues import erlang_c
 from simulation.validation.domains import (
     ATTEMPTS,
-    COUNT,
     NOT_NEGATIVE,
-    POSITIVE,
     PROBABILITY,
     RARE,
+    RATE,
+    SERVERS,
     checking,
     one_of,
 )
 from simulation.validation.measures import attempts, ended, time_average
 from simulation.validation.quantities import Mean, Quantity
+from simulation.validation.settling import WARM_UP
 
 
 def product_form(
@@ -34,10 +36,11 @@ def product_form(
     """Return the case.
 
     Args:
-        parameters: λ, arrivals a second; μ, services a second of each worker; c, workers; p, the probability that an
-            attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the first wait in seconds; and the
-            jitter, of `attempts.JITTERS`. The workers keep up with all attempts, λ(1 − p^N)/(1 − p) < c·μ, and the
-            waits, which double, are short beside the run of 8000/λ seconds.
+        parameters: λ, arrivals a second; μ, services a second of each worker, both from 0.001 to 1,000,000; c,
+            workers; p, the probability that an attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the
+            first wait in seconds; and the jitter, of `attempts.JITTERS`. The workers keep up with all attempts,
+            λ(1 − p^N)/(1 − p) < c·μ, and forget within 20,000 arrivals that none was there to begin with; the waits,
+            which double, are short beside 8000/λ seconds.
 
     Raises:
         ConfigurationError: parameters are out of their domain; all of them.
@@ -46,7 +49,7 @@ def product_form(
         parameters = check.rows(
             parameters,
             {
-                "λ": POSITIVE, "μ": POSITIVE, "c": COUNT, "p": PROBABILITY, "N": ATTEMPTS, "base": NOT_NEGATIVE,
+                "λ": RATE, "μ": RATE, "c": SERVERS, "p": PROBABILITY, "N": ATTEMPTS, "base": NOT_NEGATIVE,
                 "jitter": one_of(JITTERS),
             },
             (
@@ -58,6 +61,10 @@ def product_form(
                 lambda rate, mu, servers, p, n, base, jitter: (
                     n == 1 or (base * 2 ** (n - 2) <= 30_000 and base * 2 ** (n - 1) * rate <= 800)
                 ),
+            ),
+            settling.in_time(
+                lambda rate, mu, servers, p, n, base, jitter: settling.servers(rate * mean_attempts(p, n), mu, servers),
+                lambda rate, *_: rate,
             ),
         )  # fmt: skip
     return Case(
@@ -74,18 +81,19 @@ def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: 
     effective = rate * mean_attempts(p, n)
     sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
     waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
-    duration = 8000 / rate
+    duration = settling.duration(rate, 8000, settling.servers(effective, mu, servers))
+    within, because = settling.precision(effective / mu / servers)
     backoff = rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits))
     quantities: list[Quantity] = [
-        Mean(name="sojourn of an attempt, s", target=sojourn),
-        Mean(name="number at the workers", target=effective * sojourn),
+        Mean(name="sojourn of an attempt, s", target=sojourn, within=within, because=because),
+        Mean(name="number at the workers", target=effective * sojourn, within=within, because=because),
     ]
     if backoff >= RARE:
         quantities.append(Mean(name="number in backoff", target=backoff))
     if 1 - p**n >= RARE:
         weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
         delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))
-        quantities.append(Mean(name="mean until delivered, s", target=delivered))
+        quantities.append(Mean(name="mean until delivered, s", target=delivered, within=within, because=because))
     if p**n >= RARE:
         quantities += [
             Mean(name="mean until dead-lettered, s", target=n * sojourn + sum(waits), within=0.05, because="rare: 5%"),

@@ -13,14 +13,24 @@ from actors.pipeline.attempts import Attempt
 from actors.provider_queue import Load
 from actors.verdicts import FailureRule
 from simulation.result import Result
+from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import COUNT, POSITIVE, RARE, STABLE, UTILISATION, checking, one_of, whole
+from simulation.validation.domains import (
+    COUNT,
+    POSITIVE,
+    RARE,
+    RATE,
+    SERVERS,
+    STABLE,
+    UTILISATION,
+    Relation,
+    checking,
+    one_of,
+    whole,
+)
 from simulation.validation.measures import Array, attempts, ended, shares_of_states, time_average
 from simulation.validation.quantities import Follows, Mean, Quantity
-
-WARM_UP = 0.1
-"""The share of a run that is not looked at, because it begins empty. Arrivals then stop, and the run goes on until the
-last has ended, so that none is cut off."""
+from simulation.validation.settling import WARM_UP
 
 GAPS = 1000
 """Of how many departures of a run the gaps are looked at: those of all runs are kept until the last is done."""
@@ -64,13 +74,19 @@ def mm_c(
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each triple, arrivals a second, λ, services a second of each server, μ, and how many servers
-    there are, c, with 0 < λ < c·μ.
+    there are, c, to 100,000, with λ < c·μ. Both rates are from 0.001 to 1,000,000, and the queue forgets within 20,000
+    arrivals that it began empty: with one server that is so up to λ = 0.98·μ.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
     """
     with checking("mm_c") as check:
-        parameters = check.rows(parameters, {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT}, STABLE)
+        parameters = check.rows(
+            parameters,
+            {"λ": RATE, "μ": RATE, "c": SERVERS},
+            STABLE,
+            settling.in_time(settling.servers, lambda rate, mu, servers: rate),
+        )
     return Case(
         name="mm-c",
         title="M/M/1 and M/M/c",
@@ -87,10 +103,8 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     wait = erlang_c(servers, load)
     mean_wait = wait / (servers * mu - rate)
     sojourn = mean_wait + 1 / mu
-    customers = 8000 if rho <= 0.7 else 30_000
-    duration = customers / rate
-    # The variance of a mean grows as (1 − ρ)^−4: 2% at 0.9 would take twenty million customers.
-    within, because = (0.02, "") if rho <= 0.85 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
+    duration = settling.duration(rate, 8000 if rho <= 0.7 else 30_000, settling.servers(rate, mu, servers))
+    within, because = settling.precision(rho)
     of_wait, because_of_wait = (within, because) if wait > 0.05 else (0.10, "10% of a rare event")
     quantities: list[Quantity] = [
         Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
@@ -151,7 +165,7 @@ def geometric_states(rho: float, count: int, within: float = 0.02) -> list[Quant
 
 def _quantile_of_wait(share: float, wait: float, spare: float) -> float:
     """Return the q with P(W > q) = P(wait)·exp(−(cμ − λ)·q) = 1 − share; 0 if so few wait at all."""
-    return max(0.0, math.log(wait / (1 - share)) / spare)
+    return math.log(wait / (1 - share)) / spare if wait > 1 - share else 0.0
 
 
 def _exponential_cdf(rate: float, x: Array) -> Array:
@@ -207,9 +221,10 @@ def mm_c_k(
     """Return the case.
 
     Args:
-        lost: servers, from 1, and offered load of loss systems, more than 0.
-        bounded: λ, arrivals a second; μ, services a second of each server; c, servers; K, places in all, from 1. The
-            servers may be overloaded, a hundredfold at most.
+        lost: servers, from 1, and offered load of loss systems, from 0.001.
+        bounded: λ, arrivals a second; μ, services a second of each server, both from 0.001 to 1,000,000; c, servers;
+            K, places in all, from 1. The servers may be overloaded, a hundredfold at most. Within 20,000 arrivals it is
+            forgotten that all began empty.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -218,12 +233,16 @@ def mm_c_k(
         lost = check.rows(
             lost,
             {"c": whole(1, MOST_PLACES), "load": POSITIVE},
-            ("a load of at most 100·c", lambda servers, load: load <= 100 * servers),
+            ("a load from 0.001 to 100·c", lambda servers, load: 1e-3 <= load <= 100 * servers),
+            settling.in_time(
+                lambda servers, load: settling.places(load, 1, servers, servers), lambda servers, load: load
+            ),
         )
         bounded = check.rows(
             bounded,
-            {"λ": POSITIVE, "μ": POSITIVE, "c": COUNT, "K": whole(1, MOST_PLACES)},
+            {"λ": RATE, "μ": RATE, "c": COUNT, "K": whole(1, MOST_PLACES)},
             ("λ ≤ 100·min(c, K)·μ", lambda rate, mu, servers, places: rate <= 100 * min(servers, places) * mu),
+            settling.in_time(settling.places, lambda rate, mu, servers, places: rate),
         )
     return Case(
         name="mm-c-k",
@@ -251,7 +270,7 @@ def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
     states = [weight / sum(weights) for weight in weights]
     blocked = states[-1]
     number = sum(n * share for n, share in enumerate(states))
-    duration = 8000 / rate
+    duration = settling.duration(rate, 8000, settling.places(rate, mu, servers, places))
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers} K={places}",
         replicate=scenario(
@@ -318,6 +337,19 @@ LAWS: dict[str, tuple[str, float, float]] = {
 """Service times: as a scenario writes them, their mean in seconds, and their second moment."""
 
 
+def settles(law: str, rho: float) -> float:
+    """Return after how many seconds a queue with one server and services of this law has settled."""
+    _, mean, square = LAWS[law]
+    return settling.work(rho / mean, mean, square)
+
+
+LAW_SETTLES: tuple[Relation, ...] = (
+    ("ρ ≥ 0.0001, or hardly anybody comes", lambda law, rho: rho >= 1e-4),
+    settling.in_time(settles, lambda law, rho: rho / LAWS[law][1]),
+)
+"""Of a law and the utilisation."""
+
+
 def with_mean(law: str, mean_s: float) -> str:
     """Return how a scenario writes a law of :data:`LAWS`, stretched to another mean."""
     text, mean, _ = _SCALED[law]
@@ -330,13 +362,14 @@ def mg_1(
         ("lognormal, variance 4", 0.5), ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation ρ, between 0 and 1.
+    """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation ρ, between 0.0001 and 1: so far from 1
+    that the queue forgets within 20,000 arrivals that it began empty.
 
     Raises:
         ConfigurationError: a pair is out of its domain; all of them.
     """
     with checking("mg_1") as check:
-        parameters = check.rows(parameters, {"law": one_of(LAWS), "ρ": UTILISATION})
+        parameters = check.rows(parameters, {"law": one_of(LAWS), "ρ": UTILISATION}, *LAW_SETTLES)
     return Case(
         name="mg-1",
         title="M/G/1: the wait by Pollaczek and Khinchine, and open against closed",
@@ -356,8 +389,10 @@ def _mg_1(law: str, rho: float) -> Experiment:
     rate = rho / mean
     wait = rate * square / (2 * (1 - rho))
     heavy = square / mean**2 > 10
-    duration = 20_000 / rate
-    within = 0.10 if heavy else 0.02
+    duration = settling.duration(rate, 20_000, settles(law, rho))
+    within, because = settling.precision(rho)
+    if heavy:
+        within, because = 0.10, "10% where one service in a thousand is a hundred times as long"
     return Experiment(
         name=f"{law}, ρ={rho:g}",
         replicate=scenario(
@@ -368,7 +403,7 @@ def _mg_1(law: str, rho: float) -> Experiment:
                 name="mean sojourn, s",
                 target=wait + mean,
                 within=within,
-                because="10% where one service in a thousand is a hundred times as long" if heavy else "",
+                because=because,
             ),
         ),
         full_only=heavy or (rho > 0.7 and law != "deterministic"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 
+from actors.instants import NS_PER_S, ns
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import (
@@ -103,7 +104,8 @@ def _exponential(first: float, multiplier: float, longest: float, count: int) ->
 
 
 def _exact(name: str, waits: Sequence[float], setting: str) -> Experiment:
-    starts = [0.0, *accumulate(waits)]
+    # In whole nanoseconds, as the waits are.
+    starts = [start_ns / NS_PER_S for start_ns in accumulate(map(ns, waits), initial=0)]
     return Experiment(
         name=name,
         replicate=partial(_both, setting, len(waits)),
