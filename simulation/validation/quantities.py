@@ -198,7 +198,8 @@ class Mean(Quantity):
         off = abs(mean - self.target)
         if off > max(t * math.hypot(own, self.error), _DETERMINISTIC * abs(self.target)):
             # Where all figures are equal, what is rare may not have happened yet: near the target that proves nothing.
-            is_near = own == 0 and off <= rigor.within(self.within) * abs(self.target)
+            are_equal = t * own <= _DETERMINISTIC * abs(self.target)
+            is_near = are_equal and off <= rigor.within(self.within) * abs(self.target)
             verdict = Verdict.TOO_WIDE if is_near else Verdict.DIFFERS
         elif t * own > rigor.within(self.within) * abs(self.target):
             verdict = Verdict.TOO_WIDE

@@ -113,6 +113,7 @@ def test_a_bound_in_the_interval_is_not_proved_to_be_broken():
 def test_what_is_rare_and_was_not_seen_proves_nothing():
     rare = Mean(name="x", target=1 + 1e-6, within=0.01)
     assert verdict(partial(normal, 1, 0), rare) is Verdict.TOO_WIDE
+    assert verdict(partial(normal, 1, 1e-12), rare) is Verdict.TOO_WIDE, "nor does it where sums are rounded"
     assert verdict(partial(normal, 1.1, 0), rare) is Verdict.DIFFERS
 
 

@@ -92,8 +92,9 @@ def truncated_geometric(
 
 
 def _truncated(p: float, n: int) -> Experiment:
-    messages = MESSAGES if n < 50 else 100
     certain = p in (0, 1)
+    rarest = 0.0 if certain or n == 1 else 1 - max(_shares(p, n))
+    messages = max(MESSAGES if n < 50 else 100, math.ceil(2 * ENOUGH / rarest) if rarest else 0)
     return Experiment(
         name=f"p={p:g} N={n}",
         replicate=scenario(_at_once(p, f"max_attempts: {n}, initial_delay: 0s", messages), partial(_counted, n)),
@@ -111,6 +112,11 @@ def _always(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
     )
 
 
+def _shares(p: float, n: int) -> list[float]:
+    """Return how likely 1, 2, … attempts are."""
+    return [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
+
+
 def _by_luck(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
     # Of a rare event a replication of the same length says less: 5% of 1 in 1000 takes 10^7 messages.
     rare = 0.02 if p**n > 0.02 else 0.10
@@ -121,7 +127,7 @@ def _by_luck(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
         )
     if n == 1:
         return (*quantities, Exactly(name="attempts", target=1.0))
-    shares = [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
+    shares = _shares(p, n)
     mean = mean_attempts(p, n)
     variance = sum(share * (k - mean) ** 2 for k, share in enumerate(shares, 1))
     varied = max(shares) <= 1 - RARE
@@ -213,6 +219,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
     variances = [sum(variance for _, variance in moments[:k]) for k in range(n)]
     quantities: list[Quantity] = []
     messages = max(MESSAGES, round(40 / p**n)) if p**n >= RARE else MESSAGES
+    messages = max(messages, math.ceil(2 * ENOUGH / p) if p else 0)
     if p == 0 or (n == 1 and p < 1):
         quantities.append(Exactly(name="mean until delivered, s", target=0.0))
     elif messages * (1 - p**n) >= ENOUGH:

@@ -11,7 +11,7 @@ from actors.messages import BreakerTransitioned, NotificationFailed, Notificatio
 from actors.policies.breaker_table import BreakerState
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RARE, RATE, checking
+from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RATE, checking
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import AtMost, Exactly, Mean, Quantity
 
@@ -93,7 +93,7 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
         Mean(name="calls to a trip", target=calls),
         Mean(name="rounds of probing", target=rounds),
         Mean(name="a cycle, s", target=cycle),
-        *((Mean(name="share refused", target=refused, within=0.01),) if refused >= RARE else ()),
+        *((_share_refused(refused),) if refused >= 0.01 else ()),
         Mean(name="calls a second", target=(calls + rounds) / cycle, within=0.02),
         Mean(
             name="successes a second",
@@ -107,6 +107,11 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
         replicate=scenario(_scenario(p, n, rate, open_s, 1.5 * CYCLES * cycle), partial(_renewals, CYCLES)),
         quantities=quantities,
     )
+
+
+def _share_refused(share: float) -> Quantity:
+    within, because = (0.01, "") if share >= 0.1 else (0.05, "5% where it is rare")
+    return Mean(name="share refused", target=share, within=within, because=because)
 
 
 def _renewals(cycles: int, result: Result) -> dict[str, float]:

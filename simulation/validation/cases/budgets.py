@@ -455,7 +455,7 @@ def _budget(p: float, share: float) -> Experiment:
 
 
 def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60))) -> Case:
-    """Return the case; of each triple K, more than 1, and what the backend accepts a second, C, and what it is offered,
+    """Return the case; of each triple K, 1.01 or more, what the backend accepts a second, C, and what it is offered,
     twice K·C or more, and 500 at most; K·C is at least 2.
 
     Raises:
@@ -464,7 +464,7 @@ def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10
     with checking("adaptive_throttle") as check:
         parameters = check.rows(
             parameters,
-            {"K": real("a number of more than 1", low=1, above_low=True), "C": POSITIVE, "offered": POSITIVE},
+            {"K": real("a number of at least 1.01", low=1.01), "C": POSITIVE, "offered": POSITIVE},
             ("offered ≥ 2·K·C, or little is refused", lambda k, accepted, offered: offered >= 2 * k * accepted),
             ("K·C ≥ 2, or there are few in a window of two minutes", lambda k, accepted, _: k * accepted >= 2),
             ("offered ≤ 500, or a run takes minutes", lambda k, accepted, offered: offered <= 500),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 
@@ -10,7 +11,7 @@ import numpy as np
 from simulation.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
-from simulation.validation.domains import ATTEMPTS, PROBABILITY, RARE, SEEN_PROBABILITY, checking, whole
+from simulation.validation.domains import ATTEMPTS, PROBABILITY, SEEN_PROBABILITY, checking, whole
 from simulation.validation.measures import ended
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
@@ -28,8 +29,8 @@ def fan_out(
 
     Args:
         sizes: how many are sent at once, each taking an exponential time with mean 1 s; from 1 to 5000.
-        tails: q, the share of slow answers, and n, how many are sent at once, from 1 to 5000: so that from one in a
-            thousand to all but one in a thousand have a slow answer among them, or q is 0 or 1.
+        tails: q, the share of slow answers, and n, how many are sent at once, from 1 to 5000: so that from 2% to
+            99% of these have a slow answer among them, or q is 0 or 1.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
@@ -40,8 +41,8 @@ def fan_out(
             tails,
             {"q": PROBABILITY, "n": SIZES},
             (
-                "1 − (1 − q)^n from 0.001 to 0.999, or q of 0 or 1",
-                lambda q, n: q in (0, 1) or RARE <= 1 - (1 - q) ** n <= 1 - RARE,
+                "1 − (1 − q)^n from 0.02 to 0.99, or q of 0 or 1",
+                lambda q, n: q in (0, 1) or 0.02 <= 1 - (1 - q) ** n <= 0.99,
             ),
         )
     return Case(
@@ -79,11 +80,12 @@ def _tail(share: float, size: int) -> Experiment:
         latency = f"{{mixture: [{{weight: {1 - share}, constant: 10ms}}, {{weight: {share}, constant: 1s}}]}}"
     else:
         latency = "1s" if share else "10ms"
+    with_one = 1 - (1 - share) ** size
     return Experiment(
         name=f"n={size} q={share:g}",
         replicate=scenario(_bursts(size, latency), partial(_last, size)),
         quantities=(
-            Mean(name="share with a slow one", target=1 - (1 - share) ** size, within=0.01)
+            Mean(name="share with a slow one", target=with_one, within=0.01 if with_one > 0.3 else 0.05)
             if 0 < share < 1
             else Exactly(name="share with a slow one", target=float(share)),
         ),
@@ -118,6 +120,7 @@ def lost_replies(parameters: Iterable[tuple[float, int]] = ((0.01, 5), (0.1, 5),
 
 def _lost(q: float, n: int) -> Experiment:
     deliveries = mean_attempts(q, n)
+    messages = max(2000, math.ceil(20 / q)) if q else 2000
     too_many: Quantity = Exactly(name="of them too many", target=deliveries - 1)
     if 0 < q < 1 and n > 1:
         too_many = Mean(
@@ -132,7 +135,7 @@ def _lost(q: float, n: int) -> Experiment:
             f"""
 duration: 1s
 drain: 1d
-workload: [{{channel: sms, arrivals: {{burst: {{size: 2000, every: 1s}}}}}}]
+workload: [{{channel: sms, arrivals: {{burst: {{size: {messages}, every: 1s}}}}}}]
 channels: {{sms: {{circuit_breaker: {{enabled: false}}, retry: {{max_attempts: {n}}}}}}}
 faults: [{{channel: sms, at: 0s, for: 1d, lost_reply_rate: {100 * q}%}}]
 """,

@@ -158,8 +158,8 @@ faults: [{{channel: sms, host: {MOTORCYCLES}, latency: {{exponential: {{mean: {m
                 Mean(
                     name=f"share of the time: {state}",
                     target=share,
-                    within=0.02 if share > 0.05 else 0.05,
-                    because="5% where it is rare" if share <= 0.05 else "",
+                    within=0.02 if share > 0.05 else 0.05 if share > 0.01 else 0.10,
+                    because="5 or 10% where it is rare" if share <= 0.05 else "",
                 )
                 for state, share in shares.items()
                 if share >= RARE

@@ -142,7 +142,7 @@ def inspection_paradox(
         length: of outages of fixed and of exponential length, D, in seconds; from 1 to 100,000.
         up: how long it is up between these, in seconds.
         wait: between their retries, δ, in seconds; shorter than it is up, or a retry comes into the next outage, and no
-            less than a hundred thousandth of an outage. In 500 outages there are a million attempts at most.
+            less than a hundred thousandth of an outage. In 500 outages there are ten million attempts at most.
         lognormals: of outages whose length in seconds is lognormal, mean μ and standard deviation σ of its logarithm,
             and the wait between retries, which is shorter than they are on average.
 
@@ -156,8 +156,8 @@ def inspection_paradox(
             ("wait < up, or a retry comes into the next outage", lambda length, up, wait: wait < up),
             ("wait ≥ length/100,000", lambda length, up, wait: wait >= length / 100_000),
             (
-                "1,000,000 attempts at most in a run",
-                lambda length, up, wait: CYCLES * _visitors(length) * (length + up + length**2 / wait) <= 1e6,
+                "10,000,000 attempts at most in a run",
+                lambda length, up, wait: CYCLES * _visitors(length) * (length + up + length**2 / wait) <= 1e7,
             ),
         )
         lognormals = check.rows(

@@ -176,6 +176,8 @@ def _hanging(rate: float, threads: int, usual: float, share: float, deadline: fl
     # Exponential: with a fixed deadline all threads that hung together are free together again, for hours.
     longer = max(usual if share < 1 else 0.0, deadline if share else 0.0)
     load = rate * ((1 - share) * usual + share * deadline)
+    refused = erlang_b(threads, load)
+    within = 0.005 if refused > 0.5 else 0.02 if refused > 0.1 else 0.05 if refused > 0.01 else 0.10
     # Those that have far too few threads have none to spare at once; others forget slowly that none hung.
     warm_up = (3 if load > 2 * threads else 6) * longer
     duration = warm_up + max(5 * longer, 2000 / rate)
@@ -203,9 +205,9 @@ channels:
         quantities=(
             Mean(
                 name="share of errors",
-                target=erlang_b(threads, load),
-                within=0.005 if load > threads else 0.02,
-                because="" if load > threads else "2% where it is rarer",
+                target=refused,
+                within=within,
+                because="" if within == 0.005 else f"{within:.0%} where it is rarer",
             ),
         ),
         pilot=10,
@@ -250,8 +252,8 @@ def retrial_queue(
     parameters: Iterable[tuple[float, float, float]] = ((0.5, 1, 1), (0.7, 1, 0.5), (0.8, 1, 0.2), (0.6, 1, 5)),
 ) -> Case:
     """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, from 0.001 to 1,000,000,
-    with λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has to be
-    neither very slow nor very busy, and ρ = λ/μ not too near to 1.
+    with μ/100 ≤ λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has
+    to be neither very slow nor very busy, and ρ = λ/μ not too near to 1.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -261,6 +263,7 @@ def retrial_queue(
             parameters,
             {"λ": RATE, "μ": RATE, "θ": RATE},
             ("λ < μ, or no queue is stable", lambda rate, mu, theta: rate < mu),
+            ("λ ≥ μ/100, or hardly anybody finds it busy", lambda rate, mu, theta: rate >= mu / 100),
             settling.in_time(_orbit_settles, lambda rate, mu, theta: rate),
             (
                 "1,000,000 attempts at most in a run",

@@ -88,8 +88,9 @@ def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: 
         Mean(name="sojourn of an attempt, s", target=sojourn, within=within, because=because),
         Mean(name="number at the workers", target=effective * sojourn, within=within, because=because),
     ]
-    if backoff >= RARE:
-        quantities.append(Mean(name="number in backoff", target=backoff))
+    if backoff >= RARE and p >= RARE:
+        rare, because_rare = (0.02, "") if p >= 0.05 else (0.10, "10% where hardly any fails")
+        quantities.append(Mean(name="number in backoff", target=backoff, within=rare, because=because_rare))
     if 1 - p**n >= RARE:
         weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
         delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))

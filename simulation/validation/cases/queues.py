@@ -154,10 +154,16 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
 
 
 def geometric_states(rho: float, count: int, within: float = 0.02) -> list[Quantity]:
-    """Return the probabilities of 0, 1, … at one server, in a queue or shared; without those that are rare."""
+    """Return the probabilities of 0, 1, … at one server, in a queue or shared; without those that hardly ever happen,
+    and less precisely those that are rare."""
     shares = [(1 - rho) * rho**n for n in range(count)]
     return [
-        Mean(name=f"P(N = {n})", target=share, within=within, because="(1 − ρ)·ρⁿ")
+        Mean(
+            name=f"P(N = {n})",
+            target=share,
+            within=within * (1 if share > 0.05 else 2.5 if share > 0.01 else 5),
+            because="(1 − ρ)·ρⁿ",
+        )
         for n, share in enumerate(shares)
         if share >= RARE
     ]

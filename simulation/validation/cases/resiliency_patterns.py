@@ -142,8 +142,11 @@ PUBLISHED: dict[tuple[str, float], tuple[float, float, float, float]] = {
 independent simulation."""
 
 
+CONNECT_TIMEOUT_S = 2.0
+"""In the figures that are published."""
+
 SOLVED: tuple[tuple[str, float, float], ...] = (
-    *((config, availability, 2.0) for config in CONFIGS for availability in (0.6, 0.8)),
+    *((config, availability, CONNECT_TIMEOUT_S) for config in CONFIGS for availability in (0.6, 0.8)),
     ("SP", 0.5, 10.0),
     ("SP", 0.5, 20.0),
     ("SP", 0.5, 40.0),
@@ -160,7 +163,7 @@ QUICKLY_SOLVED = (("SP", 0.5, 10.0), ("RP MBO=10", 0.8, 2.0), ("DCB max 20", 0.6
 def resiliency_patterns(
     published: Mapping[tuple[str, float], tuple[float, float, float, float]] = PUBLISHED,
     solved: Iterable[tuple[str, float, float]] = SOLVED,
-    connect_timeout_s: float = 2.0,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> Case:
     """Return the case.
 
@@ -169,13 +172,21 @@ def resiliency_patterns(
             of its 99.9% interval, and the same of the contention time; in seconds.
         solved: of each triple a configuration of :data:`CONFIGS`, availability, and connect timeout; the times are
             those of :func:`~simulation.validation.cases.resiliency_chain.expected_times`.
-        connect_timeout_s: how long a client waits for a connection in those that are published.
+        connect_timeout_s: how long a client waits for a connection in those that are published; 2 in
+            :data:`PUBLISHED`.
 
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
     with checking("resiliency_patterns") as check:
-        check.row((connect_timeout_s,), {"connect_timeout_s": POSITIVE})
+        check.row(
+            (connect_timeout_s,),
+            {"connect_timeout_s": POSITIVE},
+            (
+                "connect_timeout_s=2 with the figures of PUBLISHED, which are of no other",
+                lambda timeout_s: timeout_s == CONNECT_TIMEOUT_S or published is not PUBLISHED,
+            ),
+        )
         rows = check.rows(
             [(*key, *figures) for key, figures in published.items()],
             {
