@@ -217,13 +217,14 @@ class RetryBreaker:
 def _breaker(p: float, calls: int, share: float) -> Experiment:
     load, success = with_breaker(p, calls, share, BREAKER_RETRIES)
     retry = f"max_attempts: {1 + BREAKER_RETRIES}, per_reason: {{{NOT_AGAIN.reason}: {{max_attempts: 1}}}}"
+    success_of_calls = Mean(name="success", target=success, within=0.005, because="solved")
     return Experiment(
         name=f"p={p:g} breaker, {calls} calls each",
         # So many clients, for what becomes of one is so skewed that a few hundred of them mislead Student's t.
         replicate=partial(_with_breaker, _clients(calls, retry, count=max(1, 2000 // calls)), p, share),
         quantities=(
             _load_of_breakers(load),
-            *((Mean(name="success", target=success, within=0.005, because="solved"),) if success > RARE else ()),
+            *((success_of_calls,) if RARE < success < 1 - RARE else ()),
         ),
         pilot=50,
     )
