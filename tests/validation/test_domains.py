@@ -194,6 +194,7 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
         "inspection_paradox: wanted wait < up, or a retry comes into the next outage, got length=60 up=20 wait=33",
     ),
     (lambda: inspection_paradox(lognormals=[(0, 1, 2)]), "inspection_paradox: wanted δ < exp(μ + σ²/2)"),
+    (lambda: inspection_paradox(lognormals=[(3, 0.2, 1e-4)]), "inspection_paradox: wanted 10,000,000 attempts at most"),
     (lambda: inspection_paradox(lognormals=[(1, 9, 1)]), "inspection_paradox: wanted exp(μ + 2σ² + 6σ)"),
     (lambda: inspection_paradox(lognormals=[(1, 90, 1)]), "inspection_paradox: wanted exp(μ + 2σ² + 6σ)"),
     (lambda: herd(5), "herd: wanted size to be a whole number from 100 to 10,000, got size=5 wait=10"),

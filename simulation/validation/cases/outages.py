@@ -171,6 +171,10 @@ def inspection_paradox(
                 "exp(μ + 2σ² + 6σ) ≤ 1,000,000·δ, so many retries of whoever waits longest",
                 lambda mu, sigma, wait: math.exp(mu + 2 * sigma**2 + 6 * sigma) <= 1e6 * wait,
             ),
+            (
+                "10,000,000 attempts at most in a run",
+                lambda mu, sigma, wait: VISITORS / 2 * math.exp(mu + 1.5 * sigma**2) / 2 / wait <= 1e7,
+            ),
         )
     return Case(
         name="residual-outage",
@@ -198,6 +202,9 @@ def inspection_paradox(
         ),
     )
 
+
+VISITORS = 800
+"""Of outages of lognormal length: half of them come into one."""
 
 CYCLES = 500
 """Outages in one replication, but for those of lognormal length."""
@@ -280,7 +287,7 @@ def _lognormal(mu: float, sigma: float, wait: float) -> Experiment:
     # E[X²] over as many outages, in which a single one in thousands decides (the CV² of X² is e^4σ² − 1).
     gap = 30 * math.exp(mu + sigma**2 / 2)
     text = f"""
-duration: {800 * gap}s
+duration: {VISITORS * gap}s
 drain: 365d
 workload: [{{channel: webhook, arrivals: {{poisson: {1 / gap}/s}}}}]
 channels:
