@@ -290,6 +290,7 @@ def assert_nothing_differs(case: Case, replications: int = 4) -> None:
         token_bucket([(6, 0.3), (60, 3)], [(15, 0.5, 2)]),
         breaker_cycles([(0.3, 1, 1, 1e-6)], []),
         retry_budget([0.5, 0.9], 0),
+        client_count([0.99], 500, [62], 0.1, 2, []),
         limited_sharing([(3.64, 0.602, 22)], ["deterministic"]),
         bimodal_latency([(1, 3, 100, 0.05, 0.1)]),
         product_form([(2, 12, 1, 1, 2, 1, "none")]),
