@@ -22,13 +22,7 @@ from simulation.validation.cases import all_cases
 from simulation.validation.cases.attempts import delays, dlq_growth, doubling, mean_attempts, truncated_geometric
 from simulation.validation.cases.bank import bank_renege
 from simulation.validation.cases.breakers import breaker_cycles, token_bucket
-from simulation.validation.cases.budgets import (
-    adaptive_throttle,
-    client_count,
-    retry_budget,
-    retry_strategies,
-    serial_clients,
-)
+from simulation.validation.cases.budgets import adaptive_throttle, retry_budget
 from simulation.validation.cases.contention import contention
 from simulation.validation.cases.disciplines import limited_sharing, priority, processor_sharing
 from simulation.validation.cases.fan_out import fan_out, lost_replies
@@ -40,6 +34,7 @@ from simulation.validation.cases.peers import grpc
 from simulation.validation.cases.pipeline import product_form
 from simulation.validation.cases.queues import LAWS, mg_1, mm_c, mm_c_k
 from simulation.validation.cases.resiliency_patterns import resiliency_patterns
+from simulation.validation.cases.retry_studies import client_count, retry_strategies, serial_clients
 from simulation.validation.cases.schedules import published_schedules
 from simulation.validation.measures import ended
 

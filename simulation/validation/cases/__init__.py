@@ -19,6 +19,7 @@ FAMILIES = (
     "gas_station",
     "bank",
     "pipeline",
+    "retry_studies",
     "budgets",
     "breakers",
     "fan_out",
