@@ -49,7 +49,13 @@ def code_cells(notebook):
 
 
 def texts(cell):
-    """What a cell says, figures aside. With the tag `live` a number is as good as another: it is of real time."""
+    """What a cell says, figures aside.
+
+    With the tag `live` a number is as good as another: it is of real time. With `luck` nothing is: that a live run is
+    within bounds of 95% is true of 19 runs in 20.
+    """
+    if "luck" in cell.metadata.get("tags", ()):
+        return []
     found = [
         f"{output.name}: {output.text}" if output.output_type == "stream" else output.data["text/plain"]
         for output in cell.outputs
