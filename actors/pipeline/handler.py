@@ -18,7 +18,7 @@ from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Performed
 from actors.errors import IdempotencyConflict, Overtaken, StoreFailed, TemplateError, UnknownChannel, Unstorable
-from actors.instants import since_1970_ns, utc
+from actors.instants import NS_PER_S, since_1970_ns, utc
 from actors.messages import (
     NO_METADATA,
     DeferralCause,
@@ -65,6 +65,9 @@ logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
+
+_ASK_AGAIN_NS = 10 * NS_PER_S
+"""After so long, preferences that raised are asked again."""
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -311,14 +314,31 @@ class Handler(Actor):
                 self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
                 return
         if self._preferences is not None and not command.critical:
-            if not self._preferences.is_enabled(command.user, command.channel):
+            user, channel, now = command.user, command.channel, utc(self.epoch_ns + self.now_ns)
+            try:
+                is_enabled = self._preferences.is_enabled(user, channel)
+                quiet_until = self._preferences.quiet_until(user, channel, now) if is_enabled else None
+                until_ns = None if quiet_until is None else since_1970_ns(quiet_until) - self.epoch_ns
+            except Exception:
+                self._ask_again_later(delivery)
+                return
+            if not is_enabled:
                 self._suppress(delivery, SWITCHED_OFF)
                 return
-            quiet_until = self._preferences.quiet_until(command.user, command.channel, utc(self.epoch_ns + self.now_ns))
-            if quiet_until is not None:
-                self._defer(delivery, since_1970_ns(quiet_until) - self.epoch_ns)
+            if until_ns is not None:
+                self._defer(delivery, until_ns)
                 return
         self._send(delivery)
+
+    def _ask_again_later(self, delivery: Delivery) -> None:
+        """Keep a notification whose user's preferences just raised; that uses up no attempt, and is no event of it."""
+        logger.exception("preferences raised on notification %r", delivery.command.notification_id)
+        until_ns = self.now_ns + _ASK_AGAIN_NS
+        if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
+            self._give_up(delivery, EXPIRED)
+            return
+        delivery.due_ns = until_ns
+        self._wait(delivery)
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
         command = delivery.command
@@ -372,8 +392,11 @@ class Handler(Actor):
         if self._preferences is None or command.critical:
             return True
         user, channel = command.user, command.channel
-        now = utc(self.epoch_ns + self.now_ns)
-        return self._preferences.is_enabled(user, channel) and self._preferences.quiet_until(user, channel, now) is None
+        now, preferences = utc(self.epoch_ns + self.now_ns), self._preferences
+        try:
+            return preferences.is_enabled(user, channel) and preferences.quiet_until(user, channel, now) is None
+        except Exception:
+            return False  # it is put off then, and _prepare asks anew and says what is raised
 
     # ── an attempt, and what comes of it ────────────────────────────────────────────────────────────────────────
 
@@ -398,6 +421,10 @@ class Handler(Actor):
                 command = self._templates.fill_in(command)
             except TemplateError as error:
                 self._give_up(delivery, str(error))
+                return
+            except Exception as error:  # of templates of somebody's own
+                logger.exception("templates raised on notification %r", command.notification_id)
+                self._give_up(delivery, f"templates raised {type(error).__name__}: {error}")
                 return
         attempt = Attempt(
             command=command,

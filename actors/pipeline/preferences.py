@@ -40,6 +40,9 @@ class Preferences:
     """What single users have set, and behind that, rules for shares of all users.
 
     Whether a user belongs to the share of a rule follows from the user's id alone, so it is the same in every run.
+
+    Those of a class of one's own may raise, as where they are in a database that is away: that is logged, and they are
+    asked again ten seconds later, until the notification expires. It uses up no attempt.
     """
 
     def __init__(self, *, switched_off: Iterable[SwitchedOff] = (), quiet: Iterable[Quiet] = ()) -> None:

@@ -164,7 +164,8 @@ class Templates:
         An HTML template leaves ``html: True`` in the metadata, which tells a transport what the message is.
 
         Raises:
-            TemplateError: there is no such template, it is broken, or a variable of it is missing.
+            TemplateError: there is no such template, it is broken, or a variable of it is missing. The notification
+                is dead-lettered for it, and for whatever else templates of a class of one's own raise.
         """
         metadata = command.metadata
         name = str(metadata["template"])

@@ -66,8 +66,8 @@ MUTANTS = (
         HANDLER,
         "Preferences are those of a recipient, not of a user.",
         (
-            "            if not self._preferences.is_enabled(command.user, command.channel):\n",
-            "            if not self._preferences.is_enabled(command.recipient, command.channel):\n",
+            "                is_enabled = self._preferences.is_enabled(user, channel)\n",
+            "                is_enabled = self._preferences.is_enabled(command.recipient, channel)\n",
         ),
         expected="wanted",
     ),

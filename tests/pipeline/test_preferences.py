@@ -9,6 +9,7 @@ from worlds import OK, START, Scripted, World, email, on_both_clocks
 
 from actors.errors import WrongType
 from actors.messages import (
+    ActorFailed,
     DeferralCause,
     NotificationChannel,
     NotificationDeferred,
@@ -183,6 +184,91 @@ def test_a_suppression_while_it_waits_for_its_retry():
     world = on_both_clocks(scenario)
     assert world.times(NotificationSuppressed) == [1.0]
     assert world.provider.times == [0.0]
+
+
+class Away(Preferences):
+    """Raise for some time, as where they are in a database that is away."""
+
+    def __init__(self, world: World, since: float, until: float, method: str) -> None:
+        super().__init__()
+        self._world, self._since_ns, self._until_ns, self._method = world, since * S, until * S, method
+        self.asked_s: list[float] = []
+
+    def _look(self, method: str) -> None:
+        now_ns = self._world.system.now_ns
+        if method == self._method:
+            self.asked_s.append(now_ns / S)
+            if self._since_ns <= now_ns < self._until_ns:
+                raise ConnectionError("no database")
+
+    def is_enabled(self, user_id, channel):
+        self._look("is_enabled")
+        return super().is_enabled(user_id, channel)
+
+    def quiet_until(self, user_id, channel, at):
+        self._look("quiet_until")
+        return super().quiet_until(user_id, channel, at)
+
+
+@pytest.mark.parametrize("method", ["is_enabled", "quiet_until"])
+def test_preferences_that_raise_are_asked_again_and_no_actor_fails(method, caplog):
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()]), preferences=Away(world, 0, 25, method))
+        world.send(email("a"), email("critical", critical=True, user_id="bob"))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert world.times(NotificationSent) == [1.0, 30.0]  # first the critical one, which has failed once
+    assert [event.attempt for event in world.events(NotificationSent)] == [2, 1]
+    assert caplog.text.count("preferences raised on notification 'a'") == 2 * 3  # on each clock at 0, 10 and 20 s
+    assert "ConnectionError: no database" in caplog.text
+
+
+def test_preferences_that_raise_before_a_retry_and_are_back_only_when_it_is_expired():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()]), preferences=Away(world, 1, 3600, "is_enabled"))
+        world.send(email("a", expires_after=30))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert world.times(NotificationMovedToDeadLetter) == [21.0]  # the next time would be too late
+    assert world.reasons == ["expired"]
+    assert [letter.attempts for letter in world.letters] == [1]
+
+
+def test_preferences_that_answer_nonsense_are_asked_again_as_well():
+    def scenario(world: World) -> None:
+        class Nonsense(Preferences):
+            def quiet_until(self, user_id, channel, at):
+                return "tomorrow" if world.system.now_ns < 15 * S else None
+
+        world.open(preferences=Nonsense())
+        world.send(email("a"))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert world.times(NotificationSent) == [20.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rate_limit": {"rate": "1/50s"}},
+        {"circuit_breaker": {"failure_threshold": 1, "timeout": "50s"}},
+    ],
+    ids=["limiter", "breaker"],
+)
+def test_preferences_that_raise_while_it_waits_in_a_stage(settings):
+    def scenario(world: World) -> None:
+        provider = Scripted([Transient()] if "circuit_breaker" in settings else [])
+        world.open(provider, preferences=Away(world, 40, 55, "is_enabled"), email=settings)
+        world.send(email("a"), email("b"))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert sorted(world.sent_ids()) == ["a", "b"]
+    assert world.times(NotificationSent)[-1] >= 60.0
+    assert not world.letters
 
 
 def test_shares_of_users_are_the_same_in_every_run_and_about_as_large_as_asked():

@@ -135,6 +135,22 @@ def test_a_missing_variable_is_named_and_dead_letters_for_good_without_an_attemp
     assert [event.notification_id for event in world.events(NotificationSent)] == ["d"]
 
 
+def test_what_templates_of_ones_own_raise_dead_letters_as_well_and_no_actor_fails(caplog):
+    class Away(Templates):
+        def fill_in(self, command):
+            raise ConnectionError("no database")
+
+    def scenario(world: World) -> None:
+        world.open(templates=Away())
+        world.send(email("a", metadata={"template": "welcome"}), email("b"))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert world.sent_ids() == ["b"]
+    assert world.reasons == ["templates raised ConnectionError: no database"]
+    assert "templates raised on notification 'a'" in caplog.text
+
+
 def test_a_retry_is_filled_in_from_the_command_as_it_came():
     """The dead letter shows what was asked for, so that it can be corrected and redriven."""
 
