@@ -72,6 +72,7 @@ class NotificationService(Provider):
         streams = streams if streams is not None else RandomStreams(0)
         self._verdicts = Verdicts(config, faults, rules, streams, name)
         self._draw = self._verdicts.draw
+        self.outcomes_are_plain = type(self) is NotificationService and not rules
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
         attempt on, when its fate is fixed."""

@@ -15,6 +15,7 @@ from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
+_SENT = frozenset({Sent})
 _NUMBERS = frozenset({int, float})
 
 
@@ -29,6 +30,8 @@ class Channel(Actor):
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
         super().__init__()
         self._attempt = provider.attempt
+        self._taken_unseen = OUTCOMES if provider.outcomes_are_plain else _SENT
+        """The outcomes that need no look at what is in them; of what was sent, nothing in it is told."""
         self._timeout_ns = ns(lane.config.timeout)
         self._stages = stages
 
@@ -43,7 +46,7 @@ class Channel(Actor):
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
         except Exception as error:
             effect = Foreseen(0, error)
-        if type(effect) is not Foreseen or type(effect.result) not in OUTCOMES:
+        if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
             effect = ending_in_an_outcome(effect)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
 

@@ -101,6 +101,10 @@ RATE_LIMIT_EXCEEDED = "rate limit exceeded"
 class Provider:
     """Whoever delivers in the end: a real transport, or a simulated one."""
 
+    outcomes_are_plain = False
+    """Whether each outcome that it foresees is one of the six and holds what it says, so that no failure need be looked
+    at: for simulated ones, which are asked by the million."""
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt; its result is an outcome."""
         raise NotImplementedError

@@ -40,6 +40,8 @@ def usual_width_s(log: AttemptLog) -> float:
 class RecordedProvider(Provider):
     """Replays the attempts at one provider. It goes by the clock of its system from 0 on, and is good for one run."""
 
+    outcomes_are_plain = True
+
     def __init__(self, log: AttemptLog, random: Random, within_s: float | None = None) -> None:
         """Make a provider of a record.
 

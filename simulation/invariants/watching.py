@@ -58,6 +58,7 @@ class ObservedProvider(Provider):
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
         """
         self._provider = provider
+        self.outcomes_are_plain = provider.outcomes_are_plain
         self._channel = channel
         self._name = name
         self._timeout_ns = ns(config.timeout)

@@ -24,13 +24,15 @@ from actors.errors import (
     UnknownChannel,
 )
 from actors.faults_config import FaultConfig
+from actors.faulty import FaultyProvider
 from actors.instants import NS_PER_S
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent, OrderPlaced
-from actors.outcomes import ChannelFault, Outcome, Permanent, Sent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
 from actors.pipeline.preferences import Preferences
 from actors.policies.quiet_hours import QuietHours
+from actors.storage.codec import decode_event, encode_event
 from actors.storage.memory import MemoryStore
 
 PLACED = OrderPlaced(
@@ -590,6 +592,57 @@ def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
         "function",
     ]
     assert world.sent_ids() == ["a"]
+
+
+WRONG_INSIDE: list[tuple[Any, dict[str, Any]]] = [
+    (Permanent(reason=5), {"kind": "Permanent", "reason": "5"}),  # type: ignore[arg-type]
+    (DeadDestination(answer=550), {"kind": "DeadDestination", "answer": "550"}),  # type: ignore[arg-type]
+    (Ambiguous(reason=None), {"kind": "Ambiguous", "reason": "timed out"}),  # type: ignore[arg-type]
+    (Transient(throttled="no"), {"kind": "Transient", "throttled": True}),  # type: ignore[arg-type]
+    (Transient(retry_after="7"), {"kind": "Transient", "next_retry_at_ns": 7 * NS_PER_S}),  # type: ignore[arg-type]
+]
+
+
+class _Foresees(Provider):
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        return Foreseen(0, self._outcome)
+
+
+class _ForeseesToo(NotificationService):
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self._outcome = outcome
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        return Foreseen(0, self._outcome)
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        _Foresees,
+        _ForeseesToo,
+        lambda outcome: NotificationService(latency=0, rules=[lambda attempt, now_ns, load: outcome]),
+        lambda outcome: FaultyProvider(_Foresees(outcome), []),
+    ],
+    ids=["provider", "subclass", "rule", "wrapped"],
+)
+@pytest.mark.parametrize(("outcome", "told"), WRONG_INSIDE, ids=["reason", "answer", "none", "throttled", "hint"])
+def test_an_outcome_that_is_foreseen_with_something_wrong_in_it_is_told_as_one_that_can_be_read_again(
+    outcome, told, provider
+):
+    def scenario(world: World) -> None:
+        world.open(provider(outcome), email={"retry": {"max_attempts": 2, "jitter": "none"}})
+        world.send(email("a"))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    first = world.failures[0]
+    assert decode_event(encode_event(first)) == first
+    assert {name: getattr(first, name) for name in told} == told
 
 
 async def test_a_function_of_a_provider_that_is_not_async_is_no_effect_either(autojump_clock):
