@@ -7,6 +7,7 @@ gives the timezone-aware UTC datetime. Domain events carry the datetimes they we
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -134,10 +135,19 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
 
     Raises:
         TypeError: a field holds what is not of its type, such as a number for an id; all such fields.
+        ValueError: a number is infinite, or none.
     """
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in self.__struct_fields__:
+            if not _is_finite(getattr(self, name)):
+                raise ValueError(f"{name}: wanted a finite number, got {getattr(self, name)}")
+
+
+def _is_finite(value: object) -> bool:
+    """Tell whether somebody can be told of it: an order over NaN is a mistake."""
+    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
 
 
 class UserRegistered(_Fact, frozen=True, kw_only=True, gc=False):

@@ -332,6 +332,20 @@ def test_a_domain_event_with_a_field_of_another_type_is_refused_where_it_is_made
         type(event)(**{**msgspec.structs.asdict(event), field: value})
 
 
+@pytest.mark.parametrize(
+    "nonsense", [math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity")]
+)
+@pytest.mark.parametrize(("event", "field"), [(PLACED, "total_amount"), (PAID, "amount")])
+def test_a_domain_event_over_an_amount_that_is_no_number_is_refused_where_it_is_made(event, field, nonsense):
+    with pytest.raises(ValueError, match=f"^{field}: wanted a finite number, got {nonsense}$"):
+        type(event)(**{**msgspec.structs.asdict(event), field: nonsense})
+
+
+@pytest.mark.parametrize("amount", [0, 10**18, 9.5, Decimal("1e999999"), Decimal("-0.01")])
+def test_any_other_amount_is_taken(amount):
+    assert msgspec.structs.replace(PLACED, total_amount=amount).total_amount == amount
+
+
 # ── instants ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -90,6 +90,8 @@ async def test_each_item_of_a_list_has_a_result_and_those_that_are_fine_go_on(tm
             PLACED | {"placed_at": "2026-01-01T00:00:00"},
             {"placed_at": "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"},
         ),
+        ("/events", PLACED | {"total_amount": "NaN"}, {"total_amount": "wanted a finite number, got NaN"}),
+        ("/events", PLACED | {"total_amount": "-inf"}, {"total_amount": "wanted a finite number, got -Infinity"}),
         ("/events", PLACED | {"order_id": ""}, {"order_id": "wanted text that is not empty"}),
     ],
 )
