@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actors.lint_rules.adaptive import adaptive_rules
-from actors.lint_rules.breaker import breaker_rules
+from actors.lint_rules.breaker import breaker_rules, channel_fault_rules
 from actors.lint_rules.budget import budget_rules
 from actors.lint_rules.failover import failover_rules
 from actors.lint_rules.hedging import hedging_rules
@@ -50,6 +50,7 @@ def lint(
     most_arrivals_in: Callable[[float], float] | None = None,
     lasts_s: float | None = None,
     is_operated: bool = False,
+    meets_channel_faults: bool = False,
 ) -> list[Finding]:
     """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
 
@@ -64,14 +65,24 @@ def lint(
             average.
         lasts_s: for how many seconds they arrive. None: without an end.
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
+        meets_channel_faults: whether a provider may say that the channel is broken, as a real one does, and not all
+            notifications are known to expire.
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
-    traffic = Traffic(arrivals_per_s, per_user_per_s, most_arrivals_in, lasts_s, is_operated=is_operated)
+    traffic = Traffic(
+        arrivals_per_s,
+        per_user_per_s,
+        most_arrivals_in,
+        lasts_s,
+        is_operated=is_operated,
+        meets_channel_faults=meets_channel_faults,
+    )
     found = [
         *retry_rules(config, traffic),
         *budget_rules(config, traffic),
         *_of_each_provider(config, traffic),
+        *channel_fault_rules(config, traffic),
         *load_rules(config, traffic),
         *failover_rules(config, traffic),
     ]

@@ -401,7 +401,7 @@ def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_prov
                 name: other.model_copy(update={"provider": ProviderConfig()}) for name, other in config.failover.items()
             }
             config = config.model_copy(update={"provider": ProviderConfig(), "failover": others})
-        for finding in lint(channel, config):
+        for finding in lint(channel, config, meets_channel_faults=has_own_providers):
             logger.warning("%s", finding)
 
 

@@ -101,10 +101,13 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
         operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
         for operation in scenario.operations
     )
+    meets_channel_faults = not _all_expire(scenario, channel, math.inf) and any(
+        fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults
+    )
     opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
-        yield from lint(channel, config, is_operated=is_operated)
+        yield from lint(channel, config, is_operated=is_operated, meets_channel_faults=meets_channel_faults)
         yield from _horizon(scenario, channel, config)
     elif entries:
         yield from lint(
@@ -115,6 +118,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
+            meets_channel_faults=meets_channel_faults,
         )
         yield from _horizon(scenario, channel, config)
 

@@ -14,7 +14,7 @@ from actors.lint_rules.traffic import Found, Traffic
 from actors.lint_rules.words import duration, percent, rate
 
 if TYPE_CHECKING:
-    from actors.config import ChannelConfig, RetryConfig
+    from actors.config import ChannelConfig, CircuitBreakerConfig, RetryConfig
 
 BREAKER_OPEN = "circuit breaker is open"
 """The reason of an attempt that an open breaker refused."""
@@ -50,6 +50,27 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         for key in ("resume_rate", "resume_doubling"):
             if key in breaker.model_fields_set:
                 yield ("circuit_breaker", key), "has no effect with when_open: fail, where nothing waits"
+
+
+def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Yield that nothing ends the attempts at a channel that is broken: no breaker, no count and no time."""
+    is_bound = config.retry.max_elapsed is not None or (
+        config.fallback is not None and config.fallback.after is not None
+    )
+    breakers = [own.circuit_breaker for own in config.by_provider().values()]
+    if is_bound or not traffic.meets_channel_faults or any(_trips(breaker) for breaker in breakers):
+        return
+    key, value = ("initial_state", breakers[0].initial_state) if breakers[0].enabled else ("enabled", "false")
+    apart = duration(config.retry.calculate_delay(1))
+    yield (
+        ("circuit_breaker", key),
+        f"{value}, and a channel fault uses up no attempt: without a max_elapsed, what meets one and has no "
+        f"expires_after is tried again, at least {apart} apart, for as long as it lasts",
+    )
+
+
+def _trips(breaker: CircuitBreakerConfig) -> bool:
+    return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
 
 
 def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:

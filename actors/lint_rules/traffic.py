@@ -38,6 +38,9 @@ class Traffic:
     is_operated: bool = False
     """Whether it is known that an operator has a breaker let something through."""
 
+    meets_channel_faults: bool = False
+    """Whether a provider may say that the channel is broken, to a notification that may never expire."""
+
     def calls_in(self, seconds: float, config: ChannelConfig) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
 

@@ -436,6 +436,37 @@ def test_a_live_configuration_is_linted_into_the_log_once(caplog, providers, exp
     assert [record.getMessage().split(":")[0].rsplit(".", 1)[-1] for record in caplog.records] == expected
 
 
+@pytest.mark.parametrize(
+    ("fault", "expires", "is_said"),
+    [
+        ("channel: email, channel_fault_rate: 5%", ["", "expires_after: 1h"], True),
+        ("channel: email, channel_fault_rate: 5%", ["expires_after: 2h", "expires_after: 1h"], False),
+        ("channel: sms, channel_fault_rate: 5%", ["", ""], False),
+        ("channel: email, failure_rate: 5%", ["", ""], False),
+    ],
+)
+def test_what_bounds_no_channel_fault_is_said_where_there_are_any(fault, expires, is_said):
+    entries = ", ".join(f"{{channel: email, arrivals: {{poisson: 1/s}}, {each}}}" for each in expires)
+    text = (
+        f"{TIMES}workload: [{entries}, {{channel: sms, arrivals: {{poisson: 1/s}}}}]\n"
+        f"channels: {{email: {{circuit_breaker: {{enabled: false}}}}}}\nfaults: [{{{fault}, at: 1m}}]"
+    )
+    keys = [finding.split(":")[0] for finding in said(text)]
+    assert keys == (["channels.email.circuit_breaker.enabled"] if is_said else [])
+
+
+@pytest.mark.parametrize(("providers", "count"), [(None, 0), (Silent(), 1)])
+def test_a_real_provider_may_say_that_the_channel_is_broken(caplog, providers, count):
+    async def main():
+        settings = {"circuit_breaker": {"enabled": False}}
+        async with Notifier.open({"channels": {"email": settings, "sms": {}}}, providers=providers):
+            pass
+
+    trio.run(main)
+    assert caplog.text.count("channels.email.circuit_breaker.enabled: false, and a channel fault") == count
+    assert len(caplog.records) == count
+
+
 # ── how many arrive ─────────────────────────────────────────────────────────────────────────────────────────────
 
 TRACE = {"file": str(ROOT / "tests" / "lint" / "counts.csv"), "column": "value", "every": "10s"}

@@ -212,6 +212,13 @@ RULES = [
      "adaptive_throttle.k: 1.5 times what is accepted is less than what is sent where 60% of the attempts fail: with "
      "nothing wrong, at the sender 40% of the attempts are refused"),
     # an operator's
+    ({"circuit_breaker": OFF}, {"meets_channel_faults": True},
+     "circuit_breaker.enabled: false, and a channel fault uses up no attempt: without a max_elapsed, what meets one "
+     "and has no expires_after is tried again, at least 1s apart, for as long as it lasts"),
+    ({"circuit_breaker": {"initial_state": "metrics-only"}, "retry": {"max_attempts": 2, "schedule": [90]},
+      "failover": {"backup": {"circuit_breaker": OFF}}}, {"meets_channel_faults": True},
+     "circuit_breaker.initial_state: metrics-only, and a channel fault uses up no attempt: without a max_elapsed, what "
+     "meets one and has no expires_after is tried again, at least 90s apart, for as long as it lasts"),
     ({"circuit_breaker": {"initial_state": "forced-open"}}, {"arrivals_per_s": 20},
      "circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through until an operator orders "
      "otherwise"),
@@ -342,6 +349,12 @@ def test_what_it_says(settings, traffic, text):
         ({"concurrency_limit": {"initial": 20}, "max_in_flight": 20}, {}),
         ({"adaptive_throttle": {}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.5}}, {}),
         ({"circuit_breaker": {"initial_state": "forced-open"}}, {"is_operated": True}),
+        ({"circuit_breaker": OFF}, {}),
+        ({}, {"meets_channel_faults": True}),
+        ({"circuit_breaker": OFF, "retry": {"max_elapsed": 3600}}, {"meets_channel_faults": True}),
+        ({"circuit_breaker": OFF, "fallback": {"channel": "sms", "after": 60}}, {"meets_channel_faults": True}),
+        ({"circuit_breaker": OFF, "failover": {"backup": {"circuit_breaker": {}}}}, {"meets_channel_faults": True}),
+        ({"circuit_breaker": {"initial_state": "forced-open"}}, {"meets_channel_faults": True, "is_operated": True}),
         ({"circuit_breaker": {"initial_state": "disabled"}}, {"arrivals_per_s": 20}),
         ({"switch_after": 2, "failover": {"backup": {}}}, {}),
         ({"switch_after": 5, "failover": {"backup": {}}, "retry": {"per_outcome": {"throttled": {"max_attempts": 4}}}},
