@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError
+from actors.settings import nearest
 
 
 def check_word(name: str, value: object, words: Iterable[str]) -> None:
@@ -24,6 +25,23 @@ def check_word(name: str, value: object, words: Iterable[str]) -> None:
     known = tuple(words)
     if value not in known:
         raise ConfigurationError([f"{name}: wanted one of {', '.join(known)}, got {shown(value)}"])
+
+
+def check_figure(value: object, known: Iterable[str]) -> None:
+    """See to it that a figure is one that a sweep has.
+
+    Args:
+        value: what was given.
+        known: the figures that it has.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    known = tuple(known)
+    if value not in known:
+        near = nearest(str(value), known)
+        hint = f", such as {near}" if near else f" ({', '.join(map(str, known[:6]))}, …)" if known else ""
+        raise ConfigurationError([f"figure: wanted one that the sweep has{hint}, got {shown(value)}"])
 
 
 def check_texts(name: str, value: Any, example: str) -> None:

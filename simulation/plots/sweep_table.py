@@ -12,6 +12,7 @@ from actors.digits import plain_number
 from actors.errors import ConfigurationError, WrongType
 from actors.quantities import parse_duration, parse_rate
 from actors.settings import nearest
+from simulation.arguments import check_figure
 from simulation.space import number_of
 from simulation.variations import Setting, short_names
 
@@ -57,10 +58,7 @@ class Cells(NamedTuple):
         """
         rows = self.frame[self.frame["figure"] == figure]
         if rows.empty:
-            known = list(dict.fromkeys(self.frame["figure"]))
-            near = nearest(figure, known)
-            hint = f", such as {near}" if near else f" ({', '.join(map(str, known[:6]))}, …)" if known else ""
-            raise ConfigurationError([f"figure: wanted one that the sweep has{hint}, got {figure!r}"])
+            check_figure(figure, dict.fromkeys(self.frame["figure"]))
         return rows.reset_index(drop=True)
 
     def setting(self, role: str, path: str | None, taken: Sequence[str] = ()) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from actors.digits import counted
 from actors.errors import ConfigurationError
+from simulation.arguments import check_figure, shown
 from simulation.executors import Run
 from simulation.folders import folder_to_fill
 from simulation.in_a_line import line, seeds_text
@@ -132,14 +133,31 @@ class SweepResult:
         )
 
     def values(self, cell: int, figure: str) -> list[float | None]:
-        """Return a figure in each run of a cell, in the order of the seeds; None where it is of nothing."""
+        """Return a figure in each run of a cell, in the order of the seeds; None where it is of nothing.
+
+        Raises:
+            ConfigurationError: there is no such cell, or no such figure.
+        """
+        self._check_cell("cell", cell)
+        check_figure(figure, self.figures)
         column = self.runs.loc[self.runs["cell"] == cell, figure]
         return [None if math.isnan(value) else value for value in column]
 
     def difference(self, cell: int, figure: str, baseline: int = 0) -> Difference | None:
         """Return by how much a figure of a cell differs from that of another, seed by seed; see
-        :func:`simulation.paired.difference`."""
+        :func:`simulation.paired.difference`.
+
+        Raises:
+            ConfigurationError: there is no such cell, or no such figure.
+        """
+        self._check_cell("baseline", baseline)
         return difference(self.values(cell, figure), self.values(baseline, figure))
+
+    def _check_cell(self, name: str, cell: object) -> None:
+        count = len(self.settings)
+        if cell not in range(count):
+            there = f"from 0 to {count - 1}" if count > 1 else "0, the only one"
+            raise ConfigurationError([f"{name}: wanted a cell of the sweep, {there}, got {shown(cell)}"])
 
     def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
         """Return the sweep in short, as a plain dict that is also the JSON document, with some figures of each cell."""

@@ -113,6 +113,26 @@ def test_a_difference_is_taken_seed_by_seed(path):
     assert swept.difference(1, "sent") == difference(sent[1], sent[0])
 
 
+def test_a_cell_or_a_figure_that_is_not_there_is_told(path):
+    swept = simulation.sweep(path, {ATTEMPTS: [1, 5]}, replicates=1)
+    for told, ask in {
+        "cell: wanted a cell of the sweep, from 0 to 1, got 5": lambda: swept.values(5, "sent"),
+        "cell: wanted a cell of the sweep, from 0 to 1, got -1": lambda: swept.difference(-1, "sent"),
+        "baseline: wanted a cell of the sweep, from 0 to 1, got 2": lambda: swept.difference(1, "sent", baseline=2),
+        "figure: wanted one that the sweep has, such as dead_lettered, got 'dead_letters'": lambda: swept.values(
+            0, "dead_letters"
+        ),
+        "figure: wanted one that the sweep has (simulated_s, refused_arrivals, accepted, sent, dead_lettered, "
+        "suppressed, …), got 'x'": lambda: swept.difference(1, "x"),
+    }.items():
+        with pytest.raises(ConfigurationError) as error:
+            ask()
+        assert error.value.problems == [told]
+    alone = simulation.sweep(path, {ATTEMPTS: [1]}, replicates=1)
+    with pytest.raises(ConfigurationError, match="cell: wanted a cell of the sweep, 0, the only one, got 1"):
+        alone.values(1, "sent")
+
+
 def test_what_is_varied_is_a_number_where_it_can_be(path):
     vary = {"channels.email.timeout": ["80ms", "2m"], "channels.email.retry.jitter": ["none", "full"]}
     runs = simulation.sweep(path, vary, replicates=1).runs
