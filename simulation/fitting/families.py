@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
 
 from actors.distributions import Distribution
+from simulation.fitting import laws
 from simulation.fitting.estimate import TAIL, Estimate, Z, of_log
 from simulation.fitting.information import Likelihood, covariance_at
 from simulation.fitting.log import Floats
@@ -80,8 +82,8 @@ def constant(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=math.inf,
         free=1,
         size=sample.size,
-        cdf=lambda x: (x >= value - 1e-9).astype(np.float64),
-        draw=lambda _, size: np.full(size, value),
+        cdf=partial(laws.constant_cdf, value),
+        draw=partial(laws.constant_draw, value),
         intervals="all are the same",
         data={"constant": duration(value)},
         lost=len(sample.censored) / sample.size,
@@ -118,8 +120,8 @@ def exponential(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=log_likelihood,
         free=1 + lost,
         size=sample.size,
-        cdf=lambda x: -np.expm1(-x / mean),
-        draw=lambda random, size: random.exponential(mean, size),
+        cdf=partial(laws.exponential_cdf, mean),
+        draw=partial(laws.exponential_draw, mean),
         intervals=how,
         data={"exponential": {"mean": duration(mean)}},
         lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
@@ -154,8 +156,8 @@ def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=log_likelihood,
         free=2 + lost,
         size=sample.size,
-        cdf=lambda x: special.ndtr((np.log(np.maximum(x, 1e-300)) - mu) / sigma),
-        draw=lambda random, size: random.lognormal(mu, sigma, size),
+        cdf=partial(laws.lognormal_cdf, mu, sigma),
+        draw=partial(laws.lognormal_draw, mu, sigma),
         intervals="observed information, on the logarithms",
         data={"lognormal": {"median": duration(median.value), "p99": duration(p99.value)}},
         lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
@@ -191,8 +193,8 @@ def gamma(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=log_likelihood,
         free=2 + lost,
         size=sample.size,
-        cdf=lambda x: special.gammainc(shape, np.maximum(x, 0.0) * shape / mean),
-        draw=lambda random, size: random.gamma(shape, mean / shape, size),
+        cdf=partial(laws.gamma_cdf, mean, shape),
+        draw=partial(laws.gamma_draw, mean, shape),
         intervals="observed information, on the logarithms",
         data={"gamma": {"mean": duration(mean), "shape": float(f"{shape:.6g}")}},
         lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
@@ -242,8 +244,8 @@ def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=log_likelihood,
         free=2 + lost,
         size=sample.size,
-        cdf=lambda x: np.where(x < 0, 0.0, special.ndtr((x - mu) / sd)),
-        draw=lambda random, size: np.maximum(0.0, random.normal(mu, sd, size)),
+        cdf=partial(laws.normal_cdf, mu, sd),
+        draw=partial(laws.normal_draw, mu, sd),
         intervals="observed information",
         data={"normal": {"mean": duration(mu), "sd": duration(sd)}},
         lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
@@ -287,8 +289,8 @@ def pareto(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=log_likelihood,
         free=2 + lost,
         size=sample.size,
-        cdf=lambda x: -np.expm1(-alpha * np.maximum(0.0, np.log(np.maximum(x, 1e-300)) - log_least)),
-        draw=lambda random, size: least * np.exp(random.exponential(1.0 / alpha, size)),
+        cdf=partial(laws.pareto_cdf, least, alpha),
+        draw=partial(laws.pareto_draw, least, alpha),
         intervals="exact (chi-squared, F)",
         data={"pareto": {"minimum": duration(least), "alpha": float(f"{alpha:.6g}")}},
         lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
@@ -327,8 +329,8 @@ def uniform(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=likelihood(high) + (_lost_part(sample) if lost else 0.0),
         free=2 + lost,
         size=sample.size,
-        cdf=lambda x: np.clip((x - low) / (high - low), 0.0, 1.0),
-        draw=lambda random, size: random.uniform(low, high, size),
+        cdf=partial(laws.uniform_cdf, low, high),
+        draw=partial(laws.uniform_draw, low, high),
         intervals="likelihood ratio" if censored else "exact (range)",
         data={"uniform": {"low": duration(low), "high": duration(high)}},
         lost=_lost_share(sample, 0.0) if lost else 0.0,

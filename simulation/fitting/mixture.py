@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy import optimize, special
 
+from simulation.fitting import laws
 from simulation.fitting.estimate import of_log, of_logit
 from simulation.fitting.families import P99, LatencyFit
 from simulation.fitting.information import covariance_at
@@ -84,27 +86,14 @@ def _fit(sample: Sample, theta: Floats, covariance: Floats, log_likelihood: floa
         component = {"median": duration(median.value), "p99": duration(p99.value)}
         data.append({"weight": float(f"{share:.6g}"), "lognormal": component})
     mus, sigmas = theta[[1, 3]], np.exp(theta[[2, 4]])
-    weights = np.array([weight, 1.0 - weight])
-
-    def cdf(x: Floats) -> Floats:
-        logs = np.log(np.maximum(x, 1e-300))
-        return weights[0] * special.ndtr((logs - mus[0]) / sigmas[0]) + weights[1] * special.ndtr(  # type: ignore[no-any-return]
-            (logs - mus[1]) / sigmas[1]
-        )
-
-    def draw(random: np.random.Generator, size: int) -> Floats:
-        second = (random.random(size) >= weight).astype(int)
-        drawn: Floats = np.exp(mus[second] + sigmas[second] * random.standard_normal(size))
-        return drawn
-
     return LatencyFit(
         family="mixture",
         parameters=parameters,
         log_likelihood=log_likelihood,
         free=5,
         size=sample.size,
-        cdf=cdf,
-        draw=draw,
+        cdf=partial(laws.mixture_cdf, weight, mus, sigmas),
+        draw=partial(laws.mixture_draw, weight, mus, sigmas),
         intervals="observed information, on logit and logarithms",
         data={"mixture": data},
     )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_each_setting_says_where_it_came_from(outage, tmp_path):
         (line,) = [line for line in comment if line.startswith("# email:") and f" {word} " in line]
         assert "[" in line
     assert f"{len(fit.log):,} attempts" in comment[0]
+
+
+def test_a_fit_comes_out_of_a_pickle_as_it_was(outage, tmp_path):
+    _, fit = outage
+    taken = pickle.loads(pickle.dumps(fit))
+    assert (repr(taken), taken.document) == (repr(fit), fit.document)
+    for each, name in ((fit, "one"), (taken, "another")):
+        (tmp_path / name).mkdir()
+        each.save(tmp_path / name / "calibrated.yaml")
+    assert saved(tmp_path / "one") == saved(tmp_path / "another") != {}
+
+
+def saved(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def test_the_command_prints_the_table_the_json_and_the_file(outage, tmp_path):

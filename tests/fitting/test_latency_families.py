@@ -1,13 +1,14 @@
 """Latency distributions: the likeliest parameters, timeouts, the choice of a family, and how well it fits."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from simulation.fitting.estimate import rate, share
-from simulation.fitting.families import exponential, gamma, lognormal, normal, pareto, uniform
+from simulation.fitting.families import FAMILIES, exponential, gamma, lognormal, normal, pareto, uniform
 from simulation.fitting.latency import fit_latency
 from simulation.fitting.mixture import mixture
 from simulation.fitting.sample import Sample
@@ -159,6 +160,19 @@ def test_the_family_is_recognised_and_fits(random, family, draw, size, limit):
     assert (found.fit.family, found.fit.lost) == (family, 0.0)
     assert found.goodness.distance_p is None or found.goodness.distance_p > 0.01
     assert not found.is_empirical
+
+
+def test_all_families_come_out_of_a_pickle_as_they_were(random):
+    """A fit is kept, or goes to another process, with all that were tried."""
+    halves = np.concatenate([random.lognormal(-3.0, 0.2, 300), random.lognormal(0.0, 0.2, 300)])
+    fits = [fit for found in (best(halves), best(np.full(5, 0.25))) for fit in (found.fit, *found.others)]
+    assert {fit.family for fit in fits} == {*(family.__name__ for family in FAMILIES), "mixture"}
+    for fit in fits:
+        taken = pickle.loads(pickle.dumps(fit))
+        assert np.array_equal(taken.cdf(halves), fit.cdf(halves))
+        drawn, drawn_again = (each.draw(np.random.default_rng(1), 9) for each in (fit, taken))
+        assert np.array_equal(drawn, drawn_again)
+        assert (taken.family, taken.parameters) == (fit.family, fit.parameters)
 
 
 def test_what_no_family_fits_is_taken_as_measured(random):
