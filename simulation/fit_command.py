@@ -89,6 +89,7 @@ def fit(
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.fitting.calibration import fit as fit_log
+    from simulation.fitting.document import check_place
     from simulation.fitting.words import parse_map
     from simulation.folders import is_same
 
@@ -98,6 +99,8 @@ def fit(
             raise ConfigurationError(problems)
         if out is not None and is_same(out, attempts):
             raise ConfigurationError([f"--out {out}: wanted a file for the scenario, got the log itself"])
+        if out is not None:
+            check_place(out)
         found = fit_log(
             attempts,
             time=time,

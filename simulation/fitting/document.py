@@ -97,8 +97,7 @@ def save(fit: Fit, path: Path) -> list[Path]:
         ConfigurationError: a file is there that no fit has written; it stays as it is.
         OSError: a file cannot be written.
     """
-    if path.is_file() and not _may_be_replaced(path):
-        raise ConfigurationError([f"{path}: wanted a new file, or one that a fit has written, got another"])
+    check_place(path)
     data, files = scenario_data(fit, path.stem)
     comment = "\n".join(_comment(fit))
     path.write_text(write(data, comment), encoding="utf-8")
@@ -107,6 +106,23 @@ def save(fit: Fit, path: Path) -> list[Path]:
         written.append(path.with_name(name))
         written[-1].write_text(text, encoding="utf-8")
     return written
+
+
+def check_place(path: Path) -> None:
+    """See to it that a fit can be written to a place; who does so before there is a fit has not fitted in vain.
+
+    Raises:
+        ConfigurationError: a file is there that no fit has written.
+        OSError: it cannot be written.
+    """
+    if path.is_file() and not _may_be_replaced(path):
+        raise ConfigurationError([f"{path}: wanted a new file, or one that a fit has written, got another"])
+    was_there = path.exists()
+    if not was_there or path.is_file() or path.is_dir():  # a pipe is open but once
+        with path.open("ab"):  # which leaves what is there as it is
+            pass
+    if not was_there:
+        path.unlink()
 
 
 def _may_be_replaced(path: Path) -> bool:

@@ -112,6 +112,32 @@ def test_bad_input_is_said_in_lines_with_exit_code_2(tmp_path):
     assert invoke("fit", good, "--outcome-map", "strange=permanent").exit_code == 0
 
 
+def test_where_nothing_can_be_written_is_said_before_there_is_a_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr("simulation.fitting.calibration.fit", lambda *_, **__: pytest.fail("it was fitted in vain"))
+    log, mine = tmp_path / "log.csv", tmp_path / "mine.yaml"
+    log.write_text("time,latency,outcome\n0,1,ok\n1,1,ok\n")
+    mine.write_text("name: mine\n")
+    for out, why in {
+        tmp_path / "no" / "such.yaml": "No such file or directory",
+        tmp_path: "Is a directory",
+        mine: "wanted a new file, or one that a fit has written, got another",
+        log: "wanted a file for the scenario, got the log itself",
+    }.items():
+        done = invoke("fit", log, "--out", out)
+        assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"--out {out}: {why}\n")
+    assert saved(tmp_path) == {"log.csv": log.read_text(), "mine.yaml": "name: mine\n"}
+
+
+def test_a_log_that_cannot_be_fitted_leaves_the_place_of_the_scenario_as_it_was(tmp_path):
+    bad, earlier = tmp_path / "bad.csv", tmp_path / "earlier.yaml"
+    bad.write_text("time,latency,outcome\n0,1,ok\n0,x,ok\n")
+    earlier.write_text("# Fitted to another log")
+    before = saved(tmp_path)
+    for out in (earlier, tmp_path / "new.yaml"):
+        assert invoke("fit", bad, "--out", out).exit_code == 2
+    assert saved(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     "frame",
     {
