@@ -220,8 +220,12 @@ class _Reader:
             arrived_s = arrived_s if same == since_1970 else nothing
         if not since_1970:
             return start_s, arrived_s, None
-        first = float(np.nanmin([np.nanmin(start_s), *arrived_s[np.isfinite(arrived_s)]])) if len(start_s) else 0.0
-        origin = None if np.isnan(first) else pd.Timestamp(first, unit="s", tz="UTC").isoformat()
+        known = np.concatenate([start_s, arrived_s])
+        known = known[np.isfinite(known)]
+        if not len(known):
+            return nothing, nothing, None  # each is a problem by now
+        first = float(known.min())
+        origin = pd.Timestamp(first, unit="s", tz="UTC").isoformat()
         return start_s - first, arrived_s - first, origin
 
     def _instants(self, column: str, *, needed: bool) -> tuple[Any, bool]:

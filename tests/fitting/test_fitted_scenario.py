@@ -105,6 +105,9 @@ def test_bad_input_is_said_in_lines_with_exit_code_2(tmp_path):
     assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 2)
     done = invoke("fit", bad, "--outcome-map", "strange")
     assert (done.exit_code, done.stdout) == (2, "")
+    bad.write_text("time,latency,outcome\nx,1,ok\ny,1,ok\n")
+    done = invoke("fit", bad)
+    assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 2)
     good = tmp_path / "good.csv"
     good.write_text("time,latency,outcome\n0,1,strange\n1,1,ok\n")
     done = invoke("fit", good, "--outcome-map", "strange=permanent", "--out", tmp_path / "no" / "such.yaml")
