@@ -155,6 +155,7 @@ def explore(
 
     Raises:
         ConfigurationError: the file, the schedule or the first seed cannot be used.
+        ExplorationInterrupted: a `KeyboardInterrupt` came; it has what the exploration had come to.
         OSError: a failing case cannot be kept.
         ValueError: `seeds` or `workers` is less than 1.
     """
@@ -165,32 +166,46 @@ def explore(
     exploration = Exploration(scenario, path, drawn.start, tuple(sets), schedule, invariants)
     folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
     folder.check(path)
-    failure = _try_kept(folder, exploration)
-    if failure is None:
-        failure = _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
-    if failure is not None:
-        exploration.failure = _kept(failure, folder, exploration, shrink_runs)
+    try:
+        _try_kept(folder, exploration)
+        if exploration.failure is None:
+            _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
+        if exploration.failure is not None:
+            exploration.failure = _kept(exploration.failure, folder, exploration, shrink_runs)
+    except KeyboardInterrupt:
+        raise ExplorationInterrupted(exploration) from None
     return exploration
+
+
+class ExplorationInterrupted(KeyboardInterrupt):
+    """An exploration was interrupted."""
+
+    def __init__(self, so_far: Exploration) -> None:
+        super().__init__("interrupted")
+        self.so_far = so_far
+        """What it had come to; a case that had broken may not be shrunk, nor kept."""
 
 
 def _try_seeds(
     exploration: Exploration, seeds: range, workers: int, progress: Callable[[int, int], None] | None
-) -> Failure | None:
-    """Run the cases of these seeds, and return the first that breaks."""
+) -> None:
+    """Run the cases of these seeds, up to the first that breaks."""
     scenario, schedule = exploration.scenario, exploration.schedule
     workers = min(workers, -(-len(seeds) // SEEDS_AT_ONCE))
     if progress is not None:
         progress(0, len(seeds))
     with _outcomes(exploration, seeds, workers) as outcomes:
         for outcome in outcomes:
+            if outcome.breakage is not None:  # before it counts as a case: whoever interrupts is told of both
+                broken = case(scenario, outcome.seed, schedule=schedule)
+                exploration.failure = Failure(outcome.seed, broken, outcome.breakage)
             exploration.cases += 1
             exploration.notifications += outcome.notifications
             exploration.coverage.update(outcome.reached)
             if progress is not None:
                 progress(exploration.cases, len(seeds))
-            if outcome.breakage is not None:
-                return Failure(outcome.seed, case(scenario, outcome.seed, schedule=schedule), outcome.breakage)
-    return None
+            if exploration.failure is not None:
+                return
 
 
 def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, shrink_runs: int) -> Failure:
@@ -207,18 +222,18 @@ def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, sh
     return replace(failure, shrunk=shrunk, file=file)
 
 
-def _try_kept(folder: FailuresFolder, exploration: Exploration) -> Failure | None:
-    """Run the kept cases, and return the first that breaks still; files of those that do not are removed."""
+def _try_kept(folder: FailuresFolder, exploration: Exploration) -> None:
+    """Run the kept cases, up to the first that breaks still; files of those that do not are removed."""
     for file in folder.files():
         kept = folder.case(file, exploration.scenario)
         if kept is None:
             continue  # of other settings: left for whoever looks
         breakage = attempt(kept, invariants=exploration.invariants).breakage
         if breakage is not None:
-            return Failure(kept.seed, kept, breakage, file)
+            exploration.failure = Failure(kept.seed, kept, breakage, file)
+            return
         file.unlink()
         exploration.mended.append(file)
-    return None
 
 
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,6 +21,24 @@ def report(exploration: Exploration) -> str:
     return "\n".join(line.rstrip() for line in _lines(exploration))
 
 
+def interrupted(exploration: Exploration, seeds: int) -> str:
+    """Return what there is to say of an exploration of so many seeds that was interrupted."""
+    lines = list(_mended(exploration))
+    failure, cases = exploration.failure, exploration.cases
+    if failure is not None:
+        which = f"seed {failure.seed}" if failure.kept is None else str(failure.kept)
+        lines.append(f"interrupted: {which} broke, and its case is not shrunk to the end; to see it again:")
+        lines.append(exploration.replay)
+    elif not cases:
+        lines.append("interrupted before a case was over")
+    else:
+        lines.append(f"interrupted: no case broke in {counted(cases, 'case')}, {_seeds(exploration)}")
+        if cases < seeds:
+            lines[-1] += "; to go on from there:"
+            lines.append(exploration.command(exploration.first_seed + cases, seeds - cases))
+    return "\n".join(lines)
+
+
 def _lines(exploration: Exploration) -> Iterator[str]:
     failure = exploration.failure
     if failure is not None:
@@ -41,10 +59,14 @@ def _lines(exploration: Exploration) -> Iterator[str]:
         yield ""
     else:
         yield f"{exploration.scenario.name}  {seeds} · {exploration.notifications:,} notifications · no case broke"
-    for file in exploration.mended:
-        yield f"mended: {file} broke before and does not any more"
+    yield from _mended(exploration)
     yield f"in so many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration)
+
+
+def _mended(exploration: Exploration) -> Iterator[str]:
+    for file in exploration.mended:
+        yield f"mended: {file} broke before and does not any more"
 
 
 def _seeds(exploration: Exploration) -> str:

@@ -54,11 +54,12 @@ def explore(
     """Run many small cases of a scenario, with faults and operations drawn by seeds, and every invariant on.
 
     Exit code 0: no case broke, and everything that the settings make possible happened in some case; 1: a case broke,
-    or something never happened; 2: bad input.
+    or something never happened; 2: bad input; 130: interrupted, with how many were run.
     """
     from actors.errors import ConfigurationError
+    from simulation.exploration import ExplorationInterrupted
     from simulation.exploration import explore as explore_cases
-    from simulation.exploration_report import document, report
+    from simulation.exploration_report import document, interrupted, report
     from simulation.terminal import watch_runs
 
     try:
@@ -80,6 +81,9 @@ def explore(
     except OSError as error:
         say(f"--out {error.filename or out}: {error.strerror or error}")
         raise typer.Exit(Exit.BAD_INPUT) from None
+    except ExplorationInterrupted as stopped:
+        say(interrupted(stopped.so_far, seeds))
+        raise typer.Exit(Exit.INTERRUPTED) from None
     typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration))
     if not exploration.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from planted import OpensOnce, nothing_is_redriven
 from typer.testing import CliRunner
 
 from actors.errors import ConfigurationError
+from simulation import exploration as exploring
 from simulation.cli import app
 from simulation.coverage import SOMETIMES, demanded, reached
-from simulation.exploration import explore
-from simulation.exploration_report import document, report
+from simulation.exploration import ExplorationInterrupted, explore
+from simulation.exploration_report import document, interrupted, report
 from simulation.failures import folder_of
 from simulation.scenario import load
 
@@ -125,6 +127,72 @@ def test_what_looks_like_a_kept_case_is_not_explored_into_its_own_folder(small):
         with pytest.raises(ConfigurationError, match="wanted a folder for failing cases, got the one where"):
             explore(file, seeds=2, failures=kept.parent)
         assert file.read_text() == before
+
+
+def interrupt_at(monkeypatch, name, count):
+    """Have a Ctrl-C come when a function of the exploration is called for this time."""
+    whole, calls = getattr(exploring, name), itertools.count(1)
+
+    def stopped(*words, **more):
+        if next(calls) == count:
+            raise KeyboardInterrupt
+        return whole(*words, **more)
+
+    monkeypatch.setattr(exploring, name, stopped)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        (1, ["interrupted before a case was over"]),
+        (
+            2,
+            [
+                "interrupted: no case broke in 1 case, seed 20; to go on from there:",
+                "retrylab explore {file} --first-seed 21 --seeds 999 --set seed=3",
+            ],
+        ),
+        (
+            6,
+            [
+                "interrupted: no case broke in 5 cases, seeds 20 to 24; to go on from there:",
+                "retrylab explore {file} --first-seed 25 --seeds 995 --set seed=3",
+            ],
+        ),
+    ],
+)
+def test_interrupted_it_says_how_many_were_run_and_how_to_go_on(small, monkeypatch, at, told):
+    interrupt_at(monkeypatch, "_explore_one", at)
+    done = command(small, "--first-seed", 20, "--workers", 1, "--set", "seed=3")
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert done.stderr.splitlines() == [line.format(file=small) for line in told]
+
+
+def test_interrupted_while_it_shrinks_a_case_it_says_which_broke(small, monkeypatch):
+    laws = ["all", OpensOnce]
+    failure = explore(small, seeds=100, invariants=laws).failure
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "shrink", 1)
+        with pytest.raises(ExplorationInterrupted) as stopped:
+            explore(small, seeds=100, invariants=laws)  # of the kept case, which is tried first
+        assert interrupted(stopped.value.so_far, 100).startswith(f"interrupted: {failure.file} broke, ")
+    failure.file.unlink()
+    interrupt_at(monkeypatch, "shrink", 1)
+    with pytest.raises(ExplorationInterrupted) as stopped:
+        explore(small, seeds=100, invariants=laws)
+    assert interrupted(stopped.value.so_far, 100).splitlines() == [
+        f"interrupted: seed {failure.seed} broke, and its case is not shrunk to the end; to see it again:",
+        f"retrylab explore {small} --first-seed {failure.seed} --seeds 1",
+    ]
+
+
+def test_interrupted_it_says_of_cases_that_are_mended_and_gone(small, monkeypatch):
+    kept = explore(small, seeds=100, invariants=["all", OpensOnce]).failure.file
+    interrupt_at(monkeypatch, "_explore_one", 2)
+    done = command(small, "--workers", 1)
+    assert done.exit_code == 130
+    assert not kept.exists()
+    assert done.stderr.startswith(f"mended: {kept} broke before and does not any more\ninterrupted: no case broke in 1")
 
 
 def test_what_never_happened_is_said_and_fails(small):
