@@ -161,6 +161,20 @@ def test_retries_limits_and_breakers_do_not_notice_that_the_wall_clock_steps(ste
     assert after == {epoch_ns + seconds * S for epoch_ns in before}
 
 
+@pytest.mark.parametrize(("step", "at"), [("0s", 10), ("-60s", 70), ("60s", 4), ("3s", 7)])
+def test_retries_that_are_taken_up_from_the_store_go_by_the_wall_clock_that_stepped(step: str, at: int) -> None:
+    log: list[tuple[float, str]] = []
+    run(
+        {"at": 0, "for": "1s", "outage": True},
+        {"at": 4, "clock_step": step, "crash": "process"},
+        email={"retry": {"max_attempts": 2, "initial_delay": "10s", "jitter": "none"}, "provider": {"latency": "0s"}},
+        workload=[{"channel": "email", "arrivals": {"times": ["0s"]}}],
+        drain="2m",
+        log=log,
+    )
+    assert [round(seconds) for seconds, _ in log] == [at]  # the outage answers the first attempt
+
+
 NIGHT = {"quiet_hours": [{"share": 1.0, "from": "22:00", "to": "07:00"}], "start": "2026-03-01T21:59:50Z"}
 
 
