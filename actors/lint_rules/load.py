@@ -40,7 +40,7 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
 
 def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
-    if quota is None or arriving is None or arriving * NEARLY <= quota.limit.per_second:
+    if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
     yield (
         ("quota", key_of(quota)),
@@ -51,13 +51,23 @@ def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
 def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     limit, arriving = config.rate_limit, traffic.per_user_per_s
-    if limit is None or arriving is None or arriving * NEARLY <= limit.limit.per_second:
+    if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
         return
     yield (
         ("rate_limit", key_of(limit)),
         f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
         f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
+
+
+def _keeps_up(limit: RateLimitConfig, per_s: float, traffic: Traffic) -> bool:
+    """Return whether a limit lets so many a second through: without an end, or all of them at once, as ten in ten
+    minutes for ``10/h``."""
+    if per_s * NEARLY <= limit.limit.per_second:
+        return True
+    if traffic.lasts_s is None or limit.kind == "leaky_bucket":  # which lets no two through at once
+        return False
+    return per_s * traffic.lasts_s * NEARLY <= (limit.burst or limit.limit.count)
 
 
 def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:

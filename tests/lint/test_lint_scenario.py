@@ -140,6 +140,9 @@ channels:
          "channels: {email: {rate_limit: {max_per_minute: 20}}}",
          ["channels.email.rate_limit.max_per_minute: 20 is below the 24/min that arrive for one user: "
           "the queue of each grows by 4 a minute"]),
+        # A campaign of ten minutes has no user get more than a few of the ten in an hour.
+        ("duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 3/s}, users: 1000}]\n"
+         "channels: {email: {rate_limit: {rate: 10/h}}}", []),
         # Ten in a burst every five minutes are rare on average, and all in one window.
         (TIMES + "workload: [{channel: email, arrivals: {burst: {size: 10, every: 5m}}}]\n"
          + TEN_IN_TEN, []),

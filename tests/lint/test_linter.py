@@ -61,6 +61,16 @@ RULES = [
     ({"rate_limit": {"max_per_minute": 10}}, {"arrivals_per_s": 10, "users": 20},
      "rate_limit.max_per_minute: 10 is below the 30/min that arrive for one user: "
      "the queue of each grows by 20 a minute"),
+    ({"rate_limit": {"rate": "10/h"}}, {"arrivals_per_s": 1, "per_user_per_s": 11 / 600, "lasts_s": 600},
+     "rate_limit.rate: 10/h is below the 1.1/min that arrive for one user: the queue of each grows by 56 an hour"),
+    ({"rate_limit": {"rate": "10/h", "kind": "leaky_bucket"}},
+     {"arrivals_per_s": 1, "per_user_per_s": 2 / 600, "lasts_s": 600},
+     "rate_limit.rate: 10/h is below the 12/h that arrive for one user: the queue of each grows by 2 an hour"),
+    ({"rate_limit": {"rate": "10/h", "kind": "token_bucket", "burst": 1}},
+     {"arrivals_per_s": 1, "per_user_per_s": 2 / 600, "lasts_s": 600},
+     "rate_limit.rate: 10/h is below the 12/h that arrive for one user: the queue of each grows by 2 an hour"),
+    ({"quota": {"rate": "1000/d"}}, {"arrivals_per_s": 2, "lasts_s": 600},
+     "quota.rate: 1,000/d is below the 2/s that arrive: the queue grows by 119 a minute"),
     ({"rate_limit": {"rate": "1/h"}}, {"arrivals_per_s": 1, "per_user_per_s": 2 / 3600},
      "rate_limit.rate: 1/h is below the 2/h that arrive for one user: the queue of each grows by 1 an hour"),
     # breaker
@@ -299,6 +309,11 @@ def test_what_it_says(settings, traffic, text):
         ({"quota": {"rate": "1/s"}}, {}),
         ({"rate_limit": {"max_per_minute": 30}}, {"arrivals_per_s": 10, "users": 20}),
         ({"rate_limit": {"max_per_minute": 1}}, {"arrivals_per_s": 1000}),
+        # In ten minutes there are fewer than an hour may have.
+        ({"rate_limit": {"rate": "10/h"}}, {"arrivals_per_s": 1, "per_user_per_s": 10 / 600, "lasts_s": 600}),
+        ({"rate_limit": {"rate": "10/h", "kind": "token_bucket", "burst": 20}},
+         {"arrivals_per_s": 1, "per_user_per_s": 20 / 600, "lasts_s": 600}),
+        ({"quota": {"rates": ["50/s", "1000/d"]}}, {"arrivals_per_s": 1, "lasts_s": 600}),
         ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 10}}, {"arrivals_per_s": 1}),
         ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100}}, {}),
         ({"circuit_breaker": {"window": {"time": 10}, "minimum_calls": 100}},
