@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
+from simulation.arguments import check_texts
 from simulation.executors import Run
-from simulation.replicates import checked_figures
+from simulation.replicates import kinds_of_figures
 from simulation.scenario import Expectation, Scenario
 
 DEFAULT_FIGURE = "requests"
@@ -80,6 +81,7 @@ class Goal:
 
 def goal(
     scenario: Scenario,
+    others: Sequence[Scenario],
     minimize: Sequence[str],
     maximize: Sequence[str],
     *,
@@ -87,7 +89,7 @@ def goal(
     confidence: float,
     replicates: int,
 ) -> Goal:
-    """Return what is searched for in a scenario.
+    """Return what is searched for in a scenario; each figure is one of it, or of one of the others that it may become.
 
     Raises:
         ConfigurationError: a figure is none, or comes twice, or nothing is said of what to search for.
@@ -95,8 +97,11 @@ def goal(
     problems: list[str] = []
     figures: dict[str, Objective] = {}
     for name, paths, is_maximized in (("--minimize", minimize, False), ("--maximize", maximize, True)):
+        if not paths:
+            continue
         try:
-            for path in checked_figures(paths, [scenario], name) if paths else ():
+            check_texts(name, paths, "sent_fraction")
+            for path in kinds_of_figures(paths, [scenario, *others], name):
                 if path in figures:
                     problems.append(f"{name} {path}: wanted a figure either small or large, got both")
                 figures[path] = Objective(path, is_maximized)

@@ -11,8 +11,9 @@ from typing import Any
 from actors.digits import counted
 from simulation.console import NOTHING, figure_text
 from simulation.paired import Difference
+from simulation.replicates import kinds_of_figures
 from simulation.space import number_of
-from simulation.summary_shape import Figure, figure_kind
+from simulation.summary_shape import Figure
 from simulation.tuning.chance import Verdict
 from simulation.tuning.goal import Objective
 from simulation.tuning.margin import Margin
@@ -282,7 +283,8 @@ def _written(value: Any) -> str:
 
 
 def _kind(tuning: Tuning, path: str) -> Figure:
-    return figure_kind(tuning.baseline.scenario.providers_used, path)
+    """Return what kind of figure that is in the first setting that has it."""
+    return kinds_of_figures([path], [trial.scenario for trial in tuning.trials], "")[path]
 
 
 def _signed(value: float, kind: Figure) -> str:

@@ -17,8 +17,8 @@ CHECKED_MAX = 100
 
 def source(
     path: str | Path, vary: Mapping[str, Any] | None, sets: Sequence[str], seed: int | None
-) -> tuple[Scenario, Space]:
-    """Return the scenario of a file, and the space of settings in it.
+) -> tuple[Scenario, Space, list[Scenario]]:
+    """Return the scenario of a file, the space of settings in it, and the scenarios that were looked at in the space.
 
     Args:
         path: the file.
@@ -43,10 +43,12 @@ def source(
     (scenario,) = load_each(path, [sets], seed)
     if isinstance(scenario, ConfigurationError):
         raise scenario
-    problems = list(_problems(path, found, sets, seed))
+    tests, rows = _rows(found)
+    loaded = list(load_each(path, [[*sets, *(f"{key}={text}" for key, text in row.items())] for row in rows], seed))
+    problems = list(_problems(tests, loaded))
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
-    return scenario, found
+    return scenario, found, [each for each in loaded if not isinstance(each, ConfigurationError)]
 
 
 def own_value(scenario: Scenario, path: str) -> Any:
@@ -62,17 +64,23 @@ def own_value(scenario: Scenario, path: str) -> Any:
     return value
 
 
-def _problems(path: str | Path, space: Space, sets: Sequence[str], seed: int | None) -> Iterator[str]:
-    """Yield what is wrong with values that a scenario can have neither alone nor beside the ends of the others.
-
-    Those that it can have beside some values only are left out of the search when they come up.
-    """
+def _rows(space: Space) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the path of each value that is looked at, and three settings for each: alone, and beside the ends of the
+    others."""
     ends = {varied: _ends(choices) for varied, choices in space.items()}
     first, last = ({varied: values[place] for varied, values in ends.items()} for place in (0, -1))
     tests = [(varied, text) for varied, texts in ends.items() for text in texts]
     rows = [row for varied, text in tests for row in ({varied: text}, {**first, varied: text}, {**last, varied: text})]
-    found = iter(load_each(path, [[*sets, *(f"{key}={text}" for key, text in row.items())] for row in rows], seed))
-    for varied, _ in tests:
+    return [varied for varied, _ in tests], rows
+
+
+def _problems(tests: Sequence[str], loaded: Sequence[Scenario | ConfigurationError]) -> Iterator[str]:
+    """Yield what is wrong with values that a scenario can have neither alone nor beside the ends of the others.
+
+    Those that it can have beside some values only are left out of the search when they come up.
+    """
+    found = iter(loaded)
+    for varied in tests:
         alone, *beside = next(found), next(found), next(found)
         if isinstance(alone, ConfigurationError) and all(isinstance(each, ConfigurationError) for each in beside):
             for problem in alone.problems:

@@ -90,11 +90,11 @@ def tune(
         raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")
     if not 0.5 <= confidence <= PROBABILITY_MAX:
         raise ValueError(f"wanted a confidence from 0.5 to {PROBABILITY_MAX}, got {confidence!r}")
-    scenario, space = source(path, vary, sets, seed)
+    scenario, space, others = source(path, vary, sets, seed)
     if scenario.seed > SEED_MAX:
         raise ConfigurationError([f"seed: wanted one of at most 2^62, got {scenario.seed}"])
     wanted = goal(
-        scenario, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
+        scenario, others, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
     )  # fmt: skip
     search = Search(path, sets, seed, scenario, space, wanted)
     found: list[Trial] = []

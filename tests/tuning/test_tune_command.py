@@ -176,6 +176,32 @@ def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
     assert lines[2].startswith(f"  {ATTEMPTS}  ")
 
 
+CHANNELS = ("--vary", "workload.0.channel=email,sms", "--set", "channels={}", "--set", "expect=[sent >= 1]")
+
+
+@pytest.mark.parametrize(("name", "own"), [("email", True), ("sms", False)])
+def test_a_figure_that_only_some_settings_have_is_searched_among_those(scenario, name, own):
+    figure = f"channels.{name}.accepted"
+    words = [scenario, *CHANNELS, *QUICK, "--workers", 1, "--maximize", figure]
+    found = json.loads(told(*words, "--json").stdout)
+    assert [each["setting"] for each in found["found"]] == [{"workload.0.channel": name}]
+    assert found["found"][0]["figures"][figure] > 0
+    assert (found["baseline"]["figures"][figure] is not None) is own
+    done = told(*words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith(figure)
+
+
+def test_a_figure_that_no_setting_has_is_refused(scenario):
+    done = told(scenario, *CHANNELS, *QUICK, "--minimize", "channels.push.accepted")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "--minimize channels.push.accepted: wanted a figure of the summary, got channels.push.accepted; "
+        f"channels has {channel}"
+        for channel in ("email", "sms")
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
