@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 from actors.actor import Actor, Supervision, handles
@@ -140,13 +141,16 @@ def _reason_of(error: DeliveryError) -> str:
 
 
 def _seconds(given: Any) -> float | None:
-    """Return how long a provider asked to wait; it may be given as a header has it, and None is what is no number."""
+    """Return how long a provider asked to wait, which it may give as a header has it.
+
+    NaN is what is no number: ignored as a time, and where retries go by pushback a word that there is to be none.
+    """
     if given is None or type(given) in _NUMBERS:
         return given  # type: ignore[no-any-return]
     try:
-        return None if isinstance(given, bool) else float(given)
+        return math.nan if isinstance(given, bool) else float(given)
     except (TypeError, ValueError, OverflowError):
-        return None
+        return math.nan
 
 
 def _in_words(value: object) -> str:

@@ -109,7 +109,8 @@ def test_success_says_how_often_it_was_tried_and_since_when():
         (-5.0, 1.0),
         (math.nan, 1.0),
         (math.inf, 1.0),
-        ("30", 1.0),
+        ("30", 30.0),
+        ("soon", 1.0),
     ],
 )
 def test_retry_after_is_a_lower_bound_also_beyond_the_maximum_and_nonsense_is_ignored(hint, second_attempt):
