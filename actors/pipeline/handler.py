@@ -418,7 +418,7 @@ class Handler(Actor):
             expires_at_ns = sooner(expires_at_ns, retry_until_ns)
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
-                command = self._templates.fill_in(command)
+                command = self._filled_in(self._templates, command)
             except TemplateError as error:
                 self._give_up(delivery, str(error))
                 return
@@ -438,6 +438,18 @@ class Handler(Actor):
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
+
+    def _filled_in(self, templates: Templates, command: SendNotification) -> SendNotification:
+        """Fill in a template; templates of somebody's own may return anything, and what is no longer this notification
+        would never come back."""
+        filled = templates.fill_in(command)
+        if (
+            type(filled) is not SendNotification
+            or filled.notification_id != command.notification_id
+            or filled.channel != command.channel
+        ):
+            raise TemplateError(f"templates: wanted the notification with its text filled in, got {filled!r}")
+        return filled
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""

@@ -165,7 +165,8 @@ class Templates:
 
         Raises:
             TemplateError: there is no such template, it is broken, or a variable of it is missing. The notification
-                is dead-lettered for it, and for whatever else templates of a class of one's own raise.
+                is dead-lettered for it, and for whatever else templates of a class of one's own raise, or where they
+                return anything else than this notification.
         """
         metadata = command.metadata
         name = str(metadata["template"])

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from worlds import World, email, on_both_clocks
 
 from actors.errors import TemplateError
-from actors.messages import ActorFailed, NotificationFailed, NotificationSent
+from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 
 HELLO = {"hello": Template(subject="For {name}", body="Hello {name}!"), "hello.de": Template(body="Hallo {name}!")}
@@ -149,6 +150,24 @@ def test_what_templates_of_ones_own_raise_dead_letters_as_well_and_no_actor_fail
     assert world.sent_ids() == ["b"]
     assert world.reasons == ["templates raised ConnectionError: no database"]
     assert "templates raised on notification 'a'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "filled", [None, {"message": "Hello"}, email("b"), replace(email("a"), channel=NotificationChannel.SMS)]
+)
+def test_what_templates_of_ones_own_return_is_the_notification_or_dead_letters_it(filled):
+    class Forgetful(Templates):
+        def fill_in(self, command):
+            return filled
+
+    def scenario(world: World) -> None:
+        world.open(templates=Forgetful())
+        world.send(email("a", metadata={"template": "welcome"}))
+
+    world = on_both_clocks(scenario)
+    assert not world.events(ActorFailed)
+    assert world.sent_ids() == []
+    assert world.reasons == [f"templates: wanted the notification with its text filled in, got {filled!r}"]
 
 
 def test_a_retry_is_filled_in_from_the_command_as_it_came():
