@@ -351,7 +351,9 @@ class Events:
         if self._is_quiet():
             return True
         assert self._pipeline is not None
-        logger.warning("still in flight: %d", self._pipeline.in_flight)
+        unanswered = self._pipeline.bus.under_way
+        said = f", and not answered yet: {unanswered}" if unanswered else ""
+        logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
         return False
 
 

@@ -68,7 +68,7 @@ class _Publication:
 
     def one_done(self) -> None:
         self.open -= 1
-        if self.open == 0 and self.done is not None:
+        if self.open == 0 and self.done is not None and not self.done.done:  # else there will be no answer: see end()
             if self.failure is None:
                 self.done.set(None)
             else:
@@ -335,7 +335,7 @@ def _settle(command: SendNotification, answer: Future[Acceptance], publication: 
     outcome: Acceptance | Exception
     try:
         outcome = answer.get(timeout=0)
-    except StoreFailed as error:
+    except (StoreFailed, NotifierClosed) as error:
         outcome = publication.failure = error
     except Exception as error:
         if publication.submissions is None:  # else the one who asks is told

@@ -352,7 +352,7 @@ class Mishap(Exception):
 
 
 @pytest.mark.parametrize("how", ["left", "cancelled", "raised in"])
-async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there_is_none(how, autojump_clock):
+async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there_is_none(how, autojump_clock, caplog):
     store, refused = NeverDone(), []
 
     async def wait(call: Callable[[], Awaitable[Any]]) -> None:
@@ -391,6 +391,10 @@ async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there
         assert len(refused) == len(waiting)
         nursery.cancel_scope.cancel()
     assert notifier.bus.under_way == 0
+    assert [
+        record.message for record in caplog.records if record.name in ("actors.futures", "actors.pipeline.event_bus")
+    ] == []
+    assert ("still in flight: 0, and not answered yet: " in caplog.text) == (how == "left")
 
 
 async def test_publishing_what_could_not_be_made_durable_raises(autojump_clock):
