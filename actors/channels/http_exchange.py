@@ -34,8 +34,9 @@ BODY_SIZE_MAX = 64 * 1024
 """Bytes of an answer that are read; the rest is left, and the connection closed."""
 
 BODY_PATIENCE = 2.0
-"""Seconds that the body of an answer may take. Its status has come by then: were it waited for to the end of the time
-limit, what has been taken would count as timed out, and be sent again."""
+"""Seconds that the body of an answer may take, or half of what is left of the time limit, if that is less. Its status
+has come by then: were it waited for to the end of the limit, what has been taken would count as timed out, and be sent
+again."""
 
 
 class Failed(Exception):
@@ -194,15 +195,17 @@ class HttpExchange:
         """Return the body of an answer, and why that is not all of it, where it did not come to an end."""
         body = bytearray()
         cut_off: str | None = None
+        left = trio.current_effective_deadline() - trio.current_time()
+        patience_s = max(0.0, min(BODY_PATIENCE, left / 2))
         try:
-            with trio.move_on_after(BODY_PATIENCE) as patience:
+            with trio.move_on_after(patience_s) as patience:
                 async with aclosing(response.aiter_stream()) as parts:
                     async for part in parts:
                         body += part
                         if len(body) >= BODY_SIZE_MAX:
                             break
             if patience.cancelled_caught:
-                cut_off = f"no end of it within {BODY_PATIENCE:g} s"
+                cut_off = f"no end of it within {patience_s:.2g} s"
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             cut_off = _described(error)
         finally:

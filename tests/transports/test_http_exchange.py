@@ -138,6 +138,15 @@ async def test_what_an_answer_says_before_its_body_counts_where_that_does_not_en
         assert (outcome.reason, outcome.retry_after) == ("answer cut off", 8.0)
 
 
+async def test_the_end_of_a_body_is_not_waited_for_until_the_time_limit_is_up():
+    async with http_server([Reply(200, b"half of it", endless=True)]) as server:
+        exchange = exchange_of()
+        with trio.fail_after(0.9 * http_exchange.BODY_PATIENCE):
+            answer = await exchange.post(server.url, {}, b"")
+        assert (answer.status, answer.cut_off) == (200, True)
+        await exchange.aclose()
+
+
 @pytest.mark.parametrize("is_ours", [True, False])
 async def test_a_certificate_that_does_not_verify(tls: Tls, is_ours):
     async with http_server([Reply(200)], tls=tls.server) as server:
