@@ -325,7 +325,7 @@ class Handler(Actor):
             if not is_enabled:
                 self._suppress(delivery, SWITCHED_OFF)
                 return
-            if until_ns is not None:
+            if until_ns is not None and until_ns > self.now_ns:  # else it would be deferred without end at this instant
                 self._defer(delivery, until_ns)
                 return
         self._send(delivery)
@@ -394,7 +394,10 @@ class Handler(Actor):
         user, channel = command.user, command.channel
         now, preferences = utc(self.epoch_ns + self.now_ns), self._preferences
         try:
-            return preferences.is_enabled(user, channel) and preferences.quiet_until(user, channel, now) is None
+            if not preferences.is_enabled(user, channel):
+                return False
+            quiet_until = preferences.quiet_until(user, channel, now)
+            return quiet_until is None or since_1970_ns(quiet_until) - self.epoch_ns <= self.now_ns
         except Exception:
             return False  # it is put off then, and _prepare asks anew and says what is raised
 

@@ -89,7 +89,8 @@ class Wanted(Invariant):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
-        quiet_until = preferences.quiet_until(command.user, made.channel, utc(self.context.epoch_ns() + made.at_ns))
-        if quiet_until is None:
+        now = utc(self.context.epoch_ns() + made.at_ns)
+        quiet_until = preferences.quiet_until(command.user, made.channel, now)
+        if quiet_until is None or quiet_until <= now:
             return None
         return f"{made.notification_id} is sent in the quiet hours of {command.user}, which last until {quiet_until}"

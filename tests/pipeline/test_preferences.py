@@ -250,6 +250,24 @@ def test_preferences_that_answer_nonsense_are_asked_again_as_well():
     assert world.times(NotificationSent) == [20.0]
 
 
+@pytest.mark.parametrize("ago", [timedelta(0), timedelta(hours=1)])
+@pytest.mark.parametrize("settings", [{}, {"rate_limit": {"rate": "1/50s"}}], ids=["at once", "waiting"])
+def test_quiet_hours_that_are_over_by_preferences_of_ones_own_keep_nothing(ago, settings):
+    """They would be asked again at the same instant, and defer it again, without end."""
+
+    def scenario(world: World) -> None:
+        class Over(Preferences):
+            def quiet_until(self, user_id, channel, at):
+                return at - ago
+
+        world.open(preferences=Over(), email=settings)
+        world.send(email("a"), email("b"))
+
+    world = on_both_clocks(scenario)
+    assert sorted(world.sent_ids()) == ["a", "b"]
+    assert not [event for event in world.events(NotificationDeferred) if event.cause is DeferralCause.QUIET_HOURS]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
