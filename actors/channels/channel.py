@@ -17,7 +17,9 @@ from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
 _SENT = frozenset({Sent})
-_NUMBERS = frozenset({int, float})
+
+_LARGEST_WHOLE = 2**53
+"""Whole numbers up to this are floats as well; of one with hundreds of digits there is none."""
 
 
 class Channel(Actor):
@@ -110,13 +112,7 @@ def _is_plain(outcome: Outcome) -> bool:
         type(outcome) in OUTCOMES
         and type(outcome.reason) is str
         and (outcome.answer is None or type(outcome.answer) is str)
-        and (
-            type(outcome) is not Transient
-            or (
-                type(outcome.throttled) is bool
-                and (outcome.retry_after is None or type(outcome.retry_after) in _NUMBERS)
-            )
-        )
+        and (type(outcome) is not Transient or (type(outcome.throttled) is bool and _are_seconds(outcome.retry_after)))
     )
 
 
@@ -140,16 +136,23 @@ def _reason_of(error: DeliveryError) -> str:
     return _in_words(error.reason) if error.reason else type(error).__name__
 
 
+def _are_seconds(given: Any) -> bool:
+    kind = type(given)
+    return given is None or kind is float or (kind is int and -_LARGEST_WHOLE <= given <= _LARGEST_WHOLE)
+
+
 def _seconds(given: Any) -> float | None:
     """Return how long a provider asked to wait, which it may give as a header has it.
 
     NaN is what is no number: ignored as a time, and where retries go by pushback a word that there is to be none.
     """
-    if given is None or type(given) in _NUMBERS:
+    if _are_seconds(given):
         return given  # type: ignore[no-any-return]
     try:
         return math.nan if isinstance(given, bool) else float(given)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        return math.inf  # as float() says of a text with as many digits
+    except Exception:  # of its own __float__, or there is none
         return math.nan
 
 

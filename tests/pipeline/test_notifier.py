@@ -594,12 +594,21 @@ def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
     assert world.sent_ids() == ["a"]
 
 
+class Unmeasured:
+    """A hint that is no number."""
+
+    def __float__(self) -> float:
+        raise NotImplementedError
+
+
 WRONG_INSIDE: list[tuple[Any, dict[str, Any]]] = [
     (Permanent(reason=5), {"kind": "Permanent", "reason": "5"}),  # type: ignore[arg-type]
     (DeadDestination(answer=550), {"kind": "DeadDestination", "answer": "550"}),  # type: ignore[arg-type]
     (Ambiguous(reason=None), {"kind": "Ambiguous", "reason": "timed out"}),  # type: ignore[arg-type]
     (Transient(throttled="no"), {"kind": "Transient", "throttled": True}),  # type: ignore[arg-type]
     (Transient(retry_after="7"), {"kind": "Transient", "next_retry_at_ns": 7 * NS_PER_S}),  # type: ignore[arg-type]
+    (Transient(retry_after=10**400), {"kind": "Transient", "next_retry_at_ns": NS_PER_S}),
+    (Transient(retry_after=Unmeasured()), {"kind": "Transient", "next_retry_at_ns": NS_PER_S}),  # type: ignore[arg-type]
 ]
 
 
@@ -630,7 +639,9 @@ class _ForeseesToo(NotificationService):
     ],
     ids=["provider", "subclass", "rule", "wrapped"],
 )
-@pytest.mark.parametrize(("outcome", "told"), WRONG_INSIDE, ids=["reason", "answer", "none", "throttled", "hint"])
+@pytest.mark.parametrize(
+    ("outcome", "told"), WRONG_INSIDE, ids=["reason", "answer", "none", "throttled", "hint", "many digits", "no float"]
+)
 def test_an_outcome_that_is_foreseen_with_something_wrong_in_it_is_told_as_one_that_can_be_read_again(
     outcome, told, provider
 ):
