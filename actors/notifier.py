@@ -374,7 +374,8 @@ def _check_arguments(**arguments: Any) -> None:
         for name, given in arguments.items()
         if given is not None and not hasattr(given, _WANTED[name][0])
     ]
-    if inspect.iscoroutinefunction(arguments["on_event"]):
+    on_event = arguments["on_event"]
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(type(on_event).__call__):
         problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")
     if problems:
         raise ConfigurationError(problems)

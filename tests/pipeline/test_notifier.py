@@ -159,6 +159,13 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
         assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
 
 
+class Awaited:
+    """Hears of events only where it is awaited."""
+
+    async def __call__(self, event: NotificationSent) -> None:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("arguments", "problems"),
     [
@@ -167,6 +174,7 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
         ({"preferences": {}, "templates": {"a": "b"}}, ["preferences: wanted Preferences", "templates: wanted Templ"]),
         ({"notify": "pager", "on_event": []}, ["notify: wanted a function of the t", "on_event: wanted a function of"]),
         ({"on_event": trio.sleep}, ["on_event: wanted a plain function, as nothing awaits it, got an async one"]),
+        ({"on_event": Awaited()}, ["on_event: wanted a plain function, as nothing awaits it, got an async one"]),
     ],
 )
 async def test_what_a_notifier_is_opened_with_is_looked_at_before_anything_comes(arguments, problems):
