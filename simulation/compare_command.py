@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, save, say
+from simulation.exits import refuse, save
 from simulation.given_path import given_path
 from simulation.run_command import Sets
 
@@ -77,5 +77,4 @@ def compare(
 
         print_comparison(comparison, out if unsaved is None else None)
     if unsaved is not None:
-        say(unsaved)
-        raise typer.Exit(Exit.BAD_INPUT)
+        refuse([unsaved])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from simulation.comparison import Comparison
     from simulation.result import Result
 
@@ -29,6 +31,13 @@ class Exit(IntEnum):
 def say(text: str) -> None:
     """Print a line on stderr."""
     typer.echo(text, err=True)
+
+
+def refuse(problems: Iterable[str]) -> NoReturn:
+    """Say what is wrong with the input, a line each, and end the command."""
+    for problem in problems:
+        say(problem)
+    raise typer.Exit(Exit.BAD_INPUT) from None
 
 
 def save(result: Result | Comparison, directory: Path) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import Exit, refuse, say
 from simulation.given_path import given_path
 
 
@@ -75,12 +75,9 @@ def explore(
                 progress=progress,
             )
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(error.problems)
     except OSError as error:
-        say(f"--out {error.filename or out}: {error.strerror or error}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     except ExplorationInterrupted as stopped:
         say(interrupted(stopped.so_far, seeds))
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import refuse
 from simulation.given_path import given_path
 
 
@@ -112,12 +112,9 @@ def fit(
         )
         written = [] if out is None else found.save(out)
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(f"--out {problem}" if problem.startswith(f"{out}: ") else problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(f"--out {problem}" if problem.startswith(f"{out}: ") else problem for problem in error.problems)
     except OSError as error:
-        say(f"--out {error.filename or out}: {error.strerror or error}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import Exit, refuse, say
 
 
 @contextmanager
@@ -25,9 +25,7 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(error.problems)
     except InvariantBreach as breach:
         say(f"{file}: an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
@@ -35,8 +33,7 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
         say(f"{lost}{kept}")
         raise typer.Exit(Exit.WORKER_LOST) from None
     except OSError as error:
-        say(f"--out {error.filename or out}: {error.strerror or error}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     except KeyboardInterrupt:
         say(f"interrupted{kept}")
         raise typer.Exit(Exit.INTERRUPTED) from None

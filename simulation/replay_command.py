@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import Exit, refuse
 from simulation.given_path import given_path
 from simulation.run_command import RuntimeName, Sets
 
@@ -43,17 +43,13 @@ def replay(
                 trace, sets=sets or [], seed=seed, runtime=None if runtime is None else runtime.value
             )
         elif sets or seed is not None or runtime is not None:
-            say(f"--against {against}: wanted no changes besides, since nothing is run")
-            raise typer.Exit(Exit.BAD_INPUT)
+            refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
         else:
             outcome = compare_traces(trace, against)
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(error.problems)
     except ValueError as error:
-        say(f"{trace}: {error}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse([f"{trace}: {error}"])
     typer.echo(outcome)
     if not outcome.exact:
         raise typer.Exit(Exit.DOES_NOT_HOLD)

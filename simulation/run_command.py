@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.exits import Exit, save, say
+from simulation.exits import Exit, refuse, save, say
 from simulation.given_path import given_path
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def run(
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)
     if record is not None and len(files) > 1:
-        say(f"--record {record}: wanted one scenario file, got {len(files)}")
-        raise typer.Exit(Exit.BAD_INPUT)
+        refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
     for file, scenario in zip(files, scenarios, strict=True):
         for warning in _warnings(file, scenario, sets or []):
             say(f"warning: {warning}")
@@ -100,12 +99,12 @@ def run(
         except OSError as error:
             if record is None:
                 raise
-            say(f"--record {record}: {error.strerror}")
-            raise typer.Exit(Exit.BAD_INPUT) from None
+            refuse([f"--record {record}: {error.strerror}"])
         except ConfigurationError as error:
-            for problem in error.problems:
-                say(f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}")
-            raise typer.Exit(Exit.BAD_INPUT) from None
+            refuse(
+                f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}"
+                for problem in error.problems
+            )
         except InvariantBreach as breach:
             command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)
             say(f"{file}: {breach.of_run(scenario.seed, command)}")
@@ -123,8 +122,7 @@ def run(
     if as_json:
         typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
     if unsaved is not None:  # said when the figures are out, which would be lost otherwise
-        say(unsaved)
-        raise typer.Exit(Exit.BAD_INPUT)
+        refuse([unsaved])
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
@@ -156,9 +154,7 @@ def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> l
         except ConfigurationError as error:
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
-        for problem in problems:
-            say(problem)
-        raise typer.Exit(Exit.BAD_INPUT)
+        refuse(problems)
     return scenarios
 
 
@@ -181,11 +177,9 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
         try:
             check_folder(directory, SUMMARY_FILE, files)
         except ConfigurationError as error:
-            say(error.problems[0])
-            raise typer.Exit(Exit.BAD_INPUT) from None
+            refuse(error.problems)
         if directory in directories[:number]:
-            say(f"--out {out}: {files[number]} and another file are both called {directory.name}")
-            raise typer.Exit(Exit.BAD_INPUT)
+            refuse([f"--out {out}: {files[number]} and another file are both called {directory.name}"])
     return list(directories)
 
 

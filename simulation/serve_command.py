@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import Exit, refuse, say
 from simulation.given_path import given_path
 
 _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
@@ -41,8 +41,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
             raise
-        say(f"wanted the extra retrylab[service], got no {error.name}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse([f"wanted the extra retrylab[service], got no {error.name}"])
 
     try:
         config = load(file)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import Exit, refuse, say
 
 if TYPE_CHECKING:
     from simulation.validation.procedure import CaseResult
@@ -71,9 +71,7 @@ def validate(
             on_experiment=_say_what_is_done if sys.stderr.isatty() else None,
         )
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(f"--{problem}")
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(f"--{problem}" for problem in error.problems)
     except InvariantBreach as breach:
         say(f"an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None

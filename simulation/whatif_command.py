@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.exits import Exit, say
+from simulation.exits import refuse
 from simulation.fit_command import (
     Attempts,
     ChannelName,
@@ -82,9 +82,7 @@ def whatif(
             channel=channel,
         )
     except ConfigurationError as error:
-        for problem in error.problems:
-            say(problem)
-        raise typer.Exit(Exit.BAD_INPUT) from None
+        refuse(error.problems)
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
     else:
