@@ -12,6 +12,7 @@ from rich.table import Table
 
 from actors.digits import LARGER_UNITS, in_a_unit, plain_number
 from simulation.comparison import Comparison
+from simulation.in_a_line import seeds_text
 from simulation.paired import Difference
 from simulation.result import REPORT_FILE, Result
 from simulation.summary_shape import Figure
@@ -124,7 +125,7 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
     """Print how settings compare on stdout, and where the rest is."""
     console = stdout()
     seeds, settings = comparison.seeds, comparison.settings
-    runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    runs = seeds_text(seeds)
     console.print(
         f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same luck",
         highlight=False,

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from simulation.console import NOTHING, duration_text, print_table, stdout
 from simulation.fitting.whatif import Replayed, WhatIf
+from simulation.in_a_line import seeds_text
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
@@ -33,7 +34,7 @@ def print_whatif(found: WhatIf) -> None:
     """Print the figures on stdout."""
     console = stdout()
     seeds = found.seeds
-    runs = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    runs = seeds_text(seeds)
     console.print(
         f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  "
         f"{runs}",

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from actors.digits import counted
 from simulation.console import NOTHING, figure_text, stdout
+from simulation.in_a_line import seeds_text
 from simulation.summary_shape import Figure
 from simulation.sweeping.result import HOLDS, SweepResult
 from simulation.variations import short_names
@@ -26,7 +27,7 @@ def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command:
     console = stdout()
     runs, cells = len(sweep.runs), len(sweep.settings)
     seeds = sorted(sweep.runs["seed"].unique())
-    luck = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    luck = seeds_text(seeds)
     console.print(
         f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same luck · "
         f"{counted(runs, 'run')}",

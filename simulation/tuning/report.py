@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.digits import counted
 from simulation.console import NOTHING, figure_text
+from simulation.in_a_line import seeds_text
 from simulation.paired import Difference
 from simulation.replicates import kinds_of_figures
 from simulation.space import number_of
@@ -57,8 +58,7 @@ def origin(tuning: Tuning, trial: Trial) -> str:
 def _heading(tuning: Tuning) -> str:
     runs = sum(len(trial.searched) + len(trial.fresh) for trial in tuning.trials)
     tried = sum(trial.in_space for trial in tuning.trials)
-    last = tuning.first_fresh_seed - 1
-    seeds = f"seeds {tuning.first_seed} to {last}" if last > tuning.first_seed else f"seed {last}"
+    seeds = seeds_text(range(tuning.first_seed, tuning.first_fresh_seed))
     which = "all " if tuning.exhaustive and not tuning.invalid else ""
     left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
     over = "" if tuning.is_over else " · interrupted"
