@@ -7,6 +7,7 @@ is the dispatcher's, on any clock.
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.effects import Cancellable
+
+
+def is_async(function: object) -> bool:
+    """Tell whether what a call of this returns is to be awaited: an ``async def``, or an object that is called so."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 class Parked:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import math
 import secrets
@@ -26,6 +25,7 @@ from actors.actor import ActorRef
 from actors.channels.channel import Channel
 from actors.channels.hedging import HedgingChannel
 from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
+from actors.coroutines import is_async
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.instants import ns
 from actors.linter import lint
@@ -375,7 +375,7 @@ def _check_arguments(**arguments: Any) -> None:
         if given is not None and not hasattr(given, _WANTED[name][0])
     ]
     on_event = arguments["on_event"]
-    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(type(on_event).__call__):
+    if is_async(on_event):
         problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")
     if problems:
         raise ConfigurationError(problems)

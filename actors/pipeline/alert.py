@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from actors.actor import STOP_ON_FAILURE, Actor, Supervision, handles
+from actors.coroutines import is_async
 from actors.instants import ns
 from actors.messages import Message, NotificationChannel
 
@@ -76,7 +76,7 @@ class AdminAlert(Actor):
             return
         latest_ns[key] = now_ns
         self.alerts.append(alert.text)
-        if inspect.iscoroutinefunction(self._notify):
+        if is_async(self._notify):
             self.spawn(_Messenger, self._notify).tell(_Bring(text=alert.text))
         else:
             try:

@@ -21,6 +21,7 @@ import msgspec
 from pykka import ActorDeadError
 
 from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
+from actors.coroutines import is_async
 from actors.errors import NotifierClosed, StoreFailed, WrongType
 from actors.futures import Future
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
@@ -33,9 +34,6 @@ Subscriber = Callable[[Any], Any]
 S = TypeVar("S", bound=Subscriber)
 
 _DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
-
-OWED_MIN = 1_000
-"""With fewer answers, nobody looks for those among them that have been given."""
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -90,11 +88,8 @@ class EventBus:
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
-        self.under_way = 0
-        """How many publications, commands and orders have not been answered yet."""
-        self._owed: list[Future[Any]] = []
-        """Their answers, and some that have been given."""
-        self._owed_max = OWED_MIN
+        self._owed: dict[Future[Any], None] = {}
+        """The answers that publications, commands and orders wait for, in order."""
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
 
@@ -109,6 +104,11 @@ class EventBus:
         refs = [ref for entries in self._subscribers.values() for _, ref in entries]
         return list({ref.actor_urn: ref for ref in refs}.values())
 
+    @property
+    def under_way(self) -> int:
+        """How many publications, commands and orders have not been answered yet."""
+        return len(self._owed)
+
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike.
 
@@ -122,8 +122,7 @@ class EventBus:
             raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
-            is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-            actor_class = _AsyncSubscriber if is_async else _PlainSubscriber
+            actor_class = _AsyncSubscriber if is_async(function) else _PlainSubscriber
             ref = self._system.spawn(actor_class, function, self._submit)
             for event_type in event_types:
                 self._subscribers.setdefault(event_type, []).append((function, ref))
@@ -250,22 +249,18 @@ class EventBus:
 
     def owe(self, answer: Future[Any]) -> None:
         """Take note that somebody waits for this answer, until there is one, be it that there will be none."""
-        self.under_way += 1
-        self._owed.append(answer)
-        if len(self._owed) > self._owed_max:
-            self._owed = [owed for owed in self._owed if not owed.done]
-            self._owed_max = max(OWED_MIN, 2 * len(self._owed))
-        answer.when_done(self._one_done)
+        self._owed[answer] = None
+        answer.when_done(functools.partial(self._answered, answer))
 
-    def _one_done(self) -> None:
-        self.under_way -= 1
-        if self.under_way == 0 and self.when_idle is not None:
+    def _answered(self, answer: Future[Any]) -> None:
+        del self._owed[answer]
+        if not self._owed and self.when_idle is not None:
             self.when_idle()
 
     def end(self) -> None:
         """Tell all who still wait for an answer that there will be none: its actors are gone."""
-        for answer in self._owed:
-            if not answer.done:
+        for answer in list(self._owed):
+            if not answer.done:  # the answer before it may have been the last that this one waited for
                 error = NotifierClosed("the notifier was closed before it was known what becomes of this")
                 answer.set_exception((NotifierClosed, error, None))
 
@@ -284,11 +279,15 @@ class _PlainSubscriber(Actor):
     def on_call(self, call: _Call) -> None:
         try:
             self._send(commands_of(self._function(call.event)), call.publication)
-        except (StoreFailed, NotifierClosed) as error:
-            call.publication.failure = error
-        except Exception:
-            logger.exception("subscriber %r raised on %r", self._function, call.event)
+        except Exception as error:
+            self._failed(call, error)
         call.publication.one_done()
+
+    def _failed(self, call: _Call, error: Exception) -> None:
+        if isinstance(error, (StoreFailed, NotifierClosed)):
+            call.publication.failure = error
+        else:
+            logger.error("subscriber %r raised on %r", self._function, call.event, exc_info=error)
 
     def _send(self, commands: Iterable[SendNotification], publication: _Publication) -> None:
         for command in commands:
@@ -308,10 +307,8 @@ class _AsyncSubscriber(_PlainSubscriber):
         """Call the function, then send what it returned."""
         try:
             self._send(commands_of(await self._function(call.event)), call.publication)
-        except (StoreFailed, NotifierClosed) as error:
-            call.publication.failure = error
-        except Exception:
-            logger.exception("subscriber %r raised on %r", self._function, call.event)
+        except Exception as error:
+            self._failed(call, error)
         call.publication.one_done()
 
 

@@ -362,14 +362,20 @@ async def test_the_dead_letter_queue_can_be_asked(autojump_clock):
     assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
 
 
-async def test_alerts_may_be_async_and_slow(autojump_clock):
+@pytest.mark.parametrize("is_object", [False, True])
+async def test_alerts_may_be_async_and_slow(autojump_clock, is_object):
     raised = []
 
     async def page(text: str) -> None:
         await trio.sleep(2)
         raised.append(text)
 
-    async with Notifier.open(providers=NotificationService(failure_rate=1.0), notify=page) as notifier:
+    class Pager:
+        async def __call__(self, text: str) -> None:
+            await page(text)
+
+    notify = Pager() if is_object else page
+    async with Notifier.open(providers=NotificationService(failure_rate=1.0), notify=notify) as notifier:
         await notifier.send(email("a"))
         await notifier.wait_until_quiet()
         await trio.sleep(5)
