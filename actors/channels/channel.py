@@ -18,9 +18,6 @@ from actors.pipeline.wiring import Stages
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
 _SENT = frozenset({Sent})
 
-_LARGEST_WHOLE = 2**53
-"""Whole numbers up to this are floats as well; of one with hundreds of digits there is none."""
-
 
 class Channel(Actor):
     """Makes the attempts that the circuit breaker admits; their outcomes go back to it.
@@ -95,7 +92,7 @@ def outcome_of(result: Any) -> Outcome:
         case Sent() if type(result) is Sent:
             return result
         case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
-            return result if _is_plain(result) else _plain(result)
+            return _plain(result)
         case TransientError() as error:
             return Transient(reason=_reason_of(error), retry_after=_seconds(error.retry_after))
         case PermanentError() as error:
@@ -106,18 +103,8 @@ def outcome_of(result: Any) -> Outcome:
             return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
 
 
-def _is_plain(outcome: Outcome) -> bool:
-    """Tell whether an outcome is of one of the six classes, and has texts where it should."""
-    return (
-        type(outcome) in OUTCOMES
-        and type(outcome.reason) is str
-        and (outcome.answer is None or type(outcome.answer) is str)
-        and (type(outcome) is not Transient or (type(outcome.throttled) is bool and _are_seconds(outcome.retry_after)))
-    )
-
-
 def _plain(given: Outcome) -> Outcome:
-    """Return an outcome of a class of the provider's own, or with something else for a text, as one of the six.
+    """Return an outcome as one of the six, be it of a class of the provider's own or with something else for a text.
 
     Its kind counts: what was sent is not to be sent again because of a word. Written as it is, a reason that is no text
     would shut the store, as it could not be read again.
@@ -136,18 +123,13 @@ def _reason_of(error: DeliveryError) -> str:
     return _in_words(error.reason) if error.reason else type(error).__name__
 
 
-def _are_seconds(given: Any) -> bool:
-    kind = type(given)
-    return given is None or kind is float or (kind is int and -_LARGEST_WHOLE <= given <= _LARGEST_WHOLE)
-
-
 def _seconds(given: Any) -> float | None:
     """Return how long a provider asked to wait, which it may give as a header has it.
 
     NaN is what is no number: ignored as a time, and where retries go by pushback a word that there is to be none.
     """
-    if _are_seconds(given):
-        return given  # type: ignore[no-any-return]
+    if given is None:
+        return None
     try:
         return math.nan if isinstance(given, bool) else float(given)
     except OverflowError:
