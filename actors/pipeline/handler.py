@@ -314,19 +314,16 @@ class Handler(Actor):
                 self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
                 return
         if self._preferences is not None and not command.critical:
-            user, channel, now = command.user, command.channel, utc(self.epoch_ns + self.now_ns)
             try:
-                is_enabled = self._preferences.is_enabled(user, channel)
-                quiet_until = self._preferences.quiet_until(user, channel, now) if is_enabled else None
-                until_ns = None if quiet_until is None else since_1970_ns(quiet_until) - self.epoch_ns
+                wanted_at_ns = self._wanted_at_ns(self._preferences, command)
             except Exception:
                 self._ask_again_later(delivery)
                 return
-            if not is_enabled:
+            if wanted_at_ns is None:
                 self._suppress(delivery, SWITCHED_OFF)
                 return
-            if until_ns is not None and until_ns > self.now_ns:  # else it would be deferred without end at this instant
-                self._defer(delivery, until_ns)
+            if wanted_at_ns > self.now_ns:
+                self._defer(delivery, wanted_at_ns)
                 return
         self._send(delivery)
 
@@ -391,15 +388,22 @@ class Handler(Actor):
             return False
         if self._preferences is None or command.critical:
             return True
-        user, channel = command.user, command.channel
-        now, preferences = utc(self.epoch_ns + self.now_ns), self._preferences
         try:
-            if not preferences.is_enabled(user, channel):
-                return False
-            quiet_until = preferences.quiet_until(user, channel, now)
-            return quiet_until is None or since_1970_ns(quiet_until) - self.epoch_ns <= self.now_ns
+            return self._wanted_at_ns(self._preferences, command) == self.now_ns
         except Exception:
             return False  # it is put off then, and _prepare asks anew and says what is raised
+
+    def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
+        """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
+
+        Raises whatever preferences of somebody's own raise.
+        """
+        user, channel = command.user, command.channel
+        if not preferences.is_enabled(user, channel):
+            return None
+        quiet_until = preferences.quiet_until(user, channel, utc(self.epoch_ns + self.now_ns))
+        # Quiet hours that are over would defer it without end, at this instant.
+        return self.now_ns if quiet_until is None else max(self.now_ns, since_1970_ns(quiet_until) - self.epoch_ns)
 
     # ── an attempt, and what comes of it ────────────────────────────────────────────────────────────────────────
 

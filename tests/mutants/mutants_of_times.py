@@ -66,8 +66,8 @@ MUTANTS = (
         HANDLER,
         "Preferences are those of a recipient, not of a user.",
         (
-            "                is_enabled = self._preferences.is_enabled(user, channel)\n",
-            "                is_enabled = self._preferences.is_enabled(command.recipient, channel)\n",
+            "        if not preferences.is_enabled(user, channel):\n",
+            "        if not preferences.is_enabled(command.recipient, channel):\n",
         ),
         expected="wanted",
     ),
