@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     from actors.messages import SendNotification
 
 
+def described(error: BaseException) -> str:
+    """Return the class of an error and its text, where it has one; also of one whose own ``__str__`` raises."""
+    try:
+        return f"{type(error).__name__}: {error}".rstrip(": ")
+    except Exception:
+        return f"{type(error).__name__}, which cannot be shown"
+
+
 class RetrylabError(Exception):
     """The root of the family."""
 

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from actors.actor import Actor
 from actors.digits import counted
-from actors.errors import ActorSystemError
+from actors.errors import ActorSystemError, described
 from simulation.system import _NO_CALLBACKS, SimulatedSystem
 
 
@@ -369,7 +369,7 @@ class Verdict:
     def __str__(self) -> str:
         if self.breach is None:
             return f"no breach with {counted(self.most_deviations, 'deviation')}, in any of {self.runs:,} schedules"
-        found = f"{type(self.breach).__name__}: {self.breach}".rstrip(": ")
+        found = described(self.breach)
         which = ", ".join(f"({step}, {choice})" for step, choice in self.deviations)
         return f"breach with {counted(len(self.deviations), 'deviation')} [{which}], in schedule {self.runs:,}: {found}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.actor import Actor, Supervision, handles
 from actors.effects import Effect, Foreseen, Promise
-from actors.errors import DeliveryError, PermanentError, TransientError
+from actors.errors import DeliveryError, PermanentError, TransientError, described
 from actors.instants import ns
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.attempts import TIMED_OUT, Admitted, Provider
@@ -98,7 +98,7 @@ def outcome_of(result: Any) -> Outcome:
         case PermanentError() as error:
             return Permanent(reason=_reason_of(error))
         case Exception() as error:
-            return Ambiguous(reason=_in_words(error))
+            return Ambiguous(reason=described(error))
         case other:
             return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
 
@@ -139,9 +139,9 @@ def _seconds(given: Any) -> float | None:
 
 
 def _in_words(value: object) -> str:
-    if type(value) is str:
-        return value
+    if isinstance(value, Exception):
+        return described(value)
     try:
-        return f"{type(value).__name__}: {value}".rstrip(": ") if isinstance(value, Exception) else str(value)
+        return str(value)
     except Exception:  # of its own __str__
         return f"{type(value).__name__}, which cannot be shown"

@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from actors.channels.transport import ANSWER_LENGTH_MAX, tls_context
+from actors.errors import described
 from actors.extras import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.quantities import LONGEST_S
@@ -227,4 +228,4 @@ class HttpExchange:
 
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")[:ANSWER_LENGTH_MAX]
+    return described(error)[:ANSWER_LENGTH_MAX]

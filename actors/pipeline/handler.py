@@ -17,7 +17,15 @@ import msgspec
 from actors.actor import Actor, Supervision, handles
 from actors.config import ChannelConfig
 from actors.effects import Performed
-from actors.errors import IdempotencyConflict, Overtaken, StoreFailed, TemplateError, UnknownChannel, Unstorable
+from actors.errors import (
+    IdempotencyConflict,
+    Overtaken,
+    StoreFailed,
+    TemplateError,
+    UnknownChannel,
+    Unstorable,
+    described,
+)
 from actors.instants import NS_PER_S, since_1970_ns, utc
 from actors.messages import (
     NO_METADATA,
@@ -431,7 +439,7 @@ class Handler(Actor):
                 return
             except Exception as error:  # of templates of somebody's own
                 logger.exception("templates raised on notification %r", command.notification_id)
-                self._give_up(delivery, f"templates raised {type(error).__name__}: {error}")
+                self._give_up(delivery, f"templates raised {described(error)}")
                 return
         attempt = Attempt(
             command=command,
