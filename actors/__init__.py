@@ -12,34 +12,35 @@ from typing import Any
 _HOME_OF = {
     name: module
     for module, names in {
-        "actors.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
-        "actors.config": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig RateLimitConfig RetryConfig",
-        "actors.distributions": "Distribution",
-        "actors.effects": "Foreseen Performed Promise",
+        "actors.kernel.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
+        "actors.settings.channel": "ChannelConfig CircuitBreakerConfig NotifierConfig ProviderConfig "
+        "RateLimitConfig RetryConfig",
+        "actors.settings.distributions": "Distribution",
+        "actors.kernel.effects": "Foreseen Performed Promise",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed Overtaken "
         "PermanentError RetrylabError ServiceUnavailable StoreError StoreFailed StoreInUse TemplateError "
         "TransientError UnknownChannel Unstorable WrongType",
-        "actors.faults_config": "FaultConfig",
-        "actors.live": "LiveSystem",
-        "actors.mailbox": "Mailbox",
+        "actors.settings.faults": "FaultConfig",
+        "actors.kernel.live": "LiveSystem",
+        "actors.kernel.mailbox": "Mailbox",
         "actors.messages": "BreakerTransitioned DeadLetterMessage NotificationChannel NotificationDeferred "
         "NotificationFailed NotificationMovedToDeadLetter NotificationRequested NotificationSent "
         "NotificationSuppressed OrderPlaced OrderShipped PaymentReceived SendNotification UserRegistered",
         "actors.notifier": "Notifier Pipeline",
         "actors.outcomes": "Ambiguous ChannelFault DeadDestination Outcome Permanent Sent Transient",
-        "actors.pipeline.attempts": "Attempt Provider",
+        "actors.domain.attempts": "Attempt Provider",
         "actors.pipeline.circuit_breaker": "OperateBreaker",
         "actors.pipeline.dead_letter_queue": "DiscardDeadLetter ListDeadLetters RedriveDeadLetter",
         "actors.pipeline.preferences": "Preferences",
         "actors.pipeline.templates": "Template Templates",
-        "actors.provider_queue": "Load",
+        "actors.faults.queue": "Load",
         "actors.standalone": "CircuitBreaker RateLimiter",
         "actors.storage.lossy": "LossyStore",
         "actors.storage.memory": "MemoryStore",
-        "actors.storage.sqlite": "SqliteStore",
-        "actors.supervisor": "Restarted Terminated",
-        "actors.system": "ActorSystem",
-        "actors.unreliable": "FailureRule NotificationService",
+        "actors.storage.sqlite.store": "SqliteStore",
+        "actors.kernel.supervision": "Restarted Terminated",
+        "actors.kernel.system": "ActorSystem",
+        "actors.faults.provider": "FailureRule NotificationService",
     }.items()
     for name in names.split()
 }

@@ -21,15 +21,17 @@ from typing import Any, Literal, TypeAlias, get_args
 import pykka
 import trio
 
-from actors.actor import ActorRef
-from actors.channels.channel import Channel
-from actors.channels.hedging import HedgingChannel
-from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
-from actors.coroutines import is_async
+from actors.domain.attempts import Provider
+from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
+from actors.faults.build import Providers, checked_providers, unreliable_providers
+from actors.faults.provider import NotificationService
 from actors.instants import ns
-from actors.linter import lint
-from actors.live import LiveSystem
+from actors.kernel.actor import ActorRef
+from actors.kernel.async_handlers import is_async
+from actors.kernel.live import LiveSystem
+from actors.kernel.system import ActorSystem
+from actors.lint.channel import lint
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -38,13 +40,14 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.alert import AdminAlert, Notify
-from actors.pipeline.attempts import Provider
 from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
@@ -52,12 +55,9 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
-from actors.providers import Providers, checked_providers, unreliable_providers
-from actors.settings import validated
+from actors.settings.base import validated
+from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
 from actors.storage.memory import MemoryStore
-from actors.storage.store import LettersChanged, News, Store
-from actors.system import ActorSystem
-from actors.unreliable import NotificationService
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 import trio
 
-from actors.config import CircuitBreakerConfig, RateLimitConfig
 from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType
 from actors.instants import ns
-from actors.policies.breaker import Breaker, BreakerState, Transition
-from actors.policies.limiter import make_limiter
-from actors.randomness import RandomStreams
-from actors.settings import Settings, validated
+from actors.kernel.randomness import RandomStreams
+from actors.policies.breaker.breaker import Breaker, BreakerState, Transition
+from actors.policies.rate_limit.limiter import make_limiter
+from actors.settings.base import Settings, validated
+from actors.settings.channel import CircuitBreakerConfig, RateLimitConfig
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Settings)

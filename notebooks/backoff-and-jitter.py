@@ -26,9 +26,9 @@ import pandas as pd
 
 import simulation
 from actors import RateLimitConfig, RetryConfig
-from actors.policies.backoff import Backoff
-from actors.policies.limiter import make_limiter
-from simulation import plots
+from actors.policies.rate_limit.limiter import make_limiter
+from actors.policies.retry.backoff import Backoff
+from simulation.reporting import plots
 
 # %% [markdown]
 # ## How long a wait is

@@ -26,8 +26,8 @@ import pandas as pd
 
 import simulation
 from actors import CircuitBreakerConfig
-from actors.policies.breaker import TRANSITIONS, Breaker
-from simulation import plots
+from actors.policies.breaker.breaker import TRANSITIONS, Breaker
+from simulation.reporting import plots
 
 S = 1_000_000_000  # nanoseconds: policies count in whole ones, so that an instant is exact
 

@@ -23,7 +23,7 @@
 import pandas as pd
 
 import simulation
-from simulation import plots
+from simulation.reporting import plots
 from simulation.scenario import parse
 
 # %% [markdown]

@@ -27,7 +27,7 @@ import trio
 
 import simulation
 from actors import Provider, Sent, TransientError
-from simulation import plots
+from simulation.reporting import plots
 from simulation.scenario import parse
 
 # %% [markdown]

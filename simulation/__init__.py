@@ -15,42 +15,48 @@ import importlib
 from typing import Any
 
 _HOME_OF = {
-    "Comparison": "simulation.comparison",
-    "Result": "simulation.result",
-    "SavedResult": "simulation.saved_result",
+    "Comparison": "simulation.experiments.comparison",
+    "Result": "simulation.results.result",
+    "SavedResult": "simulation.results.saved_result",
     "Scenario": "simulation.scenario",
-    "SimulatedSystem": "simulation.system",
-    "SweepResult": "simulation.sweeping.result",
-    "Tuning": "simulation.tuning.tuning",
-    "compare": "simulation.comparison",
-    "compare_traces": "simulation.traces.replaying",
-    "explore": "simulation.exploration",
+    "SimulatedSystem": "simulation.engine.system",
+    "SweepResult": "simulation.experiments.sweeping.result",
+    "Tuning": "simulation.experiments.tuning.tuning",
+    "compare": "simulation.experiments.comparison",
+    "compare_traces": "simulation.running.traces.replaying",
+    "explore": "simulation.exploration.explore",
     "fit": "simulation.fitting.calibration",
     "load": "simulation.scenario",
-    "open_result": "simulation.saved_result",
-    "open_sweep": "simulation.sweeping.result",
+    "open_result": "simulation.results.saved_result",
+    "open_sweep": "simulation.experiments.sweeping.result",
     "parse": "simulation.scenario",
-    "predict": "simulation.prediction",
-    "record": "simulation.traces.recording",
-    "replay": "simulation.traces.replaying",
-    "run": "simulation.runner",
-    "run_live": "simulation.live_run",
-    "sweep": "simulation.sweeping.sweep",
-    "tune": "simulation.tuning.tune",
+    "predict": "simulation.experiments.prediction",
+    "record": "simulation.running.traces.recording",
+    "replay": "simulation.running.traces.replaying",
+    "run": "simulation.running.runner",
+    "run_live": "simulation.running.live_run",
+    "sweep": "simulation.experiments.sweeping.sweep",
+    "tune": "simulation.experiments.tuning.tune",
     "validate": "simulation.validation.procedure",
     "whatif": "simulation.fitting.whatif",
 }
 """A name here is none of a module of this package: importing that would put the module in its place."""
 
-_MODULES = ("invariants", "plots", "strategies", "testkit", "validation")
-"""Those that are of use as ``simulation.plots``, which are imported where they are first named."""
+_MODULES = {
+    "invariants": "simulation.invariants",
+    "plots": "simulation.reporting.plots",
+    "strategies": "simulation.testing.strategies",
+    "testkit": "simulation.testing.testkit",
+    "validation": "simulation.validation",
+}
+"""Those that are of use as ``simulation.reporting.plots``, which are imported where they are first named."""
 
 __all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(_MODULES[name])
     module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

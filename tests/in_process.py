@@ -10,7 +10,7 @@ import subprocess
 import sys
 from unittest import mock
 
-from simulation.cli import main
+from simulation.commands.cli import main
 
 
 def retrylab(*arguments, cwd):

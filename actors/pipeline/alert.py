@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from actors.actor import STOP_ON_FAILURE, Actor, Supervision, handles
-from actors.coroutines import is_async
 from actors.instants import ns
+from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
+from actors.kernel.async_handlers import is_async
 from actors.messages import Message, NotificationChannel
 
 logger = logging.getLogger(__name__)

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from actors.actor import handles
-from actors.config import ChannelConfig, RateLimitConfig
-from actors.effects import Performed
+from actors.domain.attempts import Admitted, Attempt, ForgetWaiting
+from actors.kernel.actor import handles
+from actors.kernel.effects import Performed
 from actors.messages import DeferralCause, NotificationChannel
-from actors.pipeline.attempts import Admitted, Attempt, ForgetWaiting
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.wiring import Stages
+from actors.settings.channel import ChannelConfig, RateLimitConfig
 
 REMEMBERED_MAX = 10_000
 """Attempts that a limiter knows again."""

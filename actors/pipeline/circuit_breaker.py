@@ -14,12 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from actors.actor import handles
-from actors.config import ChannelConfig
-from actors.effects import Performed
-from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel
-from actors.outcomes import Transient
-from actors.pipeline.attempts import (
+from actors.domain.attempts import (
     EXPIRED,
     RATE_LIMIT_EXCEEDED,
     Abandoned,
@@ -29,12 +24,17 @@ from actors.pipeline.attempts import (
     Postponed,
     Refused,
 )
+from actors.kernel.actor import handles
+from actors.kernel.effects import Performed
+from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel
+from actors.outcomes import Transient
 from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
-from actors.policies.breaker import BreakerEvent, BreakerState, Transition
-from actors.policies.waits import sooner
+from actors.policies.breaker.breaker import BreakerEvent, BreakerState, Transition
+from actors.settings.channel import ChannelConfig
+from actors.waits import sooner
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED_HERE = "adaptive throttle"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested
 
 if TYPE_CHECKING:
-    from actors.futures import Future
-    from actors.pipeline.delivery import Delivery
+    from actors.domain.delivery import Delivery
+    from actors.kernel.futures import Future
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from actors.actor import Actor, Supervision, handles
-from actors.config import KEEP_ALL_LETTERS, DeadLettersConfig
-from actors.effects import Cancellable, Performed
+from actors.domain.store import LettersChanged, Store
 from actors.errors import EditRefused, Overtaken, StoreError
-from actors.futures import Future
 from actors.instants import ns
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Cancellable, Performed
+from actors.kernel.futures import Future
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -26,7 +26,7 @@ from actors.pipeline.alert import Alert
 from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive
 from actors.pipeline.wiring import Wiring
-from actors.storage.store import LettersChanged, Store
+from actors.settings.channel import KEEP_ALL_LETTERS, DeadLettersConfig
 
 logger = logging.getLogger(__name__)
 

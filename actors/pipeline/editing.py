@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
+from actors.domain.codec import encode_command
 from actors.errors import EditRefused, Unstorable
 from actors.messages import FrozenDict, SendNotification
-from actors.settings import unknown
-from actors.storage.codec import encode_command
+from actors.settings.base import unknown
 
 EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after")
 """The fields that may be edited: `metadata` as a whole; `expires_after` counts from the redrive on."""

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import msgspec
 from pykka import ActorDeadError
 
-from actors.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
-from actors.coroutines import is_async
 from actors.errors import NotifierClosed, StoreFailed, WrongType
-from actors.futures import Future
+from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
+from actors.kernel.async_handlers import is_async
+from actors.kernel.futures import Future
+from actors.kernel.system import ActorSystem
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, Submit
-from actors.system import ActorSystem
 
 logger = logging.getLogger(__name__)
 

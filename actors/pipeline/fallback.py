@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
-from actors.config import ChannelConfig, FallbackConfig
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, SendNotification
-from actors.policies.waits import wait_ns
+from actors.settings.channel import ChannelConfig, FallbackConfig
+from actors.waits import wait_ns
 
 logger = logging.getLogger(__name__)
 

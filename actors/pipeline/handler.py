@@ -14,9 +14,18 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from actors.actor import Actor, Supervision, handles
-from actors.config import ChannelConfig
-from actors.effects import Performed
+from actors.domain.attempts import (
+    EXPIRED,
+    Abandoned,
+    Admitted,
+    Attempt,
+    ForgetWaiting,
+    Postponed,
+    Refused,
+)
+from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
+from actors.domain.store import Lost, Store, TakenOver
+from actors.domain.suppressions import SuppressionSource
 from actors.errors import (
     IdempotencyConflict,
     Overtaken,
@@ -27,6 +36,9 @@ from actors.errors import (
     described,
 )
 from actors.instants import NS_PER_S, since_1970_ns, utc
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Performed
+from actors.kernel.supervision import Restarted
 from actors.messages import (
     NO_METADATA,
     DeferralCause,
@@ -46,28 +58,16 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.alert import ChannelBroken
-from actors.pipeline.attempts import (
-    EXPIRED,
-    Abandoned,
-    Admitted,
-    Attempt,
-    ForgetWaiting,
-    Postponed,
-    Refused,
-)
 from actors.pipeline.commits import Commit
-from actors.pipeline.delivery import Delivery, dead_letter, redriven, state_after
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.pipeline.suppressions import SuppressionSource
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
-from actors.policies.waits import sooner
-from actors.storage.store import Lost, Store, TakenOver
-from actors.supervisor import Restarted
+from actors.settings.channel import ChannelConfig
+from actors.waits import sooner
 
 logger = logging.getLogger(__name__)
 

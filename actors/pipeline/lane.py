@@ -13,20 +13,20 @@ from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from actors.config import PRIMARY, ChannelConfig
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.policies.adaptive_rate import AdaptiveRate
-from actors.policies.adaptive_throttle import AdaptiveThrottle
-from actors.policies.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
-from actors.policies.breaker_group import BreakerGroup, recipient_host
-from actors.policies.breaker_table import NOT_CLOSED
-from actors.policies.concurrency_limit import make_concurrency_limit
-from actors.policies.limiter import Limiter, make_limiter
-from actors.policies.pace import Pace
+from actors.policies.adaptive.concurrency import make_concurrency_limit
+from actors.policies.adaptive.rate import AdaptiveRate
+from actors.policies.adaptive.throttle import AdaptiveThrottle
+from actors.policies.breaker.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker.pace import Pace
+from actors.policies.breaker.per_host import BreakerGroup, recipient_host
+from actors.policies.breaker.states import NOT_CLOSED
+from actors.policies.rate_limit.limiter import Limiter, make_limiter
+from actors.settings.channel import PRIMARY, ChannelConfig
 
 if TYPE_CHECKING:
-    from actors.actor import ActorRef
-    from actors.pipeline.attempts import Attempt
+    from actors.domain.attempts import Attempt
+    from actors.kernel.actor import ActorRef
 
 EVERYBODY = ""
 """The key of what is counted for the whole lane."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.futures import Future
+from actors.kernel.futures import Future
 from actors.messages import NO_METADATA, DeadLetterMessage, SendNotification
 
 

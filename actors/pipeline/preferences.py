@@ -8,10 +8,10 @@ from datetime import datetime
 
 import msgspec
 
+from actors.domain.user_preferences import UserPreferences
 from actors.errors import WrongType
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
-from actors.preferences_config import UserPreferences
 
 ALL_CHANNELS = frozenset(NotificationChannel)
 _CHANNELS = tuple(NotificationChannel)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 
-from actors.actor import handles
-from actors.config import RateLimitConfig
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed
+from actors.kernel.actor import handles
 from actors.messages import DeferralCause, NotificationChannel
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
-from actors.policies.limiter import make_limiter
+from actors.policies.rate_limit.limiter import make_limiter
+from actors.settings.channel import RateLimitConfig
 
 
 class _UserLine(WaitingLine):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import assert_never
 
-from actors.config import ChannelConfig
+from actors.domain.attempts import EXPIRED
+from actors.domain.delivery import Delivery
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import EXPIRED
-from actors.pipeline.delivery import Delivery
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.policies.retry import Progress, RetryPolicy
+from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.settings.channel import ChannelConfig
 
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from actors.config import ChannelConfig
+from actors.domain.delivery import Delivery
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.pipeline.delivery import Delivery
-from actors.policies.budget import Budget, make_budget
-from actors.policies.retry import failure_kind
+from actors.policies.retry.budgets import Budget, make_budget
+from actors.policies.retry.policy import failure_kind
+from actors.settings.channel import ChannelConfig
 
 
 class RetryBudgets:

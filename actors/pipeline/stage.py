@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.actor import Actor, Supervision, handles
-from actors.effects import Cancellable
+from actors.domain.attempts import Abandoned, Attempt
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
-from actors.pipeline.attempts import Abandoned, Attempt
 from actors.pipeline.wiring import Stages
 
 

@@ -6,7 +6,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from actors.pipeline.attempts import Attempt
+from actors.domain.attempts import Attempt
 
 
 class WaitingLine:

@@ -10,11 +10,11 @@ from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
 
 if TYPE_CHECKING:
-    from actors.actor import ActorRef
-    from actors.pipeline.attempts import Attempt
+    from actors.domain.attempts import Attempt
+    from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
-    from actors.policies.budget import Budget
-    from actors.policies.limiter import Limiter
+    from actors.policies.rate_limit.limiter import Limiter
+    from actors.policies.retry.budgets import Budget
 
 
 def _announce_to_nobody(_event: Any) -> None:

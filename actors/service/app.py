@@ -9,17 +9,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from actors.domain.store import Store
 from actors.errors import NotifierClosed, StoreError
 from actors.notifier import Notifier
-from actors.service import api, console, health, ingest, settings_api
-from actors.service.access import Access
-from actors.service.breakers import BreakerWatch
+from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.dead_letters import DeadLetters
-from actors.service.health import Status
-from actors.service.live_settings import LiveSettings
-from actors.service.metrics import Metrics
-from actors.storage.store import Store
+from actors.service.http import ingest
+from actors.service.http import routes as api
+from actors.service.http import settings_routes as settings_api
+from actors.service.http.access import Access
+from actors.service.observability import health
+from actors.service.observability.health import Status
+from actors.service.observability.metrics import Metrics
+from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.reloading.live_settings import LiveSettings
 
 
 @dataclass(frozen=True)

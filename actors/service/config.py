@@ -30,18 +30,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import ValidationError, WrapValidator, model_validator
 from pydantic_core import InitErrorDetails
 
-from actors.config import ChannelConfig, NotifierConfig
-from actors.csv_column import DataFile
-from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
-from actors.quantities import PositiveDuration, Share, Text, Wanted, wanted
-from actors.secret import Secret
 from actors.service.tokens import TokenConfig
 from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
-from actors.settings import NotEmpty, Settings, at_key, check_one_given
-from actors.settings_file import load_settings
-from actors.transports_config import ApiUrl
+from actors.settings.base import NotEmpty, Settings, at_key, check_one_given
+from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.csv_column import DataFile
+from actors.settings.faults import FaultConfig
+from actors.settings.file import load_settings
+from actors.settings.quantities import PositiveDuration, Share, Text, Wanted, wanted
+from actors.settings.secret import Secret
+from actors.settings.transports import ApiUrl
 
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
 

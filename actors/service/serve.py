@@ -38,28 +38,28 @@ from typing import Any
 
 import trio
 
+from actors.domain.store import Store
 from actors.errors import ConfigurationError
+from actors.kernel.randomness import RandomStreams
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek
-from actors.randomness import RandomStreams
-from actors.service import logs
-from actors.service.access import Access
 from actors.service.app import Service, make_app
-from actors.service.breaker_orders import Orders, orders_of, with_orders
-from actors.service.breakers import BreakerWatch
 from actors.service.config import ServiceConfig, load
-from actors.service.dead_letters import DeadLetters
-from actors.service.doors import ProviderDoor, RequestDoor
-from actors.service.health import Status
+from actors.service.http.access import Access
 from actors.service.http_server import HttpServer
-from actors.service.live_settings import LiveSettings
-from actors.service.metrics import Metrics
+from actors.service.observability import logs
+from actors.service.observability.health import Status
+from actors.service.observability.metrics import Metrics
+from actors.service.observability.tracing import Tracing
+from actors.service.operations.breaker_overrides import Orders, orders_of, with_orders
+from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.reloading.live_settings import LiveSettings
 from actors.service.stores import open_store
-from actors.service.tracing import Tracing
+from actors.service.swappable_pipeline import ProviderDoor, RequestDoor
 from actors.service.transports import open_transports
 from actors.storage.memory import MemoryStore
-from actors.storage.store import Store
 
 logger = logging.getLogger("retrylab.service")
 

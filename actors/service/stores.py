@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from actors.domain.store import Store
 from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.service.config import ServiceConfig, StoreConfig
 from actors.storage.memory import MemoryStore
-from actors.storage.store import Store
 
 
 @asynccontextmanager
@@ -24,7 +24,7 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
     if not isinstance(choice, StoreConfig):
         yield MemoryStore(remember_ids_ns=ns(config.remember_ids))
     elif choice.sqlite is not None:
-        from actors.storage.sqlite import SqliteStore
+        from actors.storage.sqlite.store import SqliteStore
 
         async with SqliteStore.open(
             choice.sqlite, remember_ids=config.remember_ids, keep_audit=choice.keep_audit
@@ -33,7 +33,7 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
     else:
         assert choice.postgres is not None
         try:
-            from actors.storage.postgres import PostgresStore
+            from actors.storage.postgres.store import PostgresStore
         except ImportError as error:
             raise ConfigurationError(
                 [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from actors.quantities import Text
-from actors.secret import Secret
-from actors.settings import Settings
+from actors.settings.base import Settings
+from actors.settings.quantities import Text
+from actors.settings.secret import Secret
 
 
 class Role(StrEnum):

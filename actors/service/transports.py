@@ -22,17 +22,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from actors.config import PRIMARY, ChannelConfig, ProviderName
+from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
-from actors.faults_config import FaultConfig
-from actors.faulty import FaultyProvider
+from actors.faults.build import unreliable_providers
+from actors.faults.chaos import FaultyProvider
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
-from actors.pipeline.attempts import Provider
-from actors.providers import unreliable_providers
-from actors.quantities import wanted
-from actors.randomness import RandomStreams
-from actors.settings import Settings, check_one_given, known_keys
-from actors.transports_config import FcmConfig, SmtpConfig, TwilioConfig, WebhookConfig, WebPushConfig
+from actors.settings.base import Settings, check_one_given, known_keys
+from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import wanted
+from actors.settings.transports import FcmConfig, SmtpConfig, TwilioConfig, WebhookConfig, WebPushConfig
 
 _OF_A_KEY_FILE = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
 
@@ -87,7 +87,7 @@ class EmailTransport(TransportConfig):
     smtp: SmtpConfig | None = None
 
     def open(self) -> Provider | None:
-        from actors.channels.email import EmailProvider
+        from actors.transports.email import EmailProvider
 
         return None if self.smtp is None else EmailProvider(self.smtp)
 
@@ -100,7 +100,7 @@ class SmsTransport(TransportConfig):
     twilio: TwilioConfig | None = None
 
     def open(self) -> Provider | None:
-        from actors.channels.sms import SmsProvider
+        from actors.transports.sms import SmsProvider
 
         return None if self.twilio is None else SmsProvider(self.twilio)
 
@@ -117,8 +117,8 @@ class PushTransport(TransportConfig):
     """To browsers."""
 
     def open(self) -> Provider | None:
-        from actors.channels.push import PushProvider
-        from actors.channels.webpush import WebPushProvider
+        from actors.transports.push import PushProvider
+        from actors.transports.webpush import WebPushProvider
 
         if self.fcm is not None:
             return PushProvider(self.fcm)
@@ -133,7 +133,7 @@ class WebhookTransport(TransportConfig):
     standard_webhooks: WebhookConfig | None = None
 
     def open(self) -> Provider | None:
-        from actors.channels.webhook import WebhookProvider
+        from actors.transports.webhook import WebhookProvider
 
         return None if self.standard_webhooks is None else WebhookProvider(self.standard_webhooks)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from actors.effects import Foreseen
+from actors.domain.settings_change import SettingsChange
+from actors.kernel.effects import Foreseen
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import DAY_NS, MemoryStore
-from actors.storage.settings_change import SettingsChange
 
 Change = tuple[NotificationEvent, SendNotification] | SettingsChange
 

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from actors.effects import Effect
+from actors.domain.audit import AuditEntry, entry_of
+from actors.domain.delivery import Delivery, dead_letter_after, state_after
+from actors.domain.remembered_ids import RememberedIds
+from actors.domain.settings_change import SettingsChange
+from actors.domain.store import News, Past
+from actors.domain.suppressions import Suppressions, told_by
+from actors.domain.user_preferences import UserPreferences
+from actors.kernel.effects import Effect
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -20,13 +27,6 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.pipeline.delivery import Delivery, dead_letter_after, state_after
-from actors.pipeline.suppressions import Suppressions, told_by
-from actors.policies.idempotency import RememberedIds
-from actors.preferences_config import UserPreferences
-from actors.storage.audit import AuditEntry, entry_of
-from actors.storage.settings_change import SettingsChange
-from actors.storage.store import News, Past
 
 DAY_NS = 86_400 * 1_000_000_000
 AUDIT_KEPT = 10_000

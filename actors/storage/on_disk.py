@@ -11,8 +11,8 @@ from typing import Any, Self
 import trio
 
 from actors.errors import StoreFailed
+from actors.kernel.trio_token import trio_token
 from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationSent, NotificationSuppressed
-from actors.only_trio import trio_token
 from actors.storage.memory import DAY_NS, Entry, MemoryStore
 
 KEEP_AUDIT_NS = 400 * DAY_NS

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from actors.digits import counted, plain_number
 from actors.errors import ConfigurationError
+from actors.formatting import counted, plain_number
 from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.failing import Failing, fit_failing
@@ -21,7 +21,7 @@ from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.slowness import Brownout, find_brownouts
 from simulation.fitting.throttling import Throttling, fit_throttling
-from simulation.in_a_line import line
+from simulation.results.formatting import line
 
 if TYPE_CHECKING:
     import pandas as pd

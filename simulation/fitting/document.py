@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.digits import counted
 from actors.errors import ConfigurationError
+from actors.formatting import counted
 from simulation.fitting.failing import Outage
 from simulation.fitting.writing import duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
-from actors.distributions import Distribution
+from actors.settings.distributions import Distribution
 from simulation.fitting import laws
 from simulation.fitting.estimate import TAIL, Estimate, Z, of_log
 from simulation.fitting.information import Likelihood, covariance_at

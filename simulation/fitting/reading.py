@@ -13,14 +13,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from actors.config import PRIMARY
-from actors.digits import plain_number
 from actors.errors import ConfigurationError
+from actors.formatting import plain_number
 from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY
 from simulation.arguments import check_word, shown
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
-from simulation.table_file import read_table
+from simulation.results.table_file import read_table
 
 Unit = Literal["s", "ms", "us", "ns"]
 

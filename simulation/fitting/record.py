@@ -13,10 +13,10 @@ from random import Random
 
 import numpy as np
 
-from actors.effects import Foreseen
+from actors.domain.attempts import Attempt, Provider
+from actors.faults.conditions import NEVER_NS
+from actors.kernel.effects import Foreseen
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
-from actors.weather import NEVER_NS
 from simulation.fitting.log import AttemptLog, Kind
 
 NEIGHBOURS = 10

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.digits import counted
-from simulation.console import WIDTH_OF_A_FILE, duration_text
+from actors.formatting import counted
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
 from simulation.fitting.writing import in_unit_of, per_second, percent, plain
+from simulation.reporting.console import WIDTH_OF_A_FILE, duration_text
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actors.digits import counted
+from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
+from actors.faults.build import unreliable_providers
+from actors.formatting import counted
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
-from actors.pipeline.attempts import Provider
-from actors.providers import unreliable_providers
-from actors.randomness import RandomStreams
 from simulation.arguments import check_counts
-from simulation.arrivals import Arrivals
 from simulation.fitting.log import AttemptLog, Floats, Kind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
-from simulation.in_a_line import line, seeds_text
-from simulation.result import Result
-from simulation.runner import build, recorder_of
+from simulation.results.formatting import line, seeds_text
+from simulation.results.result import Result
+from simulation.results.student_t import quantile
+from simulation.running.runner import build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
-from simulation.seeds import seeds_of
-from simulation.student_t import quantile
+from simulation.scenario.arrivals import Arrivals
+from simulation.scenario.seeds import seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,7 +259,7 @@ def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
 
 
 def _replay(scenario: Scenario, log: AttemptLog, within: float | None) -> Result:
-    from simulation.system import SimulatedSystem
+    from simulation.engine.system import SimulatedSystem
 
     recorder = recorder_of(scenario)
     with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:

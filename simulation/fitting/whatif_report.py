@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from simulation.console import NOTHING, duration_text, print_table, stdout
 from simulation.fitting.whatif import Replayed, WhatIf
-from simulation.in_a_line import seeds_text
+from simulation.reporting.console import NOTHING, duration_text, print_table, stdout
+from simulation.results.formatting import seeds_text
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "

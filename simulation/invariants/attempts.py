@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from actors.config import PRIMARY
 from actors.instants import ns
 from actors.messages import (
     NotificationEvent,
@@ -14,7 +13,8 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
-from actors.policies.waits import wait_ns
+from actors.settings.channel import PRIMARY
+from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import Life
 from simulation.invariants.observations import AttemptMade

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from actors.channels.channel import Channel
-from actors.channels.hedging import HedgingChannel
+from actors.domain.attempts import Admitted
 from actors.messages import ActorFailed
-from actors.pipeline.attempts import Admitted
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.hedging_channel import HedgingChannel
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import MessageTold
 

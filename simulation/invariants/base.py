@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
-from actors.actor import Supervision
-from actors.config import PRIMARY, ChannelConfig
-from actors.faults_config import FaultConfig
 from actors.instants import ns
+from actors.kernel.actor import Supervision
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
+from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.faults import FaultConfig
 from simulation.invariants.lives import Lives
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import takewhile
 from typing import Protocol
 
+from actors.domain.attempts import Attempt
 from actors.messages import (
     ActorFailed,
     NotificationChannel,
@@ -19,14 +20,12 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.pipeline.attempts import Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.retries import BUDGET_SPENT
 from actors.policies.exact import as_fraction
-from actors.policies.waits import wait_ns
-from actors.retry_config import (
+from actors.settings.retry import (
     AwsBudgetConfig,
     BudgetConfig,
     EnvoyBudgetConfig,
@@ -34,6 +33,7 @@ from actors.retry_config import (
     GrpcBudgetConfig,
     TokenBudgetConfig,
 )
+from actors.waits import wait_ns
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import AttemptMade, MessageTold
 

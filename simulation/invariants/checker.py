@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
+from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
-from actors.pipeline.attempts import Provider
-from actors.system import ActorSystem
 from simulation.invariants.base import Context, Finding, Invariant, Verdict
 from simulation.invariants.known import KNOWN
 from simulation.invariants.text import history_lines

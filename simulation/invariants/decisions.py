@@ -7,19 +7,19 @@ from collections import deque
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from actors.breaker_config import CircuitBreakerConfig
-from actors.channels.channel import Channel
-from actors.channels.hedging import HedgingChannel
-from actors.config import PRIMARY
-from actors.effects import Performed
+from actors.domain.attempts import Admitted, Attempt
+from actors.kernel.effects import Performed
 from actors.messages import ActorFailed, BreakerTransitioned
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Admitted, Attempt
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
-from actors.policies.breaker_group import IDLE_NS, recipient_host
-from actors.policies.breaker_table import BreakerEvent, BreakerState
-from actors.policies.waits import wait_ns
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.policies.breaker.per_host import IDLE_NS, recipient_host
+from actors.policies.breaker.states import BreakerEvent, BreakerState
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import PRIMARY
+from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.text import seconds_text

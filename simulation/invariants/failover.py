@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.config import PRIMARY
 from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, NotificationRequested
-from actors.policies.breaker_group import recipient_host
-from actors.policies.breaker_table import BreakerState
+from actors.policies.breaker.per_host import recipient_host
+from actors.policies.breaker.states import BreakerState
+from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.breakers import Breakers
 from simulation.invariants.lives import State

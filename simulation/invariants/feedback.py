@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from actors.config import PRIMARY
-from actors.effects import Performed
+from actors.domain.attempts import Admitted
+from actors.kernel.effects import Performed
 from actors.messages import NotificationChannel
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Admitted
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.lane import Lane
+from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context
 from simulation.invariants.observations import MessageTold
 

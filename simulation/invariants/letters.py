@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.config import RetryConfig
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.instants import utc
 from actors.messages import (
     ActorFailed,
@@ -13,11 +13,11 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.outcomes import DeadDestination, Permanent
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.breaker_table import BreakerState
-from actors.policies.waits import wait_ns
+from actors.policies.breaker.states import BreakerState
+from actors.settings.channel import RetryConfig
+from actors.waits import wait_ns
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.liveness import longest_backoff

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.limit_config import RateLimitConfig
+from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Abandoned, Attempt
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -16,10 +16,10 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, Transient
-from actors.pipeline.attempts import RATE_LIMIT_EXCEEDED, Abandoned, Attempt
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.settings.rate_limit import RateLimitConfig
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
 from simulation.invariants.observations import AttemptMade, MessageTold

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.config import ChannelConfig, RetryConfig
-from actors.distribution_shape import share_above
-from actors.faults_config import FaultConfig
 from actors.instants import ns
 from actors.messages import (
     ActorFailed,
@@ -19,9 +16,12 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.policies.breaker_table import BreakerState
+from actors.policies.breaker.states import BreakerState
 from actors.policies.quiet_hours import QuietHours
-from actors.policies.waits import NEVER_NS, wait_ns
+from actors.settings.channel import ChannelConfig, RetryConfig
+from actors.settings.distribution_moments import share_above
+from actors.settings.faults import FaultConfig
+from actors.waits import NEVER_NS, wait_ns
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.steps import most_attempts
 from simulation.invariants.text import seconds_text

@@ -6,6 +6,7 @@ from collections import deque
 from enum import StrEnum
 from typing import Any
 
+from actors.domain.attempts import Attempt
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -19,7 +20,6 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.pipeline.attempts import Attempt
 from simulation.invariants.observations import AttemptMade
 
 ENDED_KEPT = 20_000

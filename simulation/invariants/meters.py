@@ -1,7 +1,7 @@
 """What each kind of limit promises, counted anew from the instants at which it let something through.
 
-These are not the limiters (:mod:`actors.policies.limiter`): they decide nothing and count otherwise, so that a mistake
-in one is seen by the other.
+These are not the limiters (:mod:`actors.policies.rate_limit.limiter`): they decide nothing and count otherwise, so that
+a mistake in one is seen by the other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from functools import partial
 from typing import Protocol
 
 from actors.instants import NS_PER_S
-from actors.limit_config import RateLimitConfig
 from actors.policies.exact import as_fraction
-from actors.policies.waits import wait_ns
-from actors.quantities import Rate, write_rate
+from actors.settings.quantities import Rate, write_rate
+from actors.settings.rate_limit import RateLimitConfig
+from actors.waits import wait_ns
 from simulation.invariants.text import seconds_text
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
+from actors.domain.attempts import Attempt
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome
-from actors.pipeline.attempts import Attempt
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):

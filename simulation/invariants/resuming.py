@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from actors.breaker_config import CircuitBreakerConfig
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
-from actors.policies.breaker_group import recipient_host
-from actors.policies.breaker_table import BreakerState
+from actors.policies.breaker.per_host import recipient_host
+from actors.policies.breaker.states import BreakerState
+from actors.settings.breaker import CircuitBreakerConfig
 from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text

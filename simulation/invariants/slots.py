@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.adaptive_config import (
+from actors.domain.attempts import Admitted, Attempt
+from actors.kernel.effects import Performed
+from actors.messages import ActorFailed
+from actors.outcomes import Ambiguous
+from actors.pipeline.handler import Handler
+from actors.pipeline.lane import Lane
+from actors.settings.adaptive import (
     ConcurrencyLimitConfig,
     VegasConfig,
 )
-from actors.effects import Performed
-from actors.messages import ActorFailed
-from actors.outcomes import Ambiguous
-from actors.pipeline.attempts import Admitted, Attempt
-from actors.pipeline.handler import Handler
-from actors.pipeline.lane import Lane
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
 from simulation.invariants.observations import AttemptMade, MessageTold

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.config import RetryConfig
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationDeferred,
@@ -17,7 +16,8 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
-from actors.policies.waits import wait_ns
+from actors.settings.channel import RetryConfig
+from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import NEXT, State
 from simulation.invariants.text import seconds_text

@@ -6,14 +6,14 @@ import math
 from collections import deque
 from typing import Any
 
-from actors.adaptive_config import AdaptiveThrottleConfig
-from actors.channels.channel import Channel
-from actors.channels.hedging import HedgingChannel
+from actors.domain.attempts import Admitted, Refused
 from actors.messages import ActorFailed, NotificationChannel
-from actors.pipeline.attempts import Admitted, Refused
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
 from actors.pipeline.handler import Handler
-from actors.policies.waits import wait_ns
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.settings.adaptive import AdaptiveThrottleConfig
+from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import answer_in, is_answer
 from simulation.invariants.observations import MessageTold

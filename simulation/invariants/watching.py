@@ -12,18 +12,18 @@ import msgspec
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-from actors.actor import Actor, ActorRef
-from actors.channels.channel import outcome_of
-from actors.config import ChannelConfig
-from actors.coroutines import Resume, Strike
-from actors.effects import Cancellable, Effect, Foreseen, Performed, Promise
-from actors.futures import Future
+from actors.domain.attempts import Attempt, Provider
 from actors.instants import ns
+from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.async_handlers import Resume, Strike
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
+from actors.kernel.futures import Future
+from actors.kernel.supervision import Begin
+from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.outcomes import Sent
-from actors.pipeline.attempts import Attempt, Provider
-from actors.supervisor import Begin
-from actors.system import ActorSystem
+from actors.pipeline.channel import outcome_of
+from actors.settings.channel import ChannelConfig
 from simulation.invariants.lives import Life, Lives
 from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
 

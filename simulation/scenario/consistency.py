@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from actors.config import PRIMARY
-from actors.faults_config import is_host
 from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY
+from actors.settings.faults import is_host
 from simulation.scenario.expectations import Expectation
+from simulation.scenario.figures import summary_shape
 from simulation.scenario.model import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
-from simulation.summary_shape import summary_shape
 
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""

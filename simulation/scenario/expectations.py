@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from actors.quantities import parse_duration, parse_rate, parse_share, wanted
-from actors.settings import nearest
-from simulation.summary_shape import NO_FIGURES, Figure, Shape
+from actors.settings.base import nearest
+from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
+from simulation.scenario.figures import NO_FIGURES, Figure, Shape
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,

@@ -9,15 +9,26 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from actors.digits import counted
-from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, data, printable, read
 from actors.errors import ConfigurationError
-from actors.quantities import FROM_FILE
-from actors.settings_file import located, problem_of, refusal, text_of
+from actors.formatting import counted
+from actors.settings.file import located, problem_of, refusal, text_of
+from actors.settings.quantities import FROM_FILE
+from actors.settings.yaml_tree import (
+    ListNode,
+    MappingNode,
+    Node,
+    Place,
+    Problem,
+    ScalarNode,
+    Unreadable,
+    data,
+    printable,
+    read,
+)
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
+from simulation.scenario.seeds import plain
 from simulation.scenario.sweep import Sweep
-from simulation.seeds import plain
 
 SWEEP_VALUES_MAX = 1_000
 NOT_VARIED = ("name", "description", "seed", "expect", "sweep")

@@ -14,14 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
-from actors.distributions import Distribution
-from actors.faults_config import ChannelNames, FaultConfig
 from actors.instants import NS_PER_S, ns, since_1970_ns
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
-from actors.policies.breaker_table import BreakerState
-from actors.quantities import (
+from actors.policies.breaker.states import BreakerState
+from actors.settings.base import NotEmpty, Settings, nearest
+from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
+from actors.settings.distributions import Distribution
+from actors.settings.faults import ChannelNames, FaultConfig
+from actors.settings.quantities import (
     Duration,
     PositiveDuration,
     PositiveShare,
@@ -34,9 +35,8 @@ from actors.quantities import (
     WholeNumber,
     wanted,
 )
-from actors.settings import NotEmpty, Settings, nearest
-from actors.time_of_day import TimeOfDay, ZoneName
-from simulation.arrivals import Arrivals
+from actors.settings.time_of_day import TimeOfDay, ZoneName
+from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig

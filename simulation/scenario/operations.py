@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, WrapValidator, model_validator
 
-from actors.faults_config import ChannelNames
-from actors.quantities import Duration, Text, wanted
-from actors.settings import Settings, check_one_given
+from actors.settings.base import Settings, check_one_given
+from actors.settings.faults import ChannelNames
+from actors.settings.quantities import Duration, Text, wanted
 
 _ALL = "all"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from actors.document import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.arguments import check_texts
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from actors.document import plain_scalar
-from actors.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
-from actors.settings import Settings
+from actors.settings.base import Settings
+from actors.settings.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
+from actors.settings.yaml_tree import plain_scalar
 
 DIGITS = 4
 """Values between the ends are rounded to so many significant digits: they are what a person would write into a file."""

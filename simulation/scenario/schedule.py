@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from actors.quantities import PositiveWholeNumber, Wanted, wanted
-from actors.settings import OneOf, Settings, at_key
+from actors.settings.base import OneOf, Settings, at_key
+from actors.settings.quantities import PositiveWholeNumber, Wanted, wanted
 
 if TYPE_CHECKING:
-    from simulation.schedules import Schedule
+    from simulation.engine.schedules import Schedule
 
 
 class PctConfig(Settings):
-    """Priorities of actors, drawn at random, and a few changes of them; see :class:`simulation.schedules.PCT`."""
+    """Priorities of actors, drawn at random, and a few changes of them; see
+    :class:`simulation.engine.schedules.PCT`."""
 
     wanted_text: ClassVar[str] = "a mapping such as {depth: 3, steps: 1000}"
 
@@ -76,7 +77,7 @@ class ScheduleConfig(OneOf):
 
     def make(self, random: Random) -> Schedule:
         """Return a new schedule of this kind, that draws from `random`."""
-        from simulation.schedules import PCT, Deviations, RandomWalk
+        from simulation.engine.schedules import PCT, Deviations, RandomWalk
 
         if self.pct is not None:
             return PCT(random, self.pct.depth, self.pct.steps)

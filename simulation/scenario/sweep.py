@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, ValidationInfo, WrapValidator, model_validator
 
-from actors.quantities import PositiveWholeNumber, wanted
-from actors.settings import NotEmpty, Settings
+from actors.settings.base import NotEmpty, Settings
+from actors.settings.quantities import PositiveWholeNumber, wanted
 from simulation.scenario.ranges import Range
 
 Design: TypeAlias = Literal["grid", "random", "latin-hypercube"]

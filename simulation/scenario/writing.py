@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from actors.document import plain_scalar
 from actors.messages import NotificationChannel
+from actors.settings.yaml_tree import plain_scalar
 from simulation.scenario.model import Scenario
 
 COLUMNS = 120

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
+from actors.faults.rules import FailureRule
 from actors.messages import NotificationChannel
-from actors.pipeline.attempts import Provider
-from actors.verdicts import FailureRule
 from simulation.validation.quantities import Quantity
 
 if TYPE_CHECKING:
-    from simulation.result import Result
+    from simulation.results.result import Result
 
 Replicate: TypeAlias = Callable[[int], Mapping[str, Any]]
 """Does one replication with this seed, and returns what it measured by name. It is sent to other processes: a function
@@ -112,7 +112,7 @@ def _run(
     providers: Callable[[int], Mapping[NotificationChannel, Provider]] | None,
     seed: int,
 ) -> Mapping[str, Any]:
-    from simulation.runner import run
+    from simulation.running.runner import run
     from simulation.scenario import parse
 
     return measure(

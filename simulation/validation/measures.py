@@ -11,7 +11,7 @@ from actors.instants import NS_PER_S
 from actors.messages import NotificationFailed, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
 
 if TYPE_CHECKING:
-    from simulation.result import Result
+    from simulation.results.result import Result
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

@@ -6,7 +6,7 @@ from collections import Counter
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from actors.digits import counted
+from actors.formatting import counted
 from simulation.validation.quantities import Verdict
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from actors.errors import ConfigurationError
-from actors.settings import nearest
-from simulation.executors import Executor, executor
-from simulation.seeds import one_seed
+from actors.settings.base import nearest
+from simulation.running.executors import Executor, executor
+from simulation.scenario.seeds import one_seed
 from simulation.validation.case import Case, Experiment
 from simulation.validation.quantities import FALSE_ALARMS, Finding, Quantity, Rigor, Verdict
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from actors.errors import ConfigurationError
-from simulation.student_t import quantile
+from simulation.results.student_t import quantile
 from simulation.validation.writing import bounds, interval, rounded, written
 
 FALSE_ALARMS = 0.001

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.digits import plain_number
+from actors.formatting import plain_number
 
 
 def rounded(value: float, digits: int = 2) -> str:

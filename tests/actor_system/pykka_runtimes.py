@@ -12,9 +12,9 @@ from tests.types import Runtime
 from tests.upstream_conftest import *  # noqa: F403
 from tests.upstream_conftest import _stop_all  # noqa: F401
 
-from actors.actor import STOP_ON_FAILURE, Actor
-from actors.live import LiveSystem
-from simulation.system import SimulatedSystem
+from actors.kernel.actor import STOP_ON_FAILURE, Actor
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
 
 
 class PykkaLikeActor(Actor):

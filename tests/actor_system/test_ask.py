@@ -9,11 +9,11 @@ import pykka
 import pytest
 import trio
 
-from actors.actor import Actor, handles
 from actors.errors import ForeignAwait, InvariantBreach, WouldDeadlock
 from actors.instants import ns
-from actors.live import LiveSystem
-from simulation.system import SimulatedSystem
+from actors.kernel.actor import Actor, handles
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
 
 
 @dataclass(frozen=True)

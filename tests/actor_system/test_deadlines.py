@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from actors.actor import Actor, handles
 from actors.instants import ns
-from actors.live import LiveSystem
+from actors.kernel.actor import Actor, handles
+from actors.kernel.live import LiveSystem
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import pytest
 import trio
 from two_clocks import run_on
 
-from actors.actor import Actor, handles
-from actors.effects import Foreseen, Performed, Promise
 from actors.errors import ForeignAwait
 from actors.instants import ns
-from actors.live import LiveSystem
+from actors.kernel.actor import Actor, handles
+from actors.kernel.effects import Foreseen, Performed, Promise
+from actors.kernel.live import LiveSystem
 from actors.messages import ActorFailed
-from simulation.system import SimulatedSystem
+from simulation.engine.system import SimulatedSystem
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_random_programs import TO, Narrow, Player, Strict, scripts
 
-from actors.actor import Actor, handles
 from actors.errors import MailboxFull
-from simulation.schedules import PCT, Deviations, ExploringSystem, RandomWalk, search
-from simulation.system import SimulatedSystem
+from actors.kernel.actor import Actor, handles
+from simulation.engine.schedules import PCT, Deviations, ExploringSystem, RandomWalk, search
+from simulation.engine.system import SimulatedSystem
 
 schedules = st.one_of(
     st.integers(0, 1000).map(lambda seed: lambda: RandomWalk(Random(seed))),

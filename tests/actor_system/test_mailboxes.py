@@ -9,11 +9,11 @@ import pytest
 import trio
 from two_clocks import run_on
 
-from actors.actor import Actor, handles
 from actors.errors import ActorSystemError, MailboxFull
 from actors.instants import ns
-from actors.live import LiveSystem
-from actors.mailbox import Mailbox
+from actors.kernel.actor import Actor, handles
+from actors.kernel.live import LiveSystem
+from actors.kernel.mailbox import Mailbox
 
 POLICIES = ["refuse", "drop_newest", "drop_oldest"]
 

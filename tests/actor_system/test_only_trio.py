@@ -8,8 +8,8 @@ import trio
 
 from actors import LiveSystem, Notifier, SqliteStore
 from actors.errors import ActorSystemError
-from actors.only_trio import trio_token
-from actors.storage.postgres import PostgresStore
+from actors.kernel.trio_token import trio_token
+from actors.storage.postgres.store import PostgresStore
 
 
 @pytest.mark.parametrize(

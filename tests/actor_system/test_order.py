@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from actors.actor import Actor, handles
 from actors.errors import WrongType
 from actors.instants import NS_PER_S, ns
-from simulation.system import SimulatedSystem
+from actors.kernel.actor import Actor, handles
+from simulation.engine.system import SimulatedSystem
 
 
 @dataclass(frozen=True)

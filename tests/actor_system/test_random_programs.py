@@ -7,11 +7,11 @@ import pykka
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actors.actor import Actor, Supervision, handles
-from actors.effects import Foreseen, Performed
 from actors.errors import MailboxFull
-from actors.mailbox import Mailbox
-from actors.system import Restarted, Terminated
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Foreseen, Performed
+from actors.kernel.mailbox import Mailbox
+from actors.kernel.system import Restarted, Terminated
 
 DELAYS = st.sampled_from([0.0, 0.0, 0.1, 0.2, 0.1 + 0.2, 0.3, 1.0, 1.0])
 """Few, so that ties are the normal case."""

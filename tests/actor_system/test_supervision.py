@@ -8,14 +8,14 @@ import pykka
 import pytest
 import trio
 
-from actors.actor import STOP_ON_FAILURE, Actor, Supervision, handles
-from actors.effects import Foreseen, Performed
 from actors.errors import ActorSystemError, InvariantBreach
 from actors.instants import ns
-from actors.live import LiveSystem
+from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
+from actors.kernel.effects import Foreseen, Performed
+from actors.kernel.live import LiveSystem
+from actors.kernel.system import Restarted, Terminated
 from actors.messages import ActorFailed
-from actors.system import Restarted, Terminated
-from simulation.system import SimulatedSystem
+from simulation.engine.system import SimulatedSystem
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.actor import Actor, handles
 from actors.instants import ns
-from actors.live import LiveSystem
-from simulation.system import SimulatedSystem
+from actors.kernel.actor import Actor, handles
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
 
 DAY = 86_400.0
 AWKWARD = [

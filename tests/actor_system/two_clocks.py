@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.system import ActorSystem
-from simulation import testkit
-from simulation.testkit.clocks import A_WHILE, CLOCKS, Clock
+from actors.kernel.system import ActorSystem
+from simulation.testing import testkit
+from simulation.testing.testkit.clocks import A_WHILE, CLOCKS, Clock
 
 __all__ = ["CLOCKS", "Program", "Run", "run_on"]
 

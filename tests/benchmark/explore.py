@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from simulation.exploration import explore
-from simulation.exploration_report import report
+from simulation.exploration.explore import explore
+from simulation.exploration.report import report
 
 SWARM = Path(__file__).parents[1] / "harness" / "swarm.yaml"
 

@@ -36,9 +36,9 @@ import httpx2
 import trio
 
 from actors import MemoryStore, Notifier, SendNotification, Sent, SqliteStore
-from actors.channels.webhook import WebhookProvider, body_of
+from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel
-from actors.pipeline.attempts import Attempt, Provider
+from actors.transports.webhook import WebhookProvider, body_of
 
 TARGETS = {"memory": 15_000, "sqlite": 5_000, "postgres": 3_000}
 """Notifications a second, on two cores that have nothing else to do."""
@@ -124,7 +124,7 @@ async def opened_store(side: str, directory: Path) -> AsyncIterator[Any]:
     else:
         from postgres_server import running_server
 
-        from actors.storage.postgres import PostgresStore
+        from actors.storage.postgres.store import PostgresStore
 
         with running_server() as server:
             async with PostgresStore.open(server.new_database()) as store:

@@ -13,8 +13,8 @@ import pykka
 import trio
 
 from actors import Actor, handles
-from actors.live import LiveSystem
-from simulation.system import SimulatedSystem
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
 
 
 class Player(Actor):

@@ -27,8 +27,8 @@ from actors.messages import (
     SendNotification,
 )
 from actors.storage.memory import MemoryStore
-from simulation.recorder import Recorder
-from simulation.series import bucket_width_ns
+from simulation.results.recorder import Recorder
+from simulation.results.series import bucket_width_ns
 
 PUSH = NotificationChannel.PUSH
 EPOCH_NS = 1_767_225_600 * NS_PER_S

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.digits import plain_number
-from actors.lint_rules import words as lint_words
-from actors.quantities import parse_duration
+from actors.formatting import plain_number
+from actors.lint import words as lint_words
 from actors.service.console import words as console_words
-from simulation.console import duration_text, figure_text
+from actors.settings.quantities import parse_duration
 from simulation.fitting import writing as fit_words
-from simulation.plots.sweep_table import value_text
-from simulation.summary_shape import Figure
+from simulation.reporting.console import duration_text, figure_text
+from simulation.reporting.plots.sweep_table import value_text
+from simulation.scenario.figures import Figure
 from simulation.validation import writing as validation_words
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}

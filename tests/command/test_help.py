@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from simulation.cli import app
+from simulation.commands.cli import app
 
 
 def commands(group, *names):

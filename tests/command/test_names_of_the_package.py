@@ -28,7 +28,7 @@ def test_modules_for_users_are_there_without_an_import_of_their_own():
 
 def test_what_takes_long_to_import_is_not_imported_by_the_package_and_the_command():
     code = (
-        "import json, sys, simulation, simulation.cli; dir(simulation); "
+        "import json, sys, simulation, simulation.commands.cli; dir(simulation); "
         "print(json.dumps([n for n in ('matplotlib', 'pandas', 'scipy', 'hypothesis') if n in sys.modules]))"
     )
     assert printed(code) == []

@@ -20,7 +20,7 @@ LATIN_1 = {"PYTHONIOENCODING": "latin-1"}
 
 
 def retrylab(environment, *arguments, cwd):
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", *arguments]
     return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, check=False)
 
 

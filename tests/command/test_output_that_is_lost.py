@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-MAIN = "from simulation.cli import main; main()"
+MAIN = "from simulation.commands.cli import main; main()"
 STEADY = "scenarios/steady-state.yaml"
 TIMES = ["--vary", "channels.email.timeout=1s,2s"]
 SHORT = ["--set", "duration=5s", "--set", "expect=[]"]
@@ -75,14 +75,14 @@ def test_head_gets_its_line():
 
 def test_what_was_not_flushed_yet_is_found_out_before_the_end(nobody_reads):
     """A text shorter than the buffer; Python alone would complain at exit, and end with 120."""
-    unflushed = "import sys, simulation.cli as cli; cli.app = lambda: sys.stdout.write('short'); cli.main()"
+    unflushed = "import sys, simulation.commands.cli as cli; cli.app = lambda: sys.stdout.write('short'); cli.main()"
     assert ended(unflushed, stdout=nobody_reads) == (141, "")
     assert ended(unflushed, stdout=subprocess.DEVNULL) == (0, "")
 
 
 def test_a_pipe_inside_of_a_command_that_breaks_is_not_the_one_it_prints_to():
     inside = (
-        "import typer, simulation.cli as cli\n"
+        "import typer, simulation.commands.cli as cli\n"
         "@cli.app.command()\n"
         "def ask():\n"
         "    try:\n"

@@ -10,10 +10,10 @@ from typing import get_args, get_type_hints
 import in_process
 import pytest
 
-from simulation.cli import app
-from simulation.dlq_command import dlq
-from simulation.folders import KINDS
-from simulation.given_path import given_path
+from simulation.commands.cli import app
+from simulation.commands.dlq import dlq
+from simulation.commands.given_path import given_path
+from simulation.results.files import KINDS
 
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=2s", "--set", "expect=[]"]
@@ -30,7 +30,7 @@ AS_OTHERS_DO = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if ENTERS_A
 def retrylab(*arguments, cwd):
     if not (cwd / "locked").exists() or not AS_OTHERS_DO:
         return in_process.retrylab(*arguments, cwd=cwd)
-    program = [*AS_OTHERS_DO, sys.executable, "-c", "from simulation.cli import main; main()"]
+    program = [*AS_OTHERS_DO, sys.executable, "-c", "from simulation.commands.cli import main; main()"]
     command = [*program, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 

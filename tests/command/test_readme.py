@@ -11,7 +11,7 @@ from hypothesis import settings
 from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
-from simulation.cli import app
+from simulation.commands.cli import app
 from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_the_first_shell_block_holds_the_two_commands():
 
 def test_the_output_shown_is_that_of_the_command():
     shown = blocks("text")[0].splitlines()
-    code = "from simulation.cli import main; main()"
+    code = "from simulation.commands.cli import main; main()"
     command = [sys.executable, "-c", code, "run", "scenarios/provider-outage.yaml"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in shown]
@@ -48,7 +48,7 @@ def test_the_output_shown_is_that_of_the_command():
 def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
     (command,) = (block.split() for block in blocks("sh") if block.startswith("retrylab explore"))
     (shown,) = (block for block in blocks("text") if "no case broke" in block)
-    code = "from simulation.cli import main; main()"
+    code = "from simulation.commands.cli import main; main()"
     words = [sys.executable, "-c", code, *command[1:], "--workers", "1"]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
@@ -62,7 +62,7 @@ def test_the_sweep_shown_prints_what_it_says(tmp_path):
     (block,) = (block for block in blocks("sh") if block.startswith("retrylab sweep"))
     (shown,) = (block for block in blocks("text") if "cells on the same luck" in block)
     _, *words = shlex.split(block.replace("\\\n", "").replace("scenarios/", f"{ROOT}/scenarios/"))
-    code = "from simulation.cli import main; main()"
+    code = "from simulation.commands.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--workers", "1"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
@@ -88,7 +88,7 @@ def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
 
 
 def test_the_property_shown_holds():
-    (code,) = (block for block in blocks("python") if "simulation.strategies" in block)
+    (code,) = (block for block in blocks("python") if "simulation.testing.strategies" in block)
     shown = {}
     exec(code, shown)
     settings(max_examples=20, deadline=None)(shown["test_whatever_goes_wrong_few_are_given_up"])()

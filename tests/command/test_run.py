@@ -26,7 +26,7 @@ retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
 def test_expectations_that_hold_exit_0_and_are_shown():
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", "run", OUTAGE]
+    command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "run", OUTAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "provider-outage" in done.stdout
@@ -86,7 +86,7 @@ def test_of_several_files_no_result_is_kept_beyond_its_turn(monkeypatch):
         gc.collect()
         there.append(sum(isinstance(each, simulation.Result) for each in gc.get_objects()))
 
-    monkeypatch.setattr("simulation.console.print_result", look)
+    monkeypatch.setattr("simulation.reporting.console.print_result", look)
     assert retrylab("run", STEADY, STEADY, STEADY, "--set", "duration=5s", "--set", "expect=[]").returncode == 0
     assert there == [there[0]] * 3
 

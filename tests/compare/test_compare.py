@@ -12,9 +12,9 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
-from simulation import comparison as module
-from simulation.console import print_comparison
-from simulation.paired import difference
+from simulation.experiments import comparison as module
+from simulation.experiments.paired import difference
+from simulation.reporting.console import print_comparison
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = """
@@ -143,7 +143,7 @@ def test_a_broken_invariant_names_the_seed_and_the_setting(scenario, monkeypatch
     def broken(scenario, *, seed):
         raise InvariantBreach("one was lost")
 
-    monkeypatch.setattr("simulation.runner.run", broken)
+    monkeypatch.setattr("simulation.running.runner.run", broken)
     with pytest.raises(InvariantBreach, match=f"^with seed 3 and drain=1m {ATTEMPTS}=1: one was lost$"):
         simulation.compare(scenario, {ATTEMPTS: "1,2"}, sets=["drain=1m"])
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.paired import difference, mean
+from simulation.experiments.paired import difference, mean
 
 NUMBERS = st.floats(-1e6, 1e6)
 

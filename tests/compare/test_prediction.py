@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simulation
-from actors.effects import Foreseen
+from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
+from actors.faults.provider import NotificationService
+from actors.kernel.effects import Foreseen
+from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent
-from actors.pipeline.attempts import Provider
-from actors.randomness import RandomStreams
-from actors.unreliable import NotificationService
-from simulation.prediction import prediction_interval, replicates_needed
+from simulation.experiments.prediction import prediction_interval, replicates_needed
 
 SCENARIO = """
 name: small

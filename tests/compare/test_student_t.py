@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.student_t import cdf, incomplete_beta, quantile
+from simulation.results.student_t import cdf, incomplete_beta, quantile
 
 
 @pytest.mark.parametrize(

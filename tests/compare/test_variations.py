@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import ConfigurationError
-from simulation.space import space
-from simulation.variations import combinations, parse_vary, split_values
+from simulation.scenario.space import space
+from simulation.scenario.variations import combinations, parse_vary, split_values
 
 MAPPING = (
     ": wanted a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}, got "

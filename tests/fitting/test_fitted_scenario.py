@@ -12,7 +12,7 @@ from known_logs import drawn_log
 from typer.testing import CliRunner
 
 import simulation
-from simulation.cli import app
+from simulation.commands.cli import app
 from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.writing import duration, instant, per_second, percent
 from simulation.scenario import load

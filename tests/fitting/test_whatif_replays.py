@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 import simulation
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent, Transient
-from simulation.cli import app
+from simulation.commands.cli import app
 from simulation.fitting.log import Kind
 from simulation.fitting.reading import read_log
 from simulation.fitting.record import RecordedProvider
+from simulation.results.student_t import quantile
 from simulation.scenario import parse
-from simulation.student_t import quantile
 
 SCENARIO = """
 name: policies

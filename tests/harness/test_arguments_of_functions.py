@@ -8,8 +8,8 @@ import trio
 import simulation
 from actors import Actor
 from actors.errors import ConfigurationError, WrongType
-from simulation import plots
-from simulation.testkit import ActorKit, run_on
+from simulation.reporting import plots
+from simulation.testing.testkit import ActorKit, run_on
 
 SMALL = """
 duration: 10s

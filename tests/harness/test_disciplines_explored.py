@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 import simulation
-from actors.channels import channel
 from actors.errors import InvariantBreach
 from actors.outcomes import Permanent
-from actors.policies.waits import wait_ns
-from simulation.exploration import explore
+from actors.pipeline import channel
+from actors.waits import wait_ns
+from simulation.exploration.explore import explore
+from simulation.exploration.swarm import case
 from simulation.invariants import hedges
 from simulation.invariants.limits import Bulkhead
 from simulation.scenario import load
-from simulation.swarm import case
 
 DISCIPLINES = Path(__file__).with_name("disciplines.yaml")
 

@@ -11,12 +11,12 @@ from planted import OpensOnce, nothing_is_redriven
 from typer.testing import CliRunner
 
 from actors.errors import ConfigurationError
-from simulation import exploration as exploring
-from simulation.cli import app
-from simulation.coverage import SOMETIMES, demanded, reached
-from simulation.exploration import ExplorationInterrupted, explore
-from simulation.exploration_report import document, interrupted, report
-from simulation.failures import folder_of
+from simulation.commands.cli import app
+from simulation.exploration import explore as exploring
+from simulation.exploration.corpus import folder_of
+from simulation.exploration.coverage import SOMETIMES, demanded, reached
+from simulation.exploration.explore import ExplorationInterrupted, explore
+from simulation.exploration.report import document, interrupted, report
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]

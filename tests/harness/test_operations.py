@@ -7,8 +7,8 @@ import pytest
 import simulation
 from actors.errors import ConfigurationError
 from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven
+from simulation.engine.schedules import RandomWalk
 from simulation.scenario import Operation, parse
-from simulation.schedules import RandomWalk
 
 OUTAGE = """
 duration: 1m
@@ -161,7 +161,7 @@ def test_a_random_walk_is_done_again_by_its_deviations():
 
 
 def scenario_stream(scenario):
-    from actors.randomness import RandomStreams
+    from actors.kernel.randomness import RandomStreams
 
     return RandomStreams(scenario.seed).stream("schedule")
 

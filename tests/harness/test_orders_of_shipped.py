@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 import simulation
-from simulation.schedules import PCT, Deviations, RandomWalk
+from simulation.engine.schedules import PCT, Deviations, RandomWalk
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 

@@ -6,9 +6,9 @@ import pickle
 import pytest
 
 import simulation
-from actors.live import LiveSystem
-from simulation.result import TABLES
-from simulation.system import SimulatedSystem
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
+from simulation.results.result import TABLES
 
 SCENARIO = """
 duration: 20s

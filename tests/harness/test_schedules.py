@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from actors.actor import Actor, handles
 from actors.errors import ActorSystemError
-from simulation.schedules import PCT, Deviations, ExploringSystem, RandomWalk, Schedule, search, shrink, verdict
+from actors.kernel.actor import Actor, handles
+from simulation.engine.schedules import PCT, Deviations, ExploringSystem, RandomWalk, Schedule, search, shrink, verdict
 
 # ── programs: a lost update, the same mended; a bug that takes two constraints; one that only starvation brings out ─
 

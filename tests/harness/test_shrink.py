@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import InTheOrderOfTheFile, OpensOnce, nothing_is_redriven
 
-from simulation.breakage import attempt
-from simulation.interleaving import interleaving
+from simulation.exploration.interleaving import interleaving
+from simulation.exploration.shrink import minimal, shrink
+from simulation.exploration.trial import attempt
 from simulation.scenario import parse
 from simulation.scenario.writing import as_data, write
-from simulation.shrink import minimal, shrink
 
 BUSY = """
 name: busy

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.statistics import QUANTILES, durations
+from simulation.results.statistics import QUANTILES, durations
 
 LONGEST_NS = 2**62
 SAMPLES = st.lists(st.integers(0, LONGEST_NS), min_size=1, max_size=50)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import simulation
 from simulation.scenario import load, parse
 from simulation.scenario.writing import write
-from simulation.strategies import faults, keeping, operations, scenarios, schedules, workloads
+from simulation.testing.strategies import faults, keeping, operations, scenarios, schedules, workloads
 
 ROOT = Path(__file__).parents[2]
 SWARM = ROOT / "tests" / "harness" / "swarm.yaml"

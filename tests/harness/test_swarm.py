@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import simulation
+from simulation.exploration.swarm import KINDS, case
 from simulation.scenario import load, parse
 from simulation.scenario.writing import write
-from simulation.swarm import KINDS, case
 
 ROOT = Path(__file__).parents[2]
 SWARM = ROOT / "tests" / "harness" / "swarm.yaml"

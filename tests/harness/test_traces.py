@@ -13,10 +13,10 @@ import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
-from simulation import recorder
-from simulation.schedules import RandomWalk
-from simulation.traces.difference import event_text
-from simulation.traces.trace import Trace
+from simulation.engine.schedules import RandomWalk
+from simulation.results import recorder
+from simulation.running.traces.difference import event_text
+from simulation.running.traces.trace import Trace
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -216,7 +216,7 @@ def test_the_laws_that_were_checked_are_checked_again(small, tmp_path, monkeypat
         given.append(options["invariants"])
         return simulation.run(*arguments, **options)
 
-    monkeypatch.setattr("simulation.traces.replaying.run", run)
+    monkeypatch.setattr("simulation.running.traces.replaying.run", run)
     assert simulation.replay(tmp_path / "trace").exact
     assert simulation.replay(tmp_path / "trace", invariants="default").exact
     assert given == [checked, "default"]
@@ -444,7 +444,7 @@ def test_an_event_is_shown_in_one_line():
 
 
 def retrylab(*arguments, capsys):
-    from simulation.cli import app
+    from simulation.commands.cli import app
 
     with pytest.raises(SystemExit) as exited:
         app([str(argument) for argument in arguments])

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, Foreseen, InvariantBreach, Performed, Supervision, handles
-from actors.actor import ActorRef
 from actors.errors import ActorSystemError
+from actors.kernel.actor import ActorRef
 from actors.messages import ActorFailed
-from simulation.testkit import CLOCKS, ActorKit, ClocksDiffer, Probe, SteppedLiveSystem, both_clocks, run_on
+from simulation.testing.testkit import CLOCKS, ActorKit, ClocksDiffer, Probe, SteppedLiveSystem, both_clocks, run_on
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -368,7 +368,7 @@ def test_both_clocks_returns_the_history_and_what_was_returned() -> None:
     def program(system: Any) -> list[Any]:
         seen: list[Any] = []
         probe = Probe(seen.append)
-        from simulation.testkit.kit import _Listener
+        from simulation.testing.testkit.kit import _Listener
 
         till = system.spawn(Till, system.spawn(_Listener, probe))
         till.tell(Order("tea"))

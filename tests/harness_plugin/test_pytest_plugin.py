@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-import simulation.runner
-import simulation.scenario_items
+import simulation.running.runner
+import simulation.testing.scenario_items
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationMovedToDeadLetter
 from simulation.invariants import observes
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
-for needed in ("actors.live", "simulation.expectation_report", "simulation.testkit"):
+for needed in ("actors.kernel.live", "simulation.reporting.expectation_report", "simulation.testing.testkit"):
     importlib.import_module(needed)
 
 Pytester = pytest.Pytester
@@ -118,9 +118,9 @@ def test_several_seeds_are_several_tests_of_one_run_each(pytester: Pytester, mon
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         runs.append(kwargs)
-        return simulation.runner.run(*args, **kwargs)
+        return simulation.running.runner.run(*args, **kwargs)
 
-    monkeypatch.setattr(simulation.scenario_items, "run", noted)
+    monkeypatch.setattr(simulation.testing.scenario_items, "run", noted)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester, "-v", "--retrylab-seeds=3")
     result.assert_outcomes(passed=9, failed=3)
@@ -160,7 +160,7 @@ def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytest
     def breach(*_args: Any, **_kwargs: Any) -> Any:
         raise InvariantBreach("one too many", "conservation", 12_000_000_000, 3, ("1 s: requested",), "run(...)")
 
-    monkeypatch.setattr(simulation.scenario_items, "run", breach)
+    monkeypatch.setattr(simulation.testing.scenario_items, "run", breach)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester)
     result.assert_outcomes(failed=4)
@@ -190,9 +190,9 @@ def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester
         return f"{event.notification_id} is dead-lettered"
 
     def strict(*args: Any, invariants: str, **kwargs: Any) -> Any:
-        return simulation.runner.run(*args, invariants=[invariants, nothing_is_given_up], **kwargs)
+        return simulation.running.runner.run(*args, invariants=[invariants, nothing_is_given_up], **kwargs)
 
-    monkeypatch.setattr(simulation.scenario_items, "run", strict)
+    monkeypatch.setattr(simulation.testing.scenario_items, "run", strict)
     pytester.makefile(".yaml", outage=OUTAGE)
     report = shown(run(pytester, "outage.yaml::runs"), "an invariant broke")
     assert report[1].endswith("(seed 3):")
@@ -206,7 +206,7 @@ def test_a_scenario_that_cannot_be_run_so_says_why(pytester: Pytester, monkeypat
     def refuse(*_args: Any, **_kwargs: Any) -> Any:
         raise ConfigurationError(["schedule: wanted the runtime simpy, got trio"])
 
-    monkeypatch.setattr(simulation.scenario_items, "run", refuse)
+    monkeypatch.setattr(simulation.testing.scenario_items, "run", refuse)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester, "outage.yaml::runs", "--retrylab-runtime=trio")
     assert shown(result, "the scenario cannot")[:3] == [
@@ -220,7 +220,7 @@ def test_any_other_error_keeps_its_traceback(pytester: Pytester, monkeypatch: An
     def bug(*_args: Any, **_kwargs: Any) -> Any:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(simulation.scenario_items, "run", bug)
+    monkeypatch.setattr(simulation.testing.scenario_items, "run", bug)
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester, "outage.yaml::runs")
     result.stdout.fnmatch_lines(["*raise ZeroDivisionError*", "E *ZeroDivisionError: a bug of ours"])
@@ -320,9 +320,8 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
         import sys
 
         def test_what_is_there():
-            heavy = {"pandas", "pydantic", "simpy", "matplotlib", "yaml", "rich", "simulation.testkit", "actors"}
-            assert "simulation.pytest_plugin" in sys.modules
-            assert heavy & set(sys.modules) == set()
+            heavy = {"pandas", "pydantic", "simpy", "matplotlib", "yaml", "rich", "simulation.testing.testkit",
+            "actors"} assert "simulation.testing.pytest_plugin" in sys.modules assert heavy & set(sys.modules) == set()
         """
     )
     pytester.makefile(".yaml", **STRANGERS)

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
-for needed in ("simulation.scenario_items", "simulation.expectation_report", "simulation.testkit"):
+for needed in (
+    "simulation.testing.scenario_items",
+    "simulation.reporting.expectation_report",
+    "simulation.testing.testkit",
+):
     importlib.import_module(needed)
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from actors.config import ChannelConfig
+from actors.domain.attempts import Attempt
 from actors.errors import InvariantBreach
-from actors.faults_config import FaultConfig
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -24,7 +23,8 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Outcome, Sent
-from actors.pipeline.attempts import Attempt
+from actors.settings.channel import ChannelConfig
+from actors.settings.faults import FaultConfig
 from simulation.invariants import AttemptMade, Checker, Context
 
 S = 1_000_000_000

@@ -10,12 +10,12 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.outcomes import Transient
 from actors.pipeline.handler import Handler
-from actors.policies.breaker import Breaker
-from actors.policies.sliding_window import SlidingWindow
-from simulation.cli import app
+from actors.policies.breaker.breaker import Breaker
+from actors.policies.rate_limit.windows import SlidingWindow
+from simulation.commands.cli import app
+from simulation.engine.schedules import RandomWalk
 from simulation.invariants import KNOWN, Invariant, observes
 from simulation.scenario import load
-from simulation.schedules import RandomWalk
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 SMALL = """\

@@ -21,10 +21,10 @@ from histories import (
     suppressed,
 )
 
-from actors.config import ChannelConfig
 from actors.outcomes import Transient
 from actors.pipeline.preferences import Preferences
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.channel import ChannelConfig
 from simulation.invariants import Checker, Context
 
 FAILS = Transient()

@@ -20,11 +20,11 @@ from histories import (
 )
 from test_laws_of_the_hunt import attempt, told
 
-from actors.channels.channel import Channel
-from actors.effects import Performed
+from actors.domain.attempts import Admitted, Refused
+from actors.kernel.effects import Performed
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Permanent, Sent, Transient
-from actors.pipeline.attempts import Admitted, Refused
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor

@@ -20,10 +20,9 @@ from histories import (
     sent,
 )
 
-from actors.channels.channel import Channel
-from actors.config import ChannelConfig
-from actors.effects import Performed
+from actors.domain.attempts import Admitted, Attempt
 from actors.instants import since_1970_ns
+from actors.kernel.effects import Performed
 from actors.messages import (
     DeadLetterMessage,
     DeferralCause,
@@ -33,7 +32,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
-from actors.pipeline.attempts import Admitted, Attempt
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.event_bus import _Call, _PlainSubscriber
@@ -41,6 +40,7 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context, MessageTold
 
 FAILS = Transient(reason="timed out")

@@ -7,11 +7,11 @@ import pytest
 import trio
 import trio.testing
 
-from actors.actor import Actor, Mailbox, Supervision, handles
 from actors.errors import InvariantBreach
-from actors.live import LiveSystem
+from actors.kernel.actor import Actor, Mailbox, Supervision, handles
+from actors.kernel.live import LiveSystem
+from simulation.engine.system import SimulatedSystem
 from simulation.invariants import Checker, Context
-from simulation.system import SimulatedSystem
 
 S = 1_000_000_000
 

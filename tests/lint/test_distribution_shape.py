@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.distribution_shape import limited_mean, mean, median, share_above
-from actors.distributions import Distribution
+from actors.settings.distribution_moments import limited_mean, mean, median, share_above
+from actors.settings.distributions import Distribution
 
 SHAPES = [
     {"constant": 0.2},

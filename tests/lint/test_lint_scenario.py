@@ -16,10 +16,10 @@ import simulation
 from actors import Notifier, Provider
 from actors.instants import ns
 from actors.pipeline.retries import BUDGET_SPENT
-from simulation.arrivals import Arrivals, arrival_times_ns
-from simulation.expected_arrivals import expected_arrivals, most_arrivals
-from simulation.lint_scenario import lint_scenario, located
 from simulation.scenario import load, parse
+from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.scenario.lint import lint_scenario, located
 
 ROOT = Path(__file__).parents[2]
 TIMES = "duration: 10m\n"

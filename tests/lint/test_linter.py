@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config import ChannelConfig
-from actors.linter import Finding, lint
+from actors.lint.channel import Finding, lint
+from actors.settings.channel import ChannelConfig
 
 SLOW = {"latency": {"lognormal": {"median": 0.25, "p99": 1.0}}}
 
@@ -471,6 +471,7 @@ def test_whatever_the_settings_it_ends_and_says_something_readable(
 
 
 def test_importing_it_is_light():
-    code = "import sys, actors.linter; print([name for name in ('pydantic', 'trio', 'pandas') if name in sys.modules])"
+    heavy = ("pydantic", "trio", "pandas")
+    code = f"import sys, actors.lint.channel; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config import RetryConfig
-from actors.lint_rules.schedule import last_start, starts, waits
-from actors.policies.backoff import Backoff
+from actors.lint.schedule import last_start, starts, waits
+from actors.policies.retry.backoff import Backoff
+from actors.settings.channel import RetryConfig
 
 CONFIGS = [
     {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
-FIGURES = "simulation/figures.py"
+FIGURES = "simulation/results/counters.py"
 
 MUTANTS = (
     mutant(
@@ -34,7 +34,7 @@ MUTANTS = (
     ),
     mutant(
         "charged-again-after-a-restart",
-        "actors/pipeline/delivery.py",
+        "actors/domain/delivery.py",
         "Whether the limiter has been charged is not restored.",
         (
             "                delivery.charged = True\n                delivery.failures += (event,)\n",
@@ -68,14 +68,14 @@ MUTANTS = (
     ),
     mutant(
         "pace-catches-up",
-        "actors/policies/pace.py",
+        "actors/policies/breaker/pace.py",
         "What could not go in time goes in a burst.",
         ("        self._start_ns += max(0, now_ns - self.next_ns)\n", ""),
         expected="resume-pace",
     ),
     mutant(
         "recalled-attempts-not-counted",
-        "actors/policies/retry.py",
+        "actors/policies/retry/policy.py",
         "A process that starts again knows how long was waited, and not how often.",
         (
             "        progress.attempts += 1\n        progress.step += 1\n        progress.memory_ns = rule",
@@ -106,28 +106,28 @@ MUTANTS = (
     ),
     mutant(
         "budget-asked-and-not-spent",
-        "actors/policies/aws_budget.py",
+        "actors/policies/retry/aws_budget.py",
         "Whether there is enough is asked, and nothing is taken.",
         ("        self.available -= cost\n", ""),
         expected="retry-budget",
     ),
     mutant(
         "retries-under-way-for-ever",
-        "actors/policies/envoy_budget.py",
+        "actors/policies/retry/envoy_budget.py",
         "A retry is counted when it is allowed, and not when it has ended.",
         ("        self._active -= 1\n        self._retries -= charge\n", "        self._active -= 1\n"),
         expected="retry-budget",
     ),
     mutant(
         "old-calls-stay-in-the-window",
-        "actors/policies/time_window.py",
+        "actors/policies/breaker/windows.py",
         "The window begins at the first call and never moves.",
         ("        while log and log[0].at_ns <= left_ns:\n", "        while False:\n"),
         expected="breaker-decisions",
     ),
     mutant(
         "slow-probes-are-good-probes",
-        "actors/policies/probes.py",
+        "actors/policies/breaker/probes.py",
         "What counts as slow is only looked at while the breaker is closed.",
         ("        self._slow += duration_ns > self._slow_ns\n", ""),
         expected="breaker-decisions",
@@ -158,7 +158,7 @@ MUTANTS = (
     ),
     mutant(
         "delivery-time-without-the-wait",
-        "simulation/figures.py",
+        "simulation/results/counters.py",
         "Delivery begins with the attempt.",
         (
             "[event.at_ns - event.requested_at_ns for event in sent]",

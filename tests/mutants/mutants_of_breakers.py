@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mutant import mutant
 
-BREAKER = "actors/policies/breaker.py"
-PROBES = "actors/policies/probes.py"
-TRIPPING = "actors/policies/tripping.py"
+BREAKER = "actors/policies/breaker/breaker.py"
+PROBES = "actors/policies/breaker/probes.py"
+TRIPPING = "actors/policies/breaker/tripping.py"
 LANE = "actors/pipeline/lane.py"
 STAGE = "actors/pipeline/circuit_breaker.py"
 

@@ -7,7 +7,7 @@ from mutant import mutant
 HANDLER = "actors/pipeline/handler.py"
 RETRIES = "actors/pipeline/retries.py"
 LANE = "actors/pipeline/lane.py"
-HEDGING = "actors/channels/hedging.py"
+HEDGING = "actors/pipeline/hedging_channel.py"
 
 MUTANTS = (
     mutant(
@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     mutant(
         "given-up-again-after-a-restart",
-        "actors/pipeline/delivery.py",
+        "actors/domain/delivery.py",
         "A redrive begins anew, but for why it was given up.",
         (
             "                delivery.charged = True\n                delivery.given_up = None\n",
@@ -87,7 +87,7 @@ MUTANTS = (
     ),
     mutant(
         "timeout-is-transient",
-        "actors/channels/channel.py",
+        "actors/pipeline/channel.py",
         "Who has not answered has not sent it.",
         (
             "system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)",
@@ -97,7 +97,7 @@ MUTANTS = (
     ),
     mutant(
         "history-outlives-its-notification",
-        "actors/storage/sqlite.py",
+        "actors/storage/sqlite/store.py",
         "The notification is deleted, and what hangs on it goes with it.",
         ('            _delete(sql, "history", self.ended)\n', ""),
         expected="reopened",
@@ -105,14 +105,14 @@ MUTANTS = (
     # The second ten, when the laws were there that the first had asked for.
     mutant(
         "orders-only-for-known-hosts",
-        "actors/policies/breaker_group.py",
+        "actors/policies/breaker/per_host.py",
         "An operator's order is carried out, and forgotten.",
         ("        self._order = event\n", ""),
         expected="breaker-decisions",
     ),
     mutant(
         "half-open-for-ever",
-        "actors/policies/breaker.py",
+        "actors/policies/breaker/breaker.py",
         "A probe always comes back, so there is nothing to do about those that are overdue.",
         (
             '        elif self._state is _HALF_OPEN and self._half_open_then == "open":\n'
@@ -123,7 +123,7 @@ MUTANTS = (
     ),
     mutant(
         "open-time-never-grows",
-        "actors/policies/breaker.py",
+        "actors/policies/breaker/breaker.py",
         "A breaker that is half-open has recovered.",
         (
             "            self._tripping.reset()\n            if after",
@@ -133,7 +133,7 @@ MUTANTS = (
     ),
     mutant(
         "pushback-and-backoff",
-        "actors/policies/retry.py",
+        "actors/policies/retry/policy.py",
         "After a pushback the backoff goes on where it was.",
         ("            progress.step, progress.memory_ns = 0, None\n", ""),
         expected="backoff",
@@ -150,28 +150,28 @@ MUTANTS = (
     ),
     mutant(
         "last-window-however-long-ago",
-        "actors/policies/sliding_counter.py",
+        "actors/policies/rate_limit/sliding_counter.py",
         "The window before is the one that was counted before.",
         ("self._previous = self._current if passed == 1 else {}", "self._previous = self._current"),
         expected="user-limit",
     ),
     mutant(
         "address-gone-again-after-a-restart",
-        "actors/storage/sqlite.py",
+        "actors/storage/sqlite/store.py",
         "That an address is good again, since somebody redrives, is not written.",
         ("            if kind is NotificationRedriven or told_by(", "            if told_by("),
         expected="reopened",
     ),
     mutant(
         "ids-pruned-by-number",
-        "actors/storage/sqlite.py",
+        "actors/storage/sqlite/store.py",
         "For each id that comes two old ones go, whatever their age.",
         ('ORDER BY seq LIMIT ?) AND {column} <= ?",', 'ORDER BY seq LIMIT ?) AND ? IS NOT NULL",'),
         expected="reopened",
     ),
     mutant(
         "timeout-of-the-first-provider",
-        "actors/channels/channel.py",
+        "actors/pipeline/channel.py",
         "A channel has one timeout.",
         ("ns(lane.config.timeout)", "ns(stages.lanes[0].config.timeout)"),
         expected="answers",

@@ -35,7 +35,7 @@ MUTANTS = (
     ),
     mutant(
         "double-limit-at-the-seam",
-        "actors/policies/limiter.py",
+        "actors/policies/rate_limit/limiter.py",
         "A window that starts at every full minute is taken for one that slides.",
         (
             "            return SlidingWindow(int(count), window_ns)\n",
@@ -45,21 +45,21 @@ MUTANTS = (
     ),
     mutant(
         "bucket-with-one-token-more",
-        "actors/policies/token_bucket.py",
+        "actors/policies/rate_limit/buckets.py",
         "The burst is what may come beside the first.",
         ("self._slack = (burst - 1) * self._interval", "self._slack = burst * self._interval"),
         expected="quota",
     ),
     mutant(
         "users-forgotten-too-early",
-        "actors/policies/recent_keys.py",
+        "actors/policies/rate_limit/recent_keys.py",
         "Keys are dropped to save memory, before what is known of them is out of date.",
         ("self._turn_at_ns = now_ns + self._horizon_ns", "self._turn_at_ns = now_ns + self._horizon_ns // 4"),
         expected="user-limit",
     ),
     mutant(
         "window-closed-on-both-sides",
-        "actors/policies/sliding_window.py",
+        "actors/policies/rate_limit/windows.py",
         "What is exactly one width old is still counted, and who asks then is told to come back now.",
         ("        while log and log[0] <= outside_ns:\n", "        while log and log[0] < outside_ns:\n"),
         expected="quota",
@@ -86,7 +86,7 @@ MUTANTS = (
     ),
     mutant(
         "rate-cut-to-nothing",
-        "actors/policies/adaptive_rate.py",
+        "actors/policies/adaptive/rate.py",
         "A rate may be halved as often as the provider likes.",
         ("min(self._maximum, max(self._minimum, cut))", "min(self._maximum, cut)"),
         expected="adaptive-rate",
@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     mutant(
         "hedges-pass-the-quota",
-        "actors/channels/hedging.py",
+        "actors/pipeline/hedging_channel.py",
         "Copies are no attempts, and so cost nothing.",
         (
             "        if lane.rates_allow_at_ns(now_ns) != now_ns:\n            return None\n",
@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     mutant(
         "timeout-of-each-copy",
-        "actors/channels/hedging.py",
+        "actors/pipeline/hedging_channel.py",
         "Every copy has the whole timeout for itself.",
         ("        left_ns = flight.deadline_ns - now_ns\n", "        left_ns = self._timeout_ns\n"),
         expected="in-time",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
-DELIVERY = "actors/pipeline/delivery.py"
+DELIVERY = "actors/domain/delivery.py"
 RETRIES = "actors/pipeline/retries.py"
-RETRY = "actors/policies/retry.py"
-BACKOFF = "actors/policies/backoff.py"
+RETRY = "actors/policies/retry/policy.py"
+BACKOFF = "actors/policies/retry/backoff.py"
 
 MUTANTS = (
     mutant(

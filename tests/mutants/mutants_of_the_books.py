@@ -6,7 +6,7 @@ from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
 MEMORY = "actors/storage/memory.py"
-FIGURES = "simulation/figures.py"
+FIGURES = "simulation/results/counters.py"
 
 MUTANTS = (
     mutant(
@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     mutant(
         "ids-remembered-for-ever",
-        "actors/policies/idempotency.py",
+        "actors/domain/remembered_ids.py",
         "Nobody takes an id out again.",
         ("        while ended_ns and ended_ns[0] <= oldest_ns:\n", "        while False:\n"),
         expected="ids",
@@ -109,7 +109,7 @@ MUTANTS = (
     ),
     mutant(
         "dead-letter-with-its-last-failure-only",
-        "actors/pipeline/delivery.py",
+        "actors/domain/delivery.py",
         "The history of a dead letter is what it died of.",
         ("        history=failures,\n", "        history=failures[-1:],\n"),
         expected="dead-letters",

@@ -81,7 +81,7 @@ MUTANTS = (
     ),
     mutant(
         "expiry-counts-from-the-redrive",
-        "actors/pipeline/delivery.py",
+        "actors/domain/delivery.py",
         "A redrive does not begin anew, so what is redriven late has expired already.",
         (
             "        fresh_since_ns=now_ns,\n        charged=True,\n",
@@ -91,7 +91,7 @@ MUTANTS = (
     ),
     mutant(
         "no-timeout",
-        "actors/channels/channel.py",
+        "actors/pipeline/channel.py",
         "The time limit is left to the provider.",
         (
             "system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)",

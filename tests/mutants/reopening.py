@@ -13,13 +13,13 @@ from typing import Any
 
 import trio
 
-import simulation.runner as runner
+import simulation.running.runner as runner
+from actors.domain.store import Store
 from actors.instants import since_1970_ns
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import MemoryStore
-from actors.storage.sqlite import SqliteStore
-from actors.storage.store import Store
-from simulation.breakage import attempt
+from actors.storage.sqlite.store import SqliteStore
+from simulation.exploration.trial import attempt
 from simulation.scenario import Scenario
 
 Change = tuple[NotificationEvent, SendNotification]

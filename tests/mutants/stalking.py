@@ -18,13 +18,13 @@ from typing import Any
 
 from reopening import reopened
 
-import simulation.runner as runner
+import simulation.running.runner as runner
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
-from simulation.breakage import attempt
+from simulation.exploration.swarm import case
+from simulation.exploration.trial import attempt
 from simulation.scenario import Scenario, load
-from simulation.swarm import case
 
 ROOT = Path(__file__).parents[2]
 SWARM = ROOT / "tests" / "harness" / "swarm.yaml"

@@ -57,7 +57,7 @@ def test_a_few_are_found_at_once(name):
 def test_the_product_itself_is_not_found(tmp_path):
     harmless = mutant(
         "harmless",
-        "simulation/figures.py",
+        "simulation/results/counters.py",
         "There is none.",
         ("        simulated_s = simulated_ns / NS_PER_S\n", "        simulated_s = (simulated_ns / NS_PER_S)\n"),
         expected="summary",

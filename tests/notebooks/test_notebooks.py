@@ -16,9 +16,9 @@ import nbformat
 import pytest
 import yaml
 
-from simulation import plots
-from simulation.lint_scenario import lint_scenario
+from simulation.reporting import plots
 from simulation.scenario import parse
+from simulation.scenario.lint import lint_scenario
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from simulation.student_t import quantile
+from simulation.results.student_t import quantile
 
 
 def check_mean(samples: Sequence[float], truth: float, *, within: float) -> None:

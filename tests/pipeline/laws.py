@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from worlds import World, most_in_a_window
 
-from actors.config import RateLimitConfig
-from actors.effects import Effect, Foreseen
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
+from actors.kernel.effects import Effect, Foreseen
 from actors.messages import (
     NotificationDeferred,
     NotificationEvent,
@@ -19,10 +19,10 @@ from actors.messages import (
     NotificationRequested,
 )
 from actors.outcomes import Outcome
-from actors.pipeline.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Provider
 from actors.pipeline.lane import Lane
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.limiter import make_limiter
+from actors.policies.rate_limit.limiter import make_limiter
+from actors.settings.channel import RateLimitConfig
 from simulation.invariants.lives import NEXT, State
 from simulation.invariants.steps import is_spent, most_attempts
 

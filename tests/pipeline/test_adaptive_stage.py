@@ -9,9 +9,9 @@ import pytest
 from laws import Log, Logged
 from worlds import World, email, on_both_clocks, simulate
 
-from actors.faults_config import FaultConfig
+from actors.faults.provider import NotificationService
 from actors.messages import BreakerTransitioned, NotificationDeferred
-from actors.unreliable import NotificationService
+from actors.settings.faults import FaultConfig
 
 S = 1_000_000_000
 PATIENT = {"max_attempts": 1000, "initial_delay": 1.0, "max_delay": 5.0, "jitter": "full"}

@@ -15,7 +15,7 @@ from actors.messages import BreakerTransitioned, DeferralCause, NotificationDefe
 from actors.outcomes import Transient
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.lane import Lane
-from actors.policies.breaker_group import recipient_host
+from actors.policies.breaker.per_host import recipient_host
 
 S = 1_000_000_000
 DOWN = Transient(reason="down")

@@ -13,10 +13,10 @@ from actors.messages import NotificationSuppressed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.budget import Budget
-from actors.policies.envoy_budget import EnvoyBudget
-from actors.policies.finagle_budget import FinagleBudget
-from actors.policies.grpc_budget import GrpcBudget
+from actors.policies.retry.budgets import Budget
+from actors.policies.retry.envoy_budget import EnvoyBudget
+from actors.policies.retry.finagle_budget import FinagleBudget
+from actors.policies.retry.grpc_budget import GrpcBudget
 
 BUSY = Transient(reason="busy")
 NO_BREAKER = {"enabled": False}

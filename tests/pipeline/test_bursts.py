@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import World, email, on_both_clocks
 
-from actors.bursts import BurstChain
-from actors.faults_config import Burst, FaultConfig
+from actors.domain.attempts import Attempt
+from actors.faults.bursts import BurstChain
+from actors.faults.provider import NotificationService
 from actors.instants import ns
+from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent, Transient
-from actors.pipeline.attempts import Attempt
-from actors.randomness import RandomStreams
-from actors.unreliable import NotificationService
+from actors.settings.faults import Burst, FaultConfig
 
 S = 1_000_000_000
 ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)

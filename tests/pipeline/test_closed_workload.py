@@ -16,8 +16,8 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationRequested
 from actors.outcomes import Permanent
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from simulation.running.workload import ENDS, Clients
 from simulation.scenario import Scenario, parse
-from simulation.workload import ENDS, Clients
 
 
 def closed(entry: str, channel: str = "", rest: str = "") -> Scenario:

@@ -14,9 +14,9 @@ from statistics import fmean, stdev
 import pytest
 
 import simulation
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
 from simulation.scenario import Scenario, parse
 
 READ = Transient(reason="read")

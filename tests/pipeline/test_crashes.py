@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from worlds import OK, START, Scripted, Try, World, email, most_in_a_window, on_both_clocks, simulate
 
+from actors.domain.store import Store
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -23,7 +24,6 @@ from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, Get, Peek, RedriveDeadLetter
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from actors.storage.store import Store
 
 BUG = RuntimeError("injected crash")
 

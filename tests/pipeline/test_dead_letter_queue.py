@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
-from actors.config import DeadLettersConfig
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -29,6 +28,7 @@ from actors.pipeline.dead_letter_queue import (
     Peek,
     RedriveDeadLetter,
 )
+from actors.settings.channel import DeadLettersConfig
 
 BAD = Permanent(reason="bad address")
 

@@ -10,22 +10,22 @@ from test_provider_capacity import ATTEMPT, S, fault
 from worlds import World, email, on_both_clocks
 
 import simulation
-from actors.channels.transport import Transport
-from actors.config import ProviderConfig
-from actors.distributions import Distribution
-from actors.effects import Foreseen, Promise
+from actors.domain.attempts import Provider
 from actors.errors import ActorSystemError, ConfigurationError
-from actors.faulty import FaultyProvider
-from actors.live import LiveSystem
+from actors.faults.chaos import FaultyProvider
+from actors.faults.provider import NotificationService
+from actors.kernel.effects import Foreseen, Promise
+from actors.kernel.live import LiveSystem
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.notifier import Notifier
 from actors.outcomes import Sent, Transient
-from actors.pipeline.attempts import Provider
-from actors.randomness import RandomStreams
-from actors.settings import validated
-from actors.unreliable import NotificationService
+from actors.settings.base import validated
+from actors.settings.channel import ProviderConfig
+from actors.settings.distributions import Distribution
+from actors.transports.transport import Transport
+from simulation.engine.system import SimulatedSystem
 from simulation.scenario import parse
-from simulation.system import SimulatedSystem
 
 DISCIPLINES = ("fifo", "critical_first", "processor_sharing")
 

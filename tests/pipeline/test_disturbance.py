@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simulation
-from actors.faults_config import FaultConfig
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.kernel.randomness import RandomStreams
 from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -22,14 +24,13 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.notifier import Pipeline
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.randomness import RandomStreams
-from simulation import disturbance, runner
-from simulation.disturbance import disturbed
-from simulation.result import Result
+from actors.settings.faults import FaultConfig
+from simulation.engine import disturbance
+from simulation.engine.disturbance import disturbed
+from simulation.engine.system import SimulatedSystem
+from simulation.results.result import Result
+from simulation.running import runner
 from simulation.scenario import parse
-from simulation.system import SimulatedSystem
 
 S = 1_000_000_000
 EVERY_SECOND = [{"channel": "email", "arrivals": {"constant": "1/s"}}]

@@ -18,8 +18,8 @@ import trio.testing
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
-from actors.effects import Effect, Promise
 from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, StoreFailed, WrongType
+from actors.kernel.effects import Effect, Promise
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -40,7 +40,7 @@ from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
-from actors.service.dead_letters import DeadLetters
+from actors.service.operations.dead_letters import DeadLetters
 from actors.storage.memory import MemoryStore
 
 PLACED = OrderPlaced(
@@ -391,7 +391,9 @@ async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there
         nursery.cancel_scope.cancel()
     assert notifier.bus.under_way == 0
     assert [
-        record.message for record in caplog.records if record.name in ("actors.futures", "actors.pipeline.event_bus")
+        record.message
+        for record in caplog.records
+        if record.name in ("actors.kernel.futures", "actors.pipeline.event_bus")
     ] == []
     assert ("still in flight: 0, and not answered yet: " in caplog.text) == (how == "left")
 

@@ -6,8 +6,8 @@ import pytest
 from worlds import EMAIL, World, email, on_both_clocks
 
 from actors import NotificationService, Notifier, RetryConfig
-from actors.config import ChannelConfig, NotifierConfig
 from actors.messages import NotificationFailed, NotificationMovedToDeadLetter, NotificationSent
+from actors.settings.channel import ChannelConfig, NotifierConfig
 
 RETRY = RetryConfig(max_attempts=3, initial_delay=0.1)
 

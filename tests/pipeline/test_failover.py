@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks
 
 import simulation
-from actors.config import ChannelConfig, RateLimitConfig
 from actors.messages import (
     BreakerTransitioned,
     DeferralCause,
@@ -23,6 +22,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import OperateBreaker
+from actors.settings.channel import ChannelConfig, RateLimitConfig
 from simulation.scenario import parse
 
 S = 1_000_000_000

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from worlds import World, email, on_both_clocks
 
 import simulation
+from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults_config import FaultConfig
+from actors.faults.provider import NEVER_NS, NotificationService
+from actors.faults.queue import Load
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.unreliable import NEVER_NS, NotificationService
+from actors.settings.faults import FaultConfig
 from simulation.scenario import parse
 
 S = 1_000_000_000

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Scripted, World, email, on_both_clocks, run_on_trio, simulate
 
-from actors.effects import Effect, Foreseen
+from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
-from actors.faults_config import FaultConfig
-from actors.faulty import FaultyProvider
+from actors.faults.chaos import FaultyProvider
+from actors.faults.provider import NotificationService
 from actors.instants import NS_PER_S
+from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
-from actors.randomness import RandomStreams
-from actors.unreliable import NotificationService
+from actors.settings.faults import FaultConfig
 
 S = NS_PER_S
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 import simulation
-from actors.channels.channel import Channel
-from actors.channels.hedging import HedgingChannel
-from actors.effects import Effect
+from actors.domain.attempts import Attempt, Provider
+from actors.kernel.effects import Effect
 from actors.messages import BreakerTransitioned, NotificationSent
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
-from actors.pipeline.attempts import Attempt, Provider
+from actors.pipeline.channel import Channel
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import Lane
 from simulation.scenario import parse
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from worlds import email
 
 import simulation
-from actors.faults_config import FaultConfig
+from actors.domain.attempts import Attempt
+from actors.faults.provider import NotificationService
+from actors.faults.queue import Load
+from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerTransitioned, NotificationFailed
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.randomness import RandomStreams
-from actors.unreliable import NotificationService
-from simulation.result import Result
+from actors.settings.faults import FaultConfig
+from simulation.results.result import Result
 from simulation.scenario import parse
 
 S = 1_000_000_000

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
+from actors.domain.remembered_ids import RememberedIds
 from actors.errors import IdempotencyConflict
 from actors.messages import ActorFailed, DuplicateIgnored, NotificationRequested, NotificationSent
 from actors.outcomes import Permanent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.policies.idempotency import RememberedIds
 from actors.storage.memory import MemoryStore
 
 HOUR = 3600.0

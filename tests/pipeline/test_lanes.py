@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import check_quota
 
-from actors.config import ChannelConfig
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.lane import Bar, Barred, Lane, breaker_name, lanes_of
-from actors.policies.breaker import BreakerEvent, BreakerState, Transition
+from actors.policies.breaker.breaker import BreakerEvent, BreakerState, Transition
+from actors.settings.channel import ChannelConfig
 
 S = 1_000_000_000
 OK, DOWN, THROTTLED = Sent(), Transient(reason="down"), Transient(throttled=True)

@@ -9,8 +9,10 @@ import pytest
 import trio
 
 from actors import Foreseen, Notifier, SendNotification, Sent
-from actors.effects import Promise
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.store import LettersChanged, Lost, Past, TakenOver
 from actors.errors import IdempotencyConflict, Overtaken, StoreFailed
+from actors.kernel.effects import Promise
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationChannel,
@@ -19,7 +21,6 @@ from actors.messages import (
     NotificationRequested,
 )
 from actors.outcomes import Outcome, Permanent
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import (
     DiscardDeadLetter,
     ListDeadLetters,
@@ -29,7 +30,6 @@ from actors.pipeline.dead_letter_queue import (
 )
 from actors.pipeline.orders import Acceptance
 from actors.storage.memory import MemoryStore
-from actors.storage.store import LettersChanged, Lost, Past, TakenOver
 
 
 class Shared(MemoryStore):

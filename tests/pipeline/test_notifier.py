@@ -14,7 +14,8 @@ import trio
 from worlds import EMAIL, SMS, World, email, on_both_clocks
 
 from actors import Foreseen, NotificationService, Notifier, SqliteStore
-from actors.config import NotifierConfig
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.codec import decode_event, encode_event
 from actors.errors import (
     ConfigurationError,
     IdempotencyConflict,
@@ -23,16 +24,15 @@ from actors.errors import (
     TransientError,
     UnknownChannel,
 )
-from actors.faults_config import FaultConfig
-from actors.faulty import FaultyProvider
+from actors.faults.chaos import FaultyProvider
 from actors.instants import NS_PER_S
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent, OrderPlaced
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
 from actors.pipeline.preferences import Preferences
 from actors.policies.quiet_hours import QuietHours
-from actors.storage.codec import decode_event, encode_event
+from actors.settings.channel import NotifierConfig
+from actors.settings.faults import FaultConfig
 from actors.storage.memory import MemoryStore
 
 PLACED = OrderPlaced(

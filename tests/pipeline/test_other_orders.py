@@ -17,7 +17,7 @@ from test_random_runs import (
     steps,
 )
 
-from simulation.schedules import PCT, ExploringSystem, RandomWalk
+from simulation.engine.schedules import PCT, ExploringSystem, RandomWalk
 
 walks = st.integers(0, 2**16).map(lambda seed: lambda: RandomWalk(Random(seed)))
 strict = st.tuples(st.integers(0, 2**16), st.integers(1, 4)).map(

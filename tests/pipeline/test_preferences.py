@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from worlds import OK, START, Scripted, World, email, on_both_clocks
 
+from actors.domain.user_preferences import UserPreferences
 from actors.errors import WrongType
 from actors.messages import (
     ActorFailed,
@@ -20,7 +21,6 @@ from actors.messages import (
 from actors.outcomes import Transient
 from actors.pipeline.preferences import LivePreferences, Preferences, Quiet, SwitchedOff
 from actors.policies.quiet_hours import QuietHours
-from actors.preferences_config import UserPreferences
 
 S = 1_000_000_000
 H = 3600.0

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from worlds import World, email, on_both_clocks
 
 import simulation
-from actors.distributions import Distribution
+from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults_config import FaultConfig
+from actors.faults.conditions import capacity_steps
+from actors.faults.provider import NEVER_NS, NotificationService
+from actors.faults.queue import ServiceQueue
 from actors.instants import ns
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.notifier import Notifier
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import ServiceQueue
-from actors.randomness import RandomStreams
-from actors.unreliable import NEVER_NS, NotificationService
-from actors.weather import capacity_steps
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
 from simulation.scenario import parse
 
 S = 1_000_000_000

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from laws import check_quota
 from worlds import EMAIL, OK, SMS, Scripted, Try, World, email, on_both_clocks, simulate
 
-from actors.config import RateLimitConfig
 from actors.messages import DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter
 from actors.outcomes import Transient
 from actors.pipeline.circuit_breaker import OperateBreaker
+from actors.settings.channel import RateLimitConfig
 
 S = 1_000_000_000
 DOWN = Transient(reason="down")

@@ -21,19 +21,19 @@ from laws import (
 )
 from worlds import World, email, on_both_clocks, simulate
 
-from actors.config import ChannelConfig
-from actors.faults_config import FaultConfig
+from actors.faults.provider import NotificationService
 from actors.messages import NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
+from actors.settings.channel import ChannelConfig
+from actors.settings.faults import FaultConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from actors.unreliable import NotificationService
+from simulation.engine.system import SimulatedSystem
 from simulation.invariants import Checker, Context
 from simulation.invariants.lives import State
-from simulation.system import SimulatedSystem
 
 S = 1_000_000_000
 BURNING = 60.0

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
-from actors.effects import Effect
+from actors.domain.attempts import Provider
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
+from actors.kernel.effects import Effect
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -22,7 +23,6 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
-from actors.pipeline.attempts import Provider
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.retries import RETRY_TIME_UP
 from actors.storage.lossy import LossyStore

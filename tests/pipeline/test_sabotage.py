@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from worlds import START, Scripted, World, email, on_both_clocks
 
 import simulation
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -23,12 +25,10 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import Permanent, Transient
-from actors.pipeline.attempts import Attempt
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
-from actors.provider_queue import Load
 from actors.storage.memory import MemoryStore
-from simulation.result import Result
-from simulation.saboteur import InjectedCrash
+from simulation.results.result import Result
+from simulation.running.system_faults import InjectedCrash
 from simulation.scenario import parse
 
 S = 1_000_000_000

@@ -18,7 +18,7 @@ import simulation
 from actors import MemoryStore, Notifier, SendNotification
 from actors.instants import ns
 from actors.messages import DeadLetterDiscarded, NotificationChannel
-from simulation.progress import RunSnapshot
+from simulation.results.progress import RunSnapshot
 
 EMAILS_A_SECOND, PUSHES_A_SECOND = 30, 20
 """The mail server below takes 20 a second, and attempts that nobody waits for any more take up some of these."""
@@ -121,7 +121,7 @@ def lower_bounds(monkeypatch):
     for bound in (
         "actors.notifier.SENT_KEPT",
         "actors.storage.memory.AUDIT_KEPT",
-        "simulation.recorder.DEAD_LETTERS_KEPT",
+        "simulation.results.recorder.DEAD_LETTERS_KEPT",
     ):
         monkeypatch.setattr(bound, 500)
 

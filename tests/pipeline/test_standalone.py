@@ -9,7 +9,6 @@ import pytest
 import trio
 
 from actors import CircuitBreaker, RateLimiter
-from actors.config import CircuitBreakerConfig, RateLimitConfig
 from actors.errors import (
     ConfigurationError,
     PermanentError,
@@ -18,7 +17,8 @@ from actors.errors import (
     TransientError,
     WrongType,
 )
-from actors.policies.breaker import BreakerState
+from actors.policies.breaker.breaker import BreakerState
+from actors.settings.channel import CircuitBreakerConfig, RateLimitConfig
 
 
 async def works(value: object = "fine") -> object:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.provider_queue import ServiceQueue
-from actors.stations import CriticalFirst, ProcessorSharing, Station
-from actors.weather import NEVER_NS
+from actors.faults.conditions import NEVER_NS
+from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
+from actors.faults.queue import ServiceQueue
 
 S = 1_000_000_000
 

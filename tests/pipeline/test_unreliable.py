@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import World, email, on_both_clocks
 
-from actors.config import ProviderConfig
-from actors.distributions import Distribution
+from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults_config import FaultConfig
+from actors.faults.provider import NEVER_NS, NotificationService
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt
-from actors.randomness import RandomStreams
-from actors.unreliable import NEVER_NS, NotificationService
+from actors.settings.channel import ProviderConfig
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
 
 S = 1_000_000_000
 ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)

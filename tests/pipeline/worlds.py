@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
-from actors.actor import Actor, Supervision, handles
-from actors.config import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
-from actors.effects import Effect, Foreseen
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.store import Store
 from actors.errors import InvariantBreach
-from actors.futures import Future
 from actors.instants import ns
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.futures import Future
+from actors.kernel.system import ActorSystem
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -28,14 +30,12 @@ from actors.messages import (
 )
 from actors.notifier import Pipeline
 from actors.outcomes import Outcome, Sent
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
+from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.storage.memory import MemoryStore
-from actors.storage.store import Store
-from actors.system import ActorSystem
-from simulation import testkit
-from simulation.testkit.clocks import Clock, compare
+from simulation.testing import testkit
+from simulation.testing.testkit.clocks import Clock, compare
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from plot_samples import cells, result_of
 
-from simulation import plots
-from simulation.plots.canvas import figure_of, picture_bytes
-from simulation.plots.kinds import OF_A_RUN, OF_A_SWEEP, Options
+from simulation.reporting import plots
+from simulation.reporting.plots.canvas import figure_of, picture_bytes
+from simulation.reporting.plots.kinds import OF_A_RUN, OF_A_SWEEP, Options
 
 OVER_A_RUN = {
     "throughput": plots.throughput,
@@ -142,7 +142,7 @@ IN_A_NOTEBOOK = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.pylabtools import select_figure_formats
-from simulation import plots
+from simulation.reporting import plots
 
 shell = InteractiveShell.instance()
 data, _ = shell.display_formatter.format(plots.backoff({}).figure)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.config import ChannelConfig, RetryConfig
 from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
-from actors.policies.backoff import Backoff, base_delay
-from simulation import plots
-from simulation.plots.backoff import envelope, policy_text
+from actors.policies.retry.backoff import Backoff, base_delay
+from actors.settings.channel import ChannelConfig, RetryConfig
+from simulation.reporting import plots
+from simulation.reporting.plots.backoff import envelope, policy_text
 
 JITTERS = ("none", "full", "equal", "decorrelated", "proportional", "additive", "soft")
 KINDS = ("exponential", "constant", "linear", "fibonacci")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plot_samples import result_of
 
-from simulation import plots
-from simulation.plots.delivery import POINTS_MAX, survival
+from simulation.reporting import plots
+from simulation.reporting.plots.delivery import POINTS_MAX, survival
 
 
 @given(times=st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=50))

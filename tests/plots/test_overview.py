@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
 
 import simulation
-from simulation.plots import overview
-from simulation.plots.breakers import PIXELS
+from simulation.reporting.plots import overview
+from simulation.reporting.plots.breakers import PIXELS
 from simulation.scenario import load, parse
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
@@ -326,7 +326,7 @@ def test_thousands_of_transitions_are_drawn_as_few_bands_that_cover_them():
 def test_states_differ_in_lightness_or_hatching_so_that_grey_print_tells_them_apart():
     from matplotlib.colors import to_rgb
 
-    from simulation.plots.breakers import LOOKS
+    from simulation.reporting.plots.breakers import LOOKS
 
     looks = [(float(np.dot(to_rgb(look.face), (0.2126, 0.7152, 0.0722))), look.hatch) for look in LOOKS.values()]
     for (one, one_hatch), (other, other_hatch) in itertools.combinations(looks, 2):

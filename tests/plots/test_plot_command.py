@@ -10,13 +10,13 @@ from plot_samples import cells, result_of
 from typer.testing import CliRunner
 
 import simulation
-import simulation.plot_command
-from simulation import plots
-from simulation.cli import app
-from simulation.plots.canvas import picture_bytes
-from simulation.plots.kinds import OF_A_RUN, Options
+import simulation.commands.plot
+from simulation.commands.cli import app
+from simulation.experiments.sweeping.sweep import sweep
+from simulation.reporting import plots
+from simulation.reporting.plots.canvas import picture_bytes
+from simulation.reporting.plots.kinds import OF_A_RUN, Options
 from simulation.scenario import parse
-from simulation.sweeping.sweep import sweep
 
 SCENARIO = """
 duration: 20s
@@ -111,7 +111,7 @@ class Sweep:
 def swept(here, monkeypatch):
     (here / "sweep").mkdir()
     (here / "sweep" / "sweep.json").write_text("{}")
-    monkeypatch.setattr(simulation.plot_command, "_sweep", lambda _directory: Sweep())
+    monkeypatch.setattr(simulation.commands.plot, "_sweep", lambda _directory: Sweep())
     return here / "sweep"
 
 

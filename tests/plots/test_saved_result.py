@@ -11,8 +11,8 @@ from plot_samples import result_of
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation import plots
-from simulation.result import TABLES
+from simulation.reporting import plots
+from simulation.results.result import TABLES
 from simulation.scenario import load
 
 

@@ -16,8 +16,8 @@ import pytest
 from described import described
 from plot_samples import cells, result_of, scattered
 
-from simulation import plots
-from simulation.plots.canvas import figure_of
+from simulation.reporting import plots
+from simulation.reporting.plots.canvas import figure_of
 
 STORED = Path(__file__).with_name("structures")
 REWRITE = "RETRYLAB_REWRITE_STRUCTURES"

@@ -12,10 +12,10 @@ from plot_samples import cells, scattered
 
 import simulation
 from actors.errors import ConfigurationError, WrongType
-from simulation import plots
-from simulation.plots.pareto import pareto_front
-from simulation.plots.sweep_table import value_text
-from simulation.variations import short_names
+from simulation.reporting import plots
+from simulation.reporting.plots.pareto import pareto_front
+from simulation.reporting.plots.sweep_table import value_text
+from simulation.scenario.variations import short_names
 
 ATTEMPTS, JITTER, TIMEOUT = "channels.email.retry.max_attempts", "channels.email.retry.jitter", "channels.email.timeout"
 P99 = "delivery_time_s.p99"

@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from plot_samples import result_of
 
 from actors.errors import ConfigurationError
-from simulation import plots
-from simulation.plots.looks import OUTCOMES, WAITS
-from simulation.plots.timeline import LINES_MAX, course_in
+from simulation.reporting import plots
+from simulation.reporting.plots.looks import OUTCOMES, WAITS
+from simulation.reporting.plots.timeline import LINES_MAX, course_in
 
 RUNS = ("outage", "all kinds of waits", "providers", "lost", "milliseconds", "one")
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.faults_config import FaultConfig
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.faults import FaultConfig
+from simulation.reporting.windows import fault_text, windows
 from simulation.scenario import parse
-from simulation.windows import fault_text, windows
 
 
 def scenario(rest):

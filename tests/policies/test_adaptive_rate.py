@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.adaptive_config import AdaptiveRateConfig
 from actors.instants import NS_PER_S, ns
-from actors.policies.adaptive_rate import AdaptiveRate
-from actors.policies.aimd import Aimd
-from actors.policies.cubic import Cubic
-from actors.policies.rate_clock import RateClock
-from actors.policies.sliding_window import SlidingWindow
-from actors.quantities import FROM_FILE, Rate
+from actors.policies.adaptive.aimd import Aimd
+from actors.policies.adaptive.cubic import Cubic
+from actors.policies.adaptive.rate import AdaptiveRate
+from actors.policies.adaptive.rate_clock import RateClock
+from actors.policies.rate_limit.windows import SlidingWindow
+from actors.settings.adaptive import AdaptiveRateConfig
+from actors.settings.quantities import FROM_FILE, Rate
 
 
 def rate_of(**settings: Any) -> AdaptiveRate:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.adaptive_config import AdaptiveThrottleConfig
 from actors.instants import NS_PER_S, ns
-from actors.policies.adaptive_throttle import AdaptiveThrottle, rejection_probability
-from actors.policies.rolling_counts import RollingCounts
+from actors.policies.adaptive.rolling_counts import RollingCounts
+from actors.policies.adaptive.throttle import AdaptiveThrottle, rejection_probability
+from actors.settings.adaptive import AdaptiveThrottleConfig
 
 
 @pytest.mark.parametrize(

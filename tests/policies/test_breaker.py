@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from actors.config import CircuitBreakerConfig
 from actors.errors import RetrylabError
 from actors.instants import ns
-from actors.policies.breaker import (
+from actors.policies.breaker.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerEvent,
@@ -17,6 +16,7 @@ from actors.policies.breaker import (
     IllegalTransition,
     Transition,
 )
+from actors.settings.channel import CircuitBreakerConfig
 
 
 def make(**settings: Any) -> tuple[Breaker, list[Transition]]:

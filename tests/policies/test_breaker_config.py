@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actors.breaker_config import CircuitBreakerConfig, OpenGrowth
-from actors.policies.breaker import Breaker
-from actors.policies.tripping import ConsecutiveFailures, FailureRate, make_tripping
-from actors.quantities import FROM_FILE
+from actors.policies.breaker.breaker import Breaker
+from actors.policies.breaker.tripping import ConsecutiveFailures, FailureRate, make_tripping
+from actors.settings.breaker import CircuitBreakerConfig, OpenGrowth
+from actors.settings.quantities import FROM_FILE
 
 
 def read(**settings: Any) -> CircuitBreakerConfig:

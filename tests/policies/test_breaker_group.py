@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from actors.breaker_config import CircuitBreakerConfig
 from actors.instants import ns
-from actors.policies.breaker import BreakerEvent, BreakerState, IllegalTransition, Transition
-from actors.policies.breaker_group import BreakerGroup, recipient_host
+from actors.policies.breaker.breaker import BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker.per_host import BreakerGroup, recipient_host
+from actors.settings.breaker import CircuitBreakerConfig
 
 
 def trip(group: BreakerGroup, key: str, at_s: float) -> int:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.breaker_config import CircuitBreakerConfig
-from actors.policies.breaker import (
+from actors.policies.breaker.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerEvent,
@@ -20,6 +19,7 @@ from actors.policies.breaker import (
     IllegalTransition,
     Transition,
 )
+from actors.settings.breaker import CircuitBreakerConfig
 
 TIMEOUT_NS = 100
 HALF_OPEN_NS = 30

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from actors.breaker_config import CircuitBreakerConfig
 from actors.instants import ns
-from actors.policies.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition, next_state
+from actors.policies.breaker.breaker import (
+    Breaker,
+    BreakerEvent,
+    BreakerState,
+    IllegalTransition,
+    Transition,
+    next_state,
+)
+from actors.settings.breaker import CircuitBreakerConfig
 
 RESILIENCE4J: dict[str, Any] = {
     "window": {"time": "20s"},

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.breaker_config import CircuitBreakerConfig, OpenGrowth, RampConfig
 from actors.instants import ns
-from actors.policies.breaker import Breaker, BreakerState
-from actors.policies.open_time import OpenTime
-from actors.policies.ramp import Ramp
+from actors.policies.breaker.breaker import Breaker, BreakerState
+from actors.policies.breaker.open_time import OpenTime
+from actors.policies.breaker.recovery import Ramp
+from actors.settings.breaker import CircuitBreakerConfig, OpenGrowth, RampConfig
 
 
 def closing(at_s: float, **settings: Any) -> Breaker:

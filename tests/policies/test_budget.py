@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config import RetryConfig
 from actors.instants import ns
-from actors.policies.aws_budget import AwsBudget
-from actors.policies.budget import Budget, make_budget
-from actors.policies.envoy_budget import EnvoyBudget
-from actors.policies.finagle_budget import FinagleBudget
-from actors.policies.grpc_budget import GrpcBudget
-from actors.policies.retry import FailureKind
-from actors.policies.token_budget import TokenBudget
-from actors.quantities import FROM_FILE, Rate
+from actors.policies.retry.aws_budget import AwsBudget
+from actors.policies.retry.budgets import Budget, make_budget
+from actors.policies.retry.envoy_budget import EnvoyBudget
+from actors.policies.retry.finagle_budget import FinagleBudget
+from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.policy import FailureKind
+from actors.policies.retry.token_budget import TokenBudget
+from actors.settings.channel import RetryConfig
+from actors.settings.quantities import FROM_FILE, Rate
 
 # gRPC
 

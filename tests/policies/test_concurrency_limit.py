@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from actors.adaptive_config import ConcurrencyLimitConfig, GradientConfig, VegasConfig
 from actors.instants import ns
-from actors.policies.concurrency_limit import ConcurrencyLimit, make_concurrency_limit
-from actors.policies.gradient import GradientLimit
-from actors.policies.vegas import VegasLimit
+from actors.policies.adaptive.concurrency import ConcurrencyLimit, make_concurrency_limit
+from actors.policies.adaptive.gradient import GradientLimit
+from actors.policies.adaptive.vegas import VegasLimit
+from actors.settings.adaptive import ConcurrencyLimitConfig, GradientConfig, VegasConfig
 
 MS = 1_000_000
 

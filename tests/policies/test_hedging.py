@@ -7,9 +7,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from actors.adaptive_config import HedgingConfig
 from actors.instants import ns
 from actors.policies.hedging import HedgingSchedule
+from actors.settings.adaptive import HedgingConfig
 
 
 def sends(schedule: HedgingSchedule) -> list[int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import yaml
 
-from actors.config import NotifierConfig
 from actors.messages import NotificationChannel
-from actors.policies.budget import make_budget
-from actors.policies.grpc_budget import GrpcBudget
-from actors.policies.limiter import LeakyBucket, SeveralRates, make_limiter
-from actors.quantities import FROM_FILE
+from actors.policies.rate_limit.limiter import LeakyBucket, SeveralRates, make_limiter
+from actors.policies.retry.budgets import make_budget
+from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.settings.channel import NotifierConfig
+from actors.settings.quantities import FROM_FILE
 from simulation import scenario
 
 CHANNELS = """

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.config import RateLimitConfig
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
-from actors.policies.limiter import (
+from actors.policies.rate_limit.limiter import (
     FixedWindow,
     LeakyBucket,
     Limiter,
@@ -26,8 +25,9 @@ from actors.policies.limiter import (
     TokenBucket,
     make_limiter,
 )
-from actors.policies.waits import NEVER_NS
-from actors.quantities import FROM_FILE, Rate
+from actors.settings.channel import RateLimitConfig
+from actors.settings.quantities import FROM_FILE, Rate
+from actors.waits import NEVER_NS
 
 MS = 1_000_000
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.config import RetryConfig
 from actors.instants import NS_PER_S, ns
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.policies.retry import Progress, RetryPolicy
-from actors.policies.waits import LONGEST_WAIT_NS
-from actors.quantities import FROM_FILE
+from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.settings.channel import RetryConfig
+from actors.settings.quantities import FROM_FILE
+from actors.waits import LONGEST_WAIT_NS
 
 Failure: TypeAlias = Transient | Ambiguous
 FAILED: Failure = Transient()

@@ -8,7 +8,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 import simulation
 from actors.outcomes import Permanent, Transient
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.scenario import parse
 
 NASTY = """<script>alert('x')</script> & "more" </title><img src=http://evil.example/x.png> ünï 漢 \u202e"""

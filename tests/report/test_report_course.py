@@ -16,13 +16,13 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from simulation.report.course import Spent, histories_of, spans_of, totals
-from simulation.report.messages import BREAKER, DEAD_LETTERS, HANDLER, LIMITER, SENDER, messages_of, parts_of
-from simulation.report.steps import HEAD, TAIL, steps_of
-from simulation.report.words import clock, duration, exact_seconds, percent
-from simulation.report.worst import choose
-from simulation.result import Result
-from simulation.runner import recorder_of
+from simulation.reporting.html.course import Spent, histories_of, spans_of, totals
+from simulation.reporting.html.messages import BREAKER, DEAD_LETTERS, HANDLER, LIMITER, SENDER, messages_of, parts_of
+from simulation.reporting.html.steps import HEAD, TAIL, steps_of
+from simulation.reporting.html.words import clock, duration, exact_seconds, percent
+from simulation.reporting.html.worst import choose
+from simulation.results.result import Result
+from simulation.running.runner import recorder_of
 from simulation.scenario import parse
 
 EVERY_KIND = pytest.mark.parametrize(

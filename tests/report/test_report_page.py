@@ -28,8 +28,8 @@ from report_pages import (
 
 import simulation
 from actors.outcomes import Permanent
-from simulation.report.tables import ROWS_MAX
-from simulation.report.words import LONG
+from simulation.reporting.html.tables import ROWS_MAX
+from simulation.reporting.html.words import LONG
 from simulation.scenario import parse
 
 ROOT = Path(__file__).parents[2]
@@ -258,7 +258,7 @@ def test_the_command_on_the_page_gives_the_same_run(tmp_path):
     command, _ = read.texts("#again pre")
     words = shlex.split(command)
     assert words == ["retrylab", "run", str(file), "--seed", "5", "--set", change, "--check"]
-    program = [sys.executable, "-c", "from simulation.cli import main; main()", *words[1:], "--json"]
+    program = [sys.executable, "-c", "from simulation.commands.cli import main; main()", *words[1:], "--json"]
     done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=ROOT)
     assert f'"digest": "{result.summary["digest"]}"' in done.stdout
     assert read.texts("#again .facts .id") == [result.summary["digest"]]
@@ -289,7 +289,7 @@ def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
 
 
 def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
-    from simulation.plots import overview
+    from simulation.reporting.plots import overview
 
     result = result_of(OUTAGE)
     figure = overview(result)

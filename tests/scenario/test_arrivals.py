@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
-from actors.quantities import Rate
-from simulation.arrivals import (
+from actors.settings.quantities import Rate
+from simulation.scenario import parse
+from simulation.scenario.arrivals import (
     DAY_NS,
     Arrivals,
     arrival_times_ns,
@@ -33,7 +34,6 @@ from simulation.arrivals import (
     trace,
     wave,
 )
-from simulation.scenario import parse
 
 HOUR_NS = 3600 * NS_PER_S
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from actors.distributions import Distribution
-from actors.quantities import FROM_FILE, LONGEST_S
+from actors.settings.distributions import Distribution
+from actors.settings.quantities import FROM_FILE, LONGEST_S
 
 DRAWS = 20_000
 

@@ -6,7 +6,7 @@ import pytest
 
 from actors.messages import NotificationChannel
 from simulation.scenario import Expectation
-from simulation.summary_shape import NO_FIGURES, Figure, summary_shape
+from simulation.scenario.figures import NO_FIGURES, Figure, summary_shape
 
 SUMMARY = {
     "sent_fraction": 0.99,

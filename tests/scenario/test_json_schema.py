@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from actors.document import Place, Unreadable, data, read
 from actors.errors import ConfigurationError
+from actors.settings.yaml_tree import Place, Unreadable, data, read
 from simulation import scenario
 
 jsonschema = pytest.importorskip("jsonschema")

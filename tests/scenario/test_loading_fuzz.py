@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actors.document import Place, data, read
 from actors.errors import ConfigurationError
+from actors.settings.yaml_tree import Place, data, read
 from simulation import scenario
 
 FILE = Path(__file__).parent / "data" / "everything.yaml"

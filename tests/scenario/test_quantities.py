@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.config import ChannelConfig, RetryConfig
-from actors.faults_config import FaultConfig
 from actors.messages import NotificationChannel
-from actors.quantities import (
+from actors.settings.channel import ChannelConfig, RetryConfig
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import (
     FROM_FILE,
     Rate,
     parse_duration,

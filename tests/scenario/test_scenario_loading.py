@@ -9,7 +9,7 @@ import yaml
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel as Channel
-from actors.quantities import Rate
+from actors.settings.quantities import Rate
 from simulation import scenario
 from simulation.scenario import ChannelWorkload, EventWorkload, Scenario
 

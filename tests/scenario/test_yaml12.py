@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.document import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
+from actors.settings.yaml_tree import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
 
 FILE = Place("f.yaml", 1, 1)
 

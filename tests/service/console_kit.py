@@ -14,11 +14,11 @@ from starlette.applications import Starlette
 from actors import NotificationChannel, Notifier, Provider, SendNotification
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service import console
-from actors.service.access import Access, TokenConfig
-from actors.service.breakers import BreakerWatch
-from actors.service.dead_letters import DeadLetters
-from actors.service.health import Status
-from actors.service.metrics import Metrics
+from actors.service.http.access import Access, TokenConfig
+from actors.service.observability.health import Status
+from actors.service.observability.metrics import Metrics
+from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.dead_letters import DeadLetters
 from actors.storage.memory import MemoryStore
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"

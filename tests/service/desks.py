@@ -11,15 +11,15 @@ import httpx2
 import trio
 
 from actors import Notifier
-from actors.effects import Foreseen
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.store import Store
+from actors.kernel.effects import Foreseen
 from actors.messages import BreakerTransitioned, NotificationChannel, SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
-from actors.pipeline.attempts import Attempt, Provider
-from actors.service.access import Access, TokenConfig
 from actors.service.app import make_app
-from actors.service.breakers import BreakerWatch
-from actors.service.dead_letters import DeadLetters
-from actors.storage.store import Store
+from actors.service.http.access import Access, TokenConfig
+from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.dead_letters import DeadLetters
 
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"

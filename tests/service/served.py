@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx2
 
+from actors.domain.attempts import Attempt, Provider
 from actors.outcomes import Outcome, Sent
-from actors.pipeline.attempts import Attempt, Provider
 from actors.service.config import load
 from actors.service.serve import Server
 

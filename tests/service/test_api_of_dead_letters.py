@@ -9,7 +9,7 @@ import pytest
 import trio
 from desks import ANN, OTTO, SHOP, SMS, asked, command
 
-from actors.service.filters import read_instant
+from actors.service.operations.filters import read_instant
 
 LETTERS = (
     command("a", message="bad: mailbox full", metadata={"total": Decimal("12.50")}, subject="Hi"),

@@ -4,8 +4,8 @@ import pytest
 import trio
 
 from actors import Notifier, Provider, SendNotification, TransientError
-from actors.policies.breaker import BreakerState
-from actors.service.breakers import BreakerWatch
+from actors.policies.breaker.breaker import BreakerState
+from actors.service.operations.breakers import BreakerWatch
 
 
 class Down(Provider):

@@ -5,9 +5,9 @@ from console_kit import ANN, HOST, OTTO, SHOP, Browser, Page, app_of, notificati
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from actors.faults_config import FaultConfig
-from actors.service.access import SESSION_COOKIE
 from actors.service.console.gate import FORM_BYTES_MAX, read_form
+from actors.service.http.access import SESSION_COOKIE
+from actors.settings.faults import FaultConfig
 
 PAGES = [
     "/console",

@@ -9,7 +9,7 @@ from console_kit import ANN, NASTY, notification, signed_in
 
 from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
-from actors.service.letter_lists import Filter
+from actors.service.operations.queries import Filter
 
 DEAD = [
     notification(1, "nobody@example.com"),

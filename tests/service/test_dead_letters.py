@@ -15,16 +15,16 @@ import trio.testing
 from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
-from actors.effects import Foreseen
+from actors.domain.attempts import Attempt, Provider
 from actors.errors import EditRefused, IdempotencyConflict, StoreFailed
+from actors.kernel.effects import Foreseen
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.orders import Acceptance
-from actors.service.dead_letters import DeadLetters
-from actors.service.letter_lists import Filter
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.queries import Filter
 from actors.storage.memory import MemoryStore
-from actors.storage.sqlite import SqliteStore
+from actors.storage.sqlite.store import SqliteStore
 
 FIVE = (
     command("a", message="bad: mailbox full"),
@@ -517,7 +517,7 @@ async def test_a_bulk_run_that_cannot_start_is_none(autojump_clock):
 
 
 async def test_bulk_runs_under_way_do_not_push_out_those_that_have_ended(autojump_clock, monkeypatch):
-    monkeypatch.setattr("actors.service.dead_letters.BULKS_KEPT", 2)
+    monkeypatch.setattr("actors.service.operations.dead_letters.BULKS_KEPT", 2)
     async with desk() as at:
         ended = [at.letters.start_bulk("retry", Filter(), by=None, why=None, rate_per_s=1) for _ in range(3)]
         await trio.sleep(1)  # there was nothing to do

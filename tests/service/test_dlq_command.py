@@ -20,8 +20,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from actors.storage.sqlite import SqliteStore
-from simulation.cli import app
+from actors.storage.sqlite.store import SqliteStore
+from simulation.commands.cli import app
 
 LETTERS = (
     command("a", message="bad: mailbox full", metadata={"lang": "sv"}, subject="Hi"),

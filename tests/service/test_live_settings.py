@@ -14,6 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from actors import Foreseen, MemoryStore, Notifier, SendNotification, SqliteStore
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.user_preferences import UserPreferences
 from actors.errors import ConfigurationError, TemplateError
 from actors.messages import (
     NotificationChannel,
@@ -24,11 +26,9 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import DeadDestination, Outcome, Sent
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
-from actors.preferences_config import UserPreferences
-from actors.service.live_settings import LiveSettings
-from actors.service.watched_file import WatchedFile
+from actors.service.reloading.live_settings import LiveSettings
+from actors.service.reloading.watched_file import WatchedFile
 
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
 

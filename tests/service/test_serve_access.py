@@ -5,8 +5,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from actors.errors import ConfigurationError
-from actors.service.access import SESSION_COOKIE, SESSION_S, Access, Principal, Role, TokenConfig, require
-from actors.settings import validated
+from actors.service.http.access import SESSION_COOKIE, SESSION_S, Access, Principal, Role, TokenConfig, require
+from actors.settings.base import validated
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
 TOKENS = (

@@ -13,8 +13,8 @@ from served import OTTO, PLACED, SHOP, Scripted, email, service
 from actors.errors import TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
-from actors.service import logs
 from actors.service.config import LogsConfig
+from actors.service.observability import logs
 
 PRIVATE = ["Ann's body", "The subject", "ann@example.com", "+4930123456", SHOP, OTTO, "whsec_", "device-token", "hush"]
 COMMAND = SendNotification(

@@ -24,10 +24,10 @@ import pytest
 from served import OTTO, SHOP, write
 from typer.testing import CliRunner
 
-from actors.storage.sqlite import SqliteStore
-from simulation.cli import app
+from actors.storage.sqlite.store import SqliteStore
+from simulation.commands.cli import app
 
-SERVE = [sys.executable, "-c", "from simulation.cli import main; main()", "serve"]
+SERVE = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "serve"]
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 WAIT_S = 60.0
 """For anything to happen on a busy machine."""

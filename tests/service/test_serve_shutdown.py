@@ -10,8 +10,8 @@ from served import PLACED, Scripted, email, service, write
 from actors.errors import StoreFailed
 from actors.outcomes import Sent, Transient
 from actors.service.config import load
-from actors.service.doors import ProviderDoor, RequestDoor
 from actors.service.serve import Server
+from actors.service.swappable_pipeline import ProviderDoor, RequestDoor
 from actors.storage.memory import MemoryStore
 
 ONLY_EMAIL = {"email": {"simulated": True}}

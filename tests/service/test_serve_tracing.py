@@ -16,7 +16,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel, NotificationRequested, NotificationSent
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service.config import TracingConfig
-from actors.service.tracing import Tracing
+from actors.service.observability.tracing import Tracing
 from actors.storage.memory import MemoryStore
 
 CONFIG = {"channels": {"email": {"retry": {"max_attempts": 2, "initial_delay": 10.0}}}, "drain": 0}

@@ -7,17 +7,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from served import write
 
-from actors.channels.email import EmailProvider
-from actors.channels.push import PushProvider
-from actors.channels.sms import SmsProvider
-from actors.channels.webhook import WebhookProvider
-from actors.channels.webpush import WebPushProvider
 from actors.errors import ConfigurationError
-from actors.faulty import FaultyProvider
-from actors.randomness import RandomStreams
+from actors.faults.chaos import FaultyProvider
+from actors.faults.provider import NotificationService
+from actors.kernel.randomness import RandomStreams
 from actors.service.config import load
 from actors.service.transports import open_transports
-from actors.unreliable import NotificationService
+from actors.transports.email import EmailProvider
+from actors.transports.push import PushProvider
+from actors.transports.sms import SmsProvider
+from actors.transports.webhook import WebhookProvider
+from actors.transports.webpush import WebPushProvider
 
 
 def pem(key):

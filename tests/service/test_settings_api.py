@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 
 from actors import MemoryStore
 from actors.messages import NotificationChannel
-from actors.service.access import Access, TokenConfig
-from actors.service.live_settings import LiveSettings
-from actors.service.settings_api import routes
+from actors.service.http.access import Access, TokenConfig
+from actors.service.http.settings_routes import routes
+from actors.service.reloading.live_settings import LiveSettings
 
 TOKENS = {
     "ingest": "shop-0123456789abcdef",

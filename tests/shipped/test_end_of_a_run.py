@@ -3,7 +3,7 @@
 import pytest
 
 from actors.errors import InvariantBreach
-from simulation import runner
+from simulation.running import runner
 from simulation.scenario import parse
 
 SCENARIO = """
@@ -41,7 +41,7 @@ def test_also_when_it_broke_a_law(systems, runtime, monkeypatch):
     def breaks(*_):
         raise InvariantBreach("a bug")
 
-    monkeypatch.setattr("simulation.workload.Source.on_start", breaks)
+    monkeypatch.setattr("simulation.running.workload.Source.on_start", breaks)
     with pytest.raises(InvariantBreach, match="a bug"):
         runner.run(parse(SCENARIO, "ten.yaml"), runtime=runtime)
     (system,) = systems

@@ -17,10 +17,10 @@ from typing import Any
 import trio
 
 from actors import Foreseen, Notifier, SendNotification, SqliteStore
+from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel, NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
-from actors.storage.postgres import PostgresStore
+from actors.storage.postgres.store import PostgresStore
 
 CLIENTS = 40
 

@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 import psycopg
 
-from actors.effects import Foreseen
+from actors.domain.audit import AuditEntry
+from actors.domain.delivery import Delivery
+from actors.domain.settings_change import SettingsChange
+from actors.domain.store import Store
+from actors.domain.suppressions import Suppression, SuppressionSource
+from actors.domain.user_preferences import UserPreferences
+from actors.kernel.effects import Foreseen
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -25,16 +31,10 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.pipeline.delivery import Delivery
-from actors.pipeline.suppressions import Suppression, SuppressionSource
-from actors.preferences_config import UserPreferences
-from actors.storage.audit import AuditEntry
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from actors.storage.postgres import PostgresStore
-from actors.storage.settings_change import SettingsChange
-from actors.storage.sqlite import SqliteStore
-from actors.storage.store import Store
+from actors.storage.postgres.store import PostgresStore
+from actors.storage.sqlite.store import SqliteStore
 
 S = 1_000_000_000
 EPOCH_NS = 1_767_225_600 * S

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from shelves import EPOCH_NS, KINDS, S, Shelf, command, event_of, shelf
 
+from actors.domain.audit import AuditEntry
+from actors.domain.store import Past
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationEvent,
@@ -18,9 +20,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.storage.audit import AuditEntry
-from actors.storage.sqlite import SqliteStore
-from actors.storage.store import Past
+from actors.storage.sqlite.store import SqliteStore
 
 A, B = command("a"), command("b", metadata={"lang": "sv"})
 EDIT = {"recipient": "bob@example.org", "metadata": {"lang": "en"}}

@@ -13,17 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelves import command
 
-from actors.errors import Unstorable
-from actors.messages import (
-    DeadLetterDiscarded,
-    NotificationChannel,
-    NotificationEvent,
-    NotificationFailed,
-    NotificationRedriven,
-    SendNotification,
-)
-from actors.storage.audit import AuditEntry
-from actors.storage.codec import (
+from actors.domain.audit import AuditEntry
+from actors.domain.codec import (
     StoredEvent,
     decode_audit_entry,
     decode_command,
@@ -32,6 +23,15 @@ from actors.storage.codec import (
     encode_command,
     encode_event,
     encode_events,
+)
+from actors.errors import Unstorable
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationRedriven,
+    SendNotification,
 )
 
 # Of every field's type that events have; msgpack holds whole numbers of 64 bits.

@@ -16,7 +16,7 @@ from random import Random
 import psycopg
 import pytest
 
-from actors.storage.postgres import PostgresStore
+from actors.storage.postgres.store import PostgresStore
 
 SERVICE = Path(__file__).with_name("killed_service.py")
 

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from actors.storage.sqlite import SqliteStore
+from actors.storage.sqlite.store import SqliteStore
 
 SERVICE = Path(__file__).with_name("killed_service.py")
 

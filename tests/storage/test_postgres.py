@@ -13,6 +13,7 @@ import trio
 from shelves import EPOCH_NS, REMEMBER_S, command, event_of
 
 from actors import Foreseen, Notifier, SendNotification
+from actors.domain.attempts import Attempt, Provider
 from actors.errors import IdempotencyConflict, Overtaken, StoreError, StoreFailed, Unstorable
 from actors.messages import (
     DeadLetterDiscarded,
@@ -23,12 +24,14 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.storage import postgres, postgres_node, postgres_schema, postgres_worker
-from actors.storage.postgres import PostgresStore
-from actors.storage.postgres_worker import Worker
+from actors.storage.postgres import node as postgres_node
+from actors.storage.postgres import schema as postgres_schema
+from actors.storage.postgres import store as postgres
+from actors.storage.postgres import worker as postgres_worker
+from actors.storage.postgres.store import PostgresStore
+from actors.storage.postgres.worker import Worker
 
 A, B = command("a"), command("b")
 

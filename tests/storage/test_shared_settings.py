@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 from shelves import change, command, event_of, suppression
 
+from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
     NotificationChannel,
     NotificationFailed,
@@ -14,8 +15,7 @@ from actors.messages import (
     NotificationRedriven,
     NotificationRequested,
 )
-from actors.preferences_config import UserPreferences
-from actors.storage.postgres import PostgresStore
+from actors.storage.postgres.store import PostgresStore
 
 EMAIL = NotificationChannel.EMAIL
 A = command("a")

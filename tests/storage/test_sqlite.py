@@ -14,6 +14,9 @@ from shelves import EPOCH_NS, Shelf, command, event_of, shelf
 from trio.testing import MockClock
 
 from actors import Foreseen, Notifier
+from actors.domain.attempts import Attempt, Provider
+from actors.domain.audit import AuditEntry
+from actors.domain.codec import encode_command, encode_event
 from actors.errors import IdempotencyConflict, StoreError, StoreFailed, StoreInUse, Unstorable
 from actors.messages import (
     DeadLetterDiscarded,
@@ -24,14 +27,11 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.storage import sqlite_file
-from actors.storage.audit import AuditEntry
-from actors.storage.codec import encode_command, encode_event
-from actors.storage.sqlite import SqliteStore
-from actors.storage.sqlite_reading import reading
+from actors.storage.sqlite import file as sqlite_file
+from actors.storage.sqlite.reading import reading
+from actors.storage.sqlite.store import SqliteStore
 
 A, B = command("a"), command("b")
 

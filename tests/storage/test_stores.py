@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, change, command, event_of, shelf, snapshot, suppression
 
+from actors.domain.settings_change import SettingsChange
+from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationChannel,
@@ -25,9 +27,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
-from actors.preferences_config import UserPreferences
 from actors.storage.memory import MemoryStore
-from actors.storage.settings_change import SettingsChange
 
 A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", metadata={"lang": "sv"})
 

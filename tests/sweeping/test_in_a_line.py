@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 import simulation
-from simulation.breakage import Breakage
-from simulation.exploration import Failure
+from simulation.exploration.explore import Failure
+from simulation.exploration.trial import Breakage
 from simulation.scenario import parse
 from simulation.validation.cases.attempts import truncated_geometric
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import ConfigurationError
-from actors.settings import validated
+from actors.settings.base import validated
+from simulation.experiments.sweeping.design import cells
 from simulation.scenario.ranges import Range
-from simulation.space import Choices, number_of, parse_space, space
-from simulation.sweeping.design import cells
+from simulation.scenario.space import Choices, number_of, parse_space, space
 
 PATH = "channels.email.timeout"
 OTHER = "channels.sms.retry.max_attempts"

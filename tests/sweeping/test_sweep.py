@@ -14,11 +14,11 @@ from scipy import stats
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
-from simulation import executors
-from simulation.fingerprint import scenario_hash
-from simulation.paired import difference, mean_interval, share_interval
+from simulation.experiments.paired import difference, mean_interval, share_interval
+from simulation.experiments.sweeping.journal import Journal
+from simulation.running import executors
+from simulation.running.cache_key import scenario_hash
 from simulation.scenario import load
-from simulation.sweeping.journal import Journal
 
 SCENARIO = """
 name: contended
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     path, out = sys.argv[1:]
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         simulation.sweep(path, cluster=cluster, out=f"{out}/cluster")
-        from simulation.cli import main
+        from simulation.commands.cli import main
         sys.argv = ["retrylab", "sweep", path, "--dask", cluster.scheduler_address, "--out", f"{out}/address", "--json"]
         main()
 """
@@ -322,7 +322,8 @@ def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_pa
         simulation.sweep(path, out=tmp_path / "run")
     assert not (tmp_path / "run" / "runs.jsonl").exists()
     simulation.sweep(path, replicates=1, out=tmp_path / "sweep")
-    words = [sys.executable, "-c", "from simulation.cli import main; main()", "run", path, "--out", tmp_path / "sweep"]
+    program = [sys.executable, "-c", "from simulation.commands.cli import main; main()"]
+    words = [*program, "run", path, "--out", tmp_path / "sweep"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "wanted a folder for a run alone, got one with the results of a sweep" in done.stderr
@@ -367,7 +368,7 @@ def test_a_breach_says_where_it_was(path, monkeypatch):
     def breach(scenario, seed):
         raise InvariantBreach("two and two are five", "sums", 0)
 
-    monkeypatch.setattr("simulation.runner.run", breach)
+    monkeypatch.setattr("simulation.running.runner.run", breach)
     with pytest.raises(InvariantBreach, match=r"(?s)with seed 3 and max_attempts=1 failure_rate=10%: .*two and two"):
         simulation.sweep(path)
 

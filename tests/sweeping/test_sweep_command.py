@@ -34,7 +34,7 @@ def path(tmp_path):
 
 
 def command(*arguments):
-    return [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from simulation.commands.cli import main; main()", *map(str, arguments)]
 
 
 def retrylab(*arguments):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from screen import Screen
 
-from simulation.terminal.canvas import AFTER_S, PAUSE_S, SHARE_MAX, Canvas
+from simulation.reporting.terminal.canvas import AFTER_S, PAUSE_S, SHARE_MAX, Canvas
 
 WIDTHS = st.integers(5, 120)
 

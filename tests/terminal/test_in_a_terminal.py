@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from screen import Screen
 
+from simulation.reporting.terminal import watch_run, watch_runs
 from simulation.scenario import load
-from simulation.terminal import watch_run, watch_runs
 
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
@@ -30,7 +30,7 @@ class InTerminal:
     """A command whose standard input and standard error are a terminal, and whose standard output is a file."""
 
     def __init__(
-        self, tmp_path, *arguments, width=100, height=30, code="from simulation.cli import main; main()", **env
+        self, tmp_path, *arguments, width=100, height=30, code="from simulation.commands.cli import main; main()", **env
     ):
         self.text = ""
         self._size = width, height
@@ -98,7 +98,7 @@ class InTerminal:
 
 
 def in_a_pipe(*arguments):
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -178,7 +178,7 @@ def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
     code = (
         "import simulation\n"
         "from simulation.scenario import load\n"
-        "from simulation.terminal import watch_run\n"
+        "from simulation.reporting.terminal import watch_run\n"
         f"scenario = load({str(OUTAGE)!r})\n"
         "with watch_run(scenario) as progress:\n"
         "    simulation.run(scenario, progress=progress)\n"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import simulation
+from simulation.reporting.terminal.run_view import RunView
 from simulation.scenario import load
-from simulation.terminal.run_view import RunView
 
 BROKEN = {
     "name": "broken",

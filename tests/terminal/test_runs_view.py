@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from simulation.progress import FinishedCell
-from simulation.summary_shape import Figure
-from simulation.terminal.runs_view import LATEST, RunsView
-from simulation.variations import short_names
+from simulation.reporting.terminal.runs_view import LATEST, RunsView
+from simulation.results.progress import FinishedCell
+from simulation.scenario.figures import Figure
+from simulation.scenario.variations import short_names
 
 FIGURES = {"sent_fraction": Figure.SHARE, "delivery_time_s.p99": Figure.SECONDS, "dlq.peak": Figure.COUNT}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.domain.attempts import Attempt, Provider
 from actors.messages import SendNotification
 from actors.outcomes import Outcome
-from actors.pipeline.attempts import Attempt, Provider
 
 
 def attempt_of(command: SendNotification, number: int = 1, edits: int = 0) -> Attempt:

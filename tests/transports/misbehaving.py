@@ -11,13 +11,13 @@ from attempts import attempt_of
 from http_servers import HANG, HttpServer, Reply, Request, Said, http_server
 from smtp_servers import Script
 
-from actors.config import PRIMARY
+from actors.faults.build import faults_of, stream_name
+from actors.faults.rules import Verdict, Verdicts
 from actors.instants import NS_PER_S
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, SendNotification
 from actors.outcomes import DeadDestination, Permanent, Sent, Transient
-from actors.providers import faults_of, stream_name
-from actors.randomness import RandomStreams
-from actors.verdicts import Verdict, Verdicts
+from actors.settings.channel import PRIMARY
 from simulation import Scenario
 
 _ATTEMPT = attempt_of(

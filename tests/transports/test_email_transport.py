@@ -11,18 +11,18 @@ from attempts import outcome_of
 from smtp_servers import DROP, HANG, Script, mail_server, raw_server
 from tls_certificate import Tls
 
-from actors.channels.email import EmailProvider
-from actors.channels.mail import mail_of, parse_mailbox
-from actors.channels.smtp_connections import Flight, SmtpPool
-from actors.channels.transport import tls_context
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.notifier import Notifier
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
 from actors.pipeline.templates import Template, Templates
-from actors.secret import HIDDEN, Secret
-from actors.settings import validated
-from actors.transports_config import SmtpConfig
+from actors.settings.base import validated
+from actors.settings.secret import HIDDEN, Secret
+from actors.settings.transports import SmtpConfig
+from actors.transports.email import EmailProvider
+from actors.transports.mail import mail_of, parse_mailbox
+from actors.transports.smtp_connections import Flight, SmtpPool
+from actors.transports.transport import tls_context
 
 
 def mail(**more: Any) -> SendNotification:

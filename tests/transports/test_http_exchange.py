@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tls_certificate import Tls
 
-from actors.channels import http_exchange
-from actors.channels.header_value import header_value
-from actors.channels.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, retry_after
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
-from actors.transports_config import HttpSettings
+from actors.settings.transports import HttpSettings
+from actors.transports import http_exchange
+from actors.transports.header_value import header_value
+from actors.transports.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, retry_after
 
 NOW = 1_800_000_000.0
 

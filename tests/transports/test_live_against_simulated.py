@@ -17,9 +17,9 @@ from misbehaving import MisbehavingMail, Schedule, webhook_server
 from smtp_servers import Script, mail_server
 
 import simulation
-from actors.channels.email import EmailProvider
-from actors.channels.webhook import WebhookProvider
 from actors.messages import NotificationChannel
+from actors.transports.email import EmailProvider
+from actors.transports.webhook import WebhookProvider
 from simulation import Result
 
 SCENARIOS = Path(__file__).with_name("live")

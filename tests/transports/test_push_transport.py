@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from tls_certificate import Tls
 
-from actors.channels.push import PushProvider
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
-from actors.transports_config import FcmConfig
+from actors.settings.transports import FcmConfig
+from actors.transports.push import PushProvider
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tls_certificate import Tls
 
-from actors.channels.sms import SmsProvider, e164, status_callback
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+from actors.transports.sms import SmsProvider, e164, status_callback
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
 TOKEN = "hunter2"

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 from tls_certificate import Tls
 
-from actors.channels.network_guard import GuardedNetwork, is_public
-from actors.channels.webhook import WebhookProvider
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.notifier import Notifier
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
+from actors.transports.network_guard import GuardedNetwork, is_public
+from actors.transports.webhook import WebhookProvider
 
 NOW = 1_800_000_000.0
 OLD, NEW, OTHER = ("whsec_" + base64.b64encode(bytes([byte]) * 32).decode() for byte in (1, 2, 3))

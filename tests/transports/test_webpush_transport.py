@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tls_certificate import Tls
 
-from actors.channels.webpush import Subscription, Unpushable, WebPushProvider, encrypted, parse_subscription, topic_of
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+from actors.transports.webpush import Subscription, Unpushable, WebPushProvider, encrypted, parse_subscription, topic_of
 
 NOW = 1_800_000_000.0
 VAPID = ec.generate_private_key(ec.SECP256R1())

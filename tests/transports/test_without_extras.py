@@ -9,15 +9,15 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "missing", "wanted"),
     [
-        ("actors.channels.webhook", "httpcore2", "live"),
-        ("actors.channels.network_guard", "httpcore2", "live"),
-        ("actors.channels.sms", "httpx2", "live"),
-        ("actors.channels.push", "cryptography", "live"),
-        ("actors.channels.webpush", "http_ece", "live"),
-        ("actors.channels.webpush", "py_vapid", "live"),
-        ("actors.storage.postgres", "psycopg", "postgres"),
-        ("actors.service.metrics", "prometheus_client", "service"),
-        ("simulation.strategies", "hypothesis", None),
+        ("actors.transports.webhook", "httpcore2", "live"),
+        ("actors.transports.network_guard", "httpcore2", "live"),
+        ("actors.transports.sms", "httpx2", "live"),
+        ("actors.transports.push", "cryptography", "live"),
+        ("actors.transports.webpush", "http_ece", "live"),
+        ("actors.transports.webpush", "py_vapid", "live"),
+        ("actors.storage.postgres.store", "psycopg", "postgres"),
+        ("actors.service.observability.metrics", "prometheus_client", "service"),
+        ("simulation.testing.strategies", "hypothesis", None),
     ],
 )
 def test_an_import_without_the_extra_says_which_one_to_install(module, missing, wanted):

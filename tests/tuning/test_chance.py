@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.tuning.chance import Verdict, at_least, confirmed_share, hopeless, plan, verdict
+from simulation.experiments.tuning.chance import Verdict, at_least, confirmed_share, hopeless, plan, verdict
 
 
 def judged(rng, looks, probability):

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 from scipy.stats import binom
 
-from simulation.executors import Run
+from simulation.experiments.tuning.chance import Verdict
+from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm
+from simulation.experiments.tuning.goal import Goal, Objective
+from simulation.experiments.tuning.trial import Trial
+from simulation.running.executors import Run
 from simulation.scenario import Expectation
-from simulation.tuning.chance import Verdict
-from simulation.tuning.confirmation import REJECTED_MAX, compared, confirm
-from simulation.tuning.goal import Goal, Objective
-from simulation.tuning.trial import Trial
-from simulation.variations import Setting
+from simulation.scenario.variations import Setting
 
 STATED = 0.9
 

@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from simulation.space import space
-from simulation.tuning.points import Learnt, Points
+from simulation.experiments.tuning.points import Learnt, Points
+from simulation.scenario.space import space
 
 TWO = {"a.b": "1..20", "c.d": {"from": "100ms", "to": "10s", "scale": "log"}}
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import simulation
-from simulation.cli import app
+from simulation.commands.cli import app
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,6 @@ def test_the_command_shown_prints_what_has_the_shape_shown():
 
 @pytest.mark.slow
 def test_the_output_shown_is_that_of_the_command():
-    code = "from simulation.cli import main; main()"
+    code = "from simulation.commands.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *WORDS], cwd=ROOT, capture_output=True, text=True, check=True)
     assert [line.rstrip() for line in done.stdout.splitlines()] == SHOWN.splitlines()

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.executors import Run
+from simulation.experiments.tuning.goal import Goal, Objective, distance
+from simulation.experiments.tuning.margin import margins
+from simulation.experiments.tuning.trial import Trial, best, nearest, no_worse, ranked
+from simulation.running.executors import Run
 from simulation.scenario import Expectation
-from simulation.tuning.goal import Goal, Objective, distance
-from simulation.tuning.margin import margins
-from simulation.tuning.trial import Trial, best, nearest, no_worse, ranked
-from simulation.variations import Setting
+from simulation.scenario.variations import Setting
 
 
 def goal(*objectives, expect=("sent >= 10",), probability=0.9, replicates=4):

@@ -7,9 +7,9 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError
+from simulation.experiments.tuning import tune as module
+from simulation.experiments.tuning.tuning import TuningInterrupted
 from simulation.scenario import load
-from simulation.tuning import tune as module
-from simulation.tuning.tuning import TuningInterrupted
 
 ATTEMPTS = "channels.email.retry.max_attempts"
 DELAY = "channels.email.retry.initial_delay"
@@ -200,7 +200,7 @@ def test_combinations_that_a_scenario_cannot_have_are_left_out(luck):
 
 
 def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(luck, tmp_path, monkeypatch):
-    from simulation import executors
+    from simulation.running import executors
 
     done, do = [], executors.do
 

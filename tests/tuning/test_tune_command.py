@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from simulation.cli import app
+from simulation.commands.cli import app
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def scenario(tmp_path):
 def retrylab(*arguments, cwd=ROOT, **environment):
     if not environment:
         return in_process.retrylab(*arguments, cwd=cwd)
-    command = [sys.executable, "-c", "from simulation.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
     )
@@ -104,7 +104,7 @@ from distributed import LocalCluster
 
 if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        from simulation.cli import main
+        from simulation.commands.cli import main
         sys.argv = ["retrylab", "tune", *sys.argv[1:], "--dask", cluster.scheduler_address]
         main()
 """
@@ -157,7 +157,7 @@ def test_several_objectives_are_a_table_of_the_pareto_set(scenario, tmp_path):
 
 
 def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
-    from simulation import executors
+    from simulation.running import executors
 
     done, do = [], executors.do
 
@@ -230,7 +230,8 @@ def test_bad_input_exits_2_without_a_traceback(scenario, monkeypatch, arguments,
 
 def test_what_takes_long_to_import_is_only_imported_to_search(scenario):
     code = (
-        "import sys; import simulation.cli, simulation; simulation.Tuning; from simulation.tuning import tune; "
+        "import sys; import simulation.commands.cli, simulation; simulation.Tuning; "
+        "from simulation.experiments.tuning import tune; "
         "print([name for name in ('optuna', 'scipy', 'distributed') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from simulation.cli import app
+from simulation.commands.cli import app
 
 EXACT = ["validate", "--case", "aws-sdk", "--case", "resilience4j"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from actors.messages import NotificationChannel
-from actors.service.letter_lists import Filter
+from actors.service.operations.queries import Filter
 
 NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
 """The parts of a filter, as they are called in addresses."""

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from starlette.responses import RedirectResponse, Response
 
-from actors.policies.breaker_table import BreakerState
-from actors.service.breakers import BreakerNow
+from actors.policies.breaker.states import BreakerState
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, render
+from actors.service.operations.breakers import BreakerNow
 
 TRANSITIONS_SHOWN = 200
 BREAKERS_SHOWN = 200

@@ -8,12 +8,12 @@ from typing import get_args
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from actors.service.bulk_runs import RATE_MAX_PER_S, Action, Bulk, DryRun
 from actors.service.console.asked import Asked, read_asked, said_of
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, now_of, render
-from actors.service.dead_letters import DeadLetters
+from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
+from actors.service.operations.dead_letters import DeadLetters
 
 GROUPS_SHOWN = 10
 USUAL_RATE_PER_S = "10"

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.service.access import Access, Principal, Role
+from actors.service.http.access import Access, Principal, Role
 
 FORM_TOKEN = "form_token"
 """The name of the field that shows that a form is of this session."""

@@ -13,14 +13,14 @@ from starlette.responses import RedirectResponse, Response
 
 from actors.errors import EditRefused
 from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
-from actors.policies.breaker_table import NOT_CLOSED
-from actors.quantities import parse_duration, write_duration
+from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, now_of, render
 from actors.service.console.timeline import steps_of
-from actors.service.dead_letters import DeadLetters
-from actors.service.letter_lists import By
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.queries import By
+from actors.settings.quantities import parse_duration, write_duration
 
 PAGE_SIZE = 50
 GROUPS_SHOWN = 100

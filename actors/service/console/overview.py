@@ -7,15 +7,15 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from actors.digits import counted
+from actors.domain.audit import AuditEntry
+from actors.formatting import counted
 from actors.messages import NotificationChannel
-from actors.policies.breaker_table import NOT_CLOSED
-from actors.service.breakers import BreakerNow
+from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.console.breakers import CAUSES, CHANGES_NOTHING_BY_ITSELF
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, render
-from actors.service.metrics import Metrics
-from actors.storage.audit import AuditEntry
+from actors.service.observability.metrics import Metrics
+from actors.service.operations.breakers import BreakerNow
 
 TRANSITIONS_SHOWN = 10
 ENTRIES_SHOWN = 500

@@ -14,9 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from actors.digits import counted, plain_number
 from actors.errors import NotifierClosed, StoreError
-from actors.service.access import Principal, Role
+from actors.formatting import counted, plain_number
 from actors.service.console import words
 from actors.service.console.gate import (
     FORM_TOKEN,
@@ -29,6 +28,7 @@ from actors.service.console.gate import (
     read_form,
     sign_in_first,
 )
+from actors.service.http.access import Principal, Role
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actors.service.access import SESSION_COOKIE, SESSION_PATH, SESSION_S, Access, Role
 from actors.service.console.gate import check_form_token, check_same_site, read_form
 from actors.service.console.rendering import refusal, render_outside
+from actors.service.http.access import SESSION_COOKIE, SESSION_PATH, SESSION_S, Access, Role
 
 logger = logging.getLogger(__name__)
 

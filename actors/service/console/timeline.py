@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from actors.digits import counted
+from actors.formatting import counted
 from actors.messages import (
     DeadLetterDiscarded,
     DeferralCause,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from actors.digits import plain_number
-from actors.faults_config import FaultConfig
+from actors.formatting import plain_number
+from actors.settings.faults import FaultConfig
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

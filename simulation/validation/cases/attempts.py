@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import (
     ATTEMPTS,

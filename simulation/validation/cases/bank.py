@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
-from actors.effects import Foreseen
+from actors.domain.attempts import EXPIRED, Attempt, Provider
 from actors.instants import NS_PER_S, ns
+from actors.kernel.effects import Foreseen
 from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
 from actors.outcomes import Sent
-from actors.pipeline.attempts import EXPIRED, Attempt, Provider
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, checking
 from simulation.validation.quantities import Exactly

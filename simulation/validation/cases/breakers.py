@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
-from actors.policies.breaker_table import BreakerState
-from simulation.result import Result
+from actors.policies.breaker.states import BreakerState
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RATE, checking
 from simulation.validation.measures import attempts, ended

@@ -8,7 +8,7 @@ from functools import partial
 
 from scipy.special import pdtr
 
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.retry_studies import REQUESTS, SHARE, load_and_success, open_clients
 from simulation.validation.domains import POSITIVE, RARE, SEEN_PROBABILITY, checking, real

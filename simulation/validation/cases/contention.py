@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from math import sqrt
 
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.faults.rules import FailureRule
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.verdicts import FailureRule
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.contention_table import TABLE
 from simulation.validation.domains import COUNT, NOT_NEGATIVE, POSITIVE, Domain, checking, one_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.queues import LAW_SETTLES, LAWS, erlang_c, geometric_states, settles, with_mean

@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.faults.rules import FailureRule
 from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.verdicts import FailureRule
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import RARE, checking, real, whole

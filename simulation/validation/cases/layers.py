@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-from actors.actor import Actor, ActorRef, handles
-from actors.config import RetryConfig
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.faults.rules import FailureRule
 from actors.instants import NS_PER_S
+from actors.kernel.actor import Actor, ActorRef, handles
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.policies.fixed_window import FixedWindow
-from actors.policies.retry import Progress, RetryPolicy
-from actors.provider_queue import Load
-from actors.verdicts import FailureRule
-from simulation.result import Result
-from simulation.system import SimulatedSystem
+from actors.policies.rate_limit.fixed_window import FixedWindow
+from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.settings.channel import RetryConfig
+from simulation.engine.system import SimulatedSystem
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.domains import COUNT, SEEN_PROBABILITY, checking, whole

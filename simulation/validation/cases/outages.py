@@ -11,13 +11,13 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import gammaln, ndtr
 
-from actors.distributions import Lognormal
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
 from actors.instants import NS_PER_S, ns
+from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.randomness import RandomStreams
-from simulation.result import Result
+from actors.settings.distributions import Lognormal
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, scenario
 from simulation.validation.cases.attempts import doubling
 from simulation.validation.domains import (
@@ -312,7 +312,7 @@ channels:
 
 
 def _among_outages(text: str, mu: float, sigma: float, seed: int) -> dict[str, float]:
-    from simulation.runner import run
+    from simulation.running.runner import run
     from simulation.scenario import parse
 
     result = run(parse(text), seed=seed, rules={"webhook": [Outages(mu, sigma, seed)]})

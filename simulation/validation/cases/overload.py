@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from actors.effects import Foreseen
+from actors.domain.attempts import Attempt, Provider
+from actors.faults.rules import FailureRule
 from actors.instants import ns
+from actors.kernel.effects import Foreseen
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.outcomes import Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
-from actors.randomness import RandomStreams
-from actors.verdicts import FailureRule
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.queues import Room, erlang_b

@@ -8,17 +8,17 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from actors.breaker_config import CircuitBreakerConfig
-from actors.config import RetryConfig
 from actors.instants import NS_PER_S, ns
 from actors.outcomes import Transient
-from actors.policies.aws_budget import AwsBudget
-from actors.policies.breaker import Breaker
-from actors.policies.cubic import Cubic
-from actors.policies.grpc_budget import GrpcBudget
-from actors.policies.rate_clock import RateClock
-from actors.policies.retry import Progress, RetryPolicy
-from simulation.result import Result
+from actors.policies.adaptive.cubic import Cubic
+from actors.policies.adaptive.rate_clock import RateClock
+from actors.policies.breaker.breaker import Breaker
+from actors.policies.retry.aws_budget import AwsBudget
+from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import RetryConfig
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import SEEN_PROBABILITY, checking, real, whole
 from simulation.validation.quantities import Between, Exactly, Mean

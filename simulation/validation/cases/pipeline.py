@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from functools import partial
 
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import JITTERS, mean_attempts, moments_of_wait

@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.faults.rules import FailureRule
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
-from actors.provider_queue import Load
-from actors.verdicts import FailureRule
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import (

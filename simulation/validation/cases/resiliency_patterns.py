@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from math import exp
 
-from actors.effects import Foreseen
+from actors.domain.attempts import Attempt, Provider
+from actors.faults.conditions import NEVER_NS
 from actors.instants import NS_PER_S, ns
+from actors.kernel.effects import Foreseen
+from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Outcome, Sent, Transient
-from actors.pipeline.attempts import Attempt, Provider
-from actors.randomness import RandomStreams
-from actors.weather import NEVER_NS
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, scenario
 from simulation.validation.cases.resiliency_chain import Server, Step, breaking, expected_times, plain, retrying
 from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, POSITIVE_PROBABILITY, checking, one_of

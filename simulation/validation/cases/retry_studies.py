@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
+from actors.domain.attempts import Attempt
+from actors.faults.queue import Load
+from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Outcome, Transient
-from actors.pipeline.attempts import Attempt
 from actors.policies.exact import as_fraction
-from actors.provider_queue import Load
-from actors.randomness import RandomStreams
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import PILOT, Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
@@ -235,7 +235,7 @@ def _load_of_breakers(load: float) -> Quantity:
 
 
 def _with_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
-    from simulation.runner import run
+    from simulation.running.runner import run
     from simulation.scenario import parse
 
     return load_and_success(run(parse(text), seed=seed, rules={"webhook": [RetryBreaker(p, share, seed)]}))

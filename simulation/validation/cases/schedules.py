@@ -8,7 +8,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 
 from actors.instants import NS_PER_S, ns
-from simulation.result import Result
+from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import (
     NAME,

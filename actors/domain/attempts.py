@@ -1,0 +1,116 @@
+"""What goes between the stages of the pipeline: handler → rate limiter → circuit breaker → channel, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.messages import Message, SendNotification
+from actors.outcomes import Ambiguous, Outcome
+
+if TYPE_CHECKING:
+    from actors.kernel.effects import Effect
+    from actors.kernel.system import ActorSystem
+
+TIMED_OUT = Ambiguous(reason="timed out")
+
+
+class Attempt(Message, frozen=True, kw_only=True, gc=False):
+    """Try to deliver this, on the way to the channel. Known by identity: an answer to an earlier one is stale."""
+
+    command: SendNotification
+    """With its template filled in."""
+
+    number: int
+    """The first is 1."""
+
+    charged: bool
+    """Whether an earlier attempt was counted against the user's limit already."""
+
+    expires_at_ns: int | None
+    """After this instant it is no longer sent. None: never expires."""
+
+    edits: int = 0
+    """How often somebody has changed the payload since it was accepted."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """What the provider is to know it by: the same for every attempt with the same payload.
+
+        An edited notification is another payload. A provider that has seen the key before would drop it, or refuse the
+        conflict; so each edit gives it a new one.
+        """
+        notification_id = self.command.notification_id
+        return f"{notification_id}/edit-{self.edits}" if self.edits else notification_id
+
+
+class Admitted(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that the circuit breaker lets through, with the number of its permit.
+
+    Handed to `perform` as the request, so what comes back is ``Performed(request=Admitted(…), result=outcome)``.
+    """
+
+    attempt: Attempt
+    permit: int
+
+    lane: int = 0
+    """Which of the channel's providers it goes to."""
+
+    provider: str | None = None
+    """The name of that provider; None where the channel has only one."""
+
+    in_flight: int = 0
+    """How many were at that provider when it set out, itself included; 0 where nobody wants to know."""
+
+    hedges: int = 0
+    """Copies of it that were sent beside it."""
+
+
+class Refused(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that a stage turned away without asking the provider; it counts as if this were its outcome."""
+
+    attempt: Attempt
+    outcome: Outcome
+
+
+class ForgetWaiting(Message, frozen=True, gc=False):
+    """Let go of all attempts that wait, and say nothing about them: the handler sends anew what is under way."""
+
+
+class Abandoned(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that a stage will never let through; its notification is to be dead-lettered, for this reason."""
+
+    attempt: Attempt
+    reason: str
+
+
+class Postponed(Message, frozen=True, kw_only=True, gc=False):
+    """An attempt that has waited in a stage, and is not wanted any more now that it is its turn.
+
+    Quiet hours have begun, or the user has switched the channel off: the handler decides anew.
+    """
+
+    attempt: Attempt
+    charged: bool
+    """Whether it was counted against the user's limit."""
+
+
+EXPIRED = "expired"
+RATE_LIMIT_EXCEEDED = "rate limit exceeded"
+
+
+class Provider:
+    """Whoever delivers in the end: a real transport, or a simulated one."""
+
+    outcomes_are_plain = False
+    """Whether each outcome that it foresees is one of the six and holds what it says, so that no failure need be looked
+    at: for simulated ones, which are asked by the million."""
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        """Return the effect that makes this attempt; its result is an outcome."""
+        raise NotImplementedError
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Take note of whose clock it is on: called before the first attempt, by each pipeline that it is part of.
+
+        For providers that do things in their own time, and answer with a :class:`~actors.kernel.effects.Promise`.
+        """

@@ -1,0 +1,144 @@
+"""How commands and events are written down by a store that outlives the process: msgpack, each with its type's name.
+
+What is read back equals what was written, or it is refused when it is written: a command that came back changed would
+look like another payload under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import msgspec
+
+from actors.domain.audit import AuditEntry, entry_of
+from actors.domain.suppressions import Suppression
+from actors.errors import Unstorable
+from actors.messages import (
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+
+StoredEvent: TypeAlias = (
+    NotificationRequested
+    | NotificationSent
+    | NotificationFailed
+    | NotificationMovedToDeadLetter
+    | NotificationSuppressed
+    | NotificationDeferred
+    | DuplicateIgnored
+    | NotificationRedriven
+    | DeadLetterDiscarded
+)
+
+_DECIMAL = 1
+"""The code of the msgpack extension for a Decimal in metadata, which msgspec would write as text."""
+
+
+def _read_extension(code: int, data: memoryview) -> Any:
+    if code == _DECIMAL:
+        return Decimal(bytes(data).decode("ascii"))
+    raise ValueError(f"wanted an extension with the code {_DECIMAL}, got {code}")
+
+
+_decode_suppression = msgspec.msgpack.Decoder(Suppression).decode
+_encode = msgspec.msgpack.Encoder().encode
+_decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
+_decode_event = msgspec.msgpack.Decoder(StoredEvent, ext_hook=_read_extension).decode
+_decode_events = msgspec.msgpack.Decoder(list[StoredEvent], ext_hook=_read_extension).decode
+_decode_audit = msgspec.msgpack.Decoder(StoredEvent | AuditEntry, ext_hook=_read_extension).decode
+
+
+def encode_command(command: SendNotification) -> bytes:
+    """Return a command in writing.
+
+    Raises:
+        Unstorable: it would not come back as it is, for what is in its metadata or because its text is no Unicode.
+    """
+    try:
+        if not command.metadata:
+            return _encode(command)
+        metadata = _with_extensions(command.metadata)
+        written = _encode(msgspec.structs.replace(command, metadata=metadata))
+        if _decode_command(written) == command:
+            return written
+        why = f"its metadata would come back changed: {dict(command.metadata)!r}"
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        why = str(error)
+    raise Unstorable(
+        f"notification {command.notification_id!r} cannot be stored; wanted text, whole numbers of at most 64 bits, "
+        f"floats, decimals, datetimes with a time zone, booleans, None, and lists and mappings of those, got {why}"
+    )
+
+
+def _with_extensions(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return msgspec.msgpack.Ext(_DECIMAL, str(value).encode("ascii"))
+    if isinstance(value, Mapping):
+        return {key: _with_extensions(inner) for key, inner in value.items()}
+    return [_with_extensions(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def decode_command(written: bytes) -> SendNotification:
+    """Return the command that was written."""
+    return _decode_command(written)
+
+
+def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
+    """Return an event in writing. What is no Unicode in its texts, as a provider may answer, comes back escaped."""
+    if isinstance(event, (NotificationRedriven, AuditEntry)) and event.edit:
+        event = msgspec.structs.replace(event, edit=_with_extensions(event.edit))
+    try:
+        return _encode(event)
+    except UnicodeEncodeError:
+        texts = {
+            name: value.encode("utf-8", "backslashreplace").decode("utf-8")
+            for name, value in msgspec.structs.asdict(event).items()
+            if type(value) is str
+        }
+        return _encode(msgspec.structs.replace(event, **texts))
+
+
+def decode_event(written: bytes) -> NotificationEvent:
+    """Return the event that was written."""
+    event: NotificationEvent = _decode_event(written)
+    return event
+
+
+def encode_events(events: Iterable[NotificationEvent]) -> bytes:
+    """Return several events in writing."""
+    return _encode([msgspec.Raw(encode_event(event)) for event in events])
+
+
+def decode_events(written: bytes) -> tuple[NotificationEvent, ...]:
+    """Return the events that were written."""
+    return tuple(_decode_events(written))
+
+
+def decode_audit_entry(written: bytes) -> AuditEntry:
+    """Return the entry of the audit trail that was written, or that of the event."""
+    read = _decode_audit(written)
+    entry = read if isinstance(read, AuditEntry) else entry_of(read)
+    if entry is None:
+        raise msgspec.ValidationError(f"wanted what somebody did, got a {type(read).__name__}")
+    return entry
+
+
+def encode_suppression(suppression: Suppression) -> bytes:
+    """Return a suppression in writing."""
+    return _encode(suppression)
+
+
+def decode_suppression(written: bytes) -> Suppression:
+    """Return the suppression that was written."""
+    return _decode_suppression(written)

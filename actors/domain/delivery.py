@@ -1,0 +1,196 @@
+"""One notification on its way: its state, which can be told from its history, and its dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.domain.attempts import Attempt
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    RecordedEvent,
+    SendNotification,
+)
+from actors.policies.retry.policy import Progress
+from actors.waits import sooner, wait_ns
+
+
+class Delivery(msgspec.Struct, gc=False):
+    """The state of one notification that has been accepted and has not ended; its handler's own, and mutable."""
+
+    command: SendNotification
+    """With what somebody has edited."""
+
+    requested_at_ns: int
+    fresh_since_ns: int
+    """When it was accepted, or last redriven: its expiry counts from here."""
+
+    attempts: int = 0
+    """Attempts used up since it was accepted or redriven."""
+
+    charged: bool = False
+    """Whether an attempt has been on its way: then its user's limit has been charged."""
+
+    current: Attempt | None = None
+    """The attempt under way. An answer to any other is stale."""
+
+    due_ns: int | None = None
+    """When it goes on, while it waits for a retry or for the end of quiet hours."""
+
+    progress: Progress | None = None
+    """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
+
+    charge: int = 0
+    """What the retry that it waits for, or that is under way, was charged to the retry budget of its channel; 0 for a
+    first attempt."""
+
+    failures: tuple[NotificationFailed, ...] = ()
+    """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
+
+    first_failure_since_1970_ns: int | None = None
+    """When it first failed, or was first given up: on the calendar, as the wall clock showed it then."""
+
+    given_up: str | None = None
+    """Why it is to be given up, when its latest attempt was the last one."""
+
+    falls_back_ns: int | None = None
+    """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or
+    it has not set out yet."""
+
+    accepted: SendNotification | None = None
+    """The command as it was accepted, where it has been edited since; else None."""
+
+    edits: int = 0
+    """How often it was redriven with another payload."""
+
+    @property
+    def known_as(self) -> SendNotification:
+        """The command as it was accepted: what comes again with this id is the same if it equals that."""
+        return self.command if self.accepted is None else self.accepted
+
+    def edit(self, changes: Mapping[str, Any]) -> None:
+        """Change fields of the command; what was accepted is kept beside it."""
+        if changes:
+            before, self.accepted = self.command, self.known_as
+            self.command = msgspec.structs.replace(before, **changes)
+            self.edits += not changes.keys() <= NO_PAYLOAD
+
+    def keep_from_the_future(self, now_ns: int) -> None:
+        """Have it accepted now, if it was at an instant still to come.
+
+        What comes from a store is anchored by the calendar, and the wall clock may have stepped back meanwhile.
+        """
+        self.requested_at_ns = min(self.requested_at_ns, now_ns)
+        self.fresh_since_ns = min(self.fresh_since_ns, now_ns)
+
+    @property
+    def expires_at_ns(self) -> int | None:
+        """The last instant at which anybody wants it."""
+        if self.command.expires_after is None:
+            return None
+        return self.fresh_since_ns + wait_ns(self.command.expires_after)
+
+    @property
+    def sent_until_ns(self) -> int | None:
+        """The last instant at which it may be sent."""
+        return sooner(self.expires_at_ns, self.falls_back_ns)
+
+
+NO_PAYLOAD = frozenset({"expires_after"})
+"""Fields of a command that a provider does not get to see."""
+
+
+def state_after(command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int) -> Delivery:
+    """Return the state of a notification with this history, whose first event is that it was requested.
+
+    Its instants are on the clock that started at `epoch_ns`.
+    """
+    requested = events[0]
+    accepted_ns = waited_since_ns = anchored(requested, requested.at_ns, epoch_ns)
+    if isinstance(requested, NotificationRequested) and requested.waited_since_ns is not None:
+        waited_since_ns = anchored(requested, requested.waited_since_ns, epoch_ns)
+    delivery = Delivery(command, waited_since_ns, fresh_since_ns=accepted_ns)
+    for event in events:
+        at_ns = anchored(event, event.at_ns, epoch_ns)
+        delivery.due_ns = None
+        match event:
+            case NotificationFailed():
+                delivery.attempts = event.attempt
+                delivery.charged = True
+                delivery.failures += (event,)
+                if delivery.first_failure_since_1970_ns is None:
+                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
+                delivery.given_up = event.given_up
+                if event.next_retry_at_ns is not None:
+                    delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
+            case NotificationDeferred():
+                if event.resumes_at_ns is not None:
+                    delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
+            case NotificationMovedToDeadLetter():
+                if delivery.first_failure_since_1970_ns is None:
+                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
+            case NotificationRedriven():
+                delivery.edit(event.edit)
+                delivery.fresh_since_ns = at_ns
+                delivery.attempts = 0
+                delivery.charged = True
+                delivery.given_up = None
+            case _:
+                pass
+    return delivery
+
+
+def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
+    """Return the state of a notification whose dead letter is taken up again now.
+
+    Its instants are on the clock that started at `epoch_ns`.
+    """
+    return Delivery(
+        letter.command,
+        min(letter.requested_at_ns + letter.epoch_ns - epoch_ns, now_ns),
+        fresh_since_ns=now_ns,
+        charged=True,
+        failures=letter.history,
+        first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
+        accepted=letter.accepted,
+        edits=letter.edits,
+    )
+
+
+def anchored(event: RecordedEvent, instant_ns: int, epoch_ns: int) -> int:
+    """Return an instant that `event` names, on the clock that started at `epoch_ns`."""
+    return instant_ns + event.epoch_ns - epoch_ns
+
+
+def dead_letter_after(
+    command: SendNotification, events: Sequence[NotificationEvent], moved: NotificationMovedToDeadLetter
+) -> DeadLetterMessage:
+    """Return the dead letter of a notification with this history, which `moved` ends."""
+    return dead_letter(state_after(command, events, moved.epoch_ns), moved)
+
+
+def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
+    """Return the dead letter of a notification in this state, which `moved` ends; on the clock of `moved`."""
+    failures, first_ns = delivery.failures, delivery.first_failure_since_1970_ns
+    return DeadLetterMessage(
+        notification_id=moved.notification_id,
+        command=delivery.command,
+        failure_reason=moved.reason,
+        attempts=moved.attempts,
+        requested_at_ns=moved.requested_at_ns,
+        first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
+        last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
+        moved_at_ns=moved.at_ns,
+        epoch_ns=moved.epoch_ns,
+        history=failures,
+        accepted=delivery.accepted,
+        edits=delivery.edits,
+    )

@@ -1,0 +1,136 @@
+"""The store: where every change is made durable that must survive the process.
+
+A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
+memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
+done. What a store keeps is the history of each notification, from which its state can be told
+(:func:`actors.domain.delivery.state_after`).
+
+What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
+crash of the process can lose them. Its histories outlive the process, so the instants in them may be of another run's
+clock; they are anchored to the asking one's by way of the calendar. The calendar is as the wall clock shows it: when
+that steps while a notification waits in a store, what is read from there afterwards is off by the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from actors.domain.audit import AuditEntry
+from actors.domain.delivery import Delivery
+from actors.domain.remembered_ids import RememberedIds
+from actors.domain.settings_change import SettingsChange
+from actors.domain.suppressions import Suppressions
+from actors.domain.user_preferences import UserPreferences
+from actors.kernel.effects import Effect
+from actors.messages import DeadLetterMessage, NotificationEvent, SendNotification
+
+
+class Past(msgspec.Struct, frozen=True):
+    """All that a store knows of one notification."""
+
+    command: SendNotification
+    """As it was accepted."""
+
+    events: tuple[NotificationEvent, ...]
+    """What happened to it, from its acceptance on, each with the instants of the run that it happened in."""
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """This node has taken over what another one had, and is to see to it from now on."""
+
+    pasts: tuple[Past, ...]
+
+
+class LettersChanged(msgspec.Struct, frozen=True):
+    """Other nodes have given notifications up, or have redriven or discarded dead letters."""
+
+    found: tuple[DeadLetterMessage, ...]
+    gone: tuple[str, ...]
+    """The ids of those that are dead letters no more."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent."""
+
+    why: str
+
+
+News: TypeAlias = TakenOver | LettersChanged | Lost
+
+
+class Store(Protocol):
+    """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
+
+    remembered: RememberedIds
+    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
+
+    on_news: Callable[[News], None] | None
+    """Called, in the thread of the system, with what comes of other nodes that share the store; the pipeline's to set.
+    What the store is asked reflects it already."""
+
+    suppressions: Suppressions
+    """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""
+
+    @property
+    def preferences(self) -> Mapping[str, UserPreferences]:
+        """What users have set, by user id; always the same mapping."""
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
+        """Make durable that `event` happened to the notification of `command`, as that is tried, with what is edited.
+
+        Returns None when it is, or an effect at the end of which it is.
+
+        Raises:
+            Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
+            Overtaken: of an effect. It was requested, redriven or discarded here, and another node that shares the
+                store was first. Nothing happens, and the store answers as if it had not been handed over.
+            StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
+        """
+
+    def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
+        """Return what has not ended, in the order of acceptance, for a handler that starts again.
+
+        Args:
+            epoch_ns: where on the calendar the handler's clock started; the instants returned are on that clock.
+        """
+
+    def dead_letters(self) -> Iterable[DeadLetterMessage]:
+        """Return the dead letters, oldest first."""
+
+    def is_dead_letter(self, notification_id: str) -> bool:
+        """Tell whether this is the notification of a dead letter."""
+
+    async def past(self, notification_id: str) -> Past | None:
+        """Return what happened to a notification that has not ended, or is a dead letter; else None.
+
+        For a while also to one that has ended since somebody redrove or discarded it.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+
+    def change(self, change: SettingsChange) -> Effect | None:
+        """Make durable what somebody changes of `suppressions` and `preferences`; returns and raises what `note` does.
+
+        What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive.
+        """
+
+    def note(self, entry: AuditEntry) -> Effect | None:
+        """Make durable that somebody did something; returns and raises what `commit` does.
+
+        That a dead letter was redriven or discarded comes by its event, and needs no note.
+        """
+
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        """Return what people have done, and what the queue has discarded by itself, newest first.
+
+        Args:
+            limit: how many at the most; None: all that is kept.
+            notification_id: only what was done to this notification.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """

@@ -1,0 +1,91 @@
+"""What users have set, as a file or a request says it: channels on or off, and hours at which not to disturb.
+
+::
+
+    users:
+      ann:
+        channels: {sms: off}
+        quiet_hours: {from: 22:00, to: 07:00, zone: Europe/Berlin}
+      bob:
+        quiet_hours: null                  # never quiet, whatever stands behind this
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from actors.messages import NotificationChannel
+from actors.policies.quiet_hours import QuietHours
+from actors.settings.base import Settings
+from actors.settings.quantities import Text, Wanted, wanted
+from actors.settings.time_of_day import TimeOfDay, ZoneName
+
+
+def _on_or_off(value: Any, _unit_required: bool) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"on": True, "off": False}.get(value) if isinstance(value, str) else None
+
+
+OnOrOff = Annotated[
+    bool, Wanted("on or off", _on_or_off, {"enum": ["on", "off", True, False]}, lambda on: "on" if on else "off")
+]
+
+
+class UserQuietHours(Settings):
+    """When a user is not to be disturbed, every day."""
+
+    wanted_text: ClassVar[str] = "quiet hours such as {from: 22:00, to: 07:00, zone: Europe/Berlin}"
+
+    from_: TimeOfDay = Field(alias="from")
+    """Local time at which they start, itself included."""
+
+    to: TimeOfDay
+    """Local time at which they end, itself excluded; earlier than `from` means the next day."""
+
+    zone: ZoneName
+    """The user's time zone."""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> UserQuietHours:
+        if self.from_ == self.to:
+            raise wanted("from and to that differ", f"{self.to:%H:%M} twice")
+        return self
+
+    @cached_property
+    def hours(self) -> QuietHours:
+        """The hours, to be asked when they end."""
+        return QuietHours(self.from_, self.to, self.zone)
+
+
+class UserPreferences(Settings):
+    """What one user has set. A key left out is not set, and what stands behind these preferences holds."""
+
+    wanted_text: ClassVar[str] = "preferences such as {channels: {sms: off}}"
+
+    channels: dict[NotificationChannel, OnOrOff] = Field(default_factory=dict)
+    """Which channels are wanted, and which are not."""
+
+    quiet_hours: UserQuietHours | None = None
+    """When not to be disturbed, on any channel; null: never quiet."""
+
+    @property
+    def sets_quiet_hours(self) -> bool:
+        """Whether anything is said about quiet hours, be it that there are none."""
+        return "quiet_hours" in self.model_fields_set
+
+    def written(self) -> str:
+        """Return them as JSON, with nothing that is not set."""
+        return self.model_dump_json(by_alias=True, exclude_unset=True)
+
+
+class PreferencesFile(Settings):
+    """A file of preferences. It is for some thousands of users at the most: those of more are for the store."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {users: {ann: {channels: {sms: off}}}}"
+
+    users: dict[Text, UserPreferences]
+    """By user id."""

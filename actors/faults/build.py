@@ -1,0 +1,98 @@
+"""Who delivers on each channel: providers of one's own, or the unreliable ones that the settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from actors.domain.attempts import Provider
+from actors.errors import ConfigurationError
+from actors.faults.provider import NotificationService
+from actors.faults.rules import FailureRule
+from actors.kernel.randomness import RandomStreams
+from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.faults import FaultConfig
+
+Providers: TypeAlias = "Mapping[NotificationChannel, Provider | Mapping[str, Provider]]"
+"""By channel; where a channel has several, by name in it, its own being called ``primary``."""
+
+
+def unreliable_providers(
+    channel: NotificationChannel,
+    config: ChannelConfig,
+    faults: Sequence[FaultConfig],
+    streams: RandomStreams,
+    rules: Sequence[FailureRule] = (),
+) -> dict[str, NotificationService]:
+    """Return the unreliable providers of a channel's settings, by name.
+
+    A fault that names no provider hits all of the channel's. `rules` are those of the channel's own provider.
+    """
+    return {
+        name: NotificationService.from_config(
+            settings.provider,
+            faults_of(faults, channel, name),
+            streams,
+            stream_name(channel, name),
+            rules=rules if name == PRIMARY else (),
+        )
+        for name, settings in config.by_provider().items()
+    }
+
+
+def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name: str) -> list[FaultConfig]:
+    """Return the faults that hit this provider of a channel."""
+    return [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)]
+
+
+def stream_name(channel: NotificationChannel, name: str) -> str:
+    """Return what the random streams of this provider of a channel are called."""
+    return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
+
+
+def checked_providers(
+    channels: Mapping[NotificationChannel, ChannelConfig], providers: Providers | Provider
+) -> dict[NotificationChannel, dict[str, Provider]]:
+    """Return who delivers on each channel, by name in the order of its settings.
+
+    Args:
+        channels: the settings of each channel there is.
+        providers: one for all, or those of each channel.
+
+    Raises:
+        ConfigurationError: some are missing, or are no providers; all problems.
+    """
+    problems: list[str] = []
+    found: dict[NotificationChannel, dict[str, Provider]] = {}
+    for channel, config in channels.items():
+        names = list(config.by_provider())
+        if isinstance(providers, Provider):
+            found[channel] = dict.fromkeys(names, providers)
+        elif not isinstance(providers, Mapping):
+            raise ConfigurationError([f"providers: wanted a Provider, or a mapping of them, got {providers!r}"])
+        elif channel not in providers:
+            problems.append(f"providers: none for {channel}")
+        else:
+            found[channel], wrong = _of_channel(channel, names, providers[channel])
+            problems += wrong
+    if problems:
+        raise ConfigurationError(problems)
+    return found
+
+
+def _of_channel(
+    channel: NotificationChannel, names: Sequence[str], given: Any
+) -> tuple[dict[str, Provider], list[str]]:
+    if not isinstance(given, Mapping):
+        given = {names[0]: given}
+    problems = [f"providers.{channel}: none for {name}" for name in names if name not in given]
+    for name, provider in given.items():
+        place = f"providers.{channel}" if len(names) == 1 else f"providers.{channel}.{name}"
+        if name not in names:
+            problems.append(
+                f"{place}: the channel has no provider of this name in its settings, only {', '.join(names)}"
+            )
+        elif not isinstance(provider, Provider):
+            problems.append(f"{place}: wanted a Provider, got {provider!r}")
+    return {name: given[name] for name in names if name in given}, problems

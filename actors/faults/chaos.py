@@ -1,0 +1,113 @@
+"""A provider that fails as told round one that is real: chaos experiments with the same faults as in a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from actors.domain.attempts import Attempt, Provider
+from actors.faults.conditions import NEVER_NS
+from actors.faults.rules import SENT, FailureRule, Verdict, Verdicts
+from actors.instants import NS_PER_S
+from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.settings.channel import ProviderConfig
+from actors.settings.faults import FaultConfig
+
+
+class FaultyProvider(Provider):
+    """Passes judgement on each attempt as the unreliable provider does, and hands to another one what is to succeed.
+
+    Equal seeds, names and faults give the verdicts of a :class:`~actors.faults.provider.NotificationService`. What
+    differs is what the wrapped provider does in its own time:
+
+    * An attempt that is to succeed is held back for the `latency` of the faults, and for its wait where they set a
+      `capacity`; then the wrapped provider makes it, and its outcome counts, whatever it is.
+    * `latency_factor` makes that provider slower as well: what it takes is stretched by as much.
+    * A lost reply: the attempt is made, what comes of it is thrown away, and no answer ever comes.
+    * All other faults answer, or hang, without asking the wrapped provider.
+
+    ::
+
+        outage = FaultConfig(channel="email", at=60.0, **{"for": 180.0}, outage=True)
+        providers = {NotificationChannel.EMAIL: FaultyProvider(SmtpProvider(...), [outage])}
+
+    The instants of the faults are from the start of the system on. It remembers, so it is good for one run.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        faults: Sequence[FaultConfig],
+        *,
+        settings: ProviderConfig = ProviderConfig(),  # noqa: B008  # frozen
+        rules: Sequence[FailureRule] = (),
+        streams: RandomStreams | None = None,
+        name: str = "provider",
+    ) -> None:
+        """Wrap a provider.
+
+        Args:
+            provider: who delivers what is to succeed.
+            faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
+            settings: what is so even when nothing goes wrong: its latency comes on top of the wrapped provider's.
+            rules: what decides by the state of things; see :data:`~actors.faults.rules.FailureRule`.
+            streams: where its luck comes from; a seed of 0 when None.
+            name: of its random streams; providers of the same name and seed have the same luck.
+
+        Raises:
+            ConfigurationError: a rule cannot be called.
+        """
+        streams = streams if streams is not None else RandomStreams(0)
+        self._provider = provider
+        self._verdicts = Verdicts(settings, faults, rules, streams, name)
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, and have the other provider do so."""
+        self._system = system
+        self._verdicts.on_wired(system)
+        self._provider.on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        """Return the effect that makes this attempt, or has it fail."""
+        verdict = self._verdicts.judge(attempt, now_ns)
+        if not verdict.delivers:
+            if verdict.outcome is None:
+                return Foreseen(NEVER_NS, SENT)
+            return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
+        effect = self._provider.attempt(attempt, now_ns)
+        if verdict.outcome is not None and verdict.delay_ns == 0 and verdict.latency_factor == 1:
+            return effect
+        if isinstance(effect, Foreseen):
+            if verdict.outcome is None:
+                return Foreseen(NEVER_NS, SENT)
+            delay_ns = round(effect.delay_ns * verdict.latency_factor)
+            if verdict.over is not None:
+                return self._later(verdict.over, delay_ns, effect.result)
+            return Foreseen(verdict.delay_ns + delay_ns, effect.result)
+        return _disturbed(verdict, effect) if callable(effect) else effect
+
+    def _later(self, over: Promise, delay_ns: int, result: Any) -> Promise:
+        """Return a promise that is kept so long after another one."""
+        system, later = self._system, Promise()
+        over.when_kept(lambda _: system.call_at(system.now_ns + delay_ns, lambda: later.keep(result)))
+        return later
+
+
+def _disturbed(verdict: Verdict, call: Callable[[], Awaitable[Any]]) -> Effect:
+    """Return an effect that does real I/O, later and more slowly, and perhaps to no avail."""
+
+    async def attempt() -> Any:
+        await (trio.sleep(verdict.delay_ns / NS_PER_S) if verdict.over is None else verdict.over())
+        started = trio.current_time()
+        try:
+            return await call()
+        finally:  # an error is an answer too, and as late or as lost
+            if verdict.outcome is None:
+                await trio.sleep_forever()
+            await trio.sleep((trio.current_time() - started) * max(0.0, verdict.latency_factor - 1))
+
+    return attempt

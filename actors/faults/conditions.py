@@ -1,0 +1,239 @@
+"""What holds at the unreliable provider from one instant to the next: its own settings, and the faults.
+
+A window is [at, at + for). Between two instants at which one begins or ends nothing changes but what the faults
+themselves remember, so it is all looked up once: that is the :class:`Weather`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import msgspec
+
+from actors.faults.bursts import BurstChain
+from actors.instants import ns
+from actors.kernel.randomness import RandomStreams
+from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.policies.rate_limit.buckets import TokenBucket
+from actors.settings.distributions import Draw
+from actors.settings.faults import FaultConfig, Flap
+from actors.settings.quantities import Rate
+
+NEVER_NS = 2**62
+"""A latency no timeout outlasts (146 years)."""
+
+FAILED = Transient(reason="injected failure")
+PERMANENT = Permanent(reason="injected permanent failure")
+THROTTLED = "throttled"
+DEAD = DeadDestination(reason="injected dead destination")
+CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
+
+
+class Throttle:
+    """The quota that one window enforces."""
+
+    def __init__(self, rate: Rate, retry_after: float | None) -> None:
+        whole = max(1, round(rate.count))
+        self._bucket = TokenBucket(whole, ns(rate.period * whole / rate.count), whole)
+        self.answer = Transient(reason=THROTTLED, retry_after=retry_after, throttled=True)
+
+    def lets_through(self, now_ns: int) -> bool:
+        """Tell whether an attempt is within the quota, and charge it if so."""
+        return self._bucket.try_acquire("", now_ns) == now_ns
+
+
+class Countdown:
+    """How many attempts are still to fail."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def strikes(self) -> bool:
+        """Tell whether this attempt is one of them, and count it if so."""
+        if self.left == 0:
+            return False
+        self.left -= 1
+        return True
+
+
+class Flapping:
+    """Up and down in turn, up first."""
+
+    def __init__(self, flap: Flap, start_ns: int) -> None:
+        self._up_ns = ns(flap.up)
+        self._cycle_ns = self._up_ns + ns(flap.down)
+        self._start_ns = start_ns
+
+    def is_down(self, now_ns: int) -> bool:
+        """Tell whether it is down."""
+        return (now_ns - self._start_ns) % self._cycle_ns >= self._up_ns
+
+
+class TimedFault:
+    """One fault with its window, and what it remembers from one attempt to the next."""
+
+    def __init__(self, fault: FaultConfig, latencies: Random, spells: Random) -> None:
+        self.start_ns = ns(fault.at)
+        self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
+        self.fault = fault
+        self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
+        self.throttle = None if fault.throttle is None else Throttle(fault.throttle.rate, fault.throttle.retry_after)
+        self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
+        self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
+        self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
+
+    def holds(self, now_ns: int) -> bool:
+        """Tell whether its window is open."""
+        return self.start_ns <= now_ns < self.end_ns
+
+    def hits(self, host: str | None) -> bool:
+        """Tell whether it hits attempts to recipients at a host; None: at one that no fault names."""
+        return self.fault.host is None or host in self.fault.host
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """What holds between two instants at which a window begins or ends."""
+
+    until_ns: int
+    latency: Draw
+    latency_factor: float
+    hangs: bool
+    outage: bool
+    throttles: Sequence[Throttle]
+    flapping: Sequence[Flapping]
+    countdowns: Sequence[Countdown]
+    bursts: Sequence[BurstChain]
+    ladder: Sequence[tuple[float, Outcome | None]]
+    """The fates that the one draw decides between, each with the upper end of its range; None: the reply is lost."""
+
+    top: float
+    """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
+
+    is_calm: bool
+    """Whether nothing but the draw decides, whoever the recipient is."""
+
+    by_host: Mapping[str, Weather]
+    """What holds for recipients at the hosts that a window names; for all others it is this."""
+
+
+class Forecast:
+    """The weather of the whole run, as far as it is known beforehand."""
+
+    def __init__(
+        self,
+        latency: Draw,
+        failure_rate: float,
+        faults: Sequence[FaultConfig],
+        streams: RandomStreams,
+        name: str,
+        *,
+        is_ever_calm: bool,
+    ) -> None:
+        """Make the forecast of one provider.
+
+        Args:
+            latency: draws the latency when no fault gives another.
+            failure_rate: share of attempts that fail transiently when nothing is wrong.
+            faults: what goes wrong, and when.
+            streams: where the luck of the faults comes from.
+            name: of the provider, which begins the names of their streams.
+            is_ever_calm: whether there is nothing beside the faults that an attempt must be looked at for.
+        """
+        self._latency = latency
+        self._failure_rate = failure_rate
+        self._is_ever_calm = is_ever_calm
+        self._timed = [
+            TimedFault(
+                fault,
+                streams.stream(f"{name}.fault.{number}.latency"),
+                streams.stream(f"{name}.fault.{number}.burst"),
+            )
+            for number, fault in enumerate(faults)
+        ]
+
+    def at(self, now_ns: int) -> Weather:
+        """Return what holds now."""
+        open_ = [timed for timed in self._timed if timed.holds(now_ns)]
+        until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
+        hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
+        by_host = {host: self._weather([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts}
+        return self._weather([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+
+    def _weather(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Weather]) -> Weather:
+        """Return what holds where these faults hit."""
+        factor = 1.0
+        for timed in open_:
+            factor *= timed.fault.latency_factor or 1.0
+        ladder = _ladder(
+            (sum(timed.fault.dead_destination_rate or 0.0 for timed in open_), DEAD),
+            (sum(timed.fault.permanent_rate or 0.0 for timed in open_), PERMANENT),
+            (sum(timed.fault.channel_fault_rate or 0.0 for timed in open_), CHANNEL_FAULT),
+            (sum(timed.fault.lost_reply_rate or 0.0 for timed in open_), None),
+            (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
+        )
+        latencies = [timed.latency for timed in open_ if timed.latency is not None]
+        hangs = any(timed.fault.hang for timed in open_)
+        outage = any(timed.fault.outage for timed in open_)
+        throttles = [timed.throttle for timed in open_ if timed.throttle is not None]
+        flapping = [timed.flapping for timed in open_ if timed.flapping is not None]
+        countdowns = [timed.countdown for timed in open_ if timed.countdown is not None]
+        bursts = [timed.burst for timed in open_ if timed.burst is not None]
+        return Weather(
+            until_ns=until_ns,
+            latency=latencies[-1] if latencies else self._latency,
+            latency_factor=factor,
+            hangs=hangs,
+            outage=outage,
+            throttles=throttles,
+            flapping=flapping,
+            countdowns=countdowns,
+            bursts=bursts,
+            ladder=ladder,
+            top=ladder[-1][0] if ladder else 0.0,
+            is_calm=self._is_ever_calm
+            and not (hangs or outage or throttles or flapping or countdowns or bursts or by_host),
+            by_host=by_host,
+        )
+
+    def _edges_ns(self) -> list[int]:
+        return sorted({edge for timed in self._timed for edge in (timed.start_ns, timed.end_ns)})
+
+
+def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple[int, int]]:
+    """Return how many attempts a provider works on at once, from which instant on; empty if there is never a bound.
+
+    In a window it is the fault's capacity (of several, that of the last) or the provider's own, whichever is smaller.
+
+    Args:
+        own: the provider's own capacity. None: no bound.
+        faults: what goes wrong, and when.
+    """
+    windows = [
+        (ns(fault.at), NEVER_NS if fault.for_ is None else ns(fault.at) + ns(fault.for_), fault.capacity)
+        for fault in faults
+        if fault.capacity is not None
+    ]
+    if own is None and not windows:
+        return []
+    usual = sys.maxsize if own is None else own
+    steps = []
+    edges_ns = {
+        0,
+        *(edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS),
+    }
+    for edge_ns in sorted(edges_ns):
+        injected = [capacity for start_ns, end_ns, capacity in windows if start_ns <= edge_ns < end_ns]
+        steps.append((edge_ns, min(usual, injected[-1]) if injected else usual))
+    return steps
+
+
+def _ladder(*rates: tuple[float, Outcome | None]) -> list[tuple[float, Outcome | None]]:
+    ladder: list[tuple[float, Outcome | None]] = []
+    top = 0.0
+    for rate, outcome in rates:
+        top = min(1.0, top + rate)
+        if rate > 0:
+            ladder.append((top, outcome))
+    return ladder

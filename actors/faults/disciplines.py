@@ -1,0 +1,207 @@
+"""Servers of a provider that do not take whoever comes first first: stations, as queueing theory calls them.
+
+Under a first-come-first-served discipline it is known when an attempt ends as soon as it comes
+(:class:`~actors.faults.queue.ServiceQueue`). Here those who come later may change it, so a station is asked again and
+again: it is told what comes and how the time goes on, and tells who has ended. Plain objects with the time passed in.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Generic, TypeVar
+
+from actors.faults.conditions import NEVER_NS
+
+T = TypeVar("T")
+
+
+class Station(ABC, Generic[T]):
+    """Servers whose number changes with time, and those who are there; none of them leaves before its work is done.
+
+    `now_ns` never goes back from one call to the next. Whoever ends at an instant has ended before anybody comes then.
+    """
+
+    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+        """Make an empty station.
+
+        Args:
+            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+        """
+        self._steps = list(reversed(steps))
+        """Those still to come, the next one last."""
+        self._servers = self._steps.pop()[1]
+        self._number = count().__next__
+
+    @abstractmethod
+    def advance(self, now_ns: int) -> list[T]:
+        """Let time go on, and return those whose work has ended since the last call, in order."""
+
+    @abstractmethod
+    def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
+        """Take in somebody with so much work for one server, and return what :meth:`advance` does."""
+
+    @property
+    @abstractmethod
+    def next_ns(self) -> int:
+        """When something may change if nobody comes; NEVER_NS if nothing will."""
+
+    @property
+    @abstractmethod
+    def in_service(self) -> int:
+        """How many were being served when it was last told of the time."""
+
+    @property
+    def queued(self) -> int:
+        """How many were waiting until they are."""
+        return 0
+
+    @property
+    def _step_ns(self) -> int:
+        """When the number of servers changes next."""
+        return self._steps[-1][0] if self._steps else NEVER_NS
+
+
+class CriticalFirst(Station[T]):
+    """Who is critical goes before all who are not; among equals, who came first. Who is being served is left in peace.
+
+    A queue with non-preemptive priority (Cobham 1954). Servers that are taken away finish what they are at.
+    """
+
+    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+        super().__init__(steps)
+        self._serving: list[tuple[int, int, T]] = []
+        """A heap: when each ends, and the order in which they were let in."""
+        self._critical: deque[tuple[int, T]] = deque()
+        """Those who wait, each with its work."""
+        self._ordinary: deque[tuple[int, T]] = deque()
+
+    def advance(self, now_ns: int) -> list[T]:
+        """See :class:`Station`."""
+        ended = []
+        serving = self._serving
+        while (next_ns := min(serving[0][0] if serving else NEVER_NS, self._step_ns)) <= now_ns:
+            while serving and serving[0][0] <= next_ns:
+                ended.append(heappop(serving)[2])
+            if self._step_ns <= next_ns:
+                self._servers = self._steps.pop()[1]
+            self._let_in(next_ns)
+        return ended
+
+    def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
+        """See :class:`Station`."""
+        ended = self.advance(now_ns)
+        (self._critical if critical else self._ordinary).append((work_ns, who))
+        self._let_in(now_ns)
+        return ended
+
+    def _let_in(self, now_ns: int) -> None:
+        while len(self._serving) < self._servers and (line := self._critical or self._ordinary):
+            work_ns, who = line.popleft()
+            heappush(self._serving, (now_ns + work_ns, self._number(), who))
+
+    @property
+    def next_ns(self) -> int:
+        """See :class:`Station`."""
+        if not self._serving:
+            return NEVER_NS
+        return min(self._serving[0][0], self._step_ns) if self.queued else self._serving[0][0]
+
+    @property
+    def in_service(self) -> int:
+        """See :class:`Station`."""
+        return len(self._serving)
+
+    @property
+    def queued(self) -> int:
+        """See :class:`Station`."""
+        return len(self._critical) + len(self._ordinary)
+
+
+GRAIN = 1 << 40
+"""Parts of a nanosecond in which shares are counted: with whole numbers, so that the same comes out on any machine."""
+
+SLACK = GRAIN >> 20
+"""What rounding may add up to: a grain for each who shares, each time that one comes. So little late is on time."""
+
+
+class ProcessorSharing(Station[T]):
+    """All who are there are served at once: up to c by a server each, and more of them share c servers equally.
+
+    With one server it is processor sharing (Kleinrock 1967); with several, each gets at most one of them, as a thread
+    does that cannot use two processors. Nobody waits. When servers are taken away, all go on more slowly at once.
+
+    All have been given the same since the later of any two came; so it is enough to count what one who is always there
+    would have been given, and to know for each at which count its work is done.
+    """
+
+    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+        super().__init__(steps)
+        self._sharing: list[tuple[int, int, T]] = []
+        """A heap: at which count each ends, and the order in which they came."""
+        self._given = 0
+        """The count, in grains of one server's work, at `_at`."""
+        self._at = 0
+        """An instant, in grains."""
+
+    def advance(self, now_ns: int) -> list[T]:
+        """See :class:`Station`."""
+        ended = []
+        sharing = self._sharing
+        while sharing:
+            end = self._end_of_next()
+            end_ns = _whole_ns(end)
+            if min(end_ns, self._step_ns) > now_ns:
+                break
+            if end_ns <= self._step_ns:
+                self._given, _, who = heappop(sharing)
+                self._at = end
+                ended.append(who)
+            else:
+                self._go_on(self._step_ns * GRAIN)
+                self._servers = self._steps.pop()[1]
+        self._go_on(now_ns * GRAIN)
+        while self._step_ns <= now_ns:
+            self._servers = self._steps.pop()[1]
+        return ended
+
+    def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
+        """See :class:`Station`. Critical ones share like all others."""
+        ended = self.advance(now_ns)
+        heappush(self._sharing, (self._given + work_ns * GRAIN, self._number(), who))
+        return ended
+
+    def _end_of_next(self) -> int:
+        """Return when the next one ends, as things are now."""
+        left, sharing = self._sharing[0][0] - self._given, len(self._sharing)
+        if sharing > self._servers:
+            left = -(-left * sharing // self._servers)
+        return self._at + left
+
+    def _go_on(self, at: int) -> None:
+        """Share out what the servers do until an instant at which nothing has changed yet."""
+        if at <= self._at:
+            return
+        passed, sharing = at - self._at, len(self._sharing)
+        if sharing > self._servers:
+            passed = passed * self._servers // sharing
+        self._given = self._given + passed if sharing else 0
+        self._at = at
+
+    @property
+    def next_ns(self) -> int:
+        """See :class:`Station`."""
+        return min(_whole_ns(self._end_of_next()), self._step_ns) if self._sharing else NEVER_NS
+
+    @property
+    def in_service(self) -> int:
+        """See :class:`Station`."""
+        return len(self._sharing)
+
+
+def _whole_ns(at: int) -> int:
+    """Return the first whole nanosecond that is not before an instant."""
+    return -((SLACK - at) // GRAIN)

@@ -1,0 +1,133 @@
+"""The unreliable provider: delivers in its own time, and fails as it was told to; on any clock.
+
+What becomes of an attempt is decided by :class:`~actors.faults.rules.Verdicts`, in the order that is written down
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors.domain.attempts import Attempt, Provider
+from actors.errors import ConfigurationError
+from actors.faults.conditions import NEVER_NS
+from actors.faults.rules import SENT, FailureRule, Verdicts, on_the_ladder
+from actors.kernel.effects import Foreseen, Promise
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.settings.base import validated
+from actors.settings.channel import Discipline, ProviderConfig
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
+
+
+class NotificationService(Provider):
+    """A provider that fails as told, for the live pipeline and the simulated one alike.
+
+    It goes by the clock of its system from 0 on, and remembers; so it is good for one run.
+
+    ::
+
+        NotificationService(failure_rate=0.3)                 # 30% of the attempts fail
+        NotificationService(fail_count=2)                     # the first two fail, all others succeed
+        NotificationService(latency=Distribution(exponential={"mean": 0.2}))
+        NotificationService(latency=0.2, capacity=10)         # at most 50 a second; the others queue
+        NotificationService(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
+        NotificationService(rules=[collapses])                # as a function of yours says
+    """
+
+    def __init__(
+        self,
+        failure_rate: float = 0.0,
+        fail_count: int | None = None,
+        latency: Distribution | float = 0.0,
+        *,
+        capacity: int | None = None,
+        discipline: Discipline = "fifo",
+        rules: Sequence[FailureRule] = (),
+        faults: Sequence[FaultConfig] = (),
+        streams: RandomStreams | None = None,
+        name: str = "provider",
+    ) -> None:
+        """Make a provider.
+
+        Args:
+            failure_rate: share of attempts that fail transiently, between 0 and 1.
+            fail_count: the first so many attempts fail transiently; at least 0.
+            latency: seconds, or a distribution of durations. With a capacity: how long it works on each.
+            capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
+            discipline: who is next, or who shares what, where there are more than that.
+            rules: what decides by the state of things.
+            faults: what goes wrong, and when; their `channel` is not looked at.
+            streams: where its luck comes from; a seed of 0 when None.
+            name: of its random streams; providers of the same name and seed have the same luck.
+
+        Raises:
+            ConfigurationError: one of the settings is out of its range, or a rule cannot be called.
+        """
+        given = {"failure_rate": failure_rate, "latency": latency, "capacity": capacity, "discipline": discipline}
+        config = validated(ProviderConfig, given)
+        if fail_count:
+            faults = (_failing_first(fail_count), *faults)
+        streams = streams if streams is not None else RandomStreams(0)
+        self._verdicts = Verdicts(config, faults, rules, streams, name)
+        self._draw = self._verdicts.draw
+        self.outcomes_are_plain = type(self) is NotificationService and not rules
+        self.delivered = 0
+        """How many notifications it has delivered, those whose reply was lost included; each from the start of its
+        attempt on, when its fate is fixed."""
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ProviderConfig,
+        faults: Sequence[FaultConfig],
+        streams: RandomStreams,
+        name: str,
+        *,
+        rules: Sequence[FailureRule] = (),
+    ) -> NotificationService:
+        """Return the provider of a channel's settings."""
+        return cls(
+            config.failure_rate,
+            latency=config.latency,
+            capacity=config.capacity,
+            discipline=config.discipline,
+            rules=rules,
+            faults=faults,
+            streams=streams,
+            name=name,
+        )
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system."""
+        self._verdicts.on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
+        """Return what becomes of an attempt that starts now, and after how long; a promise where nobody knows yet."""
+        weather = self._verdicts.weather
+        if weather.is_calm and now_ns < weather.until_ns:
+            # What judge() would come to, with fewer calls: the way of nearly every attempt.
+            latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
+            drawn = self._draw()
+            if drawn >= weather.top:
+                self.delivered += 1
+                return Foreseen(latency_ns, SENT)
+            outcome = on_the_ladder(weather, drawn)
+            if outcome is not None:
+                return Foreseen(latency_ns, outcome)
+            self.delivered += 1
+            return Foreseen(NEVER_NS, SENT)
+        verdict = self._verdicts.judge(attempt, now_ns)
+        if verdict.delivers:
+            self.delivered += 1
+        if verdict.outcome is None:
+            return Foreseen(NEVER_NS, SENT)
+        return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
+
+
+def _failing_first(count: Any) -> FaultConfig:
+    if type(count) is not int or count < 0:
+        raise ConfigurationError([f"fail_count: wanted a whole number of at least 0, got {count!r}"])
+    return FaultConfig.model_validate({"channel": "all", "fail_first": count})

@@ -1,0 +1,228 @@
+"""What becomes of each attempt at a provider that things go wrong with: rules in a fixed order, on any clock.
+
+The fate of an attempt is fixed when it starts. In this order:
+
+0. Windows that name a `host` hold for attempts to recipients there, and are nothing to all others.
+1. `hang`: no answer ever comes, whatever else holds, and nothing is delivered. It takes up none of a capacity: that
+   would be until its sender's timeout, which the provider does not know.
+2. `latency` (the last window that gives one) in place of the provider's own, times every `latency_factor`.
+3. `throttle`: over the quota, the answer is `throttled`. It comes after the latency and takes up no capacity.
+4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
+   what was queued before is worked on as if nothing were wrong.
+5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled` one
+   is a refusal at the door, as that of 3; any other, a success too, is what the work on the attempt comes to.
+6. `fail_first`: a transient failure, until so many attempts have met it.
+7. One draw decides about all rates together, so each is a share of the attempts that come this far and not of what
+   another one left: with a `dead_destination_rate` of 2% and a `failure_rate` of 50%, 2% find the address gone and 50%
+   fail, not 49%. The order is: dead destination, permanent, channel fault, lost reply, transient; rates of windows that
+   overlap, the provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
+
+With a `capacity` (the provider's own or a fault's) whoever comes to step 5 and is not refused there is worked on for
+its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
+provider's `discipline` says otherwise. The answer comes when the work is over. That the sender has given up meanwhile
+does not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after
+what began it is over (Bronson et al., HotOS 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from actors.domain.attempts import Attempt
+from actors.errors import ConfigurationError
+from actors.faults.conditions import FAILED, NEVER_NS, Forecast, Weather, capacity_steps
+from actors.faults.queue import Load, LoadMeter, ServiceQueue
+from actors.faults.station import RunningStation
+from actors.kernel.effects import Promise
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.outcomes import Outcome, Sent, Transient
+from actors.policies.breaker.per_host import recipient_host
+from actors.settings.channel import ProviderConfig
+from actors.settings.faults import FaultConfig
+
+FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
+"""Decides about an attempt by the state of things: called with the attempt, the instant at which it starts (``now_ns``)
+and the provider's :class:`~actors.faults.queue.Load` without it; returns its outcome, or None to let the rest decide.
+It may remember what it likes; one that does is good for one run. If it raises, the attempt is ambiguous, as with any
+provider that does::
+
+    def collapses(attempt, now_ns, load):
+        return Transient(reason="overloaded") if load.under_way >= 100 else None
+"""
+
+SENT = Sent()
+OUTAGE = Transient(reason="provider outage")
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """The fate of one attempt."""
+
+    outcome: Outcome | None
+    """How it ends; None: no answer ever comes."""
+
+    delay_ns: int
+    """After how long it ends, where anybody hears of it and it is known; the latency, and the wait in the queue of a
+    capacity."""
+
+    delivers: bool
+    """Whether the notification is delivered."""
+
+    latency_factor: float
+    """How many times slower than usual the provider is; in `delay_ns` already."""
+
+    over: Promise | None = None
+    """Kept with the outcome when the work is over, where that hangs on what comes later. None: it is after
+    `delay_ns`."""
+
+
+class Verdicts:
+    """Passes judgement on the attempts at one provider. It remembers, so it is good for one run.
+
+    `now_ns` starts at 0 and never goes back from one attempt to the next.
+    """
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        faults: Sequence[FaultConfig],
+        rules: Sequence[FailureRule],
+        streams: RandomStreams,
+        name: str,
+    ) -> None:
+        """Make the verdicts of a provider.
+
+        Args:
+            config: what it is like when nothing goes wrong.
+            faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
+            rules: what decides by the state of things.
+            streams: where its luck comes from.
+            name: of its random streams; verdicts of the same name and seed have the same luck.
+
+        Raises:
+            ConfigurationError: a rule cannot be called.
+        """
+        for number, rule in enumerate(rules):
+            if not callable(rule):
+                raise ConfigurationError([f"rules.{number}: wanted a function (attempt, now_ns, load), got {rule!r}"])
+        steps = capacity_steps(config.capacity, faults)
+        self._forecast = Forecast(
+            config.latency.sampler(streams.stream(f"{name}.latency")),
+            config.failure_rate,
+            faults,
+            streams,
+            name,
+            is_ever_calm=not (steps or rules),
+        )
+        self.draw = streams.stream(f"{name}.fate").random
+        """The luck of the next attempt, between 0 and 1; drawn also where nothing hangs on it, so that the k-th attempt
+        has the same luck whatever went wrong before."""
+        self.weather = self._forecast.at(0)
+        """What held when it was last looked at."""
+        self._rules = tuple(rules)
+        self._queue: ServiceQueue | None = None
+        self._station: RunningStation | None = None
+        if steps and config.discipline == "fifo":
+            self._queue = ServiceQueue(steps)
+        elif steps:
+            self._station = RunningStation(config.discipline, steps)
+        self._meter = LoadMeter() if rules and self._station is None else None
+        meter = self._meter or self._station  # a station knows its own load
+        self._load = meter.load if rules and meter is not None else None
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, where one is needed.
+
+        Raises:
+            ActorSystemError: it went by that of another one before.
+        """
+        if self._station is not None:
+            self._station.on_wired(system)
+
+    def judge(self, attempt: Attempt, now_ns: int) -> Verdict:
+        """Return what becomes of an attempt that starts now."""
+        if now_ns >= self.weather.until_ns:
+            self.weather = self._forecast.at(now_ns)
+        weather = self.weather
+        if weather.by_host:
+            weather = weather.by_host.get(recipient_host(attempt.command.recipient), weather)
+        latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
+        drawn = self.draw()
+        if weather.hangs:
+            return Verdict(None, latency_ns, False, weather.latency_factor)
+        refusal = _refusal(weather, now_ns)
+        if refusal is not None:
+            return Verdict(refusal, latency_ns, False, weather.latency_factor)
+        outcome = self._ruled(attempt, now_ns)
+        if outcome is None:
+            outcome = _fate(weather, now_ns, drawn)
+        elif isinstance(outcome, Transient) and outcome.throttled:
+            return Verdict(outcome, latency_ns, False, weather.latency_factor)
+        if self._station is not None:
+            return self._work_at(self._station, weather, now_ns, latency_ns, outcome, attempt.command.critical)
+        return self._work(weather, now_ns, latency_ns, outcome)
+
+    def _ruled(self, attempt: Attempt, now_ns: int) -> Outcome | None:
+        if self._load is None:
+            return None
+        load = self._load(now_ns)
+        for rule in self._rules:
+            outcome = rule(attempt, now_ns, load)
+            if outcome is not None:
+                return outcome
+        return None
+
+    def _work(self, weather: Weather, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Verdict:
+        """Work on an attempt, once there is room for it. None: its reply will be lost."""
+        delivers = outcome is None or type(outcome) is Sent
+        start_ns = now_ns if self._queue is None else self._queue.join(now_ns, latency_ns)
+        end_ns = start_ns + latency_ns
+        if self._meter is not None:
+            self._meter.add(start_ns, end_ns, delivers=delivers)
+        return Verdict(outcome, end_ns - now_ns, delivers, weather.latency_factor)
+
+    def _work_at(
+        self,
+        station: RunningStation,
+        weather: Weather,
+        now_ns: int,
+        latency_ns: int,
+        outcome: Outcome | None,
+        critical: bool,
+    ) -> Verdict:
+        """Work on an attempt where it hangs on later ones when that is done. None: its reply will be lost."""
+        delivers = outcome is None or type(outcome) is Sent
+        over = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
+        return Verdict(outcome, NEVER_NS, delivers, weather.latency_factor, over)
+
+
+def _refusal(weather: Weather, now_ns: int) -> Outcome | None:
+    for throttle in weather.throttles:
+        if not throttle.lets_through(now_ns):
+            return throttle.answer
+    if weather.outage or any(flapping.is_down(now_ns) for flapping in weather.flapping):
+        return OUTAGE
+    return None
+
+
+def _fate(weather: Weather, now_ns: int, drawn: float) -> Outcome | None:
+    """Return what luck decides. None: it is delivered, and the reply is lost."""
+    for countdown in weather.countdowns:
+        if countdown.strikes():
+            return FAILED
+    if drawn < weather.top:
+        return on_the_ladder(weather, drawn)
+    # Transient failures have the last of the ranges, so those of bursts come right behind the ladder.
+    bursting = sum(burst.failure_rate for burst in weather.bursts if burst.is_bad(now_ns))
+    return FAILED if drawn < weather.top + bursting else SENT
+
+
+def on_the_ladder(weather: Weather, drawn: float) -> Outcome | None:
+    """Return what a draw below the top of the ladder comes to. None: it is delivered, and the reply is lost."""
+    for upper_end, outcome in weather.ladder:
+        if drawn < upper_end:
+            return outcome
+    raise AssertionError("asked only below its top")

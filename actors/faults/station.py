@@ -1,0 +1,104 @@
+"""A station on the clock of a system: it goes on by itself, and keeps the promise of each attempt when that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.errors import ActorSystemError
+from actors.faults.conditions import NEVER_NS
+from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
+from actors.faults.queue import Load
+from actors.kernel.effects import Cancellable, Promise
+
+if TYPE_CHECKING:
+    from actors.kernel.system import ActorSystem
+    from actors.settings.channel import Discipline
+
+
+class _Job(NamedTuple):
+    """What a station works on."""
+
+    promise: Promise
+    result: Any
+    delivers: bool
+
+
+class RunningStation:
+    """The servers of one provider, and what is under way there. Nobody leaves because its sender has given up."""
+
+    def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]]) -> None:
+        """Make an empty one.
+
+        Args:
+            discipline: any but ``fifo``, which needs no clock.
+            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+        """
+        kind = CriticalFirst if discipline == "critical_first" else ProcessorSharing
+        self._station: Station[_Job] = kind(steps)
+        self._discipline = discipline
+        self._system: ActorSystem | None = None
+        self._timer: Cancellable | None = None
+        self._timer_ns = NEVER_NS
+        self._over: list[_Job] = []
+        """Those that have ended at the instant of the timer, which has not fired yet."""
+        self._delivered = 0
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system.
+
+        Raises:
+            ActorSystemError: it went by that of another one before.
+        """
+        if self._system not in (None, system):
+            raise ActorSystemError("a simulated provider is good for one run: give each system providers of its own")
+        self._system = system
+
+    def work(self, now_ns: int, work_ns: int, result: Any, *, critical: bool, delivers: bool) -> Promise:
+        """Take in an attempt with so much work, and return the promise that is kept with its result when it is done.
+
+        Raises:
+            ActorSystemError: there is no clock that it could go by.
+        """
+        if self._system is None:
+            raise ActorSystemError(
+                f"a provider with the discipline {self._discipline} needs a clock: make it part of a pipeline, or call "
+                "its on_wired() with a system"
+            )
+        job = _Job(Promise(), result, delivers)
+        self._note(self._station.join(now_ns, work_ns, job, critical=critical))
+        self._plan()
+        return job.promise
+
+    def load(self, now_ns: int) -> Load:
+        """Return what there is to do at this instant; of those who share servers, all are in service."""
+        self._note(self._station.advance(now_ns))
+        station = self._station
+        return Load(in_service=station.in_service, queued=station.queued, delivered=self._delivered)
+
+    def _note(self, ended: list[_Job]) -> None:
+        self._over += ended
+        for job in ended:
+            self._delivered += job.delivers
+
+    def _plan(self) -> None:
+        """Have the clock ring when something may change next."""
+        next_ns = self._station.next_ns
+        if self._over or next_ns == self._timer_ns:
+            return  # it rings now, or right then
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_ns = next_ns
+        if next_ns < NEVER_NS:
+            assert self._system is not None
+            self._timer = self._system.call_at(next_ns, self._ring)
+
+    def _ring(self) -> None:
+        assert self._system is not None
+        self._timer, self._timer_ns = None, NEVER_NS
+        self._note(self._station.advance(self._system.now_ns))
+        over, self._over = self._over, []
+        for job in over:
+            job.promise.keep(job.result)
+        self._plan()

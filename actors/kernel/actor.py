@@ -1,0 +1,306 @@
+"""Actors: what they may ask of the world, and nothing of how the world is made.
+
+An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps
+on a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
+`stream`, `record`, `spawn`), so that the same code runs on any clock::
+
+    class Greeter(Actor):
+        @handles(Greet)
+        def on_greet(self, message: Greet) -> str:
+            self.after(60.0, Remind(name=message.name))
+            return f"Hello {message.name}"
+
+A handler may be ``async def``: it may then await :meth:`Actor.sleep` and futures. While it waits, the actor takes no
+other message; they queue up in its own mailbox, in order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import pykka
+
+from actors.errors import ActorSystemError, WrongType
+from actors.instants import ns
+from actors.kernel.async_handlers import DeadlineScope, HandlerRun, park
+from actors.kernel.mailbox import Inbox, Mailbox
+from actors.messages import RecordedEvent
+
+if TYPE_CHECKING:
+    from actors.kernel.effects import Cancellable, Effect
+    from actors.kernel.futures import Future
+    from actors.kernel.system import ActorSystem
+
+Decision = Literal["restart", "stop", "escalate"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A", bound="Actor")
+
+
+def handles(*message_types: type) -> Callable[[F], F]:
+    """Mark a method as the handler of these message types (exactly these: subclasses are types of their own).
+
+    Raises:
+        WrongType: there are none, or what is no type.
+    """
+    if not message_types or not all(isinstance(message_type, type) for message_type in message_types):
+        got = ", ".join(map(repr, message_types)) or "nothing"
+        raise WrongType(f"wanted types of messages, as in @handles(Order), got {got}")
+
+    def mark(method: F) -> F:
+        method.__handles__ = message_types  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """What happens to an actor that raises on a message nobody waits for an answer to, or as it starts.
+
+    It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
+    `max_delay`; after more than `max_restarts` within `window`, its supervisor decides
+    (:meth:`Actor.on_child_failure`).
+    Timers it had set and effects it had begun still reach it after a restart; the children it had spawned are stopped.
+    """
+
+    max_restarts: int = 5
+    window: float = 60.0
+    """Seconds."""
+    initial_delay: float = 0.1
+    """Seconds."""
+    max_delay: float = 10.0
+    """Seconds."""
+    then: Decision = "stop"
+    """The decision about an actor without a supervisor; ``escalate`` ends the whole run with its error."""
+
+
+STOP_ON_FAILURE = Supervision(max_restarts=0)
+"""As pykka does it: an actor that raises is stopped."""
+
+_birthplace: ContextVar[tuple[ActorSystem, Actor | None]] = ContextVar("birthplace")
+"""The system, and the parent, that an actor is being started under."""
+
+NOTHING: dict[type, Callable[[Any], Any]] = {}
+"""The handlers of an actor that does not take messages now; see :attr:`Actor._receptive`."""
+
+
+class ActorRef(pykka.ActorRef[A]):
+    """A pykka reference whose `tell` is bound once, to the shortest way into the system's queue."""
+
+    def __init__(self, actor: A) -> None:
+        super().__init__(actor)
+        self.actor = actor
+        """The actor itself, to look at what it shows: from the system's own thread, and never to call a handler."""
+        self._system = actor.system
+        self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and return the answer, or with ``block=False`` a future of it, which can be awaited.
+
+        Raises:
+            WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer; nothing is sent then.
+            pykka.Timeout: no answer within `timeout` seconds.
+        """
+        if block and not self._system._may_block() and self.is_alive():
+            raise self._system._would_deadlock()
+        future = self._system._ask(self, message)
+        return future.get(timeout=timeout) if block else future
+
+
+@dataclass(slots=True)
+class Vita:
+    """What a system has to know of an actor beside its state.
+
+    An object of its own, since Python is quick only with those that have fewer than thirty attributes.
+    """
+
+    args: tuple[Any, ...]
+    """What its constructor was called with, for a restart."""
+    kwargs: dict[str, Any]
+    parent: Actor | None = None
+    watchers: dict[str, ActorRef[Any]] = field(default_factory=dict)
+    children: dict[str, Actor] = field(default_factory=dict)
+    restarts_ns: list[int] = field(default_factory=list)
+    """When it was restarted."""
+    lives: int = 0
+    beginning: object = None
+    """The message that its next life begins with."""
+
+
+class Actor(pykka.Actor):
+    """The base class of actors; see the module's text. `spawn` one, do not call its constructor."""
+
+    supervision: ClassVar[Supervision] = Supervision()
+    mailbox: ClassVar[Mailbox] = Mailbox()
+
+    system: ActorSystem
+    """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
+
+    _vita: Vita
+
+    _routes: ClassVar[dict[type, str]] = {}
+
+    # Here, so that an actor whose constructor raised in a restart has them too.
+    _receptive: dict[type, Callable[[Any], Any]] = NOTHING
+    """What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING while
+    it is busy with an async handler, suspended or stopped. So the common case needs no other check."""
+    _run: HandlerRun | None = None
+    """Its async handler under way, if there is one."""
+
+    # The identity of the actor, which a restart keeps; all else is made anew by __init__.
+    _IDENTITY = frozenset(
+        {
+            "actor_urn",
+            "actor_inbox",
+            "actor_stopped",
+            "_actor_ref",
+            "system",
+            "_vita",
+        }
+    )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own: dict[type, Any] = {}
+        for member in vars(cls).values():
+            for message_type in getattr(member, "__handles__", ()):
+                if (other := own.setdefault(message_type, member)) is not member:
+                    raise WrongType(
+                        f"{cls.__name__}: wanted one handler of {message_type.__name__}, "
+                        f"got {other.__name__} and {member.__name__}"
+                    )
+        cls._routes = {
+            message_type: name
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            for message_type in getattr(member, "__handles__", ())
+        }
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
+        self = super().__new__(cls)
+        self._vita = Vita(args, kwargs)
+        return self
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        if getattr(self, "_actor_ref", None) is None:  # looking into __dict__ would slow down every attribute for good
+            self._be_born()
+        handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
+        self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
+        self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
+
+    def _be_born(self) -> None:
+        try:
+            system, parent = _birthplace.get()
+        except LookupError:
+            system, parent = getattr(type(self), "system", None), None  # type: ignore[assignment]
+            if system is None:
+                raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
+        self.system = system
+        self._vita.parent = parent
+        super().__init__()
+        self.actor_urn = system._new_urn()
+        self._actor_ref = ActorRef(self)
+
+    # pykka's three hooks for a new runtime
+
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        raise ActorSystemError("futures belong to a system: use ActorRef.ask")
+
+    def _start_actor_loop(self) -> None:
+        self.system._begin(self)
+
+    # What a handler may ask for
+
+    @property
+    def now_ns(self) -> int:
+        """The instant of the message being handled, in nanoseconds since the start of the run."""
+        return self.system.now_ns
+
+    @property
+    def epoch_ns(self) -> int:
+        """Where on the calendar the run's clock started, in nanoseconds since 1970, as the wall clock shows it now."""
+        return self.system.epoch_ns
+
+    def after(self, delay: float, message: Any) -> Cancellable:
+        """Have `message` come to this actor in `delay` seconds."""
+        return self.system.set_timer(self.system.now_ns + ns(delay), self, message)
+
+    def at(self, instant_ns: int, message: Any) -> Cancellable:
+        """Have `message` come to this actor at an instant; one in the past is now. Ties fire in the order set."""
+        return self.system.set_timer(instant_ns, self, message)
+
+    def perform(
+        self, effect: Effect, request: Any, *, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        """Begin some I/O; ``Performed(request=request, result=…)`` comes back to this actor when it is done.
+
+        After `timeout_ns` it comes back with `on_timeout` as its result, and what is under way is cancelled.
+        """
+        return self.system.perform(self, effect, request, timeout_ns, on_timeout)
+
+    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
+        """Return the shortest way to tell `ref`, to be used in handlers of this system only.
+
+        Where `tell` would raise, since the actor has stopped, the message becomes an undelivered one.
+        """
+        return self.system.route(ref)
+
+    def stream(self, name: str) -> Random:
+        """Return the random stream of this name, derived from the run's seed."""
+        return self.system.streams.stream(name)
+
+    def record(self, event: RecordedEvent) -> None:
+        """Add an event to the history of the run."""
+        self.system.record(event)
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
+        """Start an actor whose supervisor is this one, and which stops when this one stops or restarts."""
+        return self.system._spawn(self, actor_class, args, kwargs)
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Receive :class:`~actors.kernel.supervision.Terminated` when that actor stops, and `Restarted` when it
+        restarts.
+
+        An actor that has stopped already is reported at once.
+        """
+        self.system._watch(self, ref)
+
+    async def sleep(self, delay: float) -> None:
+        """Wait `delay` seconds of the system's time (for ever if infinite), in an ``async`` handler."""
+        system = self.system
+        system._run_under_way("sleep")
+        if delay == math.inf:
+            await park(lambda _resume: None)
+            return
+        due_ns = system.now_ns + ns(delay)
+        await park(lambda resume: system.set_timer(due_ns, self, resume))
+
+    def move_on_after(self, delay: float) -> DeadlineScope:
+        """Give up what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
+
+        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck. As
+        with trio's, everything that is awaited later inside the block is given up too.
+        """
+        return DeadlineScope(self, None if delay == math.inf else ns(delay))
+
+    # Hooks
+
+    def on_child_failure(self, child: ActorRef[Any], error: Exception) -> Decision:
+        """Decide about a child that failed more often than its supervision allows; by default it is stopped.
+
+        ``escalate`` stops it and has this actor fail with its error. If this raises, the child is stopped and this
+        actor fails.
+        """
+        return "stop"

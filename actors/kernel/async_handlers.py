@@ -1,0 +1,149 @@
+"""Async handlers: what they wait on, and how they are resumed.
+
+A handler that waits yields a :class:`Parked` to whoever drives it. Its `arm` is called with the message that resumes
+the handler when it is delivered to the actor, through the same queue as any other message: so the order of everything
+is the dispatcher's, on any clock.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pykka
+
+    from actors.kernel.actor import Actor
+    from actors.kernel.effects import Cancellable
+
+
+def is_async(function: object) -> bool:
+    """Tell whether what a call of this returns is to be awaited: an ``async def``, or an object that is called so."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+class Parked:
+    """What a waiting handler yields to its driver."""
+
+    __slots__ = ("arm",)
+
+    def __init__(self, arm: Callable[[Resume], Any]) -> None:
+        self.arm = arm
+
+
+class HandlerRun:
+    """One async handler under way, for one message."""
+
+    __slots__ = ("actor", "coroutine", "life", "message", "park_count", "reply_to", "scopes", "waits_on")
+
+    def __init__(
+        self, actor: Actor, message: Any, coroutine: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None
+    ) -> None:
+        self.actor = actor
+        self.message = message
+        self.coroutine = coroutine
+        self.reply_to = reply_to
+        self.park_count = 0
+        """Numbers the waits, so that a resume for an earlier one is known for stale."""
+        self.waits_on: Cancellable | None = None
+        """The timer it is parked on, if it is one."""
+        self.life = Scope(self)
+        """Round all of it: struck when its actor is restarted or stopped under it."""
+        self.scopes = [self.life]
+        """The scopes it is in, the outermost first."""
+
+    @property
+    def struck(self) -> Scope | None:
+        """The outermost scope that was struck: while the handler is in it, nothing it waits for comes."""
+        for scope in self.scopes:
+            if scope.error is not None:
+                return scope
+        return None
+
+
+class Resume:
+    """The message that makes a parked handler go on."""
+
+    __slots__ = ("park", "run")
+
+    def __init__(self, run: HandlerRun) -> None:
+        self.run = run
+        self.park = run.park_count
+
+
+@types.coroutine
+def park(arm: Callable[[Resume], Any]) -> Generator[Parked, None, None]:
+    """Wait until the message that `arm` is given has been delivered."""
+    yield Parked(arm)
+
+
+class HandlerCancelled(BaseException):
+    """Raised in a handler where it waits, when a deadline is reached or its actor is restarted or stopped.
+
+    As trio's Cancelled, a BaseException, so that ``except Exception`` does not swallow it; and as with that, whatever
+    the handler goes on to wait for inside the scope is cancelled too.
+    """
+
+
+class Scope:
+    """A part of a handler that can be cancelled."""
+
+    __slots__ = ("error", "run", "trio_scope")
+
+    def __init__(self, run: HandlerRun | None = None) -> None:
+        self.run = run
+        """None before and after it."""
+        self.error: HandlerCancelled | None = None
+        """What is raised in the handler, once the scope is struck."""
+        self.trio_scope: Any = None
+        """In a live system, a cancel scope of the same extent, for what goes on under trio."""
+
+    def strike(self) -> None:
+        """Cancel what the handler waits for in this scope, now or later."""
+        self.error = HandlerCancelled()
+
+
+class Strike:
+    """The message that cancels a part of a handler: the timer message of a deadline, for one."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+
+class DeadlineScope(Scope):
+    """The ``with`` block of :meth:`Actor.move_on_after`."""
+
+    __slots__ = ("_actor", "_delay_ns", "_timer", "cancelled_caught")
+
+    def __init__(self, actor: Actor, delay_ns: int | None) -> None:
+        super().__init__()
+        self._actor = actor
+        self._delay_ns = delay_ns
+        self._timer: Cancellable | None = None
+        self.cancelled_caught = False
+
+    def __enter__(self) -> DeadlineScope:
+        system = self._actor.system
+        self.run = system._run_under_way("move_on_after")
+        self.run.scopes.append(self)
+        self.trio_scope = system._enter_trio_scope()
+        if self._delay_ns is not None:
+            self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        assert self.run is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        self.run.scopes.remove(self)
+        self.run = None
+        if self.trio_scope is None:
+            self.cancelled_caught = error is not None and error is self.error
+            return self.cancelled_caught
+        done = bool(self.trio_scope.__exit__(kind, error, traceback))
+        self.cancelled_caught = self.trio_scope.cancelled_caught
+        return done

@@ -1,0 +1,134 @@
+"""Futures: pykka's, awaitable in a handler on any clock and in a trio task."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import queue
+import sys
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pykka
+
+from actors.kernel.async_handlers import park
+
+if TYPE_CHECKING:
+    from actors.kernel.system import ActorSystem
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Unanswered(pykka.Timeout):
+    """There is no answer yet; carries the future that has to be settled first."""
+
+    def __init__(self, text: str, future: Future[Any] | None = None) -> None:
+        super().__init__(text, future)
+        self.future = future
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Future(pykka.Future[T]):
+    """The answer to an `ask`. Each system has a subclass of its own, since pykka makes new ones without arguments.
+
+    May be settled, and waited for, in any thread.
+    """
+
+    system: ClassVar[ActorSystem]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._callbacks: deque[Callable[[], Any]] = deque()
+
+    def set(self, value: T | None = None) -> None:
+        """Give the answer."""
+        self._settle((value, None))
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Give an exception, the one being handled when None, as the answer."""
+        kind, error, traceback = exc_info if exc_info is not None else sys.exc_info()
+        assert kind is not None, "there is no exception to set"
+        self._settle((None, (error if error is not None else kind()).with_traceback(traceback)))
+
+    def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
+        if self.done or self._get_hook is not None:
+            raise queue.Full
+        self._outcome = outcome
+        self._call_back()
+
+    def _call_back(self) -> None:
+        # Two threads may get here at once; popleft gives each callback to one of them.
+        while self._callbacks:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:
+                return
+            try:
+                callback()
+            except Exception:
+                logger.exception("a callback of %r raised", self)  # no concern of whoever gave the answer
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """Have the answer computed by `func` when it is asked for."""
+        if self.done:
+            raise queue.Full
+        super().set_get_hook(func)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        return self._outcome is not None
+
+    def when_done(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` when there is an answer, at once if there is, in the thread that gives it.
+
+        What it raises is logged.
+        """
+        self._callbacks.append(callback)
+        if self.done:
+            self._call_back()
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Return the answer, or raise it if it is an exception. Blocks where that can work.
+
+        From another thread than a live system's it blocks the thread; at the top level of a simulation it runs the
+        clock until the answer is there.
+
+        Raises:
+            WouldDeadlock: there is no answer yet and this is a handler, or a task of the system's own thread.
+            pykka.Timeout: there is no answer within `timeout` seconds (of the system's clock).
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        if self._outcome is None:
+            if timeout == 0:
+                raise self.system._no_answer(self, timeout)
+            if not self.system._may_block():
+                raise self.system._would_deadlock()
+            self.system._block_on(self, timeout)
+            assert self._outcome is not None
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value  # type: ignore[no-any-return]
+
+    def __await__(self) -> Generator[Any, None, T]:
+        while True:
+            try:
+                return self.get(timeout=0)
+            except Unanswered as unanswered:
+                # A future made by map() or join() waits for others: `leaf` is the one that is not settled yet.
+                leaf = unanswered.future
+            assert leaf is not None
+            if self.system._current_run() is not None:
+                yield from park(functools.partial(self.system._resume_when_done, leaf))
+            else:
+                yield from self.system._wait_outside(leaf)
+
+    __iter__ = __await__

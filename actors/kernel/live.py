@@ -1,0 +1,574 @@
+"""The actor system on trio: real time, real I/O, inside a user's service.
+
+One task, the dispatcher, drains the ready queue. Effects run as tasks of their own. An ``async`` handler is a task too,
+to which the dispatcher hands a turn and waits until it parks on one of our primitives, ends, or goes to a foreign await
+(real I/O); from that it comes back in line through the queue. So handlers still run one at a time and in order, and
+trio's shuffling of tasks has nothing to shuffle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import threading
+import time
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pykka
+import trio
+
+from actors.errors import ActorSystemError
+from actors.instants import NS_PER_S, ns, utc
+from actors.kernel.actor import Actor
+from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
+from actors.kernel.effects import Cancellable, Performed, Promise
+from actors.kernel.futures import Future
+from actors.kernel.promises import Awaited
+from actors.kernel.system import ActorSystem
+from actors.kernel.trio_token import trio_token
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE_NS = 1_000
+"""A timer this close to the clock is exactly due: trio's clock is a float, ours is not."""
+
+MESSAGES_A_TURN = 256
+"""How many messages are handled before other tasks get to run."""
+
+HEAP_SIZE_MIN = 1_000
+"""With fewer timers, nobody looks for cancelled ones among them."""
+
+CLOCK_STEP_NS = NS_PER_S
+"""By how much the wall clock has to part from the monotonic one to have been set: reading both takes its time, too."""
+
+
+class LiveTimer:
+    """A message on its way to an actor at an instant."""
+
+    __slots__ = ("actor", "message")
+
+    def __init__(self, actor: Actor | None, message: Any) -> None:
+        self.actor = actor
+        self.message = message
+
+    def cancel(self) -> None:
+        """See to it that the message does not come."""
+        self.actor = self.message = None
+
+
+def _wall_clock_ahead_ns() -> int:
+    """Return by how much the wall clock is ahead of the monotonic one: the same, until somebody sets it."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+class Turn:
+    """The right to run, lent by the dispatcher to an async handler until it parks or ends."""
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+
+
+class Waiting:
+    """Where the task of a handler waits for its next turn."""
+
+    __slots__ = ("event", "in_line", "struck", "turn")
+
+    def __init__(self, *, in_line: bool = False) -> None:
+        self.event = trio.Event()
+        self.in_line = in_line
+        """Whether nothing but a turn is missing: it is back from what it waited for."""
+        self.turn: Turn | None = None
+        self.struck = False
+        """Whether it is given the turn to be cancelled."""
+
+    def give(self, turn: Turn) -> Turn:
+        """Let the handler go on."""
+        self.turn = turn
+        self.event.set()
+        return turn
+
+
+@types.coroutine
+def _hand_to_trio(trap: Any) -> Generator[Any, Any, Any]:
+    return (yield trap)
+
+
+async def _cancellation() -> trio.Cancelled | None:
+    """Return the Cancelled that is due here, or None when a shield keeps it out."""
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled as cancelled:
+        return cancelled
+    return None
+
+
+class LiveSystem(ActorSystem):
+    """Actors under trio; use it as ``async with LiveSystem() as system:``.
+
+    Leaving the block lets the messages that are ready be handled; then it stops all actors, and cancels what is under
+    way: also a handler's wait for a timer or an answer that is shielded, since neither comes any more. Questions nobody
+    has answered by then are answered with ActorDeadError. An error that ends the dispatcher cancels the block and is
+    raised from it.
+
+    `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
+
+    Without a `start` it begins now, and `epoch_ns` follows the wall clock where that is set, or goes on while the
+    machine sleeps.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, start: datetime | None = None, record: Callable[[Any], None] | None = None
+    ) -> None:
+        self._follows_the_wall_clock = start is None
+        self._wall_clock_ahead_ns = _wall_clock_ahead_ns()
+        start = start if start is not None else datetime.now(UTC)
+        super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
+        self._heap: list[tuple[int, int, int, LiveTimer]] = []
+        self._heap_size_max = HEAP_SIZE_MIN
+        self._sequence = itertools.count()
+        self._idle: trio.Event | None = None
+        self._stopping = False
+        self._stopped = trio.Event()
+        self._crash: BaseException | None = None
+        self._waiting: dict[HandlerRun, Waiting] = {}
+        self._opened: AbstractAsyncContextManager[LiveSystem] | None = None
+
+    async def __aenter__(self) -> LiveSystem:
+        if self._opened is not None:
+            raise ActorSystemError("a LiveSystem can be entered once")
+        self._trio_token = trio_token()
+        self._opened = self._open()
+        return await self._opened.__aenter__()
+
+    async def __aexit__(self, *exc_info: Any) -> bool | None:
+        assert self._opened is not None
+        return await self._opened.__aexit__(*exc_info)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[LiveSystem, None]:
+        raised: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._thread = threading.get_ident()
+            self._started_at = trio.current_time()
+            nursery.start_soon(self._dispatch)
+            try:
+                yield self
+                self.stop()
+                await self._stopped.wait()
+            except BaseException as error:
+                raised = error  # raised below: not inside a group because of a nursery that is nobody's business
+            finally:
+                nursery.cancel_scope.cancel()
+        if self._crash is not None:
+            raise self._crash from (None if isinstance(raised, trio.Cancelled) else raised)
+        if raised is not None:
+            raise raised
+
+    async def run(self, *, until: float | None = None, until_ns: int | None = None) -> None:
+        """Return when `stop` has been called, or at an instant (seconds, or nanoseconds) before what is due then."""
+        if until is not None:
+            until_ns = ns(until)
+        if until_ns is not None:
+            heapq.heappush(self._heap, (until_ns, 0, next(self._sequence), LiveTimer(None, self.stop)))
+            self._wake()
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """End the run behind the messages that are ready; from any thread."""
+        if threading.get_ident() == self._thread:
+            self._stopping = True
+            self._wake()
+        else:
+            self._trio_token.run_sync_soon(self.stop)
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> LiveTimer:
+        timer = LiveTimer(actor, message)
+        heap = self._heap
+        heapq.heappush(heap, (max(instant_ns, self.now_ns), 1, next(self._sequence), timer))
+        if len(heap) > self._heap_size_max:
+            self._forget_cancelled_timers()
+        if self._idle is not None:
+            self._idle.set()
+        return timer
+
+    def _forget_cancelled_timers(self) -> None:
+        """Take cancelled timers out before they are due, as often as keeps the heap at most half full of them."""
+        self._heap = [entry for entry in self._heap if entry[3].message is not None]
+        heapq.heapify(self._heap)
+        self._heap_size_max = max(HEAP_SIZE_MIN, 2 * len(self._heap))
+
+    @property
+    def present(self) -> datetime:
+        """The present instant in UTC, for those outside: `now_ns` is that of the latest message, however long ago."""
+        self._look_at_the_wall_clock()
+        return utc(self.epoch_ns + max(self.now_ns, self._wall_ns()))
+
+    def _wall_ns(self) -> int:
+        return round((trio.current_time() - self._started_at) * NS_PER_S)
+
+    def _catch_up(self) -> None:
+        """Set the clock by trio's, but to the instant of a timer if that is due just now."""
+        wall_ns = self._wall_ns()
+        if self._heap and abs(self._heap[0][0] - wall_ns) <= TOLERANCE_NS:
+            self.now_ns = max(self.now_ns, self._heap[0][0])
+        elif wall_ns > self.now_ns + TOLERANCE_NS:
+            self.now_ns = wall_ns
+
+    def _look_at_the_wall_clock(self) -> None:
+        """Have the calendar follow a wall clock that was set; timers and `now_ns` take no notice."""
+        ahead_ns = _wall_clock_ahead_ns()
+        step_ns = ahead_ns - self._wall_clock_ahead_ns
+        if self._follows_the_wall_clock and abs(step_ns) >= CLOCK_STEP_NS:
+            logger.warning("the wall clock was set by %+.1f s", step_ns / NS_PER_S)
+            self._wall_clock_ahead_ns = ahead_ns
+            self.epoch_ns += step_ns
+
+    def _trio_time(self, instant_ns: int) -> float:
+        return self._started_at + instant_ns / NS_PER_S
+
+    def _fire_next_timer(self) -> bool:
+        """Make the message of the next timer ready if it is due."""
+        heap = self._heap
+        while heap and heap[0][3].message is None:
+            heapq.heappop(heap)
+        if not heap:
+            return False
+        due_ns, wall_ns = heap[0][0], self._wall_ns()
+        if due_ns > wall_ns + TOLERANCE_NS:
+            return False
+        timer = heapq.heappop(heap)[3]
+        self.now_ns = max(self.now_ns, due_ns if wall_ns <= due_ns + TOLERANCE_NS else wall_ns)
+        if timer.actor is None:
+            timer.message()
+        else:
+            self._ready.append((timer.actor, timer.message))
+        return True
+
+    async def _wait_for_something_to_do(self) -> None:
+        self._idle = trio.Event()
+        deadline = self._trio_time(self._heap[0][0]) if self._heap else float("inf")
+        with trio.CancelScope(deadline=deadline):
+            await self._idle.wait()
+        told = self._idle.is_set()
+        self._idle = None
+        self._look_at_the_wall_clock()
+        if told:
+            self._catch_up()
+
+    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _dispatch(self) -> None:
+        without_a_pause = 0
+        try:
+            while True:
+                without_a_pause += await self._drain()
+                if self._stopping:
+                    self._stop_all()
+                    await self._drain()  # async handlers unwind in an order of ours
+                    return
+                if not self._fire_next_timer():
+                    await self._wait_for_something_to_do()
+                    without_a_pause = 0
+                elif without_a_pause >= MESSAGES_A_TURN:
+                    await self._let_others_run()
+                    without_a_pause = 0
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._close()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the whole system with an error."""
+        if self._crash is None:
+            self._crash = error
+        self._nursery.cancel_scope.cancel()
+
+    def _close(self) -> None:
+        """Leave no actor alive, and nobody waiting for an answer or a turn."""
+        self._stopping = self._closed = True
+        self._stop_all()
+        while self._ready:
+            actor, message = self._ready.popleft()
+            if type(message) is Strike and message.scope.run is not None:
+                message.scope.strike()
+                message.scope.trio_scope.cancel()
+            self._refuse(actor, message)
+        for waiting in self._waiting.values():
+            if waiting.turn is None:
+                waiting.give(Turn())  # to go on if it is back from real I/O, else to unwind
+        self._stopped.set()
+
+    async def _let_others_run(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._look_at_the_wall_clock()
+        self._catch_up()
+
+    async def _drain(self) -> int:
+        """Handle messages until none is ready; return how many."""
+        ready = self._ready
+        popleft = ready.popleft
+        handled = 0
+        while ready:
+            actor, message = popleft()
+            handler = actor._receptive.get(type(message))
+            if handler is None:
+                turn = self._deliver(actor, message)
+                if turn is not None:
+                    await turn.over.wait()
+            else:
+                try:
+                    handler(message)
+                except Exception as error:
+                    self._failed(actor, message, error)
+            handled += 1
+            if handled % MESSAGES_A_TURN == 0:
+                await self._let_others_run()
+        return handled
+
+    def _teller(self, actor: Actor) -> Callable[[Any], None]:
+        stopped = actor.actor_stopped
+        append = self._ready.append
+        get_ident = threading.get_ident
+        bounded = actor.mailbox.capacity is not None
+
+        def tell(message: Any) -> None:
+            if stopped.is_set():
+                self._raise_dead(actor, message)
+            if bounded:
+                if get_ident() == self._thread:
+                    self._tell_bounded(actor, message)
+                else:
+                    self._tell_bounded_from_a_thread(actor, message)
+            elif get_ident() != self._thread:
+                self._post(actor, message)
+            else:
+                append((actor, message))
+                if self._idle is not None:
+                    self._idle.set()
+
+        return tell
+
+    def _tell_bounded_from_a_thread(self, actor: Actor, message: Any) -> None:
+        def tell() -> None:
+            if actor.actor_stopped.is_set():
+                self._raise_dead(actor, message)
+            self._tell_bounded(actor, message)
+
+        try:
+            trio.from_thread.run_sync(tell, trio_token=self._trio_token)
+        except trio.RunFinishedError:
+            raise self._system_has_ended(actor) from None
+
+    def _system_has_ended(self, actor: Actor) -> pykka.ActorDeadError:
+        return pykka.ActorDeadError(f"{actor.actor_ref} not found: its system has ended")
+
+    def _post(self, actor: Actor, message: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._enqueue(actor, message)
+            return
+        try:
+            self._trio_token.run_sync_soon(self._enqueue_from_outside, actor, message)
+        except trio.RunFinishedError:
+            raise self._system_has_ended(actor) from None
+
+    def _enqueue_from_outside(self, actor: Actor, message: Any) -> None:
+        if self._closed:
+            self._refuse(actor, message)
+        else:
+            self._enqueue(actor, message)
+
+    def _begin(self, actor: Actor) -> None:
+        if not hasattr(self, "_thread"):
+            self._refuse_to_begin(actor, "start actors inside: async with LiveSystem() as system")
+        super()._begin(actor)
+
+    def _wake(self) -> None:
+        if self._idle is not None:
+            self._idle.set()
+
+    # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _drive(self, run: HandlerRun) -> Turn:
+        turn = Turn()
+        run.life.trio_scope = trio.CancelScope()
+        self._nursery.start_soon(self._run_handler, run, turn)
+        return turn
+
+    def _go_on(self, run: HandlerRun) -> Turn | None:
+        waiting = self._waiting.get(run)
+        return None if waiting is None or waiting.turn is not None else waiting.give(Turn())
+
+    def _strike(self, run: HandlerRun, scope: Scope) -> Turn | None:
+        # All that is cancelled here is cancelled by trio: real I/O, nurseries, and the wait for a turn.
+        scope.trio_scope.cancel()
+        waiting = self._waiting.get(run)
+        if waiting is None or waiting.turn is not None or waiting.in_line:
+            return None  # it awaits real I/O, or is on its way back
+        waiting.struck = True
+        return waiting.give(Turn())
+
+    def _enter_trio_scope(self) -> trio.CancelScope:
+        return trio.CancelScope().__enter__()
+
+    async def _run_handler(self, run: HandlerRun, turn: Turn) -> None:
+        """Run one handler to its end, taking turns with the dispatcher."""
+        error: BaseException | None = None
+        value: Any = None
+        try:
+            with run.life.trio_scope:
+                while (yielded := self._step(run, error, value)) is not None:
+                    error, value = None, None
+                    if type(yielded) is not Parked:
+                        turn, error, value = await self._wait_foreign(run, yielded, turn)
+                    elif run.struck is not None and (error := await _cancellation()) is not None:
+                        pass
+                    elif self._closed:
+                        error = run.life.error
+                    else:
+                        turn, error = await self._wait_parked(run, yielded, turn)
+        except BaseException as raised:
+            self._unwound(run.actor, raised)
+        finally:
+            self._waiting.pop(run, None)
+            turn.over.set()
+
+    def _unwound(self, what: Any, raised: BaseException) -> None:
+        """Decide about what a task ends with that is no failure of an actor: mostly, that it was cancelled."""
+        cancelled: BaseException | None = None
+        rest: BaseException | None = raised
+        if isinstance(raised, trio.Cancelled):
+            cancelled, rest = raised, None
+        elif isinstance(raised, BaseExceptionGroup):
+            cancelled, rest = raised.split(trio.Cancelled)
+        if isinstance(rest, ExceptionGroup):
+            logger.error("%s raised when it was cancelled", what, exc_info=rest)
+        elif rest is not None:
+            self._fail(rest)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _wait_parked(self, run: HandlerRun, parked: Parked, turn: Turn) -> tuple[Turn, BaseException | None]:
+        self._park(run, parked)
+        while True:
+            waiting = self._waiting[run] = Waiting()
+            turn.over.set()
+            try:
+                await waiting.event.wait()
+            except trio.Cancelled as cancelled:
+                # If the dispatcher has given it the turn already, it has it; if not, it was a scope of trio's.
+                return waiting.turn or await self._come_back_in_line(run), cancelled
+            assert waiting.turn is not None
+            turn = waiting.turn
+            if self._closed:
+                return turn, run.life.error  # whatever keeps trio's cancellation out: nobody will ever resume it
+            if not waiting.struck:
+                return turn, None
+            # A shield of the handler's keeps the cancellation out: it waits on.
+
+    async def _wait_foreign(self, run: HandlerRun, trap: Any, turn: Turn) -> tuple[Turn, BaseException | None, Any]:
+        self._run_now = None
+        error: BaseException | None = None
+        value: Any = None
+        turn.over.set()
+        try:
+            value = await _hand_to_trio(trap)
+        except GeneratorExit:
+            run.coroutine.close()
+            raise
+        except BaseException as raised:
+            error = raised
+        return await self._come_back_in_line(run), error, value
+
+    async def _come_back_in_line(self, run: HandlerRun) -> Turn:
+        """Wait for a turn, behind what is in the queue already."""
+        if self._closed:
+            return Turn()
+        waiting = self._waiting[run] = Waiting(in_line=True)
+        run.park_count += 1
+        self._enqueue(run.actor, Resume(run))
+        with trio.CancelScope(shield=True):
+            await waiting.event.wait()
+        assert waiting.turn is not None
+        return waiting.turn
+
+    # ── the world outside ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        if isinstance(effect, Promise):
+            return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
+        started_ns = self.now_ns
+        deadline = float("inf") if timeout_ns is None else self._trio_time(started_ns + timeout_ns)
+        scope = _EffectScope(deadline)
+        self._nursery.start_soon(self._perform, actor, effect, request, started_ns, scope, on_timeout)
+        return scope
+
+    async def _perform(
+        self, actor: Actor, effect: Any, request: Any, started_ns: int, scope: _EffectScope, on_timeout: Any
+    ) -> None:
+        result = on_timeout
+        try:
+            with scope.scope:
+                result = await effect()
+        except Exception as error:
+            result = error
+        except BaseException as raised:
+            self._unwound(effect, raised)
+            return
+        if scope.cancelled:
+            return
+        self._catch_up()
+        done = Performed(request=request, result=result, started_ns=started_ns, ended_ns=self.now_ns)
+        self._enqueue_from_outside(actor, done)
+
+    def _may_block(self) -> bool:
+        return threading.get_ident() != self._thread
+
+    def _block_on(self, future: Future[Any], timeout: float | None) -> None:
+        answered = threading.Event()
+        future.when_done(answered.set)
+        if not answered.wait(timeout):
+            raise self._no_answer(future, timeout)
+
+    def _current_run(self) -> HandlerRun | None:
+        return self._run_now if threading.get_ident() == self._thread else None
+
+    def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
+        # Who waits may be in a trio run of its own, and who answers in any thread.
+        answered, token, thread = trio.Event(), trio.lowlevel.current_trio_token(), threading.get_ident()
+
+        def wake() -> None:
+            if threading.get_ident() == thread:
+                answered.set()
+            else:
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(answered.set)
+
+        future.when_done(wake)
+        yield from answered.wait().__await__()
+
+
+class _EffectScope:
+    """What cancels an effect under way, and tells that from its time-out."""
+
+    __slots__ = ("cancelled", "scope")
+
+    def __init__(self, deadline: float) -> None:
+        self.scope = trio.CancelScope(deadline=deadline)
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.scope.cancel()

@@ -1,0 +1,85 @@
+"""Waiting for promises, and the world outside that keeps them, on any clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Cancellable, Performed, Promise
+
+if TYPE_CHECKING:
+    from actors.kernel.system import ActorSystem
+
+
+class Summons(msgspec.Struct, frozen=True):
+    """Time for something that somebody outside has planned."""
+
+    function: Callable[[], object]
+
+
+class Outside(Actor):
+    """Stands for the world outside in the queue of messages, so that what goes on there has its place in their order.
+
+    It remembers nothing. An error out there is not one of the actors, so it ends the run.
+    """
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+    acts = False
+    """Whether it is doing something that was planned: then the clock of the system shows the instant of that."""
+
+    @handles(Summons)
+    def on_summons(self, summons: Summons) -> None:
+        self.acts = True
+        try:
+            summons.function()
+        finally:
+            self.acts = False
+
+
+class Awaited:
+    """Waits for a promise in place of an actor, without a task: until it is kept, or for so long at most."""
+
+    __slots__ = ("_actor", "_on_timeout", "_request", "_started_ns", "_system", "_time_out")
+
+    def __init__(
+        self, system: ActorSystem, actor: Actor, promise: Promise, request: Any, timeout_ns: int | None, on_timeout: Any
+    ) -> None:
+        self._system = system
+        self._actor: Actor | None = actor
+        self._request = request
+        self._on_timeout = on_timeout
+        self._started_ns = system.now_ns
+        self._time_out: Cancellable | None = None
+        if timeout_ns is not None and not promise.is_kept:
+            self._time_out = system.call_at(self._started_ns + timeout_ns, self._time_is_up)
+        promise.when_kept(self._end)
+
+    def cancel(self) -> None:
+        """See to it that the message does not come."""
+        self._actor = self._request = None
+        self._stop_the_clock()
+
+    def _time_is_up(self) -> None:
+        # An answer at this very instant counts, and whoever keeps the promise may be due right behind this.
+        self._time_out = self._system.call_at(self._system.now_ns, lambda: self._end(self._on_timeout))
+
+    def _end(self, result: Any) -> None:
+        """Bring the result to who waits for it."""
+        actor, system = self._actor, self._system
+        if actor is None:
+            return
+        system.look_at_the_clock()
+        done = Performed(request=self._request, result=result, started_ns=self._started_ns, ended_ns=system.now_ns)
+        self.cancel()
+        if system.has_ended:
+            system._refuse(actor, done)
+        else:
+            system._enqueue(actor, done)
+
+    def _stop_the_clock(self) -> None:
+        if self._time_out is not None:
+            self._time_out.cancel()
+            self._time_out = None

@@ -1,0 +1,479 @@
+"""The actor system: one first-in-first-out queue of messages that are ready, and who drains it.
+
+Two systems share this code: :class:`actors.kernel.live.LiveSystem` on trio and
+:class:`simulation.engine.system.SimulatedSystem` on SimPy. They differ in where time comes from, and in nothing that
+decides the order of messages; that is why a run under trio's ``MockClock`` has the same history as one in simulated
+time. What becomes of an actor that fails is in :mod:`actors.kernel.supervision`.
+
+Rules of order: messages are handled in the order in which they were told, whatever actor they are for; timers due at
+the same instant fire in the order in which they were set, and all that follows from one is handled before the next.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import queue
+import uuid
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+import msgspec
+import pykka
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
+from actors.instants import ns, since_1970_ns
+from actors.kernel.actor import NOTHING, Actor, ActorRef, _birthplace
+from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
+from actors.kernel.futures import Future, Unanswered
+from actors.kernel.promises import Outside, Summons
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.supervision import Begin, Crash, Restarted, Supervisor, Terminated, inbox_of
+from actors.messages import RecordedEvent
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=Actor)
+
+UNDELIVERED_KEPT = 1000
+START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""Where a run starts on the calendar when nothing else is said: fixed, so that runs are repeatable."""
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """A message nobody handled: a dead letter in the actors' sense, which has nothing to do with a notification's."""
+
+    recipient: str
+    message: Any
+    reason: str
+    at_ns: int
+
+
+class _NextFromInbox:
+    """Stands in the ready queue for the oldest message in the inbox of a bounded actor."""
+
+    __slots__ = ()
+
+
+_NEXT_FROM_INBOX = _NextFromInbox()
+_OF_THE_SYSTEM = (Resume, Strike, Begin, Crash, _NextFromInbox, Terminated, Restarted)
+"""What nobody misses when the actor it was for has stopped."""
+
+
+def _ignore(_event: RecordedEvent) -> None:
+    """Record nothing."""
+
+
+class ActorSystem(Supervisor):
+    """What the two systems have in common: everything but time."""
+
+    delivers_once: ClassVar[bool] = True
+    """Whether each message comes once, and those of one actor to another in order, as both systems see to."""
+
+    now_ns: int
+    """The instant of the message being handled, in nanoseconds since the start of the run."""
+
+    def __init__(
+        self, *, seed: int = 0, start: datetime = START_OF_TIME, record: Callable[[Any], None] = _ignore
+    ) -> None:
+        """Make a system.
+
+        Args:
+            seed: what all random streams are derived from.
+            start: the instant on the calendar at which the system's clock reads 0.
+            record: receives every event of the history, in order.
+        """
+        self.now_ns = 0
+        self.epoch_ns = since_1970_ns(start)
+        """Where on the calendar `now_ns` is 0, in nanoseconds since 1970: the wall clock shows their sum. It changes
+        when the wall clock steps, so who needs the calendar asks for it each time."""
+        self.streams = RandomStreams(seed)
+        self.record = record
+        self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
+        """The latest messages nobody handled."""
+        self.undelivered_count = 0
+        self._urns = self.streams.stream("urn")
+        self._ready: deque[tuple[Actor, Any]] = deque()
+        self._actors: dict[str, Actor] = {}
+        self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
+        self._outside: ActorRef[Outside] | None = None
+        self._closed = False
+        self._run_now: HandlerRun | None = None
+        """The async handler whose code is running at this moment."""
+
+    # ── what differs between clocks ─────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the run behind the message being handled."""
+
+    @abstractmethod
+    def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
+        """Begin an effect whose end nobody foresees."""
+
+    @abstractmethod
+    def _catch_up(self) -> None:
+        """Set `now_ns` right for what comes from outside."""
+
+    @abstractmethod
+    def _teller(self, actor: Actor) -> Callable[[Any], None]:
+        """Return the function that becomes the `tell` of the actor's reference."""
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """See to it that the ready queue will be drained."""
+
+    @abstractmethod
+    def _may_block(self) -> bool:
+        """Tell whether this is a place where a blocking wait can end."""
+
+    @abstractmethod
+    def _block_on(self, future: Future[Any], timeout: float | None) -> None:
+        """Return when `future` is settled, or raise Unanswered. Called where blocking works."""
+
+    @abstractmethod
+    def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
+        """Wait for `future` in a coroutine that is no handler."""
+
+    @abstractmethod
+    def _drive(self, run: HandlerRun) -> Any:
+        """Start an async handler and run it until it first waits."""
+
+    @abstractmethod
+    def _go_on(self, run: HandlerRun) -> Any:
+        """Resume a parked async handler and run it until it waits again."""
+
+    @abstractmethod
+    def _strike(self, run: HandlerRun, scope: Scope) -> Any:
+        """Cancel what an async handler waits for, and if it is parked, run it until it waits again."""
+
+    @abstractmethod
+    def _enter_trio_scope(self) -> Any:
+        """Enter a trio cancel scope for a part of an async handler, where there is trio."""
+
+    # ── what people call ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its actors have been stopped for good, so that none is there to be told anything."""
+        return self._closed
+
+    def step_wall_clock(self, by: float) -> None:
+        """Have the wall clock jump by so many seconds, back when negative; `now_ns` and timers take no notice."""
+        self.epoch_ns += ns(by)
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
+        """Start an actor, and return the reference to it."""
+        return self._spawn(None, actor_class, args, kwargs)
+
+    def bind(self, actor_class: type[A]) -> type[A]:
+        """Return a subclass whose ``start()`` puts its actors into this system, as pykka's own classes work."""
+        return type(actor_class.__name__, (actor_class,), {"system": self})
+
+    @property
+    def future_class(self) -> type[Future[Any]]:
+        """The class of this system's futures."""
+        return self._future_class
+
+    def perform(
+        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        """Begin an effect whose end is told to `actor`; see :meth:`Actor.perform`.
+
+        An answer at the instant of the time-out counts.
+        """
+        if type(effect) is not Foreseen:
+            return self._call(actor, effect, request, timeout_ns, on_timeout)
+        now_ns = self.now_ns
+        delay_ns, result = effect.delay_ns, effect.result
+        if timeout_ns is not None and delay_ns > timeout_ns:
+            delay_ns, result = timeout_ns, on_timeout
+        ended_ns = now_ns + delay_ns
+        done = Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns)
+        return self.set_timer(ended_ns, actor, done)
+
+    def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
+        """Have the world outside do something at an instant; one in the past is now. It must not raise.
+
+        For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
+        those who wait for it. Ties with timers go in the order in which all were set.
+        """
+        if self._outside is None:
+            self._outside = self.spawn(Outside)
+        return self.set_timer(instant_ns, self._outside.actor, Summons(function))
+
+    def look_at_the_clock(self) -> None:
+        """Set `now_ns` right in what the world outside does, be it planned by `call_at` or not."""
+        if self._outside is None or not self._outside.actor.acts:
+            self._catch_up()
+
+    # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
+        token = _birthplace.set((self, parent))
+        try:
+            return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
+        finally:
+            _birthplace.reset(token)
+
+    def _new_urn(self) -> str:
+        return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _enqueue(self, actor: Actor, message: Any) -> None:
+        """Put a message into the ready queue, from the system's own thread."""
+        self._ready.append((actor, message))
+        self._wake()
+
+    def _post(self, actor: Actor, message: Any) -> None:
+        """Put a message into the ready queue, from any thread."""
+        self._enqueue(actor, message)
+
+    def _tell_bounded(self, actor: Actor, message: Any) -> None:
+        """Put a message into the inbox of an actor whose mailbox is bounded."""
+        inbox, mailbox = inbox_of(actor), actor.mailbox
+        assert mailbox.capacity is not None
+        if len(inbox.queue) < mailbox.capacity or _is_stop(message):
+            inbox.append(message)
+            self._post(actor, _NEXT_FROM_INBOX)
+            return
+        if mailbox.overflow == "refuse":
+            raise MailboxFull(f"the mailbox of {actor} holds {mailbox.capacity} messages, its capacity")
+        lost = message
+        if mailbox.overflow == "drop_oldest":
+            oldest = next((number for number, waiting in enumerate(inbox.queue) if not _is_stop(waiting)), None)
+            if oldest is not None:
+                lost = inbox.queue[oldest]
+                del inbox.queue[oldest]
+                inbox.append(message)  # the dropped one's place in the ready queue is this one's now
+        if type(lost) is Envelope and lost.reply_to is not None:
+            self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
+        else:
+            self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
+
+    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
+        """See :meth:`Actor.route`."""
+        actor, append = ref.actor, self._ready.append
+        if actor.mailbox.capacity is not None:
+            return ref.tell
+
+        def tell_within(message: Any) -> None:
+            append((actor, message))
+
+        return tell_within
+
+    def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
+        future = self._future_class()
+        try:
+            ref.tell(Envelope(message, reply_to=future))
+        except (pykka.ActorDeadError, MailboxFull):
+            future.set_exception()
+        return future
+
+    # ── handling ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deliver(self, actor: Actor, message: Any) -> Any:
+        """Handle a message that is not for a plain handler of an actor ready to take it.
+
+        Returns what `_drive`, `_go_on` and `_strike` return: in a live system, something to wait for.
+        """
+        kind = type(message)
+        if kind is Resume:
+            return self._go_on(message.run) if message.park == message.run.park_count else None
+        if kind is Strike:
+            scope = message.scope
+            if scope.run is None:
+                return None  # the handler has left that part
+            scope.strike()
+            return self._strike(scope.run, scope)
+        if actor.actor_stopped.is_set():
+            return None if kind is _NextFromInbox else self._refuse(actor, message)
+        if kind is Begin:
+            return self._start_life(actor) if message is actor._vita.beginning else None
+        if kind is Crash:
+            return self._failed(actor, None, message.error, message.restart_after_ns)
+        inbox = inbox_of(actor)
+        if actor._receptive is NOTHING:
+            if kind is not _NextFromInbox:
+                inbox.owe(message)
+            inbox.owed += 1
+            return None
+        if kind is _NextFromInbox:
+            if inbox.empty():
+                return None  # dropped since, to make room
+            message = inbox.get()
+        return self._handle(actor, message)
+
+    def _handle(self, actor: Actor, message: Any) -> Any:
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        kind = type(message)
+        handler = actor._plain.get(kind) or actor._coroutine.get(kind)
+        try:
+            answer = actor._handle_receive(message) if handler is None else handler(message)
+        except Exception as error:
+            self._raised(actor, message, reply_to, error)
+            if actor._receptive is not NOTHING:
+                self._take_up_owed(actor)
+            return None
+        except BaseException as error:
+            if reply_to is not None:
+                self._answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
+            if handler is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # it ends the run
+            self._stop_everything(actor, error)
+            return None
+        if inspect.iscoroutine(answer):
+            actor._receptive = NOTHING
+            actor._run = HandlerRun(actor, message, answer, reply_to)
+            return self._drive(actor._run)
+        if reply_to is not None:
+            self._answer(reply_to, answer)
+        if actor.actor_stopped.is_set():
+            self._terminated(actor, None)
+        else:
+            self._take_up_owed(actor)
+        return None
+
+    def _take_up_owed(self, actor: Actor) -> None:
+        """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
+        inbox = inbox_of(actor)
+        if inbox.owed:
+            inbox.owed -= 1
+            self._ready.appendleft((actor, _NEXT_FROM_INBOX))
+
+    def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
+        if reply_to is None:
+            self._failed(actor, message, error)
+            return
+        logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
+        self._answer(reply_to, None, error)
+        if isinstance(error, InvariantBreach):
+            raise error
+
+    # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _current_run(self) -> HandlerRun | None:
+        """Return the async handler that this is called from, if it is."""
+        return self._run_now
+
+    def _run_under_way(self, what: str) -> HandlerRun:
+        run = self._current_run()
+        if run is None:
+            raise ActorSystemError(f"{what}() works in an async handler; a plain one uses after() or at()")
+        return run
+
+    def _step(self, run: HandlerRun, error: BaseException | None = None, value: Any = None) -> Any:
+        """Run a handler until it waits (return what it yielded) or ends (return None)."""
+        run.park_count += 1
+        if run.waits_on is not None:
+            run.waits_on.cancel()
+            run.waits_on = None
+        self._run_now = run
+        try:
+            if error is not None:
+                return run.coroutine.throw(error)
+            return run.coroutine.send(value)
+        except StopIteration as stop:
+            if self._ended(run) and run.reply_to is not None:
+                self._answer(run.reply_to, stop.value)
+        except Exception as raised:
+            if self._ended(run):
+                self._raised(run.actor, run.message, run.reply_to, self._explained(raised))
+            else:
+                logger.exception("%s raised when it was cancelled", run.actor)
+        except BaseException as raised:
+            if self._ended(run) and run.reply_to is not None:
+                self._answer(run.reply_to, None, pykka.ActorDeadError(f"{run.actor} was cancelled"))
+            if raised is not run.life.error:
+                raise
+        return None
+
+    def _ended(self, run: HandlerRun) -> bool:
+        """Let the actor of a handler that has ended go on; tell whether it had not been given up before."""
+        actor = run.actor
+        self._run_now = None
+        run.life.run = None
+        if actor._run is not run:
+            return False
+        actor._run = None
+        actor._receptive = actor._plain
+        self._take_up_owed(actor)
+        return True
+
+    def _give_up(self, actor: Actor, error: BaseException) -> None:
+        """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
+        run, actor._run = actor._run, None
+        if run is None:
+            return
+        if run.reply_to is not None:
+            self._answer(run.reply_to, None, error)
+        self._enqueue(actor, Strike(run.life))
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return a clearer error for one that an async handler raised, where there is one."""
+        return error
+
+    def _resume_when_done(self, future: Future[Any], resume: Resume) -> None:
+        future.when_done(lambda: self._post(resume.run.actor, resume))
+
+    def _park(self, run: HandlerRun, parked: Parked) -> None:
+        self._run_now = None
+        run.waits_on = parked.arm(Resume(run))
+
+    # ── answers, and their absence ──────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, reply_to: pykka.Future[Any], value: Any, error: BaseException | None = None) -> None:
+        try:
+            if error is None:
+                reply_to.set(value)
+            else:
+                reply_to.set_exception((type(error), error, error.__traceback__))
+        except queue.Full:
+            logger.warning("%r has been settled by someone else; the answer is lost", reply_to)
+
+    def _refuse(self, actor: Actor, message: Any) -> None:
+        """Answer for an actor that is dead."""
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        if reply_to is None:
+            self._not_delivered(actor, message, "the actor has stopped")
+        elif isinstance(message, _ActorStop):
+            self._answer(reply_to, None)
+        else:
+            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
+            self._answer(reply_to, None, error)
+
+    def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
+        if type(message) in _OF_THE_SYSTEM or isinstance(message, _ActorStop):
+            return
+        self.undelivered_count += 1
+        self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
+        logger.debug("%s did not get %r: %s", actor, message, reason)
+
+    def _raise_dead(self, actor: Actor, message: Any) -> NoReturn:
+        if type(message) is not Envelope:
+            self._not_delivered(actor, message, "the actor has stopped")
+        raise pykka.ActorDeadError(f"{actor.actor_ref} not found")
+
+    def _would_deadlock(self) -> WouldDeadlock:
+        return WouldDeadlock(
+            "blocking wait for an answer inside a handler, or in the thread that runs all actors: nothing could "
+            "answer; make the function async and write: await ref.ask(message, block=False)"
+        )
+
+    def _no_answer(self, future: Future[Any], timeout: float | None) -> Unanswered:
+        return Unanswered(f"no answer within {timeout} seconds", future)
+
+
+def _is_stop(message: Any) -> bool:
+    return isinstance(message.message if type(message) is Envelope else message, _ActorStop)

@@ -1,0 +1,205 @@
+"""The breaker: when it can never open, when it opens though nothing is wrong, and when it cannot close."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from actors.formatting import counted, plain_number
+from actors.lint.health import failing
+from actors.lint.schedule import last_start
+from actors.lint.traffic import Found, Traffic
+from actors.lint.words import duration, percent, rate
+from actors.settings.distribution_moments import median, share_above
+
+if TYPE_CHECKING:
+    from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RetryConfig
+
+BREAKER_OPEN = "circuit breaker is open"
+"""The reason of an attempt that an open breaker refused."""
+
+_SOON_S = 3600.0
+"""A breaker that opens by chance less often than once an hour is left alone."""
+
+
+def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Yield what is to be said of `circuit_breaker`; nothing when it is switched off or only watches."""
+    breaker = config.circuit_breaker
+    if breaker.enabled and breaker.initial_state == "forced-open" and not traffic.is_operated:
+        flow = traffic.flow(config)
+        come = "nothing" if not flow else f"nothing of the {rate(flow)} that arrive"
+        yield (
+            ("circuit_breaker", "initial_state"),
+            f"forced-open lets {come} through until an operator orders otherwise",
+        )
+    if not breaker.enabled or breaker.initial_state in ("disabled", "metrics-only", "forced-open"):
+        return
+    for rule in (_minimum_calls, _slow_calls, _healthy_failures, _retries_end_before, _never_closes):
+        for path, text in rule(config, traffic):
+            yield ("circuit_breaker", *path), text
+    growth = breaker.open_growth
+    if growth is not None and growth.jitter == 0 and (growth.multiplier == 1 or growth.max <= breaker.timeout):
+        key = "multiplier" if growth.multiplier == 1 else "max"
+        value = "1" if growth.multiplier == 1 else duration(growth.max)
+        yield (
+            ("circuit_breaker", "open_growth", key),
+            f"{value} lets nothing grow: every opening lasts {duration(breaker.timeout)}",
+        )
+    if breaker.when_open == "fail":
+        for key in ("resume_rate", "resume_doubling"):
+            if key in breaker.model_fields_set:
+                yield ("circuit_breaker", key), "has no effect with when_open: fail, where nothing waits"
+
+
+def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Yield that nothing ends the attempts at a channel that is broken: no breaker, no count and no time."""
+    is_bound = config.retry.max_elapsed is not None or (
+        config.fallback is not None and config.fallback.after is not None
+    )
+    breakers = [own.circuit_breaker for own in config.by_provider().values()]
+    if is_bound or not traffic.meets_channel_faults or any(_trips(breaker) for breaker in breakers):
+        return
+    key, value = ("initial_state", breakers[0].initial_state) if breakers[0].enabled else ("enabled", "false")
+    apart = duration(config.retry.calculate_delay(1))
+    yield (
+        ("circuit_breaker", key),
+        f"{value}, and a channel fault uses up no attempt: without a max_elapsed, what meets one and has no "
+        f"expires_after is tried again, at least {apart} apart, for as long as it lasts",
+    )
+
+
+def _trips(breaker: CircuitBreakerConfig) -> bool:
+    return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
+
+
+def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    window = config.circuit_breaker.window
+    if window is None or window.time is None:
+        return
+    calls = traffic.calls_in(window.time, config)
+    minimum = config.circuit_breaker.minimum_calls or window.default_minimum_calls
+    if calls is None or calls >= minimum:
+        return
+    if traffic.most_in is None or math.isclose(calls, (traffic.per_s or 0.0) * window.time):
+        come = f"{rate(traffic.per_s or 0.0)} make {plain_number(calls)} in a window of {duration(window.time)}"
+    else:
+        come = f"no window of {duration(window.time)} holds more than {plain_number(calls)}"
+    attempts = config.retry.max_attempts
+    with_retries = calls * attempts
+    most = plain_number(with_retries)
+    if attempts == 1:
+        so = "its failure rate is not looked at, and it hardly ever opens"
+    elif with_retries < minimum:
+        so = f"nor do retries help ({most} with all {attempts} attempts of each): it hardly ever opens"
+    else:
+        so = f"only when retries make up the rest ({most} with all {attempts} attempts) can it open"
+    yield ("minimum_calls",), f"{plain_number(minimum)} calls seldom come together: {come} on average; {so}"
+
+
+def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
+    slow, latency = config.circuit_breaker.slow_call, config.provider.latency
+    if slow is None:
+        return
+    if slow.duration >= config.timeout:
+        yield (
+            ("slow_call", "duration"),
+            f"{duration(slow.duration)} is never exceeded: an attempt ends at the timeout of "
+            f"{duration(config.timeout)}, so no call is slow",
+        )
+    elif (share := share_above(latency, slow.duration)) >= slow.rate:
+        yield (
+            ("slow_call", "rate"),
+            f"{percent(slow.rate)} is reached with nothing wrong: {percent(share)} of the provider's calls take "
+            f"longer than {duration(slow.duration)}",
+        )
+
+
+def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """The breaker opens although the provider is as it always is."""
+    breaker = config.circuit_breaker
+    if config.timeout < median(config.provider.latency):
+        return  # which is said of the timeout, and is the cause
+    healthy = failing(config)
+    if breaker.window is not None:
+        if healthy.all and healthy.all >= breaker.failure_rate:
+            yield (
+                ("failure_rate",),
+                f"{percent(breaker.failure_rate)} is reached with nothing wrong: {percent(healthy.all)} of the "
+                f"provider's calls fail{healthy.timing_out}",
+            )
+        return
+    flow, threshold = traffic.flow(config), breaker.failure_threshold
+    if not flow or not healthy.all:
+        return
+    every_s = _calls_until_run(healthy.all, threshold) / flow
+    if every_s < _SOON_S:
+        yield (
+            ("failure_threshold",),
+            f"{counted(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
+            f"{percent(healthy.all)} of {rate(flow)} fail with nothing wrong{healthy.timing_out}",
+        )
+
+
+def _calls_until_run(p: float, k: int) -> float:
+    """Return the mean number of calls until k failures in a row, (1 - p^k) / (p^k (1 - p)) (Feller 1968, XIII.7)."""
+    if p >= 1:
+        return float(k)
+    power = math.pow(p, min(k, 100_000))
+    return (1 - power) / (power * (1 - p)) if power > 1e-300 else math.inf
+
+
+def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
+    breaker = config.circuit_breaker
+    if breaker.when_open != "fail":
+        return
+    retry = _rule_of_refusals(config.retry)
+    latest = last_start(retry, "longest")
+    if retry.max_elapsed is not None:
+        latest = min(latest, retry.max_elapsed)
+    growth = breaker.open_growth
+    shortest_open = breaker.timeout * (1 - growth.jitter if growth else 1)
+    if latest >= shortest_open:
+        return
+    if retry.max_attempts == 1:
+        ends = "the only attempt is refused"
+    else:
+        at_most = "" if retry.jitter == "none" else "at most "
+        last = f"the last of {counted(retry.max_attempts, 'attempt')}"
+        ends = f"{last} starts {at_most}{duration(latest)} after the first"
+    yield (
+        ("when_open",),
+        f"fail, and {ends}, before the breaker can be half-open after {duration(shortest_open)}: what meets it just "
+        "opened is dead-lettered",
+    )
+
+
+def _rule_of_refusals(retry: RetryConfig) -> RetryConfig:
+    rule = retry.per_reason.get(BREAKER_OPEN) or retry.per_outcome.transient
+    return retry if rule is None else retry.with_rule(rule)
+
+
+def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    breaker = config.circuit_breaker
+    longest = breaker.half_open_max
+    if longest is None or breaker.half_open_then != "open":
+        return
+    middle = median(config.provider.latency)
+    if middle > longest:
+        share = percent(share_above(config.provider.latency, longest))
+        yield (
+            ("half_open_max",),
+            f"{duration(longest)} is shorter than the provider's median latency of {duration(middle)}: {share} of the "
+            "probes come back when it has opened again",
+        )
+        return
+    calls = traffic.calls_in(longest, config)
+    if breaker.when_open == "fail" and calls is not None:
+        with_retries = calls * config.retry.max_attempts
+        if with_retries < breaker.half_open_permits and breaker.decide != "when_decided":
+            yield (
+                ("half_open_permits",),
+                f"{counted(breaker.half_open_permits, 'probe')} seldom come together: {plain_number(calls)} arrive in "
+                f"the half_open_max of {duration(longest)} on average ({plain_number(with_retries)} with all their "
+                "attempts), and then it opens again",
+            )

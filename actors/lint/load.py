@@ -1,0 +1,149 @@
+"""Time limits, limiters and slots against what arrives: what cannot keep up, and what cuts off the ordinary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from actors.formatting import counted, plain_number
+from actors.lint.traffic import NEARLY, Found, Traffic
+from actors.lint.words import duration, percent, rate
+from actors.settings.distribution_moments import limited_mean, mean, median, share_above
+
+if TYPE_CHECKING:
+    from actors.settings.channel import ChannelConfig, RateLimitConfig
+
+
+def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Yield what is to be said of `rate_limit`; and of `quota`, `adaptive_rate`, slots and the provider's capacity.
+
+    The latter where there is one provider: of several, what is too much for one goes to the next.
+    """
+    yield from _limit_of_users(config, traffic)
+    if not config.failover:
+        yield from _quota(config, traffic)
+        yield from _adaptive_rate(config, traffic)
+        yield from _slots(config, traffic)
+
+
+def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
+    """Yield what is to be said of the `timeout` of one provider."""
+    middle = median(config.provider.latency)
+    if config.timeout < middle:
+        share = share_above(config.provider.latency, config.timeout)
+        yield (
+            ("timeout",),
+            f"{duration(config.timeout)} is shorter than the provider's median latency of {duration(middle)}: "
+            f"{percent(share)} of the attempts will time out",
+        )
+
+
+def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    quota, arriving = config.quota, traffic.per_s
+    if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
+        return
+    yield (
+        ("quota", key_of(quota)),
+        f"{as_written(quota)} is below the {rate(arriving)} that arrive: "
+        f"{excess(arriving - quota.limit.per_second, quota)}",
+    )
+
+
+def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    limit, arriving = config.rate_limit, traffic.per_user_per_s
+    if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
+        return
+    yield (
+        ("rate_limit", key_of(limit)),
+        f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
+        f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
+    )
+
+
+def _keeps_up(limit: RateLimitConfig, per_s: float, traffic: Traffic) -> bool:
+    """Return whether a limit lets so many a second through: without an end, or all of them at once, as ten in ten
+    minutes for ``10/h``."""
+    if per_s * NEARLY <= limit.limit.per_second:
+        return True
+    if traffic.lasts_s is None or limit.kind == "leaky_bucket":  # which lets no two through at once
+        return False
+    return per_s * traffic.lasts_s * NEARLY <= (limit.burst or limit.limit.count)
+
+
+def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    adaptive, flow = config.adaptive_rate, traffic.flow(config)
+    if adaptive is None or adaptive.maximum_rate is None or flow is None:
+        return
+    most = adaptive.maximum_rate.per_second
+    if flow * NEARLY > most:
+        yield (
+            ("adaptive_rate", "maximum_rate"),
+            f"{rate(most)} is below the {rate(flow)} that arrive: {growth(flow - most)}",
+        )
+
+
+def growth(per_s: float, of: str = "") -> str:
+    """Return how a queue grows by so many a second."""
+    return f"the queue{of} grows by {_in_a_while(per_s)}"
+
+
+def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
+    """Return what becomes of so many a second that are too much for a limit."""
+    return f"{_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
+
+
+def _in_a_while(per_s: float) -> str:
+    return f"{plain_number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{plain_number(per_s * 3600)} an hour"
+
+
+def key_of(limit: RateLimitConfig) -> str:
+    """Return the key that gives the rate of a limit."""
+    return "rates" if limit.rates is not None else "rate" if limit.rate is not None else "max_per_minute"
+
+
+def as_written(limit: RateLimitConfig) -> str:
+    """Return the rate of a limit as a file has it."""
+    if limit.max_per_minute is not None:
+        return f"{limit.max_per_minute:,}"
+    return f"{plain_number(limit.limit.count)}/{_period(limit.limit.period)}"
+
+
+def _period(seconds: float) -> str:
+    return {1.0: "s", 60.0: "min", 3600.0: "h", 86_400.0: "d"}.get(seconds) or duration(seconds)
+
+
+def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Little's law: what is under way on average is the rate times the mean time that each takes.
+
+    A slot of the sender is free again when it gives up, at the latest. A place at the provider is not: what was given
+    up is worked on to its end, whatever the discipline.
+    """
+    flow, latency = traffic.flow(config), config.provider.latency
+    if flow is None:
+        return
+    at_sender, lasts_s = limited_mean(latency, config.timeout), traffic.lasts_s
+    whole = mean(latency)
+    # In an hour, nobody's work takes up more of a place than an hour.
+    at_provider = whole if lasts_s is None else limited_mean(latency, lasts_s)
+    cut = f", counted up to the {duration(lasts_s)} of arrivals," if lasts_s and at_provider < 0.999 * whole else ""
+    bounds = (
+        (("max_in_flight",), config.max_in_flight, "slot", "let through", at_sender, ""),
+        (
+            ("concurrency_limit", "maximum"),
+            None if config.concurrency_limit is None else config.concurrency_limit.maximum,
+            "slot",
+            "let through",
+            at_sender,
+            "",
+        ),
+        (("provider", "capacity"), config.provider.capacity, "place", "serve", at_provider, cut),
+    )
+    for path, places, noun, verb, takes, how in bounds:
+        if places is not None and places < takes * flow * NEARLY:
+            if places == 1:
+                verb = "lets through" if noun == "slot" else "serves"
+            yield (
+                path,
+                f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
+                f"and {rate(flow)} arrive: {growth(flow - places / takes)}",
+            )

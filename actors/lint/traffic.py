@@ -1,0 +1,62 @@
+"""What the rules know besides the settings: the traffic of a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from actors.settings.channel import ChannelConfig
+
+NEARLY = 1 - 1e-9
+"""Rates that are equal but for the rounding of floats are equal."""
+
+Found: TypeAlias = "tuple[tuple[str, ...], str]"
+"""The path of a setting inside those of the channel, and what is to be said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What arrives on a channel. None where it is not known, as in a live service."""
+
+    per_s: float | None = None
+    """Notifications a second, on average."""
+
+    per_user_per_s: float | None = None
+    """The same for the busiest user."""
+
+    most_in: Callable[[float], float] | None = None
+    """Returns how many are expected to arrive in the busiest stretch of so many seconds."""
+
+    lasts_s: float | None = None
+    """For how many seconds they arrive. None: without an end."""
+
+    is_bound: bool = False
+    """Whether all this is only the most that there can be, as for a provider that others are tried before."""
+
+    is_operated: bool = False
+    """Whether it is known that an operator has a breaker let something through."""
+
+    meets_channel_faults: bool = False
+    """Whether a provider may say that the channel is broken, to a notification that may never expire."""
+
+    def calls_in(self, seconds: float, config: ChannelConfig) -> float | None:
+        """Return how many first attempts are expected in the busiest stretch of so many seconds.
+
+        No more than the channel's quota lets through. None when the traffic is not known.
+        """
+        if self.per_s is None:
+            return None
+        most = self.most_in(seconds) if self.most_in is not None else self.per_s * seconds
+        if config.quota is not None:
+            for rate in config.quota.limits:
+                at_once = max(rate.count, config.quota.burst or 0)
+                most = min(most, at_once + rate.count * (seconds // rate.period))
+        return most
+
+    def flow(self, config: ChannelConfig) -> float | None:
+        """Return how many first attempts a second come through the limits to the provider. None when not known."""
+        if self.per_s is None or self.is_bound:
+            return None
+        return self.per_s if config.quota is None else min(self.per_s, config.quota.limit.per_second)

@@ -1,0 +1,147 @@
+"""The channel: asks its provider to deliver, with a time limit."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from actors.domain.attempts import TIMED_OUT, Admitted, Provider
+from actors.errors import DeliveryError, PermanentError, TransientError, described
+from actors.instants import ns
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.lane import Lane
+from actors.pipeline.wiring import Stages
+
+OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
+_SENT = frozenset({Sent})
+
+
+class Channel(Actor):
+    """Makes the attempts that the circuit breaker admits; their outcomes go back to it.
+
+    Whatever a provider does, raise or return what is no outcome, becomes an outcome here.
+    """
+
+    supervision = Supervision(then="escalate")
+
+    def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
+        super().__init__()
+        self._attempt = provider.attempt
+        self._taken_unseen = OUTCOMES if provider.outcomes_are_plain else _SENT
+        """The outcomes that need no look at what is in them; of what was sent, nothing in it is told."""
+        self._timeout_ns = ns(lane.config.timeout)
+        self._stages = stages
+
+    def on_start(self) -> None:
+        assert self._stages.circuit_breaker is not None
+        self._breaker = self._stages.circuit_breaker.actor
+
+    @handles(Admitted)
+    def on_admitted(self, admitted: Admitted) -> None:
+        system = self.system
+        try:
+            effect: Effect = self._attempt(admitted.attempt, system.now_ns)
+        except Exception as error:
+            effect = Foreseen(0, error)
+        if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
+            effect = ending_in_an_outcome(effect)
+        system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
+
+
+def ending_in_an_outcome(effect: Effect) -> Effect:
+    """Return an effect that does the same and whose result is an outcome, whatever a provider gave."""
+    if isinstance(effect, Foreseen):
+        return Foreseen(effect.delay_ns, outcome_of(effect.result))
+    if isinstance(effect, Promise):
+        return effect.then(outcome_of)
+    if inspect.iscoroutine(effect):
+        effect.close()  # nobody will await it
+        return Foreseen(0, _no_effect("a coroutine; attempt() itself is a plain function"))
+    if not callable(effect):
+        return Foreseen(0, _no_effect(repr(effect)))
+    call = effect
+
+    async def attempt() -> Outcome:
+        try:
+            called = call()
+            if not inspect.isawaitable(called):
+                return _no_effect(f"a plain function, which returned {called!r}")
+            return outcome_of(await called)
+        except Exception as error:
+            return outcome_of(error)
+
+    return attempt
+
+
+def _no_effect(got: str) -> Ambiguous:
+    """Return the outcome of an attempt that a provider gave no effect for; what it did instead, nobody knows."""
+    return Ambiguous(reason=f"wanted an effect: an async function, Foreseen or a Promise, got {got}")
+
+
+def outcome_of(result: Any) -> Outcome:
+    """Return the outcome of an attempt whose transport raised, or returned what is none.
+
+    What it does not know may have been sent, so it is ambiguous.
+    """
+    while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
+        result = result.exceptions[0]  # a nursery inside the transport wrapped it
+    match result:
+        case Sent() if type(result) is Sent:
+            return result
+        case Sent() | Transient() | Permanent() | DeadDestination() | ChannelFault() | Ambiguous():
+            return _plain(result)
+        case TransientError() as error:
+            return Transient(reason=_reason_of(error), retry_after=_seconds(error.retry_after))
+        case PermanentError() as error:
+            return Permanent(reason=_reason_of(error))
+        case Exception() as error:
+            return Ambiguous(reason=described(error))
+        case other:
+            return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
+
+
+def _plain(given: Outcome) -> Outcome:
+    """Return an outcome as one of the six, be it of a class of the provider's own or with something else for a text.
+
+    Its kind counts: what was sent is not to be sent again because of a word. Written as it is, a reason that is no text
+    would shut the store, as it could not be read again.
+    """
+    kind = next(kind for kind in type(given).__mro__ if kind in OUTCOMES)
+    fields: dict[str, Any] = {"answer": None if given.answer is None else _in_words(given.answer)}
+    if given.reason is not None:
+        fields["reason"] = _in_words(given.reason)
+    if isinstance(given, Transient):
+        fields |= {"retry_after": _seconds(given.retry_after), "throttled": bool(given.throttled)}
+    outcome: Outcome = kind(**fields)
+    return outcome
+
+
+def _reason_of(error: DeliveryError) -> str:
+    return _in_words(error.reason) if error.reason else type(error).__name__
+
+
+def _seconds(given: Any) -> float | None:
+    """Return how long a provider asked to wait, which it may give as a header has it.
+
+    NaN is what is no number: ignored as a time, and where retries go by pushback a word that there is to be none.
+    """
+    if given is None:
+        return None
+    try:
+        return math.nan if isinstance(given, bool) else float(given)
+    except OverflowError:
+        return math.inf  # as float() says of a text with as many digits
+    except Exception:  # of its own __float__, or there is none
+        return math.nan
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, Exception):
+        return described(value)
+    try:
+        return str(value)
+    except Exception:  # of its own __str__
+        return f"{type(value).__name__}, which cannot be shown"

@@ -1,0 +1,234 @@
+"""The channel that hedges: where the answer is late, it sends another copy and takes the first answer that decides."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.domain.attempts import TIMED_OUT, Admitted, Provider
+from actors.kernel.actor import handles
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
+from actors.outcomes import Ambiguous, Outcome, Sent, Transient
+from actors.pipeline.channel import Channel, ending_in_an_outcome
+from actors.pipeline.lane import Lane
+from actors.pipeline.wiring import Stages
+from actors.policies.breaker.states import NOT_CLOSED
+from actors.policies.hedging import HedgingSchedule
+from actors.policies.retry.budgets import Budget
+from actors.policies.retry.policy import FailureKind, failure_kind
+
+
+class _Flight:
+    """One attempt and its copies, from the first send to the answer that decides.
+
+    It travels in the messages about it and the actor keeps none, so a restart strands nothing: what was under way still
+    ends, and settles what it took from the breaker, the bulkhead and the budget.
+    """
+
+    __slots__ = (
+        "admitted", "ambiguous", "copies", "deadline_ns", "failure", "gets_more", "is_over", "life", "not_before_ns",
+        "sent", "started_ns", "timer",
+    )  # fmt: skip
+
+    def __init__(self, admitted: Admitted, started_ns: int, deadline_ns: int, life: object) -> None:
+        self.admitted = admitted
+        self.started_ns = started_ns
+        self.deadline_ns = deadline_ns
+        self.life = life
+        """Of the actor: after a restart the notification is sent anew, and this gets no more copies."""
+        self.sent = 0
+        self.copies: list[_Copy] = []
+        """Those whose answers are awaited."""
+        self.timer: Cancellable | None = None
+        """Sends the next copy."""
+        self.not_before_ns = started_ns
+        """The provider wants no copy before."""
+        self.gets_more = True
+        """Whether nothing has spoken against another copy yet."""
+        self.failure: Transient | Ambiguous = TIMED_OUT
+        """The latest."""
+        self.ambiguous: Ambiguous | None = None
+        """The latest failure after which it may have been sent all the same."""
+        self.is_over = False
+
+
+class _Copy:
+    """One send of an attempt."""
+
+    __slots__ = ("budget", "charge", "effect", "flight")
+
+    def __init__(self, flight: _Flight, budget: Budget | None = None, charge: int = 0) -> None:
+        self.flight = flight
+        self.budget = budget
+        """Where it was charged: the handler makes a new one when it restarts. None for the first, which is the
+        handler's."""
+        self.charge = charge
+        self.effect: Cancellable | None = None
+
+
+class _Hedge(msgspec.Struct, frozen=True):
+    """Time for the next copy. The garbage collector looks at it: its flight refers to the timer that brings it."""
+
+    flight: _Flight
+
+
+class HedgingChannel(Channel):
+    """A channel that sends an attempt to its provider up to `max_attempts` times, a `delay` after one another.
+
+    All copies are one attempt: they have its id, which is the provider's idempotency key, share its timeout, which runs
+    from the first send, and bring one outcome. The first answer that decides (sent, or failed for good) is that
+    outcome, and the other copies are cancelled; what the provider works on by then is still its load. A failure that
+    does not decide has the next copy sent at once, or after the ``retry_after`` that came with it. Once all copies have
+    failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
+
+    An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
+    notification anew since another stage crashed; not the breaker, by being open or half-open by then; not the quota
+    and the adaptive rate, which are charged for it; and not the retry budget, to which it is a retry, with the late
+    answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no attempts: not in the
+    lane's `in_flight`, and for no slot of its bulkhead.
+    """
+
+    def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
+        super().__init__(provider, lane, stages)
+        assert lane.config.hedging is not None
+        self._lane = lane
+        self._schedule = HedgingSchedule(lane.config.hedging)
+        self._life = object()
+
+    def on_start(self) -> None:
+        super().on_start()
+        assert self._stages.circuit_breaker is not None
+        self._to_breaker = self.route(self._stages.circuit_breaker)
+
+    @handles(Admitted)
+    def on_admitted(self, admitted: Admitted) -> None:
+        now_ns = self.system.now_ns
+        self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._life)))
+
+    def _send(self, copy: _Copy) -> None:
+        flight, now_ns = copy.flight, self.system.now_ns
+        flight.sent += 1
+        flight.copies.append(copy)
+        left_ns = flight.deadline_ns - now_ns
+        copy.effect = self.perform(self._effect(flight), copy, timeout_ns=left_ns, on_timeout=TIMED_OUT)
+        self._plan(flight, self._schedule.after_send(flight.sent, now_ns))
+
+    def _effect(self, flight: _Flight) -> Effect:
+        effect: Effect
+        try:
+            effect = self._attempt(flight.admitted.attempt, self.system.now_ns)
+        except Exception as error:
+            effect = Foreseen(0, error)
+        return ending_in_an_outcome(effect)
+
+    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @handles(Performed)
+    def on_performed(self, performed: Performed) -> None:
+        copy: _Copy = performed.request
+        flight, outcome = copy.flight, performed.result
+        if flight.is_over:
+            return  # another answer came in first while this one was on its way here
+        flight.copies.remove(copy)
+        copy.effect = None  # which refers to this message and so to the copy: the two would wait for the collector
+        if isinstance(outcome, (Transient, Ambiguous)):
+            self._settle(copy, False)
+            self._failed(flight, outcome)
+        else:
+            self._settle(copy, True if type(outcome) is Sent else None)
+            self._end(flight, outcome)
+
+    def _failed(self, flight: _Flight, outcome: Transient | Ambiguous) -> None:
+        """Take note of a failure that does not decide: another copy may do better."""
+        flight.failure, pushback = outcome, None
+        if isinstance(outcome, Ambiguous):
+            flight.ambiguous = outcome
+        else:
+            pushback = outcome.retry_after
+        now_ns = self.system.now_ns
+        next_ns = self._schedule.after_failure(flight.sent, now_ns, pushback)
+        if next_ns is None:
+            flight.gets_more = False
+        else:
+            flight.not_before_ns = next_ns = max(next_ns, flight.not_before_ns)
+        if next_ns == now_ns:
+            self._hedge(flight, failure_kind(outcome))
+        else:
+            self._plan(flight, next_ns)
+        self._end_if_nothing_follows(flight)
+
+    def _end_if_nothing_follows(self, flight: _Flight) -> None:
+        if not flight.copies and flight.timer is None:
+            self._end(flight, flight.failure if flight.ambiguous is None else flight.ambiguous)
+
+    def _end(self, flight: _Flight, outcome: Outcome) -> None:
+        flight.is_over = True
+        self._plan(flight, None)
+        for copy in flight.copies:
+            assert copy.effect is not None
+            copy.effect.cancel()
+            self._settle(copy, None)
+        flight.copies.clear()
+        admitted = flight.admitted
+        if flight.sent > 1:
+            admitted = msgspec.structs.replace(admitted, hedges=flight.sent - 1)
+        self._to_breaker(
+            Performed(request=admitted, result=outcome, started_ns=flight.started_ns, ended_ns=self.system.now_ns)
+        )
+
+    def _settle(self, copy: _Copy, succeeded: bool | None) -> None:
+        if copy.budget is not None:
+            copy.budget.end(copy.charge, succeeded, self.system.now_ns)
+
+    # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _plan(self, flight: _Flight, next_ns: int | None) -> None:
+        """Have the next copy follow at an instant, in place of what was planned; never when it would be too late."""
+        if flight.timer is not None:
+            flight.timer.cancel()
+            flight.timer = None
+        if next_ns is not None and self._may_get_more(flight, next_ns):
+            flight.timer = self.at(next_ns, _Hedge(flight))
+
+    def _may_get_more(self, flight: _Flight, at_ns: int) -> bool:
+        return flight.gets_more and flight.life is self._life and at_ns < flight.deadline_ns
+
+    @handles(_Hedge)
+    def on_hedge(self, message: _Hedge) -> None:
+        flight = message.flight
+        if flight.is_over:
+            return  # it was decided while this message was on its way here
+        flight.timer = None
+        self._hedge(flight, "ambiguous" if flight.copies else failure_kind(flight.failure))
+        self._end_if_nothing_follows(flight)
+
+    def _hedge(self, flight: _Flight, kind: FailureKind) -> None:
+        """Send one more copy now, unless something speaks against it: then none ever follows."""
+        now_ns = self.system.now_ns
+        copy = self._charged(flight, kind, now_ns) if self._may_get_more(flight, now_ns) else None
+        if copy is None:
+            flight.gets_more = False
+            self._plan(flight, None)
+        else:
+            self._send(copy)
+
+    def _charged(self, flight: _Flight, kind: FailureKind, now_ns: int) -> _Copy | None:
+        """Return a copy that all has been charged for which a copy takes up; None, and nothing charged, if it may not.
+
+        The budget is asked last, and so charged for no copy that something else keeps back.
+        """
+        lane, attempt, is_current = self._lane, flight.admitted.attempt, self._stages.is_current
+        if is_current is not None and not is_current(attempt):
+            return None
+        if lane.breaker_of(lane.host_of(attempt), now_ns).state in NOT_CLOSED:
+            return None
+        if lane.rates_allow_at_ns(now_ns) != now_ns:
+            return None
+        budget, charge = self._stages.budget, 0
+        if budget is not None:
+            granted = budget.try_retry(kind, now_ns)
+            if granted is None:
+                return None
+            charge = granted
+            budget.start(charge, now_ns)
+        lane.charge(now_ns)
+        return _Copy(flight, budget, charge)

@@ -1,0 +1,53 @@
+"""Client-side adaptive throttling: refuse at the sender what the provider would refuse anyway."""
+
+from __future__ import annotations
+
+from random import Random
+
+from actors.policies.adaptive.rolling_counts import RollingCounts
+from actors.settings.adaptive import AdaptiveThrottleConfig
+from actors.waits import wait_ns
+
+
+def rejection_probability(
+    requests: int, accepts: int, k: float, padding: float = 1.0, max_rejection: float = 1.0
+) -> float:
+    """Return ``max(0, (requests − k · accepts) / (requests + padding))``, but at most `max_rejection`."""
+    return min(max_rejection, max(0.0, (requests - k * accepts) / (requests + padding)))
+
+
+class AdaptiveThrottle:
+    """Lets about `k` times as many through as the provider accepts, and refuses the rest at random.
+
+    After "Handling Overload", chapter 21 of *Site Reliability Engineering*, 2016. Against a breaker: it never stops
+    altogether, so it needs no probe; and it bounds what an overloaded provider has to refuse, (k − 1) for each one that
+    it accepts. But after a total outage it comes back slowly, because it grows by what it lets through: at 10 requests
+    a second a minute of outage costs 6 to 14 more, less than 4 with `max_rejection: 90%`. With `count_rejected: false`,
+    what is refused here is no request: then it lets through the geometric mean of what comes and of k times what is
+    accepted, if that is more.
+    """
+
+    __slots__ = ("_config", "_counts", "_draw")
+
+    def __init__(self, config: AdaptiveThrottleConfig, random: Random) -> None:
+        self._config = config
+        self._counts = RollingCounts(wait_ns(config.window))
+        self._draw = random.random
+
+    def rejection(self, now_ns: int) -> float:
+        """Return the probability with which the next request is refused."""
+        config, counts = self._config, self._counts
+        counts.forget(now_ns)
+        return rejection_probability(counts.requests, counts.accepts, config.k, config.padding, config.max_rejection)
+
+    def admits(self, now_ns: int) -> bool:
+        """Count a request and decide on it; draws only if it may be refused."""
+        rejection = self.rejection(now_ns)
+        admitted = rejection == 0 or self._draw() >= rejection
+        if admitted or self._config.count_rejected:
+            self._counts.add(1, 0, now_ns)
+        return admitted
+
+    def on_accepted(self, now_ns: int) -> None:
+        """Take note that the provider took one: it did not refuse for overload, whatever became of the message."""
+        self._counts.add(0, 1, now_ns)

@@ -1,0 +1,383 @@
+"""The circuit breaker: permits numbered by generation.
+
+After Michael Nygard, *Release It!*, 2007; names and operator states as in resilience4j. The states and their
+transitions are :mod:`actors.policies.breaker.states`; what trips it is :mod:`actors.policies.breaker.tripping`, what
+probes decide :mod:`actors.policies.breaker.probes`, how long it stays open :mod:`actors.policies.breaker.open_time`,
+and what it lets through right after it has closed :mod:`actors.policies.breaker.recovery`. Here is only what each of
+them means to those who ask.
+
+A permit is the number of the generation it was given in, and every transition begins a new generation. So a result is
+late exactly when its permit is not the current number, and a late result changes nothing: not the counts of a state
+that it does not belong to, and above all not a half-open breaker, where the success of a call from before the trip
+proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from actors.policies.breaker.open_time import OpenTime
+from actors.policies.breaker.probes import Probes
+from actors.policies.breaker.recovery import Ramp
+from actors.policies.breaker.states import (
+    TRANSITIONS,
+    BreakerEvent,
+    BreakerState,
+    IllegalTransition,
+    Transition,
+    next_state,
+)
+from actors.policies.breaker.tripping import make_tripping
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.waits import wait_ns
+
+__all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "IllegalTransition", "Transition", "next_state"]
+
+_CLOSED = BreakerState.CLOSED
+_OPEN = BreakerState.OPEN
+_HALF_OPEN = BreakerState.HALF_OPEN
+_FORCED_OPEN = BreakerState.FORCED_OPEN
+_DISABLED = BreakerState.DISABLED
+_METRICS_ONLY = BreakerState.METRICS_ONLY
+
+
+class Breaker:
+    """One circuit breaker. `now_ns` never goes back from one call to the next.
+
+    `on_transition` hears of each transition after it has taken place, so nothing that it does can change it; an error
+    that it raises goes to the caller.
+
+    Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. Nobody
+    has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it was
+    due. Who wants to hear of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
+
+    Args:
+        config: What it does.
+        name: Which breaker this is, for errors.
+        on_transition: Hears of each transition.
+        random: The stream for the jitter of `open_growth`: one draw for each opening.
+        first_generation: The number of its first permits; for those who replace one breaker by another.
+
+    Raises:
+        ValueError: `config` asks for jitter, and `random` is None.
+    """
+
+    __slots__ = (
+        "_admits_all",
+        "_changes_at_ns",
+        "_exceeded_at_ns",
+        "_generation",
+        "_half_open_ns",
+        "_half_open_then",
+        "_ignored_is_success",
+        "_on_transition",
+        "_open_time",
+        "_opened_at_ns",
+        "_openings",
+        "_probes",
+        "_ramp",
+        "_refused",
+        "_reopen_after_ns",
+        "_state",
+        "_tripping",
+        "name",
+    )
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        *,
+        name: str = "",
+        on_transition: Callable[[Transition], None] | None = None,
+        random: Random | None = None,
+        first_generation: int = 1,
+    ) -> None:
+        self.name = name
+        """Which breaker this is, for errors."""
+        self._on_transition = on_transition
+        self._tripping = make_tripping(config)
+        self._probes = Probes(config)
+        self._open_time = OpenTime(config, random)
+        self._ramp = None if config.ramp is None else Ramp(config.ramp)
+        self._ignored_is_success = config.ignored_counts_as == "success"
+        self._half_open_ns = None if config.half_open_max is None else wait_ns(config.half_open_max)
+        self._half_open_then = config.half_open_then
+        # Peers disagree about the instant `opened_at + timeout`; one nanosecond is the whole difference.
+        self._reopen_after_ns = int(config.reopen == "after")
+        self._state = config.begins
+        self._admits_all = self._state is not _FORCED_OPEN
+        self._generation = first_generation
+        self._opened_at_ns: int | None = None
+        self._changes_at_ns: int | None = None
+        self._exceeded_at_ns: int | None = None
+        self._openings = 0
+        self._refused = 0
+
+    @property
+    def state(self) -> BreakerState:
+        """The state it is in. Open time that has run out shows only when a permit is asked for."""
+        return self._state
+
+    @property
+    def generation(self) -> int:
+        """The number that permits have now."""
+        return self._generation
+
+    @property
+    def opened_at_ns(self) -> int | None:
+        """When it opened or was forced open; None in the other states, and when it began so."""
+        return self._opened_at_ns
+
+    @property
+    def reopen_at_ns(self) -> int | None:
+        """While open, the first instant at which a permit may be had; None in the other states."""
+        return self._changes_at_ns if self._state is _OPEN else None
+
+    @property
+    def changes_at_ns(self) -> int | None:
+        """The instant at which time alone makes a difference; None if only a result or an order does.
+
+        While open that is when a permit may be had, while half-open when it has been so for as long as it may, while
+        closed the end of the ramp. What happens then: the half-open one changes with :meth:`advance` or any other
+        call; the open one, and a half-open one that lets further probes out, only when a permit is asked for.
+        """
+        return self._changes_at_ns
+
+    @property
+    def ramping_until_ns(self) -> int | None:
+        """While only a growing share of the calls is let through after closing, when that ends; else None."""
+        return self._changes_at_ns if self._state is _CLOSED else None
+
+    @property
+    def consecutive_failures(self) -> int:
+        """Failures that count since the last success; while open, how many there were when it tripped."""
+        return self._tripping.count
+
+    @property
+    def openings(self) -> int:
+        """How many times it has opened since it was last closed (or in another state than open and half-open)."""
+        return self._openings
+
+    @property
+    def exceeded_at_ns(self) -> int | None:
+        """While metrics-only, the first instant at which it would have tripped; None if it would not have."""
+        return self._exceeded_at_ns
+
+    @property
+    def refused(self) -> int:
+        """Requests refused since the last transition."""
+        return self._refused
+
+    def failure_rate(self, now_ns: int) -> float | None:
+        """Return the share of failures in the window; None below the minimum of calls, and without a window.
+
+        While open it is that of the instant at which it tripped.
+        """
+        return self._tripping.failure_rate(self._rate_instant_ns(now_ns))
+
+    def slow_call_rate(self, now_ns: int) -> float | None:
+        """Return the share of slow calls in the window, as :meth:`failure_rate` does that of failures."""
+        return self._tripping.slow_call_rate(self._rate_instant_ns(now_ns))
+
+    def try_acquire(self, now_ns: int) -> int | None:
+        """Return a permit, or None when refused. Every permit has to be settled by one of the `record` methods.
+
+        An open breaker whose time is over becomes half-open here, with this permit as its first probe. During a ramp
+        each request counts as one call of the traffic of which a share goes through, whether admitted or not; so ask
+        once for each call: whoever is refused and waits had better wait for the permit of a call that comes later, or
+        for :attr:`ramping_until_ns`.
+        """
+        if self._admits_all:
+            return self._generation
+        self.advance(now_ns)
+        if self._is_due(now_ns):
+            if self._state is _OPEN:
+                self._apply(BreakerEvent.WAIT_OVER, now_ns)
+            else:
+                self._probes.give_up_on_those_under_way()
+                self._changes_at_ns = now_ns + (self._half_open_ns or 0)
+        if self._state is _HALF_OPEN:
+            if self._probes.has_left():
+                self._probes.take()
+                return self._generation
+        elif self._admits_all or (self._state is _CLOSED and self._ramp is not None and self._ramp.ask(now_ns)):
+            return self._generation
+        self._refused += 1
+        return None
+
+    def would_admit(self, now_ns: int) -> bool:
+        """Return whether :meth:`try_acquire` would give a permit, and change nothing but what is due by now."""
+        return self.admits_at_ns(now_ns) == now_ns
+
+    def admits_at_ns(self, now_ns: int) -> int | None:
+        """Return the earliest instant from now on at which it is worth asking for a permit, if nothing else happens.
+
+        `now_ns` itself when one would be given now; None when only a result or an order can bring one. It is a lower
+        bound in one case: where a half-open breaker whose probes are all out opens again instead of closing. During a
+        ramp it is the instant for the next call, not for one that has been refused already.
+        """
+        self.advance(now_ns)
+        if self._admits_all or (self._state is _HALF_OPEN and self._probes.has_left()):
+            return now_ns
+        if self._state is _CLOSED and self._ramp is not None:
+            return self._ramp.admits_at_ns(now_ns)
+        return None if self._changes_at_ns is None else max(now_ns, self._changes_at_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Do what time alone has made due by `now_ns`, as of the instant at which it was due."""
+        if not self._is_due(now_ns):
+            return
+        due_ns = self._changes_at_ns
+        assert due_ns is not None
+        if self._state is _CLOSED:
+            self._admits_all, self._changes_at_ns = True, None
+        elif self._state is _HALF_OPEN and self._half_open_then == "open":
+            self._apply(BreakerEvent.PROBES_OVERDUE, due_ns)
+        elif self._state is _HALF_OPEN and self._half_open_then == "closed":
+            self._apply(BreakerEvent.BENEFIT_OF_THE_DOUBT, due_ns)
+            self.advance(now_ns)  # the ramp that began then may be over
+
+    def record_success(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
+        """Settle a permit: the provider did the work, in `duration_ns`. False, with nothing changed, if it is stale."""
+        if permit != self._generation:
+            return False
+        if self._state is _CLOSED:
+            if self._tripping.success(now_ns, duration_ns):
+                self._apply(BreakerEvent.TRIP, now_ns)
+            return True
+        return self._record_elsewhere(permit, now_ns, False, duration_ns)
+
+    def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
+        """Settle a permit: the provider failed, or did not answer in time. False if the permit is stale."""
+        if permit != self._generation:
+            return False
+        if self._state is _CLOSED:
+            if self._tripping.failure(now_ns, duration_ns):
+                self._apply(BreakerEvent.TRIP, now_ns)
+            return True
+        return self._record_elsewhere(permit, now_ns, True, duration_ns)
+
+    def record_neutral(self, permit: int, now_ns: int) -> bool:
+        """Settle a permit that says nothing about the provider (throttled, cancelled). False if it is stale.
+
+        A probe's permit can be had again.
+        """
+        self.advance(now_ns)
+        if permit != self._generation:
+            return False
+        self._probes.give_back()
+        return True
+
+    def record_reachable(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
+        """Settle a permit: the provider answered, and refused this one message. False if the permit is stale.
+
+        While it counts (closed, metrics-only) that is what `ignored_counts_as` says; as a probe's answer it is a
+        success.
+        """
+        if not self._ignored_is_success and (self._state is _CLOSED or self._state is _METRICS_ONLY):
+            return permit == self._generation
+        return self.record_success(permit, now_ns, duration_ns)
+
+    def trip(self, permit: int, now_ns: int) -> bool:
+        """Settle a permit: the channel itself is broken, so open at once. False if the permit is stale."""
+        self.advance(now_ns)
+        if permit != self._generation:
+            return False
+        if self._state is _CLOSED or self._state is _HALF_OPEN:
+            self._apply(BreakerEvent.TRIP, now_ns)
+        elif self._state is _METRICS_ONLY:
+            self._tripping.failure(now_ns, 0)
+            self._exceed(now_ns)
+        return True
+
+    def force_open(self, now_ns: int) -> None:
+        """Refuse everything until further orders.
+
+        Raises:
+            IllegalTransition: it is forced open already.
+        """
+        self.order(BreakerEvent.FORCE_OPEN, now_ns)
+
+    def disable(self, now_ns: int) -> None:
+        """Admit everything and count nothing until further orders.
+
+        Raises:
+            IllegalTransition: it is disabled already.
+        """
+        self.order(BreakerEvent.DISABLE, now_ns)
+
+    def metrics_only(self, now_ns: int) -> None:
+        """Admit everything and count, with all counts at zero, and never open, until further orders.
+
+        Raises:
+            IllegalTransition: it is metrics-only already.
+        """
+        self.order(BreakerEvent.METRICS_ONLY, now_ns)
+
+    def close(self, now_ns: int) -> None:
+        """Begin anew: closed, with all counts at zero.
+
+        Raises:
+            IllegalTransition: it is closed already.
+        """
+        self.order(BreakerEvent.CLOSE, now_ns)
+
+    def order(self, event: BreakerEvent, now_ns: int) -> None:
+        """Do what an operator orders.
+
+        Raises:
+            IllegalTransition: it is in that state already.
+        """
+        self.advance(now_ns)
+        self._apply(event, now_ns)
+
+    def _is_due(self, now_ns: int) -> bool:
+        return self._changes_at_ns is not None and now_ns >= self._changes_at_ns
+
+    def _rate_instant_ns(self, now_ns: int) -> int:
+        return self._opened_at_ns if self._state is _OPEN and self._opened_at_ns is not None else now_ns
+
+    def _record_elsewhere(self, permit: int, now_ns: int, failed: bool, duration_ns: int) -> bool:
+        self.advance(now_ns)
+        if permit != self._generation:
+            return False
+        if self._state is _HALF_OPEN:
+            is_back = self._probes.settle(failed, duration_ns)
+            if is_back is not None:
+                self._apply(BreakerEvent.RECOVER if is_back else BreakerEvent.TRIP, now_ns)
+        elif self._state is _METRICS_ONLY:
+            count = self._tripping.failure if failed else self._tripping.success
+            if count(now_ns, duration_ns):
+                self._exceed(now_ns)
+        return True
+
+    def _exceed(self, now_ns: int) -> None:
+        if self._exceeded_at_ns is None:
+            self._exceeded_at_ns = now_ns
+
+    def _apply(self, event: BreakerEvent, now_ns: int) -> None:
+        before = self._state
+        after = next_state(before, event, self.name)
+        self._state = after
+        self._generation += 1
+        self._admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
+        self._opened_at_ns = now_ns if after is _OPEN or after is _FORCED_OPEN else None
+        self._changes_at_ns = self._exceeded_at_ns = None
+        self._refused = 0
+        self._probes.reset()
+        if after is _OPEN:
+            self._changes_at_ns = now_ns + self._open_time.next_ns(self._openings) + self._reopen_after_ns
+            self._openings += 1
+        else:
+            self._tripping.reset()
+            if after is _HALF_OPEN:
+                if self._half_open_ns is not None:
+                    self._changes_at_ns = now_ns + self._half_open_ns
+            else:
+                self._openings = 0
+                if after is _CLOSED and self._ramp is not None and before in (_OPEN, _HALF_OPEN, _FORCED_OPEN):
+                    self._ramp.start(now_ns)
+                    self._admits_all, self._changes_at_ns = False, self._ramp.end_ns
+        if self._on_transition is not None:
+            self._on_transition(Transition(before, after, event, now_ns))

@@ -1,0 +1,148 @@
+"""One circuit breaker for each host of recipients, so that one bad mail server does not close the way to all others."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from random import Random
+from urllib.parse import urlsplit
+
+from actors.instants import NS_PER_S
+from actors.policies.breaker.breaker import Breaker
+from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, BreakerState, Transition
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.waits import wait_ns
+
+KEYS_MAX = 10_000
+IDLE_NS = 3600 * NS_PER_S
+
+
+def recipient_host(recipient: str) -> str:
+    """Return the host of a recipient, in lower case: of a URL, or the domain of an email address; else ``""``.
+
+    So recipients that have none (a phone number, a device token) share one key.
+    """
+    if "://" in recipient:
+        try:
+            host = urlsplit(recipient).hostname or ""
+        except ValueError:  # Not a URL after all, such as one with half an IPv6 address.
+            return ""
+    else:
+        host = recipient.rpartition("@")[2] if "@" in recipient else ""
+    return host.strip().rstrip(".>").lower()
+
+
+class BreakerGroup:
+    """A breaker for each key, made when it is first asked for.
+
+    Memory is bounded twice. A breaker that nobody has asked for in `idle_ns` is forgotten, whatever its state; that is
+    at least twice the longest open time, so that its open time is over by then, and all that is lost is its counts.
+    And beyond `keys_max` the one that was asked for longest ago is forgotten at once. A forgotten key begins anew, and
+    its permits from before are late: generations go on where those that were forgotten stopped.
+
+    What an operator orders holds for every key, also for those that come later.
+
+    Args:
+        config: What each of them does.
+        name: Which group this is; a breaker is named ``name/key``.
+        on_transition: Hears the key and the transition.
+        random: The stream for the jitter of `open_growth`, shared by all keys.
+        keys_max: Breakers held at most.
+        idle_ns: How long one is held at least that nobody asks for.
+
+    Raises:
+        ValueError: `config` asks for jitter, and `random` is None; or `keys_max` is less than 1.
+    """
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        *,
+        name: str = "",
+        on_transition: Callable[[str, Transition], None] | None = None,
+        random: Random | None = None,
+        keys_max: int = KEYS_MAX,
+        idle_ns: int = IDLE_NS,
+    ) -> None:
+        if keys_max < 1:
+            raise ValueError(f"wanted room for at least 1 breaker, got {keys_max!r}")
+        self._config = config
+        self._name = name
+        self._on_transition = on_transition
+        self._random = random
+        self._keys_max = keys_max
+        longest = config.timeout if config.open_growth is None else config.open_growth.max
+        self._idle_ns = max(idle_ns, 2 * wait_ns(longest))
+        self._first_generation = 1
+        self._breakers: OrderedDict[str, tuple[Breaker, int]] = OrderedDict()
+        """The longest unused first; with each the instant at which it was last asked for."""
+        self._state = self._make("").state
+        self._order: BreakerEvent | None = None
+        """What an operator ordered last."""
+
+    def __len__(self) -> int:
+        """Return how many are held."""
+        return len(self._breakers)
+
+    @property
+    def begins(self) -> BreakerState:
+        """The state that a new one is in, once it has been told what was ordered."""
+        return self._state
+
+    def __iter__(self) -> Iterator[tuple[str, Breaker]]:
+        """Iterate over the keys and breakers that are held, the longest unused first; touches none of them."""
+        return ((key, breaker) for key, (breaker, _) in self._breakers.items())
+
+    def breaker(self, key: str, now_ns: int) -> Breaker:
+        """Return the breaker of `key`. `now_ns` never goes back from one call to the next."""
+        held = self._breakers.get(key)
+        if held is None:
+            self._forget(now_ns)
+            breaker = self._make(key)
+        else:
+            breaker = held[0]
+        self._breakers[key] = (breaker, now_ns)
+        self._breakers.move_to_end(key)
+        if held is None and self._order is not None and self._order in TRANSITIONS[breaker.state]:
+            breaker.order(self._order, now_ns)  # a transition as any other, so that whoever listens knows its state
+        return breaker
+
+    def order(self, event: BreakerEvent, now_ns: int) -> bool:
+        """Do what an operator orders with every breaker, now and in future; return whether that changes anything."""
+        changed = False
+        after = _STATE_BY_ORDER[event]
+        if after is not self._state:
+            self._state, changed = after, True
+        self._order = event
+        for breaker in [breaker for breaker, _ in self._breakers.values()]:
+            breaker.advance(now_ns)
+            if event in TRANSITIONS[breaker.state]:
+                breaker.order(event, now_ns)
+                changed = True
+        return changed
+
+    def _forget(self, now_ns: int) -> None:
+        while self._breakers:
+            breaker, used_ns = next(iter(self._breakers.values()))
+            if len(self._breakers) < self._keys_max and now_ns - used_ns < self._idle_ns:
+                return
+            self._first_generation = max(self._first_generation, breaker.generation + 1)
+            self._breakers.popitem(last=False)
+
+    def _make(self, key: str) -> Breaker:
+        name, on_transition = f"{self._name}/{key}" if key else self._name, self._on_transition
+        return Breaker(
+            self._config,
+            name=name,
+            on_transition=None if on_transition is None else lambda transition: on_transition(key, transition),
+            random=self._random,
+            first_generation=self._first_generation,
+        )
+
+
+_STATE_BY_ORDER = {
+    BreakerEvent.FORCE_OPEN: BreakerState.FORCED_OPEN,
+    BreakerEvent.DISABLE: BreakerState.DISABLED,
+    BreakerEvent.METRICS_ONLY: BreakerState.METRICS_ONLY,
+    BreakerEvent.CLOSE: BreakerState.CLOSED,
+}

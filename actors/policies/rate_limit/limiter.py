@@ -1,0 +1,99 @@
+"""Rate limiters: at most so many for each key, by one of several ways of counting.
+
+One call is one decision and one charge; each limiter lives on a clock that never goes back, keeps exact whole numbers,
+and forgets keys that are idle by itself, so that its memory is bounded by the active ones.
+
+Which to choose. `sliding_window` keeps the limit exactly, whatever the arrivals; `sliding_counter` nearly so, at two
+numbers a key; `fixed_window` only between its seams, as many providers count. `token_bucket` (`gcra` is another name
+for the same) allows a burst and then a steady pace; `leaky_bucket` allows no burst at all and so makes everybody wait
+who comes in one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, assert_never
+
+from actors.errors import ConfigurationError
+from actors.policies.exact import as_fraction
+from actors.policies.rate_limit.buckets import TokenBucket
+from actors.policies.rate_limit.fixed_window import FixedWindow
+from actors.policies.rate_limit.leaky_bucket import LeakyBucket
+from actors.policies.rate_limit.several_rates import SeveralRates
+from actors.policies.rate_limit.sliding_counter import SlidingCounter
+from actors.policies.rate_limit.windows import SlidingWindow
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import RateLimitConfig
+from actors.waits import wait_ns
+
+__all__ = [
+    "FixedWindow",
+    "LeakyBucket",
+    "Limiter",
+    "SeveralRates",
+    "SlidingCounter",
+    "SlidingWindow",
+    "TokenBucket",
+    "make_limiter",
+]
+
+
+class Limiter(Protocol):
+    """What they have in common."""
+
+    @property
+    def active_keys(self) -> int:
+        """Keys for which something is remembered."""
+        ...
+
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted, and charge it; else charge nothing and return a later instant.
+
+        That instant is the earliest at which it fits if nothing else is charged before; for a `cost` above what the
+        limit ever lets through at once it is :data:`actors.waits.NEVER_NS`. `now_ns` never goes back from
+        one call to the next, whatever the key.
+
+        Raises:
+            ValueError: `cost` is less than 1.
+        """
+        ...
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, and charge nothing."""
+        ...
+
+    def forget_idle(self, now_ns: int) -> None:
+        """Drop every key whose state makes no difference any more."""
+        ...
+
+
+def make_limiter(config: RateLimitConfig) -> Limiter:
+    """Return the limiter that `config` asks for.
+
+    A bucket takes any rate exactly as it is written (2.5/s is one every 400 ms); the burst of a token bucket, when not
+    given, is the whole part of the count.
+
+    Raises:
+        ConfigurationError: a window of less than a nanosecond.
+    """
+    limiters = [_one_limiter(config, rate) for rate in config.limits]
+    return limiters[0] if len(limiters) == 1 else SeveralRates(limiters)
+
+
+def _one_limiter(config: RateLimitConfig, rate: Rate) -> Limiter:
+    window_ns = wait_ns(rate.period)
+    if window_ns < 1:
+        raise ConfigurationError([f"rate: wanted a window of at least 1ns, got {rate.period!r} s"])
+    count = as_fraction(rate.count)
+    match config.kind:
+        case "sliding_window":
+            return SlidingWindow(int(count), window_ns)
+        case "sliding_counter":
+            return SlidingCounter(int(count), window_ns)
+        case "fixed_window":
+            return FixedWindow(int(count), window_ns)
+        case "token_bucket" | "gcra":
+            return TokenBucket(count.numerator, window_ns * count.denominator, config.burst or int(count))
+        case "leaky_bucket":
+            return LeakyBucket(count.numerator, window_ns * count.denominator, aligned=config.aligned)
+        case _:
+            assert_never(config.kind)

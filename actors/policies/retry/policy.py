@@ -1,0 +1,173 @@
+"""Whether a failed attempt is followed by another one, and when: limits by kind of failure, backoff, provider's hints.
+
+How attempts are counted. An attempt counts under one rule: that of its reason if it has one, else that of its kind
+(transient, throttled, ambiguous) if it has one, else the settings of the channel. Each rule has its own count, its own
+`max_attempts` and its own backoff, and the notification is given up when the rule under which its latest attempt
+counts is spent. So ten throttled attempts use up none of three others, and all in all there are never more than the
+sum of the limits. This is how urllib3's Retry counts connect, read and status errors, and Spring Retry's
+ExceptionClassifierRetryPolicy exceptions.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.policies.retry.backoff import Backoff, base_delay, retry_after_ns
+from actors.settings.channel import RetryConfig
+from actors.waits import LONGEST_WAIT_NS, wait_ns
+
+FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
+"""The kinds of failure that are worth another attempt; a throttled one is no transient one here."""
+
+
+class Progress(msgspec.Struct, gc=False):
+    """What one notification has used up since it was accepted or redriven; a fresh one is as good as none."""
+
+    attempts: int = 0
+    """Attempts that counted under the rule that this is of."""
+
+    step: int = 0
+    """The same, but from the latest hint on that starts the backoff anew."""
+
+    memory_ns: int | None = None
+    """What the backoff has to remember."""
+
+    others: dict[str, Progress] | None = None
+    """What was used up under each of the other rules, by name."""
+
+
+class _Rule:
+    __slots__ = ("backoff", "max_attempts", "name", "next_delay_ns")
+
+    def __init__(self, name: str, config: RetryConfig, random: Random) -> None:
+        self.name = name
+        self.max_attempts = config.max_attempts
+        self.backoff = Backoff(config, random)
+        self.next_delay_ns = None if config.jitter == "soft" else self.backoff.next_delay_ns
+        """The shorter way, where a wait is all that there is to remember of it."""
+
+
+class RetryPolicy:
+    """The retries of one channel. The state of each notification is in its own :class:`Progress`."""
+
+    __slots__ = (
+        "_by_kind",
+        "_by_reason",
+        "_draw",
+        "_excess_ns",
+        "_first_delay_ns",
+        "_general",
+        "_has_rules",
+        "_hint_jitter",
+        "_hint_means",
+        "_longest_elapsed_ns",
+    )
+
+    def __init__(self, config: RetryConfig, random: Random) -> None:
+        self._general = _Rule("", config, random)
+        self._by_kind = {
+            name: _Rule(name, config.with_rule(rule), random) for name, rule in config.per_outcome if rule is not None
+        }
+        self._by_reason = {
+            reason: _Rule(f"reason {reason}", config.with_rule(rule), random)
+            for reason, rule in config.per_reason.items()
+        }
+        self._has_rules = bool(self._by_kind or self._by_reason)
+        self._first_delay_ns = wait_ns(base_delay(config, 1))
+        self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
+        self._hint_means = config.retry_after
+        self._hint_jitter = config.retry_after_jitter
+        self._excess_ns = None if config.retry_after_excess is None else wait_ns(config.retry_after_excess)
+        self._draw = random.random
+
+    def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
+        """Count an attempt that failed, and return how many nanoseconds to wait before the next; None to give up.
+
+        A channel fault uses up nothing and is always retried, after at least the first delay without jitter. Whether
+        there is time for the next attempt, :meth:`last_start_ns` tells.
+
+        Args:
+            outcome: how the attempt ended.
+            progress: of the notification; it is changed.
+        """
+        if isinstance(outcome, ChannelFault):
+            delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
+            return max(delay_ns, self._first_delay_ns)
+        rule = self._general
+        if self._has_rules:
+            rule = self._rule_of(outcome)
+            progress = _of_rule(progress, rule)
+        progress.attempts = attempts = progress.attempts + 1
+        progress.step = step = progress.step + 1
+        if attempts >= rule.max_attempts:
+            return None
+        if isinstance(outcome, Transient) and outcome.retry_after is not None:
+            return self._wait_with_hint_ns(outcome.retry_after, rule, progress)
+        if rule.next_delay_ns is not None:
+            progress.memory_ns = delay_ns = rule.next_delay_ns(step, progress.memory_ns)
+        else:
+            delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
+        return delay_ns
+
+    def last_start_ns(self, since_ns: int) -> int | None:
+        """Return the last instant at which a retry may start of what was accepted or redriven at `since_ns`."""
+        return None if self._longest_elapsed_ns is None else since_ns + self._longest_elapsed_ns - 1
+
+    def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
+        if self._hint_means == "pushback":
+            progress.step, progress.memory_ns = 0, None
+            return self._spread(retry_after_ns(hint)) if _is_pushback(hint) else None
+        delay_ns, progress.memory_ns = rule.backoff.next_wait(progress.step, progress.memory_ns)
+        if self._hint_means == "ignore":
+            return delay_ns
+        hint_ns = retry_after_ns(hint)
+        if self._excess_ns is not None:
+            hint_ns = min(hint_ns, delay_ns + self._excess_ns)
+        return max(delay_ns, self._spread(hint_ns))
+
+    def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
+        """Count an attempt that failed in an earlier life of the process and was followed by a wait of `waited_ns`.
+
+        What was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
+        started the backoff anew) is made up for by what is most likely.
+        """
+        rule = self._rule_of(outcome)
+        progress = _of_rule(progress, rule)
+        progress.attempts += 1
+        progress.step += 1
+        progress.memory_ns = rule.backoff.remembered(waited_ns)
+
+    def _rule_of(self, outcome: Transient | Ambiguous) -> _Rule:
+        if (rule := self._by_reason.get(outcome.reason)) is not None:
+            return rule
+        return self._by_kind.get(failure_kind(outcome), self._general)
+
+    def _spread(self, hint_ns: int) -> int:
+        """Put jitter on top of a hint."""
+        if not self._hint_jitter or not hint_ns:
+            return hint_ns
+        return min(LONGEST_WAIT_NS, hint_ns + int(hint_ns * self._hint_jitter * self._draw()))
+
+
+def failure_kind(outcome: Transient | Ambiguous) -> FailureKind:
+    """Return the kind of a failure that another attempt may not meet."""
+    if isinstance(outcome, Ambiguous):
+        return "ambiguous"
+    return "throttled" if outcome.throttled else "transient"
+
+
+def _of_rule(progress: Progress, rule: _Rule) -> Progress:
+    if not rule.name:
+        return progress
+    if progress.others is None:
+        progress.others = {}
+    return progress.others.setdefault(rule.name, Progress())
+
+
+def _is_pushback(hint: object) -> bool:
+    return isinstance(hint, (int, float)) and not isinstance(hint, bool) and 0 <= hint < math.inf

@@ -1,0 +1,307 @@
+"""JSON over HTTP for the dead letter queue, bulk runs, breakers and the audit trail. Readers look, operators do.
+
+::
+
+    GET  /api/dead-letters                  ?reason= &reason_is= &channel= &recipient= &id= &since= &until=
+                                            &limit= &after= &order=oldest|newest
+    GET  /api/dead-letters/groups           ?by=reason|channel|recipient, and the filter
+    GET  /api/dead-letters/{id}             all that is known of one notification, whatever has become of it
+    POST /api/dead-letters/{id}/retry       {"why": …, "edit": {"recipient": …, "subject": …, "message": …,
+                                            "metadata": {…}, "expires_after": seconds}}; both may be left out
+    POST /api/dead-letters/{id}/discard     {"why": …}
+    POST /api/dead-letters/bulk             {"action": "retry"|"discard", "filter": {…}, "rate": "10/s", "why": …,
+                                            "dry_run": true}; the filter {} is for all of them
+    GET  /api/bulks                         the runs of this process, newest first
+    GET  /api/bulks/{id}
+    POST /api/bulks/{id}/cancel
+    GET  /api/breakers                      ?channel= &limit= of their history
+    POST /api/breakers/{channel}            {"order": "force-open"|"disable"|"close"|"metrics-only",
+                                            "provider": …, "why": …}
+    GET  /api/audit                         ?id= &limit=, newest first
+
+Times are as RFC 3339 has them, or say how long ago (``2h``). An answer of 200 or 202 comes when what was done is
+durable. What cannot be read is answered by 422 and all that is wrong,
+``{"problems": ["limit: wanted …, got 'many'"]}``; a retry or discard of what is no dead letter (any more) by 409, or by
+404 where the id is unknown.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from actors.errors import ConfigurationError, EditRefused, UnknownChannel
+from actors.messages import NotificationChannel
+from actors.notifier import BreakerOrder
+from actors.service.http.access import Role, require
+from actors.service.http.ingest import content_of
+from actors.service.operations import json as documents
+from actors.service.operations.bulk import RATE_MAX_PER_S
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.filters import FilterSettings
+from actors.service.operations.queries import read_cursor
+from actors.settings.base import Settings, validated
+from actors.settings.quantities import Rate, Text, Wanted, parse_rate
+
+_Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
+S = TypeVar("S", bound=Settings)
+
+
+def _limit(value: Any, _unit_required: bool) -> int | None:
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < 6 and 1 <= int(text) <= LIMIT_MAX else None
+
+
+def _page(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and read_cursor(value) is not None else None
+
+
+def _rate(value: Any, _unit_required: bool) -> Rate | None:
+    rate = parse_rate(value)
+    return rate if rate is not None and 0 < rate.per_second <= RATE_MAX_PER_S else None
+
+
+LIMIT_MAX = 1_000
+
+_Limit = Annotated[
+    int,
+    Wanted(f"a whole number from 1 to {LIMIT_MAX}", _limit, {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}),
+]
+_Cursor = Annotated[str, Wanted("the `next` of a page", _page, {"type": "string"})]
+_Pace = Annotated[Rate, Wanted(f"a rate such as 10/s, of at most {RATE_MAX_PER_S:,.0f}/s", _rate, {"type": "string"})]
+
+
+class _ListQuery(FilterSettings):
+    limit: _Limit = 50
+    after: _Cursor | None = None
+    order: Literal["oldest", "newest"] = "oldest"
+
+
+class _GroupsQuery(FilterSettings):
+    by: Literal["reason", "channel", "recipient"] = "reason"
+
+
+class _Retry(Settings):
+    wanted_text: ClassVar[str] = 'an object such as {"why": "the address is corrected", "edit": {"recipient": …}}'
+
+    why: Text | None = None
+    edit: dict[str, Any] | None = None
+
+
+class _Discard(Settings):
+    wanted_text: ClassVar[str] = 'an object such as {"why": "test data"}'
+
+    why: Text
+
+
+class _Bulk(Settings):
+    action: Literal["retry", "discard"]
+    filter: FilterSettings
+    rate: _Pace = Rate(10, 1)
+    why: Text | None = None
+    dry_run: bool = False
+
+
+class _BreakerOrder(Settings):
+    order: BreakerOrder
+    provider: Text | None = None
+    why: Text | None = None
+
+
+class _BreakersQuery(Settings):
+    channel: NotificationChannel | None = None
+    limit: _Limit = 100
+
+
+class _AuditQuery(Settings):
+    id: Text | None = None
+    limit: _Limit = 100
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes."""
+    return [
+        _route("GET", "/api/dead-letters", _list),
+        _route("GET", "/api/dead-letters/groups", _groups),
+        _route("POST", "/api/dead-letters/bulk", _start_bulk),
+        _route("POST", "/api/dead-letters/{id:path}/retry", _retry),
+        _route("POST", "/api/dead-letters/{id:path}/discard", _discard),
+        _route("GET", "/api/dead-letters/{id:path}", _show),
+        _route("GET", "/api/bulks", _list_bulks),
+        _route("GET", "/api/bulks/{id}", _show_bulk),
+        _route("POST", "/api/bulks/{id}/cancel", _cancel_bulk),
+        _route("GET", "/api/breakers", _list_breakers),
+        _route("POST", "/api/breakers/{channel}", _order_breaker),
+        _route("GET", "/api/audit", _audit),
+    ]
+
+
+def _route(method: str, path: str, answer: _Answer) -> Route:
+    @functools.wraps(answer)
+    async def answered(request: Request) -> Response:
+        require(request, Role.READER if method == "GET" else Role.OPERATOR)
+        try:
+            return await answer(request)
+        except ConfigurationError as error:
+            return _json({"problems": error.problems}, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    return Route(path, answered, methods=[method])
+
+
+# ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _list(request: Request) -> Response:
+    query = _query(request, _ListQuery)
+    page = _letters(request).list(
+        query.filter, limit=query.limit, after=query.after, newest_first=query.order == "newest"
+    )
+    return _json({"dead_letters": [documents.of_letter(letter) for letter in page.letters], "next": page.next})
+
+
+async def _groups(request: Request) -> Response:
+    query = _query(request, _GroupsQuery)
+    groups = _letters(request).groups(query.filter, query.by)
+    return _json({"by": query.by, "groups": [documents.of_group(group) for group in groups]})
+
+
+async def _show(request: Request) -> Response:
+    timeline = await _letters(request).show(request.path_params["id"])
+    if timeline is None:
+        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
+    return _json(documents.of_timeline(timeline))
+
+
+async def _retry(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _Retry)
+    notification_id = request.path_params["id"]
+    try:
+        done = await _letters(request).retry(notification_id, by=who.name, edit=body.edit, why=body.why)
+    except EditRefused as refused:
+        problems = [f"edit.{field}: {problem}" for field, problem in refused.problems.items()]
+        raise ConfigurationError(problems) from None
+    return await _done(request, notification_id, "retried", done)
+
+
+async def _discard(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _Discard)
+    notification_id = request.path_params["id"]
+    done = await _letters(request).discard(notification_id, by=who.name, why=body.why)
+    return await _done(request, notification_id, "discarded", done)
+
+
+async def _done(request: Request, notification_id: str, what: str, done: bool) -> Response:
+    if done:
+        return _json({"id": notification_id, what: True})
+    timeline = await _letters(request).show(notification_id)
+    if timeline is None:
+        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
+    raise HTTPException(409, f"it is no dead letter (any more), but {timeline.state}")
+
+
+# ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _start_bulk(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _Bulk)
+    letters, filter = _letters(request), body.filter.filter
+    if body.dry_run:
+        # With this filter a run is about those that were shown, and not about what has come since.
+        bounded = filter if filter.until is not None else replace(filter, until=_now(request))
+        return _json(documents.of_dry_run(letters.dry_run(bounded), bounded))
+    if body.action == "discard" and body.why is None:
+        raise ConfigurationError(["why: wanted the reason of a discard, got nothing"])
+    bulk = letters.start_bulk(body.action, filter, by=who.name, why=body.why, rate_per_s=body.rate.per_second)
+    return _json(documents.of_bulk(bulk), HTTPStatus.ACCEPTED)
+
+
+async def _list_bulks(request: Request) -> Response:
+    return _json({"bulks": [documents.of_bulk(bulk) for bulk in reversed(_letters(request).bulks())]})
+
+
+async def _show_bulk(request: Request) -> Response:
+    return _json(documents.of_bulk(_bulk_of(request)))
+
+
+async def _cancel_bulk(request: Request) -> Response:
+    bulk = _bulk_of(request)
+    if not bulk.cancel(require(request, Role.OPERATOR).name):
+        raise HTTPException(409, f"it is {bulk.state} already")
+    return _json(documents.of_bulk(bulk))
+
+
+def _bulk_of(request: Request) -> Any:
+    bulk = _letters(request).bulk(request.path_params["id"])
+    if bulk is None:
+        raise HTTPException(404, "there is no such bulk run, or not since this process started")
+    return bulk
+
+
+# ── breakers and audit ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _list_breakers(request: Request) -> Response:
+    query, service = _query(request, _BreakersQuery), request.app.state.service
+    now = service.breakers.now(service.notifier.pipeline)
+    history = service.breakers.history(limit=query.limit, channel=query.channel)
+    return _json(
+        {
+            "breakers": [documents.of_breaker(each) for each in now if query.channel in (None, each.channel)],
+            "history": [documents.of_event(each) for each in history],
+        }
+    )
+
+
+async def _order_breaker(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _BreakerOrder)
+    try:
+        changed = await _letters(request).operate_breaker(
+            request.path_params["channel"], body.order, body.provider, by=who.name, why=body.why
+        )
+    except UnknownChannel as error:
+        raise HTTPException(404, str(error)) from None
+    return _json({"changed": changed})
+
+
+async def _audit(request: Request) -> Response:
+    query = _query(request, _AuditQuery)
+    entries = await _letters(request).audit(query.limit, query.id)
+    return _json({"audit": [documents.of_audit(entry) for entry in entries]})
+
+
+# ── requests and answers ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _letters(request: Request) -> DeadLetters:
+    letters: DeadLetters = request.app.state.service.dead_letters
+    return letters
+
+
+def _now(request: Request) -> Any:
+    return request.app.state.service.notifier.system.present
+
+
+def _query(request: Request, model: type[S]) -> S:
+    """Return what the address asks for; what is empty is as if it were not there, as an empty field of a form."""
+    return validated(model, {name: value for name, value in request.query_params.items() if value})
+
+
+async def _body(request: Request, model: type[S]) -> S:
+    """Return what the body asks for; none is as if it were an empty object."""
+    headers = request.headers
+    has_one = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    return validated(model, await content_of(request) if has_one else {})
+
+
+def _json(document: Any, status: int = HTTPStatus.OK) -> Response:
+    # `str` for what metadata may hold beside what JSON has.
+    return Response(msgspec.json.encode(document, enc_hook=str), status, media_type="application/json")

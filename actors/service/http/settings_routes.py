@@ -1,0 +1,325 @@
+"""JSON over HTTP for preferences, suppressions and templates. Readers may look, operators may change.
+
+::
+
+    GET    /api/preferences/{user}          what is set in the store and in the file, and what holds
+    PUT    /api/preferences/{user}          {"channels": {"sms": "off"}, "quiet_hours": {"from": …, "to": …, "zone": …}}
+    DELETE /api/preferences/{user}          what the store has of a user
+    GET    /api/suppressions                ?channel= &address= &source= &limit= &after=
+    GET    /api/suppressions.csv            all of them, as a table
+    POST   /api/suppressions                {"channel": …, "address": …, "reason": …}; or a table, as text/csv
+    DELETE /api/suppressions                ?channel= &address=
+    GET    /api/templates                   names, languages, when they were read, what is wrong with a file
+    POST   /api/templates/{name}/preview    {"lang": "de", "variables": {"name": "Ann"}}
+    GET    /api/settings-files              each file that is watched, when it was read, what is wrong with it
+    POST   /api/settings-files/reload       read them now
+
+A change may say why, by `?why=`. What cannot be used is answered by 422 and all that is wrong with it:
+``{"problems": ["channels.sms: wanted on or off, got 'maybe'"]}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, TypeAlias
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from actors.domain.suppressions import Suppression, normal_address
+from actors.domain.user_preferences import UserPreferences
+from actors.errors import ConfigurationError, TemplateError
+from actors.messages import NotificationChannel
+from actors.service.http.access import Role, require
+from actors.service.http.surrogates import NO_TEXT, has_half_a_character
+from actors.service.operations.json import time_text
+from actors.service.reloading.live_settings import LiveSettings
+from actors.service.reloading.watched_file import WatchedFile
+from actors.settings.base import Settings, validated
+from actors.settings.quantities import Text
+
+BODY_MAX = 16 * 2**20
+"""How long a body may be, in bytes: a table of some 200,000 suppressions."""
+
+PAGE, PAGE_MAX = 100, 1_000
+
+_Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class _NewSuppression(Settings):
+    channel: NotificationChannel
+    address: Text
+    reason: Text
+
+
+class _Preview(Settings):
+    lang: str | None = None
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes."""
+    return [
+        Route("/api/preferences/{user:path}", _get_preferences, methods=["GET"]),
+        Route("/api/preferences/{user:path}", _put_preferences, methods=["PUT"]),
+        Route("/api/preferences/{user:path}", _delete_preferences, methods=["DELETE"]),
+        Route("/api/suppressions", _list_suppressions, methods=["GET"]),
+        Route("/api/suppressions.csv", _export_suppressions, methods=["GET"]),
+        Route("/api/suppressions", _add_suppressions, methods=["POST"]),
+        Route("/api/suppressions", _delete_suppression, methods=["DELETE"]),
+        Route("/api/templates", _list_templates, methods=["GET"]),
+        Route("/api/templates/{name}/preview", _preview, methods=["POST"]),
+        Route("/api/settings-files", _list_files, methods=["GET"]),
+        Route("/api/settings-files/reload", _reload_files, methods=["POST"]),
+    ]
+
+
+def _telling_problems(answer: _Answer) -> _Answer:
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except ConfigurationError as error:
+            return JSONResponse({"problems": error.problems}, HTTPStatus.UNPROCESSABLE_ENTITY)
+        except _Unreadable as error:
+            return JSONResponse({"problems": [str(error)]}, error.status)
+
+    return answered
+
+
+class _Unreadable(Exception):
+    """A body is too long, or not what it says it is."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+# ── preferences ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _get_preferences(request: Request) -> Response:
+    require(request, Role.READER)
+    return JSONResponse(_preferences_of(_live(request), request.path_params["user"]))
+
+
+@_telling_problems
+async def _put_preferences(request: Request) -> Response:
+    who = require(request, Role.OPERATOR)
+    live, user = _live(request), request.path_params["user"]
+    preferences = validated(UserPreferences, await _json(request))
+    await live.set_preferences(user, preferences, by=who.name, why=request.query_params.get("why"))
+    return JSONResponse(_preferences_of(live, user))
+
+
+@_telling_problems
+async def _delete_preferences(request: Request) -> Response:
+    who = require(request, Role.OPERATOR)
+    live, user = _live(request), request.path_params["user"]
+    if not await live.forget_preferences(user, by=who.name, why=request.query_params.get("why")):
+        return _not_found("the store has no preferences of this user")
+    return JSONResponse(_preferences_of(live, user))
+
+
+def _preferences_of(live: LiveSettings, user: str) -> dict[str, Any]:
+    preferences = live.preferences
+    return {
+        "user": user,
+        "stored": _written(preferences.set_in_store(user)),
+        "in_file": _written(preferences.set_in_file(user)),
+        "in_force": {
+            "channels": {
+                channel: "on" if preferences.is_enabled(user, channel) else "off" for channel in NotificationChannel
+            },
+            "quiet_hours": {
+                channel: [
+                    {"from": f"{hours.start:%H:%M:%S}", "to": f"{hours.end:%H:%M:%S}", "zone": hours.zone}
+                    for hours in preferences.quiet_hours_of(user, channel)
+                ]
+                for channel in NotificationChannel
+            },
+        },
+    }
+
+
+def _written(preferences: UserPreferences | None) -> Any:
+    return None if preferences is None else json.loads(preferences.written())
+
+
+# ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@_telling_problems
+async def _list_suppressions(request: Request) -> Response:
+    require(request, Role.READER)
+    live, given = _live(request), request.query_params
+    channel, source, address = given.get("channel"), given.get("source"), given.get("address", "")
+    found = sorted(
+        (
+            each
+            for each in live.suppressions
+            if channel in (None, each.channel)
+            and source in (None, each.source)
+            and normal_address(each.channel, address) in each.address
+        ),
+        key=lambda each: each.key,
+    )
+    after = given.get("after")
+    start = sum(_cursor(each) <= after for each in found) if after is not None else 0
+    page = list(islice(found, start, start + _limit(given.get("limit"))))
+    has_more = start + len(page) < len(found)
+    return JSONResponse(
+        {
+            "total": len(found),
+            "suppressions": [_suppression(live, each) for each in page],
+            "next": _cursor(page[-1]) if page and has_more else None,
+        }
+    )
+
+
+async def _export_suppressions(request: Request) -> Response:
+    require(request, Role.READER)
+    return Response(
+        _live(request).export_suppressions(),
+        media_type="text/csv",
+        headers={"Content-Disposition": 'attachment; filename="suppressions.csv"'},
+    )
+
+
+@_telling_problems
+async def _add_suppressions(request: Request) -> Response:
+    who = require(request, Role.OPERATOR)
+    live = _live(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/csv":
+        try:
+            table = (await _body(request)).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise _Unreadable(HTTPStatus.BAD_REQUEST, "wanted text in UTF-8") from None
+        return JSONResponse({"imported": await live.import_suppressions(table, by=who.name)})
+    new = validated(_NewSuppression, await _json(request))
+    made = await live.suppress(new.channel, new.address, reason=new.reason, by=who.name)
+    return JSONResponse(_suppression(live, made), HTTPStatus.CREATED)
+
+
+@_telling_problems
+async def _delete_suppression(request: Request) -> Response:
+    who = require(request, Role.OPERATOR)
+    live, given = _live(request), request.query_params
+    channel, address = given.get("channel", ""), given.get("address", "")
+    lifted = await live.lift(channel, address, by=who.name, why=given.get("why"))
+    left = live.suppressions.find(NotificationChannel(channel), address)
+    if left is not None:
+        problem = "a file says so, which only those who edit that can change"
+        return JSONResponse({"problems": [problem], "lifted": lifted}, HTTPStatus.CONFLICT)
+    return Response(status_code=HTTPStatus.NO_CONTENT) if lifted else _not_found("this address is not suppressed")
+
+
+def _suppression(live: LiveSettings, each: Suppression) -> dict[str, Any]:
+    return {
+        "channel": each.channel,
+        "address": each.address,
+        "reason": each.reason,
+        "source": each.source,
+        "since": time_text(each.since),
+        "by": each.by,
+        "removable": live.suppressions.stored_at(each.key) is not None,
+    }
+
+
+def _cursor(each: Suppression) -> str:
+    return f"{each.channel}/{each.address}"
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= PAGE_MAX):
+        raise ConfigurationError([f"limit: wanted a whole number from 1 to {PAGE_MAX:,}, got {text[:60]!r}"])
+    return int(text)
+
+
+# ── templates and files ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _list_templates(request: Request) -> Response:
+    require(request, Role.READER)
+    live = _live(request)
+    templates = [
+        {"name": name, "languages": [each for each in languages if each is not None], "default": None in languages}
+        for name, languages in live.templates.languages().items()
+    ]
+    return JSONResponse({"templates": templates, "directory": _file(live.files.get("templates"))})
+
+
+@_telling_problems
+async def _preview(request: Request) -> Response:
+    require(request, Role.READER)
+    live, asked = _live(request), validated(_Preview, await _json(request))
+    try:
+        made = live.preview(request.path_params["name"], asked.variables, language=asked.lang)
+    except TemplateError as error:
+        raise ConfigurationError([str(error)]) from None
+    return JSONResponse({"subject": made.subject, "message": made.message, "html": made.metadata.get("html", False)})
+
+
+async def _list_files(request: Request) -> Response:
+    require(request, Role.READER)
+    return JSONResponse({name: _file(watched) for name, watched in _live(request).files.items()})
+
+
+async def _reload_files(request: Request) -> Response:
+    require(request, Role.OPERATOR)
+    await _live(request).reload()
+    return await _list_files(request)
+
+
+def _file(watched: WatchedFile[Any] | None) -> dict[str, Any] | None:
+    if watched is None:
+        return None
+    return {
+        "path": str(watched.path),
+        "loaded_at": time_text(watched.loaded_at),
+        "problems": list(watched.problems),
+    }
+
+
+# ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _live(request: Request) -> LiveSettings:
+    live: LiveSettings = request.app.state.service.live_settings
+    return live
+
+
+def _not_found(why: str) -> Response:
+    return JSONResponse({"problems": [why]}, HTTPStatus.NOT_FOUND)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    try:
+        content = json.loads(body)
+        if has_half_a_character(content):  # which could not be answered, nor kept
+            raise ValueError(NO_TEXT)
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable(HTTPStatus.BAD_REQUEST, f"wanted JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise _Unreadable(HTTPStatus.UNPROCESSABLE_ENTITY, "wanted an object")
+    return content
+
+
+async def _body(request: Request) -> bytes:
+    parts: list[bytes] = []
+    length = 0
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            length += len(part)
+            if length > BODY_MAX:
+                raise _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
+            parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,235 @@
+"""The figures of the service, for Prometheus: folded from the recorded events, as those of a simulation are.
+
+So a simulation of the same scenario has the same figures: hand its events to :meth:`Metrics.record`::
+
+    metrics = Metrics()
+    simulation.run("outage.yaml", on_events=metrics.record_all)
+    print(metrics.text())
+
+==============================  =========  ===================  =====================================================
+name                            kind       labels               what
+==============================  =========  ===================  =====================================================
+notifications_accepted          counter    channel              accepted
+notifications_sent              counter    channel              sent
+notifications_failed            counter    channel, kind        failed attempts, by outcome
+notifications_dead_lettered     counter    channel              moved to the dead letter queue
+notifications_redriven          counter    channel              taken out of it for another set of attempts
+notifications_suppressed        counter    channel              not sent: switched off, or the address is suppressed
+notifications_deferred          counter    channel, cause       waits for a limit, a breaker or the end of quiet hours
+notifications_duplicate         counter    channel, conflict    came again, with the same in it or with something else
+limiter_refusals                counter    channel              refused by the limit of a user: deferred or dropped
+notifications_in_flight         gauge      channel              accepted, and not ended
+notifications_in_dlq            gauge      channel              in the dead letter queue
+retry_attempts                  histogram  channel              attempts that a notification took until it ended
+delivery_time_seconds           histogram  channel              from its acceptance until it was sent
+breaker_transitions             counter    breaker, to          transitions of circuit breakers
+breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
+                                           host, state
+faults_injected                 gauge                           faults that are on: a game day
+==============================  =========  ===================  =====================================================
+
+Where each host of recipients has a breaker, `breaker_state` has those that are not closed: there may be thousands.
+Counters end in ``_total``. They start at 0 with the process; the gauges start where the store says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from actors.domain.attempts import RATE_LIMIT_EXCEEDED
+from actors.domain.store import Store
+from actors.instants import NS_PER_S
+from actors.messages import (
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from actors.notifier import Pipeline
+from actors.optional_dependencies import needs
+from actors.policies.breaker.breaker import BreakerState
+
+with needs("service"):
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+
+ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
+"""The buckets of attempts."""
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+"""The buckets of delivery times: an answer at once, a retry or two, an outage, a night."""
+
+
+class Metrics:
+    """Counts recorded events, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, ("channel", *labels), registry=registry)
+
+        self._accepted = counter("notifications_accepted", "Notifications that were accepted.")
+        self._sent = counter("notifications_sent", "Notifications that were sent.")
+        self._failed = counter("notifications_failed", "Attempts that failed, by outcome.", "kind")
+        self._dead = counter("notifications_dead_lettered", "Notifications moved to the dead letter queue.")
+        self._redriven = counter("notifications_redriven", "Dead letters taken up again.")
+        self._suppressed = counter("notifications_suppressed", "Notifications that are not wanted.")
+        self._deferred = counter("notifications_deferred", "Waits that use up no attempt, by cause.", "cause")
+        self._duplicates = counter("notifications_duplicate", "Ids that came again.", "conflict")
+        self._refusals = counter("limiter_refusals", "Notifications that the limit of a user refused.")
+        self._transitions = Counter(
+            "breaker_transitions", "Transitions of circuit breakers.", ("breaker", "to"), registry=registry
+        )
+        self._in_flight = Gauge("notifications_in_flight", "Accepted, and not ended.", ("channel",), registry=registry)
+        self._in_dlq = Gauge("notifications_in_dlq", "In the dead letter queue.", ("channel",), registry=registry)
+        self._attempts = Histogram(
+            "retry_attempts", "Attempts until the end.", ("channel",), buckets=ATTEMPTS, registry=registry
+        )
+        self._delivery_time = Histogram(
+            "delivery_time_seconds", "From acceptance until sent.", ("channel",), buckets=SECONDS, registry=registry
+        )
+        self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
+        self._count_of: dict[type, Callable[[Any], None]] = {
+            NotificationRequested: self._on_requested,
+            NotificationSent: self._on_sent,
+            NotificationFailed: lambda event: self._failed.labels(event.channel, event.kind).inc(),
+            NotificationMovedToDeadLetter: self._on_dead,
+            NotificationRedriven: self._on_redriven,
+            NotificationSuppressed: self._on_suppressed,
+            NotificationDeferred: self._on_deferred,
+            DeadLetterDiscarded: lambda event: self._in_dlq.labels(event.channel).dec(),
+            DuplicateIgnored: lambda event: self._duplicates.labels(event.channel, str(event.conflict).lower()).inc(),
+            BreakerTransitioned: lambda event: self._transitions.labels(event.breaker, event.to_state).inc(),
+        }
+
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, event: RecordedEvent) -> None:
+        """Count an event."""
+        count = self._count_of.get(type(event))
+        if count is not None:
+            count(event)
+
+    def record_all(self, events: Sequence[RecordedEvent]) -> None:
+        """Count events, in order."""
+        for event in events:
+            self.record(event)
+
+    def _on_requested(self, event: NotificationRequested) -> None:
+        self._accepted.labels(event.channel).inc()
+        self._in_flight.labels(event.channel).inc()
+
+    def _on_sent(self, event: NotificationSent) -> None:
+        self._sent.labels(event.channel).inc()
+        self._in_flight.labels(event.channel).dec()
+        self._attempts.labels(event.channel).observe(event.attempt)
+        self._delivery_time.labels(event.channel).observe((event.at_ns - event.requested_at_ns) / NS_PER_S)
+
+    def _on_dead(self, event: NotificationMovedToDeadLetter) -> None:
+        self._dead.labels(event.channel).inc()
+        self._in_flight.labels(event.channel).dec()
+        self._in_dlq.labels(event.channel).inc()
+        self._attempts.labels(event.channel).observe(event.attempts)
+        if event.reason == RATE_LIMIT_EXCEEDED:
+            self._refusals.labels(event.channel).inc()
+
+    def _on_redriven(self, event: NotificationRedriven) -> None:
+        self._redriven.labels(event.channel).inc()
+        self._in_flight.labels(event.channel).inc()
+        self._in_dlq.labels(event.channel).dec()
+
+    def _on_suppressed(self, event: NotificationSuppressed) -> None:
+        self._suppressed.labels(event.channel).inc()
+        self._in_flight.labels(event.channel).dec()
+
+    def _on_deferred(self, event: NotificationDeferred) -> None:
+        self._deferred.labels(event.channel, event.cause).inc()
+        if event.cause is DeferralCause.RATE_LIMIT:
+            self._refusals.labels(event.channel).inc()
+
+    # ── what is there now ───────────────────────────────────────────────────────────────────────────────────────
+
+    def start_from(self, store: Store, channels: Iterable[NotificationChannel]) -> None:
+        """Have the gauges say what a store has; to be called when a pipeline over it starts, before it goes on.
+
+        Args:
+            store: the pipeline's.
+            channels: that it has; each has its figures from now on, be they 0.
+        """
+        in_flight = Count(delivery.command.channel for delivery in store.open_deliveries(0))
+        dead = Count(letter.command.channel for letter in store.dead_letters())
+        for channel in NotificationChannel:
+            if channel in set(channels) | set(in_flight) | set(dead):
+                self._in_flight.labels(channel).set(in_flight[channel])
+                self._in_dlq.labels(channel).set(dead[channel])
+        for channel in channels:
+            for one in (self._accepted, self._sent, self._dead, self._redriven, self._suppressed, self._refusals):
+                one.labels(channel)
+            self._attempts.labels(channel)
+            self._delivery_time.labels(channel)
+
+    def look_at(self, pipeline: Pipeline) -> None:
+        """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
+        in_flight = pipeline.handler.actor.count_by_channel()
+        dead = Count(letter.command.channel for letter in pipeline.dead_letter_queue.actor.letters)
+        for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
+            self._in_flight.labels(channel).set(in_flight[channel])
+            self._in_dlq.labels(channel).set(dead[channel])
+
+    def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
+        """Have the states of the breakers among the figures; to be called once.
+
+        Args:
+            pipeline: returns the one that is running.
+        """
+        self.registry.register(_BreakerStates(pipeline))
+
+    def set_faults(self, count: int) -> None:
+        """Say how many faults are injected."""
+        self._faults.set(count)
+
+    def text(self) -> bytes:
+        """Return the figures as Prometheus reads them (text format 0.0.4)."""
+        return generate_latest(self.registry)
+
+
+class _BreakerStates(Collector):
+    """Asks the breakers for their states whenever somebody wants to know."""
+
+    def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
+        self._pipeline = pipeline
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: no other metric of the registry has this name."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        states = GaugeMetricFamily(
+            "breaker_state",
+            "1 for the state that a circuit breaker is in.",
+            labels=("channel", "provider", "host", "state"),
+        )
+        for channel, stages in self._pipeline().wiring.stages.items():
+            for lane in stages.lanes:
+                own = lane.breaker
+                if own is not None:
+                    for state in BreakerState:
+                        states.add_metric([channel, lane.provider_name, "", state], float(own.state is state))
+                    continue
+                for host, breaker in lane.breakers():
+                    if breaker.state is not BreakerState.CLOSED:
+                        states.add_metric([channel, lane.provider_name, host, breaker.state], 1.0)
+        yield states

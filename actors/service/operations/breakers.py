@@ -1,0 +1,106 @@
+"""The circuit breakers of a running service as people and programs want to see them: now, and what they did."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+from actors.instants import utc
+from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
+from actors.notifier import Pipeline
+from actors.pipeline.lane import Lane
+from actors.policies.breaker.breaker import Breaker, BreakerState
+
+HISTORY_KEPT = 500
+"""How many transitions are remembered; who wants more has the log."""
+
+
+@dataclass(frozen=True)
+class BreakerNow:
+    """One breaker as it is now."""
+
+    name: str
+    """The channel's, and for a further provider of the channel ``email/backup``."""
+
+    channel: NotificationChannel
+    provider: str
+    """What orders call the provider: ``primary``, or its name under `failover`."""
+
+    host: str | None
+    """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
+
+    state: BreakerState
+    since: datetime | None
+    """When it came into this state; None: it is so since the service started, or the host was first heard of."""
+
+    retry_at: datetime | None
+    """While open, when a probe may be let through at the earliest; None where an order has to come first."""
+
+    ramping_until: datetime | None
+    """While only a growing share goes through after closing, when that ends; else None."""
+
+    consecutive_failures: int
+    """Failures that count since the last success; while open, how many there were when it tripped."""
+
+    refused: int
+    """Requests refused since its last transition."""
+
+
+class BreakerWatch:
+    """Remembers the latest transitions of all breakers; hears of them by :meth:`record`, as metrics and logs do."""
+
+    def __init__(self, kept: int = HISTORY_KEPT) -> None:
+        """Remember so many transitions."""
+        self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take note of an event, if it is a transition."""
+        if type(event) is BreakerTransitioned:
+            self._history.append(event)
+
+    def history(
+        self, *, limit: int | None = None, channel: NotificationChannel | None = None
+    ) -> list[BreakerTransitioned]:
+        """Return the latest transitions, newest first; at most `limit`, and only those of `channel`, where given."""
+        fitting = [event for event in reversed(self._history) if channel in (None, event.breaker.partition("/")[0])]
+        return fitting[:limit]
+
+    def now(self, pipeline: Pipeline) -> list[BreakerNow]:
+        """Return the breakers of a pipeline as they are now, in the order of its channels and of their providers.
+
+        Where each host has one, only hosts that something was sent to lately have; a channel none of whose hosts is
+        known yet has no breaker here.
+        """
+        system = pipeline.handler.actor.system
+        since = {(event.breaker, event.host): event.at for event in self._history}
+        return [
+            _breaker(channel, lane, host, breaker, system.epoch_ns, since)
+            for channel, stages in pipeline.wiring.stages.items()
+            for lane in stages.lanes
+            for host, breaker in lane.breakers()
+        ]
+
+
+def _breaker(
+    channel: NotificationChannel,
+    lane: Lane,
+    host: str,
+    breaker: Breaker,
+    epoch_ns: int,
+    since: dict[tuple[str, str | None], datetime],
+) -> BreakerNow:
+    retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
+    own_host = None if lane.breaker is not None else host
+    return BreakerNow(
+        name=lane.name,
+        channel=channel,
+        provider=lane.provider_name,
+        host=own_host,
+        state=breaker.state,
+        since=since.get((lane.name, own_host)),
+        retry_at=None if retry_ns is None else utc(epoch_ns + retry_ns),
+        ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
+        consecutive_failures=breaker.consecutive_failures,
+        refused=breaker.refused,
+    )

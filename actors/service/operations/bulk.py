@@ -1,0 +1,124 @@
+"""Bulk runs: many dead letters that are retried or discarded one after the other, no faster than at a given rate."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import trio
+
+from actors.errors import RetrylabError
+from actors.messages import DeadLetterMessage
+from actors.service.operations.queries import Filter, Group
+
+logger = logging.getLogger(__name__)
+
+Action: TypeAlias = Literal["retry", "discard"]
+
+RATE_MAX_PER_S = 10_000.0
+"""The most dead letters a second that a bulk run may ask for."""
+
+CATCH_UP_S = 0.02
+"""How much time a bulk run that is late makes up for: a clock wakes nobody up at once."""
+
+AT_ONCE = 100
+"""How many orders of a bulk run may wait for the store at once."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a bulk run would be about if it started now."""
+
+    count: int
+    groups: Sequence[Group]
+    """By reason, the largest first."""
+
+    sample: list[DeadLetterMessage]
+    """The oldest few."""
+
+
+@dataclass
+class Bulk:
+    """Dead letters being retried or discarded, one after the other."""
+
+    id: str
+    action: Action
+    filter: Filter
+    by: str | None
+    """Who started it."""
+
+    why: str | None
+    rate_per_s: float
+    """How many are taken up a second at the most."""
+
+    total: int
+    """How many dead letters fitted when it started; those that come later are none of its business."""
+
+    started_at: datetime
+    _note_cancel: Any = field(repr=False)
+    _left: deque[str] = field(repr=False)
+    _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
+    """Round its waits between one letter and the next."""
+
+    done: int = 0
+    skipped: int = 0
+    """How many were dead letters no more when their turn came."""
+
+    failed: int = 0
+    state: Literal["running", "finished", "cancelled"] = "running"
+    ended_at: datetime | None = None
+    cancelled_by: str | None = None
+
+    def cancel(self, by: str | None) -> bool:
+        """Let it end before its time; what it has not taken up stays. Tell whether it was still running."""
+        if self.state != "running":
+            return False
+        self.state, self.cancelled_by = "cancelled", by
+        self._left.clear()
+        self._waits.cancel()
+        self._note_cancel(self, by)
+        return True
+
+    async def run(self, do: Callable[[str], Awaitable[bool]]) -> None:
+        """Take up its letters one after the other, no more of them than its rate allows; cut off, it can go on later.
+
+        Args:
+            do: its action, to one notification; returns whether that was a dead letter.
+        """
+        at_once = trio.Semaphore(AT_ONCE)
+        next_at = trio.current_time()
+        self._waits = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            with self._waits:
+                while self._left:
+                    await at_once.acquire()
+                    await trio.sleep_until(next_at)
+                    if not self._left:
+                        break  # cancelled at this very instant
+                    notification_id = self._left.popleft()
+                    next_at = max(next_at, trio.current_time() - CATCH_UP_S) + 1 / self.rate_per_s
+                    nursery.start_soon(self._do_one, do, notification_id, at_once)
+        if self.state == "running":
+            self.state = "finished"
+
+    async def _do_one(
+        self, do: Callable[[str], Awaitable[bool]], notification_id: str, at_once: trio.Semaphore
+    ) -> None:
+        try:
+            was_one = await do(notification_id)
+        except RetrylabError as error:
+            self.failed += 1
+            logger.error("bulk %s %s: %r has failed: %s", self.action, self.id, notification_id, error)
+        except trio.Cancelled:
+            if self.state == "running":
+                self._left.appendleft(notification_id)  # to be asked again when it goes on
+            raise
+        else:
+            self.done += was_one
+            self.skipped += not was_one
+        finally:
+            at_once.release()

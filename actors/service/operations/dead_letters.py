@@ -1,0 +1,278 @@
+"""The dead letter queue as people work with it: look, try again, edit, discard, by the piece or in bulk.
+
+Whoever does something says who he is, and what was done, when and why stays in the store's audit trail. Two people who
+do the same at once do it once: the first takes the letter out of the queue, and the second is told that it was gone.
+
+It needs no service round it::
+
+    async with Notifier.open(…) as notifier, trio.open_nursery() as nursery:
+        letters = DeadLetters(notifier, nursery)
+        for letter in letters.list(Filter(reason="mailbox full")).letters:
+            await letters.retry(letter.notification_id, by="ann", why="the quota is raised")
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, get_args
+
+import pykka
+import trio
+
+from actors.domain.audit import AuditEntry
+from actors.domain.store import Store
+from actors.errors import NotifierClosed
+from actors.instants import since_1970_ns
+from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.futures import Future
+from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, NotificationChannel
+from actors.notifier import BreakerOrder, Notifier
+from actors.pipeline.dead_letter_queue import (
+    DeadLetterQueue,
+    DiscardDeadLetter,
+    RedriveDeadLetter,
+    SubmitDiscard,
+    SubmitRedrive,
+)
+from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
+from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, paged
+from actors.service.operations.timeline import Timeline, timeline
+
+BULKS_KEPT = 100
+"""How many bulk runs are remembered, those under way beside them."""
+
+SAMPLE = 5
+"""How many dead letters a dry run shows."""
+
+
+class DeadLetters:
+    """What people do with the dead letters of a notifier."""
+
+    def __init__(self, notifier: Notifier, nursery: trio.Nursery) -> None:
+        """Work with this notifier; bulk runs are tasks of this nursery."""
+        self._bulks: dict[str, Bulk] = {}
+        self.use(notifier, nursery)
+
+    def use(self, notifier: Notifier, nursery: trio.Nursery) -> None:
+        """Go on with another notifier over the same store; bulk runs that were cut off go on as tasks of `nursery`."""
+        self._notifier = notifier
+        self._nursery = nursery
+        for bulk in self._bulks.values():
+            if bulk.ended_at is None:
+                nursery.start_soon(self._run, bulk)
+
+    # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def list(
+        self, filter: Filter = ALL, *, limit: int = 50, after: str | None = None, newest_first: bool = False
+    ) -> Page:
+        """Return a page of the dead letters that fit, oldest first or newest first.
+
+        Args:
+            filter: which of them.
+            limit: how many at the most.
+            after: `next` of the page before this one. None, or what is no such thing, for the first page.
+            newest_first: whether to begin with those that were given up last.
+        """
+        return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
+
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        """Return the dead letter of a notification, or None."""
+        return self._queue.letter(notification_id)
+
+    def groups(self, filter: Filter = ALL, by: By = "reason") -> Sequence[Group]:
+        """Return how many dead letters that fit have which reason, channel or recipient, the largest group first."""
+        return grouped(self._fitting(filter), by)
+
+    async def show(self, notification_id: str) -> Timeline | None:
+        """Return all that is known of a notification, or None where that is nothing.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await timeline(self._store, notification_id, since_1970_ns(self._now))
+
+    def _fitting(self, filter: Filter) -> Iterator[DeadLetterMessage]:
+        return filter.fitting(self._queue.letters)
+
+    # ── doing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def retry(
+        self,
+        notification_id: str,
+        *,
+        by: str | None,
+        edit: Mapping[str, Any] | None = None,
+        why: str | None = None,
+    ) -> bool:
+        """Try a notification again with a fresh set of attempts; return whether it was a dead letter, once that is so.
+
+        An edited one goes to its provider under another idempotency key, since it is another payload: where an earlier
+        attempt was ambiguous, its recipient may get both.
+
+        Args:
+            notification_id: which.
+            by: who wants it.
+            edit: fields to change first, of :data:`actors.pipeline.editing.EDITABLE`; what is not in it stays.
+            why: the reason, for the record.
+
+        Raises:
+            EditRefused: it cannot be edited so; nothing has happened.
+            NotifierClosed: the notifier is closed.
+            StoreFailed: it cannot be made durable.
+        """
+        order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why)
+        answer: Future[bool] = self._future()
+        self._tell(SubmitRedrive(order, NO_METADATA if edit is None else FrozenDict(edit), answer))
+        self._notifier.bus.owe(answer)
+        return await answer
+
+    async def discard(self, notification_id: str, *, by: str | None, why: str) -> bool:
+        """Remove a dead letter for good, for the reason `why`; return whether it was one, once that is durable.
+
+        Raises:
+            NotifierClosed: the notifier is closed.
+            StoreFailed: it cannot be made durable.
+        """
+        answer: Future[bool] = self._future()
+        order = DiscardDeadLetter(notification_id=notification_id, reason=why, by=by)
+        self._tell(SubmitDiscard(order, answer))
+        self._notifier.bus.owe(answer)
+        return await answer
+
+    async def operate_breaker(
+        self,
+        channel: NotificationChannel | str,
+        order: BreakerOrder,
+        provider: str | None = None,
+        *,
+        by: str | None,
+        why: str | None = None,
+    ) -> bool:
+        """Order breakers about as :meth:`Notifier.operate_breaker` does, and keep who did so and why.
+
+        Raises:
+            UnknownChannel: the channel is not configured.
+            ConfigurationError: there is no such order, or the channel has no such provider.
+            StoreFailed: it cannot be made durable that it was done.
+        """
+        changed = await self._notifier.operate_breaker(channel, order, provider)
+        about = f"{channel}" if provider is None else f"{channel}, {provider}"
+        await done(self._note(f"breaker {order}", by, about, why))
+        return changed
+
+    # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def dry_run(self, filter: Filter) -> DryRun:
+        """Return what a bulk run over this filter would be about; nothing happens."""
+        letters = [*self._fitting(filter)]
+        return DryRun(len(letters), grouped(letters, "reason"), letters[:SAMPLE])
+
+    def start_bulk(self, action: Action, filter: Filter, *, by: str | None, why: str | None, rate_per_s: float) -> Bulk:
+        """Retry or discard all dead letters that fit now, in their order.
+
+        Args:
+            action: what to do with each.
+            filter: which.
+            by: who wants it.
+            why: the reason, for the record; a discard without one says ``bulk discard``.
+            rate_per_s: how many to take up a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
+
+        Raises:
+            ValueError: there is no such action, or the rate is out of range.
+        """
+        if action not in get_args(Action):
+            raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
+        if not 0 < rate_per_s <= RATE_MAX_PER_S:
+            raise ValueError(f"rate_per_s: wanted a number above 0 and up to {RATE_MAX_PER_S:g}, got {rate_per_s!r}")
+        left = deque(letter.notification_id for letter in self._fitting(filter))
+        bulk = Bulk(
+            id=secrets.token_hex(4),
+            action=action,
+            filter=filter,
+            by=by,
+            why=why,
+            rate_per_s=rate_per_s,
+            total=len(left),
+            started_at=self._now,
+            _note_cancel=self._note_cancel,
+            _left=left,
+        )
+        # What may raise comes first, so that no run is known that does not run.
+        self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters, run {bulk.id})", why)
+        self._nursery.start_soon(self._run, bulk)
+        self._forget_old_bulks()
+        self._bulks[bulk.id] = bulk
+        return bulk
+
+    def bulks(self) -> Sequence[Bulk]:
+        """Return the bulk runs of this process, oldest first: those that run, and the latest that have ended."""
+        return [*self._bulks.values()]
+
+    def bulk(self, bulk_id: str) -> Bulk | None:
+        """Return one bulk run, or None."""
+        return self._bulks.get(bulk_id)
+
+    async def _run(self, bulk: Bulk) -> None:
+        """Let a bulk run take up its letters, until it has ended."""
+        if bulk.action == "retry":
+            await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why))
+        else:
+            await bulk.run(functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard"))
+        bulk.ended_at = self._now
+
+    def _note_cancel(self, bulk: Bulk, by: str | None) -> None:
+        self._note(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None)
+
+    def _forget_old_bulks(self) -> None:
+        ended = [bulk.id for bulk in self._bulks.values() if bulk.ended_at is not None]
+        for bulk_id in ended[:-BULKS_KEPT]:
+            del self._bulks[bulk_id]
+
+    # ── the audit trail ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def audit(self, limit: int | None = None, notification_id: str | None = None) -> Sequence[AuditEntry]:
+        """Return who did what, when and why, newest first; to one notification, or at all.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await self._store.audit_trail(limit=limit, notification_id=notification_id)
+
+    def _note(self, action: str, by: str | None, about: str, why: str | None) -> Effect | None:
+        entry = AuditEntry(at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why)
+        return self._store.note(entry)
+
+    # ── the notifier ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _queue(self) -> DeadLetterQueue:
+        queue: DeadLetterQueue = self._notifier.pipeline.dead_letter_queue.actor
+        return queue
+
+    @property
+    def _store(self) -> Store:
+        return self._notifier.pipeline.store
+
+    @property
+    def _now(self) -> datetime:
+        return self._notifier.system.present
+
+    def _future(self) -> Future[bool]:
+        return self._notifier.system.future_class()
+
+    def _tell(self, message: SubmitRedrive | SubmitDiscard) -> None:
+        try:
+            self._notifier.pipeline.dead_letter_queue.tell(message)
+        except pykka.ActorDeadError:
+            raise NotifierClosed from None
+
+
+async def done(effect: Effect | None) -> None:
+    """Wait until what a store was handed is durable."""
+    if effect is not None and not isinstance(effect, Foreseen):
+        await effect()

@@ -1,0 +1,185 @@
+"""Lists of dead letters: which of them fit a filter, page by page, or how many there are of each kind."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias
+
+from actors.instants import since_1970_ns
+from actors.messages import DeadLetterMessage, NotificationChannel
+
+By: TypeAlias = Literal["reason", "channel", "recipient"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
+
+    reason: str | None = None
+    """Part of the reason for which they were given up; upper and lower case are the same."""
+
+    reason_is: str | None = None
+    """The whole reason, to the letter."""
+
+    channel: NotificationChannel | None = None
+
+    recipient: str | None = None
+    """Part of the address; upper and lower case are the same."""
+
+    id_prefix: str | None = None
+    """How the notification's id begins."""
+
+    since: datetime | None = None
+    """They were given up at this instant or later. With a time zone."""
+
+    until: datetime | None = None
+    """They were given up before this instant. With a time zone."""
+
+    def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
+        """Return those of the dead letters that fit, in their order."""
+        return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
+
+    def fits(self, letter: DeadLetterMessage) -> bool:
+        """Tell whether a dead letter fits."""
+        return any(True for _ in self.fitting((letter,)))
+
+    def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
+        """Return what is asked of a letter; what can be worked out once for all letters is, as there may be many."""
+        if (channel := self.channel) is not None:
+            yield lambda letter: letter.command.channel == channel
+        if (whole := self.reason_is) is not None:
+            yield lambda letter: letter.failure_reason == whole
+        if (prefix := self.id_prefix) is not None:
+            yield lambda letter: letter.notification_id.startswith(prefix)
+        if self.since is not None:
+            since_ns = since_1970_ns(self.since)
+            yield lambda letter: _moved_ns(letter) >= since_ns
+        if self.until is not None:
+            until_ns = since_1970_ns(self.until)
+            yield lambda letter: _moved_ns(letter) < until_ns
+        if self.reason is not None:
+            reason = self.reason.casefold()
+            yield lambda letter: reason in letter.failure_reason.casefold()
+        if self.recipient is not None:
+            recipient = self.recipient.casefold()
+            yield lambda letter: recipient in letter.command.recipient.casefold()
+
+    def __str__(self) -> str:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "all"
+
+
+ALL = Filter()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the dead letters, in order."""
+
+    letters: list[DeadLetterMessage]
+
+    next: str | None
+    """What to ask for the page after this one with; None: there is none."""
+
+
+class Queue(Protocol):
+    """Dead letters in the order in which they were given up: those of a dead letter queue, or of a store's file."""
+
+    @property
+    def letters(self) -> Iterator[DeadLetterMessage]:
+        """All, oldest first."""
+
+    @property
+    def newest_first(self) -> Iterator[DeadLetterMessage]:
+        """All, newest first."""
+
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        """Return that of a notification, or None."""
+
+
+def paged(queue: Queue, filter: Filter, *, limit: int, after: str | None = None, newest_first: bool = False) -> Page:
+    """Return a page of the letters in a queue that fit; see
+    :meth:`~actors.service.operations.dead_letters.DeadLetters.list`."""
+    letters = queue.newest_first if newest_first else queue.letters
+    if after is not None and (cursor := read_cursor(after)) is not None:
+        letters = _behind(queue, letters, *cursor, newest_first)
+    found: list[DeadLetterMessage] = []
+    for letter in filter.fitting(letters):
+        if len(found) == limit:
+            return Page(found, _cursor(found[-1]) if found else after)
+        found.append(letter)
+    return Page(found, None)
+
+
+def _behind(
+    queue: Queue,
+    letters: Iterator[DeadLetterMessage],
+    moved_ns: int,
+    notification_id: str,
+    newest_first: bool,
+) -> Iterator[DeadLetterMessage]:
+    """Return the letters behind one, or, where that is gone, from its instant on: none is left out."""
+    last = queue.letter(notification_id)
+    if last is not None and _moved_ns(last) == moved_ns:
+        next(letter for letter in letters if letter.notification_id == notification_id)
+        return letters
+    return itertools.dropwhile(
+        lambda letter: _moved_ns(letter) > moved_ns if newest_first else _moved_ns(letter) < moved_ns, letters
+    )
+
+
+def _cursor(letter: DeadLetterMessage) -> str:
+    return f"{_moved_ns(letter)}-{letter.notification_id}"
+
+
+def read_cursor(text: str) -> tuple[int, str] | None:
+    """Return the instant and the id of the last letter of a page, from what its `next` says; None: it is no such."""
+    moved, dash, notification_id = text.partition("-")
+    return (int(moved), notification_id) if dash and re.fullmatch("[0-9]{1,19}", moved) else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Dead letters that have something in common."""
+
+    key: str
+    """What: their reason, channel or recipient."""
+
+    count: int
+    oldest: datetime
+    """When the first of them was given up."""
+
+    newest: datetime
+    """When the last of them was given up."""
+
+
+_KEYS: dict[By, Any] = {
+    "reason": lambda letter: letter.failure_reason,
+    "channel": lambda letter: NotificationChannel(letter.channel).value,
+    "recipient": lambda letter: letter.command.recipient,
+}
+
+
+def grouped(letters: Iterable[DeadLetterMessage], by: By) -> list[Group]:
+    """Return how many dead letters have which reason, channel or recipient, the largest group first."""
+    groups: dict[str, list[DeadLetterMessage]] = {}
+    counts: Counter[str] = Counter()
+    for letter in letters:
+        key = _KEYS[by](letter)
+        counts[key] += 1
+        oldest, newest = groups.setdefault(key, [letter, letter])
+        if _moved_ns(letter) < _moved_ns(oldest):
+            groups[key][0] = letter
+        elif _moved_ns(letter) > _moved_ns(newest):
+            groups[key][1] = letter
+    return [Group(key, count, groups[key][0].moved_at, groups[key][1].moved_at) for key, count in counts.most_common()]
+
+
+def _moved_ns(letter: DeadLetterMessage) -> int:
+    return letter.epoch_ns + letter.moved_at_ns

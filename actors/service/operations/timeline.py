@@ -1,0 +1,83 @@
+"""All that is known of one notification: what happened to it, where it is now, and what people did to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from actors.domain.audit import AuditEntry
+from actors.domain.delivery import dead_letter_after, state_after
+from actors.domain.store import Store
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All that is known of one notification."""
+
+    notification_id: str
+
+    state: Literal["dead letter", "in flight", "sent", "suppressed", "discarded", "ended"]
+    """Where it is now; `ended` where it is only remembered that it has come to an end."""
+
+    letter: DeadLetterMessage | None
+    """Its dead letter, if it is one now."""
+
+    command: SendNotification
+    """As it is tried now, with what has been edited."""
+
+    accepted: SendNotification
+    """As it was accepted."""
+
+    events: tuple[NotificationEvent, ...]
+    """What happened to it, in order; none where it is not kept."""
+
+    audit: tuple[AuditEntry, ...]
+    """What people did to it, in order."""
+
+    @property
+    def attempts(self) -> list[NotificationFailed | NotificationSent]:
+        """Its attempts, in order, with the outcome, reason and raw answer of each that failed."""
+        return [event for event in self.events if isinstance(event, (NotificationFailed, NotificationSent))]
+
+
+async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline | None:
+    """Return all that a store knows of a notification, or None where that is nothing.
+
+    Args:
+        store: which.
+        notification_id: of which notification.
+        now_ns: the present instant, in nanoseconds since 1970.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    past = await store.past(notification_id)
+    audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
+    if past is None:
+        command = store.remembered.get(notification_id, now_ns)
+        return None if command is None else Timeline(notification_id, "ended", None, command, command, (), audit)
+    letter = None
+    state: Any
+    match past.events[-1]:
+        case NotificationMovedToDeadLetter() as moved:
+            state, letter = "dead letter", dead_letter_after(past.command, past.events, moved)
+        case NotificationSent():
+            state = "sent"
+        case NotificationSuppressed():
+            state = "suppressed"
+        case DeadLetterDiscarded():
+            state = "discarded"
+        case _:
+            state = "in flight"
+    command = state_after(past.command, past.events, 0).command
+    return Timeline(notification_id, state, letter, command, past.command, past.events, audit)

@@ -1,0 +1,305 @@
+"""Preferences, templates and suppressions that change while a notifier runs: from files, and from its store.
+
+A file that changes is read again within seconds, in a thread, and used as a whole when there is nothing wrong with it.
+Otherwise what was there before holds, and the log says all that is wrong, with line and column. Of templates each is a
+file of its own, so one that is broken keeps no other from being used. What operators set is in the store, at once and
+for good, and comes before what a file says. A change holds for everything that is not sent yet, be it that it waits for
+a retry, the end of quiet hours, a limiter or an open breaker; the handler looks at all of it in memory.
+
+::
+
+    async with (
+        SqliteStore.open("notifications.db") as store,
+        LiveSettings.open(store, preferences="preferences.yaml", templates="templates") as live,
+        Notifier.open(settings, store=store, preferences=live.preferences, templates=live.templates) as notifier,
+    ):
+        await live.suppress("email", "ann@example.com", reason="complaint", by="otto")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from actors.domain.audit import AuditEntry
+from actors.domain.settings_change import SettingsChange
+from actors.domain.store import Store
+from actors.domain.suppressions import Suppression, SuppressionSource, normal_address
+from actors.domain.user_preferences import PreferencesFile, UserPreferences
+from actors.errors import ConfigurationError
+from actors.kernel.effects import Effect, Foreseen
+from actors.messages import NotificationChannel, SendNotification
+from actors.pipeline.preferences import LivePreferences
+from actors.pipeline.templates import Templates, template_files
+from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
+from actors.service.reloading.watched_file import WatchedFile
+from actors.settings.file import load_settings
+
+POLL_S = 2.0
+"""How often files are looked at, in seconds."""
+
+_OWN = ("subject", "message", "recipient", "user_id")
+
+SUPPRESS, LIFT, IMPORT = "suppress", "lift suppression", "import suppressions"
+SET_PREFERENCES, FORGET_PREFERENCES = "set preferences", "forget preferences"
+
+
+class LiveSettings:
+    """The settings, and what operators do to them. Make one with :meth:`open`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        preferences: Path | None = None,
+        templates: Path | None = None,
+        suppressions: Path | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.preferences = LivePreferences(store.preferences)
+        """Of the users, for :meth:`Notifier.open`."""
+        self.templates = Templates(variables=variables)
+        """For :meth:`Notifier.open`."""
+        self.suppressions = store.suppressions
+        """Those in force."""
+        self.files: dict[str, WatchedFile[Any]] = {}
+        """What is watched: `preferences`, `templates`, `suppressions`, where there is a file."""
+        self._store = store
+        if preferences is not None:
+            self.files["preferences"] = WatchedFile(
+                preferences, read=lambda: (_users_in(preferences), ()), use=self.preferences.replace_file
+            )
+        if templates is not None:
+            self.files["templates"] = WatchedFile(
+                templates,
+                read=lambda: Templates.read(templates, variables=variables, earlier=self.templates),
+                use=self.templates.take_over,
+                files=template_files,
+            )
+        if suppressions is not None:
+            self.files["suppressions"] = WatchedFile(
+                suppressions, read=lambda: (_suppressions_in(suppressions), ()), use=store.suppressions.replace_file
+            )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        store: Store,
+        *,
+        preferences: str | PathLike[str] | None = None,
+        templates: str | PathLike[str] | None = None,
+        suppressions: str | PathLike[str] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        poll: float = POLL_S,
+    ) -> AsyncGenerator[LiveSettings, None]:
+        """Read the files, and watch them for as long as the block lasts.
+
+        Args:
+            store: the notifier's: it keeps what operators set.
+            preferences: a file in YAML or JSON; see :mod:`actors.domain.user_preferences`.
+            templates: a directory; see :mod:`actors.pipeline.templates`.
+            suppressions: a table; see :mod:`actors.service.reloading.suppression_list`.
+            variables: that all templates have, such as `platform`.
+            poll: seconds between two looks at the files.
+
+        Raises:
+            ConfigurationError: a file cannot be used; all problems of all files.
+        """
+        live = cls(
+            store,
+            preferences=None if preferences is None else Path(preferences),
+            templates=None if templates is None else Path(templates),
+            suppressions=None if suppressions is None else Path(suppressions),
+            variables=variables,
+        )
+        if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
+            raise ConfigurationError(problems)
+        if suppressions is None:
+            store.suppressions.replace_file(())  # where others had one over this store before
+        raised: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            for watched in live.files.values():
+                nursery.start_soon(_watch, watched, poll)
+            try:
+                yield live
+            except BaseException as error:
+                raised = error  # raised below: not inside a group because of a nursery that is nobody's business
+            finally:
+                nursery.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
+
+    async def reload(self) -> list[str]:
+        """Read all files now, as after a SIGHUP; return what is wrong with them, a line each, which the log says too.
+
+        What can be used is used; of a file that cannot, what was there before holds.
+        """
+        return [problem for watched in self.files.values() for problem in await watched.reload()]
+
+    # ── preferences ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def set_preferences(
+        self, user_id: str, preferences: UserPreferences, *, by: str | None = None, why: str | None = None
+    ) -> None:
+        """Have the store keep what a user has set, in place of all that it has of him.
+
+        Raises:
+            ConfigurationError: the id, or the reason, is no text to be kept.
+            StoreError: it cannot be made durable.
+        """
+        _check_texts(user_id=user_id, why=why)
+        await self._change(SET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: preferences})
+
+    async def forget_preferences(self, user_id: str, *, by: str | None = None, why: str | None = None) -> bool:
+        """Have the store forget what a user has set; tell whether it had anything. What a file says holds then.
+
+        Raises:
+            StoreError: it cannot be made durable.
+        """
+        if user_id not in self._store.preferences:
+            return False
+        _check_texts(why=why)
+        await self._change(FORGET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: None})
+        return True
+
+    # ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def suppress(
+        self, channel: NotificationChannel | str, address: str, *, reason: str, by: str | None = None
+    ) -> Suppression:
+        """Send nothing to an address from now on, whatever was said of it before; return its suppression.
+
+        Raises:
+            ConfigurationError: there is no such channel, or the address or reason is no text to be kept.
+            StoreError: it cannot be made durable.
+        """
+        _check_texts(address=address, reason=reason)
+        suppression = Suppression(
+            channel=_channel(channel),
+            address=address,
+            reason=reason,
+            source=SuppressionSource.OPERATOR,
+            since_ns=time.time_ns(),
+            by=by,
+        )
+        await self._change(SUPPRESS, _about(suppression), by, reason, suppressed=(suppression,))
+        return suppression
+
+    async def lift(
+        self, channel: NotificationChannel | str, address: str, *, by: str | None = None, why: str | None = None
+    ) -> bool:
+        """Send to an address again, whoever has suppressed it; tell whether the store had it so.
+
+        One in a file stays: it is for those who edit that.
+
+        Raises:
+            ConfigurationError: there is no such channel, or the reason is no text to be kept.
+            StoreError: it cannot be made durable.
+        """
+        _check_texts(why=why)
+        key = _channel(channel), normal_address(_channel(channel), address)
+        stored = self.suppressions.stored_at(key)
+        if stored is None:
+            return False
+        await self._change(LIFT, _about(stored), by, why, lifted=(key,))
+        return True
+
+    async def import_suppressions(self, table: str, *, name: str = "table", by: str | None = None) -> int:
+        """Have the store keep the suppressions in a table, all of them or none; return how many there are.
+
+        Those that a provider has said (by the table) take the place of none that people have said.
+
+        Raises:
+            ConfigurationError: what is wrong with the table, a line each.
+            StoreError: it cannot be made durable.
+        """
+        now_ns = time.time_ns()
+        found = await trio.to_thread.run_sync(lambda: read_suppressions(table, name, now_ns=now_ns, by=by))
+        if found:
+            await self._change(IMPORT, f"{len(found):,} addresses", by, None, suppressed=tuple(found))
+        return len(found)
+
+    def export_suppressions(self) -> str:
+        """Return all suppressions in force as a table."""
+        return write_suppressions(self.suppressions)
+
+    # ── templates ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def preview(self, name: str, variables: Mapping[str, Any], *, language: str | None = None) -> SendNotification:
+        """Return what a notification with this template and these variables would be.
+
+        Those called `subject`, `message`, `recipient` and `user_id` are the notification's own.
+
+        Raises:
+            TemplateError: there is no such template, or a variable is missing.
+        """
+        named = {"template": name} if language is None else {"template": name, "lang": language}
+        own = {key: variables[key] for key in _OWN if isinstance(variables.get(key), str)}
+        command = SendNotification(
+            notification_id="preview",
+            channel=NotificationChannel.EMAIL,
+            metadata={**variables, **named},
+            **{"recipient": "ann@example.com", "message": "", **own},
+        )
+        return self.templates.fill_in(command)
+
+    async def _change(self, action: str, about: str, by: str | None, why: str | None, **change: Any) -> None:
+        entry = AuditEntry(at_ns=time.time_ns(), action=action, by=by, about=about, why=why)
+        await _done(self._store.change(SettingsChange(audit=entry, **change)))
+
+
+async def _watch(watched: WatchedFile[Any], poll: float) -> None:
+    while True:
+        await trio.sleep(poll)
+        await watched.reload_when_changed()
+
+
+async def _done(effect: Effect | None) -> None:
+    """Wait until a store has made a change durable."""
+    if effect is not None and not isinstance(effect, Foreseen):
+        await effect()
+
+
+def _users_in(path: Path) -> Mapping[str, UserPreferences]:
+    return load_settings(PreferencesFile, path, private="users").users
+
+
+def _suppressions_in(path: Path) -> Iterable[Suppression]:
+    return read_suppressions(_text_of(path), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: no such file"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: {(error.strerror or str(error)).lower()}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
+
+
+def _about(suppression: Suppression) -> str:
+    return f"{suppression.channel} {suppression.address}"
+
+
+def _channel(channel: NotificationChannel | str) -> NotificationChannel:
+    channels: Sequence[str] = list(NotificationChannel)
+    if channel not in channels:
+        raise ConfigurationError([f"channel: wanted one of {', '.join(channels)}, got {channel!r}"])
+    return NotificationChannel(channel)
+
+
+def _check_texts(**texts: str | None) -> None:
+    problems = [
+        f"{name}: {problem}" for name, text in texts.items() if text is not None and (problem := wrong_text(text))
+    ]
+    if problems:
+        raise ConfigurationError(problems)

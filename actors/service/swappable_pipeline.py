@@ -1,0 +1,162 @@
+"""The two doors of a service whose pipeline is exchanged while it runs: one to the providers, one for requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from actors.domain.attempts import Attempt, Provider
+from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.system import ActorSystem
+from actors.outcomes import Outcome
+
+PATIENCE = 0.9
+"""For what share of its time limit an attempt waits behind the closed door before that becomes a matter of urgency."""
+
+
+class ProviderDoor:
+    """Where attempts pass on their way to the providers of one pipeline. Once closed it stays so.
+
+    What is at a provider then may come back; what comes later waits, unsent, until its pipeline is gone, and is taken
+    up by the next one. So nothing is sent twice. An attempt's time limit goes on while it waits: when the first of them
+    nears its own, those that are at a provider have no more time.
+    """
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        """Attempts that are at a provider."""
+        self._closed = False
+        self._changed = trio.Event()
+        self._urgent = trio.Event()
+
+    def guard(self, provider: Provider, timeout: float) -> Provider:
+        """Return a provider that is asked through this door.
+
+        Args:
+            provider: who is asked.
+            timeout: the time limit of an attempt, in seconds.
+        """
+        return _Guarded(provider, self, timeout)
+
+    async def close(self, at_most: float) -> int:
+        """Let nothing pass any more, and wait for what is under way.
+
+        Args:
+            at_most: seconds to wait.
+
+        Returns: how many attempts are still under way.
+        """
+        self._closed = True
+        with trio.move_on_after(at_most):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_urgent, nursery.cancel_scope)
+                while self.under_way > 0:
+                    await self._changed.wait()
+                nursery.cancel_scope.cancel()
+        return self.under_way
+
+    async def _until_urgent(self, scope: trio.CancelScope) -> None:
+        await self._urgent.wait()
+        scope.cancel()
+
+    async def passing(self, call: Callable[[], Awaitable[Outcome]], timeout: float) -> Outcome:
+        """Make an attempt, unless the door is closed; then wait until that is of no use any more."""
+        if self._closed:
+            await trio.sleep(timeout * PATIENCE)
+            self._urgent.set()
+            await trio.sleep_forever()
+        self.under_way += 1
+        try:
+            return await call()
+        finally:
+            self.under_way -= 1
+            self._changed.set()
+            self._changed = trio.Event()
+
+
+class _Guarded(Provider):
+    def __init__(self, provider: Provider, door: ProviderDoor, timeout: float) -> None:
+        self._attempt = provider.attempt
+        self._on_wired = provider.on_wired
+        self._door = door
+        self._timeout = timeout
+
+    def on_wired(self, system: ActorSystem) -> None:
+        self._on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        effect = self._attempt(attempt, now_ns)
+        if isinstance(effect, (Foreseen, Promise)) or not callable(effect):
+            return effect  # it asks nobody
+        call: Callable[[], Awaitable[Any]] = effect
+        return lambda: self._door.passing(call, self._timeout)
+
+
+class RequestDoor:
+    """ASGI middleware: requests wait while the pipeline is being exchanged, and that waits for those inside.
+
+    Those who only look, at `open_paths`, always get in.
+    """
+
+    def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ("/healthz", "/metrics")) -> None:
+        self.app = app
+        self._open_paths = open_paths
+        self._inside: set[trio.CancelScope] = set()
+        self._opened: trio.Event | None = None
+        """Set when requests may go in again; None: they may."""
+        self._emptied = trio.Event()
+
+    @asynccontextmanager
+    async def closed(self, patience: float) -> AsyncGenerator[None, None]:
+        """Keep all requests out for as long as the block lasts; first wait until none is inside.
+
+        Args:
+            patience: seconds after which those inside are sent away, with the advice to come again.
+        """
+        self._opened = trio.Event()
+        try:
+            with trio.move_on_after(patience):
+                await self._until_empty()
+            for scope in list(self._inside):
+                scope.cancel()
+            await self._until_empty()
+            yield
+        finally:
+            self._opened.set()
+            self._opened = None
+
+    async def _until_empty(self) -> None:
+        while self._inside:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(self._open_paths):
+            await self.app(scope, receive, send)
+            return
+        while self._opened is not None:
+            await self._opened.wait()
+        has_answered = False
+
+        async def send_and_note(message: Any) -> None:
+            nonlocal has_answered
+            has_answered = True
+            await send(message)
+
+        inside = trio.CancelScope()
+        self._inside.add(inside)
+        try:
+            with inside:
+                await self.app(scope, receive, send_and_note)
+        finally:
+            self._inside.discard(inside)
+            if not self._inside:
+                self._emptied.set()
+        if inside.cancelled_caught and not has_answered:
+            refusal = JSONResponse({"detail": "the service was reading its settings"}, 503, {"Retry-After": "1"})
+            await refusal(scope, receive, send)

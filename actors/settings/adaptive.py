@@ -1,0 +1,162 @@
+"""Settings of what adapts to the provider: the rate, the concurrency, the share of requests that is let through."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import StrictBool, model_validator
+
+from actors.settings.base import Settings
+from actors.settings.by_kind import by_kind
+from actors.settings.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveNumber,
+    PositiveRate,
+    PositiveShare,
+    PositiveWholeNumber,
+    Rate,
+    WholeNumber,
+    number,
+    wanted,
+    whole_number,
+)
+
+
+class AdaptiveRateConfig(Settings):
+    """A rate that throttling by the provider cuts, and that grows again while there is none."""
+
+    kind: Literal["aimd", "cubic"] = "aimd"
+    """How it grows: by the same each second, or at first fast up to where it was cut, and there slowly."""
+
+    initial_rate: PositiveRate | None = None
+    """None: no limit until the provider throttles for the first time."""
+
+    minimum_rate: PositiveRate = Rate(1.0, 1.0)
+    """It is never cut below."""
+
+    maximum_rate: PositiveRate | None = None
+    """It never grows above. None: as far as the provider lets it."""
+
+    increase: PositiveRate = Rate(1.0, 1.0)
+    """aimd only: how much faster it is after each second without throttling."""
+
+    decrease: PositiveShare | None = None
+    """What throttling multiplies the rate by. None: 50% for aimd, 70% for cubic."""
+
+    scale: PositiveNumber = 0.4
+    """cubic only: how fast it grows, the C of CUBIC."""
+
+    cooldown: Duration = 1.0
+    """After a cut, throttling does not cut again for so long: it is the answer to what was sent before."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        least = self.minimum_rate.per_second
+        if self.maximum_rate is not None and self.maximum_rate.per_second < least:
+            raise wanted("a maximum_rate of at least minimum_rate")
+        most = float("inf") if self.maximum_rate is None else self.maximum_rate.per_second
+        if self.initial_rate is not None and not least <= self.initial_rate.per_second <= most:
+            raise wanted("an initial_rate between minimum_rate and maximum_rate")
+        for key, kind in (("increase", "aimd"), ("scale", "cubic")):
+            if key in self.model_fields_set and self.kind != kind:
+                raise wanted(f"{key} only with kind: {kind}")
+        return self
+
+
+class _ConcurrencyBounds(Settings):
+    initial: PositiveWholeNumber = 20
+    """Attempts under way at once, to begin with."""
+
+    minimum: PositiveWholeNumber = 1
+    """It never falls below."""
+
+    maximum: PositiveWholeNumber = 200
+    """It never grows above."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.minimum <= self.initial <= self.maximum:
+            raise wanted("initial between minimum and maximum")
+        return self
+
+
+class GradientConfig(_ConcurrencyBounds):
+    """A limit that falls as latency rises above its own long average."""
+
+    kind: Literal["gradient"] = "gradient"
+    tolerance: Annotated[float, number(1)] = 1.5
+    """How many times the long average latency may be without the limit falling."""
+
+    queue_size: WholeNumber = 4
+    """How many may queue at the provider: what the limit grows by while latency is low."""
+
+    smoothing: PositiveShare = 0.2
+    """How much of the way to each new estimate it goes."""
+
+    long_window: PositiveWholeNumber = 600
+    """Over how many attempts the long average is taken."""
+
+
+class VegasConfig(_ConcurrencyBounds):
+    """A limit that keeps the queue at the provider short, which is told from the lowest latency there was."""
+
+    kind: Literal["vegas"]
+    alpha: PositiveWholeNumber | None = None
+    """With less in the queue it grows. None: 3 · log10(limit)."""
+
+    beta: PositiveWholeNumber | None = None
+    """With more in the queue it falls. None: 6 · log10(limit)."""
+
+    decrease: PositiveShare | None = None
+    """What it is multiplied by when it falls. None: log10(limit) is subtracted."""
+
+    smoothing: PositiveShare = 1.0
+    """How much of the way to each new estimate it goes."""
+
+    probe_multiplier: PositiveWholeNumber = 30
+    """The lowest latency is measured anew after about so many attempts for each one in the limit."""
+
+
+ConcurrencyLimitConfig: TypeAlias = Annotated[
+    GradientConfig | VegasConfig, by_kind({"gradient": GradientConfig, "vegas": VegasConfig}, "gradient")
+]
+"""How many attempts may be under way at once, as latency tells."""
+
+
+class AdaptiveThrottleConfig(Settings):
+    """Attempts that would probably fail are refused at the sender, with a probability that follows their success.
+
+    A refusal is the end of the attempt, a failed one, also where a further provider (`failover`) could take it: that
+    one has its turn when the notification is retried, if at all.
+    """
+
+    k: Annotated[float, number(1)] = 2.0
+    """The multiple of what the provider accepts that is sent to it."""
+
+    window: PositiveDuration = 120.0
+    """Over how long requests and accepts are counted."""
+
+    padding: PositiveNumber = 1.0
+    """Added to the requests in the denominator: the larger, the longer a quiet channel goes without a refusal."""
+
+    max_rejection: PositiveShare = 1.0
+    """The probability of a refusal never exceeds this."""
+
+    count_rejected: StrictBool = True
+    """Whether what is refused here counts as a request (as in the SRE book and grpc-go) or not (as in failsafe-go)."""
+
+
+class HedgingConfig(Settings):
+    """Send once more before the answer is there, to a provider that takes an idempotency key.
+
+    All copies of an attempt have the same id. A provider that ignores it may deliver each of them.
+    """
+
+    wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 2, delay: 500ms}"
+
+    max_attempts: Annotated[int, whole_number(2)] = 2
+    """All sends of one attempt, the first included; more than 5 are taken as 5."""
+
+    delay: Duration
+    """How long after one send the next follows, if there is no answer."""

@@ -1,0 +1,223 @@
+"""The base of all settings models: frozen, no unknown keys, and problems in plain words.
+
+pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each becomes
+what was wanted, or the nearest known key; whoever reports it adds the place and what was there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+from actors.errors import ConfigurationError
+from actors.settings.quantities import Wanted, wanted
+
+NOT_SHOWN = "a value that is not shown"
+"""What to say was there where it may be a secret."""
+
+_WANTED_BY_TYPE = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+class NotEmpty:
+    """The marker of a list of at least one entry. (pydantic's own counts only those entries that are valid.)"""
+
+    text = "a list of at least one entry"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "minItems": 1}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and not value:
+            raise wanted(self.text)
+        return value
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    wanted_text: ClassVar[str] = "a mapping"
+    """What to say was wanted where something else than a mapping is given."""
+
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Keys that it has not, but something by another name for: what to say of them."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            problems = _plain_problems(cls, error.errors(include_url=False))
+            hides = cls.model_config.get("hide_input_in_errors", False)
+            raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=hides) from None
+
+
+class OneOf(Settings):
+    """A group of settings of which exactly one is given; each has None for a default."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        check_one_given(self, type(self).model_fields)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        one_key_of(handler.resolve_ref_schema(reference), cls)
+        return reference
+
+
+def check_one_given(settings: BaseModel, keys: Iterable[str]) -> None:
+    """Raise the problem that more or fewer than one of `keys` is given in `settings`, when it is so."""
+    given = [key for key in keys if getattr(settings, key) is not None]
+    if len(given) != 1:
+        raise wanted("exactly one of " + ", ".join(keys), " and ".join(given) or "none")
+
+
+def one_key_of(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Make a JSON Schema of an object require exactly one of the keys of `model`, none of them null."""
+    schema["oneOf"] = [{"required": [key]} for key in known_keys(model)]
+    for key in known_keys(model):
+        described = schema["properties"][key]
+        described.pop("default", None)
+        choices = described.pop("anyOf", [])
+        described |= {"anyOf": [choice for choice in choices if choice != {"type": "null"}]}
+
+
+M = TypeVar("M", bound="Settings")
+
+
+def validated(model: type[M], data: Mapping[str, Any]) -> M:
+    """Return settings from a mapping.
+
+    Raises:
+        ConfigurationError: all that is wrong, one line each: ``channels.email.timeout: wanted …, got 'soon'``.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError([_line(problem) for problem in error.errors(include_url=False)]) from None
+
+
+def _line(problem: ErrorDetails) -> str:
+    path = ".".join(str(key) for key in problem["loc"] if key != "[key]")
+    place = f"{path}: " if path else ""
+    if problem["type"] != "wanted":
+        return f"{place}{problem['msg']}"
+    context = problem.get("ctx", {})
+    return f"{place}wanted {context['what']}, got {context.get('got') or repr(problem['input'])[:100]}"
+
+
+def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:
+    """Return `problem` as one of the `value` of `key`, for a model validator that sees several keys to raise."""
+    return ValidationError.from_exception_data(key, [InitErrorDetails(type=problem, loc=(key,), input=value)])
+
+
+def known_keys(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the keys of `model` as they are written in a file, with their annotations."""
+    return {
+        field.alias or name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        for name, field in model.model_fields.items()
+    }
+
+
+def unknown(key: str, known: Iterable[str], what: str = "key") -> str:
+    """Return the text of the problem of an unknown `key`: the nearest known one, else all of them."""
+    known = list(known)
+    near = nearest(key, known)
+    return f"unknown {what}; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+
+
+def nearest(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that looks most like `key`, or None when none does."""
+    return next(iter(difflib.get_close_matches(key[:100], list(known), n=1)), None)
+
+
+def describe(annotation: Any) -> str:
+    """Return what a value of this type looks like, for ``wanted …``."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        markers = [marker.text for marker in annotation.__metadata__ if isinstance(marker, (Wanted, NotEmpty))]
+        return markers[0] if markers else describe(arguments[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return describe(next(argument for argument in arguments if argument is not type(None)))
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type):
+        if issubclass(kind, Settings):
+            return kind.wanted_text
+        if issubclass(kind, Enum):
+            return "one of " + ", ".join(str(member.value) for member in kind)
+        if issubclass(kind, bool):
+            return "true or false"
+        if issubclass(kind, Mapping):
+            return "a mapping"
+        if issubclass(kind, (tuple, list)):
+            return "a list"
+    return "text"
+
+
+def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[InitErrorDetails]:
+    known = known_keys(model)
+    misspelt = {
+        nearest(str(error["loc"][-1]), known)
+        for error in errors
+        if error["type"] == "extra_forbidden" and len(error["loc"]) == 1
+    }
+    problems = []
+    for error in errors:
+        if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
+            continue  # it is there, misspelt, and that is said already
+        problems.append(InitErrorDetails(type=_plain(model, known, error), loc=error["loc"], input=error["input"]))
+    return problems
+
+
+def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) -> PydanticCustomError:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "wanted":
+            return wanted(context["what"], context.get("got"))
+        case "extra_forbidden":
+            key = str(error["loc"][-1])
+            text = f"unknown key; {model.other_names[key]}" if key in model.other_names else unknown(key, known)
+            return PydanticCustomError("unknown_key", "{text}", {"text": text})
+        case "missing":
+            return wanted(describe(known[str(error["loc"][0])]), "nothing")
+        case "model_type" | "model_attributes_type" if not error["loc"]:
+            return wanted(model.wanted_text)
+        case "literal_error" | "enum":
+            return wanted("one of " + context["expected"].replace("'", "").replace(" or ", ", "))
+        case plain if plain in _WANTED_BY_TYPE:
+            # What is not even of the right kind may be a secret at the wrong place.
+            hides = model.model_config.get("hide_input_in_errors", False)
+            return wanted(_WANTED_BY_TYPE[plain], NOT_SHOWN if hides else None)
+        case other:
+            return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})

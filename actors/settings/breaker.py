@@ -1,0 +1,204 @@
+"""Settings of a circuit breaker."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import StrictBool, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from actors.policies.breaker.states import BreakerState
+from actors.settings.base import OneOf, Settings
+from actors.settings.quantities import (
+    PositiveDuration,
+    PositiveRate,
+    PositiveShare,
+    PositiveWholeNumber,
+    Rate,
+    Share,
+    number,
+    wanted,
+)
+
+
+class BreakerWindow(OneOf):
+    """The calls that a failure rate is taken over; give exactly one of the keys."""
+
+    wanted_text: ClassVar[str] = "a window such as {calls: 100} or {time: 20s}"
+
+    calls: PositiveWholeNumber | None = None
+    """The last so many calls, however long ago they were."""
+
+    time: PositiveDuration | None = None
+    """The calls that ended in the last so many seconds, (now - width, now]."""
+
+    ema: PositiveWholeNumber | None = None
+    """All calls, weighed by an exponential moving average over about so many (as Finagle): needs no log."""
+
+    @property
+    def default_minimum_calls(self) -> int:
+        """The calls below which the rate says nothing, unless a setting says otherwise."""
+        return self.ema if self.ema is not None else min(10, self.calls or 10)
+
+
+class SlowCall(Settings):
+    """Calls that succeed, but too late, are a sign of trouble too."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {duration: 2s, rate: 50%}"
+
+    duration: PositiveDuration
+    """A call that takes longer than this is slow; one that takes exactly this long is not."""
+
+    rate: PositiveShare = 0.5
+    """The share of slow calls, failed or not, that opens it, reached or exceeded."""
+
+
+class OpenGrowth(Settings):
+    """Each opening without a recovery in between lasts longer than the one before; a recovery resets it."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {multiplier: 1.5, max: 10m, jitter: 20%}"
+
+    multiplier: Annotated[float, number(1)] = 2.0
+    """The n-th opening in a row lasts timeout * multiplier^(n - 1)."""
+
+    max: PositiveDuration = 600.0
+    """No opening lasts longer than this, jitter included."""
+
+    jitter: Share = 0.0
+    """The x in U(1 - x, 1 + x), by which each open time is multiplied before it is capped."""
+
+
+class RampConfig(Settings):
+    """After closing only a share of the calls is let through, and it grows in a straight line to all of them.
+
+    Those who waited for it to close ask at the pace of `resume_rate`, and the ramp lets its share of them through: both
+    hold together.
+    """
+
+    wanted_text: ClassVar[str] = "a mapping such as {over: 30s, start: 10%}"
+
+    over: PositiveDuration
+    """How long it takes until all are let through again."""
+
+    start: Share = 0.1
+    """The share with which it begins."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.start == 1:
+            raise wanted("a start of less than 100%, where there is something left to grow")
+        return self
+
+
+class CircuitBreakerConfig(Settings):
+    """When to stop sending to a provider that fails, and how to find out that it is back.
+
+    Without a `window` it opens after `failure_threshold` consecutive failures; with one, at a `failure_rate` over the
+    window, or at a rate of slow calls.
+    """
+
+    failure_threshold: PositiveWholeNumber = 5
+    """Consecutive failures that open it; only without a `window`."""
+
+    window: BreakerWindow | None = None
+    """The calls whose failure rate opens it, in place of a number of consecutive failures."""
+
+    failure_rate: PositiveShare = 0.5
+    """The share of failures that opens it, reached or exceeded: over the window, and over the probes where `decide`
+    looks at their rate."""
+
+    minimum_calls: PositiveWholeNumber | None = None
+    """Fewer calls in the window open nothing. None: 10, or as many as the window holds if that is fewer; for an `ema`
+    its own number (as Finagle)."""
+
+    slow_call: SlowCall | None = None
+    """Slow calls open it too; only with a `window`. A slow probe is then no good one."""
+
+    success_may_trip: StrictBool = True
+    """Whether a good call opens it when the rate is reached with it (as resilience4j), as when it is the one that
+    completes `minimum_calls`; or only one that failed or was slow (as Polly)."""
+
+    ignored_counts_as: Literal["neutral", "success"] = "neutral"
+    """What a permanent failure (a bad address) counts as while closed: as no call at all (as resilience4j), or as a
+    success (as pybreaker and purgatory)."""
+
+    timeout: PositiveDuration = 60.0
+    """How long it stays open before a probe is let through."""
+
+    open_growth: OpenGrowth | None = None
+    """Every further opening in a row lasts longer. None: each lasts `timeout`."""
+
+    reopen: Literal["at", "after"] = "at"
+    """Half-open at the exact instant `opened_at + timeout`, or only at the first one after it (as resilience4j)."""
+
+    half_open_permits: PositiveWholeNumber = 1
+    """Probes that are let through while half-open."""
+
+    decide: Literal["first_failure", "when_decided", "when_all_used"] = "first_failure"
+    """What the probes have to show: the first failure opens it again and only successes of all close it; or their
+    failure rate, known when all have a result (when_all_used, as resilience4j) or as soon as the rest cannot change it
+    (when_decided, as failsafe-go)."""
+
+    half_open_max: PositiveDuration | None = None
+    """How long it may be half-open without a decision. None: until the probes decide."""
+
+    half_open_then: Literal["open", "closed", "probe"] = "open"
+    """What then: it opens again, it closes, or as many probes as have no result yet are let through anew (as Polly)."""
+
+    ramp: RampConfig | None = None
+    """Only a growing share of the calls is let through after it has closed. None: all at once."""
+
+    when_open: Literal["wait", "fail"] = "wait"
+    """A notification that meets an open breaker waits and uses up no attempt, or fails at once and does."""
+
+    resume_rate: PositiveRate = Rate(10.0, 1.0)
+    """The pace at which those who waited resume when it has closed; it grows until none waits."""
+
+    resume_doubling: PositiveDuration = 10.0
+    """How long it takes that pace to double."""
+
+    per: Literal["channel", "host"] = "channel"
+    """One for the whole channel, or one for each host of recipients (the domain of an address or of a URL)."""
+
+    enabled: StrictBool = True
+    """False: it is disabled, which is the same as ``initial_state: disabled``."""
+
+    initial_state: Literal["closed", "disabled", "forced-open", "metrics-only"] = "closed"
+    """The state it begins in: disabled admits everything and counts nothing, forced-open refuses everything until an
+    operator says otherwise, metrics-only admits everything, counts, and never opens."""
+
+    @model_validator(mode="after")
+    def _settings_that_go_together(self) -> Self:
+        given = self.model_fields_set
+        window = self.window
+        problems: dict[str, str] = {}
+        if window is not None and "failure_threshold" in given:
+            problems["failure_threshold"] = "a failure_threshold or a window, not both"
+        if window is None and self.decide == "first_failure" and "failure_rate" in given:
+            problems["failure_rate"] = "failure_rate only with a window, or with decide: when_decided or when_all_used"
+        if window is None and self.minimum_calls is not None:
+            problems["minimum_calls"] = "minimum_calls only with a window"
+        if window is not None and window.calls is not None and (self.minimum_calls or 0) > window.calls:
+            problems["minimum_calls"] = f"minimum_calls of at most {window.calls}, all that the window holds"
+        if window is None and self.slow_call is not None:
+            problems["slow_call"] = "slow_call only with a window"
+        if self.open_growth is not None and self.open_growth.max < self.timeout:
+            problems["open_growth"] = "a max of at least the timeout"
+        if self.half_open_max is None and "half_open_then" in given:
+            problems["half_open_then"] = "half_open_then only with half_open_max"
+        if not self.enabled and "initial_state" in given and self.initial_state != "disabled":
+            problems["enabled"] = "enabled: true with an initial_state other than disabled"
+        if problems:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(type=wanted(text), loc=(key,), input=getattr(self, key))
+                    for key, text in problems.items()
+                ],
+            )
+        return self
+
+    @property
+    def begins(self) -> BreakerState:
+        """The state it begins in."""
+        return BreakerState(self.initial_state) if self.enabled else BreakerState.DISABLED

@@ -1,0 +1,223 @@
+"""Settings of channels and policies: the same keys in a scenario file, in a live configuration and in Python.
+
+Durations are seconds, shares lie between 0 and 1, rates are :class:`actors.settings.quantities.Rate`. A setting left
+out takes the default written here. Models are frozen and refuse unknown keys.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from actors.messages import NotificationChannel
+from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
+from actors.settings.base import Settings
+from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
+from actors.settings.distributions import Distribution
+from actors.settings.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share, Wanted, wanted
+from actors.settings.rate_limit import RateLimitConfig as RateLimitConfig
+from actors.settings.retry import RetryConfig as RetryConfig
+
+PRIMARY = "primary"
+"""The name of a channel's own provider, where it has others to fall back on."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+def _provider_name(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and value != PRIMARY else None
+
+
+ProviderName = Annotated[
+    str,
+    Wanted(
+        f"the name of a provider, of letters, digits, - and _, and other than {PRIMARY}",
+        _provider_name,
+        {"type": "string", "pattern": r"^[A-Za-z0-9_-]+$", "not": {"const": PRIMARY}},
+    ),
+]
+
+
+Discipline: TypeAlias = Literal["fifo", "critical_first", "processor_sharing"]
+
+
+class ProviderConfig(Settings):
+    """The simulated outside world behind a channel when nothing is wrong."""
+
+    latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
+    """How long it takes to answer; with a capacity, how long it works on an attempt."""
+
+    failure_rate: Share = 0.0
+    """Share of attempts that fail transiently."""
+
+    capacity: PositiveWholeNumber | None = None
+    """How many it works on at once; the rest queue. None: no bound."""
+
+    discipline: Discipline = "fifo"
+    """What becomes of more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
+    notifications go before all that are not; what it works on already is left in peace. `processor_sharing`: nobody
+    waits, all become slower: more than the capacity share it equally. Real email and SMS gateways slow down for
+    everyone like that as load grows."""
+
+    @model_validator(mode="after")
+    def _has_something_to_share(self) -> Self:
+        if self.discipline != "fifo" and self.capacity is None:
+            raise wanted(
+                f"a capacity with the discipline {self.discipline}, without which it works on all at once", "none"
+            )
+        return self
+
+
+class FailoverConfig(Settings):
+    """One more provider of a channel; a key left out, but for `provider`, is as the channel has it.
+
+    A group that is given, such as `circuit_breaker`, is taken as it stands: what is left out in it has the defaults.
+    """
+
+    wanted_text: ClassVar[str] = "a provider such as {provider: {latency: {constant: 200ms}}, quota: {rate: 100/min}}"
+
+    circuit_breaker: CircuitBreakerConfig | None = None
+    """When to stop sending to it."""
+
+    quota: RateLimitConfig | None = None
+    """What its account allows; null for no limit."""
+
+    timeout: PositiveDuration | None = None
+    """How long one attempt may take before it counts as ambiguous."""
+
+    max_in_flight: PositiveWholeNumber | None = None
+    """Attempts under way at once (bulkhead); null for no bound."""
+
+    adaptive_rate: AdaptiveRateConfig | None = None
+    """A rate that follows what it takes; null for none."""
+
+    concurrency_limit: ConcurrencyLimitConfig | None = None
+    """A bulkhead whose size follows its latency; null for none."""
+
+    adaptive_throttle: AdaptiveThrottleConfig | None = None
+    """Refuse at the sender a share of what it would refuse; null for none."""
+
+    hedging: HedgingConfig | None = None
+    """Send a copy when its answer is late; null for never."""
+
+    provider: ProviderConfig = ProviderConfig()
+    """What it is like in a simulation."""
+
+    def differences(self) -> dict[str, Any]:
+        """Return what is not as the channel has it; a key that is given as null means that there is none of it."""
+        needed = ("circuit_breaker", "timeout")
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        return {"provider": self.provider} | {
+            key: value for key, value in given.items() if value is not None or key not in needed
+        }
+
+
+class FallbackConfig(Settings):
+    """Another channel for the same message, once this one has given it up."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {channel: sms, after: 30s}"
+
+    channel: NotificationChannel
+    """Where it goes then, with the id ``<id>/<channel>`` and the address that the command has for it."""
+
+    after: PositiveDuration | None = None
+    """How long this channel may take at most: what it has not sent by then, and is not just sending, expires. None: as
+    long as its retries take."""
+
+
+class ChannelConfig(Settings):
+    """All settings of one channel."""
+
+    retry: RetryConfig = RetryConfig()
+    circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    rate_limit: RateLimitConfig | None = None
+    """Per user; charged once a notification. None: no limit."""
+
+    quota: RateLimitConfig | None = None
+    """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
+
+    timeout: PositiveDuration = 10.0
+    """How long one attempt may take before it counts as ambiguous."""
+
+    max_in_flight: PositiveWholeNumber | None = None
+    """Attempts under way at once (bulkhead). None: no bound."""
+
+    adaptive_rate: AdaptiveRateConfig | None = None
+    """A rate that follows what the provider takes. None: no limit but the `quota`."""
+
+    concurrency_limit: ConcurrencyLimitConfig | None = None
+    """A bulkhead whose size follows the provider's latency. None: that of `max_in_flight`."""
+
+    adaptive_throttle: AdaptiveThrottleConfig | None = None
+    """Refuse at the sender a share of what the provider would refuse; it counts as a failed attempt. None: nothing."""
+
+    hedging: HedgingConfig | None = None
+    """Send a copy when the answer is late; only for a provider that takes an idempotency key. None: never."""
+
+    provider: ProviderConfig = ProviderConfig()
+    """What the channel's own provider is like in a simulation."""
+
+    failover: dict[ProviderName, FailoverConfig] = Field(default_factory=dict)
+    """Further providers by name, in the order in which they are tried when those before take nothing now: the breaker
+    is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
+
+    switch_after: PositiveWholeNumber | None = None
+    """After so many failed attempts a notification tries the next provider first. A Retry-After of one provider holds
+    for the notification's next attempt, also where that goes to another one. None: always in the same order."""
+
+    fallback: FallbackConfig | None = None
+    """Another channel for what this one gives up. None: the dead letter queue is the end."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.switch_after is not None and not self.failover:
+            raise wanted("switch_after only with failover, where there is a provider to switch to")
+        for name, other in self.failover.items():
+            breaker = other.circuit_breaker
+            if breaker is not None and breaker.per != self.circuit_breaker.per:
+                raise wanted(f"circuit breakers of all providers per {self.circuit_breaker.per}", f"another for {name}")
+            if breaker is not None and "when_open" in breaker.model_fields_set:
+                raise wanted("when_open only for the whole channel, as it is decided when no provider takes any", name)
+        return self
+
+    def by_provider(self) -> dict[str, ChannelConfig]:
+        """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
+        alone = self.model_copy(update={"failover": {}})
+        return {
+            PRIMARY: alone,
+            **{name: alone.model_copy(update=other.differences()) for name, other in self.failover.items()},
+        }
+
+
+class DeadLettersConfig(Settings):
+    """How much the dead letter queue keeps. What it has no more time or room for is discarded, the oldest first."""
+
+    keep: PositiveDuration | None = None
+    """How long a dead letter is kept. None: until somebody has looked at it."""
+
+    at_most: PositiveWholeNumber | None = None
+    """How many are kept. None: no bound."""
+
+
+KEEP_ALL_LETTERS = DeadLettersConfig()
+
+
+class NotifierConfig(Settings):
+    """All settings of a live notifier."""
+
+    channels: dict[NotificationChannel, ChannelConfig] = Field(default_factory=dict)
+    """The channels there are; all four with their defaults when empty."""
+
+    remember_ids: PositiveDuration = 86_400.0
+    """How long the id of a notification that has ended is remembered; the same id is not sent again meanwhile."""
+
+    drain: Duration = 30.0
+    """How long a shutdown waits for what is in flight."""
+
+    dead_letters: DeadLettersConfig = DeadLettersConfig(keep=30 * 86_400.0, at_most=100_000)
+    """How many dead letters are kept, and for how long."""
+
+    platform: str = "our platform"
+    """What templates call the service."""

@@ -1,0 +1,255 @@
+"""Distributions of durations: latency, think time, anything that takes a while.
+
+A file gives one as a single key with its parameters, ``{lognormal: {median: 80ms, p99: 900ms}}``; a duration alone,
+``80ms``, is a constant.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from bisect import bisect
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from statistics import NormalDist
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import GetJsonSchemaHandler, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from actors.settings.base import NotEmpty, Settings, at_key, check_one_given, one_key_of
+from actors.settings.csv_column import DataFile, read_numbers
+from actors.settings.quantities import (
+    LONGEST_S,
+    Duration,
+    PositiveDuration,
+    PositiveNumber,
+    number,
+    parse_duration,
+    wanted,
+)
+
+Draw = Callable[[], float]
+"""Returns one duration in seconds."""
+
+_OTHER_UNIT = re.compile(
+    r"(^|[^a-z])(ms|msec|milli(s|seconds?)|[uµ]s|micro(s|seconds?)|ns|nano(s|seconds?)|min|minutes?|h|hours?)[^a-z]*$",
+    re.IGNORECASE,
+)
+"""The name of a column that says that its durations are not in seconds, as ``latency_ms``."""
+
+_P99_OF_STANDARD_NORMAL = 2.3263478740408408
+
+_SMALLEST_DRAW = 2.0**-54
+"""In place of a uniform draw of 0, which has no quantile."""
+_LOG_LONGEST = math.log(LONGEST_S)
+"""A heavy tail ends at a hundred years: what is drawn stays a number, and the instant it leads to a date."""
+
+
+class Uniform(Settings):
+    """Equally likely anywhere from `low` to `high`."""
+
+    low: Duration = 0.0
+    high: Duration
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low:
+            raise wanted("high at least as large as low")
+        return self
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        low, width, uniform = self.low, self.high - self.low, random.random
+        return lambda: low + width * uniform()
+
+
+class Exponential(Settings):
+    """Memoryless, with this mean."""
+
+    mean: PositiveDuration
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        return partial(random.expovariate, 1.0 / self.mean)
+
+
+class Normal(Settings):
+    """Normal, cut at 0: what would be negative is 0."""
+
+    mean: Duration
+    sd: Duration
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        mean, sd, normal = self.mean, self.sd, random.normalvariate
+        return lambda: max(0.0, normal(mean, sd))
+
+
+class Lognormal(Settings):
+    """Lognormal by its median and 99th percentile, as latency is usually reported."""
+
+    median: PositiveDuration
+    p99: PositiveDuration
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.p99 < self.median:
+            raise wanted("p99 at least as large as median")
+        return self
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        mu = math.log(self.median)
+        sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
+        if sigma == 0.0:
+            return lambda: self.median
+        # By inversion, one uniform draw each, so that two medians compared on the same luck are both lucky or both not.
+        uniform, quantile, exp = random.random, NormalDist(mu, sigma).inv_cdf, math.exp
+
+        def draw() -> float:
+            log = quantile(uniform() or _SMALLEST_DRAW)
+            return exp(log if log < _LOG_LONGEST else _LOG_LONGEST)
+
+        return draw
+
+
+class Gamma(Settings):
+    """Gamma by its mean and shape: what takes `shape` exponential stages one after the other (Erlang's, where the shape
+    is a whole number). The standard deviation is ``mean / sqrt(shape)``; a shape of 1 is the exponential one."""
+
+    mean: PositiveDuration
+    shape: Annotated[float, number(0.01)]
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        from scipy.special import gammaincinv
+
+        # By inversion, as all of them: one uniform draw each, and two means or shapes share their luck.
+        mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv
+        return lambda: min(mean * (float(quantile(shape, uniform())) / shape), LONGEST_S)
+
+
+class Pareto(Settings):
+    """Pareto: P(X > x) = (minimum / x)^alpha. With alpha at most 1 it has no mean."""
+
+    minimum: PositiveDuration
+    alpha: Annotated[float, number(0.01)]
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws from `random`."""
+        log_minimum, alpha, exponential, exp = math.log(self.minimum), self.alpha, random.expovariate, math.exp
+        return lambda: exp(min(log_minimum + exponential(alpha), _LOG_LONGEST))
+
+
+class Distribution(Settings):
+    """One distribution of durations; give exactly one of the keys. A duration alone is a constant."""
+
+    wanted_text: ClassVar[str] = "a duration such as 80ms, or a distribution such as {exponential: {mean: 80ms}}"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "erlang": "Erlang's is gamma with a whole number for its shape, such as {gamma: {mean: 80ms, shape: 4}}",
+        "gaussian": "did you mean normal?",
+    }
+
+    constant: Duration | None = None
+    """Always the same."""
+
+    uniform: Uniform | None = None
+    exponential: Exponential | None = None
+    normal: Normal | None = None
+    lognormal: Lognormal | None = None
+    gamma: Gamma | None = None
+    pareto: Pareto | None = None
+    mixture: Annotated[tuple[Component, ...], NotEmpty()] | None = None
+    """One of several distributions, each chosen as often as its weight says."""
+
+    empirical: DataFile | None = None
+    """A CSV file with measured durations in seconds, in the column `seconds` or the only one; drawn with
+    replacement. A path is relative to the file it stands in."""
+
+    _measured: tuple[float, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _duration_alone(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if isinstance(data, (str, int, float)):
+            unit_required = (info.context or {}).get("units") == "required"
+            seconds = parse_duration(data, unit_required=unit_required)
+            if seconds is None or seconds < 0:
+                raise wanted(cls.wanted_text)
+            data = {"constant": data}
+        return handler(data)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        check_one_given(self, Distribution.model_fields)
+        if self.empirical is not None:
+            try:
+                self._measured = _read_durations(self.empirical)
+            except PydanticCustomError as problem:
+                raise at_key("empirical", problem, self.empirical) from None
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        one_key_of(handler.resolve_ref_schema(reference), Distribution)
+        if cls is not Distribution:
+            return reference
+        alone = TypeAdapter(Duration).json_schema()
+        return {"anyOf": [alone, reference]}
+
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """What the file of an `empirical` distribution holds, in seconds; nothing for the others."""
+        return self._measured
+
+    def sampler(self, random: Random) -> Draw:
+        """Return a function that draws a duration in seconds from `random`; a constant one draws nothing."""
+        if self.constant is not None:
+            value = self.constant
+            return lambda: value
+        if self.mixture is not None:
+            draws = [component.sampler(random) for component in self.mixture]
+            bounds = list(itertools.accumulate(component.weight for component in self.mixture))
+            total, last, uniform = bounds[-1], len(draws) - 1, random.random
+            return lambda: draws[min(bisect(bounds, total * uniform()), last)]()
+        if self.empirical is not None:
+            return partial(random.choice, self._measured)
+        parametric = self.uniform or self.exponential or self.normal or self.lognormal or self.gamma or self.pareto
+        assert parametric is not None  # exactly one is given
+        return parametric.sampler(random)
+
+
+class Component(Distribution):
+    """A distribution in a mixture."""
+
+    weight: PositiveNumber
+    """How often it is chosen, against the weights of the others."""
+
+
+def _read_durations(file: str) -> tuple[float, ...]:
+    path = Path(file)
+
+    def column(header: list[str]) -> int | None:
+        if "seconds" in header:
+            return header.index("seconds")
+        if len(header) > 1:
+            return None
+        if _OTHER_UNIT.search(header[0]):  # would be wrong by a factor of a thousand, or of sixty
+            raise wanted(f"seconds in {path.name}", f"a column named {header[0]}")
+        return 0
+
+    numbers = read_numbers(path, column, "a column named seconds, or a single one,")
+    for line, seconds in numbers:
+        if seconds < 0:
+            raise wanted(f"seconds of at least 0 in line {line} of {path.name}", f"{seconds:g}")
+    return tuple(seconds for _, seconds in numbers)
+
+
+Distribution.model_rebuild()

@@ -1,0 +1,234 @@
+"""Settings of injected failures: the same keys in a scenario file and in a live configuration.
+
+Rates are shares of the attempts that a fault meets, between 0 and 1; a fault left out injects nothing.
+
+Most faults are the provider's, and :mod:`actors.faults.provider` says in which order they are looked at. Crashes and
+clock steps hit the system itself: a simulation injects them (:mod:`simulation.running.system_faults`), and so it does
+with messages that come twice or late.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field, StrictBool, WrapValidator, model_validator
+
+from actors.messages import NotificationChannel
+from actors.settings.base import Settings
+from actors.settings.distributions import Distribution
+from actors.settings.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveNumber,
+    PositiveRate,
+    PositiveWholeNumber,
+    Share,
+    SignedDuration,
+    Text,
+    Wanted,
+    wanted,
+)
+
+
+def _channels(value: Any, _unit_required: bool) -> tuple[NotificationChannel, ...] | None:
+    names = tuple(NotificationChannel) if value == "all" else value if isinstance(value, (list, tuple)) else [value]
+    try:
+        chosen = {NotificationChannel(name) for name in names}
+    except (ValueError, TypeError):
+        return None
+    return tuple(channel for channel in NotificationChannel if channel in chosen) or None
+
+
+_ONE_CHANNEL = {"enum": [channel.value for channel in NotificationChannel]}
+
+ChannelNames = Annotated[
+    tuple[NotificationChannel, ...],
+    Wanted(
+        "email, sms, push, webhook, a list of them, or all",
+        _channels,
+        {"anyOf": [_ONE_CHANNEL, {"const": "all"}, {"type": "array", "items": _ONE_CHANNEL, "minItems": 1}]},
+    ),
+]
+"""One channel, a list of them, or ``all``; read, it is a tuple in the order of the enum."""
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text may be the name of a host."""
+    return bool(text) and not set(text) & set(" @/")
+
+
+def _hosts(value: Any, _unit_required: bool) -> tuple[str, ...] | None:
+    hosts = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not hosts or not all(isinstance(host, str) and is_host(host) for host in hosts):
+        return None
+    return tuple(dict.fromkeys(host.lower() for host in hosts))
+
+
+_ONE_HOST = {"type": "string", "pattern": "^[^ @/]+$"}
+
+Hosts = Annotated[
+    tuple[str, ...],
+    Wanted(
+        "a host such as mail.example.org, or a list of them",
+        _hosts,
+        {"anyOf": [_ONE_HOST, {"type": "array", "items": _ONE_HOST, "minItems": 1}]},
+    ),
+]
+"""One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+
+
+class Throttle(Settings):
+    """A quota that the provider enforces: what goes over it is answered with `throttled`."""
+
+    wanted_text: ClassVar[str] = "a quota such as {rate: 10/s, retry_after: 30s}"
+
+    rate: PositiveRate
+    """How much it takes, from all senders together."""
+
+    retry_after: Duration | None = None
+    """The wait that it asks for. None: it does not say."""
+
+
+class Burst(Settings):
+    """Failures in bursts: a two-state Markov chain (Gilbert 1960) with exponential stays in each state."""
+
+    mean_good: PositiveDuration
+    """How long a good spell lasts on average."""
+
+    mean_bad: PositiveDuration
+    """How long a bad spell lasts on average."""
+
+    failure_rate: Share = 1.0
+    """Share of attempts that fail in a bad spell."""
+
+
+class Flap(Settings):
+    """Up and down in turn while the window lasts, up first; down answers with transient failures."""
+
+    wanted_text: ClassVar[str] = "up and down such as {up: 30s, down: 10s}"
+
+    up: PositiveDuration
+    down: PositiveDuration
+
+
+class Reorder(Settings):
+    """Messages between actors overtake each other."""
+
+    delay: Distribution
+    """By how much each is late."""
+
+
+ActorName: TypeAlias = Literal["handler", "limiter", "breaker", "channel", "dlq", "alert"]
+"""An actor of the pipeline; limiter, breaker and channel are each channel's own, the others are there once."""
+
+
+class Crash(Settings):
+    """One actor raises and is restarted by its supervisor."""
+
+    wanted_text: ClassVar[str] = "process, or an actor such as {actor: breaker}"
+
+    actor: ActorName
+    """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
+
+
+class FaultConfig(Settings):
+    """What goes wrong, on which channels and when. Several keys act together."""
+
+    wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
+
+    channel: ChannelNames
+    """The channels whose provider is hit: one, a list, or `all`; read, it is a tuple in the order of the enum."""
+
+    provider: Text | None = None
+    """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
+    all of them."""
+
+    host: Hosts | None = None
+    """Only attempts to recipients at this host, or at these, are hit: those of its domain, or whose URL it is in. What
+    the fault remembers it remembers of all of them together: a quota, how many have failed. None: all recipients."""
+
+    at: Duration = 0.0
+    """When the window starts, from the start of the run."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long the window lasts: it is [at, at + for). None: to the end of the run."""
+
+    failure_rate: Share | None = None
+    """Share of attempts that fail transiently."""
+
+    fail_first: PositiveWholeNumber | None = None
+    """The first so many attempts in the window fail transiently."""
+
+    outage: StrictBool = False
+    """Every attempt fails transiently, after the provider's latency."""
+
+    latency: Distribution | None = None
+    """The provider's latency, in place of its usual one."""
+
+    latency_factor: PositiveNumber | None = None
+    """Multiplies the provider's latency."""
+
+    hang: StrictBool = False
+    """The provider never answers: attempts run into their timeout."""
+
+    throttle: Throttle | None = None
+    permanent_rate: Share | None = None
+    """Share of attempts that fail for good."""
+
+    dead_destination_rate: Share | None = None
+    """Share of attempts that find the address gone."""
+
+    channel_fault_rate: Share | None = None
+    """Share of attempts that find the channel itself broken, as where its credentials are not good any more."""
+
+    burst: Burst | None = None
+    """Failures in bursts, beside those of `failure_rate`; it begins good."""
+
+    flap: Flap | None = None
+    capacity: PositiveWholeNumber | None = None
+    """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
+
+    lost_reply_rate: Share | None = None
+    """Share of attempts that succeed, but whose reply is lost."""
+
+    duplicate_rate: Share | None = None
+    """Share of messages between actors that arrive twice."""
+
+    reorder: Reorder | None = None
+    crash: Annotated[Crash | Literal["process"], WrapValidator(lambda value, _, info: _crash(value, info))] | None = (
+        None
+    )
+    """An actor raises at the window's start; or the whole process is gone then, whatever the `channel`, and all that is
+    not in its store."""
+
+    restart_after: Duration | None = None
+    """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
+
+    clock_step: SignedDuration | None = None
+    """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
+    does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
+    retries that the process takes up from its store after a crash do: they come later by a step back, or sooner."""
+
+    @property
+    def injects(self) -> frozenset[str]:
+        """The keys of what it injects."""
+        keys = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
+        return frozenset(key for key in keys if not any(getattr(self, key) is nothing for nothing in (None, False)))
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Self:
+        if not self.injects:
+            raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
+        if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
+            raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
+        if self.restart_after is not None and self.crash is None:
+            raise wanted("crash beside restart_after", "none")
+        return self
+
+
+_NOT_FAULTS = {"channel", "provider", "host", "at", "for_", "restart_after"}
+_OF_NO_HOST = frozenset({"capacity", "duplicate_rate", "reorder", "crash", "clock_step"})
+
+
+def _crash(value: Any, info: Any) -> Any:
+    return value if value == "process" else Crash.model_validate(value, context=info.context)

@@ -1,0 +1,87 @@
+"""Settings of limits on what is sent."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import StrictBool, model_validator
+
+from actors.settings.base import NotEmpty, Settings
+from actors.settings.quantities import PositiveRate, PositiveWholeNumber, Rate, wanted, write_rate
+
+
+class RateLimitConfig(Settings):
+    """At most so many in each window, per user or for the whole channel."""
+
+    max_per_minute: PositiveWholeNumber | None = None
+    """How many in any minute."""
+
+    rate: PositiveRate | None = None
+    """The same with another window: ``10/s``, ``500/h``, ``3/10s``. Give one of the three."""
+
+    rates: Annotated[tuple[PositiveRate, ...], NotEmpty()] | None = None
+    """Several at once, from the shortest window to the longest: ``[3/s, 100/min]``."""
+
+    kind: Literal["sliding_window", "fixed_window", "token_bucket", "sliding_counter", "leaky_bucket", "gcra"] = (
+        "sliding_window"
+    )
+    burst: PositiveWholeNumber | None = None
+    """Token bucket only: how many may go at once; the count of the rate when None."""
+
+    aligned: StrictBool = False
+    """Leaky bucket only: one in each interval since the start of the run, so that after a pause two may be closer
+    than an interval (as failsafe-go)."""
+
+    on_limit: Literal["defer", "drop"] = "defer"
+    """A refused notification waits until it fits, or is dead-lettered."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if sum(given is not None for given in (self.max_per_minute, self.rate, self.rates)) != 1:
+            raise wanted("one of max_per_minute, rate and rates")
+        buckets = self.kind in ("token_bucket", "gcra")
+        if any(rate.count < 1 for rate in self.limits):
+            raise wanted("a rate that lets at least 1 through in its window, such as 1/10s")
+        if self.burst is not None and not buckets:
+            raise wanted("burst only with kind: token_bucket")
+        if self.burst is not None and len(self.limits) > 1:
+            raise wanted("burst only with one rate")
+        if self.aligned and self.kind != "leaky_bucket":
+            raise wanted("aligned only with kind: leaky_bucket")
+        if self.kind == "leaky_bucket" and len(self.limits) > 1:
+            raise wanted("one rate with kind: leaky_bucket, where only the slowest has an effect")
+        if not buckets and self.kind != "leaky_bucket":
+            self._check_counts()
+        for shorter, longer in pairwise(self.limits):
+            self._check_order(shorter, longer)
+        return self
+
+    def _check_counts(self) -> None:
+        """A window has no half of a notification to let through, and rounding would be another limit."""
+        for rate in self.limits:
+            if not float(rate.count).is_integer():
+                raise wanted(
+                    f"a whole number in each window of a {self.kind} (kind: token_bucket takes any)", write_rate(rate)
+                )
+
+    @staticmethod
+    def _check_order(shorter: Rate, longer: Rate) -> None:
+        """Each rate has to bind somewhere: short bursts by the first, the long run by the last."""
+        got = f"{write_rate(shorter)} before {write_rate(longer)}"
+        if shorter.period >= longer.period:
+            raise wanted("rates from the shortest window to the longest", got)
+        if shorter.count >= longer.count:
+            raise wanted("rates of which the longer window lets more through than the shorter", got)
+        if shorter.per_second <= longer.per_second:
+            raise wanted("rates of which the longer window is the slower on average", got)
+
+    @property
+    def limits(self) -> tuple[Rate, ...]:
+        """How many, in how long; all of them hold."""
+        return self.rates or (self.rate or Rate(float(self.max_per_minute or 0), 60.0),)
+
+    @property
+    def limit(self) -> Rate:
+        """The one of them that holds in the long run."""
+        return self.limits[-1]

@@ -1,0 +1,265 @@
+"""Settings of retries: when to try again after a failed attempt, and how many retries a channel may make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from actors.settings.base import NotEmpty, Settings
+from actors.settings.by_kind import by_kind
+from actors.settings.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveRate,
+    PositiveShare,
+    PositiveWholeNumber,
+    Rate,
+    Share,
+    Text,
+    WholeNumber,
+    number,
+    wanted,
+)
+
+
+class OutcomeRetryConfig(Settings):
+    """What is different for attempts that ended in one particular way; a key left out is as in the settings around."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 10, initial_delay: 30s}"
+
+    max_attempts: PositiveWholeNumber | None = None
+    """Attempts that may end so; 1 means that none of them is retried. They are counted on their own: they use up none
+    of the `max_attempts` around, and other failures use up none of these."""
+
+    initial_delay: Duration | None = None
+    """The wait after the first of them; replaces a `schedule` around."""
+
+    max_delay: Duration | None = None
+    """No wait after one of them is longer than this."""
+
+    schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
+    """The waits after them one by one; `max_attempts` then defaults to its length + 1."""
+
+
+class PerOutcomeConfig(Settings):
+    """Own retry settings for some of the ways in which an attempt can fail."""
+
+    transient: OutcomeRetryConfig | None = None
+    """Failed, another attempt may not; throttled ones excluded."""
+
+    throttled: OutcomeRetryConfig | None = None
+    """The provider is healthy and says that we are too fast."""
+
+    ambiguous: OutcomeRetryConfig | None = None
+    """Perhaps sent: the reply was lost, or did not come in time. Where a duplicate hurts, `max_attempts: 1`."""
+
+
+class GrpcBudgetConfig(Settings):
+    """gRPC's retry throttling: tokens that failures take and successes give; retries only above half of them."""
+
+    kind: Literal["grpc"]
+    max_tokens: Annotated[float, number(0.001)] = 10.0
+    """How many tokens there are at most, and to begin with; counted in thousandths."""
+
+    token_ratio: Annotated[float, number(0.001)] = 0.1
+    """Tokens that a success gives; a failure takes one."""
+
+
+class EnvoyBudgetConfig(Settings):
+    """Envoy's retry budget: at any time, retries are at most a share of what is under way, or a small number."""
+
+    kind: Literal["envoy"]
+    share: Share = 0.2
+    """Of the attempts under way, those that wait for a limiter or a slot included."""
+
+    min_concurrency: WholeNumber = 3
+    """So many retries at once are always allowed."""
+
+    inclusive: StrictBool = False
+    """Allow one more while the share is met exactly (as failsafe-go)."""
+
+
+class FinagleBudgetConfig(Settings):
+    """Finagle's retry budget: a share of the first attempts of the last while, and a small rate in any case."""
+
+    kind: Literal["finagle"] = "finagle"
+    share: Share = 0.2
+    """Retries for each first attempt."""
+
+    min_rate: PositiveRate | None = Rate(10.0, 1.0)
+    """Retries that are allowed besides; a whole `ttl` of them is there to begin with. None: none."""
+
+    ttl: PositiveDuration = 10.0
+    """How long a first attempt, or a retry, is remembered."""
+
+
+class AwsBudgetConfig(Settings):
+    """The retry quota of the AWS SDKs: retries cost, a retry that succeeds gets its cost back."""
+
+    kind: Literal["aws"]
+    capacity: PositiveWholeNumber = 500
+    """What is there to begin with, and at most."""
+
+    retry_cost: PositiveWholeNumber = 14
+    """Of a retry."""
+
+    throttled_cost: PositiveWholeNumber = 5
+    """Of a retry after throttling."""
+
+    timeout_cost: PositiveWholeNumber | None = None
+    """Of a retry after an ambiguous attempt (the legacy mode charges 10, and 5 otherwise). None: as `retry_cost`."""
+
+
+class TokenBudgetConfig(Settings):
+    """A bucket of tokens: a first attempt puts a part of one in, a retry takes one out."""
+
+    kind: Literal["token_bucket"]
+    share: Share = 0.1
+    """Of a token, for each first attempt."""
+
+    capacity: PositiveWholeNumber = 10
+    """How many tokens there are at most, and to begin with."""
+
+    inclusive: StrictBool = True
+    """Allow the retry that takes all there is. False: only while there is more than one token."""
+
+
+BudgetConfig: TypeAlias = (
+    GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig | TokenBudgetConfig
+)
+
+
+_BUDGETS: dict[str, type[Settings]] = {
+    "finagle": FinagleBudgetConfig,
+    "grpc": GrpcBudgetConfig,
+    "envoy": EnvoyBudgetConfig,
+    "aws": AwsBudgetConfig,
+    "token_bucket": TokenBudgetConfig,
+}
+
+
+class RetryConfig(Settings):
+    """When to try again after a failed attempt, and when to stop."""
+
+    max_attempts: PositiveWholeNumber = 3
+    """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own."""
+
+    max_elapsed: PositiveDuration | None = None
+    """No retry starts this long after the notification was accepted or redriven, or later. None: whenever its turn
+    comes."""
+
+    initial_delay: Duration = 1.0
+    """The wait after the first failure."""
+
+    backoff_multiplier: Annotated[float, number(1)] = 2.0
+    max_delay: Duration = 60.0
+    """No wait is longer than this, jitter included; does not apply to a `schedule`."""
+
+    min_delay: Duration = 0.0
+    """No wait is shorter than this, jitter included; does not apply to a `schedule`."""
+
+    backoff: Literal["exponential", "constant", "linear", "fibonacci"] = "exponential"
+    increment: Duration | None = None
+    """Linear only: what each wait is longer than the one before. None: the `initial_delay`."""
+
+    schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
+    """The waits one by one, in place of a formula; `max_attempts` then defaults to its length + 1, and the last
+    wait repeats when there are more attempts than that."""
+
+    jitter: Literal["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"] = "none"
+    jitter_share: PositiveShare = 0.2
+    """The x of `proportional` jitter: the wait is multiplied by U(1 - x, 1 + x)."""
+
+    jitter_max: PositiveDuration = 1.0
+    """The x of `additive` jitter: U(0, x) is added to the wait."""
+
+    jitter_factor: Annotated[float, number(1)] = 3.0
+    """Decorrelated jitter only: how many times the wait before a wait may be at most."""
+
+    cap_after_draw: StrictBool = False
+    """Decorrelated jitter only: cap the draw, as AWS's first text does (waits then pile up at `max_delay`), and not
+    the range that is drawn from."""
+
+    cap_before_jitter: StrictBool = False
+    """Proportional and additive jitter only: cap the wait and then add jitter, as gRPC does; it may then exceed
+    `max_delay`."""
+
+    retry_after: Literal["lower_bound", "pushback", "ignore"] = "lower_bound"
+    """What a provider's hint means. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then
+    and start the backoff anew; a hint that is negative or no number forbids the retry."""
+
+    retry_after_jitter: Share = 0.0
+    """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those who were told the same time do not come back
+    at the same time."""
+
+    retry_after_excess: Duration | None = None
+    """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs). None: as
+    long as it says."""
+
+    per_outcome: PerOutcomeConfig = PerOutcomeConfig()
+    """Own settings for some kinds of failure: retry these so often, those not at all."""
+
+    per_reason: dict[Text, OutcomeRetryConfig] = Field(default_factory=dict)
+    """The same by the exact text of the reason, before `per_outcome`."""
+
+    budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "finagle")] | None = None
+    """How many retries the channel as a whole may make. None: no bound."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _attempts_follow_the_schedule(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
+            return {**data, "max_attempts": len(data["schedule"]) + 1}
+        return data
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if problem := self._problem():
+            raise wanted(problem)
+        outcomes = [(("per_outcome", name), rule) for name, rule in self.per_outcome]
+        reasons = [(("per_reason", reason), rule) for reason, rule in self.per_reason.items()]
+        problems = [
+            InitErrorDetails(type=wanted(problem), loc=place, input=rule.model_dump(exclude_unset=True))
+            for place, rule in outcomes + reasons
+            if rule is not None and (problem := self.with_rule(rule)._problem())
+        ]
+        if problems:
+            raise ValidationError.from_exception_data("RetryConfig", problems)
+        return self
+
+    def _problem(self) -> str | None:
+        """Return what would have to be otherwise, or None."""
+        own_shape = self.jitter in ("decorrelated", "soft")
+        if own_shape and self.schedule is not None:
+            return f"no schedule with jitter: {self.jitter}, which makes its own waits; try full, equal or proportional"
+        if self.jitter == "soft" and (self.backoff, self.backoff_multiplier) != ("exponential", 2.0):
+            return "backoff: exponential and backoff_multiplier: 2 with jitter: soft"
+        if self.schedule is None and self.min_delay > self.max_delay:
+            return "min_delay of at most max_delay"
+        if self.increment is not None and self.backoff != "linear":
+            return "increment only with backoff: linear"
+        if self.cap_after_draw and self.jitter != "decorrelated":
+            return "cap_after_draw only with jitter: decorrelated"
+        if self.cap_before_jitter and self.jitter not in ("proportional", "additive"):
+            return "cap_before_jitter only with jitter: proportional or additive"
+        return None
+
+    def with_rule(self, rule: OutcomeRetryConfig) -> RetryConfig:
+        """Return the settings that hold for attempts under `rule`: its keys, and these for those that it leaves out."""
+        changes: dict[str, Any] = {}
+        if rule.schedule is not None:
+            changes = {"schedule": rule.schedule, "max_attempts": len(rule.schedule) + 1}
+        elif rule.initial_delay is not None:
+            changes = {"schedule": None}
+        for key in ("max_attempts", "initial_delay", "max_delay"):
+            if (value := getattr(rule, key)) is not None:
+                changes[key] = value
+        return self.model_copy(update=changes)
+
+    def calculate_delay(self, attempt: int) -> float:
+        """Return the wait in seconds after the `attempt`-th attempt failed, without jitter."""
+        from actors.policies.retry.backoff import base_delay
+
+        return base_delay(self, attempt)

@@ -1,0 +1,114 @@
+"""Secrets among settings: passwords, tokens and keys that no log, error or dump shows.
+
+A settings file need not hold one itself: ``{env: SMTP_PASSWORD}`` takes it from the environment, and
+``{file: /run/secrets/smtp}`` from a file of its own, without the line break at its end; a path is relative to the
+settings file.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from actors.settings.base import NOT_SHOWN
+from actors.settings.quantities import wanted
+
+HIDDEN = "**********"
+
+_LENGTH_MAX = 2**16
+"""Bytes of a file that is to hold a secret."""
+
+
+class Secret:
+    """A text that only :meth:`reveal` gives away; as text, in a format string and in a dump it is asterisks."""
+
+    __slots__ = ("_text",)
+
+    wanted_text: ClassVar[str] = "a secret that is not empty"
+    """What to say was wanted where something else is given."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, for the one place that uses it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({HIDDEN})"
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @classmethod
+    def _is_well_formed(cls, text: str) -> bool:
+        return bool(text.strip())
+
+    @classmethod
+    def _read(cls, value: Any, info: ValidationInfo) -> Self:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            value, got = _from_elsewhere(value, str((info.context or {}).get("directory", "")))
+        else:
+            got = NOT_SHOWN
+        if not isinstance(value, str) or not cls._is_well_formed(value):
+            raise wanted(cls.wanted_text, got)
+        return cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._read, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="json")
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        elsewhere = [
+            {
+                "type": "object",
+                "properties": {key: {"type": "string"}},
+                "required": [key],
+                "additionalProperties": False,
+            }
+            for key in ("env", "file")
+        ]
+        return {"anyOf": [{"type": "string", "pattern": r"\S", "writeOnly": True}, *elsewhere]}
+
+
+def _from_elsewhere(source: Mapping[Any, Any], directory: str) -> tuple[str | None, str]:
+    """Return the secret that ``{env: NAME}`` or ``{file: path}`` stands for, or None; and what to say that was there.
+
+    Args:
+        source: such a mapping, perhaps.
+        directory: what the path of a file is relative to.
+    """
+    match dict(source):
+        case {"env": str(name), **others} if not others:
+            text = os.environ.get(name)
+            return text, f"an environment variable {name} that is not set" if text is None else f"another one in {name}"
+        case {"file": str(name), **others} if not others:
+            path = Path(directory, name)
+            try:
+                with path.open("rb") as file:
+                    text = file.read(_LENGTH_MAX).decode("utf-8-sig")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "no UTF-8 text"
+                return None, f"{path}: {reason[:1].lower()}{reason[1:]}"
+            return text.removesuffix("\n").removesuffix("\r"), f"another one in {path}"
+        case _:
+            return None, "a mapping that is neither {env: NAME} nor {file: path}"

@@ -1,0 +1,103 @@
+"""A node's connection to PostgreSQL: it may be lost and made again, and is where the node waits and hears of others."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import time
+
+from actors.optional_dependencies import needs
+from actors.storage.bell import Bell
+from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.schema import connected
+
+with needs("postgres"):
+    import psycopg
+
+logger = logging.getLogger(__name__)
+
+_CONFLICTS = (psycopg.errors.TransactionRollback, psycopg.errors.LockNotAvailable)
+"""Errors after which the connection is as good as before."""
+
+
+class Link:
+    """The connection, which may be lost and made again."""
+
+    def __init__(self, dsn: str, schema: str, lease_s: float) -> None:
+        self.since = 0.0
+        """Since when there is one, without a break; by the monotonic clock."""
+        self.losses = 0
+        """How often it was lost."""
+        self.why = ""
+        """Why it was lost the last time, for people; empty while there is one."""
+        self._dsn, self._schema, self._lease_s = dsn, schema, lease_s
+        self._sql: Sql | None = None
+        self._hinted = False
+
+    def sql(self) -> Sql:
+        """Return the connection; it is made if there is none.
+
+        Raises:
+            psycopg.Error: the database cannot be reached.
+        """
+        if self._sql is None:
+            self._sql = connected(self._dsn, self._schema, lease_s=self._lease_s)
+            self._sql.add_notify_handler(self._take_hint)
+            self._sql.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._schema)))
+            self.since = time.monotonic()
+            if self.why:
+                logger.warning("the database is back")
+            self.why = ""
+        return self._sql
+
+    def lose(self, error: psycopg.Error) -> None:
+        """Take note that it is of no use any more, or that what was done by it has to be done again."""
+        self.losses += 1
+        if self._sql is not None and not self._sql.closed and isinstance(error, _CONFLICTS):
+            return
+        if not self.why:
+            logger.warning("the database cannot be reached: %s", str(error).strip())
+        self.why = f" ({str(error).strip()})"
+        self.cut()
+
+    def cut(self) -> None:
+        """Close the connection."""
+        sql, self._sql = self._sql, None
+        if sql is not None:
+            with contextlib.suppress(psycopg.Error):
+                sql.close()
+
+    def shut(self) -> None:
+        """Let the thread that waits for an answer hear that none will come; from another thread."""
+        sql = self._sql
+        if sql is not None:
+            with (
+                contextlib.suppress(psycopg.Error, OSError),
+                socket.socket(fileno=os.dup(sql.fileno())) as wire,
+            ):
+                wire.shutdown(socket.SHUT_RDWR)
+
+    def is_hinted(self) -> bool:
+        """Tell whether another node has said that something has changed, since this was asked the last time."""
+        if self._sql is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._sql.pgconn.consume_input()
+                while (notify := self._sql.pgconn.notifies()) is not None:
+                    self._hinted |= notify.be_pid != self._sql.pgconn.backend_pid
+        hinted, self._hinted = self._hinted, False
+        return hinted
+
+    def _take_hint(self, notify: psycopg.Notify) -> None:
+        self._hinted |= self._sql is not None and notify.pid != self._sql.pgconn.backend_pid
+
+    def wait(self, bell: Bell, timeout: float) -> None:
+        """Wait until the bell rings, something comes from the database, or the time is up."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(bell.reader, selectors.EVENT_READ)
+            if self._sql is not None and not self._sql.closed:
+                selector.register(self._sql.fileno(), selectors.EVENT_READ)
+            selector.select(max(0.0, timeout))
+        bell.silence()

@@ -1,0 +1,228 @@
+"""A node's place among those that share a store in PostgreSQL: its lease, what it takes over, and what it hears of.
+
+Everything here is for the one thread that does the SQL of a node. Each function makes transactions of its own, and may
+be called again when the connection was lost in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actors.domain.codec import decode_command, decode_event
+from actors.messages import NotificationEvent, SendNotification
+from actors.storage.memory import Entry
+from actors.storage.postgres.batch import Fenced
+from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.reading import Shared, entries, read_shared
+from actors.storage.postgres.settings import Setting, setting_named
+
+REMEMBERED_AT_START = 100_000
+"""How many ids of what has ended a node reads when it starts; of the others it hears when one of them comes again."""
+
+TAKEN_AT_ONCE = 1_000
+"""How many deliveries of another node are taken over by one transaction, so that others get their share."""
+
+FORGOTTEN_AT_ONCE = 20_000
+"""How many rows are deleted at a time because nobody needs them any more."""
+
+
+class Terms(NamedTuple):
+    """How long rows are kept that nobody needs to go on, in nanoseconds; and until when that is looked at."""
+
+    remember_ids_ns: int
+    keep_audit_ns: int
+    now_ns: int
+    """The latest instant since 1970 at which anything has happened here; 0: nothing yet, so nothing is forgotten."""
+
+
+class State(NamedTuple):
+    """What a node starts with."""
+
+    changes: list[tuple[NotificationEvent, SendNotification]]
+    """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
+
+    remembered: list[tuple[SendNotification, int]]
+    """Commands of notifications that have ended, and when, since 1970; in that order."""
+
+    settings: dict[Setting, bytes | None]
+    """What is set, in writing."""
+
+
+class Round(NamedTuple):
+    """What has come of looking round."""
+
+    expired: tuple[str, ...]
+    """The names of nodes whose lease was over, as was noticed now."""
+
+    taken: int
+    """How many deliveries have been taken over."""
+
+    has_more: bool
+    """Whether there is more to do of what was done for a part only."""
+
+
+def register(sql: Sql, name: str, lease_s: float) -> tuple[int, str]:
+    """Enter a node, in the place of an earlier one with its name; return its fencing token, and what it has seen."""
+    with sql.transaction():
+        sql.execute("UPDATE nodes SET gone = true WHERE name = %s AND NOT gone", (name,))
+        row = sql.execute(
+            "INSERT INTO nodes (token, name, lease_until, seen) SELECT nextval('tokens'), %s, "
+            "clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()) "
+            "RETURNING token, seen::text",
+            (name, lease_s),
+        ).fetchone()
+    assert row is not None
+    token, seen = row
+    return token, seen
+
+
+def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
+    """Keep the lease of a node, from now on.
+
+    Raises:
+        Fenced: it is over, and has been taken notice of.
+    """
+    kept = sql.execute(
+        "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s' WHERE token = %s AND NOT gone",
+        (lease_s, token),
+    )
+    if kept.rowcount == 0:
+        raise Fenced
+
+
+def release(sql: Sql, token: int) -> None:
+    """Let others take over what a node has, at once."""
+    sql.execute("UPDATE nodes SET gone = true WHERE token = %s", (token,))
+
+
+def load(sql: Sql, token: int) -> State:
+    """Take over all that no living node has, and return that with what all nodes share."""
+    with sql.transaction():
+        sql.execute(_TAKE.format(limit="ALL").encode(), {"token": token, "via": 0})
+    with sql.transaction():
+        rows = sql.execute(
+            "WITH present AS (SELECT notification_id, seq, requested, command FROM notifications "
+            "WHERE state = 'dead' OR (state = 'open' AND owner = %s)) "
+            "SELECT notification_id, seq, requested, command FROM present UNION ALL "
+            "SELECT notification_id, history.seq, event, NULL FROM history JOIN present USING (notification_id) "
+            "ORDER BY seq",
+            (token,),
+            binary=True,
+        )
+        commands: dict[str, SendNotification] = {}
+        changes = []
+        for notification_id, _, event, command in rows:
+            if command is not None:
+                commands[notification_id] = decode_command(command)
+            changes.append((decode_event(event), commands[notification_id]))
+        remembered = sql.execute(
+            "SELECT command, at_ns FROM notifications WHERE state = 'ended' ORDER BY at_ns DESC LIMIT %s",
+            (REMEMBERED_AT_START,),
+            binary=True,
+        ).fetchall()
+        settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
+    return State(
+        changes,
+        [(decode_command(command), at_ns) for command, at_ns in reversed(remembered)],
+        {setting_named(kind, name): value for kind, name, value in settings},
+    )
+
+
+def look_round(sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, terms: Terms) -> Round:
+    """Keep the lease, notice whose is over, take over a share of what no living node has, and forget what is old.
+
+    Args:
+        sql: the connection.
+        token: of the node.
+        lease_s: how long its lease is from now on, in seconds.
+        seen: until which transaction it has seen what changes.
+        via: the number of this take-over; the same one if an answer was lost.
+        reaps: whether it may say of others that their lease is over.
+        terms: what to forget.
+
+    Raises:
+        Fenced: its own lease is over, and has been taken notice of.
+    """
+    with sql.transaction():
+        kept = sql.execute(
+            "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', seen = %s::xid8 "
+            "WHERE token = %s AND NOT gone",
+            (lease_s, seen, token),
+        )
+        if kept.rowcount == 0:
+            raise Fenced
+        expired = []
+        if reaps:
+            expired = sql.execute(
+                "UPDATE nodes SET gone = true WHERE token IN (SELECT token FROM nodes WHERE NOT gone AND "
+                "lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING name"
+            ).fetchall()
+        gone = sql.execute("SELECT count(*) FROM nodes WHERE gone").fetchone()
+        taken = 0
+        if gone != (0,):
+            taken = sql.execute(_TAKE.format(limit=TAKEN_AT_ONCE).encode(), {"token": token, "via": via}).rowcount
+            sql.execute(
+                "DELETE FROM nodes WHERE gone AND NOT EXISTS "
+                "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
+            )
+        sql.execute("DELETE FROM changes WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1)")
+        forgotten = _forget(sql, terms) if terms.now_ns else 0
+    return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
+
+
+_TAKE = """
+    UPDATE notifications SET owner = %(token)s, via = %(via)s
+    WHERE notification_id IN (
+        SELECT notification_id FROM notifications
+        WHERE state = 'open' AND owner IN (SELECT token FROM nodes WHERE gone)
+        ORDER BY seq LIMIT {limit} FOR UPDATE SKIP LOCKED
+    )
+"""
+
+
+def _forget(sql: Sql, terms: Terms) -> int:
+    """Delete what has been kept for long enough; return of how many rows that was, of the kind with the most."""
+    until_ns = terms.now_ns - terms.remember_ids_ns
+    rows = [
+        sql.execute(
+            "DELETE FROM notifications WHERE notification_id IN (SELECT notification_id FROM notifications "
+            "WHERE state = 'ended' AND at_ns <= %s ORDER BY at_ns LIMIT %s FOR UPDATE SKIP LOCKED)",
+            (until_ns, FORGOTTEN_AT_ONCE),
+        ).rowcount
+    ]
+    until_ns = terms.now_ns - terms.keep_audit_ns
+    for table, key, at in (("audit", "seq", "at_ns"), ("closed", "notification_id", "ended_ns")):
+        rows.append(
+            sql.execute(
+                f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {at} <= %s ORDER BY {at} "
+                f"LIMIT %s FOR UPDATE SKIP LOCKED)".encode(),
+                (until_ns, FORGOTTEN_AT_ONCE),
+            ).rowcount
+        )
+    return max(rows)
+
+
+def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
+    """Return what the take-over of this number has brought."""
+    return entries(sql, "state = 'open' AND owner = %s AND via = %s", (token, via))
+
+
+def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
+    """Return how those letters and settings stand that other nodes have changed, and until where that has been seen.
+
+    A transaction is looked at when every one that began before it is over: so none is passed by that is slower than
+    a later one. How things stand is read afterwards, and so it is no matter in which order they came to be so.
+    """
+    with sql.transaction():
+        row = sql.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
+        assert row is not None
+        (horizon,) = row
+        rows: Sequence[tuple[str | None, str | None, bytes | None]] = sql.execute(
+            "SELECT DISTINCT notification_id, kind, name FROM changes "
+            "WHERE xid >= %s::xid8 AND xid < %s::xid8 AND token <> %s",
+            (seen, horizon, token),
+        ).fetchall()
+        ids = {notification_id for notification_id, _, _ in rows if notification_id is not None}
+        settings = {setting_named(kind, name) for _, kind, name in rows if kind is not None and name is not None}
+        return read_shared(sql, ids, settings), horizon

@@ -1,0 +1,74 @@
+"""What a store in PostgreSQL reads: histories, how things stand that nodes share, and the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from actors.domain.audit import AuditEntry
+from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
+from actors.domain.store import Past
+from actors.messages import NotificationRedriven
+from actors.storage.memory import Entry
+from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.settings import Setting, read_settings
+
+
+class Shared(NamedTuple):
+    """How things stand that all nodes share, as the database has them."""
+
+    letters: dict[str, Entry | None]
+    """Of notifications: the dead letter, or None where it is none."""
+
+    settings: dict[Setting, bytes | None]
+    """Each of these in writing; None: it is not set."""
+
+
+def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
+    """Return how these letters and settings stand."""
+    wanted = sorted(ids)
+    dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
+    return Shared({each: dead.get(each) for each in wanted}, read_settings(sql, settings))
+
+
+def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
+    """Return the notifications that fit, in the order of acceptance, with all that happened to them."""
+    rows = sql.execute(
+        f"SELECT notification_id, command, requested FROM notifications WHERE {where} ORDER BY seq".encode(),
+        values,
+        binary=True,
+    ).fetchall()
+    found = {
+        notification_id: Entry(decode_command(command), [decode_event(requested)])
+        for notification_id, command, requested in rows
+    }
+    if found:
+        history = sql.execute(
+            "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",
+            (list(found),),
+            binary=True,
+        )
+        for notification_id, event in history:
+            entry = found[notification_id]
+            entry.events.append(decode_event(event))
+            entry.was_redriven |= isinstance(entry.events[-1], NotificationRedriven)
+    return found
+
+
+def past_of(sql: Sql, notification_id: str) -> Past | None:
+    """Return what happened to a notification, of any node, that has not ended, or whose past is kept since it has."""
+    entry = entries(sql, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
+    if entry is not None:
+        return Past(entry.command, tuple(entry.events))
+    row = sql.execute("SELECT command, events FROM closed WHERE notification_id = %s", (notification_id,)).fetchone()
+    return None if row is None else Past(decode_command(row[0]), decode_events(row[1]))
+
+
+def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
+    """Return what people have done, to one notification or to all, newest first."""
+    rows = sql.execute(
+        "SELECT entry FROM audit WHERE %(id)s::text IS NULL OR notification_id = %(id)s ORDER BY seq DESC "
+        "LIMIT %(limit)s",
+        {"id": notification_id, "limit": limit},
+    )
+    return [decode_audit_entry(entry) for (entry,) in rows]

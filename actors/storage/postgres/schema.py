@@ -1,0 +1,175 @@
+"""The tables of a store in PostgreSQL, and how a connection to them is made.
+
+All are in a schema of their own, `retrylab` unless another one is named. Instants are nanoseconds since 1970, by the
+clock of the node that writes; leases alone are by the clock of the database. Blobs are msgpack, see
+:mod:`actors.domain.codec`.
+
+================  ======================================================================================================
+``notifications``  Every notification that is known, by its id: the one place that decides whether an id is new.
+                   `state`: ``open``, ``dead`` (a dead letter), or ``ended`` (only its id is remembered).
+                   `owner`: the token of the node that sees to it while it is open; else null.
+                   `seq`: orders acceptances and what is in `history`. `at_ns`: when it came to be in its state.
+                   `command`: as it was accepted. `requested`: the event of its acceptance.
+                   `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
+``history``        What happened later to those that are open or dead: `seq`, `notification_id`, `event`.
+``settings``       Addresses that nothing is sent to, and what users have set: `kind` (the channel, or ``user``),
+                   `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
+                   user id) in UTF-8, `value` (msgpack of the suppression, or JSON of the preferences), and `told`: a
+                   provider has said that the address is gone, and a redrive lifts that.
+``audit``          What people did, and what the dead letter queue discarded by itself: `seq`, `notification_id` (null
+                   where it was done to something else), `at_ns`, `entry`.
+``closed``         What happened to those that ended after somebody redrove or discarded them: `notification_id`,
+                   `ended_ns`, `command`, `events`.
+``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
+                   `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
+                   owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
+                   lost is not made twice; `seen`: what the node has seen of `changes`.
+``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
+                   transaction and the node, and `notification_id`, or `kind` and `name`.
+``schema_versions`` Which migrations have been made, and when.
+================  ======================================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from actors.errors import StoreError
+from actors.optional_dependencies import needs
+
+with needs("postgres"):
+    import psycopg
+    from psycopg import sql
+
+logger = logging.getLogger(__name__)
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE SEQUENCE tokens;
+    CREATE SEQUENCE batches;
+    CREATE TABLE notifications (
+        notification_id text COLLATE "C" PRIMARY KEY,
+        seq bigint NOT NULL,
+        state text NOT NULL CHECK (state IN ('open', 'dead', 'ended')),
+        owner bigint CHECK ((owner IS NOT NULL) = (state = 'open')),
+        via bigint NOT NULL DEFAULT 0,
+        at_ns bigint NOT NULL,
+        command bytea NOT NULL,
+        requested bytea NOT NULL
+    );
+    CREATE INDEX notifications_of_owner ON notifications (owner) WHERE state = 'open';
+    CREATE INDEX notifications_dead ON notifications (at_ns) WHERE state = 'dead';
+    CREATE INDEX notifications_ended ON notifications (at_ns) WHERE state = 'ended';
+    CREATE TABLE history (
+        notification_id text COLLATE "C" NOT NULL,
+        seq bigint NOT NULL,
+        event bytea NOT NULL,
+        PRIMARY KEY (notification_id, seq)
+    );
+    CREATE TABLE settings (
+        kind text NOT NULL,
+        digest bytea NOT NULL,
+        name bytea NOT NULL,
+        value bytea NOT NULL,
+        told boolean NOT NULL,
+        PRIMARY KEY (kind, digest)
+    );
+    CREATE TABLE audit (
+        seq bigint PRIMARY KEY,
+        notification_id text COLLATE "C",
+        at_ns bigint NOT NULL,
+        entry bytea NOT NULL
+    );
+    CREATE INDEX audit_of_notification ON audit (notification_id);
+    CREATE INDEX audit_by_age ON audit (at_ns);
+    CREATE TABLE closed (
+        notification_id text COLLATE "C" PRIMARY KEY,
+        ended_ns bigint NOT NULL,
+        command bytea NOT NULL,
+        events bytea NOT NULL
+    );
+    CREATE INDEX closed_by_age ON closed (ended_ns);
+    CREATE TABLE nodes (
+        token bigint PRIMARY KEY,
+        name text NOT NULL,
+        lease_until timestamptz NOT NULL,
+        gone boolean NOT NULL DEFAULT false,
+        batch bigint NOT NULL DEFAULT 0,
+        seen xid8 NOT NULL
+    ) WITH (fillfactor = 50);
+    CREATE TABLE changes (
+        xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        token bigint NOT NULL,
+        notification_id text COLLATE "C",
+        kind text,
+        name bytea
+    );
+    CREATE INDEX changes_by_xid ON changes (xid);
+    """,
+)
+"""What takes a schema from each version to the next one, the first from nothing to version 1."""
+
+OLDEST_SERVER = 140_000
+"""The oldest version of PostgreSQL that is still looked after, as its `server_version_num`."""
+
+
+def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:
+    """Return a connection whose unqualified names are those of the schema.
+
+    Its transactions are durable when they are committed, and the server ends those of a node that has frozen before
+    others would have to wait for them for longer than its lease.
+
+    Raises:
+        psycopg.Error: the database cannot be reached.
+    """
+    connection: psycopg.Connection[Any] = psycopg.connect(
+        dsn, autocommit=True, connect_timeout=max(2, round(lease_s / 3)), application_name="retrylab"
+    )
+    try:
+        connection.execute(
+            "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', CASE WHEN "
+            "current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), "
+            "set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false)",
+            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 1000)}ms"),
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Bring the schema to the newest version; only one node does that at a time.
+
+    Raises:
+        StoreError: it is of a later version than is known here, or the server is too old.
+        psycopg.Error: it cannot be made or changed.
+    """
+    if connection.info.server_version < OLDEST_SERVER:
+        raise StoreError(
+            f"wanted PostgreSQL {OLDEST_SERVER // 10_000} or later, got {connection.info.server_version // 10_000}"
+        )
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"retrylab {schema}",))
+        if connection.execute("SELECT to_regnamespace(%s)", (_quoted(schema, connection),)).fetchone() == (None,):
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_versions (version int PRIMARY KEY, since timestamptz NOT NULL)"
+        )
+        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
+        assert row is not None
+        (version,) = row
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"the schema {schema!r} is of version {version}, by a later release: "
+                f"wanted one of at most {len(MIGRATIONS)}"
+            )
+        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+            logger.info("the schema %r becomes one of version %d", schema, number)
+            connection.execute(migration.encode())
+            connection.execute("INSERT INTO schema_versions VALUES (%s, now())", (number,))
+
+
+def _quoted(schema: str, connection: psycopg.Connection[Any]) -> str:
+    return sql.Identifier(schema).as_string(connection)

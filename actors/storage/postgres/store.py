@@ -1,0 +1,375 @@
+"""The durable store of several nodes: PostgreSQL, where each sees to what it has accepted, and to what another had that
+is gone.
+
+**Group commit.** All SQL of a node is in one thread, by one connection: that of its
+:class:`~actors.storage.postgres.worker.Worker`. Changes that come while one transaction is under way go into the next
+one together.
+
+**Who sees to what.** A node has what it accepted, redrove or took over, for as long as its lease holds, which it keeps
+up by every transaction and by looking round about once a second. Each opening of a store has a fencing token of its
+own. Every transaction begins with the node's row, so a node whose lease another one has declared over writes nothing
+any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that has not reached the
+database for its lease ends by itself, just before another one may take over what it has.
+
+**Taking over.** A living node notices that the lease of another one is over (or that it has closed its store, or was
+started anew under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
+notifier takes that up exactly as after a restart. A node that has only just come back to the database says of no lease
+that it is over, for a third of its own: after the database has been away, everyone comes back first.
+
+**What all nodes share.** The database decides whether an id is new, and who takes a dead letter: the acceptance of one
+that another node has accepted, the redrive and the discard of a letter that another node has taken raise
+:class:`~actors.errors.Overtaken`, and nothing happens. What the store is asked is answered from memory: that knows what
+this node has, the ids of what has ended here (and the latest at the start), and all dead letters, suppressions and
+preferences; of these, what other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on
+it.
+
+**A lost connection** is made again, by and by, and the transaction under way is written again; if its answer alone was
+lost, that is found out. Until then changes wait. Their effects end when they are durable, or raise.
+
+The tables are described in :mod:`actors.storage.postgres.schema`. The connection must be a session's own: through a
+pooler, one that pools by sessions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from actors.domain.audit import AuditEntry
+from actors.domain.codec import decode_suppression, encode_command, encode_events
+from actors.domain.delivery import dead_letter_after
+from actors.domain.settings_change import SettingsChange
+from actors.domain.store import LettersChanged, Lost, Past, TakenOver
+from actors.domain.suppressions import told_by
+from actors.domain.user_preferences import UserPreferences
+from actors.errors import StoreError, StoreFailed, Unstorable
+from actors.instants import NS_PER_S, ns
+from actors.kernel.effects import Effect
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    SendNotification,
+)
+from actors.storage.memory import DAY_NS, Entry, closes_case
+from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.postgres.batch import Batch, Change
+from actors.storage.postgres.node import State
+from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.reading import Shared, audit_entries, past_of
+from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
+from actors.storage.postgres.work_queue import Query, ToDo
+from actors.storage.postgres.worker import Outcome, Taken, Worker
+
+A = TypeVar("A")
+
+SHORTEST_LEASE = 1.0
+
+LONGEST_ID = 2_000
+"""Bytes of the longest id of a notification: PostgreSQL's indices take little more."""
+
+_SHARED = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded})
+
+
+class PostgresStore(StoreOnDisk):
+    """One node's side of a store in PostgreSQL. Make one with :meth:`open`; it is for live systems only.
+
+    It fails as a whole, as :class:`~actors.storage.sqlite.store.SqliteStore` does: once a change could not be made
+    durable, or the lease is lost, no later one is, every effect of one under way raises StoreFailed, a notifier over it
+    ends, and leaving the block of :meth:`open` raises.
+    """
+
+    def __init__(
+        self, dsn: str, *, node: str, lease: float, schema: str, remember_ids_ns: int, keep_audit_ns: int
+    ) -> None:
+        super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
+        self.node = node
+        """The name of this node."""
+        self._under_way: Counter[str | Setting] = Counter()
+        """Letters and settings with changes under way: what is heard of them meanwhile is old."""
+        self._to_do = ToDo()
+        self._worker = Worker(
+            self._to_do,
+            node=node,
+            dsn=dsn,
+            schema=schema,
+            lease_s=lease,
+            remember_ids_ns=remember_ids_ns,
+            keep_audit_ns=keep_audit_ns,
+            when_lost=self._lose,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        node: str | None = None,
+        lease: float = 30.0,
+        schema: str = "retrylab",
+        remember_ids: float = DAY_NS / NS_PER_S,
+        keep_audit: float = KEEP_AUDIT_NS / NS_PER_S,
+    ) -> AsyncGenerator[PostgresStore, None]:
+        """Open the store in a database, for as long as the block lasts; its tables are made if there are none.
+
+        At the end of the block what was handed over is written, and other nodes may take over what has not ended; also
+        when it is left by an exception, or cancelled.
+
+        Args:
+            dsn: of the database, as libpq takes it: ``postgresql://user@host/database``, or ``key=value`` pairs.
+            node: the name of this node, for logs. A node that is started anew under the name of an earlier one takes
+                over at once what that had; and if that is still alive, it ends. None: a new name, so that after a
+                crash others take over when the lease is over.
+            lease: seconds for which a node keeps what it has when it cannot reach the database; at least 1. After a
+                crash, it takes so long until others take over; and a database may be away for so long.
+            schema: in which the tables are.
+            remember_ids: seconds for which the id of a notification that has ended is remembered.
+            keep_audit: seconds for which the audit trail goes back, and the past of what people have redriven or
+                discarded is kept after its end.
+
+        Raises:
+            StoreError: the database cannot be reached, or its tables cannot be made or are of a later version.
+            StoreFailed (where the block is left): a change could not be made durable, or the lease was lost.
+        """
+        if not lease >= SHORTEST_LEASE:
+            raise StoreError(f"lease: wanted at least {SHORTEST_LEASE:g} s, got {lease!r}")
+        store = cls(
+            dsn,
+            node=node if node is not None else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            lease=lease,
+            schema=schema,
+            remember_ids_ns=ns(remember_ids),
+            keep_audit_ns=ns(keep_audit),
+        )
+        async with store._running():
+            yield store
+
+    def _begin_to_close(self) -> None:
+        self._closing = True
+        self._to_do.close()
+
+    # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
+        """Hand over a change; see :meth:`Store.commit`. The effect ends when it is durable, or raises.
+
+        Raises:
+            Unstorable: what is requested would not come back as it is.
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
+        """
+        self._check_open()
+        kind, notification_id = type(event), event.notification_id
+        change = Change(event, command)
+        if kind is NotificationRequested:
+            _check_id(notification_id)
+            change.written = encode_command(command)
+            change.before = self._open.get(notification_id)
+            super().commit(event, command)
+            change.entry = self._open[notification_id]
+        elif kind in ENDS:
+            entry = self._open.get(notification_id) or self._dead[notification_id]
+            change.has_history = len(entry.events) > 1
+            if kind is DeadLetterDiscarded:
+                change.dead_since_ns = _since_ns(entry)
+            if closes_case(entry, event):
+                change.written = encode_command(entry.command)
+                change.past = encode_events((*entry.events, event))
+            super().commit(event, command)
+        elif kind is NotificationRedriven:
+            change.dead_since_ns = _since_ns(self._dead[notification_id])
+            super().commit(event, command)
+            change.entry = self._open[notification_id]
+        else:
+            super().commit(event, command)
+        keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
+        if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
+            keys.append(setting_of(command))
+        self._under_way.update(keys)
+        self._to_do.put(change.at_ns, keys, lambda batch: batch.add(change))
+        return change
+
+    def note(self, entry: AuditEntry) -> Effect:
+        """Hand over an entry of the audit trail; see :meth:`Store.note`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
+        """
+        self._check_open()
+        return self._to_do.put(entry.at_ns, (), lambda batch: batch.note(entry))
+
+    def change(self, change: SettingsChange) -> Effect:
+        """Hand over a change of settings; see :meth:`Store.change`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
+        """
+        self._check_open()
+        self._apply(change)
+        keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
+        keys += [(channel.value, address) for channel, address in change.lifted]
+        keys += [(USER, user_id) for user_id in change.preferences]
+        self._under_way.update(keys)
+        return self._to_do.put(change.audit.at_ns, keys, lambda batch: batch.change(change))
+
+    async def past(self, notification_id: str) -> Past | None:
+        """Return what happened to a notification, of any node; see :meth:`Store.past`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = self._past(notification_id)
+        return known if known is not None else await self._ask(lambda sql: past_of(sql, notification_id))
+
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        """Return what people have done at any node, newest first; see :meth:`Store.audit_trail`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
+
+    async def _ask(self, read: Callable[[Sql], A]) -> A:
+        self._check_open()
+        answer: A = await self._to_do.ask(read)()
+        return answer
+
+    def _take_in(self, outcome: Outcome) -> None:
+        """Take in what has come of the work in the database."""
+        match outcome:
+            case Batch():
+                self._batch_is_done(outcome)
+            case Query():
+                outcome.end()
+            case Taken():
+                self._take_over(outcome.entries)
+            case Shared():
+                self._hear(outcome)
+
+    def _batch_is_done(self, batch: Batch) -> None:
+        """Take back what another node was faster with, and let everybody go on who waits for this batch."""
+        self.transactions += 1
+        for change in batch.overtaken:
+            notification_id = change.event.notification_id
+            if change.entry is not None and self._open.get(notification_id) is change.entry:
+                del self._open[notification_id]
+                if change.before is not None:
+                    self._open[notification_id] = change.before
+        self._under_way.subtract(batch.keys)
+        for key in batch.keys:
+            if self._under_way[key] <= 0:
+                del self._under_way[key]
+        if batch.shared is not None:
+            self._hear(batch.shared)
+        for promise in batch.promises:
+            if not promise.is_kept:
+                promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
+
+    def _take_over(self, taken: dict[str, Entry]) -> None:
+        """See to what another node had."""
+        self._open.update(taken)
+        self._tell_news(TakenOver(tuple(Past(entry.command, tuple(entry.events)) for entry in taken.values())))
+
+    def _hear(self, shared: Shared) -> None:
+        """Take in how things stand that other nodes have changed."""
+        found, gone = [], []
+        for notification_id, entry in shared.letters.items():
+            if notification_id in self._under_way or notification_id in self._open:
+                continue
+            if entry is not None:
+                moved = entry.events[-1]
+                assert isinstance(moved, NotificationMovedToDeadLetter)
+                self._dead[notification_id] = entry
+                self.remembered.keep(entry.command)
+                found.append(dead_letter_after(entry.command, entry.events, moved))
+            elif self._dead.pop(notification_id, None) is not None:
+                self.remembered.forget(notification_id)
+                gone.append(notification_id)
+        for setting, written in shared.settings.items():
+            if setting not in self._under_way:
+                self._set(setting, written)
+        if found or gone:
+            self._tell_news(LettersChanged(tuple(found), tuple(gone)))
+
+    def _set(self, setting: Setting, written: bytes | None) -> None:
+        """Take in how a setting stands."""
+        kind, name = setting
+        if kind == USER:
+            if written is None:
+                self.preferences.pop(name, None)
+            else:
+                self.preferences[name] = UserPreferences.model_validate_json(written)
+        else:
+            self.suppressions.remove((NotificationChannel(kind), name))
+            if written is not None:
+                self.suppressions.add(decode_suppression(written))
+
+    def _tell_news(self, news: TakenOver | LettersChanged | Lost) -> None:
+        if self.on_news is not None:
+            self.on_news(news)
+
+    def _is_lost(self) -> None:
+        """Let nobody wait, or go on, when nothing can be made durable any more."""
+        assert self._failure is not None
+        for work in self._to_do.clear():
+            for promise in work.promises:
+                if not promise.is_kept:
+                    promise.keep(StoreFailed(self._failure))
+        self._tell_news(Lost(self._failure))
+
+    # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        try:
+            self._replay(self._worker.start())
+            self._tell(self._opened.set)
+            for outcome in self._worker.serve():
+                self._tell(self._take_in, outcome)
+        except Exception as error:
+            self._not_opened = error
+        finally:
+            self._worker.close()
+        self._tell(self._opened.set)
+        self._tell(self._ended.set)
+
+    def _replay(self, state: State) -> None:
+        for command, ended_ns in state.remembered:
+            self.remembered.add(command, ended_ns)
+        for event, command in state.changes:
+            super().commit(event, command)
+        self.suppressions.restore(())  # of those that came of that, some have been lifted
+        for setting, written in state.settings.items():
+            self._set(setting, written)
+
+    def _lose(self, failure: str) -> None:
+        """Take note, in whichever thread, that nothing can be made durable any more."""
+        self._failure = failure
+        self._tell(self._is_lost)
+
+
+def _check_id(notification_id: str) -> None:
+    """Raise Unstorable for an id that PostgreSQL cannot have as a key."""
+    with contextlib.suppress(UnicodeEncodeError):  # which encode_command says more of
+        size = len(notification_id.encode())
+        if size > LONGEST_ID:
+            raise Unstorable(
+                f"notification {notification_id[:40]!r}… cannot be stored; wanted an id of at most {LONGEST_ID} bytes, "
+                f"got one of {size}"
+            )
+    if "\0" in notification_id:
+        raise Unstorable(f"notification {notification_id!r} cannot be stored; wanted an id without the character NUL")
+
+
+def _since_ns(entry: Entry) -> int:
+    """Return since when a letter has been dead, in nanoseconds since 1970."""
+    moved = entry.events[-1]
+    return moved.epoch_ns + moved.at_ns

@@ -1,0 +1,274 @@
+"""All SQL of a node on a store in PostgreSQL, in one thread: what is to do, its lease, and what other nodes do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
+
+import msgspec
+
+from actors.errors import StoreError
+from actors.optional_dependencies import needs
+from actors.storage.memory import Entry
+from actors.storage.postgres.batch import Batch, Fenced
+from actors.storage.postgres.connection import Link
+from actors.storage.postgres.node import (
+    Round,
+    State,
+    Terms,
+    changed,
+    keep_lease,
+    load,
+    look_round,
+    register,
+    release,
+    taken_over,
+)
+from actors.storage.postgres.postgres_lease import Lease
+from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.reading import Shared
+from actors.storage.postgres.schema import migrate
+from actors.storage.postgres.work_queue import Query, ToDo, Work
+
+with needs("postgres"):
+    import psycopg
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
+
+LOOK_ROUND = 1.0
+"""Seconds between two looks at what other nodes have done; less where leases are short."""
+
+HINT_PAUSE = 0.05
+"""Seconds between two hints to other nodes, at the least: a NOTIFY makes all transactions wait for each other."""
+
+FORGET_PAUSE = 10.0
+"""Seconds between two looks for rows that nobody needs any more."""
+
+RECONNECT_PAUSES = (0.05, 2.0)
+"""Seconds before the connection is tried again, the first time and at the most; they double."""
+
+
+class Taken(NamedTuple):
+    """What another node had, and this one sees to from now on."""
+
+    entries: dict[str, Entry]
+
+
+Outcome: TypeAlias = Batch | Query | Taken | Shared
+"""What has come of the work: a batch that is durable, a question that is answered, what has been taken over, or how
+things stand that other nodes have changed."""
+
+
+class Worker:
+    """Does what is to do, and looks round in between. All of it is for the one thread that it is started in."""
+
+    def __init__(
+        self,
+        to_do: ToDo,
+        *,
+        node: str,
+        dsn: str,
+        schema: str,
+        lease_s: float,
+        remember_ids_ns: int,
+        keep_audit_ns: int,
+        when_lost: Callable[[str], None],
+    ) -> None:
+        """Be ready to start; `when_lost` is told why nothing can be made durable any more, once and in any thread."""
+        self._to_do = to_do
+        self._node = node
+        self._schema = schema
+        self._lease_s = lease_s
+        self._remember_ids_ns = remember_ids_ns
+        self._keep_audit_ns = keep_audit_ns
+        self._when_lost = when_lost
+        self._link = Link(dsn, schema, lease_s)
+        self._lease = Lease(node, lease_s, when_over=self._lease_is_over)
+        self._lock = threading.Lock()
+        """Guards that it gives up once."""
+        self._given_up = threading.Event()
+        """Set when nothing can be made durable any more."""
+        self._fencing_token, self._seen = 0, ""
+        self._batches = 0
+        """How many batches have been begun; that counts them."""
+        self._via = 1
+        """The number of the next take-over."""
+
+    def start(self) -> State:
+        """Enter the node, and return what it starts with.
+
+        Raises:
+            StoreError: the database cannot be reached, or its tables cannot be made or read.
+        """
+        try:
+            sql = self._link.sql()
+            migrate(sql, self._schema)
+            self._fencing_token, self._seen = register(sql, self._node, self._lease_s)
+            state = load(sql, self._fencing_token)
+            began = time.monotonic()
+            keep_lease(sql, self._fencing_token, self._lease_s)
+        except Fenced:
+            raise StoreError(
+                "the store in PostgreSQL cannot be opened: "
+                f"to read it takes longer than the lease of {self._lease_s:g} s"
+            ) from None
+        except (psycopg.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
+            raise StoreError(f"the store in PostgreSQL cannot be opened: {str(error).strip()}") from error
+        self._lease.keep_from(began)
+        return state
+
+    def serve(self) -> Iterator[Outcome]:
+        """Do what is to do, in order, until nothing more comes and nothing is left; yield what comes of it.
+
+        It ends before that when nothing can be made durable any more.
+        """
+        self._lease.watch()
+        try:
+            yield from self._serve()
+        except _Over:
+            pass
+        except Exception as error:
+            logger.exception("the store of node %r failed", self._node)
+            with contextlib.suppress(_Over):
+                self._give_up(f"the store cannot be written: {error}")
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._lease.stop_watching()
+        self._link.cut()
+        self._to_do.bell.close()
+
+    def _serve(self) -> Iterator[Outcome]:
+        pause = min(LOOK_ROUND, self._lease_s / 4)
+        looks_at, forgets_at, hints_at, has_hint = 0.0, 0.0, 0.0, False
+        while True:
+            if self._given_up.is_set():
+                raise _Over
+            now = time.monotonic()
+            if has_hint and now >= hints_at:
+                self._repeat(self._hint)
+                has_hint, hints_at = False, time.monotonic() + HINT_PAUSE
+            if now >= looks_at or self._link.is_hinted():
+                forgets = now >= forgets_at
+                has_more = yield from self._look_round(forgets)
+                if forgets and not has_more:
+                    forgets_at = now + FORGET_PAUSE
+                looks_at = now if has_more else now + pause
+            work = self._next(min(looks_at, hints_at) if has_hint else looks_at)
+            if work is None:
+                if self._to_do.is_over:
+                    break
+                continue
+            if isinstance(work, Query):
+                self._repeat(work.run)
+            else:
+                has_hint |= self._write(work)
+            yield work
+            self._to_do.put_down()
+        with contextlib.suppress(psycopg.Error):  # then others wait until its lease is over
+            release(self._link.sql(), self._fencing_token)
+            self._hint(self._link.sql())
+
+    def _next(self, until: float) -> Work | None:
+        """Return what is to do next; None when it is time for something else."""
+        work = self._to_do.take()
+        if work is None and not self._to_do.is_closing:
+            self._link.wait(self._to_do.bell, until - time.monotonic())
+        return work
+
+    def _write(self, batch: Batch) -> bool:
+        """Make a batch durable; tell whether other nodes may want to know."""
+        self._batches += 1
+        batch.number = self._batches
+
+        def write(sql: Sql) -> bool:
+            began = time.monotonic()
+            tells = batch.write(sql, self._fencing_token, self._lease_s, self._remember_ids_ns)
+            self._lease.keep_from(began)
+            return tells
+
+        return self._repeat(write)
+
+    def _look_round(self, forgets: bool) -> Generator[Outcome, None, bool]:
+        """Keep the lease, take over what is left alone, hear what others have done; return whether there is more."""
+        now_ns = self._to_do.latest_ns if forgets else 0
+
+        def look(sql: Sql) -> Round:
+            began = time.monotonic()
+            found = look_round(
+                sql,
+                self._fencing_token,
+                self._lease_s,
+                seen=self._seen,
+                via=self._via,
+                reaps=began - self._link.since > self._lease_s / 3,
+                terms=Terms(self._remember_ids_ns, self._keep_audit_ns, now_ns),
+            )
+            self._lease.keep_from(began)
+            return found
+
+        losses = self._link.losses
+        found = self._repeat(look)
+        for name in found.expired:
+            logger.warning("the lease of node %r is over; others take over what it had", name)
+        if found.taken or losses != self._link.losses:  # one whose answer was lost may have taken some
+            taken = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
+            self._via += 1
+            if taken:
+                logger.warning("node %r takes over %d notifications", self._node, len(taken))
+                yield Taken(taken)
+        shared, self._seen = self._repeat(lambda sql: changed(sql, self._fencing_token, self._seen))
+        if shared.letters or shared.settings:
+            yield shared
+        return found.has_more
+
+    def _hint(self, sql: Sql) -> None:
+        """Tell other nodes that something has changed. They would find out."""
+        sql.execute("SELECT pg_notify(%s, '')", (self._schema,))
+
+    def _repeat(self, work: Callable[[Sql], A]) -> A:
+        """Do some work, again and again while the database cannot be reached."""
+        pause, longest = RECONNECT_PAUSES
+        while True:
+            try:
+                return work(self._link.sql())
+            except Fenced:
+                self._give_up(f"node {self._node!r} has lost its lease: another node has taken over what it had")
+            except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+                self._link.lose(error)
+                if self._given_up.wait(pause):
+                    raise _Over from None
+                pause = min(2 * pause, longest, self._lease_s / 6)
+            except psycopg.Error as error:
+                logger.exception("the store of node %r failed", self._node)
+                self._give_up(f"the store cannot be written: {str(error).strip()}")
+
+    # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
+
+    def _lease_is_over(self) -> None:
+        """Give up, whatever the thread of the SQL hangs in; called in another one."""
+        with contextlib.suppress(_Over):
+            self._give_up(
+                f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
+                f"{self._link.why}: another node may take over what it has"
+            )
+        self._link.shut()
+
+    def _give_up(self, failure: str) -> NoReturn:
+        """Make nothing durable any more."""
+        with self._lock:
+            if not self._given_up.is_set():
+                logger.error("%s", failure)
+                self._when_lost(failure)
+                self._given_up.set()
+        raise _Over
+
+
+class _Over(Exception):
+    """Nothing can be made durable any more."""

@@ -1,0 +1,229 @@
+"""The file of a store in SQLite: its schema with its versions, and the lock that keeps others out.
+
+Every blob is of :mod:`actors.domain.codec`. ``seq`` counts through all changes of a file, so that what is read in its
+order is read in the order in which it happened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from actors.domain.suppressions import normal_address
+from actors.errors import StoreError, StoreInUse
+from actors.messages import NotificationChannel
+
+APPLICATION_ID = 0x52744C62
+"""What marks a file as one of ours, in its header: ``RtLb``."""
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    -- What has not ended, and dead letters. Their state is told by their history: the event by which they were
+    -- requested is here, the later ones are in `history`.
+    CREATE TABLE notifications (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        command BLOB NOT NULL,
+        requested BLOB NOT NULL
+    );
+    CREATE TABLE history (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL,
+        event BLOB NOT NULL
+    );
+    CREATE INDEX history_of_notification ON history (notification_id);
+    -- Ids of what has ended, with the command that they came with.
+    CREATE TABLE remembered (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        ended_ns INTEGER NOT NULL,  -- since 1970
+        command BLOB NOT NULL
+    );
+    -- Addresses that a provider said are gone.
+    CREATE TABLE dead_addresses (
+        channel TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        since_ns INTEGER NOT NULL,  -- since 1970
+        PRIMARY KEY (channel, recipient)
+    ) WITHOUT ROWID;
+    -- What people did to dead letters; never deleted from here.
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL,
+        event BLOB NOT NULL,
+        command BLOB NOT NULL
+    );
+    """,
+    """
+    -- What people did, and what the dead letter queue discarded by itself: its event, or an entry of its own.
+    ALTER TABLE audit RENAME TO audit_until_now;
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT,
+        at_ns INTEGER NOT NULL,  -- since 1970; of entries from before this version, when the file became of it
+        entry BLOB NOT NULL
+    );
+    CREATE INDEX audit_of_notification ON audit (notification_id);
+    INSERT INTO audit
+        SELECT seq, notification_id, CAST(strftime('%s', 'now') AS INTEGER) * 1000000000, event FROM audit_until_now;
+    DROP TABLE audit_until_now;
+    -- What happened to notifications that have ended since somebody redrove or discarded them.
+    CREATE TABLE closed (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        ended_ns INTEGER NOT NULL,  -- since 1970
+        command BLOB NOT NULL,
+        events BLOB NOT NULL
+    );
+    """,
+    """
+    -- Addresses that nothing is sent to, in their normal form.
+    CREATE TABLE suppressions (
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        source TEXT NOT NULL,  -- who says so: provider, operator or file
+        since_ns INTEGER NOT NULL,  -- since 1970
+        added_by TEXT,
+        PRIMARY KEY (channel, address)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO suppressions
+        SELECT channel, normal_address(channel, recipient), 'the address is gone', 'provider', since_ns, NULL
+        FROM dead_addresses ORDER BY since_ns;
+    DROP TABLE dead_addresses;
+    -- What users have set, as JSON.
+    CREATE TABLE preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID;
+    """,
+)
+"""What takes a file from each version to the next one, the first from nothing to version 1."""
+
+
+class SqliteFile:
+    """A file that is ours alone, with the newest schema.
+
+    Everything here is for one and the same thread, its making included.
+
+    Raises (where it is made):
+        StoreInUse: another process, or another store of this one, has it.
+        StoreError: it is no database, not one of ours, of a later version than is known here, or cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float) -> None:
+        self.path = path
+        self._lock = self._locked()
+        try:
+            self.connection = self._connected(busy_timeout)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file, and let others have it."""
+        self.connection.close()
+        self._lock.close()
+
+    def _locked(self) -> sqlite3.Connection:
+        """Return what holds the lock, for as long as it is open and this process lives.
+
+        A transaction on a file beside the store's: so it works wherever SQLite does, and others may still read the
+        store, to look into it or to make a copy.
+        """
+        lock_path = self.path.with_name(self.path.name + "-lock")
+        try:
+            lock = sqlite3.connect(lock_path, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            lock.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise StoreInUse(f"{self.path} is in use by another process, or by another store in this one") from None
+            raise StoreError(f"{self.path} cannot be locked by way of {lock_path.name}: {error}") from error
+        return lock
+
+    def _connected(self, busy_timeout: float) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, timeout=busy_timeout, isolation_level=None)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+        try:
+            self._set_up(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise StoreError(f"{self.path} cannot be used as a store: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        check_whose_it_is(connection, self.path)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{self.path} cannot be used as a store: wanted the journal mode wal, got {mode}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # where fsync alone leaves it in the disk's cache, as on macOS
+        self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.create_function("normal_address", 2, _normal_address)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
+            if version > len(MIGRATIONS):
+                raise StoreError(
+                    f"{self.path} has a schema of version {version}, by a later release: "
+                    f"wanted one of at most {len(MIGRATIONS)}"
+                )
+            for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+                for statement in _statements(migration):
+                    connection.execute(statement)
+                since = datetime.now(UTC).isoformat(timespec="seconds")
+                connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (number, since))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def check_whose_it_is(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError if this is the database of another program; an empty one is nobody's."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and (application_id or tables):
+        raise StoreError(f"{path} cannot be used as a store: it is the database of another program")
+
+
+def check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError if this is no store's, or of another version than is known here."""
+    check_whose_it_is(connection, path)
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise StoreError(f"{path} cannot be read: it is empty")
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
+    if version != len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has a schema of version {version}: wanted one of {len(MIGRATIONS)}, which it becomes when a "
+            "notifier opens it"
+            if version < len(MIGRATIONS)
+            else f"{path} has a schema of version {version}, by a later release: wanted one of {len(MIGRATIONS)}"
+        )
+
+
+def _normal_address(channel: str, address: str) -> str:
+    return normal_address(NotificationChannel(channel), address)
+
+
+def _statements(script: str) -> list[str]:
+    """Return the statements of a script one by one: `executescript` would commit what is under way before them."""
+    statements, statement = [], ""
+    for part in script.split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            statements.append(statement)
+            statement = ""
+    return [statement for statement in statements if statement.strip() != ";"]

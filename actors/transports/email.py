@@ -1,0 +1,123 @@
+"""Email over SMTP.
+
+=============================================== =============== ====================================================
+the server                                      outcome         because
+=============================================== =============== ====================================================
+2yz to the end of the mail                      Sent            it has taken the mail
+4yz to any command, 421 among them              Transient       it says: later
+no connection, lost before the end of the mail  Transient       without its end a mail is no mail
+no connection free within `connect_timeout`     Transient       nothing was said
+a reply that is none, before the end            Transient       the same
+5yz with 5.1.1, 5.1.2 or 5.1.3, to RCPT or at   DeadDestination no such mailbox, no such host, no such form of
+the end of the mail                                             address (RFC 3463)
+530, 534, 535, 538 to any command               ChannelFault    it wants a login, or another one (RFC 4954)
+5yz to the connection, EHLO, STARTTLS or AUTH   ChannelFault    no mail was spoken of: it is about us
+no STARTTLS, no AUTH, a certificate that does   ChannelFault    no mail goes out in the clear, or to somebody else
+not verify
+other 5yz                                       Permanent       it does not take this mail; 550 without an enhanced
+                                                                code among them, which may be a matter of policy
+a control character in subject or recipient     Permanent       refused here: it could begin a header or a command
+a recipient that is no mailbox, or several      Permanent       refused here
+an address outside ASCII, and no SMTPUTF8       Permanent       it cannot be said to this server (RFC 6531)
+lost after the end of the mail, or a reply that Ambiguous       it may have taken the mail, or not
+is none
+=============================================== =============== ====================================================
+
+An internationalised domain needs nothing of the server; it goes out as its A-labels. An attempt that is cancelled cuts
+its connection: what the server has not taken by then, it never takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import trio
+
+from actors.domain.attempts import Attempt
+from actors.errors import ConfigurationError
+from actors.outcomes import Outcome, Permanent, Transient
+from actors.settings.base import validated
+from actors.settings.transports import SmtpConfig
+from actors.transports.mail import Unsendable, mail_of, parse_mailbox
+from actors.transports.smtp_connections import Flight, SmtpPool
+from actors.transports.transport import Transport, tls_context
+
+
+class EmailProvider(Transport):
+    """Hands mails to a mail server.
+
+    The message is plain text, or HTML with ``html: True`` in the metadata, as an HTML template has it; then ``text`` in
+    the metadata may give the plain text part. The Message-ID follows from the notification's id and stays the same over
+    attempts.
+
+    Args:
+        config: Where the server is, or a mapping of that.
+        clock: The time in seconds since 1970, for the Date of a mail.
+
+    Raises:
+        ConfigurationError: the settings cannot be used.
+    """
+
+    def __init__(self, config: SmtpConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
+        if not isinstance(config, SmtpConfig):
+            config = validated(SmtpConfig, config)
+        try:
+            self._sender = parse_mailbox(config.sender)
+        except Unsendable as error:
+            raise ConfigurationError([f"sender: wanted a mailbox, got {config.sender!r} ({error})"]) from None
+        self._pool = SmtpPool(config, tls_context(config.ca_file))
+        # trio asks no more of a limiter than that it has these two methods.
+        self._slots = cast("trio.CapacityLimiter", _Slots(config.connections, config.connect_timeout))
+        self._clock = clock
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+        """Return the effect that sends this mail."""
+
+        async def send() -> Outcome:
+            flight = Flight()
+            try:
+                return await trio.to_thread.run_sync(
+                    self._deliver, attempt, flight, abandon_on_cancel=True, limiter=self._slots
+                )
+            except trio.TooSlowError:
+                return Transient(reason="no connection free")
+            except trio.Cancelled:
+                flight.leave()
+                raise
+
+        return send
+
+    def _deliver(self, attempt: Attempt, flight: Flight) -> Outcome:
+        """Write the mail, which takes its time when it is a large one, and send it; blocks."""
+        try:
+            mail = mail_of(attempt.command, self._sender, self._clock(), key=attempt.idempotency_key)
+        except Unsendable as error:
+            return Permanent(reason=str(error))
+        return self._pool.deliver(mail, flight)
+
+    async def aclose(self) -> None:
+        """Close all connections. No attempt may be under way, or begin afterwards."""
+        self._pool.close()
+        await trio.lowlevel.checkpoint()
+
+
+class _Slots:
+    """So many threads at once; who does not get one in time gets :exc:`trio.TooSlowError`.
+
+    A thread that was abandoned has its slot until it ends, so there never are more connections than slots.
+    """
+
+    def __init__(self, count: int, patience: float) -> None:
+        self._limiter = trio.CapacityLimiter(count)
+        self._patience = patience
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Wait for a slot."""
+        with trio.fail_after(self._patience):
+            await self._limiter.acquire_on_behalf_of(borrower)
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give the slot back."""
+        self._limiter.release_on_behalf_of(borrower)

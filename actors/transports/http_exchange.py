@@ -1,0 +1,231 @@
+"""One request over HTTP, and what is known when it did not go well.
+
+What failed before a connection stood was not sent; once it stood, nobody knows. Redirects are not followed, no proxy is
+taken from the environment, no cookie is kept, and of an answer only a bounded part is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from actors.errors import described
+from actors.optional_dependencies import needs
+from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
+from actors.settings.quantities import LONGEST_S
+from actors.transports.transport import ANSWER_LENGTH_MAX, tls_context
+
+with needs("live"):
+    import httpcore2
+    import httpx2
+
+if TYPE_CHECKING:
+    from actors.settings.transports import HttpSettings
+
+BODY_SIZE_MAX = 64 * 1024
+"""Bytes of an answer that are read; the rest is left, and the connection closed."""
+
+BODY_PATIENCE = 2.0
+"""Seconds that the body of an answer may take, or half of what is left of the time limit, if that is less. Its status
+has come by then: were it waited for to the end of the limit, what has been taken would count as timed out, and be sent
+again."""
+
+
+class Failed(Exception):
+    """There is no answer; the outcome says what that means."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class TargetRefused(Exception):
+    """An address that requests must not go to."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name in lower case."""
+    body: bytes
+    """At most BODY_SIZE_MAX of it."""
+    at: float
+    """When it came, in seconds since 1970."""
+    cut_off: bool = False
+    """Whether its body did not come to an end; only so where the status is of a success."""
+
+    @property
+    def text(self) -> str:
+        """The answer as it is kept with an outcome."""
+        return f"{self.status} {self.body[: 4 * ANSWER_LENGTH_MAX].decode('utf-8', 'replace')}"[
+            :ANSWER_LENGTH_MAX
+        ].strip()
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The object that the body is in JSON; empty when it is none."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that it asks to wait, at least 0; None when it does not say, or not intelligibly."""
+        return retry_after(self.headers.get("retry-after"), self.headers.get("date"), self.at)
+
+
+def retry_after(value: str | None, date: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3) asks to wait, at least 0, or None.
+
+    Args:
+        value: The header: seconds, or a date.
+        date: The Date of the same answer: by this clock a date is meant.
+        now: Seconds since 1970 by ours, for an answer without a Date.
+    """
+    if value is None:
+        return None
+    if re.fullmatch(r"\d+", value.strip(), re.ASCII):
+        return min(float(value), LONGEST_S)
+    then = _seconds(value)
+    if then is None:
+        return None
+    said_at = None if date is None else _seconds(date)
+    return min(max(0.0, then - (now if said_at is None else said_at)), LONGEST_S)
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+class HttpExchange:
+    """Makes requests, over connections that are kept for the next one.
+
+    Args:
+        config: How many connections, and for how long.
+        clock: The time in seconds since 1970.
+        network: Who connects; anywhere when None.
+        is_ours: Whether there is one server, of our provider: then a certificate that does not verify is a fault of the
+            channel, and else of one recipient.
+
+    Raises:
+        ConfigurationError: the certificates to trust cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: HttpSettings,
+        clock: Callable[[], float],
+        *,
+        network: httpcore2.AsyncNetworkBackend | None = None,
+        is_ours: bool = True,
+    ) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=tls_context(config.ca_file),
+            max_connections=config.connections,
+            max_keepalive_connections=config.connections,
+            keepalive_expiry=config.idle_max,
+            network_backend=network,
+        )
+        self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
+        self._clock = clock
+        self._is_ours = is_ours
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Answer:
+        """Return the answer to a POST.
+
+        Raises:
+            Failed: there is none.
+        """
+        try:
+            request = httpx2.Request(
+                "POST", url, headers={"user-agent": "retrylab", "accept": "*/*", **headers}, content=content
+            )
+            target = request.url
+            if not target.host:
+                raise httpx2.InvalidURL("no host in it")
+            assembled = httpcore2.Request(
+                method="POST",
+                url=httpcore2.URL(
+                    scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+                ),
+                headers=request.headers.raw,
+                content=content,
+                extensions={"timeout": self._timeouts},
+            )
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
+        try:
+            response = await self._pool.handle_async_request(assembled)
+        except TargetRefused as error:
+            raise Failed(Permanent(reason="target address not allowed", answer=str(error))) from None
+        except httpcore2.PoolTimeout:
+            raise Failed(Transient(reason="no connection free")) from None
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+            raise Failed(self._unconnected(error)) from None
+        except httpcore2.UnsupportedProtocol as error:
+            raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
+        except httpcore2.LocalProtocolError as error:
+            raise Failed(Permanent(reason="no request that could be sent", answer=str(error))) from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
+            raise Failed(Ambiguous(reason="connection lost before the answer", answer=_described(error))) from None
+        headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        body, cut_off = await self._body(response)
+        answer = Answer(response.status, headers_received, body, self._clock(), cut_off is not None)
+        if cut_off is not None and response.status >= 300:  # what it says may matter, and nothing has been done
+            raise Failed(Transient(reason="answer cut off", answer=cut_off, retry_after=answer.retry_after))
+        return answer
+
+    async def _body(self, response: httpcore2.Response) -> tuple[bytes, str | None]:
+        """Return the body of an answer, and why that is not all of it, where it did not come to an end."""
+        body = bytearray()
+        cut_off: str | None = None
+        left = trio.current_effective_deadline() - trio.current_time()
+        patience_s = max(0.0, min(BODY_PATIENCE, left / 2))
+        try:
+            with trio.move_on_after(patience_s) as patience:
+                async with aclosing(response.aiter_stream()) as parts:
+                    async for part in parts:
+                        body += part
+                        if len(body) >= BODY_SIZE_MAX:
+                            break
+            if patience.cancelled_caught:
+                cut_off = f"no end of it within {patience_s:.2g} s"
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
+            cut_off = _described(error)
+        finally:
+            await response.aclose()
+        return bytes(body[:BODY_SIZE_MAX]), cut_off
+
+    def _unconnected(self, error: Exception) -> Outcome:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                outcome = ChannelFault if self._is_ours else Transient
+                return outcome(reason="certificate of the server does not verify", answer=cause.verify_message)
+            cause = cause.__cause__ or cause.__context__
+        return Transient(reason="no connection", answer=_described(error))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+def _described(error: Exception) -> str:
+    return described(error)[:ANSWER_LENGTH_MAX]

@@ -1,0 +1,110 @@
+"""Where requests to addresses of other people's choosing may go: to the internet, not to our own network.
+
+Whoever registers a webhook or a push subscription chooses a host, and what it resolves to, at any time anew. So it is
+the resolved address that is checked, and the connection goes to that very address: what the name resolves to a moment
+later no longer matters.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import trio
+
+from actors.optional_dependencies import needs
+from actors.transports.http_exchange import TargetRefused
+
+with needs("live"):
+    import httpcore2
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the internet: not private, link-local, loopback, multicast or reserved.
+
+    An IPv6 address that stands for an IPv4 one is as public as that: mapped, 6to4, Teredo, NAT64 (RFC 6052).
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if (embedded := _embedded(address)) is not None:
+            return is_public(embedded)
+        if address in _SITE_LOCAL or address in _NAT64_LOCAL or address in _COMPATIBLE:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+
+
+class GuardedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to public addresses, and to those of `allowed` networks.
+
+    TLS is none of its business: certificates are verified against the name that was resolved.
+    """
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+        self._network = httpcore2.TrioBackend()
+
+    def permits(self, address: Address) -> bool:
+        """Tell whether requests may go to this address."""
+        if any(address in network for network in self._allowed):
+            return True
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return self.permits(mapped) if mapped is not None else is_public(address)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first address of this host that is permitted and answers.
+
+        Raises:
+            TargetRefused: it has addresses, and none is permitted.
+            ConnectError: it has no address, or none answers.
+            ConnectTimeout: none has answered in time.
+        """
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            found = await _resolve(host, port)
+            permitted = [address for address in found if self.permits(address)]
+            if found and not permitted:
+                raise TargetRefused(f"{host} is {', '.join(map(str, found))}")
+            for address in permitted:
+                try:
+                    return await self._network.connect_tcp(
+                        str(address), port, local_address=local_address, socket_options=socket_options
+                    )
+                except httpcore2.ConnectError as error:
+                    failure = error
+            raise failure
+        raise httpcore2.ConnectTimeout(f"no answer from {host}")
+
+
+async def _resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host, without repetitions, in the order in which they are to be tried."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # no such name, or one that cannot be a name
+        raise httpcore2.ConnectError(f"{host}: {error}") from None
+    return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))

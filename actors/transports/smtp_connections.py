@@ -1,0 +1,337 @@
+"""Connections to a mail server, kept for the next mail, and used in threads since `smtplib` blocks.
+
+A thread cannot be cancelled, so whoever no longer wants its mail to be sent cuts the connection under it: the thread
+wakes up at once, whatever it waited for, and throws the connection away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import smtplib
+import socket
+import ssl
+import threading
+import time
+from typing import Final
+
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.settings.transports import SmtpConfig
+from actors.transports.mail import Mail
+from actors.transports.transport import ANSWER_LENGTH_MAX
+
+LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
+"""Authentication required, or too weak, or failed, or only over TLS (RFC 4954)."""
+
+DEAD_CODES: Final = frozenset({"5.1.1", "5.1.2", "5.1.3"})
+"""Bad mailbox, bad system, bad syntax of the destination (RFC 3463)."""
+
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?= |$)")
+
+
+class Unreachable(Exception):
+    """There is no connection to send over; nothing of a mail was said."""
+
+    def __init__(self, outcome: Transient | ChannelFault) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class SmtpConnection:
+    """One connection. One thread at a time may use it, and any thread may cut it."""
+
+    def __init__(self, config: SmtpConfig, context: ssl.SSLContext) -> None:
+        self._config = config
+        self._context = context
+        self._smtp = smtplib.SMTP(local_hostname=config.local_hostname, timeout=config.connect_timeout)
+        self._lock = threading.Lock()
+        self._is_cut = False
+        self.is_usable = False
+        """Whether another mail may be sent over it."""
+        self.mails_sent = 0
+        self.idle_since = 0.0
+
+    def open(self) -> None:
+        """Connect, start TLS and log in, as the settings say.
+
+        Raises:
+            Unreachable: it could not be done.
+        """
+        config = self._config
+        try:
+            address = (config.host, config.port_used)
+            self._adopt(socket.create_connection(address, timeout=config.connect_timeout))
+            if config.security == "implicit":
+                self._start_tls()
+            self._greet()
+            if config.security == "starttls":
+                self._say_starttls()
+            if config.username is not None and config.password is not None:
+                self._log_in(config.username, config.password.reveal())
+            self._socket.settimeout(config.timeout)
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(
+                ChannelFault(reason="certificate of the server does not verify", answer=error.verify_message)
+            ) from None
+        except smtplib.SMTPResponseException as error:  # a reply that is no reply
+            raise Unreachable(Transient(reason="unintelligible reply", answer=_text(error.smtp_error))) from None
+        except (OSError, smtplib.SMTPException) as error:  # also socket.gaierror and TimeoutError
+            raise Unreachable(Transient(reason="no connection", answer=f"{type(error).__name__}: {error}")) from None
+        self.is_usable = True
+
+    def _adopt(self, sock: socket.socket) -> None:
+        with self._lock:
+            if self._is_cut:
+                sock.close()
+                raise ConnectionAbortedError("cut")
+            self._smtp.sock = sock
+            self._smtp.file = None  # smtplib makes it anew; what came before TLS is gone
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._smtp.sock is None:
+            raise smtplib.SMTPServerDisconnected("connection lost")
+        return self._smtp.sock
+
+    def _start_tls(self) -> None:
+        wrapped = self._context.wrap_socket(
+            self._socket, server_hostname=self._config.host, do_handshake_on_connect=False
+        )
+        self._adopt(wrapped)
+        wrapped.do_handshake()
+
+    def _greet(self) -> None:
+        code, text = self._smtp.getreply()
+        _check(code, text, 220)
+        _check(*self._smtp.ehlo(), 250)
+
+    def _say_starttls(self) -> None:
+        if not self._smtp.has_extn("starttls"):
+            raise Unreachable(ChannelFault(reason="the server offers no STARTTLS"))
+        _check(*self._smtp.docmd("STARTTLS"), 220)
+        self._start_tls()
+        _check(*self._smtp.ehlo(), 250)  # what was offered before may have come from anybody
+
+    def _log_in(self, username: str, password: str) -> None:
+        try:
+            self._smtp.login(username, password)
+        except smtplib.SMTPAuthenticationError as error:
+            raise Unreachable(_outcome_before_mail(error.smtp_code, error.smtp_error)) from None
+        except smtplib.SMTPServerDisconnected:
+            raise
+        except (smtplib.SMTPException, UnicodeError) as error:
+            raise Unreachable(ChannelFault(reason="login not possible", answer=str(error))) from None
+
+    def reset(self) -> bool:
+        """Make ready for another mail; tell whether the connection is still alive."""
+        try:
+            self._socket.settimeout(self._config.connect_timeout)
+            code, _ = self._smtp.rset()
+            self._socket.settimeout(self._config.timeout)
+        except (OSError, smtplib.SMTPException):
+            return False
+        return code == 250
+
+    def send(self, mail: Mail) -> Outcome:
+        """Send a mail over it, and return what became of it."""
+        smtp = self._smtp
+        options = ""
+        if mail.needs_smtputf8:
+            if not smtp.has_extn("smtputf8"):
+                return Permanent(reason="the server takes no internationalised address")
+            options += " SMTPUTF8 BODY=8BITMIME"
+        if smtp.has_extn("size"):
+            options += f" SIZE={len(mail.content)}"
+        smtp.command_encoding = "utf-8" if mail.needs_smtputf8 else "ascii"
+        self.mails_sent += 1
+        self.is_usable = False
+        try:
+            outcome = (
+                self._command("MAIL", f"FROM:<{mail.sender.path}>{options}", 250)
+                or self._command("RCPT", f"TO:<{mail.recipient.path}>", 250, 251, 252)
+                or self._command("DATA", "", 354)
+            )
+            if outcome is not None:
+                return outcome
+            smtp.send(re.sub(rb"(?m)^\.", b"..", mail.content) + b".\r\n")
+        except (OSError, smtplib.SMTPException) as error:
+            return Transient(reason="connection lost before the end of the mail", answer=str(error))
+        try:
+            code, text = smtp.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            return Ambiguous(reason="connection lost after the end of the mail", answer=str(error))
+        if 400 <= code < 600:
+            return self._refusal(code, text, about_recipient=True)
+        if not 200 <= code < 300:
+            return Ambiguous(reason="unintelligible reply", answer=_answer(code, text))
+        self.is_usable = self.mails_sent < self._config.mails_per_connection
+        return Sent(answer=_answer(code, text))
+
+    def _command(self, verb: str, arguments: str, *wanted: int) -> Outcome | None:
+        """Say a command; return the outcome of the mail when it was refused."""
+        code, text = self._smtp.docmd(verb, arguments)
+        if code in wanted:
+            return None
+        return self._refusal(code, text, about_recipient=verb == "RCPT")
+
+    def _refusal(self, code: int, text: bytes, *, about_recipient: bool) -> Outcome:
+        self.is_usable = 400 <= code < 600 and code != 421 and self.mails_sent < self._config.mails_per_connection
+        return outcome_of_reply(code, text, about_recipient=about_recipient)
+
+    def cut(self) -> None:
+        """Have whatever is done over it fail at once. From any thread."""
+        with self._lock:
+            self._is_cut = True
+            if self._smtp.sock is not None:
+                with contextlib.suppress(OSError):
+                    # An SSLSocket's own method would take its TLS away from under the thread that uses it.
+                    socket.socket.shutdown(self._smtp.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it, saying so where somebody may listen, and without waiting for an answer."""
+        if self.is_usable:
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                self._smtp.putcmd("QUIT")
+        self.is_usable = False
+        with self._lock:
+            self._smtp.close()
+
+
+class Flight:
+    """A mail on its way in a thread, which whoever waits for it may leave at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_left = False
+        self._connection: SmtpConnection | None = None
+
+    def board(self, connection: SmtpConnection) -> None:
+        """Take this connection.
+
+        Raises:
+            Unreachable: nobody waits for the mail any more.
+        """
+        with self._lock:
+            if self._is_left:
+                raise Unreachable(Transient(reason="cancelled"))
+            self._connection = connection
+
+    def land(self) -> bool:
+        """Let the connection go; tell whether it was not cut."""
+        with self._lock:
+            self._connection = None
+            return not self._is_left
+
+    def leave(self) -> None:
+        """See to it that nothing more is sent."""
+        with self._lock:
+            self._is_left = True
+            if self._connection is not None:
+                self._connection.cut()
+
+
+class SmtpPool:
+    """Connections that wait for the next mail. How many are in use at once is for those who call :meth:`deliver`."""
+
+    def __init__(self, config: SmtpConfig, context: ssl.SSLContext) -> None:
+        self._config = config
+        self._context = context
+        self._lock = threading.Lock()
+        self._idle: list[SmtpConnection] = []
+        self._is_closed = False
+
+    def deliver(self, mail: Mail, flight: Flight) -> Outcome:
+        """Send a mail over an idle connection, or over a new one; blocks."""
+        connection: SmtpConnection | None = None
+        try:
+            while (connection := self._take_idle()) is not None:
+                flight.board(connection)
+                if connection.reset():
+                    return connection.send(mail)
+                connection.is_usable = False
+                connection.close()  # the server has closed it meanwhile
+            connection = SmtpConnection(self._config, self._context)
+            flight.board(connection)
+            connection.open()
+            return connection.send(mail)
+        except Unreachable as error:
+            return error.outcome
+        finally:
+            whole = flight.land()
+            if connection is not None:
+                self._give_back(connection, whole=whole)
+
+    def _take_idle(self) -> SmtpConnection | None:
+        """Return the connection that was used last, which is the likeliest to be alive."""
+        oldest = time.monotonic() - self._config.idle_max
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+            stale = [other for other in self._idle if other.idle_since < oldest]
+            self._idle = [other for other in self._idle if other.idle_since >= oldest]
+        if connection is not None and connection.idle_since < oldest:
+            stale.append(connection)
+            connection = None
+        for other in stale:
+            other.close()
+        return connection
+
+    def _give_back(self, connection: SmtpConnection, *, whole: bool) -> None:
+        connection.idle_since = time.monotonic()
+        with self._lock:
+            if whole and connection.is_usable and not self._is_closed:
+                self._idle.append(connection)
+                return
+        connection.is_usable &= whole
+        connection.close()
+
+    def close(self) -> None:
+        """Close those that are idle, and from now on every other one when its mail is done."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def outcome_of_reply(code: int, text: bytes, *, about_recipient: bool) -> Outcome:
+    """Return the outcome of a mail that was refused with this reply.
+
+    Args:
+        code: The three digits; anything else than 4yz and 5yz is no reply that could come here.
+        text: What stands behind it, with its enhanced code where the server gives one (RFC 2034).
+        about_recipient: Whether it answers RCPT or the mail, where 5.1.1 means the recipient.
+    """
+    decoded = _text(text)
+    found = _ENHANCED.match(decoded)
+    enhanced = found[0] if found else ""
+    answer = _answer(code, text)
+    reason = f"SMTP {code} {enhanced}".rstrip()
+    if code in LOGIN_CODES:
+        return ChannelFault(reason=reason, answer=answer)
+    if not 500 <= code < 600:
+        return Transient(reason=reason if code >= 400 else "unintelligible reply", answer=answer)
+    if about_recipient and enhanced in DEAD_CODES:
+        return DeadDestination(reason=reason, answer=answer)
+    return Permanent(reason=reason, answer=answer)
+
+
+def _check(code: int, text: bytes, wanted: int) -> None:
+    if code != wanted:
+        raise Unreachable(_outcome_before_mail(code, text))
+
+
+def _outcome_before_mail(code: int, text: bytes | str) -> Transient | ChannelFault:
+    """Return what a refusal means while nothing of a mail was said: it is about us."""
+    answer = _answer(code, text)
+    if 500 <= code < 600:
+        return ChannelFault(reason=f"SMTP {code} before any mail", answer=answer)
+    return Transient(reason=f"SMTP {code} before any mail" if code >= 400 else "unintelligible reply", answer=answer)
+
+
+def _answer(code: int, text: bytes | str) -> str:
+    return f"{code} {_text(text)}"
+
+
+def _text(text: bytes | str) -> str:
+    decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    return decoded[:ANSWER_LENGTH_MAX]

@@ -1,0 +1,49 @@
+"""What all real transports have in common: connections, which have an end, and certificates to trust."""
+
+from __future__ import annotations
+
+import ssl
+from types import TracebackType
+from typing import Self
+
+from actors.domain.attempts import Provider
+from actors.errors import ConfigurationError
+
+ANSWER_LENGTH_MAX = 1_000
+"""Characters of a provider's answer that are kept with an outcome."""
+
+
+class Transport(Provider):
+    """A provider that holds connections: ``async with EmailProvider(…) as email, Notifier.open(…): …``.
+
+    It works without the block too; then :meth:`aclose` closes what it holds.
+    """
+
+    async def aclose(self) -> None:
+        """Close all connections. No attempt may be under way, or begin afterwards."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that verifies certificates and host names.
+
+    Args:
+        ca_file: the certificates to trust, in PEM; those of the operating system when None.
+
+    Raises:
+        ConfigurationError: there is no such file, or no certificate in it.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"ca_file: wanted a file of certificates in PEM, got {ca_file!r} ({error})"]
+        ) from None

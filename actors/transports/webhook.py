@@ -1,0 +1,166 @@
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com).
+
+==================================== =============== ==============================================================
+the endpoint                         outcome         because
+==================================== =============== ==============================================================
+2xx                                  Sent            it has taken the event
+410                                  DeadDestination it is disabled for good
+429, 502, 504                        Transient,      it is overloaded, or who stands before it says so
+                                     throttled
+other 5xx, 408, 425                  Transient       it has failed, and says so
+3xx                                  Transient       a failure as any other, by the specification: an endpoint that has
+                                                     moved is given time to move back, and is never followed
+other 4xx with a Retry-After         Transient       it wants to be asked again
+other 4xx                            Permanent       it does not take this event; Transient with
+                                                     ``client_errors: transient``
+no connection, a certificate that    Transient       it is down, or being set up: nothing was said
+does not verify
+a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`; checked on the
+multicast or reserved address                        address that is connected to
+no URL, http without `allow_http`,   Permanent       refused here
+a URL with a password in it
+an error that is cut off             Transient       it has failed
+lost after the request went out      Ambiguous       it may have taken the event; by its id it knows it the next time
+==================================== =============== ==============================================================
+
+Every Transient waits as long as the Retry-After of its answer says, in seconds or until a date.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from actors.domain.attempts import Attempt
+from actors.messages import SendNotification
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.settings.base import validated
+from actors.settings.transports import SigningKey, WebhookConfig
+from actors.transports.header_value import header_value
+from actors.transports.http_exchange import Answer, Failed, HttpExchange
+from actors.transports.network_guard import GuardedNetwork
+from actors.transports.transport import Transport
+
+THROTTLED: Final = frozenset({429, 502, 504})
+MAY_BE_REPEATED: Final = frozenset({408, 425})
+"""Request Timeout, Too Early: they say themselves that the request may be repeated."""
+
+
+class WebhookProvider(Transport):
+    """Posts events to the endpoints of other people, signed.
+
+    The recipient is a URL. With ``content_type`` in the metadata the message is the body as it is; without, the body is
+    ``{"type": …, "timestamp": …, "data": …}`` in JSON, each from the metadata: `type` is ``notification`` and `data` is
+    subject and message where they are not given, and `timestamp` is left out.
+
+    Args:
+        config: How to sign, and where requests may go, or a mapping of that.
+        clock: The time in seconds since 1970, for the signature's timestamp.
+
+    Raises:
+        ConfigurationError: the settings cannot be used.
+    """
+
+    def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
+        if not isinstance(config, WebhookConfig):
+            config = validated(WebhookConfig, config)
+        self._http = HttpExchange(config, clock, network=GuardedNetwork(config.allow_networks), is_ours=False)
+        self._clock = clock
+        self._allow_http = config.allow_http
+        self._keys = _keys(config.signing_keys)
+        self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
+        self._retries_client_errors = config.client_errors == "transient"
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+        """Return the effect that posts this event."""
+
+        async def send() -> Outcome:
+            command = attempt.command
+            if (problem := problem_of_url(command.recipient, allow_http=self._allow_http)) is not None:
+                return Permanent(reason=problem)
+            try:
+                content_type, body = body_of(command)
+            except (UnicodeEncodeError, TypeError) as error:
+                return Permanent(reason="no event that could be written", answer=str(error))
+            event = header_value(attempt.idempotency_key)
+            timestamp = str(int(self._clock()))
+            keys = self._keys_of.get(command.recipient, self._keys)
+            headers = {
+                "content-type": content_type,
+                "webhook-id": event,
+                "webhook-timestamp": timestamp,
+                "webhook-signature": signature(keys, event, timestamp, body),
+            }
+            try:
+                answer = await self._http.post(command.recipient, headers, body)
+            except Failed as failed:
+                return failed.outcome
+            return self._outcome(answer)
+
+        return send
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        status, text, wait = answer.status, answer.text, answer.retry_after
+        reason = f"HTTP {status}"
+        if 200 <= status < 300:
+            return Sent(answer=text)
+        if status == 410:
+            return DeadDestination(reason=reason, answer=text)
+        if status in THROTTLED:
+            return Transient(reason=reason, answer=text, retry_after=wait, throttled=True)
+        is_final = 400 <= status < 500 and status not in MAY_BE_REPEATED and wait is None
+        if is_final and not self._retries_client_errors:
+            return Permanent(reason=reason, answer=text)
+        return Transient(reason=reason, answer=text, retry_after=wait)
+
+    async def aclose(self) -> None:
+        """Close all connections. No attempt may be under way, or begin afterwards."""
+        await self._http.aclose()
+
+
+def problem_of_url(url: str, *, allow_http: bool) -> str | None:
+    """Return why nothing may be posted to this URL, whatever is there; None when it may."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a port that is none raises, too
+    except ValueError:
+        return "not a URL"
+    if parts.scheme not in ("http", "https") or not host:
+        return "not a URL"
+    if parts.scheme == "http" and not allow_http:
+        return "not an https URL"
+    return "password in the URL" if "@" in parts.netloc else None
+
+
+def body_of(command: SendNotification) -> tuple[str, bytes]:
+    """Return the content type and the body, which is the same in every attempt.
+
+    Raises:
+        UnicodeEncodeError: there is half a surrogate pair in the text.
+        TypeError: there is something in the metadata's `data` that JSON does not have.
+    """
+    metadata = command.metadata
+    content_type = metadata.get("content_type")
+    if isinstance(content_type, str):
+        return header_value(content_type).replace("%20", " "), command.message.encode()
+    event: dict[str, Any] = {"type": metadata.get("type", "notification")}
+    if "timestamp" in metadata:
+        event["timestamp"] = metadata["timestamp"]
+    event["data"] = metadata.get("data", {"subject": command.subject, "message": command.message})
+    return "application/json", msgspec.json.encode(event)
+
+
+def _keys(keys: Iterable[SigningKey]) -> tuple[bytes, ...]:
+    return tuple(key.key for key in keys)
+
+
+def signature(keys: Iterable[bytes], event: str, timestamp: str, body: bytes) -> str:
+    """Return the header webhook-signature: one of version 1 for each key, HMAC-SHA256 over id, timestamp and body."""
+    signed = f"{event}.{timestamp}.".encode() + body
+    return " ".join("v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)

@@ -1,0 +1,397 @@
+"""The commands ``retrylab dlq …``: the dead letter queue of a running service, at the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import Exit
+
+if TYPE_CHECKING:
+    from simulation.commands.dlq_source import Source
+
+POLL_S = 0.5
+"""How often a bulk run under way is asked how far it is."""
+
+dlq = typer.Typer(
+    no_args_is_help=True,
+    help="Look at dead letters, try them again, discard them. Exit code 0: done; 1: there was nothing to do it to; "
+    "2: bad input, or no service that answers.",
+)
+
+
+class By(StrEnum):
+    """What to group by."""
+
+    REASON = "reason"
+    CHANNEL = "channel"
+    RECIPIENT = "recipient"
+
+
+class Action(StrEnum):
+    """What to do with many."""
+
+    RETRY = "retry"
+    DISCARD = "discard"
+
+
+def _option(help: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **more)
+
+
+_Url = Annotated[str | None, _option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
+_Token = Annotated[
+    Path | None,
+    _option(
+        "A file with the token to show; else it is in the environment, as RETRYLAB_TOKEN.",
+        "--token-file",
+        parser=given_path,
+        metavar="FILE",
+        envvar="RETRYLAB_TOKEN_FILE",
+    ),
+]
+_Store = Annotated[
+    str | None,
+    _option("Look into this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+_Why = Annotated[str | None, _option("The reason, for the audit trail.", "--why", metavar="TEXT")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The notification's id.", show_default=False)]
+
+_Reason = Annotated[str | None, _option("Part of the reason.", "--reason", metavar="TEXT")]
+_ReasonIs = Annotated[str | None, _option("The whole reason.", "--reason-is", metavar="TEXT")]
+_Channel = Annotated[str | None, _option("email, sms, push or webhook.", "--channel")]
+_Recipient = Annotated[str | None, _option("Part of the address.", "--recipient", metavar="TEXT")]
+_IdPrefix = Annotated[str | None, _option("How the id begins.", "--id", metavar="TEXT")]
+_Since = Annotated[
+    str | None, _option("Given up since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
+]
+_Until = Annotated[str | None, _option("Given up before.", "--until", metavar="TIME")]
+_Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")]
+
+
+@dlq.command("list")
+def list_letters(
+    reason: _Reason = None,
+    reason_is: _ReasonIs = None,
+    channel: _Channel = None,
+    recipient: _Recipient = None,
+    id_prefix: _IdPrefix = None,
+    since: _Since = None,
+    until: _Until = None,
+    limit: _Limit = 50,
+    after: Annotated[str | None, _option("The page after this; a page says it.", "--after", metavar="TEXT")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _Store = None,
+) -> None:
+    """Print dead letters, oldest first."""
+    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    with _asking(url, token_file, store) as source:
+        page = source.get("dead-letters", **filter, limit=limit, after=after, order="newest" if newest else "oldest")
+    if _printed_as_json(as_json, page):
+        return
+    from simulation.commands.dlq_tables import print_letters
+
+    print_letters(page["dead_letters"], page["next"])
+
+
+@dlq.command()
+def groups(
+    by: Annotated[By, typer.Option("--by", help="What they have in common.")] = By.REASON,
+    reason: _Reason = None,
+    reason_is: _ReasonIs = None,
+    channel: _Channel = None,
+    recipient: _Recipient = None,
+    id_prefix: _IdPrefix = None,
+    since: _Since = None,
+    until: _Until = None,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _Store = None,
+) -> None:
+    """Print how many dead letters there are of each kind, most first."""
+    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    with _asking(url, token_file, store) as source:
+        found = source.get("dead-letters/groups", **filter, by=by.value)
+    if _printed_as_json(as_json, found):
+        return
+    from simulation.commands.dlq_tables import print_groups
+
+    print_groups(by.value, found["groups"])
+
+
+@dlq.command()
+def show(
+    notification_id: _Id,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _Store = None,
+) -> None:
+    """Print all that is known of one notification: every attempt, with what the provider answered."""
+    from simulation.commands.dlq_source import part
+
+    with _asking(url, token_file, store) as source:
+        shown = source.get(f"dead-letters/{part(notification_id)}")
+    if _printed_as_json(as_json, shown):
+        return
+    from simulation.commands.dlq_tables import print_notification
+
+    print_notification(shown)
+
+
+@dlq.command()
+def retry(
+    notification_id: _Id,
+    edits: Annotated[
+        list[str] | None,
+        _option(
+            "Change this first: recipient, subject, message, expires_after (seconds) or metadata (a JSON object). May "
+            "be given several times.",
+            "--edit",
+            metavar="FIELD=VALUE",
+        ),
+    ] = None,
+    why: _Why = None,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+) -> None:
+    """Try one again with a fresh set of attempts, edited or as it is."""
+    from simulation.commands.dlq_source import part
+
+    edit = _edit(edits or [])
+    with _asking(url, token_file) as source:
+        done = source.post(f"dead-letters/{part(notification_id)}/retry", {"why": why, "edit": edit or None})
+    if not _printed_as_json(as_json, done):
+        typer.echo(f"{notification_id!r} is being tried again")
+
+
+@dlq.command()
+def discard(
+    notification_id: _Id,
+    why: Annotated[str, _option("The reason, for the audit trail.", "--why", metavar="TEXT")],
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+) -> None:
+    """Remove one for good."""
+    from simulation.commands.dlq_source import part
+
+    with _asking(url, token_file) as source:
+        done = source.post(f"dead-letters/{part(notification_id)}/discard", {"why": why})
+    if not _printed_as_json(as_json, done):
+        typer.echo(f"{notification_id!r} is discarded")
+
+
+@dlq.command()
+def bulk(
+    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
+    reason: _Reason = None,
+    reason_is: _ReasonIs = None,
+    channel: _Channel = None,
+    recipient: _Recipient = None,
+    id_prefix: _IdPrefix = None,
+    since: _Since = None,
+    until: _Until = None,
+    rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="How fast at the most.")] = "10/s",
+    why: _Why = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would be about.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+) -> None:
+    """Retry or discard all that fit a filter; all there are, without one. Says first what that would be, and asks.
+
+    Exit code 1: there were none, or some failed.
+    """
+    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    asks = not yes and not dry_run
+    if asks and not (sys.stdin.isatty() and sys.stdout.isatty() and not as_json):
+        _refuse("wanted --yes or --dry-run where there is nobody to ask")
+    if action is Action.DISCARD and why is None and not dry_run:
+        _refuse("--why: wanted the reason of a discard, got nothing")
+    order: dict[str, Any] = {"action": action.value, "filter": filter, "rate": rate, "why": why}
+    with _asking(url, token_file) as source:
+        if dry_run or asks:
+            dry = source.post("dead-letters/bulk", order | {"dry_run": True})
+            order["filter"] = dry["filter"]  # about those that are shown, and not what comes while somebody thinks
+            if not _printed_as_json(as_json, dry):
+                from simulation.commands.dlq_tables import print_dry_run
+
+                print_dry_run(action.value, dry)
+            if dry_run:
+                return
+            if not dry["count"]:
+                raise typer.Exit(1)
+            if not typer.confirm(f"{action.value} them?"):
+                raise typer.Exit(1)
+        run = source.post("dead-letters/bulk", order)
+        if wait:
+            run = _wait_for(source, run, quiet=as_json or not sys.stderr.isatty())
+    if not _printed_as_json(as_json, run):
+        done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
+        gone = f", {skipped:,} were dead letters no more" if skipped else ""
+        wrong = f", {failed:,} failed" if failed else ""
+        typer.echo(f"bulk {action.value} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
+    if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
+        raise typer.Exit(1)
+
+
+@dlq.command()
+def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None) -> None:
+    """Print the bulk runs of the service, newest first."""
+    with _asking(url, token_file) as source:
+        runs = source.get("bulks")
+    if _printed_as_json(as_json, runs):
+        return
+    from simulation.commands.dlq_tables import print_bulks
+
+    print_bulks(runs["bulks"])
+
+
+@dlq.command()
+def cancel(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The bulk run's name.", show_default=False)],
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+) -> None:
+    """End a bulk run before its time; what it has not come to stays as it is."""
+    from simulation.commands.dlq_source import part
+
+    with _asking(url, token_file) as source:
+        cancelled = source.post(f"bulks/{part(run)}/cancel", {})
+    if not _printed_as_json(as_json, cancelled):
+        typer.echo(f"{run}: cancelled, {cancelled['done']:,} of {cancelled['total']:,} done")
+
+
+@dlq.command()
+def audit(
+    notification_id: Annotated[str | None, _option("Only what was done to this.", "--id", metavar="ID")] = None,
+    limit: _Limit = 50,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _Store = None,
+) -> None:
+    """Print who did what, when and why, newest first."""
+    with _asking(url, token_file, store) as source:
+        trail = source.get("audit", id=notification_id, limit=limit)
+    if _printed_as_json(as_json, trail):
+        return
+    from simulation.commands.dlq_tables import print_audit
+
+    print_audit(trail["audit"])
+
+
+# ── what they share ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _filter(
+    reason: str | None,
+    reason_is: str | None,
+    channel: str | None,
+    recipient: str | None,
+    id_prefix: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, str]:
+    given = {
+        "reason": reason,
+        "reason_is": reason_is,
+        "channel": channel,
+        "recipient": recipient,
+        "id": id_prefix,
+        "since": since,
+        "until": until,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _edit(edits: list[str]) -> dict[str, Any]:
+    edit: dict[str, Any] = {}
+    for each in edits:
+        field, equals, text = each.partition("=")
+        if not equals:
+            _refuse(f"--edit: wanted FIELD=VALUE, got {each!r}")
+        edit[field] = _read(field, text)
+    return edit
+
+
+def _read(field: str, text: str) -> Any:
+    """Return the value of a field as the service wants it; what is none stays text, and the service says so."""
+    reads: dict[str, Callable[[str], Any]] = {"metadata": json.loads, "expires_after": json.loads}
+    try:
+        return reads.get(field, str)(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+@contextmanager
+def _asking(url: str | None, token_file: Path | None, store: str | None = None) -> Iterator[Source]:
+    """Open where to ask; whatever goes wrong there is said in a line, and is the exit code."""
+    import os
+
+    from simulation.commands.dlq_source import CannotAsk, NotDone, source
+
+    try:
+        with source(url, os.environ.get("RETRYLAB_TOKEN"), token_file, store) as asked:
+            yield asked
+    except CannotAsk as error:
+        for line in error.args:
+            _say(line)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+    except NotDone as error:
+        _say(str(error))
+        raise typer.Exit(Exit.DOES_NOT_HOLD) from None
+
+
+def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """Wait until a bulk run has ended, and show how far it is; who stops waiting does not stop the run."""
+    from simulation.commands.dlq_source import part
+    from simulation.reporting.terminal import watch_runs
+
+    try:
+        with watch_runs("dead letters", quiet=quiet) as progress:
+            while run["state"] == "running":
+                if progress is not None:
+                    progress(run["done"] + run["skipped"] + run["failed"], run["total"])
+                time.sleep(POLL_S)
+                run = source.get(f"bulks/{part(run['bulk'])}")
+    except KeyboardInterrupt:
+        _say(f"it goes on without you; to end it: retrylab dlq cancel {run['bulk']}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    return run
+
+
+def _printed_as_json(as_json: bool, document: Any) -> bool:
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+    return as_json
+
+
+def _refuse(text: str) -> None:
+    _say(text)
+    raise typer.Exit(Exit.BAD_INPUT)
+
+
+def _say(text: str) -> None:
+    from actors.settings.yaml_tree import printable
+
+    typer.echo(printable(text), err=True)

@@ -1,0 +1,157 @@
+"""What ``retrylab dlq`` prints for people. Nothing that came from outside can do anything to their terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simulation.reporting.console import NOTHING, WIDTH_OF_A_FILE
+
+Document = Mapping[str, Any]
+
+
+def plain(value: Any) -> Text:
+    """Return a value as text in which every control character is written out, a line break too."""
+    text = NOTHING if value is None else str(value)
+    return Text("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text))
+
+
+def stdout() -> Console:
+    """Return where to print."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE, highlight=False)
+
+
+def at(text: str | None) -> str:
+    """Return an instant to the second, in UTC as all of them are."""
+    return NOTHING if text is None else text[:19].replace("T", " ")
+
+
+def print_letters(letters: Sequence[Document], after: str | None) -> None:
+    """Print a page of dead letters."""
+    rows = [
+        (each["id"], each["channel"], each["recipient"], each["reason"], f"{each['attempts']}", at(each["moved_at"]))
+        for each in letters
+    ]
+    console = stdout()
+    _print(console, ("id", "channel", "recipient", "reason", ">attempts", "given up, UTC"), rows, "no dead letters")
+    if after is not None:
+        console.print(Text.assemble("more: --after ", plain(after)), style="dim", soft_wrap=True)
+
+
+def print_groups(by: str, groups: Sequence[Document]) -> None:
+    """Print groups of dead letters."""
+    rows = [(f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in groups]
+    _print(stdout(), (">letters", by, "oldest, UTC", "newest, UTC"), rows, "no dead letters")
+
+
+def print_audit(entries: Sequence[Document]) -> None:
+    """Print what people have done."""
+    rows = [
+        (at(each["at"]), each["by"] or "the system", each["action"], each["id"] or each["about"], _why(each))
+        for each in entries
+    ]
+    _print(stdout(), ("at, UTC", "who", "what", "to what", "why"), rows, "nobody has done anything")
+
+
+def _why(entry: Document) -> str | None:
+    edited = f"edited {', '.join(entry['edit'])}" if entry["edit"] else ""
+    return "; ".join(filter(None, (entry["why"], edited))) or None
+
+
+def print_bulks(bulks: Sequence[Document]) -> None:
+    """Print bulk runs."""
+    rows = [
+        (
+            each["bulk"],
+            each["action"],
+            each["state"],
+            *(f"{each[name]:,}" for name in ("total", "done", "skipped", "failed")),
+            each["by"],
+            at(each["started_at"]),
+        )
+        for each in bulks
+    ]
+    headings = ("run", "what", "state", ">total", ">done", ">skipped", ">failed", "who", "started, UTC")
+    _print(stdout(), headings, rows, "no bulk runs since the service started")
+
+
+def print_dry_run(action: str, dry_run: Document) -> None:
+    """Print what a bulk run would be about."""
+    console = stdout()
+    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] dead letters")
+    if dry_run["count"]:
+        rows = [
+            (f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in dry_run["groups"]
+        ]
+        _print(console, (">letters", "reason", "oldest, UTC", "newest, UTC"), rows, "")
+        ids = [each["id"] for each in dry_run["sample"]]
+        console.print(Text.assemble("such as ", plain(", ".join(ids))), soft_wrap=True)
+
+
+def print_notification(shown: Document) -> None:
+    """Print all that is known of one notification."""
+    console, command = stdout(), shown["command"]
+    console.print(Text.assemble((str(plain(shown["id"])), "bold"), "  ", shown["state"]), soft_wrap=True)
+    facts = {name: command[name] for name in ("channel", "recipient", "user", "subject", "message")}
+    facts["metadata"] = json.dumps(command["metadata"], ensure_ascii=False) if command["metadata"] else None
+    facts["expires after"] = None if command["expires_after"] is None else f"{command['expires_after']:g} s"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in facts.items():
+        if value is not None:
+            accepted = shown["accepted"].get(name, value)
+            table.add_row(name, plain(value), style=None)
+            if accepted != value:
+                table.add_row("", Text.assemble("accepted as ", plain(accepted)), style="dim")
+    console.print(table)
+    console.print()
+    rows = [(at(event["at"]), _words(event["event"]), _told(event)) for event in shown["events"]]
+    _print(console, ("at, UTC", "what happened", ""), rows, "what happened to it is not kept any more")
+    if shown["audit"]:
+        console.print()
+        print_audit(shown["audit"])
+
+
+_SHOWN_OF_EVENTS = (
+    "attempt",
+    "provider",
+    "kind",
+    "reason",
+    "answer",
+    "next_retry_at",
+    "resumes_at",
+    "cause",
+    "by",
+    "why",
+)
+
+
+def _told(event: Document) -> Text:
+    told = [f"{name.replace('_', ' ')}: {event[name]}" for name in _SHOWN_OF_EVENTS if event.get(name) is not None]
+    if event.get("edit"):
+        told.append(f"edited: {json.dumps(event['edit'], ensure_ascii=False)}")
+    return Text("\n").join(map(plain, told))
+
+
+def _words(name: str) -> str:
+    """Return the name of an event in words: ``NotificationMovedToDeadLetter`` as ``moved to dead letter``."""
+    words = "".join(f" {char.lower()}" if char.isupper() else char for char in name.removeprefix("Notification"))
+    return words.strip()
+
+
+def _print(console: Console, headings: Iterable[str], rows: Sequence[Sequence[Any]], nothing: str) -> None:
+    """Print a table; a heading that begins with ``>`` is of figures."""
+    if not rows:
+        console.print(nothing, style="dim")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading.removeprefix(">"), justify="right" if heading[0:1] == ">" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(each if isinstance(each, Text) else plain(each) for each in row))
+    console.print(table)

@@ -1,0 +1,86 @@
+"""The command ``retrylab explore``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import Exit, refuse, say
+
+
+class ScheduleName(StrEnum):
+    """How the order of ready messages is drawn."""
+
+    MIXED = "mixed"
+    NORMAL = "normal"
+    RANDOM_WALK = "random-walk"
+    PCT = "pct"
+
+
+def explore(
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="How many cases to run, each drawn by a seed.")] = 1000,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the cases; as many as cores.", show_default=False)
+    ] = None,
+    schedule: Annotated[
+        ScheduleName,
+        typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both."),
+    ] = ScheduleName.MIXED,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="DIR",
+            help="Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left "
+            "out.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON and nothing else.")] = False,
+) -> None:
+    """Run many small cases of a scenario, with faults and operations drawn by seeds, and every invariant on.
+
+    Exit code 0: no case broke, and everything that the settings make possible happened in some case; 1: a case broke,
+    or something never happened; 2: bad input; 130: interrupted, with how many were run.
+    """
+    from actors.errors import ConfigurationError
+    from simulation.exploration.explore import ExplorationInterrupted
+    from simulation.exploration.explore import explore as explore_cases
+    from simulation.exploration.report import document, interrupted, report
+    from simulation.reporting.terminal import watch_runs
+
+    try:
+        with watch_runs("cases", quiet=as_json) as progress:
+            exploration = explore_cases(
+                file,
+                seeds=seeds,
+                first_seed=first_seed,
+                workers=workers,
+                schedule=schedule.value,
+                sets=sets or [],
+                failures=out,
+                progress=progress,
+            )
+    except ConfigurationError as error:
+        refuse(error.problems)
+    except OSError as error:
+        refuse([f"--out {error.filename or out}: {error.strerror or error}"])
+    except ExplorationInterrupted as stopped:
+        say(interrupted(stopped.so_far, seeds))
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration))
+    if not exploration.holds:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)

@@ -1,0 +1,123 @@
+"""The command ``retrylab fit``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import refuse
+
+
+class LatencyUnit(StrEnum):
+    """What latencies are counted in."""
+
+    S = "s"
+    MS = "ms"
+    US = "us"
+    NS = "ns"
+
+
+Attempts = Annotated[
+    Path,
+    typer.Argument(
+        parser=given_path,
+        metavar="ATTEMPTS",
+        help="A CSV file with a header and a line for each attempt, an attempts.parquet, or the directory of a run.",
+        show_default=False,
+    ),
+]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="COLUMN",
+        help="When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start.",
+        show_default=False,
+    ),
+]
+LatencyColumn = Annotated[
+    str | None, typer.Option("--latency", metavar="COLUMN", help="How long it took.", show_default=False)
+]
+LatencyUnitOption = Annotated[
+    LatencyUnit | None,
+    typer.Option(help="Of the latency; by the column's name when left out, as latency_ms.", show_default=False),
+]
+OutcomeColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--outcome", metavar="COLUMN", help="How it ended: sent, 200, failed, 429, timeout, …", show_default=False
+    ),
+]
+OutcomeMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outcome-map", metavar="WORD=OUTCOME", help="What a word means, e.g. bounced=permanent.", show_default=False
+    ),
+]
+ChannelName = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME",
+        help="Look at this channel alone; of a log without channels, what its channel is.",
+        show_default=False,
+    ),
+]
+
+
+def fit(
+    attempts: Attempts,
+    time: TimeColumn = None,
+    latency: LatencyColumn = None,
+    latency_unit: LatencyUnitOption = None,
+    outcome: OutcomeColumn = None,
+    outcome_map: OutcomeMap = None,
+    channel: ChannelName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path, metavar="FILE", help="Write a scenario with what was found here.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON and nothing else.")] = False,
+) -> None:
+    """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
+    from actors.errors import ConfigurationError
+    from simulation.fitting.calibration import fit as fit_log
+    from simulation.fitting.document import check_place
+    from simulation.fitting.words import parse_map
+    from simulation.results.files import is_same
+
+    given, problems = parse_map(outcome_map or [])
+    try:
+        if problems:
+            raise ConfigurationError(problems)
+        if out is not None and is_same(out, attempts):
+            raise ConfigurationError([f"--out {out}: wanted a file for the scenario, got the log itself"])
+        if out is not None:
+            check_place(out)
+        found = fit_log(
+            attempts,
+            time=time,
+            latency=latency,
+            latency_unit=None if latency_unit is None else latency_unit.value,
+            outcome=outcome,
+            outcome_map=given,
+            channel=channel,
+        )
+        written = [] if out is None else found.save(out)
+    except ConfigurationError as error:
+        refuse(f"--out {problem}" if problem.startswith(f"{out}: ") else problem for problem in error.problems)
+    except OSError as error:
+        refuse([f"--out {error.filename or out}: {error.strerror or error}"])
+    if as_json:
+        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+    else:
+        from simulation.fitting.report import print_fit
+
+        print_fit(found, [str(path) for path in written])

@@ -1,0 +1,216 @@
+"""The command ``retrylab plot``."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.many_runs_command import exits_in_words
+from simulation.commands.shared import say
+
+if TYPE_CHECKING:
+    from simulation.reporting.plots.kinds import Kind, Options
+    from simulation.reporting.plots.source import Run
+
+
+class KindName(StrEnum):
+    """What to draw."""
+
+    OVERVIEW = "overview"
+    THROUGHPUT = "throughput"
+    IN_FLIGHT = "in-flight"
+    DLQ_GROWTH = "dlq-growth"
+    BREAKER_STATES = "breaker-states"
+    AMPLIFICATION = "amplification"
+    DELIVERY_TIMES = "delivery-times"
+    RASTER = "raster"
+    TIMELINE = "timeline"
+    BACKOFF = "backoff"
+    LINES = "lines"
+    HEATMAP = "heatmap"
+    PARETO = "pareto"
+    ALL = "all"
+
+
+_OF_A_SWEEP = "Of a sweep: "
+ENDINGS = (".png", ".svg")
+
+
+def plot(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            parser=given_path,
+            metavar="DIR|FILE",
+            help="The directory of a saved run or sweep, or a scenario file, which is run.",
+            show_default=False,
+        ),
+    ],
+    kinds: Annotated[
+        list[KindName] | None,
+        typer.Option(
+            "--kind",
+            help="What to draw; may be given several times. lines, heatmap and pareto are of a sweep, the others of a "
+            "run. overview, and lines of a sweep, when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="PATH",
+            help="Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left "
+            "out.",
+            show_default=False,
+        ),
+    ] = None,
+    notification: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Of which to draw the timeline; the most tried one when left out.", show_default=False
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="The channel of raster and backoff; all when left out.", show_default=False)
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help=f"{_OF_A_SWEEP}the figure to draw, e.g. delivery_time_s.p99; sent_fraction when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting to the right.", show_default=False)
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting upwards.", show_default=False)
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting that tells lines apart.", show_default=False),
+    ] = None,
+    gain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Of pareto: what more of is better; sent_fraction when left out.", show_default=False
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Of pareto: what less of is better; requests when left out.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a FILE: in place of its own seed.", show_default=False)] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Of a FILE: change a setting.", show_default=False),
+    ] = None,
+) -> None:
+    """Draw what came of a run or a sweep. Exit code 0: drawn; 2: bad input."""
+    from actors.errors import ConfigurationError
+    from simulation.reporting.plots.kinds import Options
+
+    options = Options(notification, channel, figure, x, y, by, gain, cost)
+    names = [kind.value for kind in kinds or []]
+    with exits_in_words(source, None):
+        _check_out(out)
+        if os.path.isdir(source) and (seed is not None or sets):
+            raise ConfigurationError([f"{'--seed' if sets is None or not sets else '--set'}: wanted only with a FILE"])
+        written = _plot(source, names, out, options, seed, sets or [])
+    for path in written:
+        typer.echo(f"written to {path}")
+
+
+def _check_out(out: Path | None) -> None:
+    from actors.errors import ConfigurationError
+
+    if out is not None and not out.is_dir() and out.suffix and out.suffix.lower() not in ENDINGS:
+        raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg, or a directory"])
+
+
+def _plot(
+    source: Path, names: list[str], out: Path | None, options: Options, seed: int | None, sets: list[str]
+) -> list[Path]:
+    """Draw, and return the paths that were written. What is wrong with the kinds is said before anything runs."""
+    from simulation.reporting.plots.canvas import write_picture
+    from simulation.reporting.plots.kinds import OF_A_RUN, OF_A_SWEEP, kinds_to_draw
+
+    _check_source(source)  # before anything is said of kinds that go with what is there
+    of_a_sweep = _has(source, "sweep.json")
+    known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
+    kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
+    paths = _paths(source, kinds, out)
+    drawn_from: Any = _sweep(source) if of_a_sweep else _run(source, seed, sets)
+    if "all" in names:
+        paths = {name: path for name, path in paths.items() if known[name].possible(drawn_from)}
+    for name, path in paths.items():
+        figure = known[name].draw(drawn_from, options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(figure, path)
+    return list(paths.values())
+
+
+def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:
+    from actors.errors import ConfigurationError
+
+    if out is not None and out.suffix.lower() in ENDINGS and not out.is_dir():
+        if len(names) > 1:
+            raise ConfigurationError([f"--out {out}: wanted a directory for {len(names)} pictures, got a file"])
+        return {names[0]: out}
+    if os.path.isdir(source):
+        return {name: (out or source) / f"{name}.png" for name in names}
+    return {name: (out or Path()) / f"{source.stem}-{name}.png" for name in names}
+
+
+def _has(source: Path, name: str) -> bool:
+    """Return whether a file of this name is in a directory, also if it may not be read: who reads it will say so."""
+    from actors.errors import ConfigurationError
+
+    try:
+        return os.path.isdir(source) and name in os.listdir(source)
+    except OSError as error:
+        raise ConfigurationError([f"{source}: {error.strerror}"]) from None
+
+
+def _check_source(source: Path) -> None:
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+
+    if not os.path.exists(source):
+        load(source)  # says why
+    if os.path.isdir(source) and not _has(source, "sweep.json") and not _has(source, "summary.json"):
+        wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
+        raise ConfigurationError([f"{source}: wanted {wanted}"])
+
+
+def _sweep(directory: Path) -> Any:
+    from simulation.experiments.sweeping.result import open_sweep
+
+    return open_sweep(directory)
+
+
+def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
+    """Return a saved run, or run a scenario."""
+    if os.path.isdir(source):
+        from simulation.results.saved_result import missing_text, opened
+
+        saved = opened(source)
+        if saved.missing:
+            say(f"warning: {missing_text(saved)}")
+        return saved
+    from simulation.reporting.terminal import watch_run
+    from simulation.running.runner import run
+    from simulation.scenario import load
+
+    scenario = load(source, sets=sets, seed=seed)
+    with watch_run(scenario) as progress:
+        return run(scenario, progress=progress)

@@ -1,0 +1,55 @@
+"""The command ``retrylab replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.run import RuntimeName, Sets
+from simulation.commands.shared import Exit, refuse
+
+
+def replay(
+    trace: Annotated[
+        Path,
+        typer.Argument(
+            parser=given_path, metavar="TRACE", help="A trace, written by run --record.", show_default=False
+        ),
+    ],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="TRACE",
+            help="Run nothing, and compare with this trace instead.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed.", show_default=False)] = None,
+    sets: Sets = None,
+    runtime: Annotated[RuntimeName | None, typer.Option(help="Another clock.", show_default=False)] = None,
+) -> None:
+    """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
+    from actors.errors import ConfigurationError
+    from simulation.running.traces.replaying import compare_traces
+    from simulation.running.traces.replaying import replay as replay_trace
+
+    try:
+        if against is None:
+            outcome = replay_trace(
+                trace, sets=sets or [], seed=seed, runtime=None if runtime is None else runtime.value
+            )
+        elif sets or seed is not None or runtime is not None:
+            refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
+        else:
+            outcome = compare_traces(trace, against)
+    except ConfigurationError as error:
+        refuse(error.problems)
+    except ValueError as error:
+        refuse([f"{trace}: {error}"])
+    typer.echo(outcome)
+    if not outcome.exact:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)

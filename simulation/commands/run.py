@@ -1,0 +1,195 @@
+"""The commands ``retrylab run`` and ``retrylab lint``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import Exit, refuse, save, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulation.results.result import Result
+    from simulation.scenario import Scenario
+
+
+class RuntimeName(StrEnum):
+    """The clock to run on."""
+
+    SIMPY = "simpy"
+    TRIO = "trio"
+
+
+Files = Annotated[
+    list[Path], typer.Argument(parser=given_path, metavar="FILE...", help="Scenario files.", show_default=False)
+]
+Seed = Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s.",
+        show_default=False,
+    ),
+]
+
+
+def run(
+    files: Files,
+    seed: Seed = None,
+    sets: Sets = None,
+    runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = (
+        RuntimeName.SIMPY
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="DIR",
+            help="Write report.html, summary.json, tables and a picture here.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="TRACE",
+            help="Write the history of the run here, to be replayed; one FILE only.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check all invariants that apply, and stop at the first breach.")
+    ] = False,
+) -> None:
+    """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
+    from actors.errors import ConfigurationError, InvariantBreach
+    from simulation.reporting.terminal import watch_run
+    from simulation.results.origin import Origin
+    from simulation.results.reproduce import shell_command
+
+    scenarios = _load_all(files, sets or [], seed)
+    directories = _directories(files, out)
+    if record is not None and len(files) > 1:
+        refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
+    for file, scenario in zip(files, scenarios, strict=True):
+        for warning in _warnings(file, scenario, sets or []):
+            say(f"warning: {warning}")
+    summaries = []  # and not the results, which may be large
+    holds = True
+    unsaved: str | None = None
+    for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
+        part = f"{number} of {len(files)}" if len(files) > 1 else ""
+        try:
+            how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
+            if check:
+                how = partial(how, invariants="all")
+            with watch_run(scenario, quiet=as_json, part=part) as progress:
+                result = how(runtime=runtime.value, progress=progress)
+        except OSError as error:
+            if record is None:
+                raise
+            refuse([f"--record {record}: {error.strerror}"])
+        except ConfigurationError as error:
+            refuse(
+                f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}"
+                for problem in error.problems
+            )
+        except InvariantBreach as breach:
+            command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)
+            say(f"{file}: {breach.of_run(scenario.seed, command)}")
+            raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+        result.origin = Origin(file, tuple(sets or []))
+        summaries.append(result.summary)
+        holds &= result.holds
+        unsaved = None if directory is None else save(result, directory)
+        if not as_json:
+            from simulation.reporting.console import print_result
+
+            print_result(result, directory if unsaved is None else None)
+        if unsaved is not None:
+            break
+    if as_json:
+        typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
+    if unsaved is not None:  # said when the figures are out, which would be lost otherwise
+        refuse([unsaved])
+    if not holds:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def lint(files: Files, sets: Sets = None) -> None:
+    """Print the settings that cannot do what they say. Exit code 0: none; 1: some; 2: bad input."""
+    scenarios = _load_all(files, sets or [], None)
+    found = [
+        warning
+        for file, scenario in zip(files, scenarios, strict=True)
+        for warning in _warnings(file, scenario, sets or [])
+    ]
+    for warning in found:
+        typer.echo(warning)
+    if found:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> list[Scenario]:
+    """Load every file before any runs, and report the problems of all of them."""
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+
+    scenarios: list[Scenario] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            scenarios.append(load(file, sets=sets, seed=seed))
+        except ConfigurationError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+    if problems:
+        refuse(problems)
+    return scenarios
+
+
+def _warnings(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[str]:
+    from simulation.scenario.lint import lint_scenario, located
+
+    return located(lint_scenario(scenario), file, sets)
+
+
+def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
+    """Return where each result goes: into `out` itself, or a folder each in it when there are several."""
+    from actors.errors import ConfigurationError
+    from simulation.results.files import check_folder
+    from simulation.results.result import SUMMARY_FILE
+
+    if out is None:
+        return [None] * len(files)
+    directories = [out] if len(files) == 1 else [out / file.stem for file in files]
+    for number, directory in enumerate(directories):
+        try:
+            check_folder(directory, SUMMARY_FILE, files)
+        except ConfigurationError as error:
+            refuse(error.problems)
+        if directory in directories[:number]:
+            refuse([f"--out {out}: {files[number]} and another file are both called {directory.name}"])
+    return list(directories)
+
+
+def _runner(scenario: Scenario) -> Callable[..., Result]:
+    from simulation.running.runner import run as run_scenario
+
+    return partial(run_scenario, scenario)
+
+
+def _recorder(file: Path, trace: Path, seed: int | None, sets: Sequence[str]) -> Callable[..., Result]:
+    from simulation.running.traces.recording import record
+
+    return partial(record, file, trace, seed=seed, sets=sets)

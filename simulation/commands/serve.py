@@ -1,0 +1,76 @@
+"""The command ``retrylab serve``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import Exit, refuse, say
+
+_MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
+
+
+def serve(
+    file: Annotated[
+        Path,
+        typer.Argument(parser=given_path, metavar="CONFIG", help="A file of settings, in YAML.", show_default=False),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the settings, and the files that they name, and stop.")
+    ] = False,
+) -> None:
+    """Run the notifier as a service, with real transports and HTTP in front.
+
+    SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP has the settings read again.
+
+    Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input.
+    """
+    from actors.errors import ConfigurationError, StoreError
+
+    try:
+        import trio
+
+        from actors.service.config import load
+        from actors.service.serve import check as check_files
+        from actors.service.serve import serve as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
+            raise
+        refuse([f"wanted the extra retrylab[service], got no {error.name}"])
+
+    try:
+        config = load(file)
+        if check:
+            trio.run(check_files, config)
+            typer.echo(f"{file}: nothing is wrong with it")
+            return
+        code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))
+    except* ConfigurationError as group:
+        for wrong in _leaves(group):
+            for problem in wrong.problems if isinstance(wrong, ConfigurationError) else ():
+                say(problem if problem.startswith(str(file)) else f"{file}: {problem}")
+        code = Exit.BAD_INPUT
+    except* StoreError as group:
+        for wrong in _leaves(group):
+            say(f"{file}: store: {wrong}")
+        code = Exit.DOES_NOT_HOLD
+    except* OSError as group:
+        for wrong in _leaves(group):
+            number = wrong.errno if isinstance(wrong, OSError) else None
+            say(f"{file}: listen: {config.listen}: {wrong if number is None else os.strerror(number)}")
+        code = Exit.DOES_NOT_HOLD
+    if code:
+        raise typer.Exit(code)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,117 @@
+"""The command ``retrylab sweep``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+
+
+class DesignName(StrEnum):
+    """How the combinations are chosen."""
+
+    GRID = "grid"
+    RANDOM = "random"
+    LATIN_HYPERCUBE = "latin-hypercube"
+
+
+def sweep(
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=given_path,
+            metavar="DIR",
+            help="Write the tables here, and each run as soon as it is over; what is here already is not run again.",
+            show_default=False,
+        ),
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="What a setting goes through, as above; several times for several. In place of the file's sweep.",
+            show_default=False,
+        ),
+    ] = None,
+    replicates: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs of each combination, with one seed after the other.", show_default="10"),
+    ] = None,
+    design: Annotated[
+        DesignName | None,
+        typer.Option(help="Every combination, or samples of them.", show_default="grid"),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many combinations, where the design is no grid.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="PATH",
+            help="A figure of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the cells as JSON and nothing else.")] = False,
+) -> None:
+    """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
+
+    A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
+    channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
+    A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
+    process that did runs is gone.
+    """
+    from simulation.commands.many_runs_command import check_who_does_them, exits_in_words
+    from simulation.experiments.sweeping.printing import METRICS, print_sweep
+    from simulation.experiments.sweeping.sweep import Plan
+    from simulation.reporting.terminal import watch_runs
+    from simulation.running.replicates import kinds_of_figures
+    from simulation.scenario.space import parse_space
+
+    with exits_in_words(file, out):
+        check_who_does_them(workers, dask)
+        plan = Plan.of(
+            file,
+            parse_space(vary) if vary else None,
+            replicates,
+            None if design is None else design.value,
+            samples,
+            seed,
+            sets or [],
+        )
+        shown = kinds_of_figures(metrics or METRICS, plan.scenarios, "--metric")
+        with watch_runs(quiet=as_json, figures=shown) as progress:
+            swept = plan.run(workers, dask, out, progress)
+    if as_json:
+        typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
+    else:
+        print_sweep(swept, shown, f"retrylab plot {shlex.quote(str(out))}", out)

@@ -1,0 +1,167 @@
+"""The command ``retrylab tune``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulation.scenario.figures import Figure
+
+
+def tune(
+    file: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="A setting to search, and its values: channels.sms.max_in_flight=1..8, "
+            "channels.sms.timeout=100ms..10s, channels.sms.retry.jitter=none,full or "
+            "drain={from: 1m, to: 1h, scale: log}. The file's sweep when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    minimize: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIGURE",
+            help="A figure of the summary that is to be small: requests, the load on the providers, when left out. "
+            "Given several times, or beside --maximize, it is the Pareto set that is searched.",
+            show_default=False,
+        ),
+    ] = None,
+    maximize: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIGURE", help="A figure that is to be large.", show_default=False),
+    ] = None,
+    probability: Annotated[
+        str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
+    ] = "95%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="With which that is to be shown.")] = "95%",
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many settings to try; all of them where there are no more.")
+    ] = 40,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="How many runs a setting gets at most, before the best is confirmed.")
+    ] = 20,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change the file, as for run: what it expects, or duration=2m for a shorter search.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers do the runs instead.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="DIR",
+            help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
+            "is over is kept here too, and not done again by another search.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON and nothing else.")] = False,
+) -> None:
+    """Search the cheapest settings that meet the expectations of a scenario.
+
+    Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
+    the best is confirmed with fresh seeds. A search takes a few hundred runs: to shorten it, set a shorter duration or
+    fewer --trials.
+
+    Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
+    far.
+    """
+    from simulation.commands.many_runs_command import check_who_does_them, exits_in_words
+    from simulation.experiments.tuning.report import report
+    from simulation.experiments.tuning.tune import tune as search
+    from simulation.experiments.tuning.tuning import TuningInterrupted
+    from simulation.reporting.terminal import watch_runs
+    from simulation.scenario.space import parse_space
+
+    interrupted = False
+    kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
+    with exits_in_words(file, out):
+        check_who_does_them(workers, dask)
+        with watch_runs(
+            quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
+        ) as progress:
+            try:
+                tuning = search(
+                    file,
+                    parse_space(vary) if vary else None,
+                    minimize=minimize or [],
+                    maximize=maximize or [],
+                    probability=_share("--probability", probability, low=0.0),
+                    confidence=_share("--confidence", confidence, low=0.5),
+                    trials=trials,
+                    replicates=replicates,
+                    seed=seed,
+                    sets=sets or [],
+                    workers=workers,
+                    cluster=dask,
+                    out=out,
+                    progress=progress,
+                )
+            except TuningInterrupted as stopped:
+                tuning, interrupted = stopped.so_far, True
+    typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
+    if interrupted:
+        raise typer.Exit(Exit.INTERRUPTED)
+    if not tuning.found:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str, Figure]:
+    """Return what kind each figure is that is searched by; nothing where one is wrong, which the search will say."""
+    from actors.errors import ConfigurationError
+    from simulation.experiments.tuning.goal import DEFAULT_FIGURE
+    from simulation.running.replicates import checked_figures
+    from simulation.scenario import load_each
+    from simulation.scenario.figures import figure_kind
+
+    try:
+        (scenario,) = load_each(file, [sets])
+        if isinstance(scenario, ConfigurationError):
+            return {}
+        paths = checked_figures(figures or [DEFAULT_FIGURE], [scenario], "")
+        return {path: figure_kind(scenario.providers_used, path) for path in paths}
+    except ConfigurationError:
+        return {}
+
+
+def _share(name: str, text: str, low: float) -> float:
+    from actors.errors import ConfigurationError
+    from actors.settings.quantities import parse_share
+    from simulation.experiments.tuning.tune import PROBABILITY_MAX
+
+    try:
+        share = parse_share(float(text)) if "%" not in text else parse_share(text)
+    except ValueError:
+        share = None
+    if share is None or not low <= share <= PROBABILITY_MAX or not share:
+        at_least = f"from {low:.0%}" if low else "of more than 0%"
+        raise ConfigurationError([f"{name}: wanted a share {at_least} to {PROBABILITY_MAX:.1%}, got {text!r}"])
+    return share

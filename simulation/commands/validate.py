@@ -1,0 +1,92 @@
+"""The command ``retrylab validate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulation.commands.shared import Exit, refuse, say
+
+if TYPE_CHECKING:
+    from simulation.validation.procedure import CaseResult
+
+
+def validate(
+    full: Annotated[
+        bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; takes long.")
+    ] = False,
+    case: Annotated[
+        list[str] | None,
+        typer.Option("--case", metavar="NAME", help="Only this case; may be given several times.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another run of luck.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the replications; as many as cores.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the findings as a Markdown table.")] = False,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --markdown: at most so many rows of each case.", show_default=False),
+    ] = None,
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="Print the cases there are, with --json as JSON, and run nothing.")
+    ] = False,
+) -> None:
+    """Compare with theory and published results: each case with its source, the expected and the measured.
+
+    Exit code 0: all hold; 1: one does not, or is too wide to say; 2: bad input; 3: an invariant broke.
+    """
+    from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+    from simulation.validation.printing import case_text, listing, listing_document, summary
+    from simulation.validation.procedure import find
+    from simulation.validation.procedure import validate as validate_cases
+
+    def print_case(result: CaseResult) -> None:
+        typer.echo(f"{case_text(result)}\n")
+        sys.stdout.flush()
+
+    plain = not (as_json or as_markdown)
+    try:
+        if as_json and as_markdown:
+            raise ConfigurationError(["json: wanted it without --markdown"])
+        if rows is not None and not as_markdown:
+            raise ConfigurationError([f"rows {rows}: wanted it with --markdown"])
+        if list_cases and as_markdown:
+            raise ConfigurationError(["list: wanted it without --markdown, which is for findings"])
+        if list_cases:
+            cases = find(case)
+            typer.echo(json.dumps(listing_document(cases), indent=2) if as_json else listing(cases))
+            return
+        validation = validate_cases(
+            case,
+            full=full,
+            seed=seed,
+            workers=workers,
+            on_result=print_case if plain else None,
+            on_experiment=_say_what_is_done if sys.stderr.isatty() else None,
+        )
+    except ConfigurationError as error:
+        refuse(f"--{problem}" for problem in error.problems)
+    except InvariantBreach as breach:
+        say(f"an invariant broke, which is a bug: {breach}")
+        raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+    except WorkerLost as lost:
+        say(str(lost))
+        raise typer.Exit(Exit.WORKER_LOST) from None
+    if as_json:
+        typer.echo(json.dumps(validation.document, indent=2, allow_nan=False))
+    else:
+        typer.echo(validation.markdown(rows) if as_markdown else summary(validation))
+    if not validation.holds:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _say_what_is_done(experiment: str) -> None:
+    """Say on the terminal, on one line that the next one takes, what is being done."""
+    sys.stderr.write(f"\r\x1b[K{experiment[:100]}\r")
+    sys.stderr.flush()

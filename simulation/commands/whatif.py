@@ -1,0 +1,91 @@
+"""The command ``retrylab whatif``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.fit import (
+    Attempts,
+    ChannelName,
+    LatencyColumn,
+    LatencyUnitOption,
+    OutcomeColumn,
+    OutcomeMap,
+    TimeColumn,
+)
+from simulation.commands.given_path import given_path
+from simulation.commands.shared import refuse
+
+
+def whatif(
+    attempts: Attempts,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            parser=given_path, metavar="FILE", help="A scenario file with the policies.", show_default=False
+        ),
+    ],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The first seed, in place of the file's.", show_default=False)
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="Replays, with one seed after the other.")] = 5,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="An attempt ends as one of those recorded within so long of it, as 500ms; half the time in which the "
+            "record has ten when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    time: TimeColumn = None,
+    latency: LatencyColumn = None,
+    latency_unit: LatencyUnitOption = None,
+    outcome: OutcomeColumn = None,
+    outcome_map: OutcomeMap = None,
+    channel: ChannelName = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON and nothing else.")] = False,
+) -> None:
+    """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
+    from actors.errors import ConfigurationError
+    from actors.settings.quantities import parse_duration
+    from simulation.fitting.whatif import whatif as replay
+    from simulation.fitting.words import parse_map
+
+    given, problems = parse_map(outcome_map or [])
+    within_s = None if within is None else parse_duration(within, unit_required=True)
+    if within is not None and within_s is None:
+        problems.append(f"--within {within}: wanted a duration such as 500ms, 10s, 5m or 2h")
+    try:
+        if problems:
+            raise ConfigurationError(problems)
+        found = replay(
+            attempts,
+            file,
+            sets=sets or [],
+            seed=seed,
+            replicates=replicates,
+            within=within_s,
+            time=time,
+            latency=latency,
+            latency_unit=None if latency_unit is None else latency_unit.value,
+            outcome=outcome,
+            outcome_map=given,
+            channel=channel,
+        )
+    except ConfigurationError as error:
+        refuse(error.problems)
+    if as_json:
+        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+    else:
+        from simulation.fitting.whatif_report import print_whatif
+
+        print_whatif(found)

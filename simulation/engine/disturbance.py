@@ -1,0 +1,151 @@
+"""Messages that come twice, or late: actor systems in which the stages of the pipeline cannot rely on each other.
+
+It concerns what carries an attempt on its channel's way, from handler to limiter to breaker to channel to breaker to
+handler. Whatever else actors tell each other arrives once and in order. For each such message, when it is told:
+
+1. Every window with a `duplicate_rate` that is open then draws, in the order of the file, and perhaps adds a copy.
+2. Each of them, the message itself and its copies, is late by what the open windows with `reorder` draw for it, in the
+   order of the file, all together. What is late by nothing goes the usual way.
+
+The draws of each window and channel are those of a stream of its own. What is late comes by a timer, so it arrives also
+where the window is over, or where its sender has stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar, cast
+
+from actors.domain.attempts import Admitted, Attempt
+from actors.faults.conditions import NEVER_NS
+from actors.instants import ns
+from actors.kernel.actor import Actor, ActorRef, handles
+from actors.kernel.effects import Cancellable, Effect, Performed
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.messages import NotificationChannel
+from actors.settings.distributions import Draw
+from actors.settings.faults import FaultConfig
+
+S = TypeVar("S", bound=ActorSystem)
+
+
+def is_disturbance(fault: FaultConfig) -> bool:
+    """Tell whether a fault has messages come twice or late."""
+    return fault.duplicate_rate is not None or fault.reorder is not None
+
+
+class _Window:
+    """What one fault does to the messages of one channel."""
+
+    def __init__(self, fault: FaultConfig, streams: RandomStreams, name: str) -> None:
+        self._start_ns = ns(fault.at)
+        self._end_ns = NEVER_NS if fault.for_ is None else self._start_ns + ns(fault.for_)
+        self.duplicate_rate = fault.duplicate_rate
+        self.draw = streams.stream(f"{name}.duplicate").random
+        self.delay: Draw | None = None
+        if fault.reorder is not None:
+            self.delay = fault.reorder.delay.sampler(streams.stream(f"{name}.reorder"))
+
+    def holds(self, now_ns: int) -> bool:
+        """Tell whether it is open."""
+        return self._start_ns <= now_ns < self._end_ns
+
+
+class _Disturbances:
+    """What happens to the messages of each channel."""
+
+    def __init__(self, faults: Sequence[FaultConfig], streams: RandomStreams) -> None:
+        self._windows = {
+            channel: [
+                _Window(fault, streams, f"{channel}.messages.fault.{number}")
+                for number, fault in enumerate(faults)
+                if channel in fault.channel and is_disturbance(fault)
+            ]
+            for channel in NotificationChannel
+        }
+
+    def delays_ns(self, channel: NotificationChannel, now_ns: int) -> list[int]:
+        """Return by how much a message is late that is told now, and each of its copies."""
+        open_ = [window for window in self._windows[channel] if window.holds(now_ns)]
+        copies = sum(window.draw() < window.duplicate_rate for window in open_ if window.duplicate_rate is not None)
+        return [sum(ns(window.delay()) for window in open_ if window.delay is not None) for _ in range(1 + copies)]
+
+
+class _Relay(Actor):
+    """Passes the outcomes of a channel's attempts on to its breaker, which is a message like any other."""
+
+    def __init__(self, breaker: ActorRef[Any]) -> None:
+        super().__init__()
+        self._breaker = breaker
+
+    def on_start(self) -> None:
+        self._to_breaker = self.route(self._breaker)
+
+    @handles(Performed)
+    def on_performed(self, performed: Performed) -> None:
+        self._to_breaker(performed)
+
+
+class DisturbedSystem(ActorSystem):
+    """A mixin: an actor system in which messages come twice or late."""
+
+    delivers_once: ClassVar[bool] = False
+
+    _disturbances: _Disturbances
+    _relays: dict[Actor, Actor]
+
+    def disturb(self, faults: Sequence[FaultConfig]) -> None:
+        """Disturb messages as these faults say, before any actor is started."""
+        self._disturbances = _Disturbances(faults, self.streams)
+        self._relays = {}
+
+    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
+        actor, tell = ref.actor, super().route(ref)
+        delays_ns = self._disturbances.delays_ns
+
+        def tell_disturbed(message: Any) -> None:
+            attempt = _attempt_in(message)
+            if attempt is None:
+                tell(message)
+                return
+            for delay_ns in delays_ns(attempt.command.channel, self.now_ns):
+                if delay_ns == 0:
+                    tell(message)
+                else:
+                    self.set_timer(self.now_ns + delay_ns, actor, message)
+
+        return tell_disturbed
+
+    def perform(
+        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        if type(request) is Admitted:
+            actor = self._relay_to(actor)
+        return super().perform(actor, effect, request, timeout_ns, on_timeout)
+
+    def _relay_to(self, breaker: Actor) -> Actor:
+        relay = self._relays.get(breaker)
+        if relay is None:
+            ref: ActorRef[_Relay] = self.spawn(_Relay, breaker.actor_ref)
+            relay = self._relays[breaker] = ref.actor
+        return relay
+
+
+def _attempt_in(message: Any) -> Attempt | None:
+    """Return the attempt that a message carries, if it carries any."""
+    carrier = message.request if type(message) is Performed else message
+    attempt = message if type(message) is Attempt else getattr(carrier, "attempt", None)
+    return attempt if type(attempt) is Attempt else None
+
+
+_disturbed: dict[type[ActorSystem], type[ActorSystem]] = {}
+
+
+def disturbed(system_class: type[S]) -> type[S]:
+    """Return a class of systems that are as those of `system_class`, and disturbed."""
+    known = _disturbed.get(system_class)
+    if known is None:
+        known = type(f"Disturbed{system_class.__name__}", (DisturbedSystem, system_class), {})
+        _disturbed[system_class] = known
+    return cast("type[S]", known)

@@ -1,0 +1,233 @@
+"""Two or more settings on the same luck: what each makes of a scenario, and how sure the difference is.
+
+Every setting runs with the same seeds, and every part of a run draws from a stream of its own, so that arrivals,
+latencies and failures are those of the others as far as the setting leaves them alone (*common random numbers*). The
+differences are then taken seed by seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors.formatting import counted
+from simulation.arguments import check_counts
+from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean
+from simulation.results.files import folder_to_fill
+from simulation.results.formatting import line, seeds_text
+from simulation.running.executors import Task
+from simulation.running.replicates import Values, checked_figures, figures_of_runs
+from simulation.scenario import Scenario
+from simulation.scenario.figures import Figure, figure_kind
+from simulation.scenario.seeds import seeds_of
+from simulation.scenario.variations import Setting, combinations, load_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DOCUMENT = "comparison.json"
+
+METRICS = (
+    "sent_fraction",
+    "dead_lettered",
+    "attempts",
+    "retry_amplification",
+    "delivery_time_s.p50",
+    "delivery_time_s.p99",
+    "dlq.peak",
+)
+"""What is compared unless it is said otherwise; and of the breakers that open at all, how often and for how long."""
+
+
+def compare(
+    path: str | Path,
+    vary: Mapping[str, str | Sequence[Any]],
+    *,
+    replicates: int = 10,
+    seed: int | None = None,
+    metrics: Sequence[str] | None = None,
+    sets: Sequence[str] = (),
+    workers: int | None = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Run a scenario with every combination of settings, each with the same seeds, and return how they compare.
+
+    Args:
+        path: the scenario's file.
+        vary: the values to try for each path into the scenario, such as
+            ``{"channels.email.retry.jitter": ["none", "full"]}``; the first of each is the baseline.
+        replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
+            two for an interval.
+        seed: the first seed; the scenario's own when None.
+        metrics: figures of the summary by path; :data:`METRICS` and those of the breakers when None.
+        sets: ``path=value`` changes to the file that hold for every combination.
+        workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
+            that asks for more than one is imported by each, so what it does belongs under
+            ``if __name__ == "__main__":``.
+        progress: called with how many runs are over, and of how many; first with 0.
+
+    Raises:
+        ConfigurationError: the file, a path, a value or a metric cannot be used; all problems.
+        InvariantBreach: a run broke a law that always holds: a bug.
+        ValueError: `replicates` or `workers` is less than 1.
+    """
+    check_counts(replicates=replicates, workers=workers)
+    settings = combinations(vary)
+    scenarios = load_all(path, settings, sets, seed)
+    paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
+    seeds = seeds_of(scenarios[0].seed, replicates)
+    tasks = [
+        Task(scenario, seed, " ".join([*sets, *setting.sets]))
+        for scenario, setting in zip(scenarios, settings, strict=True)
+        for seed in seeds
+    ]
+    rows: list[Values] = []
+    if progress is not None:
+        progress(0, len(tasks))
+    for row in figures_of_runs(tasks, paths, workers):
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(tasks))
+    runs = {
+        metric: [
+            [row[column] for row in rows[number * replicates : (number + 1) * replicates]]
+            for number in range(len(settings))
+        ]
+        for column, metric in enumerate(paths)
+    }
+    if metrics is None:
+        runs = {metric: values for metric, values in runs.items() if not _is_idle_breaker(metric, values)}
+    return Comparison(scenarios[0], settings, list(seeds), runs)
+
+
+class Comparison:
+    """How the settings of a scenario compare. The first setting is the baseline."""
+
+    def __init__(
+        self, scenario: Scenario, settings: list[Setting], seeds: list[int], values: dict[str, list[Values]]
+    ) -> None:
+        self.scenario = scenario
+        """The baseline."""
+        self.settings = settings
+        self.seeds = seeds
+        self.values = values
+        """By metric, for each setting, the figure in each run."""
+        self.means = {metric: [mean(runs) for runs in of_setting] for metric, of_setting in values.items()}
+        """By metric, for each setting; None where no run has the figure."""
+        self.differences: dict[str, list[Difference | None]] = {
+            metric: [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
+            for metric, of_setting in values.items()
+        }
+        """By metric, for each setting, to the baseline; None for the baseline itself, and where no pair has both."""
+
+    def __repr__(self) -> str:
+        facts = [seeds_text(self.seeds), counted(len(self.settings), "setting"), counted(len(self.values), "metric")]
+        return line("Comparison", self.scenario.name, facts)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each metric and setting: its mean, and the difference to the baseline with its interval."""
+        import pandas as pd
+
+        rows = []
+        for metric, means in self.means.items():
+            for number, (setting, value) in enumerate(zip(self.settings, means, strict=True)):
+                found = self.differences[metric][number]
+                rows.append(
+                    {
+                        "metric": metric,
+                        "setting": setting.label,
+                        **dict(setting.values),
+                        "runs": sum(value is not None for value in self.values[metric][number]),
+                        "mean": value,
+                        "pairs": found.pairs if found else 0,
+                        "difference": found.mean if found else None,
+                        "low": found.low if found else None,
+                        "high": found.high if found else None,
+                        "excludes_0": bool(found and found.excludes_0),
+                    }
+                )
+        frame = pd.DataFrame(rows)
+        numbers = ["mean", "difference", "low", "high"]
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: its setting, its seed and its metrics."""
+        import pandas as pd
+
+        rows = [
+            {
+                "setting": setting.label,
+                **dict(setting.values),
+                "seed": seed,
+                **{metric: values[number][run] for metric, values in self.values.items()},
+            }
+            for number, setting in enumerate(self.settings)
+            for run, seed in enumerate(self.seeds)
+        ]
+        return pd.DataFrame(rows).astype(dict.fromkeys(self.values, "float64"))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The comparison as a plain dict that is also the JSON document."""
+        return {
+            "scenario": self.scenario.name,
+            "seeds": self.seeds,
+            "confidence": CONFIDENCE,
+            "settings": [dict(setting.values) for setting in self.settings],
+            "metrics": {
+                metric: [
+                    {
+                        "mean": self.means[metric][number],
+                        "values": runs,
+                        "difference": _as_dict(self.differences[metric][number]),
+                    }
+                    for number, runs in enumerate(of_setting)
+                ]
+                for metric, of_setting in self.values.items()
+            },
+        }
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `comparison.json` and the tables as Parquet into a directory; return the paths.
+
+        Raises:
+            ConfigurationError: the directory has the results of another kind of command.
+            OSError: it, or a file in it, cannot be written.
+        """
+        directory = folder_to_fill(directory, DOCUMENT, None)
+        written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
+        self.table.to_parquet(written[1], index=False)
+        self.runs.to_parquet(written[2], index=False)
+        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        return written
+
+    def figure(self, metric: str) -> Figure:
+        """Return what kind of figure a metric is."""
+        return figure_kind(self.scenario.providers_used, metric)
+
+
+def _as_dict(found: Difference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "pairs": found.pairs,
+        "mean": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "excludes_0": found.excludes_0,
+    }
+
+
+def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
+    common = [name for name in scenarios[0].breakers if all(name in scenario.breakers for scenario in scenarios)]
+    breakers = [f"breaker.{name}.{key}" for name in common for key in ("opened", "open_s")]
+    return (*METRICS, *breakers)
+
+
+def _is_idle_breaker(metric: str, values: list[Values]) -> bool:
+    return metric.startswith("breaker.") and not any(value for runs in values for value in runs)

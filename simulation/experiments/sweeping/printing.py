@@ -1,0 +1,74 @@
+"""What a sweep looks like in a terminal: a row a cell, with the means of some figures and their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from actors.formatting import counted
+from simulation.experiments.sweeping.result import HOLDS, SweepResult
+from simulation.reporting.console import NOTHING, figure_text, stdout
+from simulation.results.formatting import seeds_text
+from simulation.scenario.figures import Figure
+from simulation.scenario.variations import short_names
+
+METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
+"""What is printed unless it is said otherwise; and in how many runs all expectations hold, where there are any."""
+
+CELLS_SHOWN = 50
+
+
+def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command: str, directory: Path) -> None:
+    """Print the cells of a sweep on stdout, with figures of these kinds, and where the rest is."""
+    console = stdout()
+    runs, cells = len(sweep.runs), len(sweep.settings)
+    seeds = sorted(sweep.runs["seed"].unique())
+    luck = seeds_text(seeds)
+    console.print(
+        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same luck · "
+        f"{counted(runs, 'run')}",
+        highlight=False,
+    )
+    console.print(_table(sweep, figures))
+    if cells > CELLS_SHOWN:
+        console.print(f"[dim]and {cells - CELLS_SHOWN:,} more cells, in cells.parquet[/dim]", highlight=False)
+    if len(seeds) > 1:
+        console.print("[dim]± 95% confidence, Student's t[/dim]", highlight=False)
+    console.print(
+        f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
+    )
+
+
+def _table(sweep: SweepResult, figures: Mapping[str, Figure]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    names = short_names(sweep.varied)
+    for path in sweep.varied:
+        table.add_column(escape(names[path]), overflow="fold")
+    for figure in figures:
+        table.add_column(escape(figure), justify="right", overflow="fold")
+    holds = HOLDS in sweep.figures
+    if holds:
+        table.add_column("as expected", justify="right")
+    statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
+    for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
+        row = [escape(text) for _, text in setting.values]
+        for figure, kind in figures.items():
+            found = statistics[cell, figure]
+            half_width = max(found["high"] - found["mean"], found["mean"] - found["low"])
+            row.append(_mean_text(found["mean"], half_width, kind))
+        if holds:
+            values = sweep.values(cell, HOLDS)
+            row.append(f"{values.count(1.0)} of {len(values)}")
+        table.add_row(*row)
+    return table
+
+
+def _mean_text(mean: float, half_width: float, kind: Figure) -> str:
+    if math.isnan(mean):
+        return NOTHING
+    text = figure_text(mean, kind)
+    return text if math.isnan(half_width) else f"{text} ± {figure_text(half_width, kind, 3)}"

@@ -1,0 +1,234 @@
+"""What came of a sweep: a row for each run, a row for each figure of each cell, and both on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from actors.errors import ConfigurationError
+from actors.formatting import counted
+from simulation.arguments import check_figure, shown
+from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
+from simulation.results.files import folder_to_fill
+from simulation.results.formatting import line, seeds_text
+from simulation.results.result import SCENARIO_FILE
+from simulation.results.saved_result import scenario_kept
+from simulation.results.table_file import read_table
+from simulation.running.executors import Run
+from simulation.scenario import Scenario
+from simulation.scenario.space import number_of
+from simulation.scenario.variations import Setting, settings_of
+from simulation.scenario.writing import write
+
+HOLDS = "expectations_hold"
+"""The figure that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
+
+DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
+
+
+class SweepResult:
+    """The result of a sweep. Durations are in seconds, rates a second, shares between 0 and 1."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        varied: list[str],
+        settings: list[Setting],
+        runs: pd.DataFrame,
+        path: str | Path | None = None,
+    ) -> None:
+        self.scenario = scenario
+        """As the file has it, with what was set for all cells."""
+        self.varied = varied
+        """The paths that were varied."""
+        self.settings = settings
+        """What was set in each cell."""
+        self.runs = runs
+        """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each figure of the
+        summary by its path, `expectations_hold` if there are any, and `digest`.
+
+        What was varied is a number where all its values are quantities, and text as it was written where they are not.
+        """
+        self._path = None if path is None else Path(path)
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        varied: list[str],
+        settings: list[Setting],
+        seeds: Sequence[int],
+        runs: Iterable[Sequence[Run]],
+        path: str | Path | None = None,
+    ) -> SweepResult:
+        """Return the result of the runs of each cell, in the order of the seeds; and of the scenario in a file."""
+        by_cell = list(runs)
+        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
+        flat = [run for of_cell in by_cell for run in of_cell]
+        cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
+        columns: dict[str, Any] = {
+            "cell": pd.Series(cells, dtype="int64"),
+            **{path: _column(path, settings, cells) for path in varied},
+            "replicate": pd.Series([place for of_cell in by_cell for place in range(len(of_cell))], dtype="int64"),
+            "seed": pd.Series([seed for _ in by_cell for seed in seeds], dtype="int64"),
+            **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in figures},
+        }
+        if scenario.expect:
+            columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
+        columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
+        return cls(scenario, varied, settings, pd.DataFrame(columns), path)
+
+    def __repr__(self) -> str:
+        seeds = self.runs["seed"]
+        facts = [
+            seeds_text(range(seeds.min(), seeds.max() + 1)),
+            counted(len(self.settings), "cell"),
+            counted(len(self.runs), "run"),
+        ]
+        if HOLDS in self.runs:
+            facts.append(f"expectations met in {int(self.runs[HOLDS].sum()):,}")
+        return line("SweepResult", self.scenario.name, facts)
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of each run, by their paths in the summary, and whether all expectations hold."""
+        return list(self.runs.columns[3 + len(self.varied) : -1])
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row for each figure of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
+
+        The interval has 95% confidence: Student's t of the mean, and Wilson's for the share of runs whose expectations
+        hold. It ends where the figure does: at 0, and of a share at 1. It is null with fewer than two runs.
+        """
+        replicates = int(self.runs["replicate"].max()) + 1
+        values = {figure: self.runs[figure].to_list() for figure in self.figures}
+        cells = [cell for cell in range(len(self.settings)) for _ in values]
+        shares = {figure for figure in values if figure.rpartition(".")[2] == "sent_fraction"}
+        rows = []
+        for cell in range(len(self.settings)):
+            for figure, of_all in values.items():
+                of_cell = of_all[cell * replicates : (cell + 1) * replicates]
+                known = [value for value in of_cell if not math.isnan(value)]
+                mean, sd, low, high = (share_interval if figure == HOLDS else mean_interval)(known)
+                rows.append([len(known), mean, sd, max(low, 0.0), min(high, 1.0) if figure in shares else high])
+        counts, *statistics = zip(*rows, strict=True)
+        return pd.DataFrame(
+            {
+                "cell": pd.Series(cells, dtype="int64"),
+                **{path: _column(path, self.settings, cells) for path in self.varied},
+                "figure": pd.Series([*values] * len(self.settings), dtype="str"),
+                "n": pd.Series(counts, dtype="int64"),
+                **{
+                    name: pd.Series(column, dtype="float64")
+                    for name, column in zip(("mean", "sd", "low", "high"), statistics, strict=True)
+                },
+            }
+        )
+
+    def values(self, cell: int, figure: str) -> list[float | None]:
+        """Return a figure in each run of a cell, in the order of the seeds; None where it is of nothing.
+
+        Raises:
+            ConfigurationError: there is no such cell, or no such figure.
+        """
+        self._check_cell("cell", cell)
+        check_figure(figure, self.figures)
+        column = self.runs.loc[self.runs["cell"] == cell, figure]
+        return [None if math.isnan(value) else value for value in column]
+
+    def difference(self, cell: int, figure: str, baseline: int = 0) -> Difference | None:
+        """Return by how much a figure of a cell differs from that of another, seed by seed; see
+        :func:`simulation.experiments.paired.difference`.
+
+        Raises:
+            ConfigurationError: there is no such cell, or no such figure.
+        """
+        self._check_cell("baseline", baseline)
+        return difference(self.values(cell, figure), self.values(baseline, figure))
+
+    def _check_cell(self, name: str, cell: object) -> None:
+        count = len(self.settings)
+        if cell not in range(count):
+            there = f"from 0 to {count - 1}" if count > 1 else "0, the only one"
+            raise ConfigurationError([f"{name}: wanted a cell of the sweep, {there}, got {shown(cell)}"])
+
+    def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the sweep in short, as a plain dict that is also the JSON document, with some figures of each cell."""
+        statistics = self.cells.set_index(["cell", "figure"])[["n", "mean", "sd", "low", "high"]].to_dict("index")
+        return {
+            "scenario": self.scenario.name,
+            "seeds": sorted(map(int, self.runs["seed"].unique())),
+            "confidence": CONFIDENCE,
+            "varied": self.varied,
+            "expectations": [expectation.text for expectation in self.scenario.expect],
+            "cells": [
+                {
+                    "setting": dict(setting.values),
+                    **({"figures": {name: _plain(statistics[cell, name]) for name in figures}} if figures else {}),
+                }
+                for cell, setting in enumerate(self.settings)
+            ],
+        }
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `sweep.json`, the scenario, and the tables of runs and cells as Parquet into a folder; return the
+        paths. Equal sweeps are equal byte by byte.
+
+        Raises:
+            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
+            OSError: it, or a file in it, cannot be written.
+        """
+        directory = folder_to_fill(directory, DOCUMENT, self._path)
+        written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
+        self.runs.to_parquet(written[2], index=False)
+        self.cells.to_parquet(written[3], index=False)
+        written[1].write_text(write(self.scenario), encoding="utf-8")
+        written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        return written
+
+
+def open_sweep(directory: str | Path) -> SweepResult:
+    """Return the sweep that was saved in a folder.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be read.
+    """
+    directory = Path(directory)
+    wanted = f"{directory}: wanted the folder of a sweep that is over, got one"
+    missing = [name for name in (DOCUMENT, SCENARIO_FILE, RUNS) if not (directory / name).is_file()]
+    if missing:
+        raise ConfigurationError([f"{wanted} without {missing[0]}"])
+    try:
+        document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+        runs = read_table(directory / RUNS)
+        varied = list(document["varied"])
+        rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
+    scenario, _ = scenario_kept(directory / SCENARIO_FILE)  # with which nothing is run, so data files may be gone
+    return SweepResult(scenario, varied, settings_of(varied, rows), runs)
+
+
+def _holds(scenario: Scenario, run: Run) -> bool:
+    return all(expectation.holds_of(run.figures.get(".".join(expectation.path))) for expectation in scenario.expect)
+
+
+def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
+    """Return the value of a path in each of these cells."""
+    texts = [dict(setting.values)[path] for setting in settings]
+    numbers = [number_of(text) for text in texts]
+    if None in numbers:
+        return pd.Series([texts[cell] for cell in cells], dtype="str")
+    return pd.Series([numbers[cell] for cell in cells], dtype="float64")
+
+
+def _plain(statistics: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: None if math.isnan(value) else value for name, value in statistics.items()}

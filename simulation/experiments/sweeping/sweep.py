@@ -1,0 +1,193 @@
+"""A sweep: every cell run with the same seeds, and what is over kept on disk, so that it can go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from actors.errors import ConfigurationError
+from simulation.arguments import check_counts
+from simulation.experiments.paired import mean
+from simulation.experiments.sweeping.design import cells
+from simulation.experiments.sweeping.journal import Journal
+from simulation.experiments.sweeping.result import DOCUMENT, SweepResult
+from simulation.results.files import check_folder
+from simulation.results.progress import FinishedCell, RunsProgress
+from simulation.running.cache_key import scenario_hash
+from simulation.running.executors import Run, Task, executor
+from simulation.scenario import Scenario, Sweep, load
+from simulation.scenario.seeds import seeds_of
+from simulation.scenario.space import Space, space
+from simulation.scenario.sweep import Design
+from simulation.scenario.variations import Setting, load_all
+
+RUNS_MAX = 1_000_000
+
+
+def sweep(
+    path: str | Path,
+    vary: Mapping[str, Any] | None = None,
+    *,
+    replicates: int | None = None,
+    design: Design | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    sets: Sequence[str] = (),
+    workers: int | None = 1,
+    cluster: Any = None,
+    out: str | Path | None = None,
+    progress: RunsProgress | None = None,
+) -> SweepResult:
+    """Run a scenario with many combinations of settings, and return their figures with confidence intervals.
+
+    Every combination, called a cell, has the same seeds, and every part of a run draws from a stream of its own: so
+    cells have the same luck as far as their settings leave it alone (*common random numbers*), and the difference
+    between two of them is known better than either.
+
+    Args:
+        path: the scenario's file.
+        vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
+            ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
+            file's `sweep` says when None.
+        replicates: how many runs of each cell, with the seeds `seed`, `seed` + 1 and so on, at least 1; two for an
+            interval. What the file's `sweep` says when None, and 10 where it says nothing.
+        design: how the cells are chosen; see :data:`simulation.scenario.sweep.Design`. What the file's `sweep` says
+            when None; with `vary`, a grid.
+        samples: how many cells, where the design is no grid.
+        seed: the first seed, and that of the design's luck; the scenario's own when None.
+        sets: ``path=value`` changes to the file that hold for every cell.
+        workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
+            that asks for more than one is imported by each, so what it does belongs under
+            ``if __name__ == "__main__":``.
+        cluster: a Dask cluster that does the runs instead: the address of its scheduler, a cluster or a client. Takes
+            the extra ``cluster``.
+        out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
+            again. Nothing is kept when None.
+        progress: called with how many runs are over, and of how many; at first with those that were there already. When
+            a cell is finished, its means are a third argument; see :class:`simulation.results.progress.RunsProgress`.
+
+    Raises:
+        ConfigurationError: the file, a path, a value, the folder or the cluster cannot be used; all problems.
+        InvariantBreach: a run broke a law that always holds: a bug.
+        OSError: the folder cannot be written.
+        ValueError: `replicates` or `workers` is less than 1.
+        WorkerLost: a process that did runs is gone; what is over is kept in `out`.
+    """
+    check_counts(workers=workers)
+    return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
+
+
+class Plan:
+    """Which runs a sweep is made of: known, and in order, before any of them is done."""
+
+    def __init__(
+        self, path: str | Path, scenario: Scenario, space: Space, settings: list[Setting], seeds: range
+    ) -> None:
+        self.path = path
+        """Of the scenario's file."""
+        self.scenario = scenario
+        self.space = space
+        self.settings = settings
+        self.seeds = seeds
+        self.scenarios: list[Scenario] = []
+        """Of each cell."""
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path,
+        vary: Mapping[str, Any] | None,
+        replicates: int | None,
+        design: Design | None,
+        samples: int | None,
+        seed: int | None,
+        sets: Sequence[str],
+    ) -> Plan:
+        """Plan a sweep; see :func:`sweep` for the arguments, and what is raised where one is wrong."""
+        check_counts(replicates=replicates)
+        scenario = load(path, sets=sets, seed=seed)
+        said = scenario.sweep if scenario.sweep is not None else Sweep()
+        if vary is None:
+            vary, design, samples = said.vary, design or said.design, said.samples if samples is None else samples
+            if not vary:
+                raise ConfigurationError([f"{path}: wanted a sweep in the file, or --vary path=a,b, got neither"])
+        found = space(vary)
+        settings = cells(found, design or "grid", samples, scenario.seed)
+        replicates = said.replicates if replicates is None else replicates
+        if len(settings) * replicates > RUNS_MAX:
+            runs = len(settings) * replicates
+            raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
+        plan = cls(path, scenario, found, settings, seeds_of(scenario.seed, replicates))
+        plan.scenarios = load_all(path, settings, sets, seed)
+        return plan
+
+    def run(
+        self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
+    ) -> SweepResult:
+        """Do the runs that are not over yet, and return what came of all; see :func:`sweep`."""
+        if out is not None:
+            check_folder(Path(out), DOCUMENT, [self.path])
+        kept = nullcontext() if out is None else Journal.opened(Path(out))
+        with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
+            done = _Done(self, journal, progress)
+            for place, run in runs.run([self.task(*each) for each in done.missing]):
+                done.add(*done.missing[place], run)
+            result = SweepResult.of(
+                self.scenario, list(self.space), self.settings, self.seeds, done.by_cell(), self.path
+            )
+            if out is not None:
+                result.save(out)
+            return result
+
+    def task(self, cell: int, seed: int) -> Task:
+        return Task(self.scenarios[cell], seed, self.settings[cell].label)
+
+
+class _Done:
+    """The runs that are over, and those that are not."""
+
+    def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._progress = progress
+        self._hashes = [] if journal is None else [scenario_hash(scenario) for scenario in plan.scenarios]
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._count = len(plan.settings) * len(plan.seeds)
+        self.missing: list[tuple[int, int]] = []
+        """Cell and seed of each run that is to be done."""
+        self._left: Counter[int] = Counter()
+        """How many of them each cell has still."""
+        for cell in range(len(plan.settings)):
+            for seed in plan.seeds:
+                run = None if journal is None else journal[self._hashes[cell], seed]
+                if run is None:
+                    self.missing.append((cell, seed))
+                    self._left[cell] += 1
+                else:
+                    self._runs[cell, seed] = run
+        self._tell()
+
+    def add(self, cell: int, seed: int, run: Run) -> None:
+        if self._journal is not None:
+            self._journal.add(self._hashes[cell], seed, run)
+        self._runs[cell, seed] = run
+        self._left[cell] -= 1
+        self._tell(None if self._left[cell] else cell)
+
+    def _tell(self, finished: int | None = None) -> None:
+        if self._progress is None:
+            return
+        if finished is None:
+            self._progress(len(self._runs), self._count)
+            return
+        runs = [self._runs[finished, seed].figures for seed in self._plan.seeds]
+        means = {path: mean([run.get(path) for run in runs]) for path in runs[0]}
+        cell = FinishedCell(self._plan.settings[finished].label, means)
+        self._progress(len(self._runs), self._count, cell)
+
+    def by_cell(self) -> Iterator[list[Run]]:
+        for cell in range(len(self._plan.settings)):
+            yield [self._runs[cell, seed] for seed in self._plan.seeds]

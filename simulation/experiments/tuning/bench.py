@@ -1,0 +1,90 @@
+"""Does the runs of settings on trial: which seeds there are, what is over already, and how far it all is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from simulation.experiments.sweeping.journal import Journal
+from simulation.experiments.tuning.trial import Trial
+from simulation.results.progress import FinishedCell, RunsProgress
+from simulation.running.cache_key import scenario_hash
+from simulation.running.executors import Executor, Run, Task
+
+
+class Bench:
+    """Does runs, each only once. The same runs are done whoever does them, and trials get them in the same order."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        first_seed: int,
+        replicates: int,
+        journal: Journal | None,
+        progress: RunsProgress | None,
+    ) -> None:
+        self.first_seed = first_seed
+        """Of the search."""
+        self.first_fresh_seed = first_seed + replicates
+        """Of those that the search does not see."""
+        self.over = 0
+        """How many runs are over."""
+        self.ahead = 0
+        """How many runs there will be besides those that have been asked for, as far as one can tell."""
+        self._executor = executor
+        self._journal = journal
+        self._progress = progress
+
+    def search(self, wanted: Iterable[tuple[Trial, int]]) -> None:
+        """See to it that each trial has at least so many runs in the search."""
+        missing = [(trial, range(len(trial.searched), count)) for trial, count in wanted]
+        for trial, runs in self._done(missing, self.first_seed):
+            trial.add(runs)
+            if runs and trial.in_space and not trial.given_up and self._is_complete(trial):
+                self._tell(0, _cell(trial))
+
+    def freshly(self, wanted: Iterable[tuple[Trial, int]]) -> None:
+        """See to it that each trial has at least so many runs with fresh seeds."""
+        missing = [(trial, range(len(trial.fresh), count)) for trial, count in wanted]
+        for trial, runs in self._done(missing, self.first_fresh_seed):
+            trial.fresh += runs
+
+    def _done(self, missing: Sequence[tuple[Trial, range]], first_seed: int) -> list[tuple[Trial, list[Run]]]:
+        """Do runs by their place among the seeds, and return those of each trial in order."""
+        wanted = [(trial, first_seed + place) for trial, places in missing for place in places]
+        hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in missing}
+        done: dict[tuple[Trial, int], Run] = {}
+        for trial, seed in wanted:
+            run = None if self._journal is None else self._journal[hashes[trial], seed]
+            if run is not None:
+                done[trial, seed] = run
+        self.over += len(done)
+        left = [each for each in wanted if each not in done]
+        self._tell(len(left))
+        tasks = [Task(trial.scenario, seed, trial.setting.label) for trial, seed in left]
+        for place, run in self._executor.run(tasks) if tasks else ():
+            trial, seed = left[place]
+            done[trial, seed] = run
+            if self._journal is not None:
+                self._journal.add(hashes[trial], seed, run)
+            self.over += 1
+            self._tell(len(wanted) - len(done))
+        return [(trial, [done[trial, first_seed + place] for place in places]) for trial, places in missing]
+
+    def _is_complete(self, trial: Trial) -> bool:
+        return self.first_seed + len(trial.searched) == self.first_fresh_seed
+
+    def _tell(self, left: int, cell: FinishedCell | None = None) -> None:
+        if self._progress is not None:
+            of = self.over + left + self.ahead
+            self._progress(self.over, of, cell) if cell is not None else self._progress(self.over, of)
+
+
+def _cell(trial: Trial) -> FinishedCell:
+    """Return a setting that has all runs of the search and is not given up, as who watches sees it."""
+    objectives = trial.goal.objectives
+    costs = trial.costs or [None] * len(objectives)
+    figures = {
+        objective.figure: None if cost is None else objective.value(cost)
+        for objective, cost in zip(objectives, costs, strict=True)
+    }
+    return FinishedCell(trial.label, figures)

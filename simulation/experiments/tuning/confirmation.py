@@ -1,0 +1,102 @@
+"""The confirmation: what looks best in the search has to show it once more, with seeds that the search has not seen.
+
+The best of many is the best by its luck, too. So it is judged anew, and the next best when it does not hold; and as
+each attempt is a chance to err, the later ones have to show more. The place of each trial is fixed before any fresh
+run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may: these shares add up to 1.
+"""
+
+from __future__ import annotations
+
+from simulation.experiments.tuning.bench import Bench
+from simulation.experiments.tuning.chance import Verdict, plan, verdict
+from simulation.experiments.tuning.goal import Goal
+from simulation.experiments.tuning.search import Search
+from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
+
+CHUNK = 16
+"""So many fresh runs of a trial are done together at first; then twice as many, so that it is soon clear of one that
+fails, and many can share the runs of one that does not."""
+
+SHOWN_MAX = 3
+"""So many are compared at most of those that would cost less than what was found, and of the next best."""
+
+COMPARED_RUNS = 5
+"""So many runs of the search each of these has at least, for the difference to have an interval."""
+
+REJECTED_MAX = 10
+"""After so many that were not confirmed, no more are tried."""
+
+
+def confirm(search: Search, bench: Bench) -> list[Trial]:
+    """Return those of the best trials that are confirmed: the best with one objective, or the Pareto set with several.
+
+    The file's own settings meet the fresh seeds as well, for comparison.
+    """
+    goal = search.goal
+    confirmed: list[Trial] = []
+    rejected = 0
+    bench.ahead = goal.replicates
+    for place, trial in enumerate(ranked(search.alive), start=1):
+        if rejected == REJECTED_MAX or (confirmed and len(goal.objectives) == 1):
+            break
+        if any(no_worse(other.costs, trial.costs) for other in confirmed):
+            continue
+        search.finish([trial], bench)
+        if trial.given_up:
+            continue
+        judge(trial, bench, (1 - goal.confidence) / (place * (place + 1)))
+        if trial.verdict is Verdict.CONFIRMED:
+            confirmed.append(trial)
+        else:
+            rejected += 1
+    bench.ahead = 0
+    bench.freshly([(search.baseline, goal.replicates)])
+    if search.baseline.verdict is None:
+        judge(search.baseline, bench, 1 - goal.confidence)
+    return best(confirmed)
+
+
+def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
+    """Return what the best of those that were found is to be compared with: the file's own settings, those that would
+    cost less and do not meet the expectations, the nearest to it first, and the next best. They get a few runs more.
+    """
+    if not found:
+        return []
+    best_costs = found[0].costs
+    others = [trial for trial in ranked(search.trials) if trial.in_space and trial not in (*found, search.baseline)]
+    failing = [trial for trial in others if trial.given_up or trial.verdict is Verdict.REJECTED]
+    cheaper = [trial for trial in failing if not no_worse(best_costs, trial.costs)]
+    cheaper.sort(key=lambda trial: (trial.shortfall, trial.number))
+    next_best = [trial for trial in others if trial not in failing][:SHOWN_MAX]
+    own = [] if search.baseline in found else [search.baseline]
+    beaten = [*own, *cheaper[:SHOWN_MAX], *next_best]
+    bench.search([(trial, min(COMPARED_RUNS, search.goal.replicates)) for trial in beaten])
+    return beaten
+
+
+def expected_runs(goal: Goal) -> int:
+    """Return how many runs it takes where the best is confirmed without a failure."""
+    looks = plan(goal.probability, (1 - goal.confidence) / 2) if goal.expectations else (goal.replicates,)
+    return looks[0] + goal.replicates
+
+
+def judge(trial: Trial, bench: Bench, error: float) -> None:
+    """Do fresh runs of a trial until it is clear whether it reaches the probability.
+
+    Args:
+        trial: which.
+        bench: does the runs.
+        error: how often a trial may be confirmed that does not reach the probability.
+    """
+    goal = trial.goal
+    if not goal.expectations:
+        bench.freshly([(trial, goal.replicates)])
+        trial.verdict = Verdict.CONFIRMED
+        return
+    looks = plan(goal.probability, error)
+    while True:
+        held = [goal.holds(run) for run in trial.fresh]
+        trial.verdict, runs = verdict(held, looks)
+        if trial.verdict is not None:
+            return
+        bench.freshly([(trial, min(max(2 * runs, CHUNK), looks[held.count(False)]))])

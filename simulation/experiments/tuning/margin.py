@@ -1,0 +1,81 @@
+"""How far a setting is from the bounds of the expectations, in the figures' own units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulation.experiments.tuning.goal import Goal, distance, value_in
+from simulation.running.executors import Run
+from simulation.scenario import Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How far some runs are from the bound of one expectation."""
+
+    expectation: Expectation
+    runs: int
+    held: int
+    """In how many of these it holds."""
+
+    worst: float | None
+    """The figure in the run that is nearest to the bound, or the furthest on the wrong side of it; None when the figure
+    is of nothing there."""
+
+    usual: float | None
+    """The figure that is at least so good in the stated share of the runs; None when it is of nothing."""
+
+    median: float | None
+    """The figure in the middle of the runs; None when it is of nothing."""
+
+    @property
+    def spare(self) -> float | None:
+        """How far the stated share of the runs is inside of the bound, at least, in the figure's unit; less than 0
+        outside of it."""
+        return None if self.usual is None else distance(self.expectation, self.usual)
+
+    @property
+    def spare_at_worst(self) -> float | None:
+        """The same of the worst run."""
+        return None if self.worst is None else distance(self.expectation, self.worst)
+
+    def relative(self, spare: float | None) -> float | None:
+        """Return a distance as a share of the bound; None where that is 0."""
+        return None if spare is None or not self.expectation.value else spare / abs(self.expectation.value)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {
+            "expectation": self.expectation.text,
+            "held": self.held,
+            "runs": self.runs,
+            "worst": self.worst,
+            "usual": self.usual,
+            "median": self.median,
+            "spare": self.spare,
+            "relative": self.relative(self.spare),
+            "spare_at_worst": self.spare_at_worst,
+        }
+
+
+def margins(goal: Goal, runs: Sequence[Run]) -> list[Margin]:
+    """Return how far runs, at least one, are from the bound of each expectation."""
+    return [_margin(expectation, goal.probability, runs) for expectation in goal.expectations]
+
+
+def _margin(expectation: Expectation, probability: float, runs: Sequence[Run]) -> Margin:
+    values = [value_in(run, expectation) for run in runs]
+    worst_first = sorted(values, key=lambda value: distance(expectation, value))
+    worse = math.floor(len(runs) * (1 - probability) + 1e-9)
+    return Margin(
+        expectation,
+        len(runs),
+        sum(map(expectation.holds_of, values)),
+        worst_first[0],
+        worst_first[worse],
+        worst_first[len(runs) // 2],
+    )

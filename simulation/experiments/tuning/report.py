@@ -1,0 +1,302 @@
+"""What came of a search, as text of eighty columns."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.formatting import counted
+from simulation.experiments.paired import Difference
+from simulation.experiments.tuning.chance import Verdict
+from simulation.experiments.tuning.goal import Objective
+from simulation.experiments.tuning.margin import Margin
+from simulation.experiments.tuning.trial import Trial
+from simulation.experiments.tuning.tuning import Tuning
+from simulation.reporting.console import NOTHING, figure_text
+from simulation.results.formatting import seeds_text
+from simulation.running.replicates import kinds_of_figures
+from simulation.scenario.figures import Figure
+from simulation.scenario.space import number_of
+
+COLUMNS = 80
+LABEL = 34
+CELL = 13
+LABEL_OF_ONE = 16
+"""The label of one of several settings, which has a number for its name."""
+
+
+def report(tuning: Tuning, directory: Path | None = None) -> str:
+    """Return what came of a search, for people.
+
+    Args:
+        tuning: the search.
+        directory: where it was written, if it was.
+    """
+    lines = [_heading(tuning), *_outcome(tuning)]
+    if directory is not None:
+        lines.append(f"written to {directory}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def origin(tuning: Tuning, trial: Trial) -> str:
+    """Return where the setting of a trial comes from, as the comment above a scenario that has it."""
+    own = tuning.own_values()
+    lines = [f"{tuning.path.name} with settings that `retrylab tune` found:"]
+    lines += [f"{path}: {value}, was {_written(own[path])}" for path, value in tuning.values(trial).items()]
+    if tuning.sets:
+        lines.append("and changed with " + " ".join(f"--set {shlex.quote(text)}" for text in tuning.sets))
+    if tuning.goal.expectations:
+        lines.append(_evidence(tuning, trial))
+    first = tuning.first_fresh_seed
+    lines.append(f"Seeds {tuning.first_seed} to {first - 1}, fresh ones {first} to {first + len(trial.fresh) - 1}.")
+    return "\n".join(lines)
+
+
+def _heading(tuning: Tuning) -> str:
+    runs = sum(len(trial.searched) + len(trial.fresh) for trial in tuning.trials)
+    tried = sum(trial.in_space for trial in tuning.trials)
+    seeds = seeds_text(range(tuning.first_seed, tuning.first_fresh_seed))
+    which = "all " if tuning.exhaustive and not tuning.invalid else ""
+    left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
+    over = "" if tuning.is_over else " · interrupted"
+    return (
+        f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')} · {counted(runs, 'run')}"
+        f"{left_out}{over}"
+    )
+
+
+def _outcome(tuning: Tuning) -> Iterator[str]:
+    if not tuning.found:
+        yield from _not_found(tuning)
+    elif len(tuning.goal.objectives) > 1:
+        yield from _pareto(tuning)
+    else:
+        yield from _found(tuning, tuning.found[0])
+
+
+# ── one setting ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    (objective,) = tuning.goal.objectives
+    value = _text(tuning.value(trial, objective), _kind(tuning, objective.figure))
+    yield f"{objective.figure} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
+    yield from _setting(tuning, trial)
+    if trial.is_baseline:
+        yield "These are the file's own settings."
+    if tuning.goal.expectations:
+        yield _evidence(tuning, trial)
+        yield from _margins(tuning, trial)
+    yield from _beaten(tuning, trial, objective)
+
+
+def _for(tuning: Tuning) -> str:
+    if not tuning.goal.expectations:
+        return ""
+    return f" where all expectations hold in {_percent(tuning.goal.probability)} of runs"
+
+
+def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    own, values = tuning.own_values(), tuning.values(trial)
+    width = max(map(len, values))
+    texts = {path: _written(value) for path, value in values.items()}
+    column = max(map(len, texts.values()))
+    for path, text in texts.items():
+        was = "as it was" if _same(own[path], values[path]) else f"was {_written(own[path])}"
+        yield f"  {path:{width}}  {text:{column}}  {was}"
+
+
+def _evidence(tuning: Tuning, trial: Trial) -> str:
+    held, runs = tuning.held(trial.fresh), len(trial.fresh)
+    share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
+    return f"confirmed in {held:,} of {runs:,} runs with fresh seeds (at least {share}, {confidence} confidence)"
+
+
+def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    usual = f"{_percent(tuning.goal.probability)} of runs"
+    yield _row("", ["worst run", usual, "to spare"])
+    for margin in tuning.margins(trial):
+        kind = _kind(tuning, ".".join(margin.expectation.path))
+        cells = [_plain(margin.worst, kind), _plain(margin.usual, kind), _spare(margin, kind)]
+        yield from _rows(margin.expectation.text, cells)
+
+
+def _spare(margin: Margin, kind: Figure) -> str:
+    if margin.spare is None:
+        return NOTHING
+    text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
+    relative = margin.relative(margin.spare)
+    return f"{text}, {_two_digits(relative)}" if relative else text
+
+
+def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]:
+    beaten = [trial for trial in tuning.beaten if trial is not found]
+    if not beaten:
+        return
+    kind = _kind(tuning, objective.figure)
+    long = [trial for trial in beaten if len(trial.label) > LABEL]
+    names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
+    yield _row("what it beat", ["holds in", _short(objective.figure, CELL - 1), "difference"])
+    for trial in beaten:
+        runs = tuning.runs_of(trial)
+        holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
+        apart = tuning.difference(trial, found, objective)
+        yield _row(names[trial], [holds, _text(tuning.value(trial, objective), kind), _apart(apart, kind)])
+    for trial in beaten:
+        if names[trial] != trial.label:
+            yield f"  {names[trial]}  {trial.label}"
+    yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
+    if any(trial.verdict is Verdict.REJECTED and not trial.is_baseline for trial in beaten):
+        yield "Cheaper ones were refused: their fresh runs failed too often to confirm them."
+
+
+def _apart(found: Difference | None, kind: Figure) -> str:
+    if found is None:
+        return NOTHING
+    if found.mean == 0 and not found.half_width:
+        return "same"
+    text = _signed(found.mean, kind)
+    if found.half_width is not None:
+        text += f" ± {_text(found.half_width, kind, 3)}"
+    return text + (" *" if found.excludes_0 else "")
+
+
+# ── several settings ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pareto(tuning: Tuning) -> Iterator[str]:
+    objectives = tuning.goal.objectives
+    yield f"{counted(len(tuning.found), 'setting')}{_for(tuning)}; the Pareto set of"
+    yield "  " + ", ".join(objective.text for objective in objectives)
+    yield from _table_of(tuning, {f"#{trial.number}": trial for trial in tuning.found})
+    if not any(trial.is_baseline for trial in tuning.found):
+        yield from _table_of(tuning, {"the file's own": tuning.baseline}, heading=False)
+    for trial in tuning.found:
+        yield f"  #{trial.number}  {trial.label}"
+    if tuning.goal.expectations:
+        share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
+        yield f"confirmed with fresh seeds (at least {share}, {confidence} confidence for all together)"
+
+
+def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True) -> Iterator[str]:
+    objectives = tuning.goal.objectives
+    width = max(CELL, (COLUMNS - LABEL_OF_ONE - CELL) // len(objectives))
+    if heading:
+        figures = [_short(objective.figure, width - 1) for objective in objectives]
+        yield f"{'':{LABEL_OF_ONE}}{'holds in':>{CELL}}" + "".join(f"{figure:>{width}}" for figure in figures)
+    for name, trial in trials.items():
+        runs = tuning.runs_of(trial)
+        holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
+        values = [_text(tuning.value(trial, each), _kind(tuning, each.figure)) for each in objectives]
+        yield f"{name:{LABEL_OF_ONE}}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
+
+
+# ── none ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _not_found(tuning: Tuning) -> Iterator[str]:
+    trial, goal = tuning.nearest, tuning.goal
+    runs = tuning.runs_of(trial)
+    if not runs:
+        yield "No run was over."
+        return
+    if all(each.costs is None for each in tuning.trials if each.in_space and each.searched):
+        yield f"No setting has the figure {' and '.join(each.figure for each in goal.objectives)} in every run."
+        return
+    share = _percent(goal.probability)
+    if not tuning.is_over:
+        yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
+    elif any(each.verdict is Verdict.REJECTED and not each.is_baseline for each in tuning.trials):
+        yield f"No setting was confirmed to meet the expectations in {share} of runs. The nearest one:"
+    else:
+        yield f"No setting meets the expectations in {share} of runs. The nearest one:"
+    yield from _setting(tuning, trial)
+    fresh = " with fresh seeds" if trial.fresh else ""
+    yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"
+    yield _row("", ["holds in", "median", "worst is off by"])
+    for margin in tuning.margins(trial):
+        kind = _kind(tuning, ".".join(margin.expectation.path))
+        cells = [f"{margin.held:,} of {margin.runs:,}", _plain(margin.median, kind), _off_by(margin, kind)]
+        yield from _rows(margin.expectation.text, cells)
+
+
+def _off_by(margin: Margin, kind: Figure) -> str:
+    if margin.spare_at_worst is None:
+        return "no value"
+    if margin.held == margin.runs:
+        return NOTHING
+    relative = margin.relative(margin.spare_at_worst)
+    text = _plain(-margin.spare_at_worst, kind, 3)
+    return f"{text}, {_two_digits(-relative)}" if relative else text
+
+
+# ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    *others, last = cells
+    return (
+        f"{label:{LABEL}}"
+        + "".join(f"{cell:>{CELL}}" for cell in others)
+        + f"{last:>{COLUMNS - LABEL - CELL * len(others)}}"
+    )
+
+
+def _rows(label: str, cells: Sequence[str]) -> Iterator[str]:
+    """Yield a row, or two where the label is too long for one."""
+    if len(label) > LABEL:
+        yield label
+        label = ""
+    yield _row(label, cells)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values of a file are the same setting, as 60s and 1m are."""
+    texts = _written(one), _written(other)
+    numbers = [number_of(text) for text in texts]
+    return texts[0] == texts[1] or (numbers[0] is not None and numbers[0] == numbers[1])
+
+
+def _short(path: str, width: int) -> str:
+    """Return as many of the last keys of a path as fit into so many columns."""
+    keys = path.split(".")
+    while len(keys) > 1 and len(".".join(keys)) > width:
+        del keys[0]
+    return ".".join(keys)[-width:]
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.4g}%"
+
+
+def _two_digits(share: float) -> str:
+    return f"{share * 100:.2g}%" if abs(share) < 0.1 else f"{share:.0%}"
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _kind(tuning: Tuning, path: str) -> Figure:
+    """Return what kind of figure that is in the first setting that has it."""
+    return kinds_of_figures([path], [trial.scenario for trial in tuning.trials], "")[path]
+
+
+def _signed(value: float, kind: Figure) -> str:
+    return ("-" if value < 0 else "+") + _text(abs(value), kind, 3)
+
+
+def _text(value: float | None, kind: Figure, digits: int = 4) -> str:
+    return NOTHING if value is None else figure_text(value, kind, digits)
+
+
+def _plain(value: float | None, kind: Figure, digits: int = 4) -> str:
+    """Return a figure beside the bound of an expectation, which is in seconds where it is a duration."""
+    if value is None or kind is not Figure.SECONDS:
+        return _text(value, kind, digits)
+    return f"{figure_text(value, Figure.COUNT, digits)} s"

@@ -1,0 +1,137 @@
+"""The search: settings are tried, with few runs each at first, and those that look best get more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.errors import ConfigurationError
+from actors.kernel.randomness import RandomStreams
+from simulation.experiments.tuning.bench import Bench
+from simulation.experiments.tuning.goal import Goal
+from simulation.experiments.tuning.points import Learnt, Point, Points
+from simulation.experiments.tuning.source import own_value
+from simulation.experiments.tuning.trial import COMMON_RUNS, Trial, best
+from simulation.scenario import Scenario, load_each
+from simulation.scenario.space import Space
+from simulation.scenario.variations import Setting, settings_of
+
+BATCH = 8
+"""So many points are proposed and tried together, whoever does the runs."""
+
+FIRST_RUNS = (1, COMMON_RUNS)
+"""How many runs each setting gets, unless it is given up; the best get more, twice as many each time."""
+
+RUNS_EXPECTED = 4
+"""So many runs a setting takes on average, to tell how long a search goes on."""
+
+
+class Search:
+    """The settings that are tried of a space, and what is known of them."""
+
+    def __init__(
+        self, path: str | Path, sets: Sequence[str], seed: int | None, scenario: Scenario, space: Space, goal: Goal
+    ) -> None:
+        self.goal = goal
+        self.space = space
+        self._points = Points(space)
+        own = self._points.point([own_value(scenario, each) for each in space])
+        self.baseline = Trial(0, Setting((), ""), scenario, goal, in_space=own is not None)
+        """The file's own settings."""
+        self.trials = [self.baseline]
+        """Those that were tried, in this order."""
+        self.invalid: dict[Point, ConfigurationError] = {}
+        """Combinations that a scenario cannot have."""
+        self._by_point: dict[Point, Trial] = {} if own is None else {own: self.baseline}
+        self._by_scenario = {_identity(scenario): self.baseline}
+        self._source = (path, sets, seed)
+
+    @property
+    def alive(self) -> list[Trial]:
+        """Those that may be chosen and are not given up."""
+        return [trial for trial in self.trials if trial.in_space and not trial.given_up and trial.searched]
+
+    def is_exhaustive(self, trials_max: int) -> bool:
+        """Return whether so many trials are enough for every combination."""
+        return self._points.count <= trials_max
+
+    def run(self, bench: Bench, trials_max: int, runs_after: int = 0) -> None:
+        """Try up to so many settings: all of them where they are no more, or those that a sampler proposes.
+
+        Args:
+            bench: does the runs.
+            trials_max: how many settings.
+            runs_after: how many runs there will be after the search, as far as one can tell.
+        """
+        bench.ahead = runs_after + round(min(self._points.count, trials_max)) * RUNS_EXPECTED
+        bench.search([(self.baseline, self.goal.replicates)])
+        if self.is_exhaustive(trials_max):
+            bench.ahead = runs_after
+            self._try(self._points.all(), bench)
+            return
+        tried = 0
+        while tried < trials_max:
+            points = self._proposed(min(BATCH, trials_max - tried))
+            if not points:
+                return
+            tried += len(points)
+            bench.ahead = runs_after + (trials_max - tried) * RUNS_EXPECTED
+            self._try(points, bench)
+
+    def finish(self, trials: Sequence[Trial], bench: Bench) -> None:
+        """Give trials all the runs of the search, each until it is given up."""
+        while unfinished := [trial for trial in trials if not trial.given_up and self._unfinished(trial)]:
+            bench.search([(trial, self._next_count(trial)) for trial in unfinished])
+
+    def _try(self, points: Sequence[Point], bench: Bench) -> None:
+        tried = self._loaded(points)
+        for count in FIRST_RUNS:
+            bench.search([(trial, min(count, self.goal.replicates)) for trial in tried if not trial.given_up])
+        while unfinished := [trial for trial in best(self.alive) if self._unfinished(trial)]:
+            bench.search([(trial, self._next_count(trial)) for trial in unfinished])
+            self._choose_reference()
+
+    def _choose_reference(self) -> None:
+        complete = [trial for trial in self.alive if not self._unfinished(trial)]
+        self.baseline.reference.trial = next(iter(best(complete)), self.baseline)
+
+    def _unfinished(self, trial: Trial) -> bool:
+        return len(trial.searched) < self.goal.replicates
+
+    def _next_count(self, trial: Trial) -> int:
+        return min(2 * len(trial.searched) or 1, self.goal.replicates)
+
+    def _loaded(self, points: Sequence[Point]) -> list[Trial]:
+        """Return the trials of points that are not known yet."""
+        path, sets, seed = self._source
+        settings = settings_of(list(self.space), points)
+        found = load_each(path, [[*sets, *setting.sets] for setting in settings], seed)
+        new = []
+        for point, setting, scenario in zip(points, settings, found, strict=True):
+            if isinstance(scenario, ConfigurationError):
+                self.invalid[point] = scenario
+                continue
+            trial = self._by_scenario.get(_identity(scenario))
+            if trial is None:
+                trial = Trial(len(self.trials), setting, scenario, self.goal, self.baseline.reference)
+                self.trials.append(trial)
+                self._by_scenario[_identity(scenario)] = trial
+                new.append(trial)
+            trial.in_space = True
+            self._by_point[point] = trial
+        return new
+
+    def _proposed(self, count: int) -> list[Point]:
+        learnt = {
+            point: Learnt(trial.costs, trial.shortfall if trial.given_up else 0.0)
+            for point, trial in self._by_point.items()
+            if trial.costs is not None
+        }
+        known = [*self._by_point, *self.invalid]
+        luck = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{len(known)}")
+        return self._points.propose(count, learnt, known, len(self.goal.objectives), luck.getrandbits(32))
+
+
+def _identity(scenario: Scenario) -> str:
+    """Return what is equal for equal scenarios, also where one says what is the default anyway."""
+    return scenario.model_dump_json(by_alias=True)

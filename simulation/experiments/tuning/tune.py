@@ -1,0 +1,125 @@
+"""Find the cheapest settings of a scenario that meet its expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from actors.errors import ConfigurationError
+from simulation.arguments import check_counts
+from simulation.experiments.sweeping.journal import Journal
+from simulation.experiments.tuning.bench import Bench
+from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
+from simulation.experiments.tuning.goal import goal
+from simulation.experiments.tuning.search import Search
+from simulation.experiments.tuning.source import source
+from simulation.experiments.tuning.trial import Trial, nearest
+from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterrupted
+from simulation.results.files import check_folder
+from simulation.results.progress import RunsProgress
+from simulation.running.executors import executor
+
+TRIALS = 40
+REPLICATES = 20
+PROBABILITY_MAX = 0.999
+SEED_MAX = 2**62
+
+
+def tune(
+    path: str | Path,
+    vary: Mapping[str, Any] | None = None,
+    *,
+    minimize: Sequence[str] = (),
+    maximize: Sequence[str] = (),
+    probability: float = 0.95,
+    confidence: float = 0.95,
+    trials: int = TRIALS,
+    replicates: int = REPLICATES,
+    seed: int | None = None,
+    sets: Sequence[str] = (),
+    workers: int | None = 1,
+    cluster: Any = None,
+    out: str | Path | None = None,
+    progress: RunsProgress | None = None,
+) -> Tuning:
+    """Search settings of a scenario for the cheapest ones that meet its expectations with a stated probability.
+
+    Every setting meets the same seeds, one after the other, until it is given up or others look better; see
+    :func:`simulation.experiments.tuning.chance.hopeless`. Few combinations are all tried; of many, Optuna proposes
+    which ones. The best is then confirmed with seeds that the search has not seen; see
+    :func:`simulation.experiments.tuning.chance.plan`. All of it is the same for the same arguments, whoever does the
+    runs.
+
+    Args:
+        path: the scenario's file.
+        vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
+            ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
+            file's `sweep` says when None.
+        minimize: figures of the summary by path, whose means over the runs are to be small; ``requests``, the load on
+            the providers, when there is neither this nor `maximize`. With several figures in both together, the Pareto
+            set is searched: those settings that no other is better than in one figure and as good in the rest.
+        maximize: figures whose means are to be large.
+        probability: with which all expectations of a run are to hold, more than 0 and at most 0.999.
+        confidence: with which that is to be shown, from 0.5 to 0.999. With several objectives: of all settings that are
+            found together.
+        trials: how many settings are tried at most, at least 1, besides the file's own.
+        replicates: how many seeds each of them meets at most in the search, at least 1; so many fresh ones, at least,
+            the file's own settings meet for comparison.
+        seed: the first seed, and that of the search's luck; the scenario's own when None.
+        sets: ``path=value`` changes to the file that hold for every setting.
+        workers: how many processes share the runs; all cores when None. A script that asks for more than one is
+            imported by each, so what it does belongs under ``if __name__ == "__main__":``.
+        cluster: a Dask cluster that does the runs instead: the address of its scheduler, a cluster or a client. Takes
+            the extra ``cluster``.
+        out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
+            again. Nothing is kept when None.
+        progress: called with how many runs are over, and of how many as far as one can tell; and with each setting that
+            holds in all runs of the search.
+
+    Raises:
+        ConfigurationError: the file, a path, a value, a figure or the cluster cannot be used; all problems.
+        InvariantBreach: a run broke a law that always holds: a bug.
+        OSError: the folder cannot be written.
+        TuningInterrupted: a `KeyboardInterrupt` came; it has what the search had come to.
+        ValueError: a number is out of its range.
+        WorkerLost: a process that did runs is gone; what is over is kept in `out`.
+    """
+    check_counts(trials=trials, replicates=replicates, workers=workers)
+    if not 0 < probability <= PROBABILITY_MAX:
+        raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")
+    if not 0.5 <= confidence <= PROBABILITY_MAX:
+        raise ValueError(f"wanted a confidence from 0.5 to {PROBABILITY_MAX}, got {confidence!r}")
+    scenario, space, others = source(path, vary, sets, seed)
+    if scenario.seed > SEED_MAX:
+        raise ConfigurationError([f"seed: wanted one of at most 2^62, got {scenario.seed}"])
+    wanted = goal(
+        scenario, others, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
+    )  # fmt: skip
+    search = Search(path, sets, seed, scenario, space, wanted)
+    found: list[Trial] = []
+    beaten: list[Trial] = []
+
+    def tuning(*, is_over: bool) -> Tuning:
+        seeds = (scenario.seed, scenario.seed + replicates)
+        exhaustive = is_over and search.is_exhaustive(trials)
+        result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_over=is_over)
+        if out is not None:
+            result.save(out)
+        return result
+
+    if out is not None:
+        check_folder(Path(out), DOCUMENT, [path])
+    kept = nullcontext() if out is None else Journal.opened(Path(out))
+    try:
+        with executor(workers, cluster) as runs, kept as journal:
+            bench = Bench(runs, scenario.seed, replicates, journal, progress)
+            search.run(bench, trials, expected_runs(wanted))
+            found += confirm(search, bench)
+            beaten += compared(search, found, bench)
+            if not found:
+                bench.freshly([(nearest(search.trials), replicates)])
+        return tuning(is_over=True)
+    except KeyboardInterrupt:
+        raise TuningInterrupted(tuning(is_over=False)) from None

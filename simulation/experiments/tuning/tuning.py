@@ -1,0 +1,301 @@
+"""What came of a search: what was found, what it beat, and all that was tried."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors.formatting import counted
+from simulation.experiments.paired import Difference, difference, mean
+from simulation.experiments.tuning.chance import at_least
+from simulation.experiments.tuning.goal import Objective
+from simulation.experiments.tuning.margin import Margin, margins
+from simulation.experiments.tuning.search import Search
+from simulation.experiments.tuning.source import own_value
+from simulation.experiments.tuning.trial import Trial, best, nearest
+from simulation.results.files import folder_to_fill
+from simulation.results.formatting import line
+from simulation.running.executors import Run
+from simulation.scenario.ranges import Range
+from simulation.scenario.writing import write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
+
+
+_FOUND = re.compile(r"tuned(-[0-9]+)?\.yaml")
+"""The names of the scenarios with what was found."""
+
+
+class Tuning:
+    """The result of a search. Durations are in seconds, rates a second, shares between 0 and 1."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        search: Search,
+        found: list[Trial],
+        beaten: list[Trial],
+        seeds: tuple[int, int],
+        sets: Sequence[str],
+        *,
+        exhaustive: bool,
+        is_over: bool,
+    ) -> None:
+        self.path = Path(path)
+        """Of the scenario."""
+        self.goal = search.goal
+        """What was searched for."""
+        self.space = search.space
+        """What was searched: the values of each path."""
+        self.baseline = search.baseline
+        """The file's own settings."""
+        self.trials = search.trials
+        """All that was tried, in this order; the file's own settings first."""
+        self.invalid = len(search.invalid)
+        """How many combinations a scenario cannot have."""
+        self.found = found
+        """The settings that meet the expectations, confirmed with fresh seeds: the best one, or the Pareto set where
+        there are several objectives. Empty when there is none."""
+        self.beaten = beaten
+        """What the setting that was found is compared with: the file's own settings, those that would cost less and do
+        not meet the expectations, and the next best ones."""
+        self.first_seed, self.first_fresh_seed = seeds
+        self.sets = tuple(sets)
+        """What was changed in the file for all of them."""
+        self.exhaustive = exhaustive
+        """Whether every combination was tried."""
+        self.is_over = is_over
+        """Whether the search came to its end, and was not interrupted."""
+
+    def __repr__(self) -> str:
+        facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
+        return line("Tuning", self.baseline.scenario.name, [*facts, *([] if self.is_over else ["interrupted"])])
+
+    @property
+    def best(self) -> Trial | None:
+        """The setting that was found; with several objectives the one that is best in the first."""
+        return self.found[0] if self.found else None
+
+    @property
+    def nearest(self) -> Trial:
+        """What was found, or else what comes nearest to meeting the expectations; of an interrupted search the best
+        that is not given up."""
+        alive = [trial for trial in self.trials if trial.in_space and trial.searched and not trial.given_up]
+        if self.found or (alive and not self.is_over):
+            return (self.found or best(alive) or alive)[0]
+        return nearest(self.trials)
+
+    def runs_of(self, trial: Trial) -> list[Run]:
+        """Return the runs that say most of a trial: those with fresh seeds, or where there are none the others."""
+        return trial.fresh or trial.searched
+
+    def share(self, runs: Sequence[Run]) -> float:
+        """Return in what share of some runs all expectations hold."""
+        return self.held(runs) / len(runs) if runs else 0.0
+
+    def held(self, runs: Sequence[Run]) -> int:
+        """Return in how many of some runs all expectations hold."""
+        return sum(map(self.goal.holds, runs))
+
+    def margins(self, trial: Trial) -> list[Margin]:
+        """Return how far a trial is from the bound of each expectation."""
+        return margins(self.goal, self.runs_of(trial))
+
+    def value(self, trial: Trial, objective: Objective) -> float | None:
+        """Return the mean of an objective's figure over the runs that say most of a trial; None where a run has none.
+
+        Of several that were found together, it is over the seeds that all of them met. Without fresh runs it is what
+        the search reckons with, so that trials with few runs compare with others.
+        """
+        if trial.fresh:
+            runs = trial.fresh
+            if trial in self.found:
+                runs = runs[: min(len(each.fresh) for each in self.found)]
+            return mean([run.figures.get(objective.figure) for run in runs])
+        if trial.costs is None:
+            return None
+        return objective.value(trial.costs[self.goal.objectives.index(objective)])
+
+    def difference(self, trial: Trial, than: Trial, objective: Objective) -> Difference | None:
+        """Return by how much an objective's figure of a trial differs from that of another, on the same seeds; see
+        :func:`simulation.experiments.paired.difference`.
+
+        With fresh seeds where both have met some, or else with those of the search.
+        """
+        pair = (trial.fresh, than.fresh) if trial.fresh and than.fresh else (trial.searched, than.searched)
+        count = min(map(len, pair))
+        one, other = ([run.figures.get(objective.figure) for run in runs[:count]] for runs in pair)
+        return difference(one, other)
+
+    def own_values(self) -> dict[str, Any]:
+        """Return what the file itself has at each path that was varied, in the form of a file; None for nothing."""
+        return {path: own_value(self.baseline.scenario, path) for path in self.space}
+
+    def values(self, trial: Trial) -> dict[str, Any]:
+        """Return what a trial has at each path that was varied, in the form of a file."""
+        return dict(trial.setting.values) or self.own_values()
+
+    def status(self, trial: Trial) -> str:
+        """Return what became of a trial in a word."""
+        if trial.verdict is not None:
+            return trial.verdict.value
+        if not trial.searched:
+            return "not run"
+        return "given up" if trial.given_up else "holds" if trial.costs is not None else "no figure"
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a trial: the number `trial`, what it sets, what came of it (`status`: confirmed, rejected, given up,
+        holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
+        its `shortfall`, and the mean of each objective's figure."""
+        import pandas as pd
+
+        rows = [
+            {
+                "trial": trial.number,
+                **{path: None if value is None else str(value) for path, value in self.values(trial).items()},
+                "in_space": trial.in_space,
+                "status": self.status(trial),
+                "runs": len(trial.searched),
+                "held": self.held(trial.searched),
+                "fresh_runs": len(trial.fresh),
+                "fresh_held": self.held(trial.fresh),
+                "shortfall": trial.shortfall,
+                **{objective.figure: self.value(trial, objective) for objective in self.goal.objectives},
+            }
+            for trial in self.trials
+        ]
+        figures = [objective.figure for objective in self.goal.objectives]
+        return pd.DataFrame(rows).astype({**dict.fromkeys(figures, "float64"), **dict.fromkeys(self.space, "str")})
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: its `trial`, its `seed`, whether that is a `fresh` one, whether all expectations `hold`, and
+        each figure of the summary by its path."""
+        import pandas as pd
+
+        rows = [
+            {"trial": trial.number, "seed": first + place, "fresh": fresh, "hold": self.goal.holds(run)}
+            | dict(run.figures)
+            for trial in self.trials
+            for fresh, first, runs in (
+                (False, self.first_seed, trial.searched),
+                (True, self.first_fresh_seed, trial.fresh),
+            )
+            for place, run in enumerate(runs)
+        ]
+        frame = pd.DataFrame(rows)
+        return frame.astype(dict.fromkeys(frame.columns[4:], "float64"))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The search as a plain dict that is also the JSON document."""
+        goal = self.goal
+        return {
+            "scenario": self.baseline.scenario.name,
+            "sets": list(self.sets),
+            "seeds": {"search": [self.first_seed, goal.replicates], "fresh": self.first_fresh_seed},
+            "objectives": [
+                {"figure": objective.figure, "direction": "maximize" if objective.maximize else "minimize"}
+                for objective in goal.objectives
+            ],
+            "expectations": [expectation.text for expectation in goal.expectations],
+            "probability": goal.probability,
+            "confidence": goal.confidence,
+            "vary": {path: _choices(choices) for path, choices in self.space.items()},
+            "exhaustive": self.exhaustive,
+            "is_over": self.is_over,
+            "tried": sum(trial.in_space for trial in self.trials),
+            "invalid": self.invalid,
+            "runs": sum(len(trial.searched) + len(trial.fresh) for trial in self.trials),
+            "met": bool(self.found),
+            "found": [self._of(trial) for trial in self.found],
+            "nearest": None if self.found else self._of(self.nearest),
+            "baseline": self._of(self.baseline),
+            "beaten": [{"trial": trial.number, "differences": self._differences(trial)} for trial in self.beaten],
+            "trials": [self._in_short(trial) for trial in self.trials],
+        }
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `tuning.json`, the tables of trials and runs as Parquet, and the scenario with the setting that was
+        found as `tuned.yaml` into a folder; return the paths.
+
+        Where several were found they are `tuned-1.yaml` and so on. Those of an earlier search are removed. Equal
+        searches are equal byte by byte.
+
+        Raises:
+            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
+            OSError: it, or a file in it, cannot be written.
+        """
+        directory = folder_to_fill(directory, DOCUMENT, self.path)
+        for stale in directory.glob("tuned*.yaml"):
+            if _FOUND.fullmatch(stale.name):  # and not what somebody has called tuned-by-hand.yaml
+                stale.unlink()
+        written = [directory / name for name in (DOCUMENT, TRIALS, RUNS)]
+        self.table.to_parquet(written[1], index=False)
+        self.runs.to_parquet(written[2], index=False)
+        for number, trial in enumerate(self.found, start=1):
+            written.append(directory / ("tuned.yaml" if len(self.found) == 1 else f"tuned-{number}.yaml"))
+            written[-1].write_text(self.yaml(trial), encoding="utf-8")
+        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        return written
+
+    def yaml(self, trial: Trial) -> str:
+        """Return the scenario with the setting of a trial, as the text of a file."""
+        from simulation.experiments.tuning.report import origin
+
+        return write(trial.scenario, origin(self, trial))
+
+    def _of(self, trial: Trial) -> dict[str, Any]:
+        runs = self.runs_of(trial)
+        return {
+            **self._in_short(trial),
+            "figures": {objective.figure: self.value(trial, objective) for objective in self.goal.objectives},
+            "at_least": at_least(self.held(runs), len(runs), self.goal.confidence) if runs else 0.0,
+            "margins": [margin.document for margin in self.margins(trial)] if runs else [],
+        }
+
+    def _in_short(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "trial": trial.number,
+            "setting": self.values(trial),
+            "status": self.status(trial),
+            "held": [self.held(trial.searched), len(trial.searched)],
+            "fresh_held": [self.held(trial.fresh), len(trial.fresh)],
+            "costs": None if trial.costs is None else [
+                objective.value(cost) for objective, cost in zip(self.goal.objectives, trial.costs, strict=True)
+            ],
+        }  # fmt: skip
+
+    def _differences(self, trial: Trial) -> dict[str, Any]:
+        assert self.best is not None
+        found = {}
+        for objective in self.goal.objectives:
+            apart = self.difference(trial, self.best, objective)
+            found[objective.figure] = None if apart is None else {
+                "pairs": apart.pairs, "mean": apart.mean, "low": apart.low, "high": apart.high,
+            }  # fmt: skip
+        return found
+
+
+def _choices(choices: Any) -> Any:
+    if isinstance(choices, Range):
+        return choices.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return choices.levels()
+
+
+class TuningInterrupted(KeyboardInterrupt):
+    """A search was interrupted."""
+
+    def __init__(self, so_far: Tuning) -> None:
+        super().__init__("interrupted")
+        self.so_far = so_far
+        """What it had come to."""

@@ -1,0 +1,92 @@
+"""The folder of failing cases: each is kept as a scenario file, and tried first in the next exploration.
+
+A case is kept with the settings that it was found with, so that its file alone shows what broke. When it is tried again
+it is tried on the settings of the day: it is mended when they no longer break, and its file is then removed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.errors import ConfigurationError
+from simulation.results.files import is_same
+from simulation.scenario import Scenario, load
+from simulation.scenario.writing import write
+
+HOME = ".retrylab"
+_SETTINGS = ("channels", "preferences", "quiet_hours", "templates", "remember_ids")
+_MARK = "; to see it again:"
+"""Is in every kept case, and tells them from scenarios, which are nobody's to remove."""
+
+_IGNORE_ALL = "# Failing cases of explorations, found again by their seeds.\n*\n"
+
+
+def folder_of(file: Path) -> Path:
+    """Return where the failing cases of a scenario file are kept: ``.retrylab/failures/<its name>`` beside it."""
+    return file.parent / HOME / "failures" / file.stem
+
+
+class FailuresFolder:
+    """Failing cases of one scenario, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self) -> list[Path]:
+        """Return the files of the cases, in the order of their names; scenarios of somebody's own are none."""
+        there = sorted(self.folder.glob("*.yaml")) if self.folder.is_dir() else []
+        return [file for file in there if _is_marked(file)]
+
+    def check(self, scenario: Path) -> None:
+        """See to it that the file of a scenario is not among the cases, which are replaced and removed.
+
+        Raises:
+            ConfigurationError: it is, or has the name of one.
+        """
+        if any(is_same(file, scenario) for file in (*self.files(), *self.folder.glob("seed-*.yaml"))):
+            wanted = "wanted a folder for failing cases, got the one where the scenario itself looks like one"
+            raise ConfigurationError([f"--out {self.folder}: {wanted}"])
+
+    def case(self, file: Path, scenario: Scenario) -> Scenario | None:
+        """Return the case in a file on the settings of `scenario`; None when it does not fit them any more."""
+        try:
+            kept = load(file)
+        except ConfigurationError:
+            return None
+        used, named = set(scenario.channels_used), set(kept.channels_used)
+        if not named <= used or any(
+            fault.provider is not None and fault.provider not in scenario.providers_used[channel]
+            for fault in kept.faults
+            for channel in fault.channel
+            if channel in used
+        ):
+            return None
+        return kept.model_copy(update={key: getattr(scenario, key) for key in _SETTINGS})
+
+    def keep(self, name: str, scenario: Scenario, comment: str, command: str) -> Path:
+        """Write a failing case, in place of one of the same name; return its file.
+
+        Args:
+            name: of the file, without its ending.
+            scenario: the case.
+            comment: what broke.
+            command: shows it again.
+
+        Raises:
+            OSError: it cannot be written there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        home = next((parent for parent in (self.folder, *self.folder.parents) if parent.name == HOME), self.folder)
+        ignored = home / ".gitignore"
+        if home.name == HOME and not ignored.exists():
+            ignored.write_text(_IGNORE_ALL, encoding="utf-8")
+        file = self.folder / f"{name}.yaml"
+        file.write_text(write(scenario, f"{comment}{_MARK}\n{command}"), encoding="utf-8")
+        return file
+
+
+def _is_marked(file: Path) -> bool:
+    try:
+        return _MARK in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a folder of that name, or nothing that may be read
+        return False

@@ -1,0 +1,323 @@
+"""Swarm testing of a scenario: each seed draws a small case of it, with faults, operations and a schedule of its own.
+
+Which kinds of faults there are at all is drawn anew for each case, and how strong each is on a logarithmic scale: a
+case with some kinds left out goes further with those that it has than one with all of them at a middling strength. The
+idea is that of Groce, Zhang, Eide, Chen and Regehr, "Swarm Testing", ISSTA 2012.
+
+The settings under test (channels, preferences, quiet hours, templates) are those of the scenario. All else is drawn,
+from streams that depend on the seed and their names alone: the same case in any process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from random import Random
+from typing import Any, Literal, TypeAlias
+
+from actors.instants import seconds
+from actors.kernel.randomness import RandomStreams
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import Rate
+from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
+from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.expected_arrivals import expected_notifications
+
+NOTIFICATIONS = (30, 300)
+"""A case has about so many notifications: log-uniform between these."""
+
+ScheduleKind: TypeAlias = Literal["mixed", "normal", "random-walk", "pct"]
+"""How the order of ready messages is drawn. ``mixed``: in half of the cases as always, else one of the other two."""
+
+SHORTEST_S = 1.0
+_SHARE_OF_KINDS = 0.35
+_LONGEST_WINDOW = 1.5
+"""As a share of the time in which notifications arrive."""
+
+
+def case(scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed") -> Scenario:
+    """Return the case of a scenario that a seed draws.
+
+    Args:
+        scenario: whose settings are tried. Each of its own faults and operations is in half of the cases.
+        seed: draws the case, and is the seed of its run.
+        schedule: which orders of ready messages are drawn.
+    """
+    streams = RandomStreams(seed)
+
+    def stream(name: str) -> Random:
+        return streams.stream(f"swarm.{name}")
+
+    workload, time_factor = _workload(scenario, stream("workload"))
+    duration = _rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
+    settled = scenario.model_copy(update={"workload": workload, "duration": duration})
+    faults = _faults(scenario, duration, time_factor, stream("faults"))
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "duration": duration,
+        "workload": workload,
+        # Also those that have no settings and, without the entries left out, no arrivals any more.
+        "channels": scenario.channels.model_copy(
+            update={str(channel): scenario.channel_config(channel) for channel in scenario.channels_used}
+        ),
+        "faults": faults,
+        "operations": _operations(settled, scenario, duration, time_factor, stream("operations")),
+        "schedule": _schedule(schedule, stream("schedule")),
+        "record": "full",
+        "expect": (),
+        "sweep": None,
+    }
+    if scenario.quiet_hours:
+        midnight = scenario.start.replace(hour=0, minute=0, second=0, microsecond=0)
+        changes["start"] = midnight + timedelta(minutes=stream("start").randrange(24 * 60))
+    if any(fault.crash == "process" for fault in faults):
+        draw = stream("commits")
+        changes["commit_latency"] = _log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
+    return scenario.model_copy(update=changes)
+
+
+# ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return _rounded(math.exp(random.uniform(math.log(low), math.log(high))))
+
+
+def _rounded(value: float) -> float:
+    """Return a number with three digits, so that a person can read it."""
+    return float(f"{value:.3g}")
+
+
+# ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _workload(scenario: Scenario, random: Random) -> tuple[tuple[WorkloadEntry, ...], float]:
+    """Return some of the entries, with so few arrivals as a case has, and by what the time of arrivals is multiplied.
+
+    Fewer arrivals come of a shorter time as well as of lower rates, in a proportion that is drawn: limits are met at
+    the rates of the file, and windows and waits at its length.
+    """
+    kept = [entry for entry in scenario.workload if random.random() < 0.8]
+    entries = kept or [random.choice(scenario.workload)]
+    weights = [math.exp(random.uniform(-1.0, 1.0)) for _ in entries]
+    target = math.exp(random.uniform(*map(math.log, NOTIFICATIONS)))
+    expected = math.fsum(
+        expected_notifications(scenario, entry) * weight for entry, weight in zip(entries, weights, strict=True)
+    )
+    factor = min(1.0, target / max(expected, 1.0))
+    time_share = random.random()
+    time_factor, rate_factor = factor**time_share, factor ** (1.0 - time_share)
+    # Not shorter than that: what is left of the factor is the rates'.
+    least = min(1.0, SHORTEST_S / seconds(scenario.arrivals_end_ns))
+    if time_factor < least:
+        time_factor, rate_factor = least, factor / least
+    scaled = tuple(
+        _scaled(scenario, entry, rate_factor * weight, time_factor, random)
+        for entry, weight in zip(entries, weights, strict=True)
+    )
+    return scaled, time_factor
+
+
+def _scaled(
+    scenario: Scenario, entry: WorkloadEntry, rate_factor: float, time_factor: float, random: Random
+) -> WorkloadEntry:
+    changes: dict[str, Any] = {}
+    if entry.users is not None:
+        changes["users"] = max(1, round(_log_uniform(random, 1, max(1.01, entry.users))))
+    if isinstance(entry, ClosedWorkload):
+        changes["clients"] = max(1, round(entry.clients * rate_factor))
+        return entry.model_copy(update=changes)
+    changes["arrivals"] = _fewer(scenario, entry, rate_factor, time_factor, random)
+    return entry.model_copy(update=changes)
+
+
+def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: float, random: Random) -> Arrivals:
+    def scaled(rate: Rate) -> Rate:
+        return Rate(_rounded(rate.count * rate_factor), rate.period)
+
+    arrivals: Arrivals = entry.arrivals
+    written: dict[str, Any]
+    if arrivals.constant is not None:
+        written = {"constant": scaled(arrivals.constant)}
+    elif arrivals.poisson is not None:
+        written = {"poisson": scaled(arrivals.poisson)}
+    elif arrivals.ramp is not None:
+        written = {"ramp": {"from": scaled(arrivals.ramp.from_), "to": scaled(arrivals.ramp.to)}}
+    elif arrivals.diurnal is not None:
+        wave = arrivals.diurnal
+        # The peak by its ratio, which rounding must not bring below 1.
+        mean = scaled(wave.mean)
+        ratio = wave.peak.per_second / wave.mean.per_second
+        peak = Rate(mean.per_second * ratio, 1.0)
+        written = {"diurnal": {"mean": Rate(mean.per_second, 1.0), "peak": peak, "peak_at": wave.peak_at}}
+    elif arrivals.burst is not None:
+        every = _rounded(max(1e-3, arrivals.burst.every * time_factor))
+        written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
+    else:
+        return _thinned(scenario, entry, rate_factor * time_factor, time_factor, random)
+    return Arrivals.model_validate(written)
+
+
+def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
+    """Return a share of arrivals that are known one by one, brought closer together, as instants."""
+    times_ns = arrival_times_ns(entry.arrivals, random, scenario.arrivals_end_of(entry))
+    kept = [at_ns for at_ns in times_ns if random.random() < share]
+    return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
+
+
+# ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _faults(scenario: Scenario, duration: float, time_factor: float, random: Random) -> tuple[FaultConfig, ...]:
+    own = tuple(
+        fault.model_copy(
+            update={
+                "at": _rounded(fault.at * time_factor),
+                "for_": None if fault.for_ is None else max(1e-3, _rounded(fault.for_ * time_factor)),
+            }
+        )
+        for fault in scenario.faults
+        if random.random() < 0.5
+    )
+    kinds = [kind for kind in KINDS if random.random() < _SHARE_OF_KINDS] or [random.choice(list(KINDS))]
+    drawn = tuple(_fault(scenario, kinds, duration, random) for _ in range(random.randrange(1, 6)))
+    return own + drawn
+
+
+def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random) -> FaultConfig:
+    used = scenario.channels_used
+    channels = list(used) if random.random() < 0.25 else [random.choice(used)]
+    written: dict[str, Any] = {"channel": channels, **_window(duration, random)}
+    providers = scenario.providers_used[channels[0]]
+    if len(channels) == 1 and len(providers) > 1 and random.random() < 0.7:
+        written["provider"] = random.choice(providers)
+    kind = random.choice(kinds)
+    strength = KINDS[kind](random)
+    if kind == "crash" and strength["crash"] == {"actor": "limiter"}:
+        with_one = [channel for channel in used if scenario.channel_config(channel).rate_limit is not None]
+        if with_one:
+            written["channel"] = [random.choice(with_one)]
+        else:
+            strength["crash"] = {"actor": "handler"}
+    if "crash" in strength or "clock_step" in strength:
+        written.pop("for")
+        written.pop("provider", None)
+    return FaultConfig.model_validate(written | strength)
+
+
+def _window(duration: float, random: Random) -> dict[str, Any]:
+    at = 0.0 if random.random() < 0.1 else _rounded(random.uniform(0.0, 1.1 * duration))
+    return {"at": at, "for": _log_uniform(random, duration / 30, _LONGEST_WINDOW * duration)}
+
+
+def _share(random: Random) -> float:
+    return _log_uniform(random, 0.01, 1.0)
+
+
+def _throttle(random: Random) -> dict[str, Any]:
+    written: dict[str, Any] = {"rate": Rate(_log_uniform(random, 0.1, 10.0), 1.0)}
+    if random.random() < 0.6:
+        written["retry_after"] = _log_uniform(random, 0.1, 60.0)
+    return {"throttle": written}
+
+
+def _crash(random: Random) -> dict[str, Any]:
+    actor = random.choice(["handler", "limiter", "breaker", "channel", "dlq", "alert"])
+    written: dict[str, Any] = {"crash": {"actor": actor}}
+    if random.random() < 0.5:
+        written["restart_after"] = _log_uniform(random, 0.01, 30.0)
+    return written
+
+
+def _crash_of_the_process(random: Random) -> dict[str, Any]:
+    return {"crash": "process", "restart_after": 0.0 if random.random() < 0.3 else _log_uniform(random, 0.01, 60.0)}
+
+
+def _clock_step(random: Random) -> dict[str, Any]:
+    return {"clock_step": random.choice([-1.0, 1.0]) * _log_uniform(random, 0.1, 2 * 86_400.0)}
+
+
+KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
+    "failure_rate": lambda random: {"failure_rate": _share(random)},
+    "fail_first": lambda random: {"fail_first": round(_log_uniform(random, 1, 20))},
+    "outage": lambda _: {"outage": True},
+    "latency": lambda random: {"latency": {"exponential": {"mean": _log_uniform(random, 0.001, 20.0)}}},
+    "latency_factor": lambda random: {"latency_factor": _log_uniform(random, 2.0, 50.0)},
+    "hang": lambda _: {"hang": True},
+    "throttle": _throttle,
+    "permanent_rate": lambda random: {"permanent_rate": _share(random)},
+    "dead_destination_rate": lambda random: {"dead_destination_rate": _share(random)},
+    "lost_reply_rate": lambda random: {"lost_reply_rate": _share(random)},
+    "burst": lambda random: {
+        "burst": {
+            "mean_good": _log_uniform(random, 0.5, 60.0),
+            "mean_bad": _log_uniform(random, 0.5, 30.0),
+            "failure_rate": _log_uniform(random, 0.3, 1.0),
+        }
+    },
+    "flap": lambda random: {"flap": {"up": _log_uniform(random, 0.2, 30.0), "down": _log_uniform(random, 0.2, 30.0)}},
+    "capacity": lambda random: {"capacity": round(_log_uniform(random, 1, 8))},
+    "duplicate_rate": lambda random: {"duplicate_rate": _share(random)},
+    "reorder": lambda random: {"reorder": {"delay": {"exponential": {"mean": _log_uniform(random, 0.001, 10.0)}}}},
+    "crash": _crash,
+    "crash_process": _crash_of_the_process,
+    "clock_step": _clock_step,
+    "channel_fault_rate": lambda random: {"channel_fault_rate": _share(random)},
+}
+"""The kinds of faults that a case may have, each with what draws how strong it is."""
+
+
+# ── operations ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_REASONS = ("injected", "outage", "expired", "budget", "breaker", "e")
+
+
+def _operations(
+    settled: Scenario, scenario: Scenario, duration: float, time_factor: float, random: Random
+) -> tuple[Operation, ...]:
+    own = [
+        operation.model_copy(update={"at": _rounded(operation.at * time_factor)})
+        for operation in scenario.operations
+        if random.random() < 0.5
+    ]
+    drawn: list[Operation] = []
+    while random.random() < 0.6 and len(drawn) < 5:
+        drawn += _orders(settled, duration, random)
+    return tuple(sorted([*own, *drawn], key=lambda operation: operation.at))
+
+
+def _orders(scenario: Scenario, duration: float, random: Random) -> list[Operation]:
+    channel = random.choice(scenario.channels_used)
+    if random.random() < 0.65:
+        written: dict[str, Any] = {"at": _rounded(random.uniform(0.2, 3.0) * duration)}
+        if random.random() < 0.3:
+            written["channel"] = channel
+        which: Any = "all" if random.random() < 0.6 else {"reason": random.choice(_REASONS)}
+        written["redrive" if random.random() < 0.75 else "discard"] = which
+        return [Operation.model_validate(written)]
+    at = _rounded(random.uniform(0.0, 1.2) * duration)
+    on: dict[str, Any] = {"channel": channel}
+    if random.random() < 0.5:
+        on["provider"] = random.choice(scenario.providers_used[channel])
+    order = random.choice(["force-open", "force-open", "disable", "metrics-only", "close"])
+    orders = [{**on, "at": at, "breaker": order}]
+    if order != "close":  # nobody leaves it so
+        until = at + _log_uniform(random, duration / 30, duration)
+        orders.append({"channel": channel, "at": _rounded(until), "breaker": "close"})
+    return [Operation.model_validate(written) for written in orders]
+
+
+# ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _schedule(kind: ScheduleKind, random: Random) -> ScheduleConfig | None:
+    if kind == "mixed":
+        kind = random.choice(["normal", "normal", "random-walk", "pct"])
+    if kind == "random-walk":
+        return ScheduleConfig(random_walk=True)
+    if kind == "pct":
+        depth, steps = random.randrange(2, 5), round(_log_uniform(random, 50, 2000))
+        return ScheduleConfig.model_validate({"pct": {"depth": depth, "steps": steps}})
+    return None

@@ -1,5 +1,0 @@
-"""The report of a run: one page for somebody who has ten minutes before an incident review."""
-
-from simulation.report.page import html
-
-__all__ = ["html"]

@@ -1,0 +1,239 @@
+"""An expectation that failed, as text: by how much, and how what it is about went over the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import NamedTuple
+
+import pandas as pd
+
+from actors.formatting import plain_number
+from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
+from actors.policies.breaker.breaker import BreakerState
+from simulation.reporting.console import duration_text
+from simulation.reporting.plots.breakers import Spans, spans_of
+from simulation.reporting.plots.time_axis import ticks_s, unit_of
+from simulation.reporting.sparklines import axis, in_cells, sparkline, windows_line
+from simulation.reporting.windows import windows
+from simulation.results.counters import by_type
+from simulation.results.result import Result
+from simulation.results.series import SeriesCounter, bucket_width_ns
+from simulation.scenario import Expectation
+from simulation.scenario.figures import Figure, Shape, summary_shape
+
+KEY = 13
+LABEL = 26
+CELLS_MAX = 62
+"""What is left between a label and the column of the largest values."""
+BREAKERS_MAX = 4
+WINDOWS_MAX = 5
+
+SIZES = {"in_flight": "in flight", "dlq_size": "dead letter queue"}
+"""Series of how many there are at the end of a bucket."""
+
+FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lettered": "dead-lettered"}
+"""Series of how many there were in a bucket."""
+
+SERIES_OF = {
+    "sent": ("sent", "dead_lettered"),
+    "sent_fraction": ("sent", "dead_lettered"),
+    "throughput_per_s": ("sent",),
+    "dead_lettered": ("failed", "dead_lettered"),
+    "dlq": ("dlq_size",),
+    "delivery_time_s": ("in_flight", "sent"),
+    "in_flight": ("in_flight",),
+    "simulated_s": ("in_flight",),
+    "attempts": ("sent", "failed"),
+    "retries": ("sent", "failed"),
+    "hedges": ("sent", "failed"),
+    "providers": ("sent", "failed"),
+    "retry_amplification": ("sent", "failed"),
+    "retry_delay_s": ("failed", "in_flight"),
+    "breaker": ("failed",),
+}
+"""Which series show what a figure is about; of others, the arrivals."""
+
+BANDS = {
+    BreakerState.DISABLED: "╌",
+    BreakerState.METRICS_ONLY: "╌",
+    BreakerState.HALF_OPEN: "▒",
+    BreakerState.OPEN: "█",
+    BreakerState.FORCED_OPEN: "█",
+}
+"""How the states of a breaker are drawn, a later one over an earlier one; closed goes without saying."""
+
+LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
+
+_WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "", "!=": "other than"}
+
+
+def verdict(expectation: Expectation, value: float | None) -> str:
+    """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
+    if value is None:
+        return "has no value: it is a statistic over nothing"
+    return f"is {_number(value)}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
+
+
+class Wording(NamedTuple):
+    """An expectation and what came of it, in words."""
+
+    value: str
+    """What the figure is."""
+
+    wanted: str
+    """What was wanted of it."""
+
+    off: str | None
+    """How far it is from the bound: ``over by 121.402 s (2.02 min), 3 times as much``; None where it is nowhere, or at
+    the bound."""
+
+
+def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
+    """Return an expectation of a run and the value of its figure in words, with units."""
+    figure, wanted = _figure(result, expectation), expectation.value
+    wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()
+    if value is None:
+        return Wording("nothing: a statistic, and there is nothing to take it over", wanted_text, None)
+    off = None
+    if value != wanted:
+        side = "under by" if value < wanted else "over by"
+        off = f"{side} {_with_unit(abs(value - wanted), figure)}{_share(value, wanted)}"
+    return Wording(_with_unit(value, figure), wanted_text, off)
+
+
+def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
+    """Return the lines that show why `expectation` fails, of a hundred columns; the first says that it does."""
+    words = wording(result, expectation, value)
+    rows = [("is", words.value), ("wanted", words.wanted)]
+    if words.off is not None:
+        side, _, by = words.off.partition(" by ")
+        rows.append((f"{side} by", by))
+    summary = result.summary
+    times = f"{duration_text(summary['simulated_s'])} simulated"
+    rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
+    lines = [f"{expectation.text} does not hold", *(f"{name:{KEY}}{text}" for name, text in rows), ""]
+    return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
+
+
+def _figure(result: Result, expectation: Expectation) -> Figure:
+    part: Figure | Shape = summary_shape(result.scenario.providers_used)
+    for key in expectation.path:
+        assert not isinstance(part, Figure), "paths are checked when the file is read"
+        part = part[key]
+    assert isinstance(part, Figure)
+    return part
+
+
+def _number(value: float) -> str:
+    return plain_number(value, 6)
+
+
+def _with_unit(value: float, figure: Figure) -> str:
+    if figure is Figure.SECONDS:
+        text = duration_text(value)
+        return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
+    unit = {Figure.PER_SECOND: " a second", Figure.PER_MINUTE: " a minute"}.get(figure, "")
+    return _number(value) + unit
+
+
+def _share(value: float, wanted: float) -> str:
+    """Return how far off a value is in parts of what was wanted."""
+    if wanted <= 0:
+        return ""
+    ratio = value / wanted
+    if ratio >= 2:
+        return f", {_two_digits(ratio)} times as much"
+    return f", {_two_digits(abs(ratio - 1) * 100)}% of what is wanted"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+# ── the chart ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
+    channel, subject = _scope(path)
+    series, of_all = _series(result, channel)
+    width_s = bucket_width_ns(result.scenario.arrivals_end_ns) / NS_PER_S
+    size = ceil(len(series) / CELLS_MAX)
+    cell_s, cells = size * width_s, ceil(len(series) / size)
+    end_s = cell_s * cells
+    yield _row("", " " * cells, "most") if not of_all else _row("", "all channels".ljust(cells), "most")
+    for name in SERIES_OF.get(subject, ("arrivals",)):
+        if name in SIZES:
+            folded = in_cells(series[name].to_list(), size, max)
+            label = SIZES[name]
+        else:
+            folded = in_cells(series[name].to_list(), size, sum)
+            label = f"{FLOWS[name]} per {duration_text(cell_s)}"
+        yield _row(label, sparkline(folded), _number(max(folded)))
+    drawn_blocks = ""
+    simulated_s = result.summary["simulated_s"]
+    for breaker in _breakers(result, channel, path):
+        spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s)
+        band = _band(spans, cell_s, cells)
+        opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))
+        drawn_blocks += band
+        yield _row(f"breaker {breaker}", band, f"{opened}× open")
+    found = windows(result.scenario, simulated_s, channel)
+    for window in found[:WINDOWS_MAX]:
+        yield _row(window.text, windows_line(window.dips or window.spans, cell_s, cells), "")
+    if len(found) > WINDOWS_MAX:
+        yield _row(f"and {len(found) - WINDOWS_MAX} more", "", "")
+    unit = unit_of(end_s)
+    line, texts = axis([(at_s, f"{at_s / unit.seconds:g}") for at_s in ticks_s(end_s)], cell_s, cells)
+    yield _row("", line, "")
+    yield _row("", texts.ljust(cells), unit.name)
+    legend = [f"{block} {text}" for block, text in LEGEND.items() if block in drawn_blocks]
+    if legend:
+        yield _row("", ", ".join([*legend, "else closed"]), "")
+
+
+def _band(spans: Spans, cell_s: float, cells: int) -> str:
+    band = [" "] * cells
+    for state, block in BANDS.items():
+        drawn = windows_line(spans.get(state, ()), cell_s, cells)
+        band = [before if mark == " " else block for mark, before in zip(drawn, band, strict=True)]
+    return "".join(band)
+
+
+def _row(label: str, line: str, most: str) -> str:
+    label = " ".join(label.split())
+    if len(label) > LABEL - 2:
+        label = label[: LABEL - 3] + "…"
+    return f"{label:{LABEL}}{line}  {most}"
+
+
+def _scope(path: Sequence[str]) -> tuple[str | None, str]:
+    """Return the channel that a path is about, if it is one, and the figure of it."""
+    if path[0] == "channels":
+        return path[1], path[2]
+    return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]
+
+
+def _series(result: Result, channel: str | None) -> tuple[pd.DataFrame, bool]:
+    """Return the series of a channel, where the run kept its history, and whether they are of all channels instead."""
+    scenario = result.scenario
+    if channel is None or len(scenario.channels_used) == 1:
+        return result.series, False
+    if scenario.record != "full":
+        return result.series, True
+    wanted = NotificationChannel(channel)
+    counter = SeriesCounter(bucket_width_ns(scenario.arrivals_end_ns))
+    counter.fold(by_type([event for event in result.history if getattr(event, "channel", None) is wanted]))
+    return counter.frame({}, round(result.summary["simulated_s"] * NS_PER_S)), False
+
+
+def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:
+    """Return the breakers to show: the one in question, or those in scope that have changed their state."""
+    if path[0] == "breaker":
+        return [path[1]]
+    moved = set(result.breaker["channel"])
+    in_scope = [name for name in result.scenario.breakers if channel in (None, name.split("/")[0])]
+    if path[0] == "channels" and path[2] == "breaker":
+        return in_scope[:1]
+    return [name for name in in_scope if name in moved][:BREAKERS_MAX]

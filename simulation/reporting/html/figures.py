@@ -1,0 +1,140 @@
+"""The figures of the page, each with a caption that says in words and numbers what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import matplotlib.style
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+
+from actors.settings.channel import ChannelConfig
+from simulation.reporting import plots
+from simulation.reporting.html import in_words
+from simulation.reporting.html.drawing import as_svg
+from simulation.reporting.plots.header import header
+from simulation.reporting.plots.layout import LEFT, RIGHT, TOP, WIDTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from simulation.results.result import Result
+
+
+class Drawn(NamedTuple):
+    """A figure of the page."""
+
+    key: str
+    title: str
+    said: str
+    """What it shows."""
+    svg: Markup
+    wide: bool = False
+
+
+NO_WAITS = {
+    "budget",
+    "max_elapsed",
+    "retry_after",
+    "retry_after_jitter",
+    "retry_after_excess",
+    "per_outcome",
+    "per_reason",
+}
+"""The settings of retries that have no part in the waits of the policy itself."""
+
+
+class Size(NamedTuple):
+    """How large a figure is, and how much of that is around its axes, in inches."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float = 0.35
+    bottom: float = 0.6
+
+
+BELOW_THE_OVERVIEW = Size(WIDTH, 2.6, LEFT, RIGHT)
+HALF = Size(6.4, 3.7, 0.85, 0.2)
+
+
+def figures(result: Result, overview: Figure | None = None) -> list[Drawn]:
+    """Return the figures of a run.
+
+    Args:
+        result: of the run.
+        overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
+    """
+    return [_overview(result, overview or plots.overview(result)), *_others(result)]
+
+
+def _others(result: Result) -> Iterator[Drawn]:
+    """Yield what the overview does not show; below it, and on the same axis, what is drawn over time."""
+    policies = _policies(result)
+
+    def amplification(axes: Axes) -> str:
+        plots.amplification(result, axes)
+        return in_words.of_the_amplification(result, _highest_step(axes))
+
+    def delivery_times(axes: Axes) -> str:
+        plots.delivery_times(result, axes)
+        return in_words.of_the_delivery_times(result)
+
+    def backoff(axes: Axes) -> str:
+        plots.backoff(policies, ax=axes)
+        return in_words.of_the_backoff(policies)
+
+    yield _drawn("amplification", "Retry amplification", amplification, BELOW_THE_OVERVIEW)
+    if result.scenario.record == "full":
+        yield _drawn("delivery", "Delivery times", delivery_times, HALF)
+    yield _drawn("backoff", "Backoff", backoff, HALF)
+
+
+def _highest_step(axes: Axes) -> tuple[float, float] | None:
+    """Return the highest step of the first curve of steps, and where it begins."""
+    for patch in axes.patches:
+        if isinstance(patch, StepPatch):
+            values, edges, _ = patch.get_data()
+            if np.isfinite(values).any():
+                number = int(np.nanargmax(values))
+                return float(values[number]), float(edges[number])
+    return None
+
+
+def _policies(result: Result) -> dict[str, ChannelConfig]:
+    """Return the settings of the channels, those with the same policy together."""
+    names: dict[str, list[str]] = {}
+    configs: dict[str, ChannelConfig] = {}
+    for channel in result.scenario.channels_used:
+        config = result.scenario.channel_config(channel)
+        policy = config.retry.model_dump_json(exclude=NO_WAITS)
+        names.setdefault(policy, []).append(str(channel))
+        configs[policy] = config
+    return {", ".join(channels): configs[policy] for policy, channels in names.items()}
+
+
+def _overview(result: Result, figure: Figure) -> Drawn:
+    """Return the overview without the text above its panels, which stands on the page already."""
+    said = in_words.overview(result)
+    above_in = TOP + sum(line.height for line in header(result))
+    for text in figure.texts:
+        text.set_visible(False)
+    svg = as_svg(figure, "overview", "Overview", said, above_in=above_in)
+    for text in figure.texts:
+        text.set_visible(True)
+    return Drawn("overview", "Overview", said, Markup(svg), wide=True)
+
+
+def _drawn(key: str, title: str, draw: Callable[[Axes], str], size: Size) -> Drawn:
+    """Return a figure that is drawn and written in one go, as its layout is fixed: half the time of finding one."""
+    with matplotlib.style.context(plots.STYLE, after_reset=True):
+        figure = Figure(figsize=(size.width, size.height))
+        across, up = size.width - size.left - size.right, size.height - size.top - size.bottom
+        box = (size.left / size.width, size.bottom / size.height, across / size.width, up / size.height)
+        said = draw(figure.add_axes(box))
+        svg = as_svg(figure, key, title, said)
+    return Drawn(key, title, said, Markup(svg), size.width == WIDTH)

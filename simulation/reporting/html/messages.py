@@ -1,0 +1,196 @@
+"""The messages between the parts of the send path that a notification's history stands for, in order of time.
+
+The history has what happened, not each message; who sent which to whom follows from how the pipeline is wired
+(:mod:`actors.notifier`): an attempt goes from the handler by the rate limiter, the breaker and the channel to a
+provider, and whoever it waits at sends it on. The outcome goes back to the breaker, and from there to the handler.
+A crash is in no notification's own history: who was under way then goes on, here, from where it last was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from actors.domain.attempts import TIMED_OUT
+from actors.formatting import counted
+from actors.instants import NS_PER_S
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.settings.channel import ChannelConfig
+from simulation.reporting.html.course import WAITS, Spent
+from simulation.reporting.html.steps import Kind
+from simulation.reporting.html.words import plain_duration
+
+SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", "limiter", "breaker", "channel", "dlq"
+
+
+class Message(NamedTuple):
+    """One message, or what a part does by itself."""
+
+    at_ns: int
+    path: tuple[str, ...]
+    """The parts that it passes; one part alone does something by itself."""
+
+    text: str
+    kind: Kind = ""
+    answers: bool = False
+    """Whether it is the outcome of an attempt."""
+
+    then: tuple[str, Spent] | None = None
+    """Where the notification rests until the next message, and what for."""
+
+    aside: bool = False
+    """Whether the notification stays where it is meanwhile."""
+
+
+class Parts(NamedTuple):
+    """The parts of the send path of a channel, by their keys, each with its name for people."""
+
+    names: dict[str, str]
+    providers: dict[str | None, str]
+    """The keys of the providers, by name."""
+
+
+def parts_of(channel: NotificationChannel, config: ChannelConfig, events: Sequence[Any], sender: str) -> Parts:
+    """Return the parts that a notification met: of several providers those that were asked, or the first."""
+    asked = dict.fromkeys(
+        event.provider for event in events if isinstance(event, (NotificationSent, NotificationFailed))
+    )
+    known = list(config.by_provider())
+    used = [name for name in known if name in asked] or known[:1]
+    providers: dict[str | None, str] = {name: f"provider {name}" for name in used}
+    if len(known) == 1:
+        providers = {None: "provider"}
+    names = {SENDER: sender, HANDLER: "handler"}
+    if config.rate_limit is not None:
+        names[LIMITER] = "rate limiter"
+    names |= {
+        BREAKER: "breaker" if config.circuit_breaker.enabled else "breaker (off)",
+        CHANNEL: f"{channel} channel",
+        **{key: "provider" if name is None else name for name, key in providers.items()},
+        DEAD_LETTERS: "dead letter queue",
+    }
+    return Parts(names, providers)
+
+
+def messages_of(events: Sequence[Any], notification_id: str, parts: Parts, end_ns: int) -> list[Message]:
+    """Return the messages of a notification with this history; those of one instant in the order of the history.
+
+    Args:
+        events: its history.
+        notification_id: its id.
+        parts: that it met.
+        end_ns: the end of the run, which comes last where the notification still waits for something.
+    """
+    messages = sorted(_Telling(notification_id, parts).tell(events), key=lambda message: message.at_ns)
+    for number, message in enumerate(messages):
+        if message.aside and number:
+            messages[number] = message._replace(then=messages[number - 1].then)
+    if messages and (last := messages[-1].then) is not None and last[1] is not Spent.DEAD:
+        messages.append(Message(end_ns, (last[0],), "end of the run", "care"))
+    return messages
+
+
+class _Telling:
+    """Goes through a history, and knows where the notification is."""
+
+    def __init__(self, notification_id: str, parts: Parts) -> None:
+        self._id = notification_id
+        self._way = [part for part in (HANDLER, LIMITER, BREAKER, CHANNEL) if part in parts.names]
+        self._providers = parts.providers
+        self._at = HANDLER
+        self._counted = False
+        """Whether it has passed the user's limit, which counts it once."""
+
+    def tell(self, events: Sequence[Any]) -> Iterator[Message]:
+        for event in events:
+            match event:
+                case NotificationRequested() if event.notification_id != self._id:
+                    yield Message(event.at_ns, (HANDLER,), f"goes out on {event.channel} instead", "care")
+                case NotificationRequested():
+                    self._at, self._counted = HANDLER, False
+                    resting = (HANDLER, Spent.ELSE)
+                    yield Message(event.at_ns, (SENDER, HANDLER), "notification", then=resting)
+                case NotificationDeferred():
+                    yield self._deferred(event)
+                case NotificationSent() | NotificationFailed():
+                    yield from self._attempt(event)
+                case NotificationMovedToDeadLetter():
+                    if self._at != HANDLER:  # whoever it waits at lets go of it
+                        yield Message(event.at_ns, (self._at, HANDLER), f"abandoned: {event.reason}", "bad")
+                        self._at = HANDLER
+                    path = (HANDLER, DEAD_LETTERS)
+                    resting = (DEAD_LETTERS, Spent.DEAD)
+                    yield Message(event.at_ns, path, f"given up: {event.reason}", "bad", then=resting)
+                case NotificationRedriven():
+                    self._at, self._counted = HANDLER, False
+                    text = "redriven" if event.by is None else f"redriven by {event.by}"
+                    yield Message(event.at_ns, (DEAD_LETTERS, HANDLER), text, then=(HANDLER, Spent.ELSE))
+                case DeadLetterDiscarded():
+                    yield Message(event.at_ns, (DEAD_LETTERS,), f"discarded: {event.reason}", "bad")
+                case NotificationSuppressed():
+                    yield Message(event.at_ns, (HANDLER,), f"suppressed: {event.reason}", "care")
+                case DuplicateIgnored():
+                    yield Message(event.at_ns, (SENDER, HANDLER), "the same again: ignored", aside=True)
+
+    def _deferred(self, event: NotificationDeferred) -> Message:
+        match event.cause:
+            case DeferralCause.QUIET_HOURS:
+                where, text = HANDLER, "waits: quiet hours"
+            case DeferralCause.CIRCUIT_BREAKER:
+                where, text = BREAKER, "waits: breaker is open"
+            case DeferralCause.RATE_LIMIT:
+                first = LIMITER in self._way and self._at == HANDLER and not self._counted
+                where, text = (LIMITER, "waits: user's limit") if first else (BREAKER, "waits: limit of the channel")
+        message = Message(event.at_ns, self._leg(where), text, "care", then=(where, WAITS[event.cause]))
+        self._at = where
+        self._counted = where == BREAKER or self._counted
+        return message
+
+    def _attempt(self, event: NotificationSent | NotificationFailed) -> Iterator[Message]:
+        number = f"attempt {event.attempt}" if event.attempt else "attempt"
+        if event.hedges:
+            number += f", and {counted(event.hedges, 'hedge')}"
+        refused = isinstance(event, NotificationFailed) and event.refused
+        if refused:
+            yield Message(event.started_ns, self._leg(BREAKER), number)
+            back: tuple[str, ...] = (BREAKER, HANDLER)
+        else:
+            provider = self._provider(event.provider)
+            path = (*self._leg(CHANNEL), provider)
+            yield Message(event.started_ns, path, number, then=(provider, Spent.AT_PROVIDER))
+            back = (provider, BREAKER, HANDLER)
+        self._at, self._counted = HANDLER, True
+        if isinstance(event, NotificationSent):
+            yield Message(event.at_ns, back, "sent", "fine", answers=True)
+            return
+        if event.reason == TIMED_OUT.reason and event.kind == type(TIMED_OUT).__name__:
+            back = (CHANNEL, *back[1:])
+        kind: Kind = "care" if event.given_up is None else "bad"
+        text = f"{'refused' if refused else 'failed'}: {event.reason}"
+        if event.next_retry_at_ns is None:
+            yield Message(event.at_ns, back, text, kind, answers=True)
+            return
+        wait = plain_duration((event.next_retry_at_ns - event.at_ns) / NS_PER_S)
+        resting = (HANDLER, Spent.BACKOFF)
+        yield Message(event.at_ns, back, f"{text} → again in {wait}", kind, answers=True, then=resting)
+
+    def _provider(self, name: str | None) -> str:
+        return self._providers.get(name) or next(iter(self._providers.values()))
+
+    def _leg(self, to: str) -> tuple[str, ...]:
+        """Return the parts from where the notification is to another one that comes after it."""
+        start = self._way.index(self._at) if self._at in self._way else 0
+        end = self._way.index(to)
+        return tuple(self._way[start : end + 1]) if start <= end else (to,)

@@ -1,0 +1,121 @@
+"""The notifications to look at first, each with its story, where its time went, and its messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from markupsafe import Markup
+
+from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel, NotificationRequested
+from simulation.reporting.html.course import Span, histories_of, spans_of, totals
+from simulation.reporting.html.messages import messages_of, parts_of
+from simulation.reporting.html.sequence_chart import sequence_chart
+from simulation.reporting.html.steps import Cut, cut, steps_of
+from simulation.reporting.html.time_strip import spent_class, time_strip
+from simulation.reporting.html.words import duration, percent
+from simulation.reporting.html.worst import Chosen, choose
+from simulation.scenario import EventWorkload, Scenario
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+_KEBAB = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+OUTCOMES = {
+    "sent": ("delivered", "fine"),
+    "dead_lettered": ("dead-lettered", "bad"),
+    "suppressed": ("suppressed", "care"),
+    "in_flight": ("in flight at the end", "care"),
+}
+
+
+class Spending(NamedTuple):
+    """How much time went into one thing."""
+
+    name: str
+    class_: str
+    took: Markup
+    share: str
+
+
+class Told(NamedTuple):
+    """One notification, as the page tells it."""
+
+    key: str
+    """What the ids of its elements begin with."""
+
+    notification_id: str
+    why: str
+    channel: str
+    user: str
+    outcome: str
+    kind: str
+    attempts: int
+    requested_ns: int
+    took: Markup
+    steps: Cut
+    steps_id: str
+    spending: list[Spending]
+    strip: Markup | None
+    """None where no time passed."""
+    chart: Markup
+
+
+def worst_notifications(result: Result) -> list[Told]:
+    """Return the notifications of a run to look at first, in the order of
+    :data:`simulation.reporting.html.worst.RULES`."""
+    chosen = choose(result)
+    histories = histories_of(result.history, [each.notification_id for each in chosen])
+    rows = result.notifications.drop_duplicates("id", keep="last").set_index("id") if chosen else None
+    return [
+        _tell(result, number, each, histories[each.notification_id], None if rows is None else rows.loc[each[0]])
+        for number, each in enumerate(chosen, 1)
+    ]
+
+
+def _tell(result: Result, number: int, chosen: Chosen, events: Sequence[Any], row: Any) -> Told:
+    key, notification_id = f"worst-{number}", chosen.notification_id
+    channel = NotificationChannel(row["channel"])
+    end_ns = round(result.summary["simulated_s"] * NS_PER_S)
+    spans = spans_of(events, notification_id, end_ns)
+    requested = next(event for event in events if type(event) is NotificationRequested)
+    sender = _sender(result.scenario, notification_id, requested)
+    parts = parts_of(channel, result.scenario.channel_config(channel), events, sender)
+    messages = messages_of(events, notification_id, parts, end_ns)
+    outcome, kind = OUTCOMES[row["outcome"]]
+    return Told(
+        key=key,
+        notification_id=notification_id,
+        why=chosen.why,
+        channel=str(channel),
+        user=row["user"],
+        outcome=outcome,
+        kind=kind,
+        attempts=int(row["attempts"]),
+        requested_ns=requested.at_ns,
+        took=duration(sum(span.to_ns - span.from_ns for span in spans) / NS_PER_S),
+        steps=cut(steps_of(events, notification_id)),
+        steps_id=f"{key}-steps",
+        spending=list(_spending(spans)),
+        strip=time_strip(spans, events, f"{key}-strip") if spans else None,
+        chart=sequence_chart(messages, parts, f"{key}-chart", f"{key}-steps"),
+    )
+
+
+def _spending(spans: Sequence[Span]) -> Iterator[Spending]:
+    sums = totals(spans)
+    whole_ns = sum(sums.values())
+    for spent, total_ns in sums.items():
+        yield Spending(str(spent), spent_class(spent), duration(total_ns / NS_PER_S), percent(total_ns / whole_ns))
+
+
+def _sender(scenario: Scenario, notification_id: str, requested: NotificationRequested) -> str:
+    """Return what the lifeline is called that a notification comes from."""
+    if requested.instead_of is not None:
+        return "fallback"
+    events = [_KEBAB.sub("-", entry.event).lower() for entry in scenario.workload if isinstance(entry, EventWorkload)]
+    from_event = any(notification_id.startswith(f"{requested.channel}-{event}-") for event in events)
+    return "event bus" if from_event else "sender"

@@ -1,0 +1,72 @@
+"""The page: what is on it, put into its template."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import jinja2
+from markupsafe import Markup
+
+from actors.formatting import counted
+from simulation.reporting.html import words
+from simulation.reporting.html.figures import figures
+from simulation.reporting.html.notifications import worst_notifications
+from simulation.reporting.html.reproduce import reproduction
+from simulation.reporting.html.tables import tables, tiles
+from simulation.reporting.html.verdicts import overall, verdicts
+from simulation.reporting.html.worst import RULES
+from simulation.scenario.writing import write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simulation.results.result import Result
+
+
+def html(result: Result, *, overview: Figure | None = None) -> str:
+    """Return the report of a run as a page of HTML that needs nothing besides: no network, no script.
+
+    Args:
+        result: of the run.
+        overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
+    """
+    found = verdicts(result)
+    page = _environment.get_template("report.html").render(
+        css=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),
+        scenario=result.scenario,
+        summary=result.summary,
+        overall=overall(found),
+        verdicts=found,
+        warnings=_warnings(result),
+        tiles=tiles(result),
+        tables=tables(result),
+        figures=figures(result, overview),
+        worst=worst_notifications(result),
+        rules=RULES,
+        keeps_rows=result.scenario.record == "full",
+        yaml=write(result.scenario),
+        reproduction=reproduction(result),
+    )
+    # What UTF-8 cannot hold is half a character, out of an escape in a file.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _warnings(result: Result) -> list[str]:
+    """Return what the linter says, with the places in the file where there is one."""
+    if not result.warnings or result.origin.file is None:
+        return result.warnings
+    from simulation.scenario.lint import lint_scenario, located
+
+    return located(lint_scenario(result.scenario), result.origin.file, result.origin.sets)
+
+
+_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("simulation.reporting.html"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {"count": words.count, "duration": words.duration, "instant": words.instant}
+_environment.globals |= {"counted": counted}

@@ -1,0 +1,61 @@
+"""How to have the same run again."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.results.reproduce import python_call, shell_command
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+UNSAVED = "scenario.yaml"
+"""What the file is called that a scenario made in Python would be saved as."""
+
+
+LIVE = "live"
+"""The runtime of :func:`simulation.run_live`."""
+
+
+class Reproduction(NamedTuple):
+    """What it takes."""
+
+    shell: str | None
+    """The command; None where a part of the run can be said in Python only."""
+
+    saved_as: str | None
+    """The file into which the scenario has to be saved first; None where there is one."""
+
+    only_in_python: tuple[str, ...]
+    was_live: bool
+    """Whether it ran in real time, which nothing repeats; the command and the call then simulate it."""
+
+    python: str
+    retrylab: str
+    """The version."""
+
+    python_version: str
+    digest: str
+
+
+def reproduction(result: Result) -> Reproduction:
+    """Return how a run is repeated."""
+    summary, origin = result.summary, result.origin
+    was_live = summary["runtime"] == LIVE
+    seed, runtime = summary["seed"], "simpy" if was_live else summary["runtime"]
+    file = UNSAVED if origin.file is None else origin.file
+    checks = {"invariants": "all"} if result.checked else {}
+    call = python_call(file, seed, sets=origin.sets, runtime=runtime, **dict.fromkeys(origin.only_in_python), **checks)
+    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked))
+    return Reproduction(
+        shell=None if origin.only_in_python else shell,
+        saved_as=UNSAVED if origin.file is None else None,
+        only_in_python=origin.only_in_python,
+        was_live=was_live,
+        python=f"import simulation\n\nresult = {call}",
+        retrylab=version("retrylab"),
+        python_version=platform.python_version(),
+        digest=summary["digest"],
+    )

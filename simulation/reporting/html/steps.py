@@ -1,0 +1,164 @@
+"""What happened to one notification, told in order: a step for each event of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from markupsafe import Markup
+
+from actors.formatting import counted
+from actors.instants import NS_PER_S
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from simulation.reporting.html.words import duration, instant
+
+HEAD, TAIL = 8, 5
+"""Of more steps than these together only so many at the beginning and at the end are shown."""
+
+Kind: TypeAlias = Literal["", "fine", "care", "bad"]
+"""Whether something is good, asks for care or is bad; shown by a shape beside the words."""
+
+WAITS_FOR = {
+    DeferralCause.RATE_LIMIT: "a limit to allow it",
+    DeferralCause.CIRCUIT_BREAKER: "an open circuit breaker",
+    DeferralCause.QUIET_HOURS: "the end of the user's quiet hours",
+}
+
+OUTCOMES = {
+    "Sent": "sent",
+    "Transient": "transient failure",
+    "Permanent": "permanent failure",
+    "DeadDestination": "the address is gone",
+    "ChannelFault": "fault of the channel",
+    "Ambiguous": "perhaps sent",
+}
+"""The outcomes of an attempt, for people."""
+
+
+class Step(NamedTuple):
+    """One thing that happened."""
+
+    at_ns: int
+    what: str
+    kind: Kind = ""
+    details: tuple[str, ...] = ()
+    """What else is to be known, as markup or text."""
+
+    answer: str | None = None
+    """The provider's answer as it came."""
+
+
+class Cut(NamedTuple):
+    """The steps to show: some at the beginning, and some at the end if there are too many."""
+
+    head: list[Step]
+    left_out: int
+    tail: list[Step]
+
+
+def cut(steps: Sequence[Step]) -> Cut:
+    """Return which of many steps to show; one that is left out alone would take as much room."""
+    if len(steps) <= HEAD + TAIL + 1:
+        return Cut(list(steps), 0, [])
+    return Cut(list(steps[:HEAD]), len(steps) - HEAD - TAIL, list(steps[-TAIL:]))
+
+
+def steps_of(events: Sequence[Any], notification_id: str) -> list[Step]:
+    """Return the steps of a notification with this history, in order."""
+    return [_step(event, notification_id) for event in events]
+
+
+def _step(event: Any, notification_id: str) -> Step:
+    match event:
+        case NotificationRequested() if event.notification_id != notification_id:
+            return Step(event.at_ns, f"Goes out on {event.channel} instead", "care", (f"As {event.notification_id}.",))
+        case NotificationRequested():
+            return Step(event.at_ns, "Accepted", details=_origin(event))
+        case NotificationFailed():
+            return _failed(event)
+        case NotificationSent():
+            took = Markup("The answer came after {}.").format(_lasting(event.at_ns - event.started_ns))
+            return Step(event.at_ns, f"Sent with attempt {event.attempt}", "fine", (took, *_provider(event)))
+        case NotificationDeferred():
+            return Step(event.at_ns, f"Waits for {WAITS_FOR[event.cause]}", "care", _until(event))
+        case NotificationMovedToDeadLetter():
+            tried = (f"After {counted(event.attempts, 'attempt')}.",)
+            return Step(event.at_ns, f"Given up: {event.reason}", "bad", tried)
+        case NotificationSuppressed():
+            return Step(event.at_ns, f"Suppressed: {event.reason}", "care")
+        case NotificationRedriven():
+            changed = [f"Changed: {', '.join(event.edit)}."] if event.edit else []
+            who = "" if event.by is None else f" by {event.by}"
+            return Step(event.at_ns, f"Taken out of the dead letter queue{who}", details=(*_why(event.why), *changed))
+        case DeadLetterDiscarded():
+            return Step(event.at_ns, f"Discarded by {event.by or 'the queue itself'}", "bad", _why(event.reason))
+        case DuplicateIgnored():
+            payload = "another payload: a conflict" if event.conflict else "the same payload"
+            return Step(event.at_ns, f"Came again with {payload}; ignored", "care" if event.conflict else "")
+        case _:
+            return Step(event.at_ns, type(event).__name__)
+
+
+def _failed(event: NotificationFailed) -> Step:
+    which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
+    how = [OUTCOMES.get(event.kind, event.kind)]
+    if event.throttled:
+        how.append("the provider says we are too fast")
+    if event.refused:
+        how.append("refused on our side, no provider was asked")
+    details: list[str] = [f"{'; '.join(how).capitalize()}."]
+    if not event.refused:
+        took = _lasting(event.at_ns - event.started_ns)
+        details.append(Markup("Started at {}, took {}.").format(instant(event.started_ns), took))
+    details += _provider(event)
+    if event.next_retry_at_ns is not None:
+        wait = _lasting(event.next_retry_at_ns - event.at_ns)
+        details.append(Markup("Next attempt after {}, at {}.").format(wait, instant(event.next_retry_at_ns)))
+    kind: Kind = "care" if event.given_up is None else "bad"
+    return Step(event.at_ns, f"{which} failed: {event.reason}", kind, tuple(details), event.answer)
+
+
+def _origin(event: NotificationRequested) -> tuple[str, ...]:
+    if event.instead_of is None:
+        return ()
+    waited = "" if event.waited_since_ns is None else Markup(", which waits since {}").format(_at(event))
+    return (Markup("In place of {}{}.").format(event.instead_of, waited),)
+
+
+def _at(event: NotificationRequested) -> Markup:
+    return instant(event.waited_since_ns or 0)
+
+
+def _until(event: NotificationDeferred) -> tuple[str, ...]:
+    if event.resumes_at_ns is None:
+        return ("Until an operator decides.",)
+    wait = _lasting(max(event.resumes_at_ns - event.at_ns, 0))
+    return (Markup("At least {}, until {}.").format(wait, instant(event.resumes_at_ns)),)
+
+
+def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:
+    said = []
+    if event.provider is not None:
+        said.append(f"Provider: {event.provider}.")
+    if event.hedges:
+        said.append(f"Sent beside it, as a hedge: {counted(event.hedges, 'copy', 'copies')}.")
+    return tuple(said)
+
+
+def _why(reason: str | None) -> tuple[str, ...]:
+    return () if reason is None else (f"Why: {reason}.",)
+
+
+def _lasting(nanoseconds: int) -> Markup:
+    return duration(nanoseconds / NS_PER_S)

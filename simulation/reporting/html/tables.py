@@ -1,0 +1,252 @@
+"""The tables of the page: what was counted, per channel, breaker, provider, outcome and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+from markupsafe import Markup
+
+from actors.formatting import counted, plain_number
+from actors.instants import NS_PER_S
+from simulation.reporting.console import NOTHING
+from simulation.reporting.html.steps import OUTCOMES
+from simulation.reporting.html.words import count, duration, instant, percent, quoted
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+ROWS_MAX = 15
+"""Of more reasons than that only the most frequent are listed."""
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    heading: str
+    is_number: bool = True
+
+
+class Table(NamedTuple):
+    """A table; the first cell of each row says what the row is about."""
+
+    key: str
+    caption: str
+    columns: list[Column]
+    rows: list[list[Any]]
+    note: str = ""
+    """What is to be said of it as a whole."""
+
+    total: bool = False
+    """Whether the last row is about all the others together."""
+
+
+class Tile(NamedTuple):
+    """One of the key figures."""
+
+    name: str
+    value: Any
+    more: Any = ""
+    kind: str = ""
+
+
+def tiles(result: Result) -> list[Tile]:
+    """Return the key figures; of those that are mostly 0 only what is not."""
+    summary, simulated_s = result.summary, result.summary["simulated_s"]
+    accepted, times, dlq = summary["accepted"], summary["delivery_time_s"], summary["dlq"]
+    dead = summary["dead_lettered"]
+    found = [
+        Tile("accepted", count(accepted), _rate(accepted / simulated_s) if simulated_s else ""),
+        Tile("delivered", count(summary["sent"]), f"{percent(summary['sent_fraction'])} of the accepted"),
+        Tile("dead-lettered", count(dead), _queue(dlq["peak"]), "bad" if dead else ""),
+    ]
+    if summary["suppressed"]:
+        found.append(Tile("suppressed", count(summary["suppressed"]), "not wanted, or the address is gone"))
+    if summary["in_flight"]:
+        found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
+    if summary["refused_arrivals"]:
+        found.append(Tile("refused", count(summary["refused_arrivals"]), "arrived while the process was down", "care"))
+    amplification = summary["retry_amplification"]
+    attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
+    found += [
+        Tile("attempts per notification", attempts, f"{counted(summary['attempts'], 'attempt')} in all"),
+        Tile("median delivery time", duration(times["p50"])),
+        Tile("99% delivered within", duration(times["p99"]), Markup("slowest: {}").format(duration(times["max"]))),
+    ]
+    return found
+
+
+def tables(result: Result) -> list[Table]:
+    """Return the tables that have something to say about a run."""
+    return [table for table in _tables(result) if table.rows or table.note]
+
+
+def _tables(result: Result) -> Iterator[Table]:
+    yield _channels(result.summary)
+    yield _breakers(result)
+    yield _providers(result)
+    yield _outcomes(result)
+    yield _reasons(result)
+
+
+_COUNTS = {
+    "accepted": "accepted",
+    "delivered": "sent",
+    "dead": "dead_lettered",
+    "suppressed": "suppressed",
+    "in flight": "in_flight",
+    "deferred": "deferred",
+    "hedges": "hedges",
+    "duplicates": "duplicates",
+}
+_ALWAYS = {"accepted", "delivered", "dead"}
+_TIMES = {"p50": "p50", "p90": "p90", "p99": "p99", "slowest": "max"}
+
+
+def _channels(summary: dict[str, Any]) -> Table:
+    counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS or summary[key]}
+    headings = [*counts, "attempts", "per notification", *_TIMES]
+    rows = [[channel, *_figures(figures, counts)] for channel, figures in summary["channels"].items()]
+    several = len(rows) > 1
+    if several:
+        rows.append(["all", *_figures(summary, counts)])
+    columns = [Column("Channel", is_number=False), *map(Column, headings)]
+    return Table(
+        "channels",
+        "Channels",
+        columns,
+        rows,
+        "dead: dead-lettered. Delivery times run from accepted to delivered.",
+        several,
+    )
+
+
+def _figures(figures: dict[str, Any], counts: dict[str, str]) -> list[Any]:
+    amplification = figures["retry_amplification"]
+    return [
+        *(count(figures[key]) for key in counts.values()),
+        count(figures["attempts"]),
+        NOTHING if amplification is None else f"×{amplification:.2f}",
+        *(duration(figures["delivery_time_s"][key]) for key in _TIMES.values()),
+    ]
+
+
+def _breakers(result: Result) -> Table:
+    columns = [
+        Column("Breaker", is_number=False), Column("opened"), Column("open for"), Column("of the run"),
+        Column("first opened at"), Column("at the end", is_number=False),
+    ]  # fmt: skip
+    simulated_s, transitions = result.summary["simulated_s"], result.breaker
+    rows = []
+    of_hosts = []
+    for name, figures in result.summary["breaker"].items():
+        own = transitions[transitions["channel"] == name]
+        opened = own[own["to"].isin(["open", "forced-open"])]["time"]
+        has_hosts = bool(own["host"].notna().any())
+        of_hosts += [name] if has_hosts else []
+        share = NOTHING if has_hosts or not simulated_s else percent(figures["open_s"] / simulated_s)
+        state = result.series[f"breaker_{name}"].iloc[-1] if len(own) else str(result.scenario.breakers[name])
+        rows.append(
+            [
+                name,
+                _times(figures["opened"]),
+                duration(figures["open_s"]) if figures["opened"] else NOTHING,
+                share if figures["opened"] else NOTHING,
+                instant(round(opened.iloc[0] * NS_PER_S)) if len(opened) else NOTHING,
+                state,
+            ]
+        )
+    note = f"{', '.join(of_hosts)}: one for each host, which are counted together." if of_hosts else ""
+    return Table("breakers", "Circuit breakers", columns, rows, note)
+
+
+def _providers(result: Result) -> Table:
+    columns = [
+        Column("Provider", is_number=False), Column("attempts"), Column("of the channel's"), Column("sent"),
+        Column("of its attempts"),
+    ]  # fmt: skip
+    rows = []
+    for channel, figures in result.summary["channels"].items():
+        providers = figures.get("providers", {})
+        together = sum(provider["attempts"] for provider in providers.values())
+        for name, provider in providers.items():
+            rows.append(
+                [
+                    f"{channel}: {name}",
+                    count(provider["attempts"]),
+                    percent(provider["attempts"] / together) if together else NOTHING,
+                    count(provider["sent"]),
+                    percent(provider["sent"] / provider["attempts"]) if provider["attempts"] else NOTHING,
+                ]
+            )
+    return Table("providers", "Providers", columns, rows)
+
+
+def _outcomes(result: Result) -> Table:
+    columns = [
+        Column("Outcome", is_number=False), Column("channel", is_number=False), Column("reason", is_number=False),
+        Column("attempts"), Column("of the channel's"), Column("median time"),
+    ]  # fmt: skip
+    caption = "Outcomes of attempts"
+    if result.scenario.record != "full":
+        return Table("outcomes", caption, columns, [], "The run kept aggregates only, so there is no row per attempt.")
+    attempts = result.attempts
+    if attempts.empty:
+        return Table("outcomes", caption, columns, [], "No attempt was made.")
+    attempts = attempts.assign(took=attempts["end"] - attempts["start"], reason=attempts["reason"].fillna(""))
+    of_channel = attempts["channel"].value_counts()
+    grouped = attempts.groupby(["channel", "outcome", "reason"], sort=True)["took"].agg(["size", "median"])
+    grouped = grouped.sort_values("size", ascending=False, kind="stable")
+    rows = [
+        [OUTCOMES.get(outcome, outcome), channel, quoted(reason) or NOTHING, count(size),
+         percent(size / of_channel[channel]), duration(median)]
+        for (channel, outcome, reason), size, median in grouped.head(ROWS_MAX).itertuples()
+    ]  # fmt: skip
+    return Table("outcomes", caption, columns, rows, _rest(len(grouped)))
+
+
+def _reasons(result: Result) -> Table:
+    columns = [
+        Column("Reason", is_number=False), Column("channel", is_number=False), Column("letters"), Column("of all"),
+        Column("median attempts"), Column("first at"), Column("last at"),
+    ]  # fmt: skip
+    caption, letters = "Dead letters by reason", result.dlq
+    if letters.empty:
+        return Table("reasons", caption, columns, [], "The dead letter queue stayed empty.")
+    found = pd.DataFrame(letters)
+    grouped = found.groupby(["reason", "channel"], sort=True).agg(
+        size=("id", "size"), attempts=("attempts", "median"), first=("time", "min"), last=("time", "max")
+    )
+    grouped = grouped.sort_values("size", ascending=False, kind="stable")
+    rows = [
+        [quoted(reason), channel, count(size), percent(size / len(letters)), f"{attempts:g}", _at(first), _at(last)]
+        for (reason, channel), size, attempts, first, last in grouped.head(ROWS_MAX).itertuples()
+    ]
+    note = _rest(len(grouped))
+    if len(letters) < result.summary["dlq"]["peak"]:
+        note = f"Of the first {count(len(letters))} letters, as the run kept aggregates only. {note}".strip()
+    return Table("reasons", caption, columns, rows, note)
+
+
+def _rest(rows: int) -> str:
+    return f"And {counted(rows - ROWS_MAX, 'row')} more." if rows > ROWS_MAX else ""
+
+
+def _at(seconds: float) -> Markup:
+    return instant(round(seconds * NS_PER_S))
+
+
+def _times(number: int) -> str:
+    return "never" if number == 0 else "once" if number == 1 else f"{count(number)} times"
+
+
+def _queue(peak: int) -> str:
+    return f"at most {count(peak)} in the queue" if peak else "the queue stayed empty"
+
+
+def _rate(per_s: float) -> str:
+    for period_s, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
+        if per_s * period_s >= 1:
+            return f"{plain_number(per_s * period_s)} a {unit}"
+    return f"{plain_number(per_s * 86_400)} a day"

@@ -1,0 +1,56 @@
+"""Whether the run is as expected, and by how much."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.reporting.expectation_report import Wording, wording
+from simulation.reporting.html.words import count
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+
+class Verdict(NamedTuple):
+    """What came of one expectation."""
+
+    text: str
+    holds: bool
+    words: Wording
+
+
+class Overall(NamedTuple):
+    """What came of all of them."""
+
+    kind: str
+    """``fine``, ``bad``, or ``off`` where nothing was expected."""
+
+    mark: str
+    word: str
+    """The verdict in one word."""
+
+    text: str
+    """The verdict in a sentence."""
+
+
+def verdicts(result: Result) -> list[Verdict]:
+    """Return what came of each expectation: those that fail first, each in the order of the file."""
+    found = [
+        Verdict(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
+        for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
+    ]
+    return sorted(found, key=lambda verdict: verdict.holds)
+
+
+def overall(found: list[Verdict]) -> Overall:
+    """Return what these verdicts come to."""
+    failing = sum(not verdict.holds for verdict in found)
+    if not found:
+        return Overall("off", "–", "No verdict", "The scenario expects nothing, so the run neither holds nor fails.")
+    if len(found) == 1:
+        text = "The one expectation does not hold." if failing else "The one expectation holds."
+    elif failing:
+        text = f"{count(failing)} of {count(len(found))} expectations {'does' if failing == 1 else 'do'} not hold."
+    else:
+        text = f"All {count(len(found))} expectations hold."
+    return Overall("bad", "✗", "Fails", text) if failing else Overall("fine", "✓", "Holds", text)

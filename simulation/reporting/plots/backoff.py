@@ -1,0 +1,269 @@
+"""The schedule of a retry policy: how long the wait before each retry is, and how far jitter spreads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from actors.errors import ConfigurationError, WrongType
+from actors.instants import NS_PER_S
+from actors.policies.retry.backoff import Backoff
+from actors.settings.base import validated
+from actors.settings.channel import ChannelConfig, RetryConfig
+from simulation.reporting.console import duration_text
+from simulation.reporting.plots.canvas import canvas, say
+from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.looks import series_look
+from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.time_axis import draw_log_durations
+
+WIDTH, HEIGHT = 7.6, 4.0
+
+ATTEMPTS_SHOWN = 10
+"""Of a policy with more attempts, unless it is said otherwise."""
+
+ATTEMPTS_MAX = 200
+DRAWS = 4000
+"""Schedules that are drawn where a wait depends on those before it."""
+
+LOGARITHMIC_FROM = 8.0
+"""A longest wait so many times the shortest needs a logarithmic axis."""
+
+LABEL_ROOM = 3.0
+"""How wide an entry of the legend may be, in inches."""
+
+Retry: TypeAlias = "RetryConfig | ChannelConfig | Mapping[str, Any]"
+"""A retry policy: its settings, those of a channel, or its keys and values as a file has them."""
+
+
+class Envelope(NamedTuple):
+    """The waits before the retries of a policy, in seconds, one entry a retry."""
+
+    shortest: npt.NDArray[np.float64]
+    """No wait is shorter."""
+
+    median: npt.NDArray[np.float64]
+    longest: npt.NDArray[np.float64]
+    """No wait is longer."""
+
+    low: npt.NDArray[np.float64] | None = None
+    """One wait in twenty is shorter; None where all between the shortest and the longest are equally likely."""
+
+    high: npt.NDArray[np.float64] | None = None
+    """One wait in twenty is longer."""
+
+
+def backoff(
+    retry: Retry | Mapping[str, Retry], *, attempts: int | None = None, seed: int = 0, ax: Axes | None = None
+) -> Axes:
+    """Draw the wait before each retry: its median, and from its shortest to its longest what jitter makes of it.
+
+    With jitter `decorrelated` or `soft` a wait depends on the ones before it: the pale area is what can be reached at
+    all, the darker one where nine in ten waits lie, by a few thousand schedules drawn with `seed`.
+
+    Args:
+        retry: a policy: a `RetryConfig`, the settings of a channel, or the keys and values of a policy such as
+            ``{"max_attempts": 6, "jitter": "full"}``. Or several of them, by the label that each gets.
+        attempts: how many attempts to show, at least 2; `max_attempts` when None, but not more than ten.
+        seed: of the schedules that are drawn.
+        ax: where to draw; axes of a figure of its own when None.
+
+    Raises:
+        ConfigurationError: a policy that cannot be, or a number of attempts outside 2 to 200.
+    """
+    policies = _policies(retry)
+    if attempts is not None and not 2 <= attempts <= ATTEMPTS_MAX:
+        raise ConfigurationError([f"attempts: wanted a whole number from 2 to {ATTEMPTS_MAX}, got {attempts!r}"])
+    with canvas(ax, WIDTH, HEIGHT) as ax:
+        drawn = []
+        for number, (label, config) in enumerate(policies.items()):
+            retries = (min(config.max_attempts, ATTEMPTS_SHOWN) if attempts is None else attempts) - 1
+            if retries:
+                drawn.append(_draw(ax, number, label or policy_text(config), envelope(config, retries, seed)))
+        ax.set_title("Wait before each retry" if not drawn or len(policies) > 1 else _title(policies))
+        if drawn:
+            _draw_axes(ax, drawn)
+        else:
+            say(ax, "one attempt: nothing is retried")
+    return ax
+
+
+def envelope(config: RetryConfig, retries: int, seed: int = 0) -> Envelope:
+    """Return the waits before the first `retries` retries of a policy."""
+    if config.jitter in ("decorrelated", "soft"):
+        return _drawn_envelope(config, retries, seed)
+    # Else the wait rises with its one draw, which the median of is a half.
+    waits = [
+        [
+            Backoff(config, _Fixed(share)).next_delay_ns(number, None) / NS_PER_S  # type: ignore[arg-type]
+            for number in range(1, retries + 1)
+        ]
+        for share in (0.0, 0.5, 1.0)
+    ]
+    return Envelope(*(np.array(row) for row in waits))
+
+
+class _Fixed:
+    """Stands in for a generator: every draw is the same."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def random(self) -> float:
+        return self._share
+
+
+def _drawn_envelope(config: RetryConfig, retries: int, seed: int) -> Envelope:
+    policy = Backoff(config, Random(seed))
+    waits = np.empty((DRAWS, retries))
+    for row in waits:
+        memory_ns: int | None = None
+        for number in range(1, retries + 1):
+            wait_ns, memory_ns = policy.next_wait(number, memory_ns)
+            row[number - 1] = wait_ns / NS_PER_S
+    low, median, high = np.quantile(waits, (0.05, 0.5, 0.95), axis=0)
+    shortest, longest = (
+        _soft_reach(config, retries) if config.jitter == "soft" else _decorrelated_reach(config, retries)
+    )
+    return Envelope(shortest, median, longest, low, high)
+
+
+def _decorrelated_reach(config: RetryConfig, retries: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the shortest and longest waits: with every draw the lowest, and with every draw the highest."""
+    ends = []
+    for share in (0.0, 1.0):
+        policy = Backoff(config, _Fixed(share))  # type: ignore[arg-type]
+        wait_ns: int | None = None
+        reached = []
+        for number in range(1, retries + 1):
+            wait_ns = policy.next_delay_ns(number, wait_ns)
+            reached.append(wait_ns / NS_PER_S)
+        ends.append(np.array(reached))
+    return ends[0], ends[1]
+
+
+def _soft_reach(config: RetryConfig, retries: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the shortest and longest waits: from the end of one attempt's range to the beginning of the next, and from
+    the beginning of it to the end."""
+    low, high = Backoff(config, _Fixed(0.0)), Backoff(config, _Fixed(1.0))  # type: ignore[arg-type]
+    shortest, longest = [], []
+    lowest_reach_ns: int | None = None
+    highest_reach_ns: int | None = None
+    for number in range(1, retries + 1):
+        shortest.append(low.next_wait(number, highest_reach_ns)[0] / NS_PER_S)
+        longest.append(high.next_wait(number, lowest_reach_ns)[0] / NS_PER_S)
+        lowest_reach_ns = low.next_wait(number, lowest_reach_ns)[1]
+        highest_reach_ns = high.next_wait(number, highest_reach_ns)[1]
+    return np.array(shortest), np.array(longest)
+
+
+def policy_text(config: RetryConfig) -> str:
+    """Return a policy in a few words: ``exponential ×2 from 1 s to 60 s, full jitter``."""
+    initial, longest = duration_text(config.initial_delay), duration_text(config.max_delay)
+    if config.schedule is not None:
+        text = "schedule"
+    elif config.jitter in ("decorrelated", "soft"):
+        text = f"from {initial} to {longest}"
+    elif config.backoff == "constant":
+        text = f"constant {initial}"
+    else:
+        times = f" ×{config.backoff_multiplier:g}" if config.backoff == "exponential" else ""
+        text = f"{config.backoff}{times} from {initial} to {longest}"
+    if config.jitter == "none":
+        return f"{text}, no jitter"
+    share = f" ±{config.jitter_share * 100:g}%" if config.jitter == "proportional" else ""
+    return f"{text}, {config.jitter}{share} jitter"
+
+
+def _title(policies: Mapping[str, RetryConfig]) -> str:
+    (label, config), *_ = policies.items()
+    return f"Wait before each retry: {label or policy_text(config)}"
+
+
+def _policies(retry: Retry | Mapping[str, Retry]) -> dict[str, RetryConfig]:
+    """Return the policies by their labels; the label is empty where only one policy was given."""
+    if not isinstance(retry, Mapping) or _is_one(retry):
+        return {"": _policy(retry)}
+    return {str(label): _policy(one) for label, one in retry.items()}
+
+
+def _is_one(retry: Mapping[str, Any]) -> bool:
+    """Tell whether a mapping is a policy, and not several policies by their labels."""
+    if any(isinstance(value, (RetryConfig, ChannelConfig)) for value in retry.values()):
+        return False
+    return not retry or not all(
+        isinstance(value, Mapping) and key not in RetryConfig.model_fields for key, value in retry.items()
+    )
+
+
+def _policy(retry: object) -> RetryConfig:
+    if isinstance(retry, RetryConfig):
+        return retry
+    if isinstance(retry, ChannelConfig):
+        return retry.retry
+    if isinstance(retry, Mapping):
+        return validated(RetryConfig, retry)
+    raise WrongType(f"wanted a RetryConfig, the settings of a channel or a mapping, got {type(retry).__name__}")
+
+
+def _draw(ax: Axes, number: int, label: str, waits: Envelope) -> Envelope:
+    look = series_look(number)
+    retries = np.arange(1, len(waits.median) + 1)
+    label = cut(drawable(label), LABEL_ROOM, 8.5)
+    if (waits.shortest < waits.longest).any():
+        ax.fill_between(
+            retries, waits.shortest, waits.longest, color=look.color, alpha=0.15, linewidth=0, label=f"{label}: range"
+        )
+        for edge in (waits.shortest, waits.longest):
+            ax.plot(retries, edge, color=look.color, linewidth=0.7, linestyle=look.line, alpha=0.8)
+    if waits.low is not None and waits.high is not None:
+        ax.fill_between(
+            retries, waits.low, waits.high, color=look.color, alpha=0.25, linewidth=0, label=f"{label}: nine in ten"
+        )
+    ax.plot(
+        retries,
+        waits.median,
+        color=look.color,
+        linestyle=look.line,
+        marker=look.marker,
+        markersize=5,
+        label=label,
+        zorder=3,
+    )
+    return waits
+
+
+def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
+    longest = max(float(waits.longest.max()) for waits in drawn)
+    above_0 = [float(waits[waits > 0].min()) for one in drawn for waits in (one.median, one.longest) if waits.any()]
+    if above_0 and longest > LOGARITHMIC_FROM * min(above_0):
+        shortest = [waits.shortest[waits.shortest > 0] for waits in drawn]
+        lowest = min([*above_0, *(float(waits.min()) for waits in shortest if waits.size)])
+        ax.set_yscale("log")
+        limits = max(lowest, longest * 1e-6) / 1.6, longest * 1.4
+        ax.set_ylim(*limits)
+        draw_log_durations(ax.yaxis, *limits)
+    else:
+        ax.set_ylim(0, longest * 1.15 or 1.0)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
+    retries = max(len(waits.median) for waits in drawn)
+    ax.set_xlim(0.7, retries + 0.3)
+    ax.xaxis.set_major_locator(MaxNLocator(min(retries, 12), integer=True, min_n_ticks=1))
+    ax.set_xlabel("retry")
+    ax.set_ylabel("wait")
+    ax.set_axisbelow(True)
+    ax.grid(axis="y")
+    handles: list[Artist] = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    if any((waits.shortest < waits.longest).any() for waits in drawn):
+        handles.append(Patch(facecolor="#888888", alpha=0.2, label="shortest to longest"))
+    if any(waits.low is not None for waits in drawn):
+        handles.append(Patch(facecolor="#888888", alpha=0.5, label="nine in ten"))
+    legend_within(ax, handles)

@@ -1,0 +1,143 @@
+"""How long delivery took: the share of notifications that took longer, for every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from simulation.reporting.console import duration_text
+from simulation.reporting.plots.canvas import canvas, say
+from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.looks import series_look
+from simulation.reporting.plots.source import Run, Source, taken, why_empty
+from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.time_axis import draw_log_durations
+
+WIDTH, HEIGHT = 7.6, 4.2
+POINTS_MAX = 1500
+"""Steps of a curve that are told apart; of more, those are drawn that lie evenly on the axes."""
+
+LABEL_ROOM = 3.4
+
+
+class Curve(NamedTuple):
+    """The survival curve of some delivery times."""
+
+    times_s: npt.NDArray[np.float64]
+    """In order, each once."""
+
+    longer: npt.NDArray[np.float64]
+    """The share that took longer than each of them; the last is 0."""
+
+    size: int
+    """How many there are."""
+
+
+def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None) -> Axes:
+    """Draw for every time t the share of delivered notifications that took longer, P(delivery time > t).
+
+    Both axes are logarithmic, so that a tail is seen as well as the bulk: where the curve crosses 0.01 is the 99th
+    percentile. What was not delivered is not in the curve; the legend counts it.
+
+    Args:
+        source: a result, or its frame `notifications`: a curve for each channel. Or several by their labels: a curve
+            for each.
+        ax: where to draw; axes of a figure of its own when None.
+    """
+    with canvas(ax, WIDTH, HEIGHT) as ax:
+        lowest, shortest, longest = 1.0, np.inf, 0.0
+        why = ""
+        for number, (label, rows, run) in enumerate(_groups(source)):
+            took = (rows["finished_at"] - rows["waited_since"])[rows["outcome"] == "sent"]
+            times = took.to_numpy(float).round(9)  # whole nanoseconds, as they were before they became seconds
+            if not len(times):
+                why = why or ("nothing was delivered" if len(rows) else why_empty(run))
+                continue
+            curve = survival(times)
+            _draw(ax, number, _label(label, len(times), len(rows)), curve)
+            lowest = min(lowest, 1 / curve.size)
+            above_0 = curve.times_s[curve.times_s > 0]
+            if above_0.size:
+                shortest, longest = min(shortest, float(above_0[0])), max(longest, float(above_0[-1]))
+        ax.set_title("Delivery time: share that took longer")
+        if not ax.lines:
+            say(ax, why or "no notifications")
+            return ax
+        _draw_axes(ax, lowest, shortest, longest)
+    return ax
+
+
+def survival(times_s: npt.NDArray[np.float64]) -> Curve:
+    """Return the empirical survival curve of some times, at least one."""
+    values, counts = np.unique(times_s, return_counts=True)
+    return Curve(values, 1.0 - np.cumsum(counts) / counts.sum(), int(counts.sum()))
+
+
+def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, Run | None]]:
+    needed = ("channel", "waited_since", "outcome", "finished_at")
+    if isinstance(source, Mapping):
+        for label, one in source.items():
+            yield str(label), *taken(one, "notifications", *needed)
+        return
+    found = taken(source, "notifications", *needed)
+    channels = found.frame["channel"].unique() if found.scenario is None else found.scenario.channels_used
+    for channel in channels:
+        yield str(channel), found.frame[found.frame["channel"] == channel], found.run
+
+
+def _label(label: str, delivered: int, accepted: int) -> str:
+    rest = "" if delivered == accepted else f", {accepted - delivered:,} not"
+    return f"{cut(drawable(label), LABEL_ROOM, 8.5)} ({delivered:,} delivered{rest})"
+
+
+def _draw(ax: Axes, number: int, label: str, curve: Curve) -> None:
+    """Draw a curve from 1 to the last time, which has a mark; the share 0 has no place on a logarithmic axis."""
+    look = series_look(number)
+    times, longer = _thinned(curve)
+    last = float(longer[-2]) if len(longer) > 1 else 1.0
+    ax.step(
+        [times[0], *times],
+        [1.0, *longer[:-1], last],
+        where="post",
+        color=look.color,
+        linestyle=look.line,
+        linewidth=1.6,
+        label=label,
+    )
+    ax.plot([times[-1]], [last], look.marker, color=look.color, markersize=5, label=f"{label}: longest")
+
+
+def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the curve, or so many of its points that nobody sees the difference."""
+    if len(curve.times_s) <= POINTS_MAX:
+        return curve.times_s, curve.longer
+    ranks = np.arange(len(curve.times_s))
+    even = np.linspace(0, len(ranks) - 1, POINTS_MAX // 2)
+    tail = len(ranks) - np.geomspace(1, len(ranks), POINTS_MAX // 2)
+    chosen = np.unique(np.concatenate([even, tail]).round().astype(int).clip(0, len(ranks) - 1))
+    return curve.times_s[chosen], curve.longer[chosen]
+
+
+def _draw_axes(ax: Axes, lowest: float, shortest: float, longest: float) -> None:
+    ax.set_yscale("log")
+    ax.set_ylim(lowest / 1.5, 1.25)
+    if longest > 0:
+        ax.set_xscale("log")
+        ax.set_xlim(shortest / 1.2, longest * 1.3)
+        draw_log_durations(ax.xaxis, shortest / 1.2, longest * 1.3)
+    else:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _position: f"{share:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("delivery time t" if longest > 0 else "delivery time t: all of them 0")
+    ax.set_ylabel("share that took longer than t")
+    ax.set_axisbelow(True)
+    ax.grid(which="major")
+    curves = [line for line in ax.lines if not str(line.get_label()).endswith(": longest")]
+    legend_within(ax, curves, loc="lower left")

@@ -1,0 +1,89 @@
+"""The text above the panels: name, description, whether the run is as expected, and its main figures."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from actors.formatting import plain_number
+from simulation.reporting.console import duration_text
+from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
+from simulation.reporting.plots.source import Run
+from simulation.reporting.plots.text import cut, drawable, wrap
+
+INDENT = 0.3
+ROOM = WIDTH - 2 * INDENT
+LINE = 0.185
+NAME_LINES_MAX, DESCRIPTION_LINES_MAX, FAILURES_MAX = 2, 5, 3
+
+
+class Line(NamedTuple):
+    """A line of text, how it looks, and how tall it is in inches."""
+
+    text: str
+    height: float = LINE
+    size: float = TEXT_SIZE
+    color: str = "#222222"
+    weight: str = "normal"
+
+
+def header(result: Run) -> list[Line]:
+    """Return the lines above the panels."""
+    scenario, summary = result.scenario, result.summary
+    verdict, color = _verdict(summary["expectations"])
+    return [
+        *(
+            Line(text, 0.3, TITLE_SIZE, weight="bold")
+            for text in wrap(scenario.name, ROOM, TITLE_SIZE, NAME_LINES_MAX, "bold")
+        ),
+        *(Line(text, color=GREY) for text in wrap(scenario.description, ROOM, TEXT_SIZE, DESCRIPTION_LINES_MAX)),
+        Line(f"{verdict}  ·  seed {summary['seed']}", LINE + 0.07, color=color, weight="bold"),
+        *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(summary["expectations"])),
+        Line(_counts(summary)),
+    ]
+
+
+def write_header(figure: Figure, lines: list[Line], height: float) -> None:
+    """Write the lines on top of a figure of this height in inches."""
+    bottom = height - TOP
+    for line in lines:
+        bottom -= line.height
+        figure.text(
+            INDENT / WIDTH,
+            (bottom + 0.04) / height,
+            line.text,
+            size=line.size,
+            color=line.color,
+            weight=line.weight,
+            va="bottom",
+        )
+
+
+def _failures(expectations: list[dict[str, Any]]) -> list[str]:
+    failed = [expectation for expectation in expectations if not expectation["holds"]]
+    lines = [f"does not hold: {one['text']} — it is {_figure(one['value'])}" for one in failed[:FAILURES_MAX]]
+    return lines if len(failed) <= FAILURES_MAX else [*lines, f"and {len(failed) - FAILURES_MAX} more"]
+
+
+def _verdict(expectations: list[dict[str, Any]]) -> tuple[str, str]:
+    holding = sum(expectation["holds"] for expectation in expectations)
+    if not expectations:
+        return "no expectations", GREY
+    noun, verb = ("expectation", "holds") if len(expectations) == 1 else ("expectations", "hold")
+    mark, color = ("✓", HOLDS) if holding == len(expectations) else ("✗", FAILS)
+    return f"{mark} {holding} of {len(expectations)} {noun} {verb}", color
+
+
+def _figure(value: float | None) -> str:
+    return "undefined: nothing was counted" if value is None else plain_number(value, 6)
+
+
+def _counts(summary: dict[str, Any]) -> str:
+    parts = [f"{summary['accepted']:,} accepted", f"{summary['sent']:,} delivered"]
+    names = (("dead_lettered", "dead-lettered"), ("suppressed", "suppressed"), ("in_flight", "still in flight"))
+    parts += [f"{summary[key]:,} {name}" for key, name in names if summary[key] or key == "dead_lettered"]
+    p50, p99 = (summary["delivery_time_s"][key] for key in ("p50", "p99"))
+    if p50 is not None:
+        parts.append(f"delivery time p50 {duration_text(p50)}, p99 {duration_text(p99)}")
+    return "  ·  ".join(parts)

@@ -1,0 +1,141 @@
+"""Every kind of picture by its name, of a run or of a sweep, as the command line draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from simulation.reporting.plots.backoff import backoff
+from simulation.reporting.plots.canvas import figure_of
+from simulation.reporting.plots.delivery import delivery_times
+from simulation.reporting.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
+from simulation.reporting.plots.pareto import pareto
+from simulation.reporting.plots.picture import overview
+from simulation.reporting.plots.raster import raster
+from simulation.reporting.plots.source import Run
+from simulation.reporting.plots.sweep_table import SweepSource, cells_of
+from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
+from simulation.reporting.plots.timeline import timeline
+
+FIGURE = "sent_fraction"
+"""Of the summary, what is drawn of a sweep unless it is said otherwise."""
+
+
+class Options(NamedTuple):
+    """What can be said about a picture besides its kind; None: the default."""
+
+    notification: str | None = None
+    channel: str | None = None
+    figure: str | None = None
+    x: str | None = None
+    y: str | None = None
+    by: str | None = None
+    gain: str | None = None
+    cost: str | None = None
+
+
+class Kind(NamedTuple):
+    """How a picture is drawn, and the options that it heeds."""
+
+    draw: Callable[..., Figure]
+    """Called with the run or the sweep, and with the options."""
+
+    options: tuple[str, ...] = ()
+    possible: Callable[..., bool] = lambda _source: True
+    """Tells whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
+
+
+def _timeline(run: Run, options: Options) -> Figure:
+    return figure_of(timeline(run, options.notification or _most_tried(run)))
+
+
+def _most_tried(run: Run) -> str:
+    """Return the id of the notification with the most attempts; of several such, of the one that took longest."""
+    rows = run.notifications
+    if rows.empty:
+        raise ConfigurationError(["timeline: wanted a run that kept its notifications, got one without any"])
+    took = rows["finished_at"].fillna(float("inf")) - rows["requested_at"]
+    order = rows.assign(took=took).sort_values(["attempts", "took"], ascending=False, kind="stable")
+    return str(order["id"].iloc[0])
+
+
+def _backoff(run: Run, options: Options) -> Figure:
+    used = run.scenario.channels_used
+    if options.channel is not None and options.channel not in used:
+        wanted = f"channel: wanted a channel that the scenario uses ({', '.join(used)}), got {options.channel!r}"
+        raise ConfigurationError([wanted])
+    shown = used if options.channel is None else (NotificationChannel(options.channel),)
+    labels: dict[str, list[str]] = {}  # of the channels that have the same policy
+    for channel in shown:
+        labels.setdefault(repr(run.scenario.channel_config(channel).retry), []).append(str(channel))
+    config_of = run.scenario.channel_config
+    return figure_of(backoff({", ".join(same): config_of(NotificationChannel(same[0])) for same in labels.values()}))
+
+
+def _lines(sweep: SweepSource, options: Options) -> Figure:
+    return figure_of(sweep_lines(sweep, options.figure or FIGURE, x=options.x, by=options.by))
+
+
+def _heatmap(sweep: SweepSource, options: Options) -> Figure:
+    return figure_of(sweep_heatmap(sweep, options.figure or FIGURE, x=options.x, y=options.y))
+
+
+def _pareto(sweep: SweepSource, options: Options) -> Figure:
+    return figure_of(pareto(sweep, gain=options.gain or FIGURE, cost=options.cost or "requests"))
+
+
+OF_A_RUN: dict[str, Kind] = {
+    "overview": Kind(lambda run, _options: overview(run)),
+    "throughput": Kind(lambda run, _options: figure_of(throughput(run))),
+    "in-flight": Kind(lambda run, _options: figure_of(in_flight(run))),
+    "dlq-growth": Kind(lambda run, _options: figure_of(dlq_growth(run))),
+    "breaker-states": Kind(lambda run, _options: figure_of(breaker_states(run))),
+    "amplification": Kind(lambda run, _options: figure_of(amplification(run))),
+    "delivery-times": Kind(lambda run, _options: figure_of(delivery_times(run))),
+    "raster": Kind(lambda run, options: figure_of(raster(run, channel=options.channel)), ("channel",)),
+    "timeline": Kind(_timeline, ("notification",), lambda run: not run.notifications.empty),
+    "backoff": Kind(_backoff, ("channel",)),
+}
+"""The first is what is drawn when no kind is asked for."""
+
+OF_A_SWEEP: dict[str, Kind] = {
+    "lines": Kind(_lines, ("figure", "x", "by")),
+    "heatmap": Kind(_heatmap, ("figure", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
+    "pareto": Kind(_pareto, ("gain", "cost")),
+}
+"""The same for a sweep."""
+
+
+def kinds_to_draw(names: list[str], known: dict[str, Kind], what: str, options: Options) -> list[str]:
+    """Return the kinds of pictures to draw, each once; ``all`` is all of them.
+
+    Args:
+        names: what was asked for; when empty, the one that heeds the options, and without options the first.
+        known: the kinds that there are.
+        what: they are of.
+        options: beside.
+
+    Raises:
+        ConfigurationError: a kind is none of these, or an option says something about none of them.
+    """
+    given = [name for name, value in options._asdict().items() if value is not None]
+    problems = []
+    if not names:
+        heeding = [name for name, kind in known.items() if given and set(given) <= set(kind.options)]
+        names = heeding[:1] or [next(iter(known))]
+    for name in names:
+        if name not in known and name != "all":
+            problems.append(f"--kind: wanted one of {what} ({', '.join(known)}, all), got {name}")
+    wanted = list(known) if "all" in names else [name for name in dict.fromkeys(names) if name in known]
+    heeded = {option for name in wanted for option in known[name].options}
+    for option in given if not problems else []:
+        if option not in heeded:
+            takers = [name for name, kind in (OF_A_RUN | OF_A_SWEEP).items() if option in kind.options]
+            problems.append(f"--{option}: wanted only with --kind {' or '.join(takers)}, got {', '.join(wanted)}")
+    if problems:
+        raise ConfigurationError(problems)
+    return wanted

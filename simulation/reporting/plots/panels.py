@@ -1,0 +1,105 @@
+"""The panels of counts over time: rates, in flight, dead letters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from simulation.reporting.console import duration_text
+
+BINS_MAX = 600
+"""More buckets than that are drawn as wider ones."""
+
+HEADROOM = 1.2
+"""How far the axis goes beyond the highest value: room for the letters of windows."""
+
+SPIKE = 12
+"""A rate so many times the usual one would flatten all others, so from the usual one on the axis is logarithmic."""
+
+ARRIVALS, DELIVERED, FAILED, IN_FLIGHT, DEAD = "#b8b8b8", "#0072b2", "#d55e00", "#333333", "#8c3b7e"
+
+
+def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[pd.DataFrame, float]:
+    """Return the buckets of ``result.series`` in at most so many as can be told apart, and their width in seconds.
+
+    Counts are added up; of in flight and of DLQ size the highest value stands.
+    """
+    width_s = float(series["time"].iloc[1] - series["time"].iloc[0]) if len(series) > 1 else end_s
+    factor = -(-len(series) // bins_max)
+    if factor == 1:
+        return series, width_s
+    how = {column: fold for column, fold in _FOLDS.items() if column in series.columns}
+    return series.groupby(series.index // factor).agg(how), width_s * factor
+
+
+_FOLDS = {"time": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
+
+
+def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
+    """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
+    edges = [*binned["time"], binned["time"].iloc[-1] + width_s]
+    rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
+    axes.stairs(rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
+    axes.stairs(rates["sent"], edges, color=DELIVERED, linewidth=1.4, label="delivered", baseline=None, zorder=3)
+    axes.stairs(rates["failed"], edges, fill=True, color=FAILED, alpha=0.85, label="failed attempts", zorder=2)
+    steps = f"in steps of {duration_text(width_s)}"
+    highest = max(float(rate.max()) for rate in rates.values())
+    usual = _usual(np.concatenate(list(rates.values())))
+    if highest > SPIKE * usual > 0:
+        steps += f", logarithmic above {usual:,.9g}"
+        axes.set_yscale("symlog", linthresh=usual, linscale=1.0)
+        decades = [10.0**power for power in range(-9, 10) if usual * 2 < 10.0**power <= highest * 1.3]
+        axes.set_ylim(0, highest * 1.3)
+        axes.yaxis.set_major_locator(FixedLocator([0, usual, *decades]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(number_text))
+        axes.grid(axis="y")
+    else:
+        count_axis(axes, highest, whole=False)
+    return steps
+
+
+def _usual(rates: npt.NDArray[np.float64]) -> float:
+    """Return a round number below which nine of ten rates that are not 0 lie; 0 when all are."""
+    rates = rates[rates > 0]
+    if not rates.size:
+        return 0.0
+    ninth = float(np.quantile(rates, 0.9))
+    power = 10.0 ** math.floor(math.log10(ninth))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if ninth <= step * power * (1 + 1e-9))
+
+
+def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, column: str, color: str) -> None:
+    """Draw a level, such as how many are in flight: the value at the end of each bucket, the last one at the end."""
+    times = [0.0, *(binned["time"] + width_s).clip(upper=max(end_s, float(binned["time"].iloc[-1])))]
+    values = [0, *binned[column]]
+    axes.fill_between(times, values, color=color, alpha=0.22, linewidth=0)
+    axes.plot(times, values, color=color, linewidth=1.3, label=column)
+    count_axis(axes, max(values), whole=True)
+
+
+def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]:
+    """Return the highest value of a level, and when it was reached, in seconds."""
+    row = int(binned[column].to_numpy().argmax())
+    return int(binned[column].iloc[row]), float(binned["time"].iloc[row]) + width_s
+
+
+def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
+    """Let the axis go from 0 to somewhat more than the highest value, with few ticks."""
+    top = highest * HEADROOM or 1.0
+    ticks = MaxNLocator(4, integer=whole).tick_values(0, top) if highest else [0.0]
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= top]))
+    axes.yaxis.set_major_formatter(FuncFormatter(number_text))
+    axes.set_axisbelow(True)
+    axes.grid(axis="y")
+
+
+def number_text(value: float, _position: int | None = None) -> str:
+    """Return the number at a tick."""
+    return f"{value:,.9g}"

@@ -1,0 +1,116 @@
+"""The settings of a sweep that are worth choosing from: what each delivers against the load it puts on the provider."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from simulation.reporting.plots.canvas import canvas, say
+from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.looks import VERMILION
+from simulation.reporting.plots.panels import number_text
+from simulation.reporting.plots.sweep_table import Cells, SweepSource, cells_of, error_bars, setting_text
+from simulation.reporting.plots.sweeps import HEIGHT, LABEL_ROOM, WIDTH
+from simulation.reporting.plots.text import cut, drawable
+
+LABELS_MAX = 10
+"""Settings on the front that are named; more are only numbered."""
+
+
+def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requests", ax: Axes | None = None) -> Axes:
+    """Draw what each setting delivers against what it costs, and mark the Pareto front: the settings than which no
+    other gains as much for less, or more for as little.
+
+    The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
+    their 95% intervals, and where these overlap the order may be luck.
+
+    Args:
+        sweep: a sweep, or its frame `cells`.
+        gain: the figure of which more is better.
+        cost: the figure of which less is better; `requests` is the load on the provider.
+        ax: where to draw; axes of a figure of its own when None.
+
+    Raises:
+        ConfigurationError: the sweep has no such figure.
+    """
+    cells = cells_of(sweep)
+    gains, costs = cells.of(gain), cells.of(cost)
+    both = gains.merge(costs, on="cell", suffixes=("", "_cost")).dropna(subset=["mean", "mean_cost"])
+    front = pareto_front(both["mean"].to_numpy(float), both["mean_cost"].to_numpy(float))
+    with canvas(ax, WIDTH, HEIGHT) as ax:
+        ax.set_title(f"{gain} against {cost}")
+        ax.set_xlabel(f"{cost} (less is better)")
+        ax.set_ylabel(f"{gain} (more is better)")
+        if both.empty:
+            say(ax, "no cell has both figures")
+            return ax
+        rest = both.drop(index=both.index[front])
+        if len(rest):
+            _draw_cells(ax, rest, "#888888", "o", "other settings")
+        best = both.iloc[front]
+        _draw_cells(ax, best, VERMILION, "D", "Pareto front")
+        ax.step(best["mean_cost"], best["mean"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2)))
+        _name_the_front(ax, best, cells)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(number_text))
+        ax.set_axisbelow(True)
+        ax.grid()
+    return ax
+
+
+def pareto_front(gain: npt.NDArray[np.float64], cost: npt.NDArray[np.float64]) -> list[int]:
+    """Return which settings are on the front, the cheapest first: none other gains as much for less, or more for as
+    little. Of settings that are equal in both, all are."""
+    order = np.lexsort((-gain, cost))
+    front: list[int] = []
+    highest, at_cost = -np.inf, np.nan
+    for index in order:
+        if gain[index] > highest or (gain[index] == highest and cost[index] == at_cost):
+            front.append(int(index))
+            highest, at_cost = float(gain[index]), float(cost[index])
+    return front
+
+
+def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: str) -> None:
+    of_cost = rows[["mean_cost", "low_cost", "high_cost"]].set_axis(["mean", "low", "high"], axis=1)
+    ax.errorbar(
+        rows["mean_cost"].to_numpy(float),
+        rows["mean"].to_numpy(float),
+        xerr=error_bars(of_cost),
+        yerr=error_bars(rows),
+        linestyle="",
+        marker=marker,
+        markersize=6,
+        color=color,
+        elinewidth=0.9,
+        capsize=2,
+        label=label,
+    )
+
+
+def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
+    entries, _ = ax.get_legend_handles_labels()
+    numbers_at: dict[tuple[float, float], list[str]] = {}
+    for number, (_, row) in enumerate(best.iterrows(), start=1):
+        numbers_at.setdefault((row["mean_cost"], row["mean"]), []).append(str(number))
+    for place, numbers in numbers_at.items():
+        ax.annotate(
+            numbers[0] if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}",  # equal ones stand side by side
+            place,
+            xytext=(-5, 5),
+            textcoords="offset points",
+            ha="right",
+            size=8.5,
+            weight="bold",
+        )
+    for number, (_, row) in enumerate(best.iterrows(), start=1):
+        if number <= LABELS_MAX:
+            text = cut(drawable(f"{number} {setting_text(row, cells)}"), LABEL_ROOM, 8.5)
+            entries.append(Line2D([], [], linestyle="", label=text))
+    if len(best) > LABELS_MAX:
+        entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))
+    legend_within(ax, entries, loc="lower right")

@@ -1,0 +1,88 @@
+"""What a terminal shows while a run, or many of them, go on; when they are over it is gone.
+
+Where nobody would see it, there is nothing: standard error is a file or a pipe, or the terminal cannot move its cursor.
+The views are imported when there is somebody to see them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulation.reporting.terminal.runs_view import Better
+    from simulation.results.progress import RunSnapshot, RunsProgress
+    from simulation.scenario import Scenario
+    from simulation.scenario.figures import Figure
+
+
+@contextmanager
+def watch_run(
+    scenario: Scenario, *, quiet: bool = False, part: str = ""
+) -> Iterator[Callable[[RunSnapshot], None] | None]:
+    """Show a run on standard error for as long as the block lasts; gives what `simulation.run` takes as `progress`.
+
+    Args:
+        scenario: what is run.
+        quiet: show nothing; None is given, as where there is no terminal.
+        part: which one it is where there are several, such as ``2 of 5``.
+    """
+    if quiet or not is_seen():
+        yield None
+        return
+    from simulation.reporting.terminal.canvas import Canvas, stderr
+    from simulation.reporting.terminal.run_view import RunView
+
+    view = RunView(scenario, part)
+    with Canvas(view.lines, stderr()) as canvas:
+
+        def show(run: RunSnapshot) -> None:
+            if canvas.is_due():
+                view.look(run)
+                canvas.draw()
+
+        yield show
+
+
+@contextmanager
+def watch_runs(
+    what: str = "runs",
+    *,
+    quiet: bool = False,
+    figures: Mapping[str, Figure] | None = None,
+    chosen: str | None = None,
+    better: Better | None = None,
+) -> Iterator[RunsProgress | None]:
+    """Show on standard error how many runs are over for as long as the block lasts; gives what they are to call.
+
+    What is given is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
+    whenever one is over; by one thread at a time. It costs no more than a few numbers.
+
+    Args:
+        what: what is counted.
+        quiet: show nothing; None is given, as where there is no terminal.
+        figures: by path, what kind each figure is that is shown of a finished cell, in the order of the columns. Where
+            it is narrow the last ones are left out.
+        chosen: the figure whose extremes are shown among the finished cells; the first of `figures` when None.
+        better: which of the extremes is the better one; they are called the highest and the lowest when None.
+    """
+    if quiet or not is_seen():
+        yield None
+        return
+    from simulation.reporting.terminal.canvas import Canvas, stderr, ticking
+    from simulation.reporting.terminal.runs_view import RunsView
+
+    view = RunsView(what, figures or {}, chosen, better)
+    with Canvas(view.lines, stderr()) as canvas, ticking(canvas):
+        yield view.tell
+
+
+def is_seen() -> bool:
+    """Return whether somebody sees at once what is drawn on standard error."""
+    if not sys.stderr.isatty():
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_interactive

@@ -1,0 +1,124 @@
+"""Many runs while they go on: how many are over, how long the rest takes, and what came of those that are finished."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from actors.formatting import plain_number
+from simulation.reporting.console import LABEL_MAX, NOTHING, duration_text, figure_text
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
+from simulation.reporting.terminal.pace import time_left
+from simulation.results.progress import FinishedCell
+from simulation.scenario.figures import Figure
+from simulation.scenario.variations import short_names
+
+Better: TypeAlias = Literal["more", "less"]
+
+LATEST = 5
+"""So many of the cells that were finished last are shown."""
+
+
+class RunsView:
+    """What is to be seen of many runs."""
+
+    def __init__(
+        self,
+        what: str = "runs",
+        figures: Mapping[str, Figure] | None = None,
+        chosen: str | None = None,
+        better: Better | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Begin to watch; see :func:`simulation.reporting.terminal.watch_runs`.
+
+        Raises:
+            ValueError: `chosen` is not among the figures.
+        """
+        self._what = what
+        self._figures = dict(figures or {})
+        self._chosen = next(iter(self._figures), None) if chosen is None else chosen
+        if self._chosen is not None and self._chosen not in self._figures:
+            raise ValueError(f"chosen: wanted one of the figures {', '.join(self._figures)}, got {chosen!r}")
+        self._better = better
+        self._clock = clock
+        self._base: tuple[float, int] | None = None
+        """When it was first told, and how many were over by then."""
+        self._over, self._of = 0, 0
+        self._finished = 0
+        self._latest: deque[FinishedCell] = deque(maxlen=LATEST)
+        self._most: FinishedCell | None = None
+        self._least: FinishedCell | None = None
+        self._headings = short_names(self._figures, keys_min=2)  # a mere `p99` says too little
+        self._table = SteadyTable([Column("", left=True), Column("", left=True, cut_to=LABEL_MAX), *self._columns()])
+
+    def _columns(self) -> Iterator[Column]:
+        for number, path in enumerate(self._figures):
+            need = len(self._figures) - number  # the last ones go first, and the chosen one never
+            yield Column(self._headings[path], 8, need=0 if path == self._chosen else need)
+
+    def tell(self, over: int, of: int, cell: FinishedCell | None = None, /) -> None:
+        """Take in how many are over, as :class:`simulation.results.progress.RunsProgress` says."""
+        if self._base is None:
+            self._base = self._clock(), over
+        self._over, self._of = over, of
+        if cell is None:
+            return
+        self._finished += 1
+        self._latest.append(cell)
+        value = self._value(cell)
+        if value is not None:
+            # Of equal ones the first.
+            self._most = max(self._most or cell, cell, key=lambda each: self._value(each) or 0.0)
+            self._least = min(self._least or cell, cell, key=lambda each: self._value(each) or 0.0)
+
+    def lines(self, width: int) -> Sequence[RenderableType]:
+        """Return what is to be seen in a terminal that is so many columns wide."""
+        over, of = self._over, self._of
+        facts = [Text(f"0 {self._what}")] if self._base is None else list(self._facts(*self._base))
+        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(over, max(of, 1), width)]
+        if self._latest:
+            lines += self._table.draw(list(self._rows()), width)
+        return lines
+
+    def _facts(self, begun_s: float, over_before: int) -> Iterator[Text]:
+        elapsed_s, done = self._clock() - begun_s, self._over - over_before
+        yield Text(f"{self._over:,} of {self._of:,} {self._what}", style="bold")
+        if over_before:
+            yield Text(f"{over_before:,} over before")
+        if done and elapsed_s:
+            yield Text(_rate_text(done / elapsed_s, self._what))
+        rest = self._of - over_before
+        left_s = time_left(elapsed_s, done / rest) if rest > 0 else None
+        if left_s is not None:
+            yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
+        if self._finished:
+            yield Text(f"{self._finished:,} cell{'s' * (self._finished > 1)} finished")
+
+    def _rows(self) -> Iterator[tuple[str, list[Text]]]:
+        names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("highest", "lowest")}[self._better]
+        extremes = list(zip(names, (self._most, self._least), strict=True))
+        if self._better == "less":
+            extremes.reverse()
+        named = [(name, cell) for name, cell in extremes if cell is not None and self._finished > 1]
+        named += [("" if number else "latest", cell) for number, cell in enumerate(reversed(list(self._latest)))]
+        for name, cell in named:
+            figures = [self._figure_text(path, cell) for path in self._figures]
+            yield "bold" if name in names else "", [Text(name), Text(cell.label), *figures]
+
+    def _figure_text(self, path: str, cell: FinishedCell) -> Text:
+        value = cell.figures.get(path)
+        return Text(NOTHING if value is None else figure_text(value, self._figures[path]))
+
+    def _value(self, cell: FinishedCell) -> float | None:
+        return None if self._chosen is None else cell.figures.get(self._chosen)
+
+
+def _rate_text(per_second: float, what: str) -> str:
+    """Return so many a second; a minute where that is less than one."""
+    return f"{plain_number(per_second)} {what}/s" if per_second >= 1 else f"{per_second * 60:.2g} {what}/min"

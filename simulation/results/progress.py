@@ -1,0 +1,132 @@
+"""What is told while something long goes on: how a run stands, and how many of many runs are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
+
+from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
+from actors.policies.breaker.states import BreakerState
+from simulation.results.counters import BreakerNow, Figures
+
+if TYPE_CHECKING:
+    from simulation.results.recorder import Recorder
+
+P = ParamSpec("P")
+
+
+class RunSnapshot:
+    """How a run stands at an instant of it.
+
+    It looks at what the run itself counts and copies nothing, so it is good for as long as it is handed over; asked
+    later, it tells what is so by then. Where a channel is wanted, None stands for all of them together.
+    """
+
+    __slots__ = ("_begins", "_recorder", "at_ns")
+
+    def __init__(self, recorder: Recorder, begins: Mapping[str, BreakerState], at_ns: int) -> None:
+        """Look at a recorder, all of whose events are folded.
+
+        Args:
+            recorder: of the run.
+            begins: the breakers by name, with the state in which each began.
+            at_ns: the time of the latest event.
+        """
+        self._recorder = recorder
+        self._begins = begins
+        self.at_ns = at_ns
+        """The instant, in nanoseconds since the start of the run."""
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of the run that are over."""
+        return self.at_ns / NS_PER_S
+
+    @property
+    def refused_arrivals(self) -> int:
+        """How many arrivals found the process down."""
+        return self._recorder.refused_arrivals
+
+    def counts_of(self, channel: NotificationChannel | None = None) -> dict[str, int]:
+        """Return the counts of a summary, such as `accepted`, `sent`, `dead_lettered`, `in_flight` and `attempts`."""
+        return self._figures(channel).counts()
+
+    def amplification_of(self, channel: NotificationChannel | None = None) -> float | None:
+        """Return the attempts for each notification that was attempted; None over nothing."""
+        return self._figures(channel).retry_amplification
+
+    def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
+        """Return about how many seconds `share` of those sent took at most, within 0.4%; None over nothing."""
+        return self._figures(channel).delivery_time_so_far(share)
+
+    def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
+        """Return how many are in the dead letter queue, and how many at most were so far."""
+        figures = self._figures(channel)
+        return figures.dlq_size, figures.dlq_peak
+
+    def providers_of(self, channel: NotificationChannel) -> dict[str, dict[str, int]]:
+        """Return `attempts` and `sent` of each provider of a channel that has several; else nothing."""
+        return dict(self._recorder.provider_figures.summary(channel).get("providers", {}))
+
+    def breaker(self, name: str) -> Mapping[str | None, BreakerNow]:
+        """Return the state of a breaker and since when; of each host's own, where there has been any, by host.
+
+        Args:
+            name: such as ``email``, or ``email/backup`` for a further provider.
+        """
+        return self._recorder.breaker_figures[name].now or {None: BreakerNow(self._begins[name], 0)}
+
+    def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
+        """Return all figures as a result's summary has them; the exact quantiles take longer the longer the run."""
+        return self._recorder.summary_of(channel, self.at_ns)
+
+    def _figures(self, channel: NotificationChannel | None) -> Figures:
+        return self._recorder.figures if channel is None else self._recorder.channel_figures[channel]
+
+
+class Listener(Generic[P]):
+    """Calls a function of somebody's while a run goes on.
+
+    What happens in a run happens while some actor is at work, which would be taken for the one that failed if listening
+    did. So an error is kept until the run is over, and the function is not called again.
+    """
+
+    def __init__(self, function: Callable[P, object]) -> None:
+        self._function = function
+        self._error: Exception | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call it."""
+        if self._error is None:
+            try:
+                self._function(*args, **kwargs)
+            except Exception as error:
+                self._error = error
+
+    def check(self) -> None:
+        """Raise what it has raised, if it has."""
+        if self._error is not None:
+            raise self._error
+
+
+class FinishedCell(NamedTuple):
+    """Settings all of whose runs are over, or a trial, and what came of them."""
+
+    label: str
+    """What tells its settings from others', such as ``max_attempts=5, jitter=full``."""
+
+    figures: Mapping[str, float | None]
+    """Figures by path, such as ``{"sent_fraction": 0.998}``; None where one is of nothing."""
+
+
+class RunsProgress(Protocol):
+    """What many runs call while they go on.
+
+    The first call is before any of them begins, with as many as were over already: none, or those that a resumed sweep
+    finds done. What is left is estimated by those that are over since. Then there is a call for each that ends, or for
+    each few of them; where that was the last of a cell, with what came of the cell.
+    """
+
+    def __call__(self, over: int, of: int, cell: FinishedCell | None = None, /) -> None:
+        """Say how many are over and of how many, and which cell is finished thereby, if any."""

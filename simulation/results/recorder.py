@@ -1,0 +1,198 @@
+"""The recorder: keeps the history of a run, or only its figures, and watches that nothing is lost in it.
+
+Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the figures in
+one go, so that recording an event costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvariantBreach
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from actors.pipeline.lane import breaker_name
+from simulation.results.counters import COUNTED_ALWAYS, BreakerFigures, Counted, Figures, ProviderFigures, by_type
+from simulation.results.series import SeriesCounter
+
+CHUNK = 4096
+DEAD_LETTERS_KEPT = 10_000
+"""In a run that keeps no rows."""
+
+CHANGE_OF_IN_FLIGHT = {
+    NotificationRequested: 1,
+    NotificationRedriven: 1,
+    NotificationSent: -1,
+    NotificationSuppressed: -1,
+    NotificationMovedToDeadLetter: -1,
+}
+
+
+class Recorder:
+    """Receives every event of a run, in order."""
+
+    def __init__(
+        self,
+        providers: Mapping[NotificationChannel, Sequence[str]],
+        *,
+        keep_history: bool,
+        series_bucket_ns: int,
+        counted: Counted = COUNTED_ALWAYS,
+    ) -> None:
+        """Make a recorder.
+
+        Args:
+            providers: the channels, each with the names of its providers in order.
+            keep_history: whether to keep every event.
+            series_bucket_ns: the width of a bucket of the series.
+            counted: what may happen in the run, and so has to be counted.
+        """
+        channels = list(providers)
+        self.history: list[RecordedEvent] = []
+        """The whole history if it is kept; else the first dead letters."""
+        self.keeps_history = keep_history
+        self.figures = Figures(exact=keep_history, counted=counted)
+        # With one channel there is nothing to tell apart.
+        self.channel_figures = (
+            {channels[0]: self.figures}
+            if len(channels) == 1
+            else {channel: Figures(exact=keep_history, counted=counted) for channel in channels}
+        )
+        self.breaker_figures = {
+            breaker_name(channel, number, name): BreakerFigures()
+            for channel, names in providers.items()
+            for number, name in enumerate(names)
+        }
+        self.provider_figures = ProviderFigures(providers)
+        self.series = SeriesCounter(series_bucket_ns)
+        self.in_flight_now: Callable[[], int] = lambda: 0
+        """Returns how many notifications the pipeline itself holds in flight."""
+        self.when_quiet: Callable[[], None] | None = None
+        """Called when nothing is in flight; None while that does not matter."""
+        self.on_chunk: Callable[[int], None] | None = None
+        """Told now and then, when all is folded, the time of the latest event."""
+        self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
+        """Given a chunk of the history at a time."""
+        self.refused_arrivals = 0
+        """How many arrivals found the process down; they are not in the history."""
+        self._in_flight = 0
+        """Up to the last chunk."""
+        self._latest_ns = 0
+        self._chunk: list[RecordedEvent] = []
+        self._digest = hashlib.sha256()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take an event into the history.
+
+        Raises:
+            InvariantBreach: see :meth:`check`, which every chunk ends with.
+        """
+        chunk = self._chunk
+        chunk.append(event)
+        if len(chunk) >= CHUNK:
+            self.fold()
+            if type(event) in CHANGE_OF_IN_FLIGHT:  # else an actor may just have failed between one count and the other
+                self.check()
+        if self.when_quiet is not None and type(event) in CHANGE_OF_IN_FLIGHT and self.in_flight_now() == 0:
+            self.when_quiet()
+
+    @property
+    def in_flight(self) -> int:
+        """How many are accepted and have not ended, by the history."""
+        # Without folding: the digest is over chunks, and may not depend on who asks.
+        return self._in_flight + sum([CHANGE_OF_IN_FLIGHT.get(type(event), 0) for event in self._chunk])
+
+    def end(self) -> None:
+        """Work up what is left when the run is over, and let go of who took part in it.
+
+        Through them all that the pipeline remembers would be kept for as long as what came of the run is.
+
+        Raises:
+            InvariantBreach: see :meth:`check`.
+        """
+        self.fold()
+        self.check()
+        self.in_flight_now = partial(int, self._in_flight)
+        self.when_quiet = self.on_chunk = self.on_events = None
+
+    def check(self) -> None:
+        """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
+
+        Raises:
+            InvariantBreach: accepted is not sent + dead-lettered + suppressed + in flight.
+        """
+        in_flight, in_pipeline = self.in_flight, self.in_flight_now()
+        if in_flight != in_pipeline:
+            raise InvariantBreach(
+                f"accepted - sent - dead-lettered - suppressed is {in_flight} by the history, but {in_pipeline} are in "
+                "flight in the pipeline; check all invariants to see after which event",
+                "conservation",
+                self._latest_ns,
+            )
+
+    def fold(self) -> None:
+        """Work up what has been recorded since the last time."""
+        chunk = self._chunk
+        if not chunk:
+            return
+        self._digest.update(self._encoder.encode(chunk))
+        if self.on_events is not None:
+            self.on_events(chunk)
+        sorted_events = by_type(chunk)
+        for transition in sorted_events.get(BreakerTransitioned, []):
+            self.breaker_figures[transition.breaker].fold(transition)
+        self.figures.fold(sorted_events)
+        self._fold_channels(sorted_events)
+        self.provider_figures.fold(sorted_events)
+        self.series.fold(sorted_events)
+        if self.keeps_history:
+            self.history.extend(chunk)
+        else:
+            room = DEAD_LETTERS_KEPT - len(self.history)
+            self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
+        for kind, change in CHANGE_OF_IN_FLIGHT.items():
+            self._in_flight += change * len(sorted_events.get(kind, ()))
+        self._latest_ns = chunk[-1].at_ns
+        chunk.clear()
+        if self.on_chunk is not None:
+            self.on_chunk(self._latest_ns)
+
+    def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
+        """Return the figures of a channel so far, or those of all when it is None."""
+        self.fold()
+        figures = self.figures if channel is None else self.channel_figures[channel]
+        return figures.summary(simulated_ns)
+
+    def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
+        for channel, figures in self.channel_figures.items():
+            if figures is not self.figures:
+                figures.fold(
+                    {
+                        kind: [event for event in events if event.channel is channel]
+                        for kind, events in sorted_events.items()
+                        if hasattr(kind, "channel")
+                    }
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what there is to pickle of a run that is over: all but what it takes to record more."""
+        return {name: value for name, value in vars(self).items() if name not in ("_digest", "_encoder")}
+
+    def digest(self) -> str:
+        """Return the SHA-256 over the ordered history so far."""
+        self.fold()
+        return self._digest.hexdigest()

@@ -1,0 +1,187 @@
+"""What came of a run: its summary, its tables, and both on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import BreakerTransitioned
+from simulation.results.files import folder_to_fill
+from simulation.results.formatting import line_of_run
+from simulation.results.origin import Origin
+from simulation.results.recorder import Recorder
+from simulation.results.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
+from simulation.running.workload import critical_prefixes
+from simulation.scenario import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
+TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
+
+
+class Result:
+    """The result of one run. Times in its tables are seconds from the start."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        runtime: str,
+        recorder: Recorder,
+        simulated_ns: int,
+        checked: Sequence[str] = (),
+        origin: Origin | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.origin = origin or Origin()
+        """What the run was started with; the report says so how to run it again."""
+        self.checked = tuple(checked)
+        """The names of the invariants that were checked, beside the one that always is: that nothing is lost."""
+        self._recorder = recorder
+        self._simulated_ns = simulated_ns
+        self.summary = self._summary(runtime)
+        """The figures of the run, as a plain dict that is also the JSON document."""
+
+    def __repr__(self) -> str:
+        return line_of_run("Result", self.summary)
+
+    def _summary(self, runtime: str) -> dict[str, Any]:
+        recorder, simulated_ns = self._recorder, self._simulated_ns
+        digest = recorder.digest()
+        breakers = {str(name): figures.summary(simulated_ns) for name, figures in recorder.breaker_figures.items()}
+        summary: dict[str, Any] = {
+            "scenario": self.scenario.name,
+            "seed": self.scenario.seed,
+            "runtime": runtime,
+            "simulated_s": simulated_ns / NS_PER_S,
+            "refused_arrivals": recorder.refused_arrivals,
+            **recorder.figures.summary(simulated_ns),
+            "breaker": breakers,
+            "channels": {
+                str(channel): {
+                    **figures.summary(simulated_ns),
+                    "breaker": breakers[str(channel)],
+                    **recorder.provider_figures.summary(channel),
+                }
+                for channel, figures in recorder.channel_figures.items()
+            },
+        }
+        expectations = []
+        for expectation in self.scenario.expect:
+            value, holds = expectation.evaluate(summary)
+            expectations.append({"text": expectation.text, "value": value, "holds": holds})
+        return {**summary, "expectations": expectations, "digest": digest}
+
+    @property
+    def holds(self) -> bool:
+        """Whether every expectation of the scenario holds."""
+        return all(expectation["holds"] for expectation in self.summary["expectations"])
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Settings that cannot do what they say: ``channels.email.timeout: 100ms is shorter than …``."""
+        from simulation.scenario.lint import lint_scenario
+
+        return [str(finding) for finding in lint_scenario(self.scenario)]
+
+    @property
+    def history(self) -> list[Any]:
+        """Every recorded event, in order; with ``record: aggregates`` only the first dead letters."""
+        return self._recorder.history
+
+    @cached_property
+    def notifications(self) -> pd.DataFrame:
+        """One row a notification; empty with ``record: aggregates``.
+
+        `critical` tells those of critical entries of the workload from the others, as for a provider with the
+        discipline ``critical_first``. Delivery time is `finished_at` less `waited_since`, where `outcome` is sent.
+        """
+        history = self.history if self._recorder.keeps_history else []
+        return notifications_table(history, critical_prefixes(self.scenario))
+
+    @cached_property
+    def attempts(self) -> pd.DataFrame:
+        """One row an attempt; empty with ``record: aggregates``.
+
+        `provider` is who was asked: ``primary``, or another name of the channel's `failover`; null where it was refused
+        on our side, and nobody was.
+        """
+        return attempts_table(self.history if self._recorder.keeps_history else [])
+
+    @cached_property
+    def deferrals(self) -> pd.DataFrame:
+        """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
+        return deferrals_table(self.history if self._recorder.keeps_history else [])
+
+    @cached_property
+    def breaker(self) -> pd.DataFrame:
+        """One row a transition of a breaker; `channel` is the breaker's name, ``email`` or ``email/backup``.
+
+        `host` is null where there is one breaker for all hosts of recipients.
+        """
+        transitions: list[BreakerTransitioned] = self._recorder.series.transitions
+        return pd.DataFrame(
+            {
+                "time": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
+                "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
+                "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
+                "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
+                "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
+                "host": pd.Series([event.host for event in transitions], dtype="str"),
+            }
+        )
+
+    @cached_property
+    def dlq(self) -> pd.DataFrame:
+        """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
+        return dead_letters_table(self.history)
+
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
+        return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
+
+        Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again. What an
+        earlier run left there is replaced.
+
+        Raises:
+            ConfigurationError: the directory has the results of another kind of command, or the file of the scenario
+                itself under one of these names.
+            OSError: the directory or a file in it cannot be written.
+        """
+        from simulation.reporting.plots import overview
+        from simulation.scenario.writing import write
+
+        directory = folder_to_fill(directory, SUMMARY_FILE, self.origin.file)
+        written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
+        for name in TABLES:
+            written.append(directory / f"{name}.parquet")
+            getattr(self, name).to_parquet(written[-1], index=False)
+        written.append(directory / "overview.png")
+        figure = overview(self)
+        figure.savefig(written[-1])
+        written.append(directory / REPORT_FILE)
+        written[-1].write_text(self.report(overview=figure), encoding="utf-8")
+        written[1].write_text(write(self.scenario), encoding="utf-8")
+        written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
+        return written
+
+    def report(self, *, overview: Figure | None = None) -> str:
+        """Return the report of the run: one page of HTML that needs nothing besides.
+
+        Args:
+            overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
+        """
+        from simulation.reporting.html import html
+
+        return html(self, overview=overview)

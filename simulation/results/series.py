@@ -1,0 +1,98 @@
+"""How a run goes over time: counts for each bucket of it, folded from the history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.policies.breaker.breaker import BreakerState
+
+BUCKETS_WANTED = 300
+_ROUND_S = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+
+
+def bucket_width_ns(duration_ns: int) -> int:
+    """Return a round width that divides a run into at most some three hundred buckets, where one is wide enough."""
+    for width_s in _ROUND_S:
+        if width_s * BUCKETS_WANTED * NS_PER_S >= duration_ns:
+            return int(width_s * NS_PER_S)
+    return duration_ns // BUCKETS_WANTED + 1
+
+
+class SeriesCounter:
+    """Counts events by bucket of time."""
+
+    COUNTED: ClassVar[dict[str, type]] = {
+        "arrivals": NotificationRequested,
+        "sent": NotificationSent,
+        "failed": NotificationFailed,
+        "dead_lettered": NotificationMovedToDeadLetter,
+        "suppressed": NotificationSuppressed,
+        "redriven": NotificationRedriven,
+        "discarded": DeadLetterDiscarded,
+    }
+
+    def __init__(self, width_ns: int) -> None:
+        self._width_ns = width_ns
+        self._counts: dict[str, Counter[int]] = {name: Counter() for name in self.COUNTED}
+        self.transitions: list[BreakerTransitioned] = []
+        """Every transition of every breaker."""
+
+    def fold(self, events: dict[type, list[Any]]) -> None:
+        """Take in a chunk of the history, sorted by type."""
+        width_ns = self._width_ns
+        for name, kind in self.COUNTED.items():
+            if kind in events:
+                self._counts[name].update([event.at_ns // width_ns for event in events[kind]])
+        self.transitions.extend(events.get(BreakerTransitioned, []))
+
+    def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:
+        """Return a row for each bucket up to `end_ns`; `breakers` are by name, with the state in which each began.
+
+        `time` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
+        """
+        last = max([end_ns // self._width_ns, *(max(count, default=0) for count in self._counts.values())])
+        index = range(last + 1)
+        frame = pd.DataFrame({"time": [bucket * self._width_ns / NS_PER_S for bucket in index]})
+        for name, count in self._counts.items():
+            frame[name] = [count[bucket] for bucket in index]
+        ended = frame["sent"] + frame["dead_lettered"] + frame["suppressed"]
+        frame["in_flight"] = (frame["arrivals"] + frame["redriven"] - ended).cumsum()
+        frame["dlq_size"] = (frame["dead_lettered"] - frame["redriven"] - frame["discarded"]).cumsum()
+        for breaker, state in breakers.items():
+            frame[f"breaker_{breaker}"] = self._states(breaker, state, len(index))
+        return frame.drop(columns=["redriven", "discarded"])
+
+    def _states(self, breaker: str, state: BreakerState, buckets: int) -> list[str]:
+        states: list[str] = []
+        shown = state
+        by_host: dict[str | None, BreakerState] = {}
+        for transition in self.transitions:
+            if transition.breaker != breaker:
+                continue
+            states.extend([str(shown)] * (transition.at_ns // self._width_ns - len(states)))
+            by_host[transition.host] = BreakerState(transition.to_state)
+            shown = most_shut(by_host.values())
+        return states + [str(shown)] * (buckets - len(states))
+
+
+_MOST_SHUT_FIRST = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN)
+
+
+def most_shut(states: Collection[BreakerState]) -> BreakerState:
+    """Return which of some breakers' states lets the least through; what each host has of its own is shown as one."""
+    return next((state for state in _MOST_SHUT_FIRST if state in states), next(iter(states)))

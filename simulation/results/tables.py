@@ -1,0 +1,203 @@
+"""The history of a run as tables: one row a notification, an attempt, a deferral, a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from actors.settings.channel import PRIMARY
+
+IN_FLIGHT = "in_flight"
+_OUTCOMES = {
+    NotificationSent: "sent",
+    NotificationMovedToDeadLetter: "dead_lettered",
+    NotificationSuppressed: "suppressed",
+}
+
+
+class _Row:
+    __slots__ = (
+        "attempts",
+        "channel",
+        "finished_at_ns",
+        "notification_id",
+        "outcome",
+        "requested_at_ns",
+        "user",
+        "waited_since_ns",
+    )
+
+    def __init__(self, event: NotificationRequested) -> None:
+        self.notification_id = event.notification_id
+        self.channel = str(event.channel)
+        self.user = event.user_id
+        self.requested_at_ns = event.at_ns
+        self.waited_since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
+        self.outcome = IN_FLIGHT
+        self.attempts = 0
+        self.finished_at_ns: int | None = None
+
+
+def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return a row for each accepted notification, in the order of acceptance.
+
+    `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
+    counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
+    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `critical`
+    is of the entry in the workload that it is from: events do not say it, but ids begin with the channel and the number
+    of the entry.
+
+    Args:
+        history: what was recorded.
+        critical_prefixes: how the ids of critical notifications begin.
+    """
+    rows: dict[str, _Row] = {}
+    open_rows: dict[str, _Row] = {}
+    order: list[_Row] = []
+    for event in history:
+        kind = type(event)
+        if kind is NotificationRequested:
+            row = open_rows[event.notification_id] = _Row(event)  # type: ignore[attr-defined,arg-type]
+            order.append(row)
+        elif kind is NotificationFailed:
+            open_rows[event.notification_id].attempts += 1  # type: ignore[attr-defined]
+        elif kind in _OUTCOMES:
+            row = open_rows.pop(event.notification_id)  # type: ignore[attr-defined]
+            row.attempts += kind is NotificationSent
+            row.outcome = _OUTCOMES[kind]
+            row.finished_at_ns = event.at_ns
+            if kind is NotificationMovedToDeadLetter:
+                rows[row.notification_id] = row
+        elif kind is NotificationRedriven:
+            row = open_rows[event.notification_id] = rows.pop(event.notification_id)  # type: ignore[attr-defined]
+            row.outcome, row.finished_at_ns = IN_FLIGHT, None
+    return pd.DataFrame(
+        {
+            "id": pd.Series([row.notification_id for row in order], dtype="str"),
+            "channel": pd.Series([row.channel for row in order], dtype="str"),
+            "user": pd.Series([row.user for row in order], dtype="str"),
+            "critical": pd.Series([row.notification_id.startswith(critical_prefixes) for row in order], dtype="bool"),
+            "requested_at": pd.Series([row.requested_at_ns / NS_PER_S for row in order], dtype="float64"),
+            "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
+            "outcome": pd.Series([row.outcome for row in order], dtype="str"),
+            "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
+            "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
+        }
+    )
+
+
+def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each attempt, in the order in which they ended.
+
+    `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
+    `next_retry_at` is when the next one was to start; null where none was to follow.
+    `hedges` counts the copies of it that were sent beside it. `provider` is who was asked, ``primary`` where the
+    channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
+    """
+    attempts: list[NotificationSent | NotificationFailed] = []
+    delays_ns: list[int | None] = []
+    waits_ns: dict[str, int] = {}
+    for event in history:
+        if isinstance(event, (NotificationSent, NotificationFailed)):
+            attempts.append(event)
+            delays_ns.append(waits_ns.pop(event.notification_id, None))
+            if isinstance(event, NotificationFailed) and event.next_retry_at_ns is not None:
+                waits_ns[event.notification_id] = event.next_retry_at_ns - event.at_ns
+    failed = NotificationFailed
+    return pd.DataFrame(
+        {
+            "id": pd.Series([event.notification_id for event in attempts], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in attempts], dtype="str"),
+            "attempt": pd.Series([event.attempt for event in attempts], dtype="int64"),
+            "start": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "end": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "outcome": pd.Series(
+                [event.kind if isinstance(event, failed) else "Sent" for event in attempts], dtype="str"
+            ),
+            "reason": pd.Series(
+                [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
+            ),
+            "provider": pd.Series([_asked(event) for event in attempts], dtype="str"),
+            "throttled": pd.Series([isinstance(event, failed) and event.throttled for event in attempts], dtype="bool"),
+            "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
+            "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
+            "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
+            "next_retry_at": pd.Series(
+                [_seconds_or_none(event.next_retry_at_ns) if isinstance(event, failed) else None for event in attempts],
+                dtype="float64",
+            ),
+        }
+    )
+
+
+def deferrals_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each time that a notification began to wait without using up an attempt, in order.
+
+    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at` is when it was to go on at the earliest, as far
+    as was known then; null when an operator was to decide.
+    """
+    deferred = [event for event in history if type(event) is NotificationDeferred]
+    return pd.DataFrame(
+        {
+            "time": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
+            "id": pd.Series([event.notification_id for event in deferred], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
+            "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
+            "resumes_at": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
+        }
+    )
+
+
+def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+    """Return a row for each dead letter, in order.
+
+    `left_at` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
+    """
+    moved: list[NotificationMovedToDeadLetter] = []
+    left: list[tuple[int | None, str | None]] = []
+    row_of: dict[str, int] = {}
+    for event in history:
+        if isinstance(event, NotificationMovedToDeadLetter):
+            row_of[event.notification_id] = len(moved)
+            moved.append(event)
+            left.append((None, None))
+        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and event.notification_id in row_of:
+            how = "redriven" if isinstance(event, NotificationRedriven) else "discarded"
+            left[row_of.pop(event.notification_id)] = event.at_ns, how
+    return pd.DataFrame(
+        {
+            "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "id": pd.Series([event.notification_id for event in moved], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
+            "reason": pd.Series([event.reason for event in moved], dtype="str"),
+            "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
+            "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "left_at": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
+            "left": pd.Series([how for _, how in left], dtype="str"),
+        }
+    )
+
+
+def _asked(event: NotificationSent | NotificationFailed) -> str | None:
+    # Events name a provider where the channel has several. In a table that would be a null like that of nobody, with
+    # which the rows of all other channels fall out of a `groupby`.
+    if isinstance(event, NotificationFailed) and event.refused:
+        return None
+    return PRIMARY if event.provider is None else event.provider
+
+
+def _seconds_or_none(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / NS_PER_S

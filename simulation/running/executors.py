@@ -1,0 +1,262 @@
+"""Who does many runs: this process, several processes, or a Dask cluster. What comes of a run is the same for all."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+from simulation.arguments import check_counts
+from simulation.running.cache_key import code_hash
+from simulation.running.process_pool import processes
+from simulation.scenario import Scenario
+from simulation.scenario.figures import NO_FIGURES, Figure, Shape, summary_shape
+
+AHEAD = 3
+"""So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
+
+CONNECT_S = 10.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run that is to be done."""
+
+    scenario: Scenario
+    seed: int
+    changes: str = ""
+    """What was changed in the scenario, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is kept of a run."""
+
+    figures: Mapping[str, float | None]
+    """Every figure of the summary by its path, such as ``dlq.peak``; None where it is of nothing."""
+
+    digest: str
+    """Over the history; equal runs have equal ones."""
+
+
+class Executor(ABC):
+    """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+        """Do the runs, and yield each with its place among the tasks as soon as it is over; in any order.
+
+        Raises:
+            InvariantBreach: a run broke a law that always holds: a bug.
+            WorkerLost: a process or a node that did runs is gone.
+        """
+        return self.map(do, tasks)
+
+    @abstractmethod
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Call a function with each argument, and yield what it returns with its place as soon as it is there.
+
+        Args:
+            function: one of a module, or a `functools.partial` of one: it is sent to who calls it.
+            arguments: what with; they are sent too.
+
+        Raises:
+            WorkerLost: a process or a node that did it is gone.
+            Exception: whatever the function raises.
+        """
+
+
+def do(task: Task) -> Run:
+    """Do a run in this process, and return what is kept of it.
+
+    Raises:
+        InvariantBreach: it broke a law that always holds: a bug.
+    """
+    from simulation.running.runner import run
+
+    try:
+        summary = run(task.scenario, seed=task.seed).summary
+    except InvariantBreach as breach:
+        changes = f" and {task.changes}" if task.changes else ""
+        raise InvariantBreach(f"with seed {task.seed}{changes}: {breach}") from None
+    return Run({path: figure_at(summary, path) for path in figure_paths(task.scenario)}, summary["digest"])
+
+
+def figure_at(summary: Any, path: str) -> float | None:
+    """Return the figure of a summary at a path such as ``dlq.peak``; None where it is of nothing."""
+    for key in path.split("."):
+        summary = summary[key]
+    return None if summary is None else float(summary)
+
+
+def figure_paths(scenario: Scenario) -> tuple[str, ...]:
+    """Return the paths of all figures in the summary of a scenario, in its order."""
+    return _paths(tuple((channel, tuple(names)) for channel, names in scenario.providers_used.items()))
+
+
+@cache
+def _paths(providers: Any) -> tuple[str, ...]:
+    return tuple(_below(summary_shape(dict(providers))))
+
+
+def _below(shape: Shape, above: str = "") -> Iterator[str]:
+    for key, part in shape.items():
+        if not isinstance(part, Figure):
+            yield from _below(part, f"{above}{key}.")
+        elif part not in NO_FIGURES:
+            yield f"{above}{key}"
+
+
+@contextmanager
+def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]:
+    """Give who does runs, for as long as the block lasts.
+
+    Args:
+        workers: how many processes share them; all cores when None. A script that asks for more than one is imported by
+            each, so what it does belongs under ``if __name__ == "__main__":``.
+        cluster: a Dask cluster that does them instead: its scheduler's address, a cluster, or a client of it.
+
+    Raises:
+        ConfigurationError: the cluster cannot be reached, or has no workers.
+        ValueError: `workers` is less than 1.
+    """
+    check_counts(workers=workers)
+    if cluster is not None:
+        with _client(cluster) as client:
+            yield _Dask(client)
+        return
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        yield _Here()
+        return
+    with processes(workers) as pool:
+        yield _Pool(pool, workers)
+
+
+class _Here(Executor):
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        for place, argument in enumerate(arguments):
+            yield place, function(argument)
+
+
+class _Pool(Executor):
+    def __init__(self, pool: Any, workers: int) -> None:
+        self._pool = pool
+        self._workers = workers
+
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        waiting = iter(enumerate(arguments))
+        places = {
+            self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)
+        }
+        try:
+            while places:
+                over, _ = wait(places, return_when=FIRST_COMPLETED)
+                for future in over:
+                    place = places.pop(future)
+                    for next_place, argument in islice(waiting, 1):
+                        places[self._pool.submit(function, argument)] = next_place
+                    yield place, future.result()
+        except BrokenExecutor:
+            raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
+        except KeyboardInterrupt:
+            # Left to who ends the pool and its processes: one that ends while a future is cancelled by us makes the
+            # thread of Python's pool fail, with a traceback (InvalidStateError, CPython until 3.12).
+            places.clear()
+            raise
+        finally:
+            for future in places:
+                future.cancel()
+
+
+class _Dask(Executor):
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+        distributed = _distributed()
+        waiting = iter(enumerate(arguments))
+        ahead = AHEAD * sum(self._client.nthreads().values())
+        places = {self._submit(function, argument): place for place, argument in islice(waiting, ahead)}
+        over = distributed.as_completed(list(places), loop=self._client.loop)
+        try:
+            for future in over:
+                place = places.pop(future)
+                for next_place, argument in islice(waiting, 1):
+                    submitted = self._submit(function, argument)
+                    places[submitted] = next_place
+                    over.add(submitted)
+                yield place, future.result()
+        except (distributed.KilledWorker, CancelledError) as error:
+            raise WorkerLost(f"the Dask cluster lost a run: {str(error).splitlines()[0]}") from None
+        finally:
+            self._client.cancel(list(places))
+
+    def _submit(self, function: Callable[[T], R], argument: T) -> Any:
+        return self._client.submit(function, argument, pure=False)
+
+
+@contextmanager
+def _client(cluster: Any) -> Iterator[Any]:
+    """Give a client of a Dask cluster; one that was given stays open."""
+    distributed = _distributed()
+    if isinstance(cluster, distributed.Client):
+        _check_workers(cluster)
+        yield cluster
+        return
+    with _silent("distributed"):  # which logs with tracebacks what it then raises
+        client = distributed.Client.__new__(distributed.Client)
+        try:
+            client.__init__(cluster, timeout=CONNECT_S, set_as_default=False)
+        except Exception as error:  # whatever is wrong with an address
+            client.status = "closed"  # else it waits for what never began as it is thrown away, and complains
+            if hasattr(client, "_loop_runner"):  # else it has not got so far
+                client._loop_runner.stop()  # whose thread nobody would end
+            problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
+            raise ConfigurationError([problem]) from None
+        with client:
+            _check_workers(client)
+            yield client
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _distributed() -> Any:
+    try:
+        return importlib.import_module("distributed")
+    except ImportError:
+        raise ConfigurationError(["--dask: wanted the extra cluster: pip install 'retrylab[cluster]'"]) from None
+
+
+def _check_workers(client: Any) -> None:
+    """See to it that there are workers, and that a run is the same on them as it would be here."""
+    name = f"--dask {client.scheduler.address}"
+    if not client.nthreads():
+        raise ConfigurationError([f"{name}: wanted a cluster with workers, got one without"])
+    try:
+        code = client.run(code_hash)
+    except Exception as error:  # whatever keeps a worker from importing retrylab
+        raise ConfigurationError([f"{name}: wanted workers that have retrylab, got: {error}"]) from None
+    others = sorted(worker for worker, theirs in code.items() if theirs != code_hash())
+    if others:
+        raise ConfigurationError([f"{name}: wanted workers with this version of retrylab, got another at {others[0]}"])

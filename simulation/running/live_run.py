@@ -1,0 +1,152 @@
+"""A scenario live, in real time, through real transports: does the service do what the simulation said it would?
+
+::
+
+    async with email, webhook:  # real transports, to a staging environment
+        live = await simulation.run_live(
+            "scenarios/provider-outage.yaml",
+            {"email": email, "webhook": webhook},
+            addresses={"webhook": lambda user: f"https://hooks.staging.example.com/{user}"},
+        )
+    print(simulation.predict("scenarios/provider-outage.yaml", workers=None).surprises(live.summary))
+
+What takes ten minutes in the scenario takes ten minutes. What arrives is what arrives in a simulation with the same
+seed, at the same instants; and so is the luck of the injected faults, as long as the attempts come in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+from actors.domain.attempts import Attempt, Provider
+from actors.errors import ConfigurationError
+from actors.faults.build import checked_providers, faults_of, stream_name
+from actors.faults.chaos import FaultyProvider
+from actors.kernel.effects import Effect
+from actors.kernel.live import LiveSystem
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.messages import NotificationChannel
+from actors.settings.channel import ProviderConfig
+from simulation.arguments import check_mapping
+from simulation.results.result import Result
+from simulation.running.runner import build, class_for, recorder_of
+from simulation.scenario import Scenario, load
+from simulation.scenario.seeds import one_seed
+
+Inject: TypeAlias = Literal["all", "faults", "nothing"]
+
+Addresses: TypeAlias = Mapping[str, Callable[[str], str]]
+"""By channel: what makes a recipient of the workload, such as ``user-0-17``, an address that the transport takes."""
+
+
+async def run_live(
+    scenario: str | Path | Scenario,
+    providers: Mapping[Any, Any] | Provider | None = None,
+    *,
+    inject: Inject = "faults",
+    addresses: Addresses | None = None,
+    seed: int | None = None,
+    sets: Sequence[str] = (),
+) -> Result:
+    """Run a scenario in real time, under trio, and return its result; `runtime` in its summary is ``live``.
+
+    Args:
+        scenario: a file, or a scenario that has been loaded.
+        providers: who delivers, one for all or those of each channel; where a channel has several, by their names. The
+            scenario's own unreliable ones, which deliver to nobody, when None.
+        inject: what goes wrong here, round the providers that are given: the `faults` of the scenario alone, so that
+            the latency and the failures of real ones count (``faults``); all that the scenario says of them, its
+            `provider` settings too (``all``), for servers of a test that answer at once and refuse nothing, as a real
+            one that is as described would have both twice, and surprise; or nothing, where the servers go wrong by
+            themselves (``nothing``). The scenario's own providers do all that it says. What hits the actors and not
+            the providers, such as a crash, is injected in any case.
+        addresses: how the recipients of the workload are addressed, for the channels whose transports need that.
+        seed: in place of the scenario's own.
+        sets: ``path=value`` changes to the file, as ``--set`` on the command line.
+
+    Raises:
+        ConfigurationError: the file, the providers or the addresses cannot be used; all their problems.
+        ValueError: arguments that do not go together.
+    """
+    if inject not in get_args(Inject):
+        raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
+    if not isinstance(scenario, Scenario):
+        scenario = load(scenario, sets=sets, seed=seed)
+    elif sets:
+        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
+    elif seed is not None:
+        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
+    if scenario.schedule is not None:
+        raise ConfigurationError(["schedule: wanted none, as in real time nobody chooses the order"])
+    recorder = recorder_of(scenario)
+    system_class = class_for(scenario, LiveSystem)
+    async with system_class(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
+        wrapped = (
+            None
+            if providers is None
+            else _wrapped(scenario, providers, inject, {} if addresses is None else addresses, system.streams)
+        )
+        build(system, scenario, recorder, providers=wrapped)
+        await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        ran_ns = system.now_ns
+    recorder.end()
+    return Result(scenario, "live", recorder, ran_ns)
+
+
+def _wrapped(
+    scenario: Scenario,
+    providers: Mapping[Any, Any] | Provider,
+    inject: Inject,
+    addresses: Addresses,
+    streams: RandomStreams,
+) -> dict[NotificationChannel, dict[str, Provider]]:
+    """Return the providers with what is to go wrong round them."""
+    check_mapping("addresses", addresses, "from channels to functions")
+    channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
+    by_name = checked_providers(channels, providers)
+    problems = [
+        f"addresses: wanted a channel that the scenario uses ({', '.join(channels)}), got {channel!r}"
+        for channel in addresses
+        if channel not in channels
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    wrapped: dict[NotificationChannel, dict[str, Provider]] = {}
+    for channel, config in channels.items():
+        wrapped[channel] = {}
+        for name, settings in config.by_provider().items():
+            provider = by_name[channel][name]
+            if channel in addresses:
+                provider = Readdressed(provider, addresses[channel])
+            if inject != "nothing":
+                provider = FaultyProvider(
+                    provider,
+                    faults_of(scenario.faults, channel, name),
+                    settings=settings.provider if inject == "all" else ProviderConfig(),
+                    streams=streams,
+                    name=stream_name(channel, name),
+                )
+            wrapped[channel][name] = provider
+    return wrapped
+
+
+class Readdressed(Provider):
+    """Hands each attempt to another provider, with another address."""
+
+    def __init__(self, provider: Provider, address: Callable[[str], str]) -> None:
+        self._provider = provider
+        self._address = address
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Have the other provider go by the clock of this system."""
+        self._provider.on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        """Return the effect that makes this attempt."""
+        command = msgspec.structs.replace(attempt.command, recipient=self._address(attempt.command.recipient))
+        return self._provider.attempt(msgspec.structs.replace(attempt, command=command), now_ns)

@@ -1,0 +1,85 @@
+"""The operator of a scenario: carries out its `operations`, each at its time, as a person at a console does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pykka
+
+from actors.instants import ns
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.messages import DeadLetterMessage
+from actors.notifier import Pipeline
+from actors.pipeline.circuit_breaker import OperateBreaker
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from simulation.scenario import Operation
+
+DISCARDED = "discarded by the operator"
+
+
+class _Act(msgspec.Struct, frozen=True):
+    """The time of this order has come."""
+
+    operation: Operation
+
+
+class Operator(Actor):
+    """Gives orders to a pipeline. What nobody is there to take, since the process is down, is lost."""
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+
+    def __init__(self, operations: Sequence[Operation], pipeline: Callable[[], Pipeline]) -> None:
+        """Make an operator.
+
+        Args:
+            operations: the orders.
+            pipeline: returns the one that there is now.
+        """
+        super().__init__()
+        self._operations = operations
+        self._pipeline = pipeline
+
+    def on_start(self) -> None:
+        for operation in self._operations:
+            self.at(ns(operation.at), _Act(operation))
+
+    @handles(_Act)
+    def on_act(self, act: _Act) -> None:
+        pipeline = self._pipeline()
+        try:
+            if act.operation.breaker is not None:
+                _order_breakers(pipeline, act.operation)
+            else:
+                _clear_dead_letters(pipeline, act.operation)
+        except pykka.ActorDeadError:
+            return  # the process is down
+
+
+def _order_breakers(pipeline: Pipeline, operation: Operation) -> None:
+    assert operation.breaker is not None
+    assert operation.channel is not None
+    order = OperateBreaker(order=operation.breaker, provider=operation.provider)
+    for channel in operation.channel:
+        if (stages := pipeline.wiring.stages.get(channel)) is not None:
+            assert stages.circuit_breaker is not None
+            stages.circuit_breaker.tell(order)
+
+
+def _clear_dead_letters(pipeline: Pipeline, operation: Operation) -> None:
+    for letter in pipeline.dead_letters:
+        if not _is_meant(letter, operation):
+            continue
+        order: RedriveDeadLetter | DiscardDeadLetter
+        if operation.redrive is not None:
+            order = RedriveDeadLetter(notification_id=letter.notification_id)
+        else:
+            order = DiscardDeadLetter(notification_id=letter.notification_id, reason=DISCARDED)
+        pipeline.dead_letter_queue.tell(order)
+
+
+def _is_meant(letter: DeadLetterMessage, operation: Operation) -> bool:
+    if operation.channel is not None and letter.channel not in operation.channel:
+        return False
+    which = operation.redrive or operation.discard
+    return which is None or which == "all" or which.reason in letter.failure_reason

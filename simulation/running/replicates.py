@@ -1,0 +1,93 @@
+"""Some figures of many runs, in the order of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from pydantic_core import PydanticCustomError
+
+from actors.errors import ConfigurationError
+from simulation.arguments import check_texts
+from simulation.running.executors import Run, Task, executor
+from simulation.scenario import Expectation, Scenario
+from simulation.scenario.figures import Figure, figure_kind, summary_shape
+
+Values: TypeAlias = "list[float | None]"
+"""A figure in each run, in the order of the seeds; None where it is of nothing. Or the figures of one run."""
+
+
+def figures_of_runs(tasks: Sequence[Task], paths: Sequence[str], workers: int | None) -> Iterator[Values]:
+    """Yield the figures of each run at these paths, in the order of the tasks.
+
+    Raises:
+        InvariantBreach: a run broke a law that always holds: a bug.
+        ValueError: `workers` is less than 1.
+    """
+    early: dict[int, Run] = {}
+    wanted = 0
+    with executor(min(len(tasks), workers) if workers else workers) as runs:
+        for place, run in runs.run(tasks):
+            early[place] = run
+            while wanted in early:
+                figures = early.pop(wanted).figures
+                yield [figures[path] for path in paths]
+                wanted += 1
+
+
+def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
+    """Return the paths of figures, each once.
+
+    Args:
+        paths: such as ``dlq.peak``.
+        scenarios: whose summaries are to have them all.
+        name: of the option or the argument, for the error.
+
+    Raises:
+        ConfigurationError: it is no list of paths, or one is no figure of the summary of every scenario.
+    """
+    check_texts(name, paths, "sent_fraction")
+    shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
+    problems = []
+    for path in paths:
+        try:
+            found = [Expectation.parse(f"{path} >= 0").problem(shape) for shape in shapes]
+        except PydanticCustomError:
+            found = [f"wanted a figure of the summary such as sent_fraction, got {path!r}"]
+        problems += [f"{name} {path}: {problem}" for problem in found if problem is not None]
+    if not paths:
+        problems.append(f"{name}: wanted a figure of the summary such as sent_fraction, got none")
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return tuple(dict.fromkeys(paths))
+
+
+def kinds_of_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, Figure]:
+    """Return the paths of figures, each once, and what kind of figure each is.
+
+    Args:
+        paths: such as ``dlq.peak``.
+        scenarios: each figure is in the summary of one of them at least, as that of a provider that not all have.
+        name: of the option or the argument, for the error.
+
+    Raises:
+        ConfigurationError: one is a figure of none of the summaries; all problems.
+    """
+    unlike = list({str(scenario.providers_used): scenario for scenario in scenarios}.values())
+    kinds: dict[str, Figure] = {}
+    problems: list[str] = []
+    for path in paths:
+        found: list[str] = []
+        for scenario in unlike:
+            try:
+                checked_figures([path], [scenario], name)
+            except ConfigurationError as error:
+                found += error.problems
+            else:
+                kinds[path] = figure_kind(scenario.providers_used, path)
+                break
+        else:
+            problems += found
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return kinds

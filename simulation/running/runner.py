@@ -1,0 +1,428 @@
+"""One run of a scenario: build the actors on a clock, let it run, and hand over what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, get_args
+
+import msgspec
+
+from actors.domain.attempts import Provider
+from actors.errors import ConfigurationError, InvariantBreach
+from actors.faults.build import Providers, checked_providers, unreliable_providers
+from actors.faults.provider import NotificationService
+from actors.faults.rules import FailureRule
+from actors.instants import ns
+from actors.kernel.actor import Actor, handles
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.messages import NotificationChannel, RecordedEvent
+from actors.notifier import Pipeline
+from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
+from actors.pipeline.templates import BUILT_IN, Template, Templates
+from actors.policies.quiet_hours import QuietHours
+from actors.storage.lossy import LossyStore
+from actors.storage.memory import MemoryStore
+from simulation.arguments import check_mapping, check_word
+from simulation.engine.disturbance import DisturbedSystem, disturbed, is_disturbance
+from simulation.results.counters import Counted
+from simulation.results.origin import Origin
+from simulation.results.progress import Listener, RunSnapshot
+from simulation.results.recorder import Recorder
+from simulation.results.result import Result
+from simulation.results.series import bucket_width_ns
+from simulation.running.operator import Operator
+from simulation.running.service import Service
+from simulation.running.system_faults import Saboteur, is_sabotage
+from simulation.running.workload import Clients, Source
+from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
+from simulation.scenario.seeds import one_seed
+
+if TYPE_CHECKING:
+    from simulation.engine.schedules import Schedule
+    from simulation.invariants import Checker, Choice
+
+S = TypeVar("S", bound=ActorSystem)
+
+Runtime = Literal["simpy", "trio"]
+
+Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
+"""Failure rules of the channels' providers; one that remembers something is good for one run."""
+
+RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
+"""The same; channels may be written as in a file."""
+
+_ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
+
+
+class _ActivityEnd(msgspec.Struct, frozen=True, gc=False):
+    """From now on nothing arrives, and no operator does anything."""
+
+
+class _Look(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was in flight a moment ago."""
+
+
+_LOOK = _Look()
+
+
+class Conductor(Actor):
+    """Ends the run when arrivals and operations are over and nothing is in flight."""
+
+    def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
+        super().__init__()
+        self._activity_end_ns = scenario.activity_end_ns
+        self._commit_latency = scenario.commit_latency
+        self._service = service
+        self._recorder = recorder
+
+    def on_start(self) -> None:
+        self.at(self._activity_end_ns, _ActivityEnd())
+
+    @handles(_ActivityEnd)
+    def on_activity_end(self, _: _ActivityEnd) -> None:
+        self._recorder.when_quiet = self._look_again
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # Not at once: what falls back to another channel ends, and only then begins anew.
+        self.actor_ref.tell(_LOOK)
+
+    @handles(_Look)
+    def on_look(self, _: _Look) -> None:
+        if self._recorder.in_flight > 0:
+            return
+        if self._service.pipeline.wiring.commits.under_way and not self._service.is_down:
+            self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
+        else:
+            self.system.stop()
+
+
+def run(
+    scenario: str | Path | Scenario,
+    *,
+    seed: int | None = None,
+    runtime: Runtime = "simpy",
+    sets: Sequence[str] = (),
+    rules: RulesByName | None = None,
+    providers: Providers | None = None,
+    schedule: Schedule | None = None,
+    invariants: Choice = "default",
+    on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
+    progress: Callable[[RunSnapshot], None] | None = None,
+) -> Result:
+    """Run a scenario and return its result.
+
+    Args:
+        scenario: a file, or a scenario that has been loaded.
+        seed: in place of the scenario's own.
+        runtime: the clock to run on: SimPy's, or trio's `MockClock`. Both give the same history.
+        sets: ``path=value`` changes to the file, as ``--set`` on the command line.
+        rules: failure rules by channel, beside what the scenario says goes wrong; see
+            :data:`actors.faults.provider.FailureRule`. Give each run new ones if they remember anything.
+        providers: who delivers, in place of the unreliable ones that the scenario describes; for every channel that it
+            uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
+            such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
+            to it. Give each run new ones.
+        schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
+            order, on SimPy's clock; a new one for each run. See :mod:`simulation.engine.schedules`.
+        invariants: which laws to check, and to stop at the first breach of: ``"default"``, that nothing is lost;
+            ``"all"`` that apply to the scenario; or a list of ``"all"``, of names of
+            :data:`simulation.invariants.KNOWN`, of subclasses of :class:`simulation.invariants.Invariant`, and of
+            functions that are called with each recorded event and return what is wrong with it, or None.
+        on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
+            when the run breaks a law. What it raises is treated as what `progress` raises.
+        progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that are
+            over, the figures and the breakers so far; see :class:`simulation.results.progress.RunSnapshot`. What it
+            raises is raised when the run is over, and it is not called again.
+
+    Raises:
+        ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
+        ValueError: arguments that do not go together.
+        InvariantBreach: the run broke a law that always holds: a bug.
+    """
+    check_word("runtime", runtime, get_args(Runtime))
+    given, schedule_given = scenario, schedule is not None
+    if not isinstance(scenario, Scenario):
+        scenario = load(scenario, sets=sets, seed=seed)
+    elif sets:
+        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
+    elif seed is not None:
+        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
+    if schedule is None and scenario.schedule is not None:
+        if runtime != "simpy":
+            raise ConfigurationError([f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}"])
+        schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
+    if schedule is not None and runtime != "simpy":
+        raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
+    rules_of = _rules_of(scenario, {} if rules is None else rules)
+    own = None if providers is None else _own_providers(scenario, providers)
+    recorder = recorder_of(scenario)
+    listeners: list[Listener[Any]] = []
+    if progress is not None:
+        tell = Listener(progress)
+        recorder.on_chunk = lambda at_ns: tell(RunSnapshot(recorder, scenario.breakers, at_ns))
+        listeners.append(tell)
+    if on_events is not None:
+        recorder.on_events = Listener(on_events)
+        listeners.append(recorder.on_events)
+    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
+    try:
+        match runtime:
+            case "simpy":
+                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, own, schedule, checker)
+            case "trio":
+                simulated_ns = _run_on_trio(scenario, recorder, rules_of, own, checker)
+            case _:
+                assert_never(runtime)
+        if checker is not None:
+            checker.end(simulated_ns)
+        recorder.end()
+    except InvariantBreach as breach:
+        replay = _replay(given, scenario.seed, sets, runtime, rules, providers, schedule, invariants)
+        raise breach.of_run(scenario.seed, replay) from None
+    finally:
+        recorder.fold()
+    for listener in listeners:
+        listener.check()
+    checked = () if checker is None else checker.names
+    file = None if isinstance(given, Scenario) else Path(given)
+    only_in_python = [name for name, value in (("rules", rules), ("schedule", schedule_given)) if value]
+    return Result(scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), tuple(only_in_python)))
+
+
+def recorder_of(scenario: Scenario) -> Recorder:
+    """Return a recorder for a run of a scenario."""
+    return Recorder(
+        scenario.providers_used,
+        keep_history=scenario.record == "full",
+        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+        counted=_counted(scenario),
+    )
+
+
+def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
+    from simulation.invariants import Checker, Context
+
+    context = Context(
+        channels={channel: scenario.channel_config(channel) for channel in scenario.channels_used},
+        faults=scenario.faults,
+        preferences=_preferences(scenario),
+        remember_ids_ns=ns(scenario.remember_ids),
+        has_rules=bool(rules),
+        in_flight_now=lambda: recorder.in_flight_now(),
+        summary_of=recorder.summary_of,
+    )
+    return Checker(invariants, context, record=recorder.record)
+
+
+def _replay(
+    given: str | Path | Scenario,
+    seed: int,
+    sets: Sequence[str],
+    runtime: Runtime,
+    rules: RulesByName | None,
+    providers: Providers | None,
+    schedule: Schedule | None,
+    invariants: Choice,
+) -> str:
+    """Return how to run it again: at the shell if that can be said there."""
+    from simulation.results.reproduce import python_call, shell_command
+
+    others: dict[str, Any] = {"rules": rules or None, "providers": providers, "schedule": schedule}
+    arguments = {name: value for name, value in others.items() if value is not None}
+    if not isinstance(given, Scenario) and not arguments and isinstance(invariants, str):
+        return shell_command(given, seed, sets, runtime, check=invariants != "default")
+    if invariants != "default":
+        arguments["invariants"] = invariants
+    return python_call(given, seed, sets=sets, runtime=runtime, **arguments)
+
+
+def _run_on_simpy(
+    scenario: Scenario,
+    recorder: Recorder,
+    rules: Rules,
+    providers: _ByName | None,
+    schedule: Schedule | None,
+    checker: Checker | None,
+) -> int:
+    from simulation.engine.system import SimulatedSystem
+
+    system_class: Any = SimulatedSystem
+    record = recorder.record
+    if schedule is not None:
+        from simulation.engine.schedules import ExploringSystem
+
+        system_class = ExploringSystem
+    if checker is not None:
+        system_class, record = checker.system_class(system_class), checker.record
+    system_class = class_for(scenario, system_class)
+    make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
+    with make(seed=scenario.seed, start=scenario.start, record=record) as system:
+        build(system, scenario, recorder, rules, checker, providers)
+        system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        return system.now_ns
+
+
+def _run_on_trio(
+    scenario: Scenario, recorder: Recorder, rules: Rules, providers: _ByName | None, checker: Checker | None
+) -> int:
+    import trio
+    import trio.testing
+
+    from actors.kernel.live import LiveSystem
+
+    system_class, record = LiveSystem, recorder.record
+    if checker is not None:
+        system_class, record = checker.system_class(LiveSystem), checker.record
+    system_class = class_for(scenario, system_class)
+
+    async def main() -> int:
+        async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
+            build(system, scenario, recorder, rules, checker, providers)
+            await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+            return system.now_ns
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def class_for(scenario: Scenario, system_class: type[S]) -> type[S]:
+    """Return the class of the system that a scenario runs on: that one, or one like it in which messages go astray."""
+    return disturbed(system_class) if any(is_disturbance(fault) for fault in scenario.faults) else system_class
+
+
+def build(
+    system: ActorSystem,
+    scenario: Scenario,
+    recorder: Recorder,
+    rules: Rules = MappingProxyType({}),
+    checker: Checker | None = None,
+    providers: _ByName | None = None,
+) -> Pipeline:
+    """Put the pipeline and the workload of a scenario on a system.
+
+    Args:
+        system: the clock to run on.
+        scenario: what arrives, goes wrong, and is set.
+        recorder: of the history.
+        rules: failure rules by channel, where the providers are the scenario's own.
+        checker: of the invariants; none when None.
+        providers: who delivers, by channel and name; the unreliable ones that the scenario describes when None.
+    """
+    if isinstance(system, DisturbedSystem):
+        system.disturb(scenario.faults)
+    store = _store(scenario)
+    if providers is None:
+        providers = _providers(scenario, system, rules)
+    if checker is not None:
+        checker.watch(system)
+        providers = checker.observed(providers)
+    make = partial(
+        Pipeline,
+        system,
+        {channel: scenario.channel_config(channel) for channel in scenario.channels_used},
+        providers,
+        store=store,
+        preferences=_preferences(scenario),
+        templates=_templates(scenario),
+        notify=_ignore_alert,
+        dead_letters=scenario.dead_letters,
+        log=False,
+    )
+    service = Service(system, store, recorder, make)
+    if checker is not None:
+        checker.context.pipeline = lambda: service.pipeline
+    if any(is_sabotage(fault) for fault in scenario.faults):
+        system.spawn(Saboteur, scenario.faults, service)
+    # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.
+    door = service if scenario.crashes_as_a_whole else None
+    send = service.pipeline.handler.tell if door is None else door.send
+    announce = service.pipeline.bus.announce if door is None else door.announce
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload):
+            service.answer(system.spawn(Clients, number, scenario, entry, send))
+        else:
+            system.spawn(Source, number, scenario, entry, announce if isinstance(entry, EventWorkload) else send)
+    if scenario.operations:
+        system.spawn(Operator, scenario.operations, lambda: service.pipeline)
+    system.spawn(Conductor, scenario, recorder, service)
+    return service.pipeline
+
+
+def _counted(scenario: Scenario) -> Counted:
+    """Return what may happen in a run of a scenario."""
+    channels = [scenario.channel_config(channel) for channel in scenario.channels_used]
+    lanes = [config for channel in channels for config in channel.by_provider().values()]
+    return Counted(
+        hedges=any(config.hedging is not None for config in lanes),
+        refusals=any(
+            config.adaptive_throttle is not None or config.circuit_breaker.when_open == "fail" for config in lanes
+        ),
+        fallbacks=any(config.fallback is not None for config in channels),
+    )
+
+
+def _store(scenario: Scenario) -> MemoryStore:
+    remember_ids_ns = ns(scenario.remember_ids)
+    if scenario.commit_latency == 0:
+        return MemoryStore(remember_ids_ns=remember_ids_ns)  # with nothing to lose in a crash: it commits at once
+    return LossyStore(commit_delay_ns=ns(scenario.commit_latency), remember_ids_ns=remember_ids_ns)
+
+
+def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
+    check_mapping("rules", rules, "from channels to their rules")
+    used = scenario.channels_used
+    problems = [
+        f"rules: wanted a channel that the scenario uses ({', '.join(used)}), got {str(channel)!r}"
+        for channel in rules
+        if channel not in used
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return {NotificationChannel(channel): of_channel for channel, of_channel in rules.items()}
+
+
+def _own_providers(scenario: Scenario, providers: Providers) -> _ByName:
+    return checked_providers(
+        {channel: scenario.channel_config(channel) for channel in scenario.channels_used}, providers
+    )
+
+
+def _providers(
+    scenario: Scenario, system: ActorSystem, rules: Rules
+) -> Mapping[NotificationChannel, Mapping[str, NotificationService]]:
+    return {
+        channel: unreliable_providers(
+            channel, scenario.channel_config(channel), scenario.faults, system.streams, rules.get(channel, ())
+        )
+        for channel in scenario.channels_used
+    }
+
+
+def _preferences(scenario: Scenario) -> Preferences | None:
+    if not scenario.preferences and not scenario.quiet_hours:
+        return None
+    return Preferences(
+        switched_off=[
+            SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
+        ],
+        quiet=[
+            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
+            for rule in scenario.quiet_hours
+        ],
+    )
+
+
+def _templates(scenario: Scenario) -> Templates:
+    texts = {
+        name: Template(subject=text.subject, body=text.body, html=text.html)
+        for name, text in scenario.templates.items()
+    }
+    return Templates({**BUILT_IN, **texts}, variables={"platform": scenario.name})
+
+
+def _ignore_alert(_text: str) -> None:
+    """Alert nobody: the dead letters are in the result."""

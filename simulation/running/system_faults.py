@@ -1,0 +1,119 @@
+"""The saboteur: injects the faults that hit the system itself and not its providers, each at its window's start.
+
+At one instant the entries go in the order of the file, and all of them before anything else that is due then. Within an
+entry the wall clock steps first; then the crash, so that what starts again reads the new time.
+
+After a step every event says where the wall clock stood by its `epoch_ns`, and its `at_ns` goes on as before. Timers
+are of the monotonic clock: who waits for the end of quiet hours wakes when that was foreseen, and asks the wall clock
+anew; so after a step back it waits on, and after a step forward it is late by as much at the most. What is read from
+the store later, since the handler or the process has crashed, or since a dead letter is redriven, is read by the
+calendar, and is off by the step.
+
+While the process is down there is no actor that could crash, and a process that crashes again is not down any longer
+for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from actors.errors import RetrylabError
+from actors.instants import ns
+from actors.kernel.actor import Actor, ActorRef, Supervision, handles
+from actors.messages import NotificationChannel
+from actors.notifier import Pipeline
+from actors.settings.faults import FaultConfig
+from simulation.running.service import Service
+
+
+class InjectedCrash(RetrylabError):
+    """What an actor, or the process, fails with that a scenario has crash."""
+
+
+class _Strike(msgspec.Struct, frozen=True):
+    """The window of this fault begins."""
+
+    fault: FaultConfig
+
+
+class _Restart(msgspec.Struct, frozen=True):
+    """The process comes back."""
+
+
+def is_sabotage(fault: FaultConfig) -> bool:
+    """Tell whether there is anything in a fault for the saboteur to do."""
+    return fault.crash is not None or fault.clock_step is not None
+
+
+class Saboteur(Actor):
+    """Does to the system what the faults of a scenario say, at its time."""
+
+    supervision = Supervision(max_restarts=0, then="escalate")
+
+    def __init__(self, faults: Sequence[FaultConfig], service: Service) -> None:
+        super().__init__()
+        self._faults = [fault for fault in faults if is_sabotage(fault)]
+        self._service = service
+
+    def on_start(self) -> None:
+        for fault in self._faults:
+            self.at(ns(fault.at), _Strike(fault))
+
+    @handles(_Strike)
+    def on_strike(self, strike: _Strike) -> None:
+        fault = strike.fault
+        if fault.clock_step is not None:
+            self.system.step_wall_clock(fault.clock_step)
+        if self._service.is_down:
+            return
+        if fault.crash == "process":
+            self._service.crash(InjectedCrash("injected crash of the process"))
+            if fault.restart_after:
+                self.after(fault.restart_after, _Restart())
+            else:
+                self._service.start()
+        elif fault.crash is not None:
+            for ref in victims(self._service.pipeline, fault.crash.actor, fault.channel, fault.provider):
+                error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
+                self.system.crash(ref, error, fault.restart_after)
+
+    @handles(_Restart)
+    def on_restart(self, _: _Restart) -> None:
+        self._service.start()
+
+
+def victims(
+    pipeline: Pipeline, name: str, channels: Sequence[NotificationChannel], provider: str | None
+) -> list[ActorRef[Any]]:
+    """Return the actors of a pipeline that go by a name, on some of its channels.
+
+    Args:
+        pipeline: theirs.
+        name: as in :data:`actors.settings.faults.ActorName`.
+        channels: whose limiter, breaker or channel is meant; a channel without a limiter has none to return.
+        provider: of several actors that ask providers, the one that asks this. None: all of them.
+    """
+    match name:
+        case "handler":
+            return [pipeline.handler]
+        case "dlq":
+            return [pipeline.dead_letter_queue]
+        case "alert":
+            return [pipeline.alert]
+    found: list[ActorRef[Any] | None] = []
+    for channel, stages in pipeline.wiring.stages.items():
+        if channel not in channels:
+            continue
+        match name:
+            case "limiter":
+                found.append(stages.rate_limiter)
+            case "breaker":
+                found.append(stages.circuit_breaker)
+            case "channel":
+                found += [lane.channel for lane in stages.lanes if provider in (None, lane.provider_name)]
+            case _:
+                raise AssertionError(f"no actor is called {name!r}")
+    return [ref for ref in found if ref is not None]

@@ -1,0 +1,167 @@
+"""Runs a trace again, or compares it with another: is all that happened the same, and where do they part?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.messages import RecordedEvent
+from simulation.engine.schedules import Deviations
+from simulation.running.runner import Runtime, run
+from simulation.running.traces.difference import FirstDifference, Follower
+from simulation.running.traces.trace import Trace, error_line, error_text
+
+if TYPE_CHECKING:
+    from simulation.invariants import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of running a trace again, or of comparing it with another."""
+
+    events: int
+    """How many events are the same, from the start on."""
+
+    difference: FirstDifference | None
+    """The first that are not; None when all are the same."""
+
+    digest: str | None
+    """That of the whole history; None when the runs broke off."""
+
+    error: str | None
+    """What the (second) run broke off with."""
+
+    other: tuple[str, ...]
+    """What is different about how they were run."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether all that happened is the same."""
+        return self.difference is None
+
+    def __str__(self) -> str:
+        lines = [str(self.difference)] if self.difference is not None else []
+        if self.exact and self.error is None:
+            lines.append(f"exact: {self.events:,} events, digest {self.digest}")
+        elif self.exact:
+            lines.append(f"exact: {self.events:,} events, and then both break off with {self.error}")
+        if self.other and not self.exact:
+            lines.append("run with other settings:")
+            lines += [f"  {line}" for line in self.other]
+        return "\n".join(lines)
+
+
+def replay(
+    trace: str | Path | Trace,
+    *,
+    sets: Sequence[str] = (),
+    seed: int | None = None,
+    runtime: Runtime | None = None,
+    invariants: Choice | None = None,
+    **options: Any,
+) -> Replay:
+    """Run again what a trace was recorded of, and compare event by event.
+
+    Args:
+        trace: the file.
+        sets: further changes to the scenario: to see what they change first.
+        seed: another seed.
+        runtime: another clock; None is the one that it was recorded on. A trace recorded under a schedule can only be
+            replayed on SimPy's.
+        invariants: the laws to check; None is those of the recorded run, as far as they are kept.
+        options: what else :func:`simulation.run` takes; what the recorded run was given has to be given again.
+
+    Raises:
+        ConfigurationError: the trace cannot be read, or its scenario be used.
+        ValueError: arguments that do not go together.
+    """
+    if not isinstance(trace, Trace):
+        trace = Trace(trace)
+    header, ending = trace.header, trace.ending
+    scenario = trace.scenario(sets=sets, seed=seed)
+    schedule = None if ending.deviations is None else Deviations(ending.deviations)
+    follower = Follower(trace.entries(), ("recorded", "replayed"))
+    encode = msgspec.json.Encoder().encode
+
+    has_begun = False
+
+    def compare(chunk: Sequence[RecordedEvent]) -> None:
+        nonlocal has_begun
+        has_begun = True
+        for event in chunk:
+            follower.take(encode(event))
+
+    digest = error = None
+    used = runtime if runtime is not None else header.runtime
+    checked = invariants if invariants is not None else header.invariants or "default"
+    try:
+        with trace.reading():
+            result = run(scenario, runtime=used, schedule=schedule, invariants=checked, on_events=compare, **options)
+        digest = result.summary["digest"]
+    except Exception as broke:
+        if not has_begun:
+            raise
+        error = error_text(broke)
+        follower.take(error_line(error))
+    follower.take(None)
+    other = _differing(
+        ("version", header.version, version("retrylab")),
+        ("seed", header.seed, scenario.seed),
+        ("runtime", header.runtime, used),
+        ("set", " ".join(header.sets), " ".join((*header.sets, *sets))),
+    )
+    return Replay(_events_of(follower.index, error, follower.difference), follower.difference, digest, error, other)
+
+
+def compare_traces(one: str | Path | Trace, other: str | Path | Trace) -> Replay:
+    """Compare two traces event by event, without running anything.
+
+    Raises:
+        ConfigurationError: one of them cannot be read.
+    """
+    first, second = (each if isinstance(each, Trace) else Trace(each) for each in (one, other))
+    names = (str(first.path), str(second.path))
+    follower = Follower(first.entries(), names)
+    for line in second.entries():
+        follower.take(line)
+    follower.take(None)
+    a, b = first.header, second.header
+    settings = _differing(
+        ("version", a.version, b.version),
+        ("scenario", a.scenario, b.scenario),
+        ("seed", a.seed, b.seed),
+        ("runtime", a.runtime, b.runtime),
+        ("set", " ".join(a.sets), " ".join(b.sets)),
+        *_differing_lines(a.text, b.text),
+        *(
+            (f"data file {file}", "one text", "another")
+            for file in {**a.files, **b.files}
+            if a.files.get(file) != b.files.get(file)
+        ),
+    )
+    error = second.ending.error
+    events = _events_of(follower.index, error, follower.difference)
+    return Replay(events, follower.difference, second.ending.digest, error, settings)
+
+
+def _events_of(index: int, error: str | None, difference: FirstDifference | None) -> int:
+    """Return how many of the entries that are the same are events: all but what both broke off with."""
+    return index - 1 if difference is None and error is not None else index
+
+
+def _differing(*settings: tuple[str, Any, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}: {one or 'none'} / {other or 'none'}" for name, one, other in settings if one != other)
+
+
+def _differing_lines(one: str, other: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the first line of the scenario file that differs."""
+    for number, (a, b) in enumerate(zip_longest(one.splitlines(), other.splitlines(), fillvalue=""), start=1):
+        if a != b:
+            yield f"line {number} of the file", a.strip(), b.strip()
+            return

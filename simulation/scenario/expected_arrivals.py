@@ -1,0 +1,101 @@
+"""How many arrivals a process is expected to bring, without drawing any of them."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from itertools import accumulate
+
+from actors.instants import seconds
+from actors.settings.distribution_moments import limited_mean
+from simulation.scenario import ClosedWorkload, Scenario, WorkloadEntry
+from simulation.scenario.arrivals import Arrivals, DiurnalArrivals, wave
+
+DAY_S = 86_400.0
+_STEPS_A_DAY = 1440
+
+
+def expected_arrivals(
+    arrivals: Arrivals, duration: float, *, time_of_day: float = 0.0, until: float | None = None
+) -> float:
+    """Return how many arrive, on average.
+
+    Args:
+        arrivals: the process.
+        duration: how many seconds it lasts.
+        time_of_day: seconds from midnight (UTC) to the start; diurnal arrivals only.
+        until: count those of so many seconds from the start, at most `duration`; all when None.
+    """
+    if arrivals.ramp is not None:
+        low, high = arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second
+        if until is None:
+            return (low + high) / 2 * duration
+        return (low + (high - low) * until / duration / 2) * until
+    duration = duration if until is None else until
+    steady = arrivals.constant or arrivals.poisson
+    if steady is not None:
+        return steady.per_second * duration
+    if arrivals.burst is not None:
+        return float(arrivals.burst.size * math.ceil(duration / arrivals.burst.every))
+    if arrivals.diurnal is not None:
+        return _of_a_wave(arrivals.diurnal, duration, time_of_day)
+    if arrivals.trace is not None:
+        whole, rest = divmod(duration, arrivals.trace.every)
+        counts = arrivals.trace.counts
+        part = counts[int(whole)] * rest / arrivals.trace.every if whole < len(counts) else 0.0
+        return sum(counts[: int(whole)]) + part
+    if arrivals.times is not None:
+        return float(bisect_left(arrivals.times, duration))
+    raise AssertionError("exactly one is given")
+
+
+def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: float = math.inf) -> float:
+    """Return about how many notifications an entry of the workload has brought by `until_s` seconds, or by its end."""
+    end_s = seconds(scenario.arrivals_end_of(entry))
+    if isinstance(entry, ClosedWorkload):
+        return entry.clients * min(until_s, end_s) / max(limited_mean(entry.think, end_s), 0.1)
+    arrive = expected_arrivals(
+        entry.arrivals, end_s, time_of_day=seconds(scenario.time_of_day_ns), until=min(until_s, end_s)
+    )
+    return arrive * len(entry.channels)
+
+
+def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
+    """Return how many are expected in the busiest stretch of so many seconds, or a little more than that."""
+    steady = arrivals.constant or arrivals.poisson
+    if steady is not None:
+        return steady.per_second * seconds
+    if arrivals.burst is not None:
+        return float(arrivals.burst.size * math.ceil(seconds / arrivals.burst.every))
+    if arrivals.ramp is not None:
+        return max(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second) * seconds
+    if arrivals.diurnal is not None:
+        return arrivals.diurnal.peak.per_second * seconds
+    if arrivals.trace is not None:
+        return _most_of_a_trace(arrivals.trace.counts, seconds / arrivals.trace.every)
+    if arrivals.times is not None:
+        times = arrivals.times
+        return float(max(bisect_left(times, start + seconds) - first for first, start in enumerate(times)))
+    raise AssertionError("exactly one is given")
+
+
+def _of_a_wave(diurnal: DiurnalArrivals, duration: float, time_of_day: float) -> float:
+    """Whole days by their mean, the rest by the midpoints of so many minutes."""
+    days, rest = divmod(duration, DAY_S)
+    level, swing = wave(diurnal.mean.per_second, diurnal.peak.per_second)
+    steps = max(1, math.ceil(rest / DAY_S * _STEPS_A_DAY))
+    width = rest / steps
+    since_peak = time_of_day - diurnal.peak_at
+    rates = (
+        max(0.0, level + swing * math.cos(2 * math.pi * (since_peak + (step + 0.5) * width) / DAY_S))
+        for step in range(steps)
+    )
+    return days * DAY_S * diurnal.mean.per_second + math.fsum(rates) * width
+
+
+def _most_of_a_trace(counts: tuple[int, ...], buckets: float) -> float:
+    """The busiest run of so many buckets; the last of them in part, and at its fullest wherever that is."""
+    whole = min(len(counts), int(buckets))
+    sums = [0, *accumulate(counts)]
+    most = max((sums[end] - sums[end - whole] for end in range(whole, len(sums))), default=0)
+    return most + (buckets - whole) * max(counts, default=0) if whole < len(counts) else float(most)

@@ -1,0 +1,369 @@
+"""The linter over a scenario: each channel's settings against what arrives on it, and what the scenario itself says.
+
+Rates follow from the workload, its users and their preferences, by formula. What follows from luck, or from a fault
+that is there to show something, is no finding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.domain.attempts import TIMED_OUT
+from actors.faults.conditions import FAILED, THROTTLED
+from actors.faults.rules import OUTAGE
+from actors.instants import seconds
+from actors.lint.channel import Finding, lint, lint_expiry
+from actors.lint.retry import total_wait
+from actors.lint.words import duration
+from actors.messages import NotificationChannel
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.settings.base import nearest
+from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
+from actors.settings.distribution_moments import share_above
+from actors.settings.faults import FaultConfig
+from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
+from simulation.scenario import overrides as changes
+from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.scenario.model import HOST_OF_EVENTS
+
+_WITHOUT_EFFECT_AT_0 = (
+    "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "lost_reply_rate",
+    "duplicate_rate",
+)  # fmt: skip
+
+_REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
+"""Why an attempt that may be retried fails where the provider is the simulated one and nobody gives it rules."""
+
+
+def lint_scenario(scenario: Scenario) -> list[Finding]:
+    """Return what in a scenario cannot do what it says, each once."""
+    found: list[Finding] = []
+    for channel in scenario.channels_used:
+        found += _channel(scenario, channel)
+    found += _expiries(scenario)
+    found += _thinking(scenario)
+    found += _instants(scenario)
+    found += _faults(scenario)
+    found += _operations(scenario)
+    found += _expectations(scenario)
+    return list(dict.fromkeys(found))
+
+
+def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[str]:
+    """Return findings with their places in the file of the scenario, in its order: ``file.yaml:8:7: …``.
+
+    A setting that the file does not have, a default, stands at the nearest that is there and that it is part of.
+
+    Args:
+        findings: of the scenario in the file.
+        path: the file, which is read once more.
+        sets: the overrides it was loaded with.
+    """
+    root, _ = changes.apply(_tree(Path(path)), sets)
+    problems = [Problem(_place(root, finding.path), finding.path, finding.text) for finding in findings]
+    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
+
+
+def _tree(path: Path) -> Node:
+    try:
+        return read(path.read_text(encoding="utf-8-sig"), Place(str(path), 1, 1))
+    except (OSError, UnicodeDecodeError, Unreadable):  # it is another one by now, or a pipe
+        return ScalarNode(Place(str(path)), None, "")
+
+
+def _place(node: Node, path: Sequence[str]) -> Place:
+    for key in path:
+        child: Node | None = None
+        if isinstance(node, MappingNode):
+            child = node.entries.get(key)
+        elif isinstance(node, ListNode) and key.isdigit() and int(key) < len(node.items):
+            child = node.items[int(key)]
+        if child is None:
+            break
+        node = child
+    return node.place
+
+
+# ── channels and their traffic ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Finding]:
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    config = scenario.channel_config(channel)
+    yield from _hosts(scenario, channel, config)
+    yield from _reasons(channel, config)
+    yield from _disciplines(scenario, channel, config)
+    is_operated = any(
+        operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
+        for operation in scenario.operations
+    )
+    meets_channel_faults = not _all_expire(scenario, channel, math.inf) and any(
+        fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults
+    )
+    opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+    if len(opened) < len(entries):
+        # How often clients that wait for their answers send is what a run has to show.
+        yield from lint(channel, config, is_operated=is_operated, meets_channel_faults=meets_channel_faults)
+        yield from _horizon(scenario, channel, config)
+    elif entries:
+        yield from lint(
+            channel,
+            config,
+            arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
+            per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
+            most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+            lasts_s=seconds(scenario.arrivals_end_ns),
+            is_operated=is_operated,
+            meets_channel_faults=meets_channel_faults,
+        )
+        yield from _horizon(scenario, channel, config)
+
+
+def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that breakers per host are one breaker, as all recipients are at one host, or at none."""
+    breaker = config.circuit_breaker
+    if breaker.per != "host" or not breaker.enabled:
+        return
+    spread, others = 0, set()
+    for entry in scenario.workload:
+        if isinstance(entry, EventWorkload):
+            if channel in entry.channels:
+                others.add(HOST_OF_EVENTS if channel is NotificationChannel.EMAIL else "")
+        elif entry.channel is channel:
+            spread = max(spread, entry.hosts or 0)
+            if entry.hosts is None:
+                others.add("")
+    if spread + len(others) <= 1:
+        where = "have no host" if others == {""} else "are at one host"
+        yield Finding(
+            ("channels", channel, "circuit_breaker", "per"),
+            f"host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads "
+            "them)",
+        )
+
+
+def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    for reason in config.retry.per_reason:
+        if reason not in _REASONS:
+            near = nearest(reason, _REASONS)
+            yield Finding(
+                ("channels", channel, "retry", "per_reason", reason),
+                "is the reason of no failure that comes in a scenario; "
+                + (f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"),
+            )
+
+
+def _disciplines(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that nobody is preferred where all are alike."""
+    configs = [scenario.channel_config(used) for used in scenario.channels_used]
+    is_fallback = any(other.fallback is not None and other.fallback.channel is channel for other in configs)
+    come = [entry for entry in scenario.workload if is_fallback or channel in entry.channels]
+    kinds = {getattr(entry, "critical", False) for entry in come}
+    if len(kinds) != 1:
+        return
+    who = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
+    for name, settings in config.by_provider().items():
+        if settings.provider.discipline == "critical_first":
+            path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
+            yield Finding(path, f"critical_first, and {who}: it is first come, first served")
+
+
+def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
+    run_s = seconds(scenario.arrivals_end_ns)
+    arrive = expected_arrivals(
+        entry.arrivals, seconds(scenario.arrivals_end_of(entry)), time_of_day=seconds(scenario.time_of_day_ns)
+    )
+    return arrive / run_s * _share_wanted(scenario, entry, channel)
+
+
+def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
+    """Return the share of an entry that preferences let through."""
+    if isinstance(entry, ChannelWorkload) and entry.critical:
+        return 1.0
+    off = sum(rule.share for rule in scenario.preferences if rule.channel is channel and not rule.enabled)
+    return max(0.0, 1.0 - off)
+
+
+def _of_the_busiest_user(
+    scenario: Scenario, entries: Sequence[ChannelWorkload | EventWorkload], channel: NotificationChannel
+) -> float:
+    """Return the notifications a second of a user whom all entries with `users` have; the others have one each."""
+    return sum(
+        _per_s(scenario, entry, channel) / entry.users
+        for entry in entries
+        if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
+    )
+
+
+def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield what goes on for longer than the run."""
+    drain_s = seconds(scenario.drain_ns)
+    run_s = seconds(scenario.arrivals_end_ns) + drain_s
+    breakers: list[tuple[tuple[str, ...], CircuitBreakerConfig]] = [((), config.circuit_breaker)]
+    breakers += [
+        (("failover", name), other.circuit_breaker)
+        for name, other in config.failover.items()
+        if other.circuit_breaker is not None
+    ]
+    for path, breaker in breakers:
+        opens = breaker.enabled and breaker.initial_state == "closed"
+        if opens and breaker.timeout > run_s:
+            yield Finding(
+                ("channels", channel, *path, "circuit_breaker", "timeout"),
+                f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays "
+                "open",
+            )
+    retry_s = total_wait(config.retry)
+    if 0 < drain_s < retry_s and not _all_expire(scenario, channel, drain_s):
+        on_average = "" if config.retry.jitter == "none" else "on average "
+        yield Finding(
+            ("drain",),
+            f"{duration(drain_s)} is shorter than the {duration(retry_s)} that all attempts of a notification on "
+            f"{channel} take {on_average}in waits alone: what fails at the end of the arrivals is cut off in flight",
+        )
+
+
+def _all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float) -> bool:
+    ages = [getattr(entry, "expires_after", None) for entry in scenario.workload if channel in entry.channels]
+    return all(age is not None and age <= within_s for age in ages)
+
+
+def _expiries(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, EventWorkload) or entry.expires_after is None:
+            continue
+        text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
+        if text is not None:
+            yield Finding(("workload", str(number), "expires_after"), text)
+
+
+def _thinking(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if not isinstance(entry, ClosedWorkload):
+            continue
+        end_s = seconds(scenario.arrivals_end_of(entry))
+        if share_above(entry.think, math.nextafter(end_s, 0)) == 1:
+            yield Finding(
+                ("workload", str(number), "think"),
+                f"takes at least the {duration(end_s)} in which notifications arrive, and clients think before their "
+                "first one too: none is ever sent",
+            )
+
+
+def _instants(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload) or entry.arrivals.times is None:
+            continue
+        times, end_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry))
+        behind = sum(at >= end_s for at in times)
+        if behind:
+            yield Finding(
+                ("workload", str(number), "arrivals", "times"),
+                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not "
+                "come",
+            )
+
+
+# ── faults and expectations ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _faults(scenario: Scenario) -> Iterator[Finding]:
+    end_s = seconds(scenario.arrivals_end_ns)
+    run_s = end_s + seconds(scenario.drain_ns)
+    quiet = _without_arrivals(scenario)
+    for index, fault in enumerate(scenario.faults):
+        path = ("faults", str(index))
+        if fault.at >= run_s:
+            yield Finding(
+                (*path, "at"),
+                f"{duration(fault.at)} is behind the end of the run at {duration(run_s)}: nothing meets it",
+            )
+        elif fault.at >= end_s:
+            yield Finding(
+                (*path, "at"),
+                f"{duration(fault.at)} is behind the last arrivals at {duration(end_s)}: it meets only what is still "
+                "in flight then",
+            )
+        for key in _WITHOUT_EFFECT_AT_0:
+            if getattr(fault, key) == 0:
+                yield Finding((*path, key), "0% injects nothing")
+        if fault.clock_step == 0:
+            yield Finding((*path, "clock_step"), "0s changes nothing")
+        if fault.latency_factor == 1:
+            yield Finding((*path, "latency_factor"), "1 changes nothing")
+        if fault.burst is not None and fault.burst.failure_rate == 0:
+            yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
+        if fault.capacity is not None and all(
+            _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
+        ):
+            yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
+        lasts = run_s if fault.for_ is None else fault.for_
+        if fault.flap is not None and fault.flap.up >= lasts:
+            yield Finding(
+                (*path, "flap", "up"),
+                f"{duration(fault.flap.up)} up comes first, and all lasts {duration(lasts)}: it is never down",
+            )
+        if all(channel in quiet for channel in fault.channel):
+            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: nothing meets it")
+
+
+def _operations(scenario: Scenario) -> Iterator[Finding]:
+    run_s = seconds(scenario.arrivals_end_ns) + seconds(scenario.drain_ns)
+    for index, operation in enumerate(scenario.operations):
+        if operation.at >= run_s:
+            yield Finding(
+                ("operations", str(index), "at"),
+                f"{duration(operation.at)} is behind the end of the run at {duration(run_s)}: nobody carries it out",
+            )
+
+
+def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
+    if channel not in scenario.channels_used:
+        return True
+    if any(other.capacity is not None and channel in other.channel for other in scenario.faults if other is not fault):
+        return False  # where the windows overlap, it may take the place of that one
+    hit = scenario.channel_config(channel).by_provider().items()
+    own = [settings.provider.capacity for name, settings in hit if fault.provider in (None, name)]
+    return all(bound is not None and fault.capacity is not None and fault.capacity >= bound for bound in own)
+
+
+def _expectations(scenario: Scenario) -> Iterator[Finding]:
+    quiet = _without_arrivals(scenario)
+    for index, expectation in enumerate(scenario.expect):
+        path = ("expect", str(index))
+        where = next((channel for channel in quiet if channel in expectation.path), None)
+        if where is not None:
+            yield Finding(
+                path, f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
+            )
+        elif expectation.path[-1] == "sent_fraction":
+            shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
+            outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
+            if outcomes == {True}:
+                yield Finding(path, "always holds, as a share is between 0 and 1")
+            elif outcomes == {False}:
+                yield Finding(path, "never holds, as a share is between 0 and 1")
+
+
+def _holds(expectation: Expectation, figure: float) -> bool:
+    summary: Any = figure
+    for key in reversed(expectation.path):
+        summary = {key: summary}
+    return expectation.evaluate(summary)[1]
+
+
+def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
+    """Return the channels to which neither the workload nor a fallback leads."""
+    busy: set[NotificationChannel] = set()
+    for entry in scenario.workload:
+        for channel in entry.channels:
+            way: NotificationChannel | None = channel
+            while way is not None and way not in busy:
+                busy.add(way)
+                fallback = scenario.channel_config(way).fallback
+                way = None if fallback is None else fallback.channel
+    return [channel for channel in scenario.channels_used if channel not in busy]

@@ -1,0 +1,174 @@
+"""The pytest plugin: scenario files are tests, and fixtures for tests of your own actors.
+
+``pytest scenarios/`` collects the scenarios there: a test for the run of each, and one for each of its expectations.
+A YAML file is taken for a scenario when one of these is so; any other is left alone:
+
+- it was named on the command line, ``pytest outage.yaml``, and no other plugin takes it for a test of its own;
+- it has the keys `workload`, `duration` and `expect` at its top;
+- it has `workload` at its top, and the hint for editors that names ``scenario.schema.json``.
+
+With patterns in the option `retrylab_scenarios` of pytest's configuration, such as ``scenarios/*.yaml``, it is the
+files that match one of them instead, whatever is in them, and those named on the command line.
+
+This module is imported whenever pytest starts; so what is heavy is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Generator, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from simulation.engine.system import SimulatedSystem
+    from simulation.testing.testkit import ActorKit, Recorded, SteppedLiveSystem
+
+SCENARIOS = "retrylab_scenarios"
+SEED_MARKER = "retrylab_seed"
+BYTES_MAX = 4 * 2**20
+"""A longer file is no scenario."""
+
+_TOP_KEYS = re.compile(rb"^(workload|duration|expect)[ \t]*:", re.MULTILINE)
+_HINT = re.compile(rb"^#[ \t]*yaml-language-server:.*\bscenario\.schema\.json\b", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the plugin's options."""
+    group = parser.getgroup("retrylab", "scenarios of retrylab")
+    group.addoption(
+        "--retrylab-seeds",
+        metavar="N",
+        type=_at_least_1,
+        default=1,
+        help="run each scenario file with N seeds, its own and those after it (default: 1)",
+    )
+    group.addoption(
+        "--retrylab-runtime",
+        choices=("simpy", "trio"),
+        default="simpy",
+        help="the clock to run scenarios on: SimPy's, or trio's MockClock (default: simpy)",
+    )
+    parser.addini(
+        SCENARIOS,
+        "patterns of the files that are scenarios, relative to the root, such as scenarios/*.yaml "
+        "(default: files that look like one)",
+        type="args",
+        default=[],
+    )
+
+
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the plugin's markers known."""
+    config.addinivalue_line("markers", "retrylab_scenario: a test made from a scenario file")
+    config.addinivalue_line(
+        "markers",
+        f"{SEED_MARKER}(seed): the seed of simulated_system, live_system and actor_kit in this test (default: 0)",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Collect a file that is a scenario."""
+    collectors = yield
+    if file_path.suffix in (".yaml", ".yml") and _is_scenario(file_path, parent, bool(collectors)):
+        from simulation.testing.scenario_items import ScenarioFile
+
+        collectors.append(ScenarioFile.from_parent(parent, path=file_path))
+    return collectors
+
+
+def _is_scenario(path: Path, parent: pytest.Collector, is_of_another: bool) -> bool:
+    if parent.session.isinitpath(path) and not is_of_another:
+        return True
+    patterns = parent.config.getini(SCENARIOS)
+    if patterns:
+        try:
+            relative = path.relative_to(parent.config.rootpath).as_posix()
+        except ValueError:
+            return False
+        return any(fnmatch(relative, pattern) for pattern in patterns)
+    return looks_like_a_scenario(path)
+
+
+def looks_like_a_scenario(path: Path) -> bool:
+    """Tell whether a file is a scenario by its look; see the text of this module."""
+    try:
+        if path.stat().st_size > BYTES_MAX:
+            return False
+        content = path.read_bytes()
+    except OSError:
+        return False
+    keys = set(_TOP_KEYS.findall(content))
+    return len(keys) == 3 or (b"workload" in keys and _HINT.search(content) is not None)
+
+
+# ── fixtures ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def recorder() -> Recorded:
+    """The events that the systems of this test record: a list, in order, with `of(*types)` and `times(*types)`."""
+    from simulation.testing.testkit import Recorded
+
+    return Recorded()
+
+
+@pytest.fixture
+def simulated_system(request: pytest.FixtureRequest, recorder: Recorded) -> Iterator[SimulatedSystem]:
+    """A system in simulated time, which records into `recorder`; closed in the end."""
+    from simulation.engine.system import SimulatedSystem
+
+    with SimulatedSystem(seed=_seed(request), record=recorder.record) as system:
+        yield system
+
+
+@pytest.fixture
+def live_system(request: pytest.FixtureRequest, recorder: Recorded) -> Iterator[SteppedLiveSystem]:
+    """A live system on trio's `MockClock`, which records into `recorder`; for a test that is no coroutine.
+
+    Its time moves by `advance(seconds)`, by `run()`, and as far as a blocking `ask` needs.
+    """
+    from simulation.testing.testkit import SteppedLiveSystem
+
+    system = SteppedLiveSystem(seed=_seed(request), record=recorder.record)
+    yield system
+    system.close()
+
+
+@pytest.fixture(params=("simulated", "live"))
+def actor_kit(request: pytest.FixtureRequest) -> Iterator[Callable[..., ActorKit[Any]]]:
+    """Make kits, ``actor_kit(MyActor, …)``, on one clock and, in another run of the same test, on the other."""
+    from simulation.testing.testkit import ActorKit
+
+    seed = _seed(request)
+    kits: list[ActorKit[Any]] = []
+
+    def make(actor_class: Any, *args: Any, **kwargs: Any) -> ActorKit[Any]:
+        kits.append(ActorKit(actor_class, *args, **{"clock": request.param, "seed": seed, **kwargs}))
+        return kits[-1]
+
+    yield make
+    for kit in kits:
+        kit.close()
+
+
+def _seed(request: pytest.FixtureRequest) -> int:
+    marker = request.node.get_closest_marker(SEED_MARKER)
+    if marker is None:
+        return 0
+    if len(marker.args) != 1 or marker.kwargs or type(marker.args[0]) is not int:
+        raise pytest.UsageError(f"{request.node.nodeid}: wanted @pytest.mark.{SEED_MARKER}(a whole number)")
+    return marker.args[0]

@@ -1,0 +1,182 @@
+"""What pytest makes of a scenario file: a test for its run, and one for each of its expectations."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from actors.errors import ConfigurationError, InvariantBreach
+from simulation.results.reproduce import shell_command
+from simulation.running.runner import run
+from simulation.scenario import Expectation, Scenario, load
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+RUNS = "runs"
+"""The name of the test that a scenario runs, and that its invariants hold."""
+
+
+class NoResult(NamedTuple):
+    """Why a run has no result."""
+
+    headline: str
+    """In a few words."""
+    text: str
+
+
+class DoesNotHold(Exception):
+    """An expectation failed; carries what to show."""
+
+    def __init__(self, headline: str, text: str) -> None:
+        super().__init__(headline, text)
+        self.headline = headline
+        """In a few words, for the list at the end."""
+        self.text = text
+
+
+class Crash(NamedTuple):
+    """Where pytest looks for the words for its list at the end."""
+
+    message: str
+
+
+class Shown:
+    """A failure as text, in the form that pytest wants: its first line in red, the rest as it is."""
+
+    def __init__(self, failure: DoesNotHold) -> None:
+        self.text = failure.text
+        self.reprcrash = Crash(failure.headline)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, tw: Any) -> None:
+        """Write it to a terminal."""
+        first, _, rest = self.text.partition("\n")
+        tw.line(first, red=True, bold=True)
+        tw.line(rest)
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file. Its tests share a run for each seed."""
+
+    _seed: int | None = None
+    _outcome: Result | NoResult | None = None
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield its tests; a file that cannot be used is an error, with all its problems."""
+        try:
+            self.scenario: Scenario = load(self.path)
+        except ConfigurationError as error:
+            shown = self.shown_path
+            problems = [problem.replace(str(self.path), shown, 1) for problem in error.problems]
+            raise self.CollectError("\n".join(problems)) from None
+        count = self.config.getoption("--retrylab-seeds")
+        # The same text twice is the same test.
+        expectations = list({expectation.text: expectation for expectation in self.scenario.expect}.values())
+        for seed in range(self.scenario.seed, self.scenario.seed + count):
+            suffix = f"[seed {seed}]" if count > 1 else ""
+            yield RunItem.from_parent(self, name=RUNS + suffix, seed=seed)
+            for expectation in expectations:
+                yield ExpectationItem.from_parent(
+                    self, name=expectation.text + suffix, seed=seed, expectation=expectation
+                )
+
+    @property
+    def shown_path(self) -> str:
+        """The file as the user would write it: relative to where pytest was started."""
+        start = self.config.invocation_params.dir
+        return str(self.path.relative_to(start)) if self.path.is_relative_to(start) else str(self.path)
+
+    def outcome(self, seed: int) -> Result | NoResult:
+        """Return the result of the run with a seed, or why there is none. The last one is kept."""
+        if self._outcome is None or seed != self._seed:
+            self._seed = seed
+            try:
+                runtime = self.config.getoption("--retrylab-runtime")
+                self._outcome = run(self.scenario, seed=seed, runtime=runtime, invariants="all")
+            except InvariantBreach as breach:
+                # Without the command that it brings: that is for one who runs the scenario from Python.
+                report = InvariantBreach(breach.message, breach.invariant, breach.at_ns, breach.seed, breach.history)
+                self._outcome = NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
+            except ConfigurationError as error:
+                self._outcome = NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
+        return self._outcome
+
+    def teardown(self) -> None:
+        """Let go of the run."""
+        self._outcome = None
+
+
+class ScenarioItem(pytest.Item):
+    """A test of a scenario with one seed."""
+
+    parent: ScenarioFile
+
+    obj = None
+    """No function, as of pytest's own doctest items; pytest-trio in its `trio_mode` looks at that of every test."""
+
+    def __init__(self, *, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.add_marker("retrylab_scenario")
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Say where it is."""
+        return self.path, None, f"{self.path.name}: {self.name}"
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
+        """Show a failure of the scenario as itself, and any other with its traceback."""
+        if isinstance(excinfo.value, DoesNotHold):
+            return Shown(excinfo.value)
+        return super().repr_failure(excinfo, *args, **kwargs)
+
+    def again(self, *, broken: bool = False) -> str:
+        """Return the commands that run it again: with all figures and a picture, or up to the breach; and as a test."""
+        path, runtime = self.parent.shown_path, self.config.getoption("--retrylab-runtime")
+        look = shell_command(path, self.seed, runtime=runtime, check=broken) + ("" if broken else " --out report")
+        test = ["pytest", f"{path}::{self.name}"]
+        if runtime != "simpy":
+            test += ["--retrylab-runtime", runtime]
+        count = self.config.getoption("--retrylab-seeds")
+        if count > 1:
+            test += ["--retrylab-seeds", str(count)]
+        return f"look closer  {look}\nrun again    {shlex.join(test)}"
+
+
+class RunItem(ScenarioItem):
+    """The run itself: that it comes to its end, and that all invariants hold on the way."""
+
+    def runtest(self) -> None:
+        """Run the scenario."""
+        outcome = self.parent.outcome(self.seed)
+        if isinstance(outcome, NoResult):
+            raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again(broken=True)}")
+
+
+class ExpectationItem(ScenarioItem):
+    """One expectation."""
+
+    def __init__(self, *, expectation: Expectation, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.expectation = expectation
+
+    def runtest(self) -> None:
+        """See whether it holds."""
+        outcome = self.parent.outcome(self.seed)
+        if isinstance(outcome, NoResult):
+            runs = self.nodeid.replace(f"::{self.expectation.text}", f"::{RUNS}")
+            raise DoesNotHold("no figure", f"no figure: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
+        value, holds = self.expectation.evaluate(outcome.summary)
+        if not holds:
+            from simulation.reporting.expectation_report import failure_text, verdict
+
+            raise DoesNotHold(
+                verdict(self.expectation, value),
+                "\n".join([*failure_text(outcome, self.expectation, value), "", self.again()]),
+            )

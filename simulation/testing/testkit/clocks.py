@@ -1,0 +1,146 @@
+"""One program, two clocks: in simulated time, and live under trio's `MockClock`. Both have to do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
+
+from actors.errors import RetrylabError
+from actors.kernel.system import START_OF_TIME, ActorSystem
+from simulation.arguments import check_word
+from simulation.testing.testkit.recorded import Recorded
+
+T = TypeVar("T")
+
+Clock: TypeAlias = Literal["simulated", "live"]
+CLOCKS: tuple[Clock, ...] = ("simulated", "live")
+
+A_WHILE = 1_000_000.0
+"""Seconds; long enough for all that a test sets going, and costs nothing."""
+
+
+class ClocksDiffer(RetrylabError, AssertionError):
+    """A program did one thing in simulated time and another one live; says where the two part."""
+
+
+@dataclass
+class Run(Generic[T]):
+    """What came of a program on one clock."""
+
+    system: ActorSystem
+    """Its system, which has ended."""
+    history: Recorded
+    """The events that were recorded, in order."""
+    returned: T
+    """What the program returned; a list that its actors have written into since, for one."""
+
+
+def run_on(
+    clock: Clock,
+    program: Callable[[ActorSystem], T],
+    *,
+    until: float = A_WHILE,
+    seed: int = 0,
+    start: datetime = START_OF_TIME,
+    history: Recorded | None = None,
+) -> Run[T]:
+    """Run a program on one clock and return what came of it.
+
+    Args:
+        clock: SimPy's (``simulated``), or trio's under `MockClock` (``live``). Neither waits for the wall's.
+        program: puts actors into the system that it is given, tells them what to begin with, and returns; the clock
+            starts then.
+        until: where the run ends, in seconds from the start; what is due at that instant does not happen any more. A
+            program whose timers set further ones for ever needs it smaller.
+        seed: what all random streams of the system are derived from.
+        start: the instant on the calendar at which the system's clock reads 0.
+        history: takes the events, in place of a new list.
+
+    Raises:
+        ConfigurationError: there is no such clock.
+    """
+    check_word("clock", clock, CLOCKS)
+    record = history if history is not None else Recorded()
+    match clock:
+        case "simulated":
+            return _run_simulated(program, until, seed, start, record)
+        case "live":
+            return _run_live(program, until, seed, start, record)
+        case _:
+            assert_never(clock)
+
+
+def both_clocks(
+    program: Callable[[ActorSystem], T], *, until: float = A_WHILE, seed: int = 0, start: datetime = START_OF_TIME
+) -> Run[T]:
+    """Run a program on both clocks, see to it that it does the same on both, and return the simulated run.
+
+    The arguments are those of :func:`run_on`. What the program returns is compared as well, so it may return a list
+    that its actors write into.
+
+    Raises:
+        ClocksDiffer: the recorded histories, or what the program returned, are not equal.
+    """
+    simulated, live = (run_on(clock, program, until=until, seed=seed, start=start) for clock in CLOCKS)
+    compare("event", simulated.history, live.history)
+    if isinstance(simulated.returned, list) and isinstance(live.returned, list):
+        compare("returned item", simulated.returned, live.returned)
+    elif simulated.returned != live.returned:
+        raise ClocksDiffer(
+            f"the clocks differ in what was returned\n  simulated: {simulated.returned!r}\n  live:      "
+            f"{live.returned!r}"
+        )
+    return simulated
+
+
+_NOTHING = object()
+
+
+def compare(what: str, simulated: list[Any], live: list[Any]) -> None:
+    """Compare two lists item by item.
+
+    Raises:
+        ClocksDiffer: they are not equal; it shows the first pair that differs and what came before.
+    """
+    for number, (one, other) in enumerate(zip_longest(simulated, live, fillvalue=_NOTHING)):
+        if one != other:
+            before = f"\n  before it: {simulated[number - 1]!r}" if number else ""
+            raise ClocksDiffer(
+                f"the clocks differ at {what} {number + 1} (of {len(simulated)} and {len(live)}){before}"
+                f"\n  simulated: {_shown(one)}\n  live:      {_shown(other)}"
+            )
+
+
+def _shown(item: Any) -> str:
+    return "nothing more" if item is _NOTHING else repr(item)
+
+
+def _run_simulated(
+    program: Callable[[ActorSystem], T], until: float, seed: int, start: datetime, history: Recorded
+) -> Run[T]:
+    from simulation.engine.system import SimulatedSystem
+
+    with SimulatedSystem(seed=seed, start=start, record=history.record) as system:
+        returned = program(system)
+        system.run(until=until)
+    return Run(system, history, returned)
+
+
+def _run_live(
+    program: Callable[[ActorSystem], T], until: float, seed: int, start: datetime, history: Recorded
+) -> Run[T]:
+    import trio
+    import trio.testing
+
+    from actors.kernel.live import LiveSystem
+
+    async def main() -> Run[T]:
+        async with LiveSystem(seed=seed, start=start, record=history.record) as system:
+            returned = program(system)
+            await system.run(until=until)
+        return Run(system, history, returned)
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -1,0 +1,157 @@
+"""A system whose timers can be looked at, and whose effects are noted down instead of performed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.errors import ActorSystemError
+from actors.instants import NS_PER_S
+from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.async_handlers import Resume, Strike
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
+from actors.kernel.supervision import Begin
+from actors.kernel.system import ActorSystem
+
+
+class SetTimer:
+    """A timer that an actor set: `message` comes to `ref` at `due`."""
+
+    def __init__(self, ref: ActorRef[Any], message: Any, due_ns: int, timer: Cancellable) -> None:
+        self.ref = ref
+        """The actor that set it."""
+        self.message = message
+        self.due_ns = due_ns
+        """When, in nanoseconds from the start."""
+        self.cancelled = False
+        self._timer = timer
+
+    def cancel(self) -> None:
+        """What the actor that set it calls."""
+        self.cancelled = True
+        self._timer.cancel()
+
+    @property
+    def due(self) -> float:
+        """When, in seconds from the start."""
+        return self.due_ns / NS_PER_S
+
+    def __repr__(self) -> str:
+        return f"<{self.message!r} at {self.due:g} s>"
+
+
+class AskedEffect:
+    """An effect that an actor asked to perform, and which nobody performs: a test says how it ends."""
+
+    def __init__(self, ref: ActorRef[Any], effect: Effect, request: Any, asked_ns: int, timeout_ns: int | None) -> None:
+        self.ref = ref
+        """The actor that asked."""
+        self.effect = effect
+        """What it asked for: :class:`~actors.kernel.effects.Foreseen`, or a call that is not made here."""
+        self.request = request
+        """What it handed over to know the answer by."""
+        self.asked_ns = asked_ns
+        """When, in nanoseconds from the start."""
+        self.timeout = None if timeout_ns is None else timeout_ns / NS_PER_S
+        """After how many seconds the actor gives up waiting; None: never."""
+        self.over: str | None = None
+        """``completed``, ``cancelled`` or ``timed out``; None while it is under way."""
+        self._time_out: Cancellable | None = None
+        self._times_out_ns = None if timeout_ns is None else asked_ns + timeout_ns
+
+    @property
+    def asked(self) -> float:
+        """When it asked, in seconds from the start."""
+        return self.asked_ns / NS_PER_S
+
+    def cancel(self) -> None:
+        """What the actor that asked calls."""
+        self._end("cancelled")
+
+    def _end(self, how: str) -> None:
+        if self.over is None:
+            self.over = how
+            if self._time_out is not None:
+                self._time_out.cancel()
+
+    def _look_at_the_clock(self, now_ns: int) -> None:
+        """Note that its time is up."""
+        if self.over is None and self._times_out_ns is not None and now_ns >= self._times_out_ns:
+            self.over = "timed out"
+
+    def __repr__(self) -> str:
+        return f"<{self.request!r}, {self.over or 'under way'} since {self.asked:g} s>"
+
+
+_OF_THE_SYSTEM = (Begin, Resume, Strike)
+"""Timers that no actor set by itself: the end of a restart's wait, of a sleep, of a deadline."""
+
+
+class WatchedSystem(ActorSystem):
+    """Put before one of the two systems among the bases of a class."""
+
+    def __init__(self, **options: Any) -> None:
+        self._timers: list[SetTimer] = []
+        self._effects: list[AskedEffect] = []
+        self.failures: list[Exception] = []
+        """What actors failed with, in order; a failing child that escalates counts for its parent too."""
+        super().__init__(**options)
+
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Any:
+        """Set a timer, and note it down."""
+        timer = super().set_timer(instant_ns, actor, message)  # type: ignore[safe-super]  # of the system behind
+        noted = SetTimer(actor._actor_ref, message, max(instant_ns, self.now_ns), timer)  # type: ignore[arg-type]
+        self._timers.append(noted)
+        return noted
+
+    def perform(
+        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
+    ) -> Cancellable:
+        """Note an effect down; only its time-out happens by itself."""
+        now_ns = self.now_ns
+        asked = AskedEffect(actor._actor_ref, effect, request, now_ns, timeout_ns)  # type: ignore[arg-type]
+        if timeout_ns is not None:
+            ended_ns = now_ns + timeout_ns
+            done = Performed(request=request, result=on_timeout, started_ns=now_ns, ended_ns=ended_ns)
+            asked._time_out = super().set_timer(ended_ns, actor, done)  # type: ignore[safe-super]
+        self._effects.append(asked)
+        return asked
+
+    def timers(self) -> list[SetTimer]:
+        """Return what actors have set and what is still to come, the earliest first.
+
+        Right between two steps only: whatever was due by now has come then.
+        """
+        self._timers = [timer for timer in self._timers if not timer.cancelled and timer.due_ns > self.now_ns]
+        own = [timer for timer in self._timers if type(timer.message) not in _OF_THE_SYSTEM]
+        return sorted(own, key=lambda timer: timer.due_ns)
+
+    def sleeps_until_ns(self, actor: Actor) -> int | None:
+        """Return when a sleeping async handler of an actor wakes."""
+        run = actor._run
+        wakes = None if run is None else run.waits_on
+        return wakes.due_ns if isinstance(wakes, SetTimer) else None
+
+    def effects(self) -> list[AskedEffect]:
+        """Return the effects under way, in the order in which they were asked for."""
+        for effect in self._effects:
+            effect._look_at_the_clock(self.now_ns)
+        self._effects = [effect for effect in self._effects if effect.over is None]
+        return list(self._effects)
+
+    def complete(self, asked: AskedEffect, result: Any) -> None:
+        """Tell the actor that asked for an effect how it ended."""
+        asked._look_at_the_clock(self.now_ns)
+        if asked.over is not None:
+            raise ActorSystemError(f"the effect for {asked.request!r} is {asked.over}: its actor waits for nothing")
+        asked._end("completed")
+        done = Performed(request=asked.request, result=result, started_ns=asked.asked_ns, ended_ns=self.now_ns)
+        self._enqueue(asked.ref.actor, done)
+
+    def _failed(self, actor: Actor, message: Any, error: Exception, *args: Any, **kwargs: Any) -> None:
+        self.failures.append(error)
+        super()._failed(actor, message, error, *args, **kwargs)
+
+
+def foreseen_result(effect: Effect) -> Any:
+    """Return the result that an effect brings with it; None where it has to be performed to know."""
+    return effect.result if isinstance(effect, Foreseen) else None
