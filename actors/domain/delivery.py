@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.domain.attempts import Attempt
+from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterMessage,
     NotificationDeferred,
@@ -20,7 +21,6 @@ from actors.messages import (
     SendNotification,
 )
 from actors.policies.retry.policy import Progress
-from actors.waits import sooner, wait_ns
 
 
 class Delivery(msgspec.Struct, gc=False):

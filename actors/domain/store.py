@@ -3,7 +3,7 @@
 A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
 memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
 done. What a store keeps is the history of each notification, from which its state can be told
-(:func:`actors.domain.delivery.state_after`).
+(:func:`actors.domain.delivery.state_after`), and beside it settings: preferences of users, and suppressions.
 
 What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
 crash of the process can lose them. Its histories outlive the process, so the instants in them may be of another run's
@@ -21,11 +21,26 @@ import msgspec
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
 from actors.domain.remembered_ids import RememberedIds
-from actors.domain.settings_change import SettingsChange
-from actors.domain.suppressions import Suppressions
+from actors.domain.suppressions import Key, Suppression, Suppressions
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
 from actors.messages import DeadLetterMessage, NotificationEvent, SendNotification
+
+
+class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes at once, or not at all."""
+
+    audit: AuditEntry
+    """Who changes what; kept with the change."""
+
+    suppressed: tuple[Suppression, ...] = ()
+    """As :meth:`Suppressions.add` takes them."""
+
+    lifted: tuple[Key, ...] = ()
+    """Addresses that are suppressed no more, whoever has said so."""
+
+    preferences: Mapping[str, UserPreferences | None] = {}
+    """What users have set from now on, by user id; None: nothing."""
 
 
 class Past(msgspec.Struct, frozen=True):

@@ -20,8 +20,7 @@ from pydantic import Field, model_validator
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.base import Settings
-from actors.settings.quantities import Text, Wanted, wanted
-from actors.settings.time_of_day import TimeOfDay, ZoneName
+from actors.settings.quantities import Text, TimeOfDay, Wanted, ZoneName, wanted
 
 
 def _on_or_off(value: Any, _unit_required: bool) -> bool | None:

@@ -24,6 +24,7 @@ from actors.domain.attempts import (
     Postponed,
     Refused,
 )
+from actors.instants import sooner
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
 from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel
@@ -34,7 +35,6 @@ from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, BreakerState, Transition
 from actors.settings.channel import ChannelConfig
-from actors.waits import sooner
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED_HERE = "adaptive throttle"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, wait_ns
 from actors.messages import NotificationChannel, SendNotification
 from actors.settings.channel import ChannelConfig, FallbackConfig
-from actors.waits import wait_ns
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from actors.errors import (
     Unstorable,
     described,
 )
-from actors.instants import NS_PER_S, since_1970_ns, utc
+from actors.instants import NS_PER_S, since_1970_ns, sooner, utc
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted
@@ -67,7 +67,6 @@ from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.settings.channel import ChannelConfig
-from actors.waits import sooner
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
-from actors.policies.breaker.pace import Pace
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
+from actors.policies.breaker.recovery import Pace
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.rate_limit.limiter import Limiter, make_limiter
 from actors.settings.channel import PRIMARY, ChannelConfig

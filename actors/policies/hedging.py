@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from actors.instants import wait_ns
 from actors.settings.adaptive import HedgingConfig
-from actors.waits import wait_ns
 
 MOST_SENDS = 5
 """More are taken as this many, as in gRPC: what hedging gains is gained by the first few."""

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import StrictBool, model_validator
 
-from actors.settings.base import Settings
-from actors.settings.by_kind import by_kind
+from actors.settings.base import Settings, by_kind
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,

@@ -1,7 +1,8 @@
 """The base of all settings models: frozen, no unknown keys, and problems in plain words.
 
 pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each becomes
-what was wanted, or the nearest known key; whoever reports it adds the place and what was there.
+what was wanted, or the nearest known key; whoever reports it adds the place and what was there. :func:`by_kind` is for
+settings of which `kind` says what the other keys are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pydantic import (
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -221,3 +224,22 @@ def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) ->
             return wanted(_WANTED_BY_TYPE[plain], NOT_SHOWN if hides else None)
         case other:
             return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})
+
+
+def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
+    """Return the validator that takes a mapping as the one of `kinds` that it names, or else as the default one.
+
+    So the problems of a mapping are those of one model alone, and not of all that it could have been.
+    """
+
+    def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, tuple(kinds.values())):
+            return value
+        if not isinstance(value, dict):
+            raise wanted("a mapping")
+        kind = value.get("kind", default)
+        if not isinstance(kind, str) or kind not in kinds:
+            raise at_key("kind", wanted("one of " + ", ".join(kinds)), kind)
+        return kinds[kind].model_validate(value, context=info.context)
+
+    return WrapValidator(read)

@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import Field, StrictBool, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from actors.settings.base import NotEmpty, Settings
-from actors.settings.by_kind import by_kind
+from actors.settings.base import NotEmpty, Settings, by_kind
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from actors.domain.settings_change import SettingsChange
+from actors.domain.store import SettingsChange
 from actors.kernel.effects import Foreseen
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import DAY_NS, MemoryStore

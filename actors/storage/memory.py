@@ -11,8 +11,7 @@ import msgspec
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.delivery import Delivery, dead_letter_after, state_after
 from actors.domain.remembered_ids import RememberedIds
-from actors.domain.settings_change import SettingsChange
-from actors.domain.store import News, Past
+from actors.domain.store import News, Past, SettingsChange
 from actors.domain.suppressions import Suppressions, told_by
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect

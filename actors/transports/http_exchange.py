@@ -1,7 +1,8 @@
 """One request over HTTP, and what is known when it did not go well.
 
 What failed before a connection stood was not sent; once it stood, nobody knows. Redirects are not followed, no proxy is
-taken from the environment, no cookie is kept, and of an answer only a bounded part is read.
+taken from the environment, no cookie is kept, and of an answer only a bounded part is read. A notification's id is any
+text; :func:`as_header_value` writes it in the characters that a header may hold.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import aclosing
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -229,3 +231,11 @@ class HttpExchange:
 
 def _described(error: Exception) -> str:
     return described(error)[:ANSWER_LENGTH_MAX]
+
+
+_KEPT = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+def header_value(text: str) -> str:
+    """Return `text` with everything percent-encoded that is no visible ASCII, and the % itself: no two are the same."""
+    return quote(text, safe=_KEPT, errors="surrogatepass")

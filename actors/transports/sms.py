@@ -42,8 +42,7 @@ from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import TwilioConfig
-from actors.transports.header_value import header_value
-from actors.transports.http_exchange import Answer, Failed, HttpExchange
+from actors.transports.http_exchange import Answer, Failed, HttpExchange, header_value
 from actors.transports.transport import Transport
 
 DEAD_CODES: Final = frozenset({21211, 21614, 21610})

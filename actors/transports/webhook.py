@@ -42,8 +42,7 @@ from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import SigningKey, WebhookConfig
-from actors.transports.header_value import header_value
-from actors.transports.http_exchange import Answer, Failed, HttpExchange
+from actors.transports.http_exchange import Answer, Failed, HttpExchange, header_value
 from actors.transports.network_guard import GuardedNetwork
 from actors.transports.transport import Transport
 

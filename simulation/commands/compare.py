@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
 from simulation.commands.run import Sets
-from simulation.commands.shared import refuse, save
+from simulation.commands.shared import given_path, refuse, save
 
 
 def compare(
@@ -49,7 +48,7 @@ def compare(
     ] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
-    from simulation.commands.many_runs_command import exits_in_words
+    from simulation.commands.shared import exits_in_words
     from simulation.experiments.comparison import DOCUMENT
     from simulation.experiments.comparison import compare as compare_settings
     from simulation.reporting.terminal import watch_runs

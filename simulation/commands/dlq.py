@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import Exit
+from simulation.commands.shared import Exit, given_path
 
 if TYPE_CHECKING:
     from simulation.commands.dlq_source import Source

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import Exit, refuse, say
+from simulation.commands.shared import Exit, given_path, refuse, say
 
 
 class ScheduleName(StrEnum):

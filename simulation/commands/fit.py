@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import refuse
+from simulation.commands.shared import given_path, refuse
 
 
 class LatencyUnit(StrEnum):

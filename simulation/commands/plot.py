@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.many_runs_command import exits_in_words
-from simulation.commands.shared import say
+from simulation.commands.shared import exits_in_words, given_path, say
 
 if TYPE_CHECKING:
     from simulation.reporting.plots.kinds import Kind, Options

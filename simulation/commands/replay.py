@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
 from simulation.commands.run import RuntimeName, Sets
-from simulation.commands.shared import Exit, refuse
+from simulation.commands.shared import Exit, given_path, refuse
 
 
 def replay(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import Exit, refuse, save, say
+from simulation.commands.shared import Exit, given_path, refuse, save, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,8 +74,7 @@ def run(
     """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.reporting.terminal import watch_run
-    from simulation.results.origin import Origin
-    from simulation.results.reproduce import shell_command
+    from simulation.results.reproduce import Origin, shell_command
 
     scenarios = _load_all(files, sets or [], seed)
     directories = _directories(files, out)

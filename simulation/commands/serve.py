@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import Exit, refuse, say
+from simulation.commands.shared import Exit, given_path, refuse, say
 
 _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
+from simulation.commands.shared import given_path
 
 
 class DesignName(StrEnum):
@@ -90,7 +90,7 @@ def sweep(
     A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
     process that did runs is gone.
     """
-    from simulation.commands.many_runs_command import check_who_does_them, exits_in_words
+    from simulation.commands.shared import check_who_does_them, exits_in_words
     from simulation.experiments.sweeping.printing import METRICS, print_sweep
     from simulation.experiments.sweeping.sweep import Plan
     from simulation.reporting.terminal import watch_runs

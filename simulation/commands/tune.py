@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import Exit
+from simulation.commands.shared import Exit, given_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +93,7 @@ def tune(
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.
     """
-    from simulation.commands.many_runs_command import check_who_does_them, exits_in_words
+    from simulation.commands.shared import check_who_does_them, exits_in_words
     from simulation.experiments.tuning.report import report
     from simulation.experiments.tuning.tune import tune as search
     from simulation.experiments.tuning.tuning import TuningInterrupted

@@ -17,8 +17,7 @@ from simulation.commands.fit import (
     OutcomeMap,
     TimeColumn,
 )
-from simulation.commands.given_path import given_path
-from simulation.commands.shared import refuse
+from simulation.commands.shared import given_path, refuse
 
 
 def whatif(

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
-from simulation.arguments import check_counts
 from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean
 from simulation.results.files import folder_to_fill
 from simulation.results.formatting import line, seeds_text
 from simulation.running.executors import Task
 from simulation.running.replicates import Values, checked_figures, figures_of_runs
 from simulation.scenario import Scenario
+from simulation.scenario.arguments import check_counts
 from simulation.scenario.figures import Figure, figure_kind
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.variations import Setting, combinations, load_all

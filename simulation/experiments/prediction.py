@@ -18,11 +18,11 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted, plain_number
-from simulation.arguments import check_counts
 from simulation.results.formatting import line
 from simulation.running.executors import Task, figure_at
 from simulation.running.replicates import checked_figures, figures_of_runs
 from simulation.scenario import Scenario, load
+from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99

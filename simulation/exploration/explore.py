@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from actors.formatting import counted
-from simulation.arguments import check_counts, check_word
 from simulation.exploration.corpus import FailuresFolder, folder_of
 from simulation.exploration.coverage import demanded, reached
 from simulation.exploration.shrink import RUNS, Shrunk, shrink
@@ -22,6 +21,7 @@ from simulation.exploration.trial import Breakage, attempt
 from simulation.results.formatting import line
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario, load
+from simulation.scenario.arguments import check_counts, check_word
 from simulation.scenario.seeds import seeds_of
 
 if TYPE_CHECKING:

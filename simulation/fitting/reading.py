@@ -17,10 +17,10 @@ from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
-from simulation.arguments import check_word, shown
 from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
 from simulation.fitting.words import NAMES, kind_of
-from simulation.results.table_file import read_table
+from simulation.results.files import read_table
+from simulation.scenario.arguments import check_word, shown
 
 Unit = Literal["s", "ms", "us", "ns"]
 

@@ -21,7 +21,6 @@ from actors.faults.build import unreliable_providers
 from actors.formatting import counted
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
-from simulation.arguments import check_counts
 from simulation.fitting.log import AttemptLog, Floats, Kind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
@@ -30,6 +29,7 @@ from simulation.results.result import Result
 from simulation.results.student_t import quantile
 from simulation.running.runner import build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
+from simulation.scenario.arguments import check_counts
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.seeds import seeds_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.instants import ns
+from actors.instants import ns, wait_ns
 from actors.messages import (
     NotificationEvent,
     NotificationFailed,
@@ -14,7 +14,6 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
-from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import Life
 from simulation.invariants.observations import AttemptMade

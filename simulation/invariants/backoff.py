@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, wait_ns
 from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import RetryConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import Life
 from simulation.invariants.observations import AttemptMade

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from actors.instants import wait_ns
 from actors.messages import ActorFailed, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
 from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX, recipient_host
 from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent, BreakerState
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text

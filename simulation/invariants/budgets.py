@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from actors.domain.attempts import Attempt
+from actors.instants import wait_ns
 from actors.messages import (
     ActorFailed,
     NotificationChannel,
@@ -33,7 +34,6 @@ from actors.settings.retry import (
     GrpcBudgetConfig,
     TokenBudgetConfig,
 )
-from actors.waits import wait_ns
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import AttemptMade, MessageTold
 

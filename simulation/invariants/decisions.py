@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from actors.domain.attempts import Admitted, Attempt
+from actors.instants import wait_ns
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed, BreakerTransitioned
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
@@ -19,7 +20,6 @@ from actors.policies.breaker.per_host import IDLE_NS, recipient_host
 from actors.policies.breaker.states import BreakerEvent, BreakerState
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
-from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.text import seconds_text

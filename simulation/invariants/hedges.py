@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from actors.instants import ns
+from actors.instants import ns, wait_ns
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Ambiguous, Outcome, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.adaptive import HedgingConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
-from actors.instants import utc
+from actors.instants import utc, wait_ns
 from actors.messages import (
     ActorFailed,
     DeadLetterMessage,
@@ -17,7 +17,6 @@ from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.breaker.states import BreakerState
 from actors.settings.channel import RetryConfig
-from actors.waits import wait_ns
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.liveness import longest_backoff

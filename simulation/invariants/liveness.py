@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.instants import ns
+from actors.instants import NEVER_NS, ns, wait_ns
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -21,7 +21,6 @@ from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, RetryConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
-from actors.waits import NEVER_NS, wait_ns
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.steps import most_attempts
 from simulation.invariants.text import seconds_text

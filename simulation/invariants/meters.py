@@ -12,11 +12,10 @@ from fractions import Fraction
 from functools import partial
 from typing import Protocol
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, wait_ns
 from actors.policies.exact import as_fraction
 from actors.settings.quantities import Rate, write_rate
 from actors.settings.rate_limit import RateLimitConfig
-from actors.waits import wait_ns
 from simulation.invariants.text import seconds_text
 
 

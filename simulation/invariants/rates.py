@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.instants import NS_PER_S, seconds
+from actors.instants import NS_PER_S, seconds, wait_ns
 from actors.messages import ActorFailed
 from actors.outcomes import Outcome
 from actors.pipeline.handler import Handler
 from actors.settings.adaptive import AdaptiveRateConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
 from simulation.invariants.observations import AttemptMade, MessageTold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.instants import wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationDeferred,
@@ -17,7 +18,6 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lives import NEXT, State
 from simulation.invariants.text import seconds_text

@@ -7,13 +7,13 @@ from collections import deque
 from typing import Any
 
 from actors.domain.attempts import Admitted, Refused
+from actors.instants import wait_ns
 from actors.messages import ActorFailed, NotificationChannel
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig
-from actors.waits import wait_ns
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import answer_in, is_answer
 from simulation.invariants.observations import MessageTold

@@ -1,10 +1,14 @@
-"""Folders for what comes of a command: each holds what came of one kind of command, and never a mixture."""
+"""Files and folders of results: whole or not there, tables as Parquet, a folder for each kind of command."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
+
+import pandas as pd
 
 from actors.errors import ConfigurationError
 
@@ -98,3 +102,48 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the table in a Parquet file.
+
+    Args:
+        path: of the file.
+        columns: those that are wanted; all of them when None.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no such file or a damaged one, or has no such columns.
+    """
+    try:
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except FileNotFoundError:
+        problem = "no such file"
+    except Exception as error:  # of a damaged one pyarrow raises whatever it comes upon
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = f"wanted a table as Parquet ({reason})"
+    raise ConfigurationError([f"{path}: {problem}"])
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write into, which takes its place when the block is over; its folder is made if it is not there.
+
+    A symbolic link stays one, and what it points to is written. A device or a pipe, which nothing can take the place
+    of, is written through: what has been written into it when the block breaks off is out.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    if path.exists() and not place.is_file():  # of a pipe such as /dev/fd/63 that is a name for people, and no path
+        with path.open("wb") as through:
+            yield through
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(place.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        os.replace(part, place)
+    finally:
+        part.unlink(missing_ok=True)

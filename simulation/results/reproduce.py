@@ -1,11 +1,11 @@
-"""How to run something again that broke an invariant."""
+"""Where a run came from, and the command that runs it again."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def shell_command(file: Path | str, seed: int, sets: Sequence[str] = (), runtime: str = "simpy", *, check: bool) -> str:
@@ -58,3 +58,16 @@ def _shown(name: str, value: Any) -> str:
 
 def _name(value: Any) -> str:
     return str(getattr(value, "__name__", type(value).__name__))
+
+
+class Origin(NamedTuple):
+    """What a run was started with, beside its seed and its clock."""
+
+    file: Path | None = None
+    """The scenario file; None for a scenario that was made in Python."""
+
+    sets: tuple[str, ...] = ()
+    """The ``path=value`` changes to the file."""
+
+    only_in_python: tuple[str, ...] = ()
+    """The arguments of :func:`simulation.run` that cannot be said at the shell: ``rules``, ``schedule``."""

@@ -14,8 +14,8 @@ from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned
 from simulation.results.files import folder_to_fill
 from simulation.results.formatting import line_of_run
-from simulation.results.origin import Origin
 from simulation.results.recorder import Recorder
+from simulation.results.reproduce import Origin
 from simulation.results.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
 from simulation.running.workload import critical_prefixes
 from simulation.scenario import Scenario

@@ -14,9 +14,9 @@ import pandas as pd
 from actors.errors import ConfigurationError
 from actors.settings.csv_column import read_file, reading_by
 from actors.settings.file import text_of
+from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
 from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE
-from simulation.results.table_file import read_table
 from simulation.scenario import Scenario, parse
 
 STAND_IN = "0\n"

@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-from simulation.arguments import check_counts
 from simulation.running.cache_key import code_hash
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
+from simulation.scenario.arguments import check_counts
 from simulation.scenario.figures import NO_FIGURES, Figure, Shape, summary_shape
 
 AHEAD = 3

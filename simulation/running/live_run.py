@@ -32,10 +32,10 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.settings.channel import ProviderConfig
-from simulation.arguments import check_mapping
 from simulation.results.result import Result
 from simulation.running.runner import build, class_for, recorder_of
 from simulation.scenario import Scenario, load
+from simulation.scenario.arguments import check_mapping
 from simulation.scenario.seeds import one_seed
 
 Inject: TypeAlias = Literal["all", "faults", "nothing"]

@@ -8,9 +8,9 @@ from typing import TypeAlias
 from pydantic_core import PydanticCustomError
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_texts
 from simulation.running.executors import Run, Task, executor
 from simulation.scenario import Expectation, Scenario
+from simulation.scenario.arguments import check_texts
 from simulation.scenario.figures import Figure, figure_kind, summary_shape
 
 Values: TypeAlias = "list[float | None]"

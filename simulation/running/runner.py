@@ -26,12 +26,11 @@ from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from simulation.arguments import check_mapping, check_word
 from simulation.engine.disturbance import DisturbedSystem, disturbed, is_disturbance
 from simulation.results.counters import Counted
-from simulation.results.origin import Origin
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
+from simulation.results.reproduce import Origin
 from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
 from simulation.running.operator import Operator
@@ -39,6 +38,7 @@ from simulation.running.service import Service
 from simulation.running.system_faults import Saboteur, is_sabotage
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
+from simulation.scenario.arguments import check_mapping, check_word
 from simulation.scenario.seeds import one_seed
 
 if TYPE_CHECKING:

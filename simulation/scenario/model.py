@@ -31,11 +31,12 @@ from actors.settings.quantities import (
     ShownName,
     ShownText,
     Text,
+    TimeOfDay,
     Wanted,
     WholeNumber,
+    ZoneName,
     wanted,
 )
-from actors.settings.time_of_day import TimeOfDay, ZoneName
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
-from simulation.arguments import check_texts
+from simulation.scenario.arguments import check_texts
 
 
 class BadPath(Exception):

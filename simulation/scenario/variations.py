@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_mapping, check_texts, shown
 from simulation.scenario import Scenario, load_each
+from simulation.scenario.arguments import check_mapping, check_texts, shown
 from simulation.scenario.loading import NOT_VARIED
 
 COMBINATIONS_MAX = 1_000

@@ -12,7 +12,7 @@ import pytest
 
 from simulation.commands.cli import app
 from simulation.commands.dlq import dlq
-from simulation.commands.given_path import given_path
+from simulation.commands.shared import given_path
 from simulation.results.files import KINDS
 
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"

@@ -8,9 +8,9 @@ import pytest
 
 import simulation
 from actors.errors import InvariantBreach
+from actors.instants import wait_ns
 from actors.outcomes import Permanent
 from actors.pipeline import channel
-from actors.waits import wait_ns
 from simulation.exploration.explore import explore
 from simulation.exploration.swarm import case
 from simulation.invariants import hedges

@@ -68,7 +68,7 @@ MUTANTS = (
     ),
     mutant(
         "pace-catches-up",
-        "actors/policies/breaker/pace.py",
+        "actors/policies/breaker/recovery.py",
         "What could not go in time goes in a burst.",
         ("        self._start_ns += max(0, now_ns - self.next_ns)\n", ""),
         expected="resume-pace",
@@ -106,14 +106,14 @@ MUTANTS = (
     ),
     mutant(
         "budget-asked-and-not-spent",
-        "actors/policies/retry/aws_budget.py",
+        "actors/policies/retry/budgets.py",
         "Whether there is enough is asked, and nothing is taken.",
         ("        self.available -= cost\n", ""),
         expected="retry-budget",
     ),
     mutant(
         "retries-under-way-for-ever",
-        "actors/policies/retry/envoy_budget.py",
+        "actors/policies/retry/budgets.py",
         "A retry is counted when it is allowed, and not when it has ended.",
         ("        self._active -= 1\n        self._retries -= charge\n", "        self._active -= 1\n"),
         expected="retry-budget",

@@ -150,7 +150,7 @@ MUTANTS = (
     ),
     mutant(
         "last-window-however-long-ago",
-        "actors/policies/rate_limit/sliding_counter.py",
+        "actors/policies/rate_limit/windows.py",
         "The window before is the one that was counted before.",
         ("self._previous = self._current if passed == 1 else {}", "self._previous = self._current"),
         expected="user-limit",

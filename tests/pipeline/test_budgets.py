@@ -13,10 +13,7 @@ from actors.messages import NotificationSuppressed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.retry.budgets import Budget
-from actors.policies.retry.envoy_budget import EnvoyBudget
-from actors.policies.retry.finagle_budget import FinagleBudget
-from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.budgets import Budget, EnvoyBudget, FinagleBudget, GrpcBudget
 
 BUSY = Transient(reason="busy")
 NO_BREAKER = {"enabled": False}

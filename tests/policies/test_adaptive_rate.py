@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actors.instants import NS_PER_S, ns
-from actors.policies.adaptive.aimd import Aimd
-from actors.policies.adaptive.cubic import Cubic
-from actors.policies.adaptive.rate import AdaptiveRate
-from actors.policies.adaptive.rate_clock import RateClock
+from actors.policies.adaptive.rate import AdaptiveRate, Aimd, Cubic, RateClock
 from actors.policies.rate_limit.windows import SlidingWindow
 from actors.settings.adaptive import AdaptiveRateConfig
 from actors.settings.quantities import FROM_FILE, Rate

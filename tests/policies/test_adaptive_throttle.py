@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.instants import NS_PER_S, ns
-from actors.policies.adaptive.rolling_counts import RollingCounts
-from actors.policies.adaptive.throttle import AdaptiveThrottle, rejection_probability
+from actors.policies.adaptive.throttle import AdaptiveThrottle, RollingCounts, rejection_probability
 from actors.settings.adaptive import AdaptiveThrottleConfig
 
 

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.instants import NS_PER_S, ns
+from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns, wait_ns
 from actors.policies.retry.backoff import Backoff, base_delay, retry_after_ns
 from actors.settings.channel import RetryConfig
-from actors.waits import LONGEST_WAIT_NS, wait_ns
 
 LARGEST_DRAW = 1 - 2**-53
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from actors.instants import ns
 from actors.policies.breaker.breaker import Breaker, BreakerState
-from actors.policies.breaker.open_time import OpenTime
-from actors.policies.breaker.recovery import Ramp
+from actors.policies.breaker.recovery import OpenTime, Ramp
 from actors.settings.breaker import CircuitBreakerConfig, OpenGrowth, RampConfig
 
 

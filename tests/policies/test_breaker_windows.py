@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from actors.instants import ns
 from actors.policies.breaker import windows as time_window
-from actors.policies.breaker.count_window import CountWindow
-from actors.policies.breaker.moving_average import MovingAverage
 from actors.policies.breaker.tripping import FailureRate, Window
-from actors.policies.breaker.windows import TimeWindow
-from actors.policies.exact_share import exact_share
+from actors.policies.breaker.windows import CountWindow, MovingAverage, TimeWindow
+from actors.policies.exact import exact_share
 
 
 class Call(NamedTuple):

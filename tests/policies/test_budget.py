@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.instants import ns
-from actors.policies.retry.aws_budget import AwsBudget
-from actors.policies.retry.budgets import Budget, make_budget
-from actors.policies.retry.envoy_budget import EnvoyBudget
-from actors.policies.retry.finagle_budget import FinagleBudget
-from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.budgets import (
+    AwsBudget,
+    Budget,
+    EnvoyBudget,
+    FinagleBudget,
+    GrpcBudget,
+    TokenBudget,
+    make_budget,
+)
 from actors.policies.retry.policy import FailureKind
-from actors.policies.retry.token_budget import TokenBudget
 from actors.settings.channel import RetryConfig
 from actors.settings.quantities import FROM_FILE, Rate
 

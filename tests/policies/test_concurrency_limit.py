@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from actors.instants import ns
-from actors.policies.adaptive.concurrency import ConcurrencyLimit, make_concurrency_limit
-from actors.policies.adaptive.gradient import GradientLimit
-from actors.policies.adaptive.vegas import VegasLimit
+from actors.policies.adaptive.concurrency import ConcurrencyLimit, GradientLimit, VegasLimit, make_concurrency_limit
 from actors.settings.adaptive import ConcurrencyLimitConfig, GradientConfig, VegasConfig
 
 MS = 1_000_000

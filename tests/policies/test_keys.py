@@ -6,8 +6,7 @@ import yaml
 
 from actors.messages import NotificationChannel
 from actors.policies.rate_limit.limiter import LeakyBucket, SeveralRates, make_limiter
-from actors.policies.retry.budgets import make_budget
-from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.budgets import GrpcBudget, make_budget
 from actors.settings.channel import NotifierConfig
 from actors.settings.quantities import FROM_FILE
 from simulation import scenario

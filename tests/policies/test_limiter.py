@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actors.errors import ConfigurationError
-from actors.instants import NS_PER_S, ns
+from actors.instants import NEVER_NS, NS_PER_S, ns
 from actors.policies.rate_limit.limiter import (
     FixedWindow,
     LeakyBucket,
@@ -27,7 +27,6 @@ from actors.policies.rate_limit.limiter import (
 )
 from actors.settings.channel import RateLimitConfig
 from actors.settings.quantities import FROM_FILE, Rate
-from actors.waits import NEVER_NS
 
 MS = 1_000_000
 

@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actors.instants import NS_PER_S, ns
+from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.policies.retry.policy import Progress, RetryPolicy
 from actors.settings.channel import RetryConfig
 from actors.settings.quantities import FROM_FILE
-from actors.waits import LONGEST_WAIT_NS
 
 Failure: TypeAlias = Transient | Ambiguous
 FAILED: Failure = Transient()

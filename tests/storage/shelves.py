@@ -12,8 +12,7 @@ import psycopg
 
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
-from actors.domain.settings_change import SettingsChange
-from actors.domain.store import Store
+from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Foreseen

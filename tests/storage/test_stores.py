@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, change, command, event_of, shelf, snapshot, suppression
 
-from actors.domain.settings_change import SettingsChange
+from actors.domain.store import SettingsChange
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
     DeadLetterDiscarded,

@@ -16,8 +16,7 @@ from tls_certificate import Tls
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.transports import HttpSettings
 from actors.transports import http_exchange
-from actors.transports.header_value import header_value
-from actors.transports.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, retry_after
+from actors.transports.http_exchange import BODY_SIZE_MAX, Failed, HttpExchange, header_value, retry_after
 
 NOW = 1_800_000_000.0
 

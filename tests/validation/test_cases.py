@@ -16,7 +16,7 @@ from scipy import stats
 
 import simulation
 import simulation.validation
-from actors.policies.retry.token_budget import TokenBudget
+from actors.policies.retry.budgets import TokenBudget
 from simulation.validation import Case, Mean
 from simulation.validation.case import scenario
 from simulation.validation.cases import all_cases

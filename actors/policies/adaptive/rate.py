@@ -1,16 +1,107 @@
-"""A limiter whose rate follows what the provider takes: throttling (a 429) cuts it, success lets it grow."""
+"""A limiter whose rate follows what the provider takes: throttling (a 429) cuts it, success lets it grow.
+
+Two laws say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to where it
+was cut, stays there for a while, and then tries more. :class:`RateClock` measures the rate at which something happens.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Protocol
 
-from actors.policies.adaptive.aimd import Aimd
-from actors.policies.adaptive.cubic import Cubic
-from actors.policies.adaptive.rate_clock import RateClock
-from actors.policies.costs import never_fits
+from actors.instants import NS_PER_S, seconds, wait_ns
+from actors.policies.exact import never_fits
 from actors.settings.adaptive import AdaptiveRateConfig
-from actors.waits import wait_ns
+
+
+class Aimd:
+    """Grows by `increase` a second for each second of success, and is multiplied by `decrease` when throttled.
+
+    After Dah-Ming Chiu and Raj Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance",
+    1989: of the linear laws the one by which several senders come to equal shares. It grows by time and not by
+    success, so a fast sender gains nothing over a slow one; more than a second without any success counts as one.
+    """
+
+    __slots__ = ("_decrease", "_increase", "_since_ns")
+
+    def __init__(self, increase: float, decrease: float) -> None:
+        self._increase = increase
+        self._decrease = decrease
+        self._since_ns = 0
+
+    def grown(self, rate: float, now_ns: int) -> float:
+        """Return the rate a second after a success, when it was `rate`."""
+        passed_s = seconds(min(NS_PER_S, now_ns - self._since_ns))
+        self._since_ns = now_ns
+        return rate + self._increase * passed_s
+
+    def cut(self, rate: float, now_ns: int) -> float:
+        """Return the rate a second after throttling, when it was `rate`."""
+        self._since_ns = now_ns
+        return rate * self._decrease
+
+
+class Cubic:
+    """``scale · (t − k)³ + w_max`` a second, t seconds after the last cut, which was at `w_max`.
+
+    After RFC 9438, on a rate instead of a window, as in the adaptive mode of the AWS SDKs: k is the time at which it is
+    at `w_max` again, and `decrease` what a cut leaves of the rate.
+    """
+
+    __slots__ = ("_cut_at_ns", "_decrease", "_scale", "_w_max", "k")
+
+    def __init__(self, decrease: float, scale: float, w_max: float = 0.0) -> None:
+        self._decrease = decrease
+        self._scale = scale
+        self._cut_at_ns = 0
+        self._remember(w_max)
+
+    def grown(self, _rate: float, now_ns: int) -> float:
+        """Return the rate a second after a success."""
+        growth = seconds(now_ns - self._cut_at_ns) - self.k
+        return self._scale * growth * growth * growth + self._w_max
+
+    def cut(self, rate: float, now_ns: int) -> float:
+        """Return the rate a second after throttling, when it was `rate`."""
+        self._cut_at_ns = now_ns
+        self._remember(rate)
+        return rate * self._decrease
+
+    def _remember(self, w_max: float) -> None:
+        self._w_max = w_max
+        self.k: float = (w_max * (1 - self._decrease) / self._scale) ** (1 / 3)
+        """Seconds from the last cut to the rate at which it happened."""
+
+
+_BUCKET_NS = NS_PER_S // 2
+_SMOOTHING = 0.8
+
+
+class RateClock:
+    """Counts in buckets of half a second and smooths what they show, 80% of the latest and 20% of what was before.
+
+    After the rate clocker of the AWS SDKs' adaptive mode. A bucket shows only once something happens after its end, and
+    what happens then is counted in it.
+    """
+
+    __slots__ = ("_bucket_ns", "_count", "rate")
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        """Events a second; 0 in the first half second."""
+        self._bucket_ns = 0
+        self._count = 0
+
+    def record(self, now_ns: int) -> float:
+        """Count one and return the rate."""
+        self._count += 1
+        bucket_ns = now_ns - now_ns % _BUCKET_NS
+        if bucket_ns > self._bucket_ns:
+            latest = self._count * NS_PER_S / (bucket_ns - self._bucket_ns)
+            self.rate = _SMOOTHING * latest + (1 - _SMOOTHING) * self.rate
+            self._bucket_ns, self._count = bucket_ns, 0
+        return self.rate
+
 
 _HEADROOM = 2.0
 """It grows no further than so many times the measured rate: what is not used is not known to be allowed."""

@@ -2,7 +2,7 @@
 
 After Michael Nygard, *Release It!*, 2007; names and operator states as in resilience4j. The states and their
 transitions are :mod:`actors.policies.breaker.states`; what trips it is :mod:`actors.policies.breaker.tripping`, what
-probes decide :mod:`actors.policies.breaker.probes`, how long it stays open :mod:`actors.policies.breaker.open_time`,
+probes decide :mod:`actors.policies.breaker.probes`, how long it stays open :mod:`actors.policies.breaker.recovery`,
 and what it lets through right after it has closed :mod:`actors.policies.breaker.recovery`. Here is only what each of
 them means to those who ask.
 
@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from actors.policies.breaker.open_time import OpenTime
+from actors.instants import wait_ns
 from actors.policies.breaker.probes import Probes
-from actors.policies.breaker.recovery import Ramp
+from actors.policies.breaker.recovery import OpenTime, Ramp
 from actors.policies.breaker.states import (
     TRANSITIONS,
     BreakerEvent,
@@ -30,7 +30,6 @@ from actors.policies.breaker.states import (
 )
 from actors.policies.breaker.tripping import make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.waits import wait_ns
 
 __all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "IllegalTransition", "Transition", "next_state"]
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from random import Random
 from urllib.parse import urlsplit
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, wait_ns
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, BreakerState, Transition
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.waits import wait_ns
 
 KEYS_MAX = 10_000
 IDLE_NS = 3600 * NS_PER_S

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from actors.policies.exact_share import exact_share
+from actors.instants import wait_ns
+from actors.policies.exact import exact_share
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.waits import wait_ns
 
 
 class Probes:

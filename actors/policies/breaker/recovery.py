@@ -1,10 +1,14 @@
-"""The ramp after closing: a share of the calls that grows until all are let through."""
+"""How a breaker comes back: how long it stays open, the pace of those who waited, and the ramp after closing."""
 
 from __future__ import annotations
 
-from actors.policies.exact_share import exact_share
-from actors.settings.breaker import RampConfig
-from actors.waits import wait_ns
+import math
+from random import Random
+
+from actors.instants import ns, wait_ns
+from actors.policies.exact import exact_share
+from actors.settings.breaker import CircuitBreakerConfig, RampConfig
+from actors.settings.quantities import Rate
 
 
 class Ramp:
@@ -53,3 +57,65 @@ class Ramp:
 
     def _share(self, now_ns: int) -> int:
         return self._zero + self._slope * min(now_ns - self._start_ns, self._over_ns)
+
+
+class OpenTime:
+    """``timeout``, or with `open_growth` ``min(timeout * multiplier^k, max)`` at the opening after k others.
+
+    As resilience4j's wait interval function and Polly's break duration generator: a provider that fails its probes
+    again and again is asked less and less often. The jitter multiplies by U(1 - x, 1 + x), so that the probes of many
+    senders that tripped together drift apart; it takes one draw each, and none without jitter. The maximum bounds the
+    result, jitter included.
+
+    Raises:
+        ValueError: the settings ask for jitter, and there is no random stream.
+    """
+
+    __slots__ = ("_first_s", "_growth", "_longest_ns", "_random")
+
+    def __init__(self, config: CircuitBreakerConfig, random: Random | None) -> None:
+        self._first_s = config.timeout
+        self._growth = config.open_growth
+        self._longest_ns = wait_ns(config.timeout if self._growth is None else self._growth.max)
+        if self._growth is not None and self._growth.jitter and random is None:
+            raise ValueError("wanted a random stream for the jitter of open_growth, got None")
+        self._random = random
+
+    def next_ns(self, opened_before: int) -> int:
+        """Return how long it stays open, having opened so many times since it was last closed."""
+        if self._growth is None:
+            return self._longest_ns
+        try:
+            base_ns = wait_ns(self._first_s * math.pow(self._growth.multiplier, opened_before))
+        except OverflowError:  # Beyond the floats, and so beyond any maximum.
+            base_ns = self._longest_ns
+        jitter = self._growth.jitter
+        if jitter and self._random is not None:
+            # The draw is of what may be waited at all, so that those at the maximum do not all wait the same.
+            base_ns = round(min(base_ns, self._longest_ns) * (1 - jitter + 2 * jitter * self._random.random()))
+        return min(base_ns, self._longest_ns)
+
+
+class Pace:
+    """A release rate that starts at `initial` and doubles with every `doubling` seconds.
+
+    So a provider that has just come back does not meet everybody at once, and yet the line empties in the end whatever
+    the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1) have been
+    released by t; solved for t this is the instant of the k-th release.
+    """
+
+    def __init__(self, initial: Rate, doubling: float, start_ns: int) -> None:
+        self._rate = initial.per_second
+        self._doubling = doubling
+        self._start_ns = start_ns
+        self._released = 0
+        self.next_ns = start_ns
+        """The earliest instant at which the next one may go; the first may go at once."""
+
+    def release(self, now_ns: int) -> None:
+        """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
+        self._start_ns += max(0, now_ns - self.next_ns)
+        self._released += 1
+        k = self._released
+        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))

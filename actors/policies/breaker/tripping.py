@@ -11,12 +11,10 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from actors.policies.breaker.count_window import CountWindow
-from actors.policies.breaker.moving_average import MovingAverage
-from actors.policies.breaker.windows import TimeWindow
-from actors.policies.exact_share import exact_share
+from actors.instants import wait_ns
+from actors.policies.breaker.windows import CountWindow, MovingAverage, TimeWindow
+from actors.policies.exact import exact_share
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.waits import wait_ns
 
 
 class Tripping(Protocol):

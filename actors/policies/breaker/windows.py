@@ -1,7 +1,8 @@
-"""The time window: the calls that ended within the last so many seconds."""
+"""The windows over which a breaker counts calls: of time, of the last so many calls, or a moving average."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 EXACT_INSTANTS = 10_000
@@ -94,3 +95,104 @@ class _Entry:
 
     def __init__(self) -> None:
         self.at_ns = self.calls = self.failures = self.slow = self.duration_ns = 0
+
+
+class CountWindow:
+    """The results of the last `size` calls, however long ago they were (resilience4j's count-based sliding window).
+
+    Knows no time, so it suits traffic that comes and goes; but on a channel with little traffic a failure of yesterday
+    still counts today. Costs a constant for each call, and memory for `size` of them.
+
+    Raises:
+        ValueError: `size` is less than 1.
+    """
+
+    __slots__ = ("_log", "_size", "calls", "duration_ns", "failures", "slow")
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"wanted a window of at least 1 call, got {size!r}")
+        self._size = size
+        self._log: deque[tuple[bool, bool, int]] = deque()
+        self.calls = 0
+        """Calls in the window."""
+        self.failures = 0
+        """Those of them that failed."""
+        self.slow = 0
+        """Those of them that were slow, failed or not."""
+        self.duration_ns = 0
+        """How long they took together."""
+
+    @property
+    def total(self) -> int:
+        """What `failures` and `slow` are a share of."""
+        return self.calls
+
+    def record(self, _now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
+        """Count a call that ended now; the oldest one leaves a full window."""
+        log = self._log
+        if len(log) == self._size:
+            old_failed, old_slow, old_duration_ns = log.popleft()
+            self.failures -= old_failed
+            self.slow -= old_slow
+            self.duration_ns -= old_duration_ns
+        else:
+            self.calls += 1
+        log.append((failed, slow, duration_ns))
+        self.failures += failed
+        self.slow += slow
+        self.duration_ns += duration_ns
+
+    def advance(self, _now_ns: int) -> None:
+        """Do nothing: time changes nothing here."""
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._log.clear()
+        self.calls = self.failures = self.slow = self.duration_ns = 0
+
+
+class MovingAverage:
+    """The failures and slow calls among all calls, each call weighing e^(-1/size) of the one after it.
+
+    After Finagle's failure accrual by success rate (`Ema` over request counts, window `size`). One number in place of
+    a log, whatever the size; in exchange a call never quite leaves, and after a long good time it takes
+    ``size * ln 2`` failures in a row to get to a rate of one half.
+
+    Raises:
+        ValueError: `size` is less than 1.
+    """
+
+    __slots__ = ("_keep", "calls", "duration_ns", "failures", "slow")
+
+    total = 1.0
+    """What `failures` and `slow` are a share of."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"wanted an average over at least 1 call, got {size!r}")
+        self._keep = math.exp(-1.0 / size)
+        self.calls = 0
+        """All calls since the beginning or :meth:`clear`."""
+        self.failures = 0.0
+        """The average of 1 for each failure and 0 for each success."""
+        self.slow = 0.0
+        """The average of 1 for each slow call and 0 for each other."""
+        self.duration_ns = 0
+        """How long they all took together."""
+
+    def record(self, _now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
+        """Count a call that ended now; the first is the average itself."""
+        keep = self._keep if self.calls else 0.0
+        self.calls += 1
+        self.failures = keep * self.failures + (1.0 - keep) * failed
+        self.slow = keep * self.slow + (1.0 - keep) * slow
+        self.duration_ns += duration_ns
+
+    def advance(self, _now_ns: int) -> None:
+        """Do nothing: time changes nothing here."""
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self.calls = self.duration_ns = 0
+        self.failures = self.slow = 0.0

@@ -6,24 +6,57 @@ and forgets keys that are idle by itself, so that its memory is bounded by the a
 Which to choose. `sliding_window` keeps the limit exactly, whatever the arrivals; `sliding_counter` nearly so, at two
 numbers a key; `fixed_window` only between its seams, as many providers count. `token_bucket` (`gcra` is another name
 for the same) allows a burst and then a steady pace; `leaky_bucket` allows no burst at all and so makes everybody wait
-who comes in one.
+who comes in one. Several `rates` hold at once: 3 a second and 100 a minute.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, assert_never
 
 from actors.errors import ConfigurationError
+from actors.instants import wait_ns
 from actors.policies.exact import as_fraction
-from actors.policies.rate_limit.buckets import TokenBucket
-from actors.policies.rate_limit.fixed_window import FixedWindow
-from actors.policies.rate_limit.leaky_bucket import LeakyBucket
-from actors.policies.rate_limit.several_rates import SeveralRates
-from actors.policies.rate_limit.sliding_counter import SlidingCounter
-from actors.policies.rate_limit.windows import SlidingWindow
+from actors.policies.rate_limit.buckets import LeakyBucket, TokenBucket
+from actors.policies.rate_limit.windows import FixedWindow, SlidingCounter, SlidingWindow
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
-from actors.waits import wait_ns
+
+
+class SeveralRates:
+    """Admits what all of `limiters` admit, and charges each of them or none.
+
+    What is refused by one costs nothing at the others; what fits at none now fits when it does at the last of them,
+    because a limiter that has room keeps it for as long as nothing is charged.
+    """
+
+    __slots__ = ("_limiters",)
+
+    def __init__(self, limiters: Sequence[Limiter]) -> None:
+        self._limiters = tuple(limiters)
+
+    @property
+    def active_keys(self) -> int:
+        """Keys for which something is remembered."""
+        return max(limiter.active_keys for limiter in self._limiters)
+
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
+        fits_at_ns = self.fits_at(key, now_ns, cost)
+        if fits_at_ns == now_ns:
+            for limiter in self._limiters:
+                limiter.try_acquire(key, now_ns, cost)
+        return fits_at_ns
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, and charge nothing."""
+        return max(limiter.fits_at(key, now_ns, cost) for limiter in self._limiters)
+
+    def forget_idle(self, now_ns: int) -> None:
+        """Drop every key whose state makes no difference any more."""
+        for limiter in self._limiters:
+            limiter.forget_idle(now_ns)
+
 
 __all__ = [
     "FixedWindow",
@@ -49,7 +82,7 @@ class Limiter(Protocol):
         """Return `now_ns` if admitted, and charge it; else charge nothing and return a later instant.
 
         That instant is the earliest at which it fits if nothing else is charged before; for a `cost` above what the
-        limit ever lets through at once it is :data:`actors.waits.NEVER_NS`. `now_ns` never goes back from
+        limit ever lets through at once it is :data:`actors.instants.NEVER_NS`. `now_ns` never goes back from
         one call to the next, whatever the key.
 
         Raises:

@@ -17,9 +17,8 @@ from __future__ import annotations
 import math
 from random import Random
 
-from actors.instants import NS_PER_S
+from actors.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from actors.settings.channel import RetryConfig
-from actors.waits import LONGEST_WAIT_NS, wait_ns
 
 _TABLE_LENGTH = 64
 
@@ -219,7 +218,7 @@ def retry_after_ns(retry_after: float | None) -> int:
     """Return a provider's hint in seconds as nanoseconds: a lower bound for the wait, ``max(delay, hint)``.
 
     None is 0, and so is nonsense: what is negative, NaN, infinite or no number at all. A finite hint is at most
-    :data:`actors.waits.LONGEST_WAIT_NS`.
+    :data:`actors.instants.LONGEST_WAIT_NS`.
     """
     if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
         return 0

@@ -16,14 +16,14 @@ and `end`; a first attempt has the charge 0.
 
 from __future__ import annotations
 
+from collections import deque
+from fractions import Fraction
 from typing import Protocol, assert_never
 
-from actors.policies.retry.aws_budget import AwsBudget
-from actors.policies.retry.envoy_budget import EnvoyBudget
-from actors.policies.retry.finagle_budget import FinagleBudget
-from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.instants import wait_ns
+from actors.policies.exact import as_fraction, exact_share
 from actors.policies.retry.policy import FailureKind
-from actors.policies.retry.token_budget import TokenBudget
+from actors.settings.quantities import Rate
 from actors.settings.retry import (
     AwsBudgetConfig,
     BudgetConfig,
@@ -32,6 +32,254 @@ from actors.settings.retry import (
     GrpcBudgetConfig,
     TokenBudgetConfig,
 )
+
+
+class AwsBudget:
+    """A retry costs some of the quota; one that succeeds gives its cost back, and a clean success gives 1.
+
+    After the standard mode of the AWS SDKs (botocore's `RetryQuotaChecker`, SDK reference guide, "Retry behavior"). So
+    it bounds the retries that have failed, and recovers by ordinary successes. Costs are more than 0.
+    """
+
+    __slots__ = ("_capacity", "_costs", "available")
+
+    def __init__(self, capacity: int, retry_cost: int, throttled_cost: int, timeout_cost: int | None = None) -> None:
+        self._capacity = capacity
+        self.available = capacity
+        """What is left of the quota."""
+        self._costs: dict[FailureKind, int] = {
+            "transient": retry_cost,
+            "throttled": throttled_cost,
+            "ambiguous": retry_cost if timeout_cost is None else timeout_cost,
+        }
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """Nothing depends on it."""
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """A success gives back what the retry cost, or 1."""
+        if succeeded:
+            self.give_back(charge or 1, now_ns)
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Return the cost of a retry, which is taken, or None if there is not enough left."""
+        cost = self._costs[kind]
+        if cost > self.available:
+            return None
+        self.available -= cost
+        return cost
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """Put a charge back."""
+        self.available = min(self._capacity, self.available + charge)
+
+
+class EnvoyBudget:
+    """Retries at once are at most a `share` of the attempts under way, but `min_concurrency` in any case.
+
+    After Envoy's `retry_budget` (circuit_breaker.proto, `budget_percent` and `min_retry_concurrency`). A retry counts
+    from the moment it is allowed, its wait included, and an attempt is under way from its start to its end. With
+    `inclusive` one more is allowed while the share is met exactly or not quite, as failsafe-go's budget does.
+    """
+
+    __slots__ = ("_active", "_denominator", "_inclusive", "_minimum", "_numerator", "_retries")
+
+    def __init__(self, share: float, min_concurrency: int, *, inclusive: bool = False) -> None:
+        self._numerator, self._denominator = exact_share(share).as_integer_ratio()
+        self._minimum = min_concurrency
+        self._inclusive = inclusive
+        self._active = 0
+        self._retries = 0
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """One more is under way."""
+        self._active += 1
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """One less is under way, however it ended."""
+        self._active -= 1
+        self._retries -= charge
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Return 1 and count a retry, or None if there are as many as may be."""
+        part = self._numerator * self._active
+        if self._inclusive:
+            fits = self._retries < self._minimum or self._retries * self._denominator <= part
+        else:
+            fits = self._retries < max(self._minimum, part // self._denominator)
+        if not fits:
+            return None
+        self._retries += 1
+        return 1
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """It counts no longer."""
+        self._retries -= charge
+
+
+_SLICES = 10
+
+
+class FinagleBudget:
+    """`share` of a retry for each first attempt of about the last `ttl` seconds, and `min_rate` besides.
+
+    After Finagle's `RetryBudget` on its leaky token bucket. A first attempt puts tokens in, a retry takes some out, and
+    both are forgotten after about `ttl`; a whole `ttl` of the minimum rate is always there on top, so that a quiet
+    channel may retry too. "About": time is counted in ten slices, each of which begins with the first call after the
+    one before has ended, so a call is forgotten after 0.9 to 2 times `ttl`, later the fewer calls there are.
+
+    `share` may be more than 1 here. `min_rate` None is no minimum.
+    """
+
+    __slots__ = ("_cost", "_current", "_deposit", "_past", "_reserve", "_slice_began_ns", "_slice_ns")
+
+    def __init__(self, share: float, min_rate: Rate | None, ttl: float) -> None:
+        exact = exact_share(share)
+        # The price of a retry in tokens of a first attempt, both whole; a share of nothing leaves the minimum rate.
+        self._deposit, self._cost = (exact.numerator, exact.denominator) if exact else (0, 1)
+        ttl_ns = max(_SLICES, wait_ns(ttl))
+        self._slice_ns = ttl_ns // _SLICES
+        reserve = Fraction(0)
+        if min_rate is not None:
+            reserve = as_fraction(min_rate.count) / as_fraction(min_rate.period) * as_fraction(ttl)
+        self._reserve = int(reserve * self._cost)
+        self._past = deque([0] * (_SLICES - 1), maxlen=_SLICES - 1)
+        self._current = 0
+        self._slice_began_ns = 0
+
+    def balance(self, now_ns: int) -> int:
+        """Return how many retries could be made at once."""
+        return self._tokens(now_ns) // self._cost
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """A first attempt puts its tokens in."""
+        if not charge:
+            self._advance(now_ns)
+            self._current += self._deposit
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """Nothing depends on it."""
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Take the tokens of a retry and return 1, or None if they are not there."""
+        if self._tokens(now_ns) < self._cost:
+            return None
+        self._current -= self._cost
+        return 1
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """Put the tokens of a retry back."""
+        self._advance(now_ns)
+        self._current += self._cost
+
+    def _tokens(self, now_ns: int) -> int:
+        self._advance(now_ns)
+        return self._reserve + self._current + sum(self._past)
+
+    def _advance(self, now_ns: int) -> None:
+        over = (now_ns - self._slice_began_ns) // self._slice_ns
+        if over < 1:
+            return
+        self._past.append(self._current)
+        self._past.extend([0] * min(over - 1, _SLICES - 1))
+        self._current = 0
+        self._slice_began_ns = now_ns
+
+
+class GrpcBudget:
+    """A failure takes one token, a success gives `token_ratio`; retries only while more than half of all are there.
+
+    After gRPC's proposal A6, "Throttling Retry Attempts and Hedged RPCs". Tokens are counted in thousandths, as A6 asks
+    (at 0.1 a success, floats need 51 successes for 50). Retries themselves cost nothing, so what is bounded is not
+    their number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level.
+
+    Raises:
+        ValueError: `max_tokens` or `token_ratio` is less than a thousandth.
+    """
+
+    __slots__ = ("_max", "_ratio", "_tokens")
+
+    def __init__(self, max_tokens: float, token_ratio: float) -> None:
+        self._max, self._ratio = _thousandths(max_tokens), _thousandths(token_ratio)
+        self._tokens = self._max
+
+    @property
+    def tokens(self) -> float:
+        """How many are there."""
+        return self._tokens / 1000
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """Nothing depends on it."""
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """Take or give what the end of an attempt takes or gives."""
+        if succeeded:
+            self._tokens = min(self._max, self._tokens + self._ratio)
+        elif succeeded is not None:
+            self._tokens = max(0, self._tokens - 1000)
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Return 1 if more than half of the tokens are there, else None. The same holds for a hedge."""
+        return 1 if 2 * self._tokens > self._max else None
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """Nothing was taken."""
+
+    def reconfigure(self, max_tokens: float, token_ratio: float) -> None:
+        """Take other settings from now on; what is there keeps its share of what there is at most."""
+        ceiling, ratio = _thousandths(max_tokens), _thousandths(token_ratio)
+        self._tokens = self._tokens * ceiling // self._max
+        self._max, self._ratio = ceiling, ratio
+
+
+def _thousandths(tokens: float) -> int:
+    count = round(tokens * 1000)
+    if count < 1:
+        raise ValueError(f"wanted at least a thousandth of a token, got {tokens!r}")
+    return count
+
+
+class TokenBudget:
+    """A first attempt puts `share` of a token in, a retry takes one out; what is above `capacity` is lost.
+
+    It is full to begin with. After Brooker, "Fixing retries with token buckets and circuit breakers" (2022). So it
+    allows a share of the first attempts, and `capacity` retries at once after a quiet time. That of each of many small
+    clients is hardly ever empty: then it allows as good as all. `inclusive`: whether the retry that takes all there is
+    may be made.
+    """
+
+    __slots__ = ("_capacity", "_cost", "_deposit", "_least", "_tokens")
+
+    def __init__(self, share: float, capacity: int, *, inclusive: bool = True) -> None:
+        exact = exact_share(share)
+        # A token and what is put in, both as whole parts.
+        self._deposit, self._cost = (exact.numerator, exact.denominator) if exact else (0, 1)
+        self._capacity = self._tokens = capacity * self._cost
+        self._least = self._cost if inclusive else self._cost + 1
+
+    @property
+    def tokens(self) -> float:
+        """How many are there."""
+        return self._tokens / self._cost
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """A first attempt puts its part in."""
+        if not charge:
+            self._tokens = min(self._capacity, self._tokens + self._deposit)
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """Nothing depends on it."""
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Take a token and return 1, or None if there is none to be had."""
+        if self._tokens < self._least:
+            return None
+        self._tokens -= self._cost
+        return 1
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """Put the token of a retry back."""
+        self._tokens = min(self._capacity, self._tokens + self._cost)
 
 
 class Budget(Protocol):

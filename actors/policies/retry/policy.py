@@ -16,10 +16,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from actors.instants import LONGEST_WAIT_NS, wait_ns
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.policies.retry.backoff import Backoff, base_delay, retry_after_ns
 from actors.settings.channel import RetryConfig
-from actors.waits import LONGEST_WAIT_NS, wait_ns
 
 FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
 """The kinds of failure that are worth another attempt; a throttled one is no transient one here."""

@@ -35,8 +35,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.errors import IdempotencyConflict, UnknownChannel, Unstorable
-from actors.field_types import in_words
-from actors.messages import DomainEvent, NotificationChannel, SendNotification
+from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance

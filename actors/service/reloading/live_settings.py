@@ -28,8 +28,7 @@ from typing import Any
 import trio
 
 from actors.domain.audit import AuditEntry
-from actors.domain.settings_change import SettingsChange
-from actors.domain.store import Store
+from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import PreferencesFile, UserPreferences
 from actors.errors import ConfigurationError

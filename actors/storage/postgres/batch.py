@@ -15,7 +15,7 @@ from typing import Any
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_command, encode_event
-from actors.domain.settings_change import SettingsChange
+from actors.domain.store import SettingsChange
 from actors.errors import Overtaken
 from actors.kernel.effects import Promise
 from actors.messages import (
@@ -30,7 +30,7 @@ from actors.messages import (
 )
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
-from actors.storage.postgres.postgres_sql import Sql, columns
+from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.reading import Shared, read_shared
 from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_told
 

@@ -1,4 +1,7 @@
-"""A node's connection to PostgreSQL: it may be lost and made again, and is where the node waits and hears of others."""
+"""A node's connection to PostgreSQL: it may be lost and made again, and is where the node waits and hears of others.
+
+What all SQL of a store in PostgreSQL has in common is here too.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,23 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from actors.optional_dependencies import needs
 from actors.storage.bell import Bell
-from actors.storage.postgres.postgres_sql import Sql
 from actors.storage.postgres.schema import connected
+
+with needs("postgres"):
+    import psycopg
+
+Sql = psycopg.Connection[Any]
+
+
+def columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Return rows as the arrays that a statement with `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
 
 with needs("postgres"):
     import psycopg

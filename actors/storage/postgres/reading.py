@@ -10,7 +10,7 @@ from actors.domain.codec import decode_audit_entry, decode_command, decode_event
 from actors.domain.store import Past
 from actors.messages import NotificationRedriven
 from actors.storage.memory import Entry
-from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
 

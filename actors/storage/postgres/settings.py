@@ -7,11 +7,11 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from actors.domain.codec import encode_suppression
-from actors.domain.settings_change import SettingsChange
+from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, told_by
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import NotificationEvent, NotificationRedriven, SendNotification
-from actors.storage.postgres.postgres_sql import Sql, columns
+from actors.storage.postgres.connection import Sql, columns
 
 Setting: TypeAlias = tuple[str, str]
 """What is set: a channel, and the address on it that nothing is sent to; or USER, and whose preferences they are."""

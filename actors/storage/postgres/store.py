@@ -44,8 +44,7 @@ from typing import TypeVar
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
-from actors.domain.settings_change import SettingsChange
-from actors.domain.store import LettersChanged, Lost, Past, TakenOver
+from actors.domain.store import LettersChanged, Lost, Past, SettingsChange, TakenOver
 from actors.domain.suppressions import told_by
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed, Unstorable
@@ -63,8 +62,8 @@ from actors.messages import (
 from actors.storage.memory import DAY_NS, Entry, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
+from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.node import State
-from actors.storage.postgres.postgres_sql import Sql
 from actors.storage.postgres.reading import Shared, audit_entries, past_of
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo

@@ -11,7 +11,7 @@ from actors.errors import StoreError
 from actors.kernel.effects import Promise
 from actors.storage.bell import Bell
 from actors.storage.postgres.batch import CHANGES_A_BATCH, Batch
-from actors.storage.postgres.postgres_sql import Sql
+from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting
 
 A = TypeVar("A")

@@ -15,8 +15,9 @@ from actors.errors import StoreError
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres.batch import Batch, Fenced
-from actors.storage.postgres.connection import Link
+from actors.storage.postgres.connection import Link, Sql
 from actors.storage.postgres.node import (
+    Lease,
     Round,
     State,
     Terms,
@@ -28,8 +29,6 @@ from actors.storage.postgres.node import (
     release,
     taken_over,
 )
-from actors.storage.postgres.postgres_lease import Lease
-from actors.storage.postgres.postgres_sql import Sql
 from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import migrate
 from actors.storage.postgres.work_queue import Query, ToDo, Work

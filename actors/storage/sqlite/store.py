@@ -29,8 +29,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_event, encode_events
-from actors.domain.settings_change import SettingsChange
-from actors.domain.store import Past
+from actors.domain.store import Past, SettingsChange
 from actors.domain.suppressions import Key, Suppression, normal_address, told_by
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed

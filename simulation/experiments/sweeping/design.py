@@ -9,7 +9,7 @@ from typing import get_args
 
 from actors.errors import ConfigurationError
 from actors.kernel.randomness import RandomStreams
-from simulation.arguments import check_word
+from simulation.scenario.arguments import check_word
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import Space
 from simulation.scenario.sweep import Design

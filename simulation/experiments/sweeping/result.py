@@ -13,15 +13,14 @@ import pandas as pd
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.arguments import check_figure, shown
 from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
-from simulation.results.files import folder_to_fill
+from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
-from simulation.results.table_file import read_table
 from simulation.running.executors import Run
 from simulation.scenario import Scenario
+from simulation.scenario.arguments import check_figure, shown
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write

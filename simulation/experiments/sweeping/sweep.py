@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_counts
 from simulation.experiments.paired import mean
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
@@ -19,6 +18,7 @@ from simulation.results.progress import FinishedCell, RunsProgress
 from simulation.running.cache_key import scenario_hash
 from simulation.running.executors import Run, Task, executor
 from simulation.scenario import Scenario, Sweep, load
+from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.space import Space, space
 from simulation.scenario.sweep import Design

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_texts
 from simulation.running.executors import Run
 from simulation.running.replicates import kinds_of_figures
 from simulation.scenario import Expectation, Scenario
+from simulation.scenario.arguments import check_texts
 
 DEFAULT_FIGURE = "requests"
 """What is made small unless it is said otherwise: what the providers have to bear."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.arguments import check_counts
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
@@ -20,6 +19,7 @@ from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterru
 from simulation.results.files import check_folder
 from simulation.results.progress import RunsProgress
 from simulation.running.executors import executor
+from simulation.scenario.arguments import check_counts
 
 TRIALS = 40
 REPLICATES = 20

@@ -1,8 +1,8 @@
-"""Figures of matplotlib as SVG that can stand in a page beside others.
+"""Drawings for a page: elements of SVG with everything in them escaped, and figures of matplotlib as SVG.
 
-Written the same way each time: no date, ids from a fixed salt, coordinates rounded to what can be seen. Ids get a
-prefix, so that those of two figures do not collide; what would reach out of the figure (its style sheet, its metadata,
-its name spaces) is taken off.
+Figures are written the same way each time: no date, ids from a fixed salt, coordinates rounded to what can be seen. Ids
+get a prefix, so that those of two figures do not collide; what would reach out of the figure (its style sheet, its
+metadata, its name spaces) is taken off.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 SALT = "retrylab"
@@ -102,3 +103,25 @@ def _drop_unused_ids(root: ElementTree.Element) -> None:
     for element in root.iter():
         if element.get("id") not in used:
             element.attrib.pop("id", None)
+
+
+def element(name: str, *children: object, **attributes: object) -> Markup:
+    """Return an element of SVG.
+
+    Args:
+        name: of the element.
+        children: elements, or text, which is escaped.
+        attributes: an underscore in a name stands for a hyphen, one at its end for nothing; what is None is left out.
+    """
+    written = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup("<{}{}>{}</{}>").format(Markup(name), written, Markup("").join(map(escape, children)), Markup(name))
+
+
+def _value(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.1f}".removesuffix(".0")
+    return value

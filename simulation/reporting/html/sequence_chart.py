@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from actors.formatting import counted
 from actors.instants import NS_PER_S
+from simulation.reporting.html.drawing import element
 from simulation.reporting.html.messages import DEAD_LETTERS, Message, Parts
-from simulation.reporting.html.svg import element
 from simulation.reporting.html.words import clock, plain_duration
 from simulation.reporting.plots.text import POINTS_PER_INCH, cut, drawable, wrap
 

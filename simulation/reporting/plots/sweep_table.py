@@ -12,7 +12,7 @@ from actors.errors import ConfigurationError, WrongType
 from actors.formatting import plain_number
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate
-from simulation.arguments import check_figure
+from simulation.scenario.arguments import check_figure
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, short_names
 

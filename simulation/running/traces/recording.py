@@ -16,10 +16,9 @@ from actors.errors import ConfigurationError
 from actors.messages import RecordedEvent
 from actors.settings.csv_column import read_file, reading_by
 from simulation.engine.schedules import Schedule
-from simulation.results.files import is_same
-from simulation.results.origin import Origin
+from simulation.results.files import is_same, whole_file
+from simulation.results.reproduce import Origin
 from simulation.results.result import Result
-from simulation.results.whole_file import whole_file
 from simulation.running.runner import Runtime, run
 from simulation.running.traces.trace import FORMAT, Ending, Header, error_text, key_of
 from simulation.scenario import parse

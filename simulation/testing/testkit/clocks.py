@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
 
 from actors.errors import RetrylabError
 from actors.kernel.system import START_OF_TIME, ActorSystem
-from simulation.arguments import check_word
+from simulation.scenario.arguments import check_word
 from simulation.testing.testkit.recorded import Recorded
 
 T = TypeVar("T")

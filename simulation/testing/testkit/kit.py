@@ -14,8 +14,8 @@ from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.futures import Unanswered
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import START_OF_TIME, Undelivered
-from simulation.arguments import check_word
 from simulation.engine.system import SimulatedSystem
+from simulation.scenario.arguments import check_word
 from simulation.testing.testkit.clocks import CLOCKS, Clock
 from simulation.testing.testkit.recorded import Recorded
 from simulation.testing.testkit.stepped import Stepped, SteppedLiveSystem, SteppedSimulation

@@ -16,7 +16,7 @@ from actors.faults.rules import FailureRule
 from actors.instants import NS_PER_S
 from actors.kernel.actor import Actor, ActorRef, handles
 from actors.outcomes import Outcome, Transient
-from actors.policies.rate_limit.fixed_window import FixedWindow
+from actors.policies.rate_limit.windows import FixedWindow
 from actors.policies.retry.policy import Progress, RetryPolicy
 from actors.settings.channel import RetryConfig
 from simulation.engine.system import SimulatedSystem

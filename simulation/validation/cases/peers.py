@@ -10,11 +10,9 @@ from typing import Any
 
 from actors.instants import NS_PER_S, ns
 from actors.outcomes import Transient
-from actors.policies.adaptive.cubic import Cubic
-from actors.policies.adaptive.rate_clock import RateClock
+from actors.policies.adaptive.rate import Cubic, RateClock
 from actors.policies.breaker.breaker import Breaker
-from actors.policies.retry.aws_budget import AwsBudget
-from actors.policies.retry.grpc_budget import GrpcBudget
+from actors.policies.retry.budgets import AwsBudget, GrpcBudget
 from actors.policies.retry.policy import Progress, RetryPolicy
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import RetryConfig
