@@ -17,7 +17,7 @@ from pathlib import Path
 from simulation.exploration.explore import explore
 from simulation.exploration.report import report
 
-SWARM = Path(__file__).parents[1] / "harness" / "swarm.yaml"
+SWARM = Path(__file__).parents[1] / "exploration" / "swarm.yaml"
 
 
 def measure(seeds: int, workers: int) -> float:

@@ -46,7 +46,7 @@ TARGETS = {"memory": 15_000, "sqlite": 5_000, "postgres": 3_000}
 WEBHOOK_SHARE = 0.6
 """What webhooks should reach of the bare loop."""
 
-sys.path.append(str(Path(__file__).parents[1] / "storage"))  # where the tests have their PostgreSQL
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # where the tests have their PostgreSQL
 
 SIDES = (*TARGETS, "webhook", "bare")
 CLIENTS = 500

@@ -10,7 +10,7 @@ from guide import Guide
 
 TESTS = Path(__file__).parents[1]
 GUIDES = TESTS.parent / "notebooks" / "guides"
-sys.path.append(str(TESTS / "storage"))  # where the stores have their PostgreSQL
+sys.path.append(str(TESTS / "support"))  # where the stores have their PostgreSQL
 
 missing = [program for program in ("bash", "curl", "grep", "sed") if shutil.which(program) is None]
 needs_a_shell = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}")

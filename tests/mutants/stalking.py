@@ -27,7 +27,7 @@ from simulation.exploration.trial import attempt
 from simulation.scenario import Scenario, load
 
 ROOT = Path(__file__).parents[2]
-SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 

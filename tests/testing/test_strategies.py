@@ -14,7 +14,7 @@ from simulation.scenario.writing import write
 from simulation.testing.strategies import faults, keeping, operations, scenarios, schedules, workloads
 
 ROOT = Path(__file__).parents[2]
-SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 
 PAIR = """
 duration: 1m

@@ -20,7 +20,7 @@ from simulation.exploration.report import document, interrupted, report
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]
-SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 
 SMALL = """
 duration: 1m

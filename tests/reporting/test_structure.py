@@ -2,7 +2,7 @@
 
 When a plot is meant to look otherwise from now on, look at the picture, and write the stored structures anew::
 
-    RETRYLAB_REWRITE_STRUCTURES=1 python -m pytest tests/plots/test_structure.py
+    RETRYLAB_REWRITE_STRUCTURES=1 python -m pytest tests/reporting/test_structure.py
 
 What changed is then in the diff of those files, for the review.
 """

@@ -19,7 +19,7 @@ import simulation
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 STEADY = ROOT / "scenarios" / "steady-state.yaml"
-MALFORMED = sorted((ROOT / "tests" / "malformed").glob("*.yaml"))
+MALFORMED = sorted((ROOT / "tests" / "scenario" / "malformed").glob("*.yaml"))
 
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)

@@ -17,7 +17,7 @@ from simulation.scenario import load, parse
 from simulation.scenario.writing import write
 
 ROOT = Path(__file__).parents[2]
-SWARM = ROOT / "tests" / "harness" / "swarm.yaml"
+SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 TRACED = """
@@ -112,7 +112,7 @@ operations: [{at: 8m, redrive: {reason: mine}}]
 
 
 def test_arrivals_that_are_known_one_by_one_are_thinned():
-    scenario = parse(TRACED.format(trace=ROOT / "tests" / "lint" / "counts.csv"))
+    scenario = parse(TRACED.format(trace=ROOT / "tests" / "scenario" / "counts.csv"))
     for seed in range(20):
         for entry in case(scenario, seed).workload:
             times = entry.arrivals.times

@@ -472,7 +472,7 @@ def test_a_real_provider_may_say_that_the_channel_is_broken(caplog, providers, c
 
 # ── how many arrive ─────────────────────────────────────────────────────────────────────────────────────────────
 
-TRACE = {"file": str(ROOT / "tests" / "lint" / "counts.csv"), "column": "value", "every": "10s"}
+TRACE = {"file": str(ROOT / "tests" / "scenario" / "counts.csv"), "column": "value", "every": "10s"}
 PROCESSES = [
     {"constant": "7/s"},
     {"poisson": "7/s"},

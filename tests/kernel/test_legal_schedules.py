@@ -84,7 +84,7 @@ class WatchedSystem(ExploringSystem):
 
 
 def play(system, opening):
-    """Run a program of tests/actor_system/test_random_programs.py, and return what its actors noted."""
+    """Run a program of tests/kernel/test_random_programs.py, and return what its actors noted."""
     cast, trace = [], []
     with system:
         for name, kind in enumerate((Player, Player, Narrow, Strict)):
