@@ -79,6 +79,23 @@ class NotificationChannel(StrEnum):
     WEBHOOK = "webhook"
 
 
+class BreakerState(StrEnum):
+    """What a circuit breaker does with a request for a permit."""
+
+    CLOSED = "closed"
+    """Admits, and counts failures; for a while after it has closed it may admit only a growing share."""
+    OPEN = "open"
+    """Refuses until its time is over."""
+    HALF_OPEN = "half-open"
+    """Admits a few probes."""
+    FORCED_OPEN = "forced-open"
+    """Refuses until an operator says otherwise."""
+    DISABLED = "disabled"
+    """Admits, and counts nothing."""
+    METRICS_ONLY = "metrics-only"
+    """Admits, counts, and never opens: to see what it would do before it does."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The base of all messages. A message never refers back to itself, so the garbage collector may pass it by."""
 

@@ -22,7 +22,8 @@ import trio
 from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
-from actors.policies.breaker.breaker import Breaker, BreakerState, Transition
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import Breaker, Transition
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.base import Settings, validated
 from actors.settings.channel import CircuitBreakerConfig, RateLimitConfig

@@ -27,13 +27,13 @@ from actors.domain.attempts import (
 from actors.instants import sooner
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
-from actors.messages import BreakerTransitioned, DeferralCause, Message, NotificationChannel
+from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
 from actors.pipeline.lane import EVERYBODY, NO_ROOM, Bar, Barred, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
-from actors.policies.breaker.breaker import BreakerEvent, BreakerState, Transition
+from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.settings.channel import ChannelConfig
 
 BREAKER_OPEN = "circuit breaker is open"

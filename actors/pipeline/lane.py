@@ -13,11 +13,12 @@ from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
+from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
-from actors.policies.breaker.breaker import Breaker, BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
 from actors.policies.breaker.recovery import Pace
 from actors.policies.breaker.states import NOT_CLOSED

@@ -192,8 +192,7 @@ class Templates:
         return msgspec.structs.replace(command, subject=subject, message=body)
 
     def _render(self, name: str, text: str, html: bool, variables: Mapping[str, Any]) -> str:
-        from jinja2 import TemplateError as JinjaError
-        from jinja2 import UndefinedError
+        from jinja2 import TemplateError as JinjaError, UndefinedError
 
         try:
             compiled = self._compiled.get((text, html)) or self._compile(text, html)

@@ -14,9 +14,7 @@ from actors.errors import NotifierClosed, StoreError
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.http import ingest
-from actors.service.http import routes as api
-from actors.service.http import settings_routes as settings_api
+from actors.service.http import ingest, routes as api, settings_routes as settings_api
 from actors.service.http.access import Access
 from actors.service.observability import health
 from actors.service.observability.health import Status

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import StrictBool, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from actors.policies.breaker.states import BreakerState
+from actors.messages import BreakerState
 from actors.settings.base import OneOf, Settings
 from actors.settings.quantities import (
     PositiveDuration,

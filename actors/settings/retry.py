@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
@@ -258,7 +259,55 @@ class RetryConfig(Settings):
         return self.model_copy(update=changes)
 
     def calculate_delay(self, attempt: int) -> float:
-        """Return the wait in seconds after the `attempt`-th attempt failed, without jitter."""
-        from actors.policies.retry.backoff import base_delay
+        """Return the wait in seconds after the `attempt`-th attempt failed, without jitter.
 
-        return base_delay(self, attempt)
+        Saturates at `max_delay` for any attempt, however large; a schedule repeats its last wait and knows no maximum
+        and no minimum.
+
+        Raises:
+            ValueError: `attempt` is less than 1.
+        """
+        if attempt < 1:
+            raise ValueError(f"wanted an attempt of at least 1, got {attempt!r}")
+        if self.schedule is not None:
+            return self.schedule[min(attempt, len(self.schedule)) - 1]
+        return max(self.min_delay, _by_formula(self, attempt))
+
+
+def _by_formula(config: RetryConfig, attempt: int) -> float:
+    initial, longest = config.initial_delay, config.max_delay
+    match config.backoff:
+        case "constant":
+            return min(initial, longest)
+        case "linear":
+            return _linear(initial, initial if config.increment is None else config.increment, longest, attempt)
+        case "fibonacci":
+            return _fibonacci(initial, longest, attempt)
+        case "exponential":
+            return _exponential(initial, config.backoff_multiplier, longest, attempt)
+
+
+def _linear(initial: float, increment: float, longest: float, attempt: int) -> float:
+    try:
+        return min(initial + increment * (attempt - 1), longest)
+    except OverflowError:  # An attempt beyond the floats.
+        return longest if increment else min(initial, longest)
+
+
+def _exponential(initial: float, multiplier: float, longest: float, attempt: int) -> float:
+    if multiplier == 1 or initial == 0:
+        return min(initial, longest)
+    try:
+        # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
+        return min(initial * math.pow(multiplier, attempt - 1), longest)
+    except OverflowError:
+        return longest
+
+
+def _fibonacci(initial: float, longest: float, attempt: int) -> float:
+    term, following = 1.0, 1.0
+    for _ in range(attempt - 1 if initial else 0):
+        if initial * term >= longest:
+            break
+        term, following = following, term + following
+    return min(initial * term, longest)

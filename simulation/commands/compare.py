@@ -49,8 +49,7 @@ def compare(
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
     from simulation.commands.shared import exits_in_words
-    from simulation.experiments.comparison import DOCUMENT
-    from simulation.experiments.comparison import compare as compare_settings
+    from simulation.experiments.comparison import DOCUMENT, compare as compare_settings
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_folder
     from simulation.scenario.variations import parse_vary
@@ -72,7 +71,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
     else:
-        from simulation.reporting.console import print_comparison
+        from simulation.experiments.comparison_table import print_comparison
 
         print_comparison(comparison, out if unsaved is None else None)
     if unsaved is not None:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simulation.reporting.console import NOTHING, WIDTH_OF_A_FILE
+from simulation.reporting.console import WIDTH_OF_A_FILE
+from simulation.results.formatting import NOTHING
 
 Document = Mapping[str, Any]
 

@@ -56,8 +56,7 @@ def explore(
     or something never happened; 2: bad input; 130: interrupted, with how many were run.
     """
     from actors.errors import ConfigurationError
-    from simulation.exploration.explore import ExplorationInterrupted
-    from simulation.exploration.explore import explore as explore_cases
+    from simulation.exploration.explore import ExplorationInterrupted, explore as explore_cases
     from simulation.exploration.report import document, interrupted, report
     from simulation.reporting.terminal import watch_runs
 

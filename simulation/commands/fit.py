@@ -88,7 +88,7 @@ def fit(
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.fitting.calibration import fit as fit_log
-    from simulation.fitting.document import check_place
+    from simulation.fitting.document import check_place, document, save_fit
     from simulation.fitting.words import parse_map
     from simulation.results.files import is_same
 
@@ -109,13 +109,13 @@ def fit(
             outcome_map=given,
             channel=channel,
         )
-        written = [] if out is None else found.save(out)
+        written = [] if out is None else save_fit(found, out)
     except ConfigurationError as error:
         refuse(f"--out {problem}" if problem.startswith(f"{out}: ") else problem for problem in error.problems)
     except OSError as error:
         refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     if as_json:
-        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        typer.echo(json.dumps(document(found), indent=2, allow_nan=False))
     else:
         from simulation.fitting.report import print_fit
 

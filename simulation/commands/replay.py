@@ -33,8 +33,7 @@ def replay(
 ) -> None:
     """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
-    from simulation.running.traces.replaying import compare_traces
-    from simulation.running.traces.replaying import replay as replay_trace
+    from simulation.running.traces.replaying import compare_traces, replay as replay_trace
 
     try:
         if against is None:

@@ -35,8 +35,7 @@ def serve(
         import trio
 
         from actors.service.config import load
-        from actors.service.serve import check as check_files
-        from actors.service.serve import serve as run
+        from actors.service.serve import check as check_files, serve as run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
             raise

@@ -45,9 +45,10 @@ def refuse(problems: Iterable[str]) -> NoReturn:
 def save(result: Result | Comparison, directory: Path) -> str | None:
     """Write what has come of a command; return why where that cannot be done, to be said when the figures are out."""
     from actors.errors import ConfigurationError
+    from simulation.saving import save as save_found
 
     try:
-        result.save(directory)
+        save_found(result, directory)
     except OSError as error:
         return f"--out {directory}: {error.strerror}"
     except ConfigurationError as error:  # somebody has been at the folder since the run began

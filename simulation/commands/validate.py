@@ -42,9 +42,8 @@ def validate(
     Exit code 0: all hold; 1: one does not, or is too wide to say; 2: bad input; 3: an invariant broke.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-    from simulation.validation.printing import case_text, listing, listing_document, summary
-    from simulation.validation.procedure import find
-    from simulation.validation.procedure import validate as validate_cases
+    from simulation.validation.printing import case_text, document, listing, listing_document, markdown, summary
+    from simulation.validation.procedure import find, validate as validate_cases
 
     def print_case(result: CaseResult) -> None:
         typer.echo(f"{case_text(result)}\n")
@@ -79,9 +78,9 @@ def validate(
         say(str(lost))
         raise typer.Exit(Exit.WORKER_LOST) from None
     if as_json:
-        typer.echo(json.dumps(validation.document, indent=2, allow_nan=False))
+        typer.echo(json.dumps(document(validation), indent=2, allow_nan=False))
     else:
-        typer.echo(validation.markdown(rows) if as_markdown else summary(validation))
+        typer.echo(markdown(validation, rows) if as_markdown else summary(validation))
     if not validation.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

@@ -192,23 +192,24 @@ class Comparison:
             },
         }
 
-    def save(self, directory: str | Path) -> list[Path]:
-        """Write `comparison.json` and the tables as Parquet into a directory; return the paths.
-
-        Raises:
-            ConfigurationError: the directory has the results of another kind of command.
-            OSError: it, or a file in it, cannot be written.
-        """
-        directory = folder_to_fill(directory, DOCUMENT, None)
-        written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
-        self.table.to_parquet(written[1], index=False)
-        self.runs.to_parquet(written[2], index=False)
-        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return written
-
     def figure(self, metric: str) -> Figure:
         """Return what kind of figure a metric is."""
         return figure_kind(self.scenario.providers_used, metric)
+
+
+def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]:
+    """Write `comparison.json` and the tables as Parquet into a directory; return the paths.
+
+    Raises:
+        ConfigurationError: the directory has the results of another kind of command.
+        OSError: it, or a file in it, cannot be written.
+    """
+    directory = folder_to_fill(directory, DOCUMENT, None)
+    written = [directory / DOCUMENT, directory / "comparison.parquet", directory / "runs.parquet"]
+    comparison.table.to_parquet(written[1], index=False)
+    comparison.runs.to_parquet(written[2], index=False)
+    written[0].write_text(json.dumps(comparison.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return written
 
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.messages import (
     ActorFailed,
+    BreakerState,
     BreakerTransitioned,
     DeadLetterDiscarded,
     DeferralCause,
@@ -29,7 +30,6 @@ from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.pipeline.handler import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.breaker.states import BreakerState
 from actors.settings.channel import PRIMARY, ChannelConfig, RateLimitConfig
 from simulation.exploration.swarm import KINDS, NOTIFICATIONS
 from simulation.results.counters import by_type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -69,7 +69,7 @@ class Fit:
 
         fit = simulation.fit("attempts.csv")
         fit.providers["email"].latency.fit.parameters["p99"]   # Estimate(value=0.91, low=0.88, high=0.94)
-        fit.save("calibrated.yaml")                            # a scenario
+        simulation.save(fit, "calibrated.yaml")                # a scenario
     """
 
     log: AttemptLog
@@ -83,26 +83,6 @@ class Fit:
 
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """All figures as plain data: what ``--json`` prints."""
-        from simulation.fitting.document import document
-
-        return document(self)
-
-    def save(self, path: str | Path) -> list[Path]:
-        """Write the scenario, and the data files that it names beside it; return the paths.
-
-        What an earlier fit has written is replaced.
-
-        Raises:
-            ConfigurationError: there is another file; it stays as it is.
-            OSError: a file cannot be written.
-        """
-        from simulation.fitting.document import save
-
-        return save(self, Path(path))
 
 
 def fit(

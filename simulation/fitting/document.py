@@ -6,17 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
+from simulation.fitting.arriving import Arriving
+from simulation.fitting.calibration import Fit, ProviderFit
 from simulation.fitting.failing import Outage
 from simulation.fitting.writing import duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write
-
-if TYPE_CHECKING:
-    from simulation.fitting.arriving import Arriving
-    from simulation.fitting.calibration import Fit, ProviderFit
 
 _THROUGHOUT = 0.8
 """A quota that was enforced for such a share of the log counts as always there."""
@@ -90,13 +88,16 @@ _MARK = "# Fitted to "
 """How a file begins that is written here."""
 
 
-def save(fit: Fit, path: Path) -> list[Path]:
+def save_fit(fit: Fit, path: str | Path) -> list[Path]:
     """Write the scenario of a fit and its data files; return the paths, that of the scenario first.
+
+    What an earlier fit has written is replaced.
 
     Raises:
         ConfigurationError: a file is there that no fit has written; it stays as it is.
         OSError: a file cannot be written.
     """
+    path = Path(path)
     check_place(path)
     data, files = scenario_data(fit, path.stem)
     comment = "\n".join(_comment(fit))
@@ -126,7 +127,7 @@ def check_place(path: Path) -> None:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Return whether there is nothing in a file, or what :func:`save` has written."""
+    """Return whether there is nothing in a file, or what :func:`save_fit` has written."""
     with path.open(encoding="utf-8", errors="replace") as file:
         beginning = file.read(len(_MARK))
     return beginning in ("", _MARK)

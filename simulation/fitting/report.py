@@ -10,7 +10,8 @@ from actors.formatting import counted
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
 from simulation.fitting.writing import in_unit_of, per_second, percent, plain
-from simulation.reporting.console import WIDTH_OF_A_FILE, duration_text
+from simulation.reporting.console import WIDTH_OF_A_FILE
+from simulation.results.formatting import duration_text
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit

@@ -6,8 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from simulation.fitting.whatif import Replayed, WhatIf
-from simulation.reporting.console import NOTHING, duration_text, print_table, stdout
-from simulation.results.formatting import seeds_text
+from simulation.reporting.console import print_table, stdout
+from simulation.results.formatting import NOTHING, duration_text, seeds_text
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "

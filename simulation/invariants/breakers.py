@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from actors.instants import wait_ns
-from actors.messages import ActorFailed, BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
 from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX, recipient_host
-from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent, BreakerState
+from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade

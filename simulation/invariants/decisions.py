@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 from actors.domain.attempts import Admitted, Attempt
 from actors.instants import wait_ns
 from actors.kernel.effects import Performed
-from actors.messages import ActorFailed, BreakerTransitioned
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.policies.breaker.per_host import IDLE_NS, recipient_host
-from actors.policies.breaker.states import BreakerEvent, BreakerState
+from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, breaker_of, observes

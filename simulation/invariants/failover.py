@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, NotificationRequested
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
 from actors.policies.breaker.per_host import recipient_host
-from actors.policies.breaker.states import BreakerState
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.breakers import Breakers

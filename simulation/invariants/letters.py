@@ -6,6 +6,7 @@ from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.instants import utc, wait_ns
 from actors.messages import (
     ActorFailed,
+    BreakerState,
     DeadLetterMessage,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -15,7 +16,6 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
-from actors.policies.breaker.states import BreakerState
 from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from actors.instants import NEVER_NS, ns, wait_ns
 from actors.messages import (
     ActorFailed,
+    BreakerState,
     BreakerTransitioned,
     NotificationChannel,
     NotificationEvent,
@@ -16,7 +17,6 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.policies.breaker.states import BreakerState
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, RetryConfig
 from actors.settings.distribution_moments import share_above

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 from actors.instants import NS_PER_S
-from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.policies.breaker.per_host import recipient_host
-from actors.policies.breaker.states import BreakerState
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade

@@ -11,14 +11,10 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from actors.formatting import LARGER_UNITS, in_a_unit, plain_number
-from simulation.experiments.comparison import Comparison
-from simulation.experiments.paired import Difference
-from simulation.results.formatting import seeds_text
+from actors.formatting import plain_number
+from simulation.results.formatting import NOTHING, amplification_text, duration_text
 from simulation.results.result import REPORT_FILE, Result
-from simulation.scenario.figures import Figure
 
-NOTHING = "–"
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
 WIDEST = 10_000
@@ -99,87 +95,3 @@ def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
 def _open_text(breaker: dict[str, Any]) -> str:
     times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
     return f"{times}, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
-
-
-def amplification_text(value: float | None) -> str:
-    """Return how many times as many attempts as notifications there were."""
-    return NOTHING if value is None else f"×{value:.2f}"
-
-
-_UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
-
-
-def duration_text(seconds: float | None) -> str:
-    """Return a duration with three significant digits, in a unit that suits it."""
-    if seconds is None:
-        return NOTHING
-    if seconds == 0:
-        return "0 s"
-    return " ".join(in_a_unit(seconds, _UNITS))
-
-
-LABEL_MAX = 34
-"""Longer names of settings are numbered, so that a table of them fits eighty columns."""
-
-
-def print_comparison(comparison: Comparison, directory: Path | None) -> None:
-    """Print how settings compare on stdout, and where the rest is."""
-    console = stdout()
-    seeds, settings = comparison.seeds, comparison.settings
-    runs = seeds_text(seeds)
-    console.print(
-        f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same luck",
-        highlight=False,
-    )
-    labels = [setting.label for setting in settings]
-    if max(map(len, labels)) > LABEL_MAX:
-        for number, setting in enumerate(settings, start=1):
-            console.print(f"#{number}  {escape(setting.label)}", highlight=False, soft_wrap=True)
-        labels = [f"#{number}" for number in range(1, len(settings) + 1)]
-    print_table(_comparison_table(comparison, labels))
-    if len(seeds) > 1:
-        console.print(
-            "[dim]± 95% confidence, Student's t over the differences by seed; *: excludes 0[/dim]",
-            highlight=False,
-        )
-    if directory is not None:
-        console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
-
-
-def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("mean", justify="right", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for metric, means in comparison.means.items():
-        figure = comparison.figure(metric)
-        table.add_row(f"[bold]{escape(metric)}[/bold]")
-        for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
-            cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
-            table.add_row(f"  {escape(label)}", NOTHING if mean is None else figure_text(mean, figure), *cells)
-    return table
-
-
-def _difference_cells(found: Difference | None, figure: Figure, replicates: int) -> tuple[str, str]:
-    if found is None:
-        return "", ""
-    if found.mean == 0 and found.half_width == 0:
-        difference, interval = "same", ""
-    else:
-        difference = ("-" if found.mean < 0 else "+") + figure_text(abs(found.mean), figure, 3)
-        interval = "" if found.half_width is None else f"± {figure_text(found.half_width, figure, 3)}"
-    if found.excludes_0:
-        interval += " *"
-    if found.pairs < replicates:
-        interval += f" ({found.pairs} of {replicates} pairs)"
-    return difference, interval.strip()
-
-
-def figure_text(value: float, figure: Figure, digits: int = 4) -> str:
-    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
-    if figure is Figure.SECONDS:
-        return duration_text(value)
-    if figure is Figure.SHARE:
-        return f"{value:.5f}"
-    return plain_number(value, digits)

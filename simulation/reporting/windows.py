@@ -11,7 +11,7 @@ from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.faults import ChannelNames, FaultConfig
 from actors.settings.quantities import Rate
-from simulation.reporting.console import duration_text
+from simulation.results.formatting import duration_text
 from simulation.scenario import Scenario
 from simulation.scenario.model import QuietHoursShare
 

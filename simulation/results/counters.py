@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    BreakerState,
     BreakerTransitioned,
     DeadLetterDiscarded,
     DuplicateIgnored,
@@ -21,7 +22,6 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
-from actors.policies.breaker.breaker import BreakerState
 from simulation.results.statistics import durations
 
 OPEN_STATES = (BreakerState.OPEN, BreakerState.FORCED_OPEN)

@@ -1,11 +1,12 @@
-"""What came of runs, in the one line that a notebook or a prompt shows of an object."""
+"""What came of runs in words: figures with their units, and the one line that a notebook shows of an object."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from actors.formatting import counted
+from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
+from simulation.scenario.figures import Figure
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
@@ -36,3 +37,36 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
 def seeds_text(seeds: Sequence[int]) -> str:
     """Return seeds that follow one another: ``seed 7``, ``seeds 7 to 11``."""
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+NOTHING = "–"
+"""Stands where there is no value."""
+
+LABEL_MAX = 34
+"""Longer names of settings are numbered, so that a table of them fits eighty columns."""
+
+
+def amplification_text(value: float | None) -> str:
+    """Return how many times as many attempts as notifications there were."""
+    return NOTHING if value is None else f"×{value:.2f}"
+
+
+_UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration with three significant digits, in a unit that suits it."""
+    if seconds is None:
+        return NOTHING
+    if seconds == 0:
+        return "0 s"
+    return " ".join(in_a_unit(seconds, _UNITS))
+
+
+def figure_text(value: float, figure: Figure, digits: int = 4) -> str:
+    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
+    if figure is Figure.SECONDS:
+        return duration_text(value)
+    if figure is Figure.SHARE:
+        return f"{value:.5f}"
+    return plain_number(value, digits)

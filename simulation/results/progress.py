@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
 
 from actors.instants import NS_PER_S
-from actors.messages import NotificationChannel
-from actors.policies.breaker.states import BreakerState
+from actors.messages import BreakerState, NotificationChannel
 from simulation.results.counters import BreakerNow, Figures
 
 if TYPE_CHECKING:

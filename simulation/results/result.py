@@ -1,27 +1,21 @@
-"""What came of a run: its summary, its tables, and both on disk."""
+"""What came of a run: its summary and its tables. Who shows or saves it is in `simulation.reporting`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerTransitioned
-from simulation.results.files import folder_to_fill
 from simulation.results.formatting import line_of_run
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.results.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
-from simulation.running.workload import critical_prefixes
 from simulation.scenario import Scenario
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from simulation.scenario.identity import critical_prefixes
 
 SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
@@ -147,41 +141,3 @@ class Result:
     def series(self) -> pd.DataFrame:
         """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
         return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
-
-    def save(self, directory: str | Path) -> list[Path]:
-        """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
-
-        Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again. What an
-        earlier run left there is replaced.
-
-        Raises:
-            ConfigurationError: the directory has the results of another kind of command, or the file of the scenario
-                itself under one of these names.
-            OSError: the directory or a file in it cannot be written.
-        """
-        from simulation.reporting.plots import overview
-        from simulation.scenario.writing import write
-
-        directory = folder_to_fill(directory, SUMMARY_FILE, self.origin.file)
-        written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
-        for name in TABLES:
-            written.append(directory / f"{name}.parquet")
-            getattr(self, name).to_parquet(written[-1], index=False)
-        written.append(directory / "overview.png")
-        figure = overview(self)
-        figure.savefig(written[-1])
-        written.append(directory / REPORT_FILE)
-        written[-1].write_text(self.report(overview=figure), encoding="utf-8")
-        written[1].write_text(write(self.scenario), encoding="utf-8")
-        written[0].write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
-        return written
-
-    def report(self, *, overview: Figure | None = None) -> str:
-        """Return the report of the run: one page of HTML that needs nothing besides.
-
-        Args:
-            overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
-        """
-        from simulation.reporting.html import html
-
-        return html(self, overview=overview)

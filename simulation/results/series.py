@@ -10,6 +10,7 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    BreakerState,
     BreakerTransitioned,
     DeadLetterDiscarded,
     NotificationFailed,
@@ -19,7 +20,6 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.policies.breaker.breaker import BreakerState
 
 BUCKETS_WANTED = 300
 _ROUND_S = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)

@@ -32,6 +32,7 @@ from actors.messages import (
 )
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arrivals import arrival_times_ns
+from simulation.scenario.identity import id_prefix
 from simulation.scenario.model import HOST_OF_EVENTS, host_name
 
 TEXT = "simulated"
@@ -176,22 +177,6 @@ class Clients(Actor):
         self._let_go_on(event.notification_id)
 
 
-def critical_prefixes(scenario: Scenario) -> tuple[str, ...]:
-    """Return how the ids of critical notifications begin; those of all others, of events' too, begin otherwise.
-
-    What goes out in place of one has its id with something behind it, and is as critical.
-    """
-    return tuple(
-        _id_prefix(number, entry.channel)
-        for number, entry in enumerate(scenario.workload)
-        if not isinstance(entry, EventWorkload) and entry.critical
-    )
-
-
-def _id_prefix(number: int, channel: NotificationChannel) -> str:
-    return f"{channel}-{number}-"
-
-
 def _maker(
     number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor
 ) -> Callable[[int], Any]:
@@ -201,7 +186,7 @@ def _maker(
         case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
             hosts = entry.hosts
-            prefix = _id_prefix(number, channel)
+            prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
 
             def notification(k: int) -> SendNotification:

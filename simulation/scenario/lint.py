@@ -25,8 +25,14 @@ from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
 from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
-from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Expectation, Scenario
-from simulation.scenario import overrides as changes
+from simulation.scenario import (
+    ChannelWorkload,
+    ClosedWorkload,
+    EventWorkload,
+    Expectation,
+    Scenario,
+    overrides as changes,
+)
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.model import HOST_OF_EVENTS
 

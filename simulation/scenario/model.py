@@ -15,9 +15,8 @@ from pydantic import (
 )
 
 from actors.instants import NS_PER_S, ns, since_1970_ns
-from actors.messages import NotificationChannel
+from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
-from actors.policies.breaker.states import BreakerState
 from actors.settings.base import NotEmpty, Settings, nearest
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.distributions import Distribution

@@ -3,16 +3,17 @@
 ::
 
     import simulation
+    from simulation.validation import text
 
-    print(simulation.validate())                                  # all cases, quickly
-    print(simulation.validate(["mm-c", "pipeline"], full=True, workers=2))
+    print(text(simulation.validate()))                            # all cases, quickly
+    print(text(simulation.validate(["mm-c", "pipeline"], full=True, workers=2)))
 
 Each module of :mod:`simulation.validation.cases` is a family of cases. A case is returned by a function of its
 parameters, which computes the targets from them by the formula of its source; so it can be tried with others::
 
     from simulation.validation.cases.attempts import truncated_geometric
 
-    print(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5))
+    print(text(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5)))
 
 What a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, is said by
 :func:`validate`; what there is in ``result.summary`` is in what ``retrylab run --json`` prints.
@@ -20,7 +21,7 @@ What a quick validation (``full=False``) makes of `within`, and what :attr:`Expe
 And a case of yours is a scenario (or whatever else can be done with the public API), what is measured in one run of it,
 and what that should be::
 
-    from simulation.validation import Case, Experiment, Mean, scenario
+    from simulation.validation import Case, Experiment, Mean, scenario, text
 
     def measured(result):
         return {"retries for each": result.summary["retries"] / result.summary["accepted"]}
@@ -36,10 +37,11 @@ and what that should be::
         quantities=[Mean(name="retries for each", target=0.2, within=0.01)],
     )
     case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=[experiment])
-    print(simulation.validate([case]))
+    print(text(simulation.validate([case])))
 """
 
 from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.printing import document, markdown, text
 from simulation.validation.procedure import CaseResult, Measured, Validation, validate
 from simulation.validation.quantities import (
     AtMost,
@@ -72,6 +74,9 @@ __all__ = [
     "Validation",
     "Variance",
     "Verdict",
+    "document",
+    "markdown",
     "scenario",
+    "text",
     "validate",
 ]

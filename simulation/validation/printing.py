@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.formatting import counted
+from simulation.validation.case import Case
+from simulation.validation.procedure import CaseResult, Measured, Validation
 from simulation.validation.quantities import Verdict
-
-if TYPE_CHECKING:
-    from simulation.validation.case import Case
-    from simulation.validation.procedure import CaseResult, Measured, Validation
 
 WIDTH = 120
 

@@ -7,7 +7,6 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from actors.errors import ConfigurationError
@@ -58,29 +57,6 @@ class Validation:
     def holds(self) -> bool:
         """Whether every quantity holds."""
         return all(result.verdict is Verdict.HOLDS for result in self.results)
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """All of it as a plain dict, which is also the JSON document."""
-        from simulation.validation.printing import document
-
-        return document(self)
-
-    def __repr__(self) -> str:
-        from simulation.validation.printing import summary
-
-        return f"<Validation: {summary(self).splitlines()[0]}>"
-
-    def __str__(self) -> str:
-        from simulation.validation.printing import text
-
-        return text(self)
-
-    def markdown(self, rows: int | None = None) -> str:
-        """Return the table of expected against measured in Markdown, with so many rows of each case or all."""
-        from simulation.validation.printing import markdown
-
-        return markdown(self, rows)
 
 
 def validate(

@@ -4,16 +4,15 @@ import math
 import re
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from actors.formatting import plain_number
 from actors.lint import words as lint_words
 from actors.service.console import words as console_words
 from actors.settings.quantities import parse_duration
 from simulation.fitting import writing as fit_words
-from simulation.reporting.console import duration_text, figure_text
 from simulation.reporting.plots.sweep_table import value_text
+from simulation.results.formatting import duration_text, figure_text
 from simulation.scenario.figures import Figure
 from simulation.validation import writing as validation_words
 

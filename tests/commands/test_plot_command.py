@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch):
 def finished(tmp_path_factory):
     """A run that was saved once; not to be written into."""
     directory = tmp_path_factory.mktemp("finished")
-    simulation.run(parse(SCENARIO, "small.yaml")).save(directory)
+    simulation.save(simulation.run(parse(SCENARIO, "small.yaml")), directory)
     return directory
 
 
@@ -123,7 +123,7 @@ def test_a_sweep_is_drawn_too(swept):
 
 def test_a_sweep_that_was_saved_is_opened_and_what_it_cannot_show_is_left_out_of_all(here):
     swept = sweep("small.yaml", {"channels.sms.retry.max_attempts": [1, 3]}, replicates=2)
-    swept.save(here / "swept")
+    simulation.save(swept, here / "swept")
     assert written(plot("swept", "--kind", "all")) == ["swept/lines.png", "swept/pareto.png"]
     refused = plot("swept", "--kind", "heatmap")
     assert (refused.code, refused.err) == (2, ["y: wanted a sweep of 2 settings or more, got 1"])
@@ -174,7 +174,7 @@ def test_files_that_are_gone_are_warned_of(here):
     (here / "counts.csv").write_text("value\n5\n")
     text = "{workload: [{channel: sms, arrivals: {trace: counts.csv, column: value, every: 5s}}]}"
     (here / "traced.yaml").write_text(text)
-    simulation.run(here / "traced.yaml").save(here / "run")
+    simulation.save(simulation.run(here / "traced.yaml"), here / "run")
     (here / "counts.csv").unlink()
     done = plot("run", "--kind", "throughput")
     assert written(done) == ["run/throughput.png"]

@@ -43,9 +43,9 @@ def test_a_result_does_not_take_the_place_of_its_scenario(name, file, tmp_path):
     result = MAKES[name](path)
     before = set(tmp_path.iterdir())
     with pytest.raises(ConfigurationError, match=f"wanted a folder where {file} may be written, got the one where"):
-        result.save(tmp_path)
+        simulation.save(result, tmp_path)
     assert (path.read_text(), set(tmp_path.iterdir())) == (SCENARIO, before)
-    result.save(tmp_path / "out")
+    simulation.save(result, tmp_path / "out")
     assert (tmp_path / "out" / file).exists()
 
 
@@ -54,10 +54,10 @@ def test_a_folder_has_the_results_of_one_kind_of_command(name, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(SCENARIO)
     other = next(other for other in MAKES if DOCUMENTS[other] != DOCUMENTS[name])
-    MAKES[other](path).save(tmp_path / "out")
+    simulation.save(MAKES[other](path), tmp_path / "out")
     written = {each: each.read_bytes() for each in (tmp_path / "out").iterdir()}
     with pytest.raises(ConfigurationError, match=r"out: wanted a folder for .* alone, got one with the results of"):
-        MAKES[name](path).save(tmp_path / "out")
+        simulation.save(MAKES[name](path), tmp_path / "out")
     assert {each: each.read_bytes() for each in (tmp_path / "out").iterdir()} == written
 
 
@@ -66,7 +66,7 @@ def test_one_that_is_cut_off_leaves_no_document_beside_the_tables_of_another(nam
     path = tmp_path / "mine.yaml"
     path.write_text(SCENARIO)
     result = MAKES[name](path)
-    written = result.save(tmp_path / "out")
+    written = simulation.save(result, tmp_path / "out")
     document = tmp_path / "out" / DOCUMENTS[name]
     assert document in written
     assert document.exists()
@@ -77,9 +77,9 @@ def test_one_that_is_cut_off_leaves_no_document_beside_the_tables_of_another(nam
     with monkeypatch.context() as patched:
         patched.setattr(pd.DataFrame, "to_parquet", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            result.save(tmp_path / "out")
+            simulation.save(result, tmp_path / "out")
     assert not document.exists()
-    assert result.save(tmp_path / "out") == written
+    assert simulation.save(result, tmp_path / "out") == written
     assert document.exists()
 
 
@@ -87,11 +87,11 @@ def test_a_search_removes_only_what_one_has_found(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(SCENARIO)
     out = tmp_path / "out"
-    MAKES["tune"](path).save(out)
+    simulation.save(MAKES["tune"](path), out)
     names = ["tuned-by-hand.yaml", "tuned-1.yaml", "tuned-12.yaml", "tuned-1-old.yaml", "tuned.yaml.bak"]
     for name in names:
         (out / name).write_text(SCENARIO)
-    MAKES["tune"](path).save(out)
+    simulation.save(MAKES["tune"](path), out)
     assert {each.name for each in out.iterdir()} & set(names) == {
         "tuned-by-hand.yaml", "tuned-1-old.yaml", "tuned.yaml.bak"
     }  # fmt: skip

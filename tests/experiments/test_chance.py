@@ -4,8 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
 from simulation.experiments.tuning.chance import Verdict, at_least, confirmed_share, hopeless, plan, verdict

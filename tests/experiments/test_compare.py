@@ -13,8 +13,8 @@ import pytest
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.experiments import comparison as module
+from simulation.experiments.comparison_table import print_comparison
 from simulation.experiments.paired import difference
-from simulation.reporting.console import print_comparison
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = """

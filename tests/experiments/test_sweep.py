@@ -317,7 +317,7 @@ def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
 
 
 def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_path):
-    simulation.run(path).save(tmp_path / "run")
+    simulation.save(simulation.run(path), tmp_path / "run")
     with pytest.raises(ConfigurationError, match="a folder for a sweep alone, got one with the results of a run"):
         simulation.sweep(path, out=tmp_path / "run")
     assert not (tmp_path / "run" / "runs.jsonl").exists()

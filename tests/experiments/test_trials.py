@@ -1,8 +1,7 @@
 """Settings on trial: what they cost, which are best, and how far they are from the bounds."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from simulation.experiments.tuning.goal import Goal, Objective, distance
 from simulation.experiments.tuning.margin import margins

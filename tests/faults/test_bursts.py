@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from confidence import check_mean
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import World, email, on_both_clocks
 
 from actors.domain.attempts import Attempt

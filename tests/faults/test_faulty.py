@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import Scripted, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.domain.attempts import Attempt, Provider

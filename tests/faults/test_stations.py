@@ -7,8 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.faults.conditions import NEVER_NS
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station

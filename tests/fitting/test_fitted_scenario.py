@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import simulation
 from simulation.commands.cli import app
+from simulation.fitting.document import document
 from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.writing import duration, instant, per_second, percent
 from simulation.scenario import load
@@ -29,13 +30,13 @@ def outage(tmp_path_factory):
     """A saved run of two channels, one of which has an outage, in the file and in the fit."""
     directory = tmp_path_factory.mktemp("run")
     sets = ["duration=240s", "faults.0.at=60s", "faults.0.for=50s", "channels.email.circuit_breaker.enabled=false"]
-    simulation.run("scenarios/provider-outage.yaml", sets=sets).save(directory)
+    simulation.save(simulation.run("scenarios/provider-outage.yaml", sets=sets), directory)
     return directory, simulation.fit(directory, resamples=50)
 
 
 def test_the_scenario_is_like_the_one_that_the_log_came_from(outage, tmp_path):
     _, fit = outage
-    written = fit.save(tmp_path / "calibrated.yaml")
+    written = simulation.save(fit, tmp_path / "calibrated.yaml")
     assert written[0] == tmp_path / "calibrated.yaml"
     scenario = load(written[0])
     email, push = scenario.channels.email.provider, scenario.channels.push.provider
@@ -57,7 +58,7 @@ def test_the_scenario_is_like_the_one_that_the_log_came_from(outage, tmp_path):
 
 def test_each_setting_says_where_it_came_from(outage, tmp_path):
     _, fit = outage
-    fit.save(tmp_path / "calibrated.yaml")
+    simulation.save(fit, tmp_path / "calibrated.yaml")
     comment = [line for line in (tmp_path / "calibrated.yaml").read_text().splitlines() if line.startswith("#")]
     for word in ("median", "p99", "failure_rate", "outage at", "until"):
         (line,) = [line for line in comment if line.startswith("# email:") and f" {word} " in line]
@@ -68,10 +69,10 @@ def test_each_setting_says_where_it_came_from(outage, tmp_path):
 def test_a_fit_comes_out_of_a_pickle_as_it_was(outage, tmp_path):
     _, fit = outage
     taken = pickle.loads(pickle.dumps(fit))
-    assert (repr(taken), taken.document) == (repr(fit), fit.document)
+    assert (repr(taken), document(taken)) == (repr(fit), document(fit))
     for each, name in ((fit, "one"), (taken, "another")):
         (tmp_path / name).mkdir()
-        each.save(tmp_path / name / "calibrated.yaml")
+        simulation.save(each, tmp_path / name / "calibrated.yaml")
     assert saved(tmp_path / "one") == saved(tmp_path / "another") != {}
 
 
@@ -165,8 +166,8 @@ def test_a_log_that_cannot_be_fitted_leaves_the_place_of_the_scenario_as_it_was(
 )
 def test_odd_logs_give_scenarios_that_run(frame, tmp_path):
     fit = simulation.fit(pd.DataFrame(frame[1]), resamples=20)
-    json.dumps(fit.document, allow_nan=False)
-    path = fit.save(tmp_path / "odd.yaml")[0]
+    json.dumps(document(fit), allow_nan=False)
+    path = simulation.save(fit, tmp_path / "odd.yaml")[0]
     assert simulation.run(path).summary["accepted"] >= 1
 
 
@@ -177,7 +178,7 @@ def test_what_came_in_waves_is_a_trace_and_what_no_family_fits_a_file(tmp_path):
     fit = simulation.fit(pd.DataFrame({"time": start, "latency": latency, "outcome": "ok"}))
     assert fit.arriving["email"].process == "trace"
     assert fit.providers["email"].latency.is_empirical
-    written = fit.save(tmp_path / "waves.yaml")
+    written = simulation.save(fit, tmp_path / "waves.yaml")
     assert [path.name for path in written] == ["waves.yaml", "waves.email.arrivals.csv", "waves.email.latency.csv"]
     result = simulation.run(written[0])
     assert result.summary["accepted"] == 2500
@@ -192,7 +193,7 @@ def test_lost_replies_hangs_and_quotas_become_faults(tmp_path):
     hangs = (log.time > 300.0) & (log.time < 330.0)
     log.loc[lost | hangs, ["latency", "outcome"]] = [5.0, "timeout"]
     fit = simulation.fit(log)
-    scenario = load(fit.save(tmp_path / "lost.yaml")[0])
+    scenario = load(simulation.save(fit, tmp_path / "lost.yaml")[0])
     throughout, window = scenario.faults
     assert throughout.lost_reply_rate == pytest.approx(0.05, abs=0.012)
     assert (window.hang, window.at) == (True, pytest.approx(300.0, abs=1.0))

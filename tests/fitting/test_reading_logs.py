@@ -158,7 +158,7 @@ def test_a_saved_run_is_read_with_its_arrivals_and_without_what_no_provider_was_
     result = simulation.run(
         "scenarios/provider-outage.yaml", sets=["duration=90s", "faults.0.at=20s", "faults.0.for=40s"]
     )
-    result.save(tmp_path)
+    simulation.save(result, tmp_path)
     log = read_log(tmp_path)
     assert len(log) == len(result.attempts)
     email = log.where(log.channel == "email")

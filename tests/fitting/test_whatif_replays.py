@@ -129,7 +129,7 @@ def test_what_timed_out_never_answers_and_what_was_throttled_says_so():
 
 def test_arrivals_are_those_of_the_requests_where_the_log_has_them(tmp_path):
     result = simulation.run(policies(8, "true", seed=3))
-    result.save(tmp_path)
+    simulation.save(result, tmp_path)
     longest = simulation.whatif(tmp_path, policies(8, "true"), replicates=2).channels["email"]["max_s"]
     assert longest.recorded > 10.0
     assert longest.mean == pytest.approx(longest.recorded, rel=0.5)

@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from simulation.fitting.slowness import find_brownouts
 from simulation.fitting.windows import ALPHA, _stretches, find_windows

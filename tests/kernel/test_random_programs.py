@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pykka
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from actors.errors import MailboxFull
 from actors.kernel.actor import Actor, Supervision, handles

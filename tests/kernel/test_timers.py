@@ -6,8 +6,7 @@ from typing import Any
 import pykka
 import pytest
 import simpy
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from actors.instants import ns
 from actors.kernel.actor import Actor, handles

@@ -4,8 +4,7 @@ import random
 from itertools import islice
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.lint.schedule import last_start, starts, waits
 from actors.policies.retry.backoff import Backoff

@@ -6,8 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import OK, Scripted, Try, World, email, most_in_a_window, on_both_clocks, simulate
 
 from actors.messages import (

@@ -7,8 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter

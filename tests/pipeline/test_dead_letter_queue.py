@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors.messages import (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, on_both_clocks, simulate
 
 from actors.errors import ConfigurationError

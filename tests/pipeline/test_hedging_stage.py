@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 import simulation

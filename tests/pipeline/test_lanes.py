@@ -6,13 +6,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from laws import check_quota
 
+from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.lane import Bar, Barred, Lane, breaker_name, lanes_of
-from actors.policies.breaker.breaker import BreakerEvent, BreakerState, Transition
+from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.settings.channel import ChannelConfig
 
 S = 1_000_000_000

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import OK, Scripted, World, email, most_in_a_window, on_both_clocks, simulate
 
 from actors.messages import (

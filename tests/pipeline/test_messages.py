@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import EMAIL, SMS, World, email, on_both_clocks
 
 from actors import messages, outcomes

@@ -3,8 +3,7 @@
 from random import Random
 
 import worlds
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_random_runs import (
     AFTER,
     at_most_five_crashes_an_actor,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from laws import check_quota
 from worlds import EMAIL, OK, SMS, Scripted, Try, World, email, on_both_clocks, simulate
 

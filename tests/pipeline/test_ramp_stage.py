@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, most_in_a_window, on_both_clocks
 
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred

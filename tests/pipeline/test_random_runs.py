@@ -9,8 +9,7 @@ import dataclasses
 from typing import Any
 
 import hypothesis
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from laws import (
     Log,

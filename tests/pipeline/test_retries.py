@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.domain.attempts import Provider

@@ -17,7 +17,7 @@ from actors.errors import (
     TransientError,
     WrongType,
 )
-from actors.policies.breaker.breaker import BreakerState
+from actors.messages import BreakerState
 from actors.settings.channel import CircuitBreakerConfig, RateLimitConfig
 
 

@@ -7,8 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.instants import NS_PER_S, ns
 from actors.policies.adaptive.throttle import AdaptiveThrottle, RollingCounts, rejection_probability

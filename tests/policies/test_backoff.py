@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns, wait_ns
-from actors.policies.retry.backoff import Backoff, base_delay, retry_after_ns
+from actors.policies.retry.backoff import Backoff, retry_after_ns
 from actors.settings.channel import RetryConfig
 
 LARGEST_DRAW = 1 - 2**-53
@@ -35,7 +34,7 @@ class Scripted(random.Random):
 
 def delays(attempts: Iterable[int], **settings: Any) -> list[float]:
     config = RetryConfig(**settings)
-    return [base_delay(config, attempt) for attempt in attempts]
+    return [config.calculate_delay(attempt) for attempt in attempts]
 
 
 def jittered_s(draws: Iterable[float], attempts: Iterable[int], **settings: Any) -> list[float]:
@@ -123,7 +122,7 @@ def test_v04_the_twentieth_delay() -> None:
 )
 def test_fidelity_15_and_16_published_schedules_add_up(settings: dict[str, Any], expected: list[float]) -> None:
     config = RetryConfig(**settings)
-    waits = [base_delay(config, attempt) for attempt in range(1, len(expected) + 1)]
+    waits = [config.calculate_delay(attempt) for attempt in range(1, len(expected) + 1)]
     assert list(itertools.accumulate(waits)) == pytest.approx(expected, abs=0.01)
 
 
@@ -137,7 +136,7 @@ def test_v14_a_day_doubled_a_thousand_times() -> None:
     day = 86400.0
     assert delays([1000], initial_delay=day, max_delay=2 * day) == [2 * day]
     endless = RetryConfig(initial_delay=day, max_delay=1e300)
-    assert base_delay(endless, 2000) == 1e300
+    assert endless.calculate_delay(2000) == 1e300
     assert Backoff(endless, random.Random(1)).next_delay_ns(2000, None) == LONGEST_WAIT_NS
 
 
@@ -146,7 +145,7 @@ def test_v14_a_day_doubled_a_thousand_times() -> None:
 def test_an_attempt_below_one_is_refused(attempt: int, jitter: Any) -> None:
     config = RetryConfig(jitter=jitter)
     with pytest.raises(ValueError, match="at least 1"):
-        base_delay(config, attempt)
+        config.calculate_delay(attempt)
     with pytest.raises(ValueError, match="at least 1"):
         Backoff(config, random.Random(1)).next_delay_ns(attempt, None)
 
@@ -177,7 +176,7 @@ def test_without_jitter_delays_are_finite_bounded_and_never_fall(
     settings: dict[str, Any], one: int, other: int
 ) -> None:
     config = RetryConfig(**settings)
-    earlier, later = (base_delay(config, attempt) for attempt in sorted((one, other)))
+    earlier, later = (config.calculate_delay(attempt) for attempt in sorted((one, other)))
     assert config.min_delay <= earlier <= later <= config.max_delay
     assert math.isfinite(later)
 
@@ -185,13 +184,13 @@ def test_without_jitter_delays_are_finite_bounded_and_never_fall(
 @given(formulas())
 def test_the_first_delay_is_the_initial_one_within_its_bounds(settings: dict[str, Any]) -> None:
     config = RetryConfig(**settings)
-    assert base_delay(config, 1) == max(config.min_delay, min(config.initial_delay, config.max_delay))
+    assert config.calculate_delay(1) == max(config.min_delay, min(config.initial_delay, config.max_delay))
 
 
 @given(st.one_of(formulas(), schedules), attempts)
 def test_backoff_without_jitter_is_the_base_delay_and_draws_nothing(settings: dict[str, Any], attempt: int) -> None:
     config = RetryConfig(**settings)
-    expected_s = base_delay(config, attempt)
+    expected_s = config.calculate_delay(attempt)
     expected_ns = ns(expected_s) if expected_s < LONGEST_WAIT_NS / NS_PER_S else LONGEST_WAIT_NS
     assert Backoff(config, Scripted([])).next_delay_ns(attempt, 123) == expected_ns
 

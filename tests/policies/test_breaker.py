@@ -8,14 +8,8 @@ import pytest
 
 from actors.errors import RetrylabError
 from actors.instants import ns
-from actors.policies.breaker.breaker import (
-    TRANSITIONS,
-    Breaker,
-    BreakerEvent,
-    BreakerState,
-    IllegalTransition,
-    Transition,
-)
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import TRANSITIONS, Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.settings.channel import CircuitBreakerConfig
 
 

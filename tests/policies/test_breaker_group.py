@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from actors.instants import ns
-from actors.policies.breaker.breaker import BreakerEvent, BreakerState, IllegalTransition, Transition
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
 from actors.settings.breaker import CircuitBreakerConfig
 

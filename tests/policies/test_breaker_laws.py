@@ -7,18 +7,11 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.policies.breaker.breaker import (
-    TRANSITIONS,
-    Breaker,
-    BreakerEvent,
-    BreakerState,
-    IllegalTransition,
-    Transition,
-)
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import TRANSITIONS, Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.settings.breaker import CircuitBreakerConfig
 
 TIMEOUT_NS = 100

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from actors.instants import ns
-from actors.policies.breaker.breaker import (
-    Breaker,
-    BreakerEvent,
-    BreakerState,
-    IllegalTransition,
-    Transition,
-    next_state,
-)
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition, next_state
 from actors.settings.breaker import CircuitBreakerConfig
 
 RESILIENCE4J: dict[str, Any] = {

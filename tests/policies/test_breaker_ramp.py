@@ -8,11 +8,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.instants import ns
-from actors.policies.breaker.breaker import Breaker, BreakerState
+from actors.messages import BreakerState
+from actors.policies.breaker.breaker import Breaker
 from actors.policies.breaker.recovery import OpenTime, Ramp
 from actors.settings.breaker import CircuitBreakerConfig, OpenGrowth, RampConfig
 

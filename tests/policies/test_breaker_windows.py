@@ -8,8 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.instants import ns
 from actors.policies.breaker import windows as time_window

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns

@@ -115,7 +115,7 @@ class Says:
 def nasty_page() -> Page:
     """Return the report of a run in which all that people or providers may say is nasty."""
     scenario = parse(OUTAGE).model_copy(update={"name": NASTY, "description": f"{NASTY}\x07"})
-    return Page(simulation.run(scenario, rules={"push": [Says()]}).report())
+    return Page(simulation.report(simulation.run(scenario, rules={"push": [Says()]})))
 
 
 @cache
@@ -127,7 +127,7 @@ def result_of(text: str) -> Result:
 @cache
 def page_of(text: str) -> Page:
     """Return the report of a scenario, which is run once."""
-    return Page(result_of(text).report())
+    return Page(simulation.report(result_of(text)))
 
 
 RUNS = {

@@ -4,12 +4,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
-from actors.policies.retry.backoff import Backoff, base_delay
+from actors.policies.retry.backoff import Backoff
 from actors.settings.channel import ChannelConfig, RetryConfig
 from simulation.reporting import plots
 from simulation.reporting.plots.backoff import envelope, policy_text
@@ -93,7 +92,7 @@ def lines(ax):
 def test_without_jitter_the_line_is_the_delays(kind):
     config = RetryConfig(backoff=kind, max_attempts=7)
     ((label, waits),) = lines(plots.backoff(config)).items()
-    assert waits == [base_delay(config, number) for number in range(1, 7)]
+    assert waits == [config.calculate_delay(number) for number in range(1, 7)]
     assert label == policy_text(config)
 
 

@@ -474,5 +474,5 @@ def test_pyplot_is_not_imported():
 
 def test_the_result_of_a_run_can_be_saved_with_its_picture(tmp_path):
     scenario = load(SCENARIOS[0], sets=["duration=10s"])
-    simulation.run(scenario).save(tmp_path)
+    simulation.save(simulation.run(scenario), tmp_path)
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")

@@ -1,8 +1,7 @@
 """Text that fits, and a time axis with ticks at round numbers."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from simulation.reporting.plots.text import cut, drawable, width_in, wrap
 from simulation.reporting.plots.time_axis import ticks_s, unit_of

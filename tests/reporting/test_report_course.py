@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from report_pages import CRASH, FALLBACK, MILLISECONDS, OUTAGE, PROVIDERS, QUIET_HOURS, Page, page_of, result_of
 
+import simulation
 from actors.instants import NS_PER_S
 from actors.messages import (
     DeferralCause,
@@ -175,7 +176,7 @@ def test_who_gives_up_while_it_waits_is_let_go_of_by_whom_it_waits_at():
 
 
 def test_a_run_in_real_time_is_no_simulation_and_can_be_simulated():
-    read = Page(result_with(requested(0), attempt(NotificationSent, 0, 1), runtime="live").report())
+    read = Page(simulation.report(result_with(requested(0), attempt(NotificationSent, 0, 1), runtime="live")))
     assert "live, through real providers · 100" in read.text("header")
     assert "simulated" not in read.text("header")
     assert read.texts("#again pre")[0] == "retrylab run scenario.yaml --seed 0"

@@ -136,7 +136,7 @@ def test_what_a_file_or_a_provider_says_is_text():
 def test_long_reasons_are_shortened_where_there_are_many():
     reasons = [f"no such user {number}: {'x' * 500}" for number in range(40)]
     rules = {"sms": [lambda *_: Permanent(reason=reasons.pop()) if reasons else None]}
-    read = Page(simulation.run(parse(OUTAGE), rules=rules).report())
+    read = Page(simulation.report(simulation.run(parse(OUTAGE), rules=rules)))
     rows = read.rows("Dead letters by reason")
     assert len(rows) == ROWS_MAX
     assert all(len(row[0]) <= LONG + 1 for row in rows)
@@ -231,7 +231,7 @@ def test_nothing_at_all_is_a_report_too():
 
 def test_the_scenario_is_there_as_it_was_run_and_folded_away():
     scenario = parse(OUTAGE, sets=["channels.email.retry.max_attempts=7"], seed=99)
-    read = Page(simulation.run(scenario).report())
+    read = Page(simulation.report(simulation.run(scenario)))
     details = read.html.css_first("#scenario details")
     assert "open" not in details.attributes
     again = parse(details.css_first("pre").text())
@@ -244,7 +244,7 @@ def test_what_the_linter_finds_is_there_with_its_place(tmp_path):
     file.write_text(OUTAGE)
     sets = ["channels.sms.timeout=1ms", "channels.sms.provider.latency=1s"]
     result = simulation.run(file, sets=sets)
-    [warning, *_] = Page(result.report()).texts(".note code")
+    [warning, *_] = Page(simulation.report(result)).texts(".note code")
     assert warning.startswith("--set channels.sms.timeout: 1ms is shorter")
     assert page_of(OUTAGE).html.css_first(".note") is None
 
@@ -254,7 +254,7 @@ def test_the_command_on_the_page_gives_the_same_run(tmp_path):
     file.write_text(OUTAGE)
     change = "faults=[{channel: email, at: 30s, for: 20s, outage: true}]"
     result = simulation.run(file, seed=5, sets=[change], invariants="all")
-    read = Page(result.report())
+    read = Page(simulation.report(result))
     command, _ = read.texts("#again pre")
     words = shlex.split(command)
     assert words == ["retrylab", "run", str(file), "--seed", "5", "--set", change, "--check"]
@@ -277,7 +277,7 @@ def test_what_was_given_in_python_is_no_command():
 def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
     file = tmp_path / "outage.yaml"
     file.write_text(FAILS)
-    program = f"import sys, simulation; sys.stdout.write(simulation.run({str(file)!r}).report())"
+    program = f"import sys, simulation; sys.stdout.write(simulation.report(simulation.run({str(file)!r})))"
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", program],
         check=True,
@@ -285,7 +285,7 @@ def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "1"},
     )
-    assert done.stdout.decode() == simulation.run(file).report()
+    assert done.stdout.decode() == simulation.report(simulation.run(file))
 
 
 def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
@@ -294,7 +294,7 @@ def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
     result = result_of(OUTAGE)
     figure = overview(result)
     figure.savefig(tmp_path / "before.png")
-    result.report(overview=figure)
+    simulation.report(result, overview=figure)
     figure.savefig(tmp_path / "after.png")
     assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
 
@@ -303,7 +303,7 @@ def test_of_a_large_run_no_more_is_drawn_than_can_be_seen():
     scenario = parse(OUTAGE, sets=["workload.0.arrivals.poisson=20/s", "workload.1.arrivals.constant=20/s"])
     result = simulation.run(scenario)
     assert result.summary["accepted"] > 12_000
-    assert len(result.report()) < 2 * len(page_of(OUTAGE).source)
+    assert len(simulation.report(result)) < 2 * len(page_of(OUTAGE).source)
 
 
 @pytest.mark.parametrize("text", [CRASH, QUIET_HOURS, MILLISECONDS], ids=["crash", "quiet hours", "milliseconds"])

@@ -4,8 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rich.console import Console
 
 from simulation.reporting.terminal.runs_view import LATEST, RunsView

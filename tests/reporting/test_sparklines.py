@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from simulation.reporting.sparklines import BLOCKS, axis, in_cells, sparkline, windows_line
 

@@ -42,7 +42,7 @@ def test_a_result_says_what_was_run_and_whether_it_holds(expect, verdict, tmp_pa
     assert result.summary["sent"] == 5
     assert repr(result) == f"<Result {RUN}5 of 10 notifications sent, {verdict}>"
     assert not {"attempts", "notifications", "series"} & set(vars(result))
-    result.save(tmp_path)
+    simulation.save(result, tmp_path)
     assert repr(simulation.open_result(tmp_path)) == repr(result).replace("<Result", "<SavedResult")
 
 

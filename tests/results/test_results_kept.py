@@ -51,4 +51,4 @@ def test_it_comes_out_of_a_pickle_as_it_was(record, runtime):
     assert taken.history == result.history
     for name in TABLES:
         assert getattr(taken, name).equals(getattr(result, name)), name
-    assert taken.report() == result.report()
+    assert simulation.report(taken) == simulation.report(result)

@@ -19,7 +19,7 @@ from simulation.scenario import load
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved")
-    result_of("all kinds of waits").save(path)
+    simulation.save(result_of("all kinds of waits"), path)
     return path
 
 
@@ -39,7 +39,7 @@ def test_the_seed_and_what_was_set_are_in_the_scenario_that_is_saved(tmp_path):
     text = "{duration: 10s, seed: 3, workload: [{channel: sms, arrivals: {poisson: 5/s}}]}"
     (tmp_path / "ten.yaml").write_text(text)
     result = simulation.run(tmp_path / "ten.yaml", seed=8, sets=["channels.sms.retry.max_attempts=2"])
-    result.save(tmp_path / "out")
+    simulation.save(result, tmp_path / "out")
     again = simulation.run(tmp_path / "out" / "scenario.yaml")
     assert again.summary["digest"] == result.summary["digest"]
 
@@ -66,7 +66,7 @@ def traced(tmp_path):
     (tmp_path / "counts.csv").write_text("value\n5\n0\n7\n4\n")
     (tmp_path / "latencies.csv").write_text("seconds\n0.5\n1.5\n")
     (tmp_path / "traced.yaml").write_text(TRACED)
-    simulation.run(load(tmp_path / "traced.yaml")).save(tmp_path / "out")
+    simulation.save(simulation.run(load(tmp_path / "traced.yaml")), tmp_path / "out")
     return tmp_path
 
 
@@ -117,7 +117,7 @@ def test_what_is_wrong_with_a_directory_is_said_at_once(tmp_path):
 
 @pytest.mark.parametrize("damage", ["gone", "no table"])
 def test_a_table_that_cannot_be_read_is_named_when_it_is_needed(tmp_path, damage):
-    result_of("one").save(tmp_path)
+    simulation.save(result_of("one"), tmp_path)
     path = tmp_path / "attempts.parquet"
     path.unlink()
     if damage == "no table":

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from confidence import check_mean
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from worlds import Scripted, World, on_both_clocks
 
 import simulation

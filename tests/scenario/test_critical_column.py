@@ -45,7 +45,7 @@ def test_it_is_what_the_provider_is_told(tmp_path):
     assert of == {"sms-1-": {True}, "sms-10-": {False}, "sms-11-": {False}}
     assert set(table[table.index.str.contains("order-placed|user-registered")]) == {False}
     assert set(table[table.index.str.endswith("/sms")]) == {True, False}
-    result.save(tmp_path)
+    simulation.save(result, tmp_path)
     pd.testing.assert_frame_equal(simulation.open_result(tmp_path).notifications, result.notifications)
 
 

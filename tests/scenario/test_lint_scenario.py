@@ -9,8 +9,7 @@ from pathlib import Path
 import in_process
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import simulation
 from actors import Notifier, Provider

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, data, read

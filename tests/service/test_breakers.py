@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from actors import Notifier, Provider, SendNotification, TransientError
-from actors.policies.breaker.breaker import BreakerState
+from actors.messages import BreakerState
 from actors.service.operations.breakers import BreakerWatch
 
 

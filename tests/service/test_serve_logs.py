@@ -6,8 +6,7 @@ import logging
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
 
 from actors.errors import TransientError

@@ -4,10 +4,9 @@ import pytest
 from served import Scripted, email, service
 
 from actors import Notifier, SendNotification
-from actors.messages import NotificationChannel
+from actors.messages import BreakerState, NotificationChannel
 from actors.outcomes import Permanent, Sent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
-from actors.policies.breaker.breaker import BreakerState
 from actors.service.observability.metrics import Metrics
 from actors.storage.memory import MemoryStore
 from simulation import run

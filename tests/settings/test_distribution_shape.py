@@ -4,8 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 from actors.settings.distributions import Distribution

@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors.settings.yaml_tree import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
 

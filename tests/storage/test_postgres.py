@@ -26,10 +26,12 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.storage.postgres import node as postgres_node
-from actors.storage.postgres import schema as postgres_schema
-from actors.storage.postgres import store as postgres
-from actors.storage.postgres import worker as postgres_worker
+from actors.storage.postgres import (
+    node as postgres_node,
+    schema as postgres_schema,
+    store as postgres,
+    worker as postgres_worker,
+)
 from actors.storage.postgres.store import PostgresStore
 from actors.storage.postgres.worker import Worker
 

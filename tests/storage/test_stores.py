@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, change, command, event_of, shelf, snapshot, suppression
 
 from actors.domain.store import SettingsChange

@@ -11,8 +11,7 @@ import msgspec
 import pykka
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from actors import Actor, Foreseen, InvariantBreach, Performed, Supervision, handles
 from actors.errors import ActorSystemError

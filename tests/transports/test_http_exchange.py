@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import trio
 from http_servers import DROP, HANG, Reply, http_server
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tls_certificate import Tls
 
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient

@@ -9,8 +9,7 @@ import pytest
 import trio
 from attempts import outcome_of
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tls_certificate import Tls
 
 from actors.errors import ConfigurationError

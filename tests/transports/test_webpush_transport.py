@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from http_servers import DROP, Reply, http_server
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tls_certificate import Tls
 
 from actors.errors import ConfigurationError

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import simulation
 from simulation.validation import Exactly, Verdict
 from simulation.validation.cases.bank import bank_renege
 from simulation.validation.cases.gas_station import gas_station, solved
 from simulation.validation.cases.queues import erlang_b
+from simulation.validation.printing import text
 
 
 def test_the_bank_expects_what_the_example_prints():
@@ -31,7 +31,7 @@ CUSTOMERS = st.tuples(
 @given(st.lists(CUSTOMERS, min_size=1, max_size=8))
 def test_other_customers_of_the_bank_are_served_and_leave_as_they_should(customers):
     validation = simulation.validate([bank_renege(customers)])
-    assert validation.holds, str(validation)
+    assert validation.holds, text(validation)
 
 
 def test_the_station_s_chain_has_the_figures_of_the_vignette():

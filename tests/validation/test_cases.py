@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
 import simulation
@@ -25,6 +24,7 @@ from simulation.validation.cases.disciplines import limited_sharing, priority, p
 from simulation.validation.cases.outages import inspection_paradox, lognormal_residual
 from simulation.validation.cases.queues import erlang_b, erlang_c, mg_1, mm_c, mm_c_k
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
+from simulation.validation.printing import document, text
 from simulation.validation.procedure import Validation
 from simulation.validation.quantities import Verdict
 
@@ -38,14 +38,14 @@ def only(kept: Any, cases: tuple[Case, ...] = CASES) -> list[Case]:
 
 
 def assert_holds(validation: Validation) -> None:
-    assert validation.holds, str(validation)
+    assert validation.holds, text(validation)
 
 
 def test_whatever_is_exact_is_exactly_so():
     validation = simulation.validate(only(lambda experiment: not experiment.stochastic))
     assert_holds(validation)
     assert sum(len(result.measured) for result in validation.results) >= 45
-    assert json.loads(json.dumps(validation.document, allow_nan=False))["holds"] is True
+    assert json.loads(json.dumps(document(validation), allow_nan=False))["holds"] is True
 
 
 def test_some_that_have_luck_in_them():

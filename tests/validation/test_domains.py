@@ -10,8 +10,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
 import simulation
@@ -37,6 +36,7 @@ from simulation.validation.cases.resiliency_patterns import resiliency_patterns
 from simulation.validation.cases.retry_studies import client_count, retry_strategies, serial_clients
 from simulation.validation.cases.schedules import published_schedules
 from simulation.validation.measures import ended
+from simulation.validation.printing import text
 
 REFUSED: list[tuple[Callable[[], Case], str]] = [
     (lambda: mm_c([(3, 1, 2)]), "mm_c: wanted λ < c·μ, or no queue is stable, got λ=3 μ=1 c=2"),
@@ -260,7 +260,7 @@ def exact(case: Case) -> Case:
 def assert_nothing_differs(case: Case, replications: int = 4) -> None:
     """See that what is measured in a few replications is not other than expected, however wide the interval."""
     validation = simulation.validate([few(case, replications)])
-    assert all(result.verdict is not Verdict.DIFFERS for result in validation.results), str(validation)
+    assert all(result.verdict is not Verdict.DIFFERS for result in validation.results), text(validation)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from simulation.validation import (
 )
 from simulation.validation.cases.fan_out import fan_out
 from simulation.validation.cases.layers import layered
+from simulation.validation.printing import document
 
 
 def case(replicate: Any, *quantities: Quantity, **settings: Any) -> Case:
@@ -207,8 +208,8 @@ def test_figures_do_not_depend_on_how_many_share_the_work_but_on_the_seed():
         return simulation.validate([layered([], [(3, 4, 0.5)])], seed=seed, workers=workers)
 
     one = run(1)
-    assert run(2).document == one.document
-    assert run(1, seed=1).document["cases"] != one.document["cases"]
+    assert document(run(2)) == document(one)
+    assert document(run(1, seed=1))["cases"] != document(one)["cases"]
     assert run(1, seed=1).holds
 
 
@@ -297,7 +298,7 @@ def test_a_scenario_that_is_wrong_is_said_to_be_that_of_its_case_and_experiment(
 
 def test_what_takes_long_is_left_out_of_cases_by_name_and_not_of_those_given():
     long = case(partial(normal, 5, 1), Between(name="x", low=1.0), full_only=True)
-    assert simulation.validate([long]).document["left_out"] == 0
+    assert document(simulation.validate([long]))["left_out"] == 0
     assert len(simulation.validate([long]).results) == 1
     by_name = simulation.validate(["fan-out"])
     assert by_name.left_out == sum(experiment.full_only for experiment in fan_out().experiments) > 0

@@ -18,16 +18,10 @@ from collections.abc import Callable
 from random import Random
 
 from actors.instants import wait_ns
+from actors.messages import BreakerState
 from actors.policies.breaker.probes import Probes
 from actors.policies.breaker.recovery import OpenTime, Ramp
-from actors.policies.breaker.states import (
-    TRANSITIONS,
-    BreakerEvent,
-    BreakerState,
-    IllegalTransition,
-    Transition,
-    next_state,
-)
+from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, IllegalTransition, Transition, next_state
 from actors.policies.breaker.tripping import make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 

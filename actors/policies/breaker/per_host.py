@@ -8,8 +8,9 @@ from random import Random
 from urllib.parse import urlsplit
 
 from actors.instants import NS_PER_S, wait_ns
+from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker
-from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, BreakerState, Transition
+from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, Transition
 from actors.settings.breaker import CircuitBreakerConfig
 
 KEYS_MAX = 10_000

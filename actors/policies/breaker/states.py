@@ -6,24 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actors.errors import RetrylabError
-
-
-class BreakerState(StrEnum):
-    """What it does with a request for a permit."""
-
-    CLOSED = "closed"
-    """Admits, and counts failures; for a while after it has closed it may admit only a growing share."""
-    OPEN = "open"
-    """Refuses until its time is over."""
-    HALF_OPEN = "half-open"
-    """Admits a few probes."""
-    FORCED_OPEN = "forced-open"
-    """Refuses until an operator says otherwise."""
-    DISABLED = "disabled"
-    """Admits, and counts nothing."""
-    METRICS_ONLY = "metrics-only"
-    """Admits, counts, and never opens: to see what it would do before it does."""
-
+from actors.messages import BreakerState
 
 NOT_CLOSED = frozenset({BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN})
 """The states in which it keeps requests back."""

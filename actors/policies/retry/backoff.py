@@ -18,70 +18,16 @@ import math
 from random import Random
 
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
-from actors.settings.channel import RetryConfig
+from actors.settings.retry import RetryConfig
 
 _TABLE_LENGTH = 64
+"""So many delays are computed beforehand."""
 
 _OUT_OF_REACH = 2**80
 """A range in nanoseconds in which hardly any draw is not cut off."""
 
 _SOFT_SCALE = 1 / 1.4
 """Brings the median of the first soft wait to `initial_delay`, near enough."""
-
-
-def base_delay(config: RetryConfig, attempt: int) -> float:
-    """Return the wait in seconds after the `attempt`-th attempt failed, without jitter.
-
-    Saturates at `max_delay` for any attempt, however large; a schedule repeats its last wait and knows no maximum and
-    no minimum.
-
-    Raises:
-        ValueError: `attempt` is less than 1.
-    """
-    if attempt < 1:
-        raise ValueError(f"wanted an attempt of at least 1, got {attempt!r}")
-    if config.schedule is not None:
-        return config.schedule[min(attempt, len(config.schedule)) - 1]
-    return max(config.min_delay, _by_formula(config, attempt))
-
-
-def _by_formula(config: RetryConfig, attempt: int) -> float:
-    initial, longest = config.initial_delay, config.max_delay
-    match config.backoff:
-        case "constant":
-            return min(initial, longest)
-        case "linear":
-            return _linear(initial, initial if config.increment is None else config.increment, longest, attempt)
-        case "fibonacci":
-            return _fibonacci(initial, longest, attempt)
-        case "exponential":
-            return _exponential(initial, config.backoff_multiplier, longest, attempt)
-
-
-def _linear(initial: float, increment: float, longest: float, attempt: int) -> float:
-    try:
-        return min(initial + increment * (attempt - 1), longest)
-    except OverflowError:  # An attempt beyond the floats.
-        return longest if increment else min(initial, longest)
-
-
-def _exponential(initial: float, multiplier: float, longest: float, attempt: int) -> float:
-    if multiplier == 1 or initial == 0:
-        return min(initial, longest)
-    try:
-        # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
-        return min(initial * math.pow(multiplier, attempt - 1), longest)
-    except OverflowError:
-        return longest
-
-
-def _fibonacci(initial: float, longest: float, attempt: int) -> float:
-    term, following = 1.0, 1.0
-    for _ in range(attempt - 1 if initial else 0):
-        if initial * term >= longest:
-            break
-        term, following = following, term + following
-    return min(initial * term, longest)
 
 
 class Backoff:
@@ -110,7 +56,7 @@ class Backoff:
         self._longest_ns = LONGEST_WAIT_NS if config.schedule is not None else wait_ns(config.max_delay)
         self._shortest_ns = 0 if config.schedule is not None else wait_ns(config.min_delay)
         # Index 0 stays unused, so that the attempt is the index.
-        self._table = [0, *(wait_ns(base_delay(config, attempt)) for attempt in range(1, _TABLE_LENGTH + 1))]
+        self._table = [0, *(wait_ns(config.calculate_delay(attempt)) for attempt in range(1, _TABLE_LENGTH + 1))]
         self._soft = config.jitter == "soft"
         # Whole where it can be, so that the usual factor of 3 loses nothing.
         factor = config.jitter_factor
@@ -155,7 +101,9 @@ class Backoff:
         """
         if self._soft:
             return self._next_soft(attempt, None)[0]
-        base_ns = self._table[attempt] if 0 < attempt <= _TABLE_LENGTH else wait_ns(base_delay(self._config, attempt))
+        base_ns = (
+            self._table[attempt] if 0 < attempt <= _TABLE_LENGTH else wait_ns(self._config.calculate_delay(attempt))
+        )
         if self._jitter is None:
             return base_ns
         return self._jitter(base_ns, previous_ns)

@@ -18,7 +18,7 @@ import msgspec
 
 from actors.instants import LONGEST_WAIT_NS, wait_ns
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.policies.retry.backoff import Backoff, base_delay, retry_after_ns
+from actors.policies.retry.backoff import Backoff, retry_after_ns
 from actors.settings.channel import RetryConfig
 
 FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
@@ -78,7 +78,7 @@ class RetryPolicy:
             for reason, rule in config.per_reason.items()
         }
         self._has_rules = bool(self._by_kind or self._by_reason)
-        self._first_delay_ns = wait_ns(base_delay(config, 1))
+        self._first_delay_ns = wait_ns(config.calculate_delay(1))
         self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
         self._hint_means = config.retry_after
         self._hint_jitter = config.retry_after_jitter

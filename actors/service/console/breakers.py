@@ -7,7 +7,7 @@ from datetime import datetime
 
 from starlette.responses import RedirectResponse, Response
 
-from actors.policies.breaker.states import BreakerState
+from actors.messages import BreakerState
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, render

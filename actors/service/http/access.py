@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from actors.service.tokens import Role as Role
-from actors.service.tokens import TokenConfig as TokenConfig
+from actors.service.tokens import Role as Role, TokenConfig as TokenConfig
 
 SESSION_COOKIE = "retrylab_session"
 """The name of the cookie that holds a session."""

@@ -42,6 +42,7 @@ from actors.domain.attempts import RATE_LIMIT_EXCEEDED
 from actors.domain.store import Store
 from actors.instants import NS_PER_S
 from actors.messages import (
+    BreakerState,
     BreakerTransitioned,
     DeadLetterDiscarded,
     DeferralCause,
@@ -58,7 +59,6 @@ from actors.messages import (
 )
 from actors.notifier import Pipeline
 from actors.optional_dependencies import needs
-from actors.policies.breaker.breaker import BreakerState
 
 with needs("service"):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from actors.messages import NotificationChannel
+from actors.messages import BreakerState, NotificationChannel
 from actors.notifier import Pipeline
-from actors.policies.breaker.breaker import BreakerState
 from actors.service.config import ServiceConfig
 from actors.settings.channel import PRIMARY, NotifierConfig
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actors.instants import utc
-from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
+from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import Lane
-from actors.policies.breaker.breaker import Breaker, BreakerState
+from actors.policies.breaker.breaker import Breaker
 
 HISTORY_KEPT = 500
 """How many transitions are remembered; who wants more has the log."""

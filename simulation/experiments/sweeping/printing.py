@@ -11,8 +11,8 @@ from rich.table import Table
 
 from actors.formatting import counted
 from simulation.experiments.sweeping.result import HOLDS, SweepResult
-from simulation.reporting.console import NOTHING, figure_text, stdout
-from simulation.results.formatting import seeds_text
+from simulation.reporting.console import stdout
+from simulation.results.formatting import NOTHING, figure_text, seeds_text
 from simulation.scenario.figures import Figure
 from simulation.scenario.variations import short_names
 

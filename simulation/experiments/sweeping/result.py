@@ -54,7 +54,7 @@ class SweepResult:
 
         What was varied is a number where all its values are quantities, and text as it was written where they are not.
         """
-        self._path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path)
 
     @classmethod
     def of(
@@ -176,22 +176,23 @@ class SweepResult:
             ],
         }
 
-    def save(self, directory: str | Path) -> list[Path]:
-        """Write `sweep.json`, the scenario, and the tables of runs and cells as Parquet into a folder; return the
-        paths. Equal sweeps are equal byte by byte.
 
-        Raises:
-            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
-                itself under one of these names.
-            OSError: it, or a file in it, cannot be written.
-        """
-        directory = folder_to_fill(directory, DOCUMENT, self._path)
-        written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
-        self.runs.to_parquet(written[2], index=False)
-        self.cells.to_parquet(written[3], index=False)
-        written[1].write_text(write(self.scenario), encoding="utf-8")
-        written[0].write_text(json.dumps(self.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return written
+def save_sweep(sweep: SweepResult, directory: str | Path) -> list[Path]:
+    """Write `sweep.json`, the scenario, and the tables of runs and cells as Parquet into a folder; return the
+    paths. Equal sweeps are equal byte by byte.
+
+    Raises:
+        ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+            itself under one of these names.
+        OSError: it, or a file in it, cannot be written.
+    """
+    directory = folder_to_fill(directory, DOCUMENT, sweep.path)
+    written = [directory / name for name in (DOCUMENT, SCENARIO_FILE, RUNS, CELLS)]
+    sweep.runs.to_parquet(written[2], index=False)
+    sweep.cells.to_parquet(written[3], index=False)
+    written[1].write_text(write(sweep.scenario), encoding="utf-8")
+    written[0].write_text(json.dumps(sweep.document(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return written
 
 
 def open_sweep(directory: str | Path) -> SweepResult:

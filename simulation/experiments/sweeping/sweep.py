@@ -12,7 +12,7 @@ from actors.errors import ConfigurationError
 from simulation.experiments.paired import mean
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
-from simulation.experiments.sweeping.result import DOCUMENT, SweepResult
+from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
 from simulation.results.files import check_folder
 from simulation.results.progress import FinishedCell, RunsProgress
 from simulation.running.cache_key import scenario_hash
@@ -139,7 +139,7 @@ class Plan:
                 self.scenario, list(self.space), self.settings, self.seeds, done.by_cell(), self.path
             )
             if out is not None:
-                result.save(out)
+                save_sweep(result, out)
             return result
 
     def task(self, cell: int, seed: int) -> Task:

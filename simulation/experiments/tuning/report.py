@@ -15,8 +15,7 @@ from simulation.experiments.tuning.goal import Objective
 from simulation.experiments.tuning.margin import Margin
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
-from simulation.reporting.console import NOTHING, figure_text
-from simulation.results.formatting import seeds_text
+from simulation.results.formatting import NOTHING, figure_text, seeds_text
 from simulation.running.replicates import kinds_of_figures
 from simulation.scenario.figures import Figure
 from simulation.scenario.space import number_of

@@ -12,6 +12,7 @@ from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
 from simulation.experiments.tuning.goal import goal
+from simulation.experiments.tuning.save import save_tuning
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.source import source
 from simulation.experiments.tuning.trial import Trial, nearest
@@ -106,7 +107,7 @@ def tune(
         exhaustive = is_over and search.is_exhaustive(trials)
         result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_over=is_over)
         if out is not None:
-            result.save(out)
+            save_tuning(result, out)
         return result
 
     if out is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,20 +15,14 @@ from simulation.experiments.tuning.margin import Margin, margins
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.source import own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
-from simulation.results.files import folder_to_fill
 from simulation.results.formatting import line
 from simulation.running.executors import Run
 from simulation.scenario.ranges import Range
-from simulation.scenario.writing import write
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
-
-
-_FOUND = re.compile(r"tuned(-[0-9]+)?\.yaml")
-"""The names of the scenarios with what was found."""
 
 
 class Tuning:
@@ -222,37 +214,6 @@ class Tuning:
             "beaten": [{"trial": trial.number, "differences": self._differences(trial)} for trial in self.beaten],
             "trials": [self._in_short(trial) for trial in self.trials],
         }
-
-    def save(self, directory: str | Path) -> list[Path]:
-        """Write `tuning.json`, the tables of trials and runs as Parquet, and the scenario with the setting that was
-        found as `tuned.yaml` into a folder; return the paths.
-
-        Where several were found they are `tuned-1.yaml` and so on. Those of an earlier search are removed. Equal
-        searches are equal byte by byte.
-
-        Raises:
-            ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
-                itself under one of these names.
-            OSError: it, or a file in it, cannot be written.
-        """
-        directory = folder_to_fill(directory, DOCUMENT, self.path)
-        for stale in directory.glob("tuned*.yaml"):
-            if _FOUND.fullmatch(stale.name):  # and not what somebody has called tuned-by-hand.yaml
-                stale.unlink()
-        written = [directory / name for name in (DOCUMENT, TRIALS, RUNS)]
-        self.table.to_parquet(written[1], index=False)
-        self.runs.to_parquet(written[2], index=False)
-        for number, trial in enumerate(self.found, start=1):
-            written.append(directory / ("tuned.yaml" if len(self.found) == 1 else f"tuned-{number}.yaml"))
-            written[-1].write_text(self.yaml(trial), encoding="utf-8")
-        written[0].write_text(json.dumps(self.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return written
-
-    def yaml(self, trial: Trial) -> str:
-        """Return the scenario with the setting of a trial, as the text of a file."""
-        from simulation.experiments.tuning.report import origin
-
-        return write(trial.scenario, origin(self, trial))
 
     def _of(self, trial: Trial) -> dict[str, Any]:
         runs = self.runs_of(trial)

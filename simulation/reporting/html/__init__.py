@@ -1,5 +1,5 @@
 """The report of a run: one page for somebody who has ten minutes before an incident review."""
 
-from simulation.reporting.html.page import html
+from simulation.reporting.html.page import report
 
-__all__ = ["html"]
+__all__ = ["report"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 
-def html(result: Result, *, overview: Figure | None = None) -> str:
+def report(result: Result, *, overview: Figure | None = None) -> str:
     """Return the report of a run as a page of HTML that needs nothing besides: no network, no script.
 
     Args:

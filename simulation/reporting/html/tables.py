@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
-from simulation.reporting.console import NOTHING
 from simulation.reporting.html.steps import OUTCOMES
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
+from simulation.results.formatting import NOTHING
 
 if TYPE_CHECKING:
     from simulation.results.result import Result

@@ -7,7 +7,7 @@ from decimal import Decimal
 from markupsafe import Markup
 
 from actors.instants import NS_PER_S
-from simulation.reporting.console import NOTHING, duration_text
+from simulation.results.formatting import NOTHING, duration_text
 
 _DAY_S, _HOUR_S = 86_400, 3600
 

@@ -18,12 +18,12 @@ from actors.instants import NS_PER_S
 from actors.policies.retry.backoff import Backoff
 from actors.settings.base import validated
 from actors.settings.channel import ChannelConfig, RetryConfig
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
+from simulation.results.formatting import duration_text
 
 WIDTH, HEIGHT = 7.6, 4.0
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from actors.policies.breaker.breaker import BreakerState
+from actors.messages import BreakerState
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.text import cut, width_in

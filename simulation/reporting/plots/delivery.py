@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.source import Run, Source, taken, why_empty
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
+from simulation.results.formatting import duration_text
 
 WIDTH, HEIGHT = 7.6, 4.2
 POINTS_MAX = 1500

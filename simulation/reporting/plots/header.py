@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from actors.formatting import plain_number
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
 from simulation.reporting.plots.source import Run
 from simulation.reporting.plots.text import cut, drawable, wrap
+from simulation.results.formatting import duration_text
 
 INDENT = 0.3
 ROOM = WIDTH - 2 * INDENT

@@ -6,10 +6,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import Run
 from simulation.reporting.plots.text import cut, drawable
+from simulation.results.formatting import duration_text
 
 REASONS_MAX = 3
 

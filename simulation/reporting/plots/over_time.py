@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from actors.formatting import plain_number
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.legend import legend_above
@@ -16,6 +15,7 @@ from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis,
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import Source, Taken, arrivals_end_of, taken
 from simulation.reporting.plots.time_axis import draw_time_axis
+from simulation.results.formatting import duration_text
 
 WIDTH, HEIGHT = 8.6, 3.3
 """Of a figure of its own, in inches."""

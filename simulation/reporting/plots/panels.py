@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from simulation.reporting.console import duration_text
+from simulation.results.formatting import duration_text
 
 BINS_MAX = 600
 """More buckets than that are drawn as wider ones."""

@@ -6,7 +6,6 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulation.reporting.console import duration_text
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.header import header, write_header
@@ -18,6 +17,7 @@ from simulation.reporting.plots.shading import draw_windows, mark_end_of_arrival
 from simulation.reporting.plots.source import Run, arrivals_end_of, check_run, end_of
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.reporting.windows import windows
+from simulation.results.formatting import duration_text
 
 # Heights in inches.
 WINDOW_LINE, BREAKER_LANE = 0.21, 0.32

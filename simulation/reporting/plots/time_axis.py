@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from simulation.reporting.console import duration_text
+from simulation.results.formatting import duration_text
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.model import ChannelWorkload
 

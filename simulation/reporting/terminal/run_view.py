@@ -10,14 +10,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from actors.instants import NS_PER_S
-from actors.messages import NotificationChannel
+from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
-from actors.policies.breaker.states import NOT_CLOSED, BreakerState
-from simulation.reporting.console import NOTHING, amplification_text, duration_text
+from actors.policies.breaker.states import NOT_CLOSED
 from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import Pace, time_left
 from simulation.reporting.windows import Window, windows
 from simulation.results.counters import BreakerNow
+from simulation.results.formatting import NOTHING, amplification_text, duration_text
 from simulation.results.progress import RunSnapshot
 from simulation.scenario import Scenario
 from simulation.scenario.expected_arrivals import expected_notifications

@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from actors.formatting import plain_number
-from simulation.reporting.console import LABEL_MAX, NOTHING, duration_text, figure_text
 from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import time_left
+from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, figure_text
 from simulation.results.progress import FinishedCell
 from simulation.scenario.figures import Figure
 from simulation.scenario.variations import short_names

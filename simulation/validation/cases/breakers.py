@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
-from actors.policies.breaker.states import BreakerState
+from actors.messages import BreakerState, BreakerTransitioned, NotificationFailed, NotificationSent
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RATE, checking

@@ -1,0 +1,68 @@
+"""How settings compare, as a terminal shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from simulation.experiments.comparison import Comparison
+from simulation.experiments.paired import Difference
+from simulation.reporting.console import print_table, stdout
+from simulation.results.formatting import LABEL_MAX, NOTHING, figure_text, seeds_text
+from simulation.scenario.figures import Figure
+
+
+def print_comparison(comparison: Comparison, directory: Path | None) -> None:
+    """Print how settings compare on stdout, and where the rest is."""
+    console = stdout()
+    seeds, settings = comparison.seeds, comparison.settings
+    runs = seeds_text(seeds)
+    console.print(
+        f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same luck",
+        highlight=False,
+    )
+    labels = [setting.label for setting in settings]
+    if max(map(len, labels)) > LABEL_MAX:
+        for number, setting in enumerate(settings, start=1):
+            console.print(f"#{number}  {escape(setting.label)}", highlight=False, soft_wrap=True)
+        labels = [f"#{number}" for number in range(1, len(settings) + 1)]
+    print_table(_comparison_table(comparison, labels))
+    if len(seeds) > 1:
+        console.print(
+            "[dim]± 95% confidence, Student's t over the differences by seed; *: excludes 0[/dim]",
+            highlight=False,
+        )
+    if directory is not None:
+        console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
+
+
+def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for metric, means in comparison.means.items():
+        figure = comparison.figure(metric)
+        table.add_row(f"[bold]{escape(metric)}[/bold]")
+        for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
+            cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
+            table.add_row(f"  {escape(label)}", NOTHING if mean is None else figure_text(mean, figure), *cells)
+    return table
+
+
+def _difference_cells(found: Difference | None, figure: Figure, replicates: int) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    if found.mean == 0 and found.half_width == 0:
+        difference, interval = "same", ""
+    else:
+        difference = ("-" if found.mean < 0 else "+") + figure_text(abs(found.mean), figure, 3)
+        interval = "" if found.half_width is None else f"± {figure_text(found.half_width, figure, 3)}"
+    if found.excludes_0:
+        interval += " *"
+    if found.pairs < replicates:
+        interval += f" ({found.pairs} of {replicates} pairs)"
+    return difference, interval.strip()
