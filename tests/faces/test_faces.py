@@ -1,0 +1,131 @@
+"""The two faces: what `actors` and `simulation` give, to a run and to a type checker, is one reviewed list."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from signatures import REVIEWED, public_names
+
+import actors
+import simulation
+
+ROOT = Path(__file__).parents[2]
+FACES = {"actors": actors, "simulation": simulation}
+
+
+def for_type_checkers(package: str) -> dict[str, str]:
+    """Return the module of each name that the face imports for type checkers only."""
+    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    names = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        assert all(each.asname == each.name for each in node.names), "re-exported only under its own name, with `as`"
+        names |= {each.name: node.module or "" for each in node.names}
+    return names
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_each_name_is_where_the_face_says(package: str) -> None:
+    face = FACES[package]
+    for name, module in face._HOME_OF.items():
+        defined = vars(importlib.import_module(module))
+        assert name in defined, f"{package}.{name}: wanted it in {module}"
+        assert getattr(face, name) is defined[name]
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_a_type_checker_sees_the_same_names_from_the_same_modules(package: str) -> None:
+    face = FACES[package]
+    modules = {name: module.rpartition(".")[0] for name, module in getattr(face, "_MODULES", {}).items()}
+    assert for_type_checkers(package) == face._HOME_OF | modules
+    assert set(face.__all__) == set(for_type_checkers(package)) == set(dir(face))
+    assert (ROOT / package / "py.typed").is_file()
+
+
+def test_nothing_else_is_there() -> None:
+    with pytest.raises(AttributeError, match="module 'actors' has no attribute 'Nonsense'"):
+        _ = actors.Nonsense  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="cannot import name 'Nonsense'"):
+        exec("from simulation import Nonsense")
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_no_public_name_is_hidden_by_a_module(package: str) -> None:
+    there = {path.stem for path in (ROOT / package).iterdir()} - {"__init__", "py"}
+    hidden = there & set(FACES[package]._HOME_OF)
+    assert hidden == set()
+
+
+def test_nothing_inside_imports_from_a_face() -> None:
+    found = []
+    for path in sorted([*ROOT.glob("actors/**/*.py"), *ROOT.glob("simulation/**/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = node.names if isinstance(node, ast.Import) else []
+            module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
+            if module in FACES or any(each.name in FACES for each in named):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert found == []
+
+
+def test_the_public_names_and_their_signatures_are_those_reviewed() -> None:
+    reviewed, now = REVIEWED.read_text(encoding="utf-8").splitlines(), public_names().splitlines()
+    gone = "\n".join(f"- {line}" for line in reviewed if line not in now)
+    new = "\n".join(f"+ {line}" for line in now if line not in reviewed)
+    assert now == reviewed, f"review, then write it with `python tests/faces/signatures.py`:\n{gone}\n{new}"
+
+
+USER = """
+import trio
+from actors import Notifier, NotificationChannel, SendNotification
+import simulation
+from simulation import testkit
+
+async def main() -> None:
+    async with Notifier.open({"channels": {"email": {}}}) as notifier:
+        command = SendNotification(
+            notification_id="1", channel=NotificationChannel.EMAIL, recipient="ann@example.com", message="Hello"
+        )
+        reveal_type(await notifier.send(command))
+
+reveal_type(simulation.run)
+reveal_type(testkit.Probe)
+trio.run(main)
+"""
+
+
+def checked(tmp_path: Path, text: str) -> str:
+    """Return what ``mypy --strict`` says to a file of somebody who uses the packages."""
+    (tmp_path / "service.py").write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "service.py",
+        "--cache-dir",
+        str(ROOT / ".mypy_cache" / "user"),
+    ]
+    env = {"MYPYPATH": str(ROOT)}
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env).stdout
+
+
+def test_a_user_s_type_checker_sees_every_type(tmp_path: Path) -> None:
+    said = checked(tmp_path, USER)
+    assert "error" not in said
+    revealed = [line.split('Revealed type is "')[1] for line in said.splitlines() if "Revealed type" in line]
+    assert len(revealed) == 3
+    assert not any("Any" in line.split(" -> ")[-1] for line in revealed)
+    assert "-> simulation.results.result.Result" in revealed[1]
+
+
+def test_a_user_s_type_checker_finds_a_misspelt_name(tmp_path: Path) -> None:
+    wrong = USER.replace("notifier.send(command)", "notifier.publsh(command)") + "\nfrom actors import Nonsense\n"
+    said = checked(tmp_path, wrong)
+    assert '"Notifier" has no attribute "publsh"' in said
+    assert 'Module "actors" has no attribute "Nonsense"' in said
