@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 
-from simulation.results.student_t import quantile
+from simulation.results.statistics import student_t
 
 CONFIDENCE = 0.95
 
@@ -79,7 +79,7 @@ def share_interval(values: Sequence[float]) -> tuple[float, float, float, float]
 
 @cache
 def _t(degrees: int) -> float:
-    return quantile((1 + CONFIDENCE) / 2, degrees)
+    return student_t((1 + CONFIDENCE) / 2, degrees)
 
 
 def difference(values: Sequence[float | None], baseline: Sequence[float | None]) -> Difference | None:

@@ -26,7 +26,7 @@ from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import Result
-from simulation.results.student_t import quantile
+from simulation.results.statistics import student_t
 from simulation.running.runner import build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
 from simulation.scenario.arguments import check_counts
@@ -64,7 +64,7 @@ class Replayed:
         count = len(self.values)
         if count < 2:
             return None
-        return quantile(0.975, count - 1) * float(np.std(self.values, ddof=1)) * math.sqrt(1.0 + 1.0 / count)
+        return student_t(0.975, count - 1) * float(np.std(self.values, ddof=1)) * math.sqrt(1.0 + 1.0 / count)
 
     @property
     def difference(self) -> float | None:

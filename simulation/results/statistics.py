@@ -133,3 +133,16 @@ class Histogram(Durations):
 def durations(*, exact: bool) -> Durations:
     """Return an empty collection of durations, that keeps every one or only counts."""
     return Samples() if exact else Histogram()
+
+
+def student_t(probability: float, degrees: float) -> float:
+    """Return the t that Student's t with so many degrees of freedom is at most with this probability.
+
+    Raises:
+        ValueError: an argument is out of its range: from 0 to 1, both left out, and more than 0.
+    """
+    from scipy.special import stdtrit
+
+    if not 0 < probability < 1 or not degrees > 0:
+        raise ValueError(f"wanted 0 < probability < 1 and degrees > 0, got {probability!r} and {degrees!r}")
+    return float(stdtrit(degrees, probability))

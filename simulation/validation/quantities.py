@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from actors.errors import ConfigurationError
-from simulation.results.student_t import quantile
+from simulation.results.statistics import student_t
 from simulation.validation.writing import bounds, interval, rounded, written
 
 FALSE_ALARMS = 0.001
@@ -442,7 +442,7 @@ def _spread(samples: Sequence[float]) -> float:
 
 
 def _t(alpha: float, count: int) -> float:
-    return quantile(1 - alpha / 2, count - 1)
+    return student_t(1 - alpha / 2, count - 1)
 
 
 def _z(alpha: float) -> float:

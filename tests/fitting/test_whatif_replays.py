@@ -15,7 +15,7 @@ from simulation.commands.cli import app
 from simulation.fitting.log import Kind
 from simulation.fitting.reading import read_log
 from simulation.fitting.record import RecordedProvider
-from simulation.results.student_t import quantile
+from simulation.results.statistics import student_t
 from simulation.scenario import parse
 
 SCENARIO = """
@@ -58,7 +58,7 @@ def test_a_record_predicts_what_a_simulation_has_under_these_policies(attempts, 
     difference = np.mean(predicted, axis=0) - np.mean(true, axis=0)
     spread = np.sqrt((np.var(predicted, axis=0, ddof=1) + np.var(true, axis=0, ddof=1)) / runs)
     # Both are means of independent runs: further apart than this once in a million.
-    reach = quantile(1.0 - 0.5e-6, 2 * runs - 2) * spread
+    reach = student_t(1.0 - 0.5e-6, 2 * runs - 2) * spread
     assert (np.abs(difference) <= reach).all(), (difference, reach)
     if attempts != 3:  # and the record itself is no such prediction
         assert (np.abs(np.mean(recorded, axis=0) - np.mean(true, axis=0)) > np.abs(difference)).all()
