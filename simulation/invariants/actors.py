@@ -16,10 +16,7 @@ class Order(Invariant):
 
     name = "order"
     watches_actors = True
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
+    needs_order = True
 
     @observes(Overtaken)
     def on_overtaken(self, overtaken: Overtaken) -> Verdict:

@@ -13,14 +13,11 @@ class GoneAddresses(Invariant):
     redrives is tried, whatever was said before."""
 
     name = "gone-addresses"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._gone: set[tuple[NotificationChannel, str]] = set()
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Verdict:

@@ -7,14 +7,13 @@ from collections import deque
 from actors.messages import ActorFailed, NotificationEvent
 from actors.pipeline.event_bus import _AsyncSubscriber, _Call, _PlainSubscriber
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import NEXT
+from simulation.invariants.lives import STEPS
 from simulation.invariants.observations import MessageTold
 
 INJECTED = "InjectedCrash"
 """The name of the error of a crash that a scenario asks for."""
 
 _KEPT = 10_000
-_KINDS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 
 class RecordedFirst(Invariant):
@@ -30,7 +29,7 @@ class RecordedFirst(Invariant):
         self._latest: deque[NotificationEvent] = deque()
         """Kept, so that no other event has the identity of one of them."""
 
-    @observes(*_KINDS)
+    @observes(*STEPS)
     def on_recorded(self, event: NotificationEvent) -> Verdict:
         self._latest.append(event)
         self._recorded.add(id(event))
@@ -40,7 +39,7 @@ class RecordedFirst(Invariant):
 
     @observes(MessageTold)
     def on_told(self, told: MessageTold) -> Verdict:
-        if type(told.message) is not _Call or type(told.message.event) not in _KINDS:
+        if type(told.message) is not _Call or type(told.message.event) not in STEPS:
             return None
         event = told.message.event
         if id(event) in self._recorded:

@@ -32,10 +32,7 @@ class AttemptNumbers(Invariant):
     """Attempts are numbered one after the other, from 1 on; a redrive begins anew, and a channel fault uses up none."""
 
     name = "attempt-numbers"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
+    needs_order = True
 
     @observes(NotificationSent)
     def on_sent(self, sent: NotificationSent) -> Verdict:
@@ -70,16 +67,13 @@ class InTime(Invariant):
     """
 
     name = "in-time"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
         self._of_fallbacks_ns: dict[str, int] = {}
         """When what goes out in place of another is no longer wanted, as the other is not."""
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Verdict:
@@ -148,14 +142,11 @@ class Answers(Invariant):
     """
 
     name = "answers"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._plain = {key for key, config in context.providers.items() if config.hedging is None}
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:

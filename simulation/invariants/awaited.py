@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from actors.domain.attempts import Admitted
-from actors.messages import ActorFailed
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.hedging_channel import HedgingChannel
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import MessageTold
 
 
@@ -21,19 +20,7 @@ class Awaited(Invariant):
     name = "awaited"
     hears = frozenset({Channel, HedgingChannel})
     watches_actors = True
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._up_at_ns = -1
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
-        self._up_at_ns = event.at_ns + 2 * self.context.restarted_within_ns
-        return None
+    needs_order = True
 
     @observes(MessageTold)
     def on_told(self, told: MessageTold) -> Verdict:
@@ -42,7 +29,9 @@ class Awaited(Invariant):
             return None
         attempt = admitted.attempt
         is_current = pipeline.wiring.stages[attempt.command.channel].is_current
-        if is_current is None or is_current(attempt) or told.at_ns <= self._up_at_ns:
+        lives = self.context.lives
+        settled_ns = lives.up_at_ns + lives.restarted_within_ns if lives.crashes else -1
+        if is_current is None or is_current(attempt) or told.at_ns <= settled_ns:
             return None
         notification_id = attempt.command.notification_id
         return Finding(f"{notification_id} is let through, and nobody waits for that attempt", notification_id)

@@ -9,7 +9,7 @@ from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import RetryConfig
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Invariant, Verdict, observes
 from simulation.invariants.lives import Life
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.steps import config_of, rule_of
@@ -24,10 +24,7 @@ class Backoff(Invariant):
     none is shorter than the provider has asked for."""
 
     name = "backoff"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
+    needs_order = True
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Verdict:

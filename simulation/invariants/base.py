@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
+from actors.domain.attempts import Attempt
 from actors.instants import ns
 from actors.kernel.actor import Supervision
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
+from actors.policies.breaker.per_host import recipient_host
+from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY, ChannelConfig
 from actors.settings.faults import FaultConfig
 from simulation.invariants.lives import Lives
@@ -25,6 +29,9 @@ class Finding(NamedTuple):
     text: str
     notification_id: str | None = None
 
+
+BreakerKey: TypeAlias = tuple[str, str | None]
+"""The name of a circuit breaker, and the host where it is that of one."""
 
 Verdict: TypeAlias = str | Finding | None
 """What an observer returns: None while all is well, else what is broken, in a sentence."""
@@ -60,8 +67,7 @@ class Context:
     """What became of each notification, up to and without the event that is being observed."""
 
     def __post_init__(self) -> None:
-        # A message about one restart may lie in the mailbox of an actor that is waiting for its own.
-        self.lives.settles_in_ns = 2 * self.restarted_within_ns
+        self.lives.restarted_within_ns = self.restarted_within_ns
 
     @property
     def mixes_messages_up(self) -> bool:
@@ -86,6 +92,16 @@ class Context:
             for channel, settings in self.channels.items()
             for name, config in settings.by_provider().items()
         }
+
+    @cached_property
+    def breakers(self) -> dict[str, CircuitBreakerConfig]:
+        """The settings of each circuit breaker, by its name in the history."""
+        return {breaker_of(channel, name): config.circuit_breaker for (channel, name), config in self.providers.items()}
+
+    def breaker_before(self, channel: NotificationChannel, provider: str, attempt: Attempt) -> BreakerKey:
+        """Return which circuit breaker lets an attempt through to a provider."""
+        name = breaker_of(channel, provider)
+        return name, recipient_host(attempt.command.recipient) if self.breakers[name].per == "host" else None
 
 
 PROCESS = "process"
@@ -141,13 +157,22 @@ class Invariant:
     watches_actors: ClassVar[bool] = False
     """Whether it needs what only a watched actor system can tell: `MessageTold`, `Overtaken` and `Unanswered`."""
 
+    needs_order: ClassVar[bool] = False
+    """Whether it can tell nothing where messages between actors come twice, or overtake each other."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Settings of a channel, or of a provider, of which there is one at least where there is anything to look at."""
+
     def __init__(self, context: Context) -> None:
         self.context = context
 
     @classmethod
     def applies(cls, context: Context) -> bool:
         """Tell whether there is anything to break it in such a run."""
-        return True
+        if cls.needs_order and context.mixes_messages_up:
+            return False
+        settings = [getattr(config, name) for config in context.providers.values() for name in cls.needs]
+        return not cls.needs or any(setting is not None for setting in settings)
 
     def at_end(self, now_ns: int) -> Verdict:
         """Look once more when the run is over."""

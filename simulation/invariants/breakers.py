@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from actors.instants import wait_ns
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Outcome, Transient
-from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX, recipient_host
+from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX
 from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Verdict, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -23,9 +22,6 @@ RESTART = "restart"
 """The cause of a transition back to the beginning, where the process has crashed."""
 
 _ORDERS = frozenset({BreakerEvent.DISABLE, BreakerEvent.METRICS_ONLY, BreakerEvent.CLOSE})
-
-_Key: TypeAlias = tuple[str, str | None]
-"""The breaker's name, and the host where it is that of one."""
 
 
 @dataclass(slots=True)
@@ -43,14 +39,12 @@ class Breakers(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._configs: dict[str, CircuitBreakerConfig] = {
-            breaker_of(channel, name): config.circuit_breaker for (channel, name), config in context.providers.items()
-        }
-        self._breakers: dict[_Key, _Breaker] = {}
+        self._configs = context.breakers
+        self._breakers: dict[BreakerKey, _Breaker] = {}
         self._breakers_certain = KEYS_MAX
         """With more of them, some may have been forgotten."""
 
-    def _breaker(self, key: _Key) -> _Breaker:
+    def _breaker(self, key: BreakerKey) -> _Breaker:
         """Return what is known of a breaker."""
         known = self._breakers.get(key)
         if known is None:
@@ -60,7 +54,7 @@ class Breakers(Invariant):
     def _follow(self, event: BreakerTransitioned) -> None:
         self._breakers[event.breaker, event.host] = _Breaker(BreakerState(event.to_state), event.at_ns)
 
-    def _may_be_forgotten(self, key: _Key, now_ns: int) -> bool:
+    def _may_be_forgotten(self, key: BreakerKey, now_ns: int) -> bool:
         """Tell whether a breaker may have begun anew: those of hosts do, that nobody has asked for in a while."""
         if key[1] is None:
             return False
@@ -81,7 +75,7 @@ class BreakerTransitions(Breakers):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._openings: dict[_Key, int] = {}
+        self._openings: dict[BreakerKey, int] = {}
         """How often each has opened since it was last closed."""
 
     @observes(BreakerTransitioned)
@@ -108,7 +102,7 @@ class BreakerTransitions(Breakers):
             return f"breaker {event.breaker} goes {step} by {event.cause}, and there is no such transition"
         open_ns = event.at_ns - before.since_ns
         if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER:
-            least_ns = _least_open_ns(self._configs[event.breaker], self._openings.get(key, 1))
+            least_ns, _ = _open_bounds_ns(self._configs[event.breaker], self._openings.get(key, 1))
             if open_ns < least_ns:
                 return (
                     f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
@@ -140,7 +134,7 @@ class BreakerTransitions(Breakers):
             return None
         if config is None or breaker is None or breaker.state is not _OPEN or config.per == "host":
             return None
-        longest_ns = _longest_open_ns(config, self._openings.get((name, None), 1))
+        _, longest_ns = _open_bounds_ns(config, self._openings.get((name, None), 1))
         if deferred.resumes_at_ns <= max(deferred.at_ns, breaker.since_ns + longest_ns):
             return None
         return (
@@ -158,11 +152,10 @@ class OpenBreaker(Breakers):
     """
 
     name = "open-breaker"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._up_at_ns = -1
-        """When all that has crashed runs again."""
         self._forced_ns: dict[str, int] = {}
         """Since when an operator has those of all hosts forced open, by name."""
 
@@ -170,12 +163,7 @@ class OpenBreaker(Breakers):
     def on_crash(self, event: ActorFailed) -> Verdict:
         if event.actor == PROCESS:
             self._forced_ns.clear()
-        self._up_at_ns = event.at_ns + self.context.restarted_within_ns
         return None
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Verdict:
@@ -188,18 +176,16 @@ class OpenBreaker(Breakers):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        name = breaker_of(made.channel, made.provider)
-        config = self._configs[name]
-        host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
-        breaker = self._breaker((name, host))
-        if self._forced_ns.get(name, made.at_ns) < made.at_ns and breaker.since_ns < 0 and made.at_ns > self._up_at_ns:
+        key = name, host = self.context.breaker_before(made.channel, made.provider, made.attempt)
+        breaker, is_up = self._breaker(key), made.at_ns > self.context.lives.up_at_ns
+        if self._forced_ns.get(name, made.at_ns) < made.at_ns and breaker.since_ns < 0 and is_up:
             return f"{made.notification_id} is sent past breaker {name} of {host}, and all of them are forced open"
-        if breaker.state not in NOT_CLOSED or self._may_be_forgotten((name, host), made.at_ns):
+        if breaker.state not in NOT_CLOSED or self._may_be_forgotten(key, made.at_ns):
             return None
-        if breaker.since_ns >= 0 and made.at_ns <= self._up_at_ns:
+        if breaker.since_ns >= 0 and not is_up:
             return None
         if breaker.state is _HALF_OPEN:
-            return self._probe(made, breaker, config)
+            return self._probe(made, breaker, self._configs[name])
         if breaker.since_ns == made.at_ns:
             return None
         since = "" if breaker.since_ns < 0 else f" since {seconds_text(breaker.since_ns)}"
@@ -225,22 +211,13 @@ def _says_nothing(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Transient) and outcome.throttled
 
 
-def _longest_open_ns(config: CircuitBreakerConfig, openings: int) -> int:
+def _open_bounds_ns(config: CircuitBreakerConfig, openings: int) -> tuple[int, int]:
+    """Return how long a breaker is open that has opened so often, at least and at most."""
     growth = config.open_growth
     if growth is None:
-        return wait_ns(config.timeout) + 1
+        return wait_ns(config.timeout), wait_ns(config.timeout) + 1
     exponent = (openings - 1) * math.log2(growth.multiplier)
-    if exponent > 60:
-        return wait_ns(growth.max) + 2
-    longest = config.timeout * growth.multiplier ** (openings - 1) * (1.0 + growth.jitter)
-    return wait_ns(min(longest, growth.max)) + 2
-
-
-def _least_open_ns(config: CircuitBreakerConfig, openings: int) -> int:
-    growth = config.open_growth
-    if growth is None:
-        return wait_ns(config.timeout)
-    exponent = (openings - 1) * math.log2(growth.multiplier)
-    grown = growth.max if exponent > 60 else min(growth.max, config.timeout * growth.multiplier ** (openings - 1))
+    grown = math.inf if exponent > 60 else config.timeout * growth.multiplier ** (openings - 1)
     # Rounded down, so that what is behind the comma of a product is not held against it.
-    return max(0, wait_ns(grown * (1.0 - growth.jitter) * (1.0 - 1e-9)) - 2)
+    least_ns = wait_ns(min(growth.max, grown) * (1.0 - growth.jitter) * (1.0 - 1e-9)) - 2
+    return max(0, least_ns), wait_ns(min(grown * (1.0 + growth.jitter), growth.max)) + 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, deque
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import takewhile
-from typing import Protocol
+from typing import Any
 
 from actors.domain.attempts import Attempt
 from actors.instants import wait_ns
@@ -28,7 +30,6 @@ from actors.pipeline.retries import BUDGET_SPENT
 from actors.policies.exact import as_fraction
 from actors.settings.retry import (
     AwsBudgetConfig,
-    BudgetConfig,
     EnvoyBudgetConfig,
     FinagleBudgetConfig,
     GrpcBudgetConfig,
@@ -42,43 +43,39 @@ _SLICES = 10
 """Nanoseconds that dividing the memory of a Finagle budget into slices may lose."""
 
 
-class _Account(Protocol):
-    """What one channel has of its budget, between bounds where the history does not say all."""
+class _Account(ABC):
+    """What one channel has of its budget, between bounds where the history does not say all.
 
-    def failed(self, failed: NotificationFailed) -> None:
-        """Take note of a failed attempt, before it is decided about its retry."""
+    What costs and brings something in one kind of budget only does nothing here.
+    """
 
+    @abstractmethod
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
         """Tell whether a retry could be in the budget."""
 
+    @abstractmethod
     def may_refuse(self, failed: NotificationFailed) -> bool:
         """Tell whether a retry could be beyond it."""
 
-    def grant(self, failed: NotificationFailed) -> None:
-        """Charge a retry."""
-
+    @abstractmethod
     def ended(self, event: NotificationEvent) -> None:
         """Take note that a notification has ended."""
 
-    def set_out(self, notification_id: str, now_ns: int) -> None:
+    def failed(self, failed: NotificationFailed) -> None:  # noqa: B027
+        """Take note of a failed attempt, before it is decided about its retry."""
+
+    def grant(self, failed: NotificationFailed) -> None:  # noqa: B027
+        """Charge a retry."""
+
+    def set_out(self, notification_id: str, now_ns: int) -> None:  # noqa: B027
         """Take note that an attempt has set out."""
 
     def copied(self, notification_id: str, now_ns: int) -> bool:
-        """Charge a copy of an attempt; return whether it could be in the budget."""
-
-
-class _Plain:
-    """An account for which only retries and what comes of attempts count."""
-
-    def set_out(self, notification_id: str, now_ns: int) -> None:
-        """It costs and brings nothing."""
-
-    def copied(self, notification_id: str, now_ns: int) -> bool:
-        """What a copy costs depends on what came of those before."""
+        """Charge a copy of an attempt; return whether it could be in the budget, where that is known."""
         return True
 
 
-class _Grpc(_Plain):
+class _Grpc(_Account):
     def __init__(self, config: GrpcBudgetConfig) -> None:
         self._most = self._tokens = as_fraction(config.max_tokens)
         self._ratio = as_fraction(config.token_ratio)
@@ -93,15 +90,12 @@ class _Grpc(_Plain):
     def may_refuse(self, failed: NotificationFailed) -> bool:
         return 2 * self._tokens <= self._most
 
-    def grant(self, failed: NotificationFailed) -> None:
-        """A retry itself costs nothing."""
-
     def ended(self, event: NotificationEvent) -> None:
         if type(event) is NotificationSent:
             self._tokens = min(self._most, self._tokens + self._ratio)
 
 
-class _Aws(_Plain):
+class _Aws(_Account):
     def __init__(self, config: AwsBudgetConfig) -> None:
         self._config = config
         self._most = self._least = config.capacity
@@ -136,7 +130,7 @@ class _Aws(_Plain):
         return config.throttled_cost if failed.throttled else config.retry_cost
 
 
-class _Envoy(_Plain):
+class _Envoy(_Account):
     def __init__(self, config: EnvoyBudgetConfig) -> None:
         self._config = config
         self._retries: set[str] = set()
@@ -169,7 +163,7 @@ class _Envoy(_Plain):
         return True
 
 
-class _Finagle:
+class _Finagle(_Account):
     """Time is counted in slices that begin with what happens, so what is remembered reaches 0.9 to 2 times back."""
 
     def __init__(self, config: FinagleBudgetConfig) -> None:
@@ -183,9 +177,6 @@ class _Finagle:
         self._given_back: deque[int] = deque()
         self._charged: set[str] = set()
         """Whose next attempt is a retry that has been charged."""
-
-    def failed(self, failed: NotificationFailed) -> None:
-        """A failure itself costs nothing."""
 
     def set_out(self, notification_id: str, now_ns: int) -> None:
         if notification_id in self._charged:
@@ -224,16 +215,13 @@ class _Finagle:
         return _since(self._retries, now_ns - self._surely_ns) + 1 <= most
 
 
-class _Tokens:
+class _Tokens(_Account):
     def __init__(self, config: TokenBudgetConfig) -> None:
         self._share, self._capacity, self._inclusive = as_fraction(config.share), config.capacity, config.inclusive
         self._most = self._least = Fraction(config.capacity)
         """What is there at most and at least: what was charged for a retry that never set out is given back."""
         self._charged: set[str] = set()
         """Whose next attempt is a retry that has been charged."""
-
-    def failed(self, failed: NotificationFailed) -> None:
-        """A failure itself costs nothing."""
 
     def set_out(self, notification_id: str, now_ns: int) -> None:
         if notification_id in self._charged:
@@ -269,6 +257,15 @@ class _Tokens:
         return tokens >= 1 if self._inclusive else tokens > 1
 
 
+_ACCOUNTS: dict[type, Callable[[Any], _Account]] = {
+    GrpcBudgetConfig: _Grpc,
+    AwsBudgetConfig: _Aws,
+    EnvoyBudgetConfig: _Envoy,
+    FinagleBudgetConfig: _Finagle,
+    TokenBudgetConfig: _Tokens,
+}
+
+
 def _since(instants_ns: deque[int], since_ns: int) -> int:
     """Return how many of these instants, in order, are not before one."""
     return sum(1 for _ in takewhile(lambda at_ns: at_ns >= since_ns, reversed(instants_ns)))
@@ -288,11 +285,11 @@ class RetryBudgets(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._accounts: dict[NotificationChannel, _Account] = {}
-        for channel, config in context.channels.items():
-            account = _account(config.retry.budget)
-            if account is not None:
-                self._accounts[channel] = account
+        self._accounts: dict[NotificationChannel, _Account] = {
+            channel: _ACCOUNTS[type(config.retry.budget)](config.retry.budget)
+            for channel, config in context.channels.items()
+            if config.retry.budget is not None
+        }
         self._unknown = {
             channel
             for (channel, _), config in context.providers.items()
@@ -303,9 +300,7 @@ class RetryBudgets(Invariant):
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up and any(
-            _account(config.retry.budget) is not None for config in context.channels.values()
-        )
+        return super().applies(context) and any(config.retry.budget is not None for config in context.channels.values())
 
     @observes(ActorFailed)
     def on_crash(self, _event: ActorFailed) -> Verdict:
@@ -358,19 +353,3 @@ class RetryBudgets(Invariant):
         elif failed.given_up == BUDGET_SPENT and failed.channel not in self._unknown and not account.may_refuse(failed):
             return f"{failed.notification_id} is given up for the retry budget of {failed.channel}, which is not spent"
         return None
-
-
-def _account(config: BudgetConfig | None) -> _Account | None:
-    match config:
-        case GrpcBudgetConfig():
-            return _Grpc(config)
-        case AwsBudgetConfig():
-            return _Aws(config)
-        case EnvoyBudgetConfig():
-            return _Envoy(config)
-        case FinagleBudgetConfig():
-            return _Finagle(config)
-        case TokenBudgetConfig():
-            return _Tokens(config)
-        case _:
-            return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.instants import wait_ns
@@ -16,16 +16,13 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.policies.breaker.per_host import IDLE_NS, recipient_host
+from actors.policies.breaker.per_host import IDLE_NS
 from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import PROCESS, BreakerKey, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.text import seconds_text
-
-_Key: TypeAlias = tuple[str, str | None]
-"""The breaker's name, and the host where it is that of one."""
 
 _CLOSE = 1e-9
 """What adding up in another order may come to."""
@@ -153,21 +150,16 @@ class BreakerDecisions(Invariant):
     name = "breaker-decisions"
     hears = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._configs = {
-            breaker_of(channel, name): config.circuit_breaker for (channel, name), config in context.providers.items()
-        }
-        self._books: dict[_Key, _Book] = {}
-        self._permits: dict[int, tuple[Attempt, _Key, int]] = {}
+        self._configs = context.breakers
+        self._books: dict[BreakerKey, _Book] = {}
+        self._permits: dict[int, tuple[Attempt, BreakerKey, int]] = {}
         """By the identity of an attempt that is under way: itself, the breaker that let it through, and when."""
-        self._decided: dict[_Key, BreakerTransitioned] = {}
+        self._decided: dict[BreakerKey, BreakerTransitioned] = {}
         """What a breaker has just done, of which the reason comes next."""
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
@@ -204,7 +196,7 @@ class BreakerDecisions(Invariant):
             return f"breaker {event.breaker} is {event.to_state} by {event.cause}, and nothing has had it do so"
         return None
 
-    def _book(self, key: _Key) -> _Book:
+    def _book(self, key: BreakerKey) -> _Book:
         book = self._books.get(key)
         if book is None:
             book = self._books[key] = _Book(self._configs[key[0]])
@@ -212,13 +204,12 @@ class BreakerDecisions(Invariant):
 
     def _admitted(self, admitted: Admitted, now_ns: int) -> None:
         command = admitted.attempt.command
-        name = breaker_of(command.channel, admitted.provider or PRIMARY)
-        host = recipient_host(command.recipient) if self._configs[name].per == "host" else None
-        book = self._book((name, host))
-        if host is not None and now_ns - book.used_ns >= IDLE_NS:
+        key = self.context.breaker_before(command.channel, admitted.provider or PRIMARY, admitted.attempt)
+        book = self._book(key)
+        if key[1] is not None and now_ns - book.used_ns >= IDLE_NS:
             book.is_certain = False  # it may have been forgotten
         book.used_ns = now_ns
-        self._permits[id(admitted.attempt)] = admitted.attempt, (name, host), book.generation
+        self._permits[id(admitted.attempt)] = admitted.attempt, key, book.generation
 
     def _ended(self, performed: Performed, now_ns: int) -> Verdict:
         admitted: Admitted = performed.request

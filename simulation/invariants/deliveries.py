@@ -21,10 +21,7 @@ class OneSuccess(Invariant):
     """
 
     name = "one-success"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
+    needs_order = True
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
@@ -52,10 +49,7 @@ class NothingAfterTheEnd(Invariant):
     """
 
     name = "nothing-after-the-end"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
+    needs_order = True
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:

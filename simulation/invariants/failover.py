@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
-from actors.policies.breaker.per_host import recipient_host
+from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.breakers import Breakers
 from simulation.invariants.lives import State
 from simulation.invariants.observations import AttemptMade
@@ -20,20 +19,15 @@ class FailoverOrder(Breakers):
     """
 
     name = "failover-order"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._unbounded = {channel for channel in context.channels if _is_unbounded(context, channel)}
-        self._up_at_ns = -1
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up and any(_is_unbounded(context, channel) for channel in context.channels)
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
-        self._up_at_ns = event.at_ns + self.context.restarted_within_ns
-        return None
+        return super().applies(context) and any(_is_unbounded(context, channel) for channel in context.channels)
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Verdict:
@@ -42,14 +36,13 @@ class FailoverOrder(Breakers):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        if made.provider == PRIMARY or made.channel not in self._unbounded or made.at_ns <= self._up_at_ns:
+        if made.provider == PRIMARY or made.channel not in self._unbounded or made.at_ns <= self.context.lives.up_at_ns:
             return None
-        name = breaker_of(made.channel, PRIMARY)
-        host = recipient_host(made.attempt.command.recipient) if self._configs[name].per == "host" else None
-        breaker = self._breaker((name, host))
+        key = self.context.breaker_before(made.channel, PRIMARY, made.attempt)
+        breaker = self._breaker(key)
         if breaker.state is not BreakerState.CLOSED or breaker.since_ns >= 0:
             return None
-        return f"{made.notification_id} goes to the {made.provider} provider of {made.channel}, and {name} is closed"
+        return f"{made.notification_id} goes to the {made.provider} provider of {made.channel}, and {key[0]} is closed"
 
 
 class Fallbacks(Invariant):
@@ -57,10 +50,7 @@ class Fallbacks(Invariant):
     back to, and only once that one has been given up or suppressed."""
 
     name = "fallback"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return any(config.fallback is not None for config in context.channels.values())
+    needs = ("fallback",)
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Verdict:

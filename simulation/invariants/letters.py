@@ -5,7 +5,6 @@ from __future__ import annotations
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
 from actors.instants import utc, wait_ns
 from actors.messages import (
-    ActorFailed,
     BreakerState,
     DeadLetterMessage,
     NotificationFailed,
@@ -18,7 +17,7 @@ from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Finding, Invariant, Verdict, observes
 from simulation.invariants.liveness import longest_backoff
 from simulation.invariants.lives import Life, State
 from simulation.invariants.meters import longest_window_ns
@@ -36,20 +35,7 @@ class Letters(Invariant):
     name = "dead-letters"
     hears = frozenset({DeadLetterQueue})
     watches_actors = True
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._up_at_ns = -1
-        """When all that has crashed runs again."""
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
-        self._up_at_ns = event.at_ns + self.context.restarted_within_ns
-        return None
+    needs_order = True
 
     @observes(MessageTold)
     def on_told(self, told: MessageTold) -> Verdict:
@@ -66,7 +52,7 @@ class Letters(Invariant):
         pipeline, lives = self.context.pipeline(), self.context.lives
         if pipeline is None or lives.forgotten:
             return None
-        if now_ns <= self._up_at_ns:
+        if now_ns <= lives.up_at_ns:
             return None  # some may lie in the mailbox of a queue that is down
         letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
         dead = lives.in_state(State.DEAD)

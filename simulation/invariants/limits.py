@@ -38,6 +38,8 @@ class UserLimit(Invariant):
     name = "user-limit"
     hears = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
+    needs_order = True
+    needs = ("rate_limit",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -54,11 +56,6 @@ class UserLimit(Invariant):
         """The notifications that have been counted and have not ended."""
         self._in_line: dict[tuple[NotificationChannel, str], int] = {}
         """By channel and user: until when others wait in whose line one has to wait as well."""
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        has_limits = any(config.rate_limit is not None for config in context.channels.values())
-        return has_limits and not context.mixes_messages_up
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
@@ -167,6 +164,8 @@ class Quota(Invariant):
     """
 
     name = "quota"
+    needs_order = True
+    needs = ("quota",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -176,11 +175,6 @@ class Quota(Invariant):
         self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
         self._meters: dict[tuple[NotificationChannel, str], list[Meter]] = {}
         self._pauses_until_ns = 0
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        has_quotas = any(config.quota is not None for config in context.providers.values())
-        return has_quotas and not context.mixes_messages_up
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
@@ -210,6 +204,8 @@ class Bulkhead(Invariant):
     """
 
     name = "bulkhead"
+    needs_order = True
+    needs = ("max_in_flight", "concurrency_limit")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -223,14 +219,6 @@ class Bulkhead(Invariant):
             key: {} for key in self._slots
         }
         """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        has_slots = any(
-            config.max_in_flight is not None or config.concurrency_limit is not None
-            for config in context.providers.values()
-        )
-        return has_slots and not context.mixes_messages_up
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:

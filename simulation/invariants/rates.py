@@ -118,6 +118,8 @@ class AdaptiveRates(Invariant):
     name = "adaptive-rate"
     hears = frozenset({Handler})
     watches_actors = True
+    needs_order = True
+    needs = ("adaptive_rate",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -125,12 +127,6 @@ class AdaptiveRates(Invariant):
             key: config.adaptive_rate for key, config in context.providers.items() if config.adaptive_rate is not None
         }
         self._rates: dict[Key, _Rate] = {}
-        self._pauses_until_ns = -1
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        has_rates = any(config.adaptive_rate is not None for config in context.providers.values())
-        return has_rates and not context.mixes_messages_up
 
     def _rate(self, key: Key) -> _Rate | None:
         if key not in self._configs:
@@ -141,7 +137,6 @@ class AdaptiveRates(Invariant):
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
-        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns
         for rate in self._rates.values():
             rate.forget_sends()
         if event.actor == PROCESS:
@@ -151,7 +146,7 @@ class AdaptiveRates(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         rate = self._rate((made.channel, made.provider))
-        if rate is None or made.at_ns <= self._pauses_until_ns or rate.send(made.at_ns):
+        if rate is None or made.at_ns <= self.context.lives.up_at_ns or rate.send(made.at_ns):
             return None
         return f"the {made.provider} provider of {made.channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
 

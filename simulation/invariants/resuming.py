@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
-from actors.policies.breaker.per_host import recipient_host
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import BreakerKey, Context, Invariant, Verdict, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -31,18 +30,12 @@ class ResumePace(Invariant):
     """
 
     name = "resume-pace"
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._configs = {
-            breaker_of(channel, name): config.circuit_breaker for (channel, name), config in context.providers.items()
-        }
-        self._closed: dict[tuple[str, str | None], _Closed] = {}
+        self._closed: dict[BreakerKey, _Closed] = {}
         self._crashes = 0
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.mixes_messages_up
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Verdict:
@@ -61,10 +54,9 @@ class ResumePace(Invariant):
             self._crashes = lives.crashes
             self._closed.clear()
             return None
-        name = breaker_of(made.channel, made.provider)
-        config = self._configs[name]
-        host = recipient_host(made.attempt.command.recipient) if config.per == "host" else None
-        closed, life = self._closed.get((name, host)), lives.get(made.notification_id)
+        key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
+        config = self.context.breakers[name]
+        closed, life = self._closed.get(key), lives.get(made.notification_id)
         if closed is None or life is None or not life.history:
             return None
         waited = life.history[-1]

@@ -42,6 +42,8 @@ class ConcurrencyLimits(Invariant):
     name = "concurrency-limit"
     hears = frozenset({Handler})
     watches_actors = True
+    needs_order = True
+    needs = ("concurrency_limit",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -53,12 +55,6 @@ class ConcurrencyLimits(Invariant):
                 self._configs[key] = adaptive
                 self._bounds[key] = int(min(bulkhead, adaptive.minimum)), int(min(bulkhead, adaptive.maximum))
         self._slots: dict[Key, _Slots] = {}
-        self._pauses_until_ns = -1
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        has_limits = any(config.concurrency_limit is not None for config in context.providers.values())
-        return has_limits and not context.mixes_messages_up
 
     def _of(self, key: Key) -> _Slots:
         slots = self._slots.get(key)
@@ -68,7 +64,6 @@ class ConcurrencyLimits(Invariant):
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
-        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns
         if event.actor == PROCESS:
             self._slots.clear()
         return None
@@ -80,7 +75,7 @@ class ConcurrencyLimits(Invariant):
             return None
         slots = self._of(key)
         slots.under_way[id(made.attempt)] = made.attempt
-        if slots.now is None or made.at_ns <= self._pauses_until_ns:
+        if slots.now is None or made.at_ns <= self.context.lives.up_at_ns:
             return None
         # One that was admitted before an answer of this very instant may come to the provider after it.
         allowed = max(slots.now, slots.most_at_once) if slots.heard_ns == made.at_ns else slots.now

@@ -10,16 +10,12 @@ from actors.messages import (
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
-    NotificationMovedToDeadLetter,
     NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import NEXT, State
+from simulation.invariants.lives import NEXT, STEPS, State
 from simulation.invariants.text import seconds_text
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
@@ -36,16 +32,7 @@ class LegalSteps(Invariant):
 
     name = "legal-steps"
 
-    @observes(
-        NotificationRequested,
-        NotificationFailed,
-        NotificationDeferred,
-        NotificationSent,
-        NotificationSuppressed,
-        NotificationMovedToDeadLetter,
-        NotificationRedriven,
-        DeadLetterDiscarded,
-    )
+    @observes(*STEPS)
     def on_step(self, event: NotificationEvent) -> Verdict:
         lives, kind = self.context.lives, type(event)
         life = lives.get(event.notification_id)

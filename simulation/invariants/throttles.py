@@ -57,6 +57,7 @@ class AdaptiveThrottles(Invariant):
     name = "adaptive-throttle"
     hears = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
+    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -65,7 +66,7 @@ class AdaptiveThrottles(Invariant):
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return bool(_throttles(context)) and not context.mixes_messages_up
+        return super().applies(context) and bool(_throttles(context))
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Verdict:
