@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, special, stats
 
 from actors.settings.distributions import Distribution
-from simulation.fitting import laws
 from simulation.fitting.estimate import TAIL, Estimate, Z, of_log
 from simulation.fitting.information import Likelihood, covariance_at
+from simulation.fitting.laws import LAWS
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
 from simulation.fitting.writing import duration
@@ -43,8 +42,9 @@ class LatencyFit:
     size: int
     """To how many attempts."""
 
-    cdf: Callable[[Floats], Floats]
-    draw: Callable[[np.random.Generator, int], Floats]
+    law: tuple[Any, ...]
+    """Its own parameters, as :data:`simulation.fitting.laws.LAWS` has them."""
+
     intervals: str
     """By what the intervals were made."""
 
@@ -53,6 +53,14 @@ class LatencyFit:
 
     lost: float = 0.0
     """Share of the attempts that timed out for another reason than their latency."""
+
+    def cdf(self, x: Floats) -> Floats:
+        """Return the share up to each of some latencies."""
+        return LAWS[self.family][0](x, *self.law)
+
+    def draw(self, random: np.random.Generator, size: int) -> Floats:
+        """Return latencies drawn from it."""
+        return LAWS[self.family][1](random, size, *self.law)  # type: ignore[no-any-return]
 
     @property
     def aic(self) -> float:
@@ -70,6 +78,17 @@ class LatencyFit:
         return Distribution.model_validate(self.data)
 
 
+class _Found(NamedTuple):
+    """What is found of one family: its parameters, and how well they are known."""
+
+    law: tuple[float, ...]
+    parameters: dict[str, Estimate]
+    intervals: str
+
+
+ON_LOGARITHMS = "observed information, on the logarithms"
+
+
 def constant(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     """All the same, or nothing."""
     seen = sample.seen
@@ -82,8 +101,7 @@ def constant(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         log_likelihood=math.inf,
         free=1,
         size=sample.size,
-        cdf=partial(laws.constant_cdf, value),
-        draw=partial(laws.constant_draw, value),
+        law=(value,),
         intervals="all are the same",
         data={"constant": duration(value)},
         lost=len(sample.censored) / sample.size,
@@ -95,6 +113,7 @@ def exponential(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     seen, total = len(sample.seen), float(sample.seen.sum())
     if total <= 0:
         return None
+    spent = total + float(sample.censored.sum())
 
     def likelihood(theta: Floats) -> float:
         return float(-seen * theta[0] - total * math.exp(-theta[0]))
@@ -102,30 +121,16 @@ def exponential(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def log_above(theta: Floats, x: Floats) -> Floats:
         return -x * math.exp(-theta[0])
 
-    spent = total + float(sample.censored.sum())
+    def described(theta: Floats, covariance: Floats) -> _Found:
+        mean = math.exp(theta[0])
+        if lost and len(sample.censored):
+            return _Found((mean,), {"mean": of_log(theta[0], covariance[0, 0])}, "observed information")
+        # 2 · total / mean has a chi-squared distribution, with two degrees of freedom for each that was seen
+        low, high = (float(2.0 * spent / stats.chi2.ppf(q, 2 * seen)) for q in (1.0 - TAIL, TAIL))
+        return _Found((mean,), {"mean": Estimate(mean, low, high)}, "exact (chi-squared)")
+
     start = np.array([math.log((total if lost else spent) / seen)])
-    found = _fitted(sample, start, likelihood, log_above, lost=lost)
-    if found is None:
-        return None
-    theta, covariance, log_likelihood = found
-    mean = math.exp(theta[0])
-    if lost and len(sample.censored):
-        interval, how = of_log(theta[0], covariance[0, 0]), "observed information"
-    else:  # 2 · total / mean has a chi-squared distribution, with two degrees of freedom for each that was seen
-        low, high = (2.0 * spent / stats.chi2.ppf(q, 2 * seen) for q in (1.0 - TAIL, TAIL))
-        interval, how = Estimate(mean, float(low), float(high)), "exact (chi-squared)"
-    return LatencyFit(
-        family="exponential",
-        parameters={"mean": interval},
-        log_likelihood=log_likelihood,
-        free=1 + lost,
-        size=sample.size,
-        cdf=partial(laws.exponential_cdf, mean),
-        draw=partial(laws.exponential_draw, mean),
-        intervals=how,
-        data={"exponential": {"mean": duration(mean)}},
-        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
-    )
+    return _fitted("exponential", sample, start, likelihood, log_above, described, lost=lost)
 
 
 def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
@@ -142,26 +147,14 @@ def lognormal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def log_above(theta: Floats, x: Floats) -> Floats:
         return special.log_ndtr((theta[0] - np.log(x)) * math.exp(-theta[1]))  # type: ignore[no-any-return]
 
-    found = _fitted(sample, np.array([mean, 0.5 * math.log(variance)]), likelihood, log_above, lost=lost)
-    if found is None:
-        return None
-    theta, covariance, log_likelihood = found
-    mu, sigma = float(theta[0]), math.exp(theta[1])
-    gradient = np.array([1.0, P99 * sigma])
-    median = of_log(mu, covariance[0, 0])
-    p99 = of_log(mu + P99 * sigma, float(gradient @ covariance @ gradient))
-    return LatencyFit(
-        family="lognormal",
-        parameters={"median": median, "p99": p99},
-        log_likelihood=log_likelihood,
-        free=2 + lost,
-        size=sample.size,
-        cdf=partial(laws.lognormal_cdf, mu, sigma),
-        draw=partial(laws.lognormal_draw, mu, sigma),
-        intervals="observed information, on the logarithms",
-        data={"lognormal": {"median": duration(median.value), "p99": duration(p99.value)}},
-        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
-    )
+    def described(theta: Floats, covariance: Floats) -> _Found:
+        mu, sigma = float(theta[0]), math.exp(theta[1])
+        gradient = np.array([1.0, P99 * sigma])
+        p99 = of_log(mu + P99 * sigma, float(gradient @ covariance @ gradient))
+        return _Found((mu, sigma), {"median": of_log(mu, covariance[0, 0]), "p99": p99}, ON_LOGARITHMS)
+
+    start = np.array([mean, 0.5 * math.log(variance)])
+    return _fitted("lognormal", sample, start, likelihood, log_above, described, lost=lost)
 
 
 def gamma(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
@@ -179,26 +172,17 @@ def gamma(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         above = special.gammaincc(math.exp(theta[1]), x * math.exp(theta[1] - theta[0]))
         return np.log(np.maximum(above, 1e-300))  # type: ignore[no-any-return]
 
+    def described(theta: Floats, covariance: Floats) -> _Found | None:
+        if not 0.01 <= math.exp(theta[1]) <= 1e6:  # what a scenario takes
+            return None
+        found = {name: of_log(theta[at], covariance[at, at]) for at, name in enumerate(("mean", "shape"))}
+        return _Found((math.exp(theta[0]), math.exp(theta[1])), found, ON_LOGARITHMS)
+
     shape = _likeliest_shape(math.log(mean) - mean_log)
     if shape is None:
         return None
-    found = _fitted(sample, np.array([math.log(mean), math.log(shape)]), likelihood, log_above, lost=lost)
-    if found is None or not 0.01 <= math.exp(found[0][1]) <= 1e6:  # what a scenario takes
-        return None
-    theta, covariance, log_likelihood = found
-    mean, shape = math.exp(theta[0]), math.exp(theta[1])
-    return LatencyFit(
-        family="gamma",
-        parameters={"mean": of_log(theta[0], covariance[0, 0]), "shape": of_log(theta[1], covariance[1, 1])},
-        log_likelihood=log_likelihood,
-        free=2 + lost,
-        size=sample.size,
-        cdf=partial(laws.gamma_cdf, mean, shape),
-        draw=partial(laws.gamma_draw, mean, shape),
-        intervals="observed information, on the logarithms",
-        data={"gamma": {"mean": duration(mean), "shape": float(f"{shape:.6g}")}},
-        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
-    )
+    start = np.array([math.log(mean), math.log(shape)])
+    return _fitted("gamma", sample, start, likelihood, log_above, described, lost=lost)
 
 
 def _likeliest_shape(gap: float) -> float | None:
@@ -228,28 +212,15 @@ def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def log_above(theta: Floats, x: Floats) -> Floats:
         return special.log_ndtr((theta[0] - x) * math.exp(-theta[1]))  # type: ignore[no-any-return]
 
+    def described(theta: Floats, covariance: Floats) -> _Found | None:
+        mu, half = float(theta[0]), Z * math.sqrt(covariance[0, 0])
+        if mu < 0:  # a scenario's mean is at least 0
+            return None
+        found = {"mean": Estimate(mu, max(0.0, mu - half), mu + half), "sd": of_log(theta[1], covariance[1, 1])}
+        return _Found((mu, math.exp(theta[1])), found, "observed information")
+
     start = np.array([mean, 0.5 * math.log(variance)])
-    found = _fitted(sample, start, likelihood, log_above, lost=lost, exact=not zeros)
-    if found is None or found[0][0] < 0:  # a scenario's mean is at least 0
-        return None
-    theta, covariance, log_likelihood = found
-    mu, sd = float(theta[0]), math.exp(theta[1])
-    half = Z * math.sqrt(covariance[0, 0])
-    return LatencyFit(
-        family="normal",
-        parameters={
-            "mean": Estimate(mu, max(0.0, mu - half), mu + half),
-            "sd": of_log(theta[1], covariance[1, 1]),
-        },
-        log_likelihood=log_likelihood,
-        free=2 + lost,
-        size=sample.size,
-        cdf=partial(laws.normal_cdf, mu, sd),
-        draw=partial(laws.normal_draw, mu, sd),
-        intervals="observed information",
-        data={"normal": {"mean": duration(mu), "sd": duration(sd)}},
-        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
-    )
+    return _fitted("normal", sample, start, likelihood, log_above, described, lost=lost, exact=not zeros)
 
 
 def pareto(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
@@ -270,31 +241,22 @@ def pareto(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
     def log_above(theta: Floats, x: Floats) -> Floats:
         return -math.exp(theta[0]) * (np.log(x) - log_least)
 
-    start = np.array([math.log(seen / (total if lost else spent))])
-    found = _fitted(sample, start, likelihood, log_above, lost=lost)
-    if found is None or not 0.01 <= math.exp(found[0][0]) <= 1e6:  # what a scenario takes
-        return None
-    theta, covariance, log_likelihood = found
-    alpha = math.exp(theta[0])
-    if lost and len(sample.censored):
+    def described(theta: Floats, covariance: Floats) -> _Found | None:
+        alpha = math.exp(theta[0])
+        if not 0.01 <= alpha <= 1e6:  # what a scenario takes
+            return None
         exponent = of_log(theta[0], covariance[0, 0])
-    else:  # 2 · alpha · spent is chi-squared, the least one being spent on the minimum
-        low, high = (float(stats.chi2.ppf(q, 2 * (seen - 1))) / (2.0 * spent) for q in (TAIL, 1.0 - TAIL))
-        exponent = Estimate(alpha, low, high)
-    # n · log(least / minimum) over the mean of the others is F(2, 2n - 2)
-    reach = float(stats.f.ppf(1.0 - 2.0 * TAIL, 2, 2 * (seen - 1))) * spent / (seen - 1) / sample.size
-    return LatencyFit(
-        family="pareto",
-        parameters={"minimum": Estimate(least, least * math.exp(-reach), least), "alpha": exponent},
-        log_likelihood=log_likelihood,
-        free=2 + lost,
-        size=sample.size,
-        cdf=partial(laws.pareto_cdf, least, alpha),
-        draw=partial(laws.pareto_draw, least, alpha),
-        intervals="exact (chi-squared, F)",
-        data={"pareto": {"minimum": duration(least), "alpha": float(f"{alpha:.6g}")}},
-        lost=_lost_share(sample, math.exp(log_above(theta, np.array([sample.last_limit]))[0])) if lost else 0.0,
-    )
+        if not (lost and len(sample.censored)):
+            # 2 · alpha · spent is chi-squared, the least one being spent on the minimum
+            low, high = (float(stats.chi2.ppf(q, 2 * (seen - 1))) / (2.0 * spent) for q in (TAIL, 1.0 - TAIL))
+            exponent = Estimate(alpha, low, high)
+        # n · log(least / minimum) over the mean of the others is F(2, 2n - 2)
+        reach = float(stats.f.ppf(1.0 - 2.0 * TAIL, 2, 2 * (seen - 1))) * spent / (seen - 1) / sample.size
+        found = {"minimum": Estimate(least, least * math.exp(-reach), least), "alpha": exponent}
+        return _Found((least, alpha), found, "exact (chi-squared, F)")
+
+    start = np.array([math.log(seen / (total if lost else spent))])
+    return _fitted("pareto", sample, start, likelihood, log_above, described, lost=lost)
 
 
 def uniform(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
@@ -323,36 +285,34 @@ def uniform(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
         lower = _root(lambda x: likelihood(x) - drop, least_high + 1e-12, high, least_high)
         upper = _root(lambda x: likelihood(x) - drop, high, widest, widest)
         interval = Estimate(high, lower, upper)
-    return LatencyFit(
-        family="uniform",
-        parameters={"low": Estimate(low, max(0.0, low - reach), low), "high": interval},
-        log_likelihood=likelihood(high) + (_lost_part(sample) if lost else 0.0),
-        free=2 + lost,
-        size=sample.size,
-        cdf=partial(laws.uniform_cdf, low, high),
-        draw=partial(laws.uniform_draw, low, high),
-        intervals="likelihood ratio" if censored else "exact (range)",
-        data={"uniform": {"low": duration(low), "high": duration(high)}},
-        lost=_lost_share(sample, 0.0) if lost else 0.0,
+    found = _Found(
+        (low, high),
+        {"low": Estimate(low, max(0.0, low - reach), low), "high": interval},
+        "likelihood ratio" if censored else "exact (range)",
     )
+    return _fit("uniform", sample, found, likelihood(high), above=0.0 if lost else None)
 
 
 def _fitted(
+    family: str,
     sample: Sample,
     start: Floats,
     likelihood: Likelihood,
     log_above: Callable[[Floats, Floats], Floats],
+    described: Callable[[Floats, Floats], _Found | None],
     *,
     lost: bool,
     exact: bool = True,
-) -> tuple[Floats, Floats, float] | None:
-    """Return the most likely parameters, their covariance, and the logarithm of the likelihood.
+) -> LatencyFit | None:
+    """Return the most likely one of a family, or None where there is none that a scenario takes.
 
     Args:
+        family: Its name.
         sample: Of what is fitted.
         start: The most likely parameters of those that were seen, were there no others.
         likelihood: The logarithm of the density, summed over those that were seen.
         log_above: The logarithm of the share above a latency.
+        described: What is to be known of the most likely parameters, with their covariance.
         lost: Leave free how many of the censored ones have another reason, which truncates the others.
         exact: Whether `start` is the most likely there is, were there no censored ones.
     """
@@ -380,9 +340,30 @@ def _fitted(
             return None
         theta = found.x
     covariance = covariance_at(of_all, theta)
-    if covariance is None:
+    known = None if covariance is None else described(theta, covariance)
+    if known is None:
         return None
-    return theta, covariance, of_all(theta) + (_lost_part(sample) if lost else 0.0)
+    above = math.exp(log_above(theta, limits[-1:])[0]) if lost else None
+    return _fit(family, sample, known, of_all(theta), above)
+
+
+def _fit(family: str, sample: Sample, found: _Found, log_likelihood: float, above: float | None) -> LatencyFit:
+    """Return what is to be known of a family; `above` is the share above the longest wait where replies are lost."""
+    written = {
+        name: float(f"{each.value:.6g}") if name in ("alpha", "shape") else duration(each.value)
+        for name, each in found.parameters.items()
+    }
+    return LatencyFit(
+        family=family,
+        parameters=found.parameters,
+        log_likelihood=log_likelihood + (0.0 if above is None else _lost_part(sample)),
+        free=len(found.parameters) + (above is not None),
+        size=sample.size,
+        law=found.law,
+        intervals=found.intervals,
+        data={family: written},
+        lost=0.0 if above is None else _lost_share(sample, above),
+    )
 
 
 def _lost_part(sample: Sample) -> float:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting import laws
 from simulation.fitting.estimate import of_log, of_logit
 from simulation.fitting.families import P99, LatencyFit
 from simulation.fitting.information import covariance_at
@@ -85,15 +83,13 @@ def _fit(sample: Sample, theta: Floats, covariance: Floats, log_likelihood: floa
         share = weight if number == 0 else 1.0 - weight
         component = {"median": duration(median.value), "p99": duration(p99.value)}
         data.append({"weight": float(f"{share:.6g}"), "lognormal": component})
-    mus, sigmas = theta[[1, 3]], np.exp(theta[[2, 4]])
     return LatencyFit(
         family="mixture",
         parameters=parameters,
         log_likelihood=log_likelihood,
         free=5,
         size=sample.size,
-        cdf=partial(laws.mixture_cdf, weight, mus, sigmas),
-        draw=partial(laws.mixture_draw, weight, mus, sigmas),
+        law=(weight, theta[[1, 3]], np.exp(theta[[2, 4]])),
         intervals="observed information, on logit and logarithms",
         data={"mixture": data},
     )
