@@ -105,6 +105,18 @@ def scenario(
     return partial(_run, text, measure, rules, providers)
 
 
+def one_rule(channel: str, make: Callable[..., FailureRule], *arguments: Any) -> Mapping[str, Sequence[FailureRule]]:
+    """Return what :func:`scenario` takes for `rules`, with :func:`functools.partial`: one that is made for each run."""
+    return {channel: [make(*arguments)]}
+
+
+def one_provider(
+    channel: NotificationChannel, make: Callable[..., Provider], *arguments: Any
+) -> Mapping[NotificationChannel, Provider]:
+    """Return what :func:`scenario` takes for `providers`, likewise; the last of the arguments is the seed."""
+    return {channel: make(*arguments)}
+
+
 def _run(
     text: str,
     measure: Callable[[Result], Mapping[str, Any]],

@@ -99,6 +99,12 @@ def attempts(result: Result) -> Attempts:
     return Attempts(times[:, 0], times[:, 1], times[:, 2], times[:, 3], table[:, 4], succeeded, refused)
 
 
+def exponential_cdf(rate: float, x: Array) -> Array:
+    """Return the share of exponential times up to each of these, of so many a second."""
+    shares: Array = -np.expm1(-rate * x)
+    return shares
+
+
 def time_average(begins: Array, ends: Array, since: float, until: float) -> float:
     """Return how many of the spans [begin, end) are under way on average between two instants."""
     inside = np.minimum(ends, until) - np.maximum(begins, since)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 from simulation.validation.domains import Relation
+from simulation.validation.quantities import Mean
 
 WARM_UP = 0.1
 """The share of a run that is not looked at, because it begins empty. Arrivals then stop, and the run goes on until the
@@ -66,3 +67,9 @@ def precision(rho: float) -> tuple[float, str]:
         return 0.02, ""
     within = 0.05 if rho <= 0.95 else 0.10
     return within, f"{within:.0%}: the variance grows as (1 − ρ)⁻⁴"
+
+
+def mean(name: str, target: float, rho: float) -> Mean:
+    """Return a mean that is as precise as :func:`precision` says."""
+    within, because = precision(rho)
+    return Mean(name=name, target=target, within=within, because=because)

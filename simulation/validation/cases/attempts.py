@@ -22,7 +22,7 @@ from simulation.validation.domains import (
     one_of,
     real,
 )
-from simulation.validation.measures import Array, attempts, ended
+from simulation.validation.measures import attempts, ended, exponential_cdf
 from simulation.validation.quantities import Exactly, Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 2000
@@ -352,18 +352,13 @@ channels:
             Follows(
                 name="gaps between dead letters",
                 distribution=f"exponential, mean {1 / letters:.4g} s",
-                cdf=partial(_exponential_cdf, letters),
+                cdf=partial(exponential_cdf, letters),
                 within=0.02,
             ),
         ),
         pilot=10,
         full_only=rate * duration > 40_000,
     )
-
-
-def _exponential_cdf(rate: float, x: Array) -> Array:
-    shares: Array = -np.expm1(-rate * x)
-    return shares
 
 
 def _letters(duration: float, total: float, window: float, result: Result) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from operator import itemgetter
 
@@ -12,7 +12,7 @@ from actors.kernel.effects import Foreseen
 from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
 from actors.outcomes import Sent
 from simulation.results.result import Result
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, one_provider, scenario
 from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, checking
 from simulation.validation.quantities import Exactly
 
@@ -34,7 +34,7 @@ DIGITS = 4
 class Counter(Provider):
     """Serves each customer for as long as that one takes."""
 
-    def __init__(self, services: Sequence[float]) -> None:
+    def __init__(self, services: Sequence[float], _seed: int) -> None:
         self._services = services
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
@@ -45,10 +45,6 @@ class Counter(Provider):
 def _number(notification_id: str) -> int:
     """Return the place of an entry in the workload: each is one customer."""
     return int(notification_id.split("-")[1])
-
-
-def _counter(services: Sequence[float], _seed: int) -> Mapping[NotificationChannel, Provider]:
-    return {NotificationChannel.SMS: Counter(services)}
 
 
 def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case:
@@ -76,7 +72,11 @@ def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case
             Experiment(
                 name=f"{len(customers)} customers",
                 replicate=scenario(
-                    _text(customers), _ends, providers=partial(_counter, [service for *_, service in customers])
+                    _text(customers),
+                    _ends,
+                    providers=partial(
+                        one_provider, NotificationChannel.SMS, Counter, [takes for *_, takes in customers]
+                    ),
                 ),
                 quantities=_expected(customers),
             ),

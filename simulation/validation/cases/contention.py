@@ -8,10 +8,9 @@ from math import sqrt
 
 from actors.domain.attempts import Attempt
 from actors.faults.queue import Load
-from actors.faults.rules import FailureRule
 from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, Replicate, one_rule, scenario
 from simulation.validation.cases.contention_table import TABLE
 from simulation.validation.domains import COUNT, NOT_NEGATIVE, POSITIVE, Domain, checking, one_of
 from simulation.validation.measures import attempts
@@ -63,10 +62,6 @@ class Row:
             return CONFLICT
         self._version += 1
         return None
-
-
-def _row() -> Mapping[str, Sequence[FailureRule]]:
-    return {"push": [Row()]}
 
 
 def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick: Sequence[int] = (10, 50)) -> Case:
@@ -150,10 +145,14 @@ def _table_cell(kind: str, clients: int, figures: tuple[float, ...], quick: Sequ
         ]
     return Experiment(
         name=f"{kind} N={clients}",
-        replicate=scenario(_text(kind, clients), partial(_work, clients), _row),
+        replicate=_replicate(kind, clients),
         quantities=tuple(quantities),
         full_only=clients > 2 and clients not in quick,
     )
+
+
+def _replicate(kind: str, clients: int) -> Replicate:
+    return scenario(_text(kind, clients), partial(_work, clients), partial(one_rule, "push", Row))
 
 
 def _as_the_table(figure: float, error: float) -> float:
@@ -185,10 +184,7 @@ def _claims(clients: int) -> Experiment:
 
 
 def _compare(clients: int, seed: int) -> dict[str, float]:
-    works = {
-        kind: scenario(_text(kind, clients), partial(_work, clients), _row)(seed)
-        for kind in ("Exponential", "EqualJitter", "FullJitter", "Decorr")
-    }
+    works = {kind: _replicate(kind, clients)(seed) for kind in ("Exponential", "EqualJitter", "FullJitter", "Decorr")}
     writes = {kind: work["writes"] for kind, work in works.items()}
     return {
         "writes, full jitter to exponential": writes["FullJitter"] / writes["Exponential"],

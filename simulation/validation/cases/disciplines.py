@@ -108,18 +108,12 @@ def _priority(critical: float, ordinary: float, law: str) -> Experiment:
         _settles_with_both(critical, ordinary, law),
         f"latency: {latency}, capacity: 1, discipline: critical_first",
     )
-    within, because = settling.precision(rho)
     return Experiment(
         name=f"critical {critical:g}/s, others {ordinary:g}/s, {law}",
         replicate=scenario(text, partial(_by_class, duration)),
         quantities=(
             Mean(name="mean sojourn of critical ones, s", target=left / (1 - rho_critical) + mean),
-            Mean(
-                name="mean sojourn of others, s",
-                target=left / (1 - rho_critical) / (1 - rho) + mean,
-                within=within,
-                because=because,
-            ),
+            settling.mean("mean sojourn of others, s", left / (1 - rho_critical) / (1 - rho) + mean, rho),
         ),
     )
 
@@ -187,12 +181,12 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
         settling.servers(rate, mu, 1),
         f"latency: {{exponential: {{mean: {1 / mu}s}}}}, capacity: 1, discipline: processor_sharing",
     )
-    within, because = settling.precision(rho)
+    within, _ = settling.precision(rho)
     return Experiment(
         name=f"λ={rate:g} μ={mu:g}",
         replicate=scenario(text, partial(_shared, duration, 3)),
         quantities=(
-            Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
+            settling.mean("mean sojourn, s", sojourn, rho),
             Mean(
                 name="mean square of the sojourn, s²",
                 target=square,
@@ -213,13 +207,12 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
         settles(law, rho),
         f"latency: {latency}, capacity: 1, discipline: processor_sharing",
     )
-    within, because = settling.precision(rho)
     return Experiment(
         name=f"{law}, ρ={rho:g}",
         replicate=scenario(text, partial(_shared, duration, 2)),
         quantities=(
-            Mean(name="mean sojourn, s", target=mean / (1 - rho), within=within, because=because),
-            *geometric_states(rho, 2, within),
+            settling.mean("mean sojourn, s", mean / (1 - rho), rho),
+            *geometric_states(rho, 2, settling.precision(rho)[0]),
         ),
         full_only=law != "deterministic",
     )
@@ -289,7 +282,6 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
         _settles_sharing(rate, mu, servers, law),
         f"latency: {latency}, capacity: {servers}, discipline: processor_sharing",
     )
-    within, because = settling.precision(rate / mu / servers)
     quantities: list[Quantity] = [
         Mean(
             name=f"P(N = {n})",
@@ -300,7 +292,7 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
         for n, share in enumerate(states)
         if share >= RARE
     ]
-    mean_sojourn: Quantity = Mean(name="mean sojourn, s", target=sojourn, within=within, because=because)
+    mean_sojourn: Quantity = settling.mean("mean sojourn, s", sojourn, rate / mu / servers)
     if law == "deterministic" and erlang_c(servers, rate / mu) < RARE:
         # All take the same time, but for those who share a server: of so few some validations see none.
         mean_sojourn = Between(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 
 from actors.domain.attempts import Attempt
 from actors.faults.queue import Load
-from actors.faults.rules import FailureRule
 from actors.instants import NS_PER_S
 from actors.messages import NotificationSent
 from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
 from simulation.validation import settling
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, one_rule, scenario
 from simulation.validation.domains import RARE, checking, real, whole
 from simulation.validation.measures import time_average
 from simulation.validation.quantities import Mean
@@ -39,10 +38,6 @@ class Station:
     def __call__(self, attempt: Attempt, _now_ns: int, load: Load) -> Outcome | None:
         waiting_places = self._places if attempt.command.recipient.endswith(MOTORCYCLES) else 0
         return FULL if load.under_way > waiting_places else None
-
-
-def _station(places: int) -> Mapping[str, Sequence[FailureRule]]:
-    return {"sms": [Station(places)]}
 
 
 def solved(rate: float, cars: float, car_min: float, motorcycle_min: float, places: int) -> dict[str, float]:
@@ -147,7 +142,7 @@ faults: [{{channel: sms, host: {MOTORCYCLES}, latency: {{exponential: {{mean: {m
 """
     return Experiment(
         name="no place to wait" if not places else f"places for motorcycles to wait: {places}",
-        replicate=scenario(text, partial(_shares, places, duration), partial(_station, places)),
+        replicate=scenario(text, partial(_shares, places, duration), partial(one_rule, "sms", Station, places)),
         quantities=(
             Mean(
                 name="mean number of vehicles",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 from math import prod
 from typing import Any
@@ -12,7 +12,6 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.faults.queue import Load
-from actors.faults.rules import FailureRule
 from actors.instants import NS_PER_S
 from actors.kernel.actor import Actor, ActorRef, handles
 from actors.outcomes import Outcome, Transient
@@ -21,7 +20,7 @@ from actors.policies.retry.policy import Progress, RetryPolicy
 from actors.settings.channel import RetryConfig
 from simulation.engine.system import SimulatedSystem
 from simulation.results.result import Result
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, one_rule, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.domains import COUNT, SEEN_PROBABILITY, checking, whole
 from simulation.validation.measures import attempts
@@ -158,10 +157,6 @@ class ServesSoMany:
         return None if self._served.try_acquire("", now_ns) == now_ns else Transient(reason="rejected", throttled=True)
 
 
-def _serving(per_second: int) -> Mapping[str, Sequence[FailureRule]]:
-    return {"push": [ServesSoMany(per_second)]}
-
-
 def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 10) -> Case:
     """Return the case.
 
@@ -205,7 +200,7 @@ channels:
     retry: {{max_attempts: {attempts_each}, backoff: constant, initial_delay: 1s}}
 """,
                     partial(_each_second, attempts_each),
-                    partial(_serving, capacity),
+                    partial(one_rule, "push", ServesSoMany, capacity),
                 ),
                 quantities=(
                     Exactly(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from actors.domain.attempts import Attempt, Provider
-from actors.faults.rules import FailureRule
 from actors.instants import ns
 from actors.kernel.effects import Foreseen
 from actors.kernel.randomness import RandomStreams
@@ -14,7 +13,7 @@ from actors.messages import NotificationChannel
 from actors.outcomes import Sent, Transient
 from simulation.results.result import Result
 from simulation.validation import settling
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, one_provider, one_rule, scenario
 from simulation.validation.cases.queues import Room, erlang_b
 from simulation.validation.domains import COUNT, PROBABILITY, RARE, RATE, checking, real, whole
 from simulation.validation.measures import attempts, ended, time_average
@@ -200,7 +199,7 @@ channels:
     provider: {{capacity: {threads}, latency: {latency}}}
 """,
             partial(_errors, warm_up),
-            partial(_threads, threads),
+            partial(one_rule, "webhook", Room, threads),
         ),
         quantities=(
             Mean(
@@ -215,10 +214,6 @@ channels:
     )
 
 
-def _threads(count: int) -> Mapping[str, Sequence[FailureRule]]:
-    return {"webhook": [Room(count)]}
-
-
 def _errors(warm_up: float, result: Result) -> dict[str, float]:
     return {"share of errors": 1 - ended(result).since(warm_up).sent.mean()}
 
@@ -229,7 +224,7 @@ def _errors(warm_up: float, result: Result) -> dict[str, float]:
 class Counter(Provider):
     """Serves one at a time; who finds it busy is told so at once, and comes again after an exponential time."""
 
-    def __init__(self, seed: int, mu: float, theta: float) -> None:
+    def __init__(self, mu: float, theta: float, seed: int) -> None:
         self._luck = RandomStreams(seed).stream("counter")
         self._mu, self._theta = mu, theta
         self._free_at_ns = 0
@@ -242,10 +237,6 @@ class Counter(Provider):
         service_ns = ns(self._luck.expovariate(self._mu))
         self._free_at_ns = now_ns + service_ns
         return Foreseen(service_ns, Sent())
-
-
-def _counter(mu: float, theta: float, seed: int) -> Mapping[NotificationChannel, Provider]:
-    return {NotificationChannel.SMS: Counter(seed, mu, theta)}
 
 
 def retrial_queue(
@@ -318,7 +309,7 @@ channels:
     retry: {{max_attempts: 1000000, initial_delay: 0s}}
 """,
             partial(_orbit, duration),
-            providers=partial(_counter, mu, theta),
+            providers=partial(one_provider, NotificationChannel.SMS, Counter, mu, theta),
         ),
         quantities=(
             Mean(

@@ -82,11 +82,11 @@ def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: 
     sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
     waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
     duration = settling.duration(rate, 8000, settling.servers(effective, mu, servers))
-    within, because = settling.precision(effective / mu / servers)
+    rho = effective / mu / servers
     backoff = rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits))
     quantities: list[Quantity] = [
-        Mean(name="sojourn of an attempt, s", target=sojourn, within=within, because=because),
-        Mean(name="number at the workers", target=effective * sojourn, within=within, because=because),
+        settling.mean("sojourn of an attempt, s", sojourn, rho),
+        settling.mean("number at the workers", effective * sojourn, rho),
     ]
     if backoff >= RARE and p >= RARE:
         rare, because_rare = (0.02, "") if p >= 0.05 else (0.10, "10% where hardly any fails")
@@ -94,7 +94,7 @@ def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: 
     if 1 - p**n >= RARE:
         weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
         delivered = sum(weight * ((k + 1) * sojourn + sum(waits[:k])) for k, weight in enumerate(weights))
-        quantities.append(Mean(name="mean until delivered, s", target=delivered, within=within, because=because))
+        quantities.append(settling.mean("mean until delivered, s", delivered, rho))
     if p**n >= RARE:
         quantities += [
             Mean(name="mean until dead-lettered, s", target=n * sojourn + sum(waits), within=0.05, because="rare: 5%"),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from actors.domain.attempts import Attempt
 from actors.faults.queue import Load
-from actors.faults.rules import FailureRule
 from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
 from simulation.validation import settling
-from simulation.validation.case import Case, Experiment, scenario
+from simulation.validation.case import Case, Experiment, one_rule, scenario
 from simulation.validation.domains import (
     COUNT,
     POSITIVE,
@@ -28,7 +28,7 @@ from simulation.validation.domains import (
     one_of,
     whole,
 )
-from simulation.validation.measures import Array, attempts, ended, shares_of_states, time_average
+from simulation.validation.measures import attempts, ended, exponential_cdf, shares_of_states, time_average
 from simulation.validation.quantities import Follows, Mean, Quantity
 from simulation.validation.settling import WARM_UP
 
@@ -107,12 +107,12 @@ def _mm_c(rate: float, mu: float, servers: int) -> Experiment:
     within, because = settling.precision(rho)
     of_wait, because_of_wait = (within, because) if wait > 0.05 else (0.10, "10% of a rare event")
     quantities: list[Quantity] = [
-        Mean(name="mean sojourn, s", target=sojourn, within=within, because=because),
-        Mean(name="mean number in the system", target=rate * sojourn, within=within, because=because),
+        settling.mean("mean sojourn, s", sojourn, rho),
+        settling.mean("mean number in the system", rate * sojourn, rho),
         Follows(
             name="gaps between departures",
             distribution=f"exponential, mean {1 / rate:.4g} s",
-            cdf=partial(_exponential_cdf, rate),
+            cdf=partial(exponential_cdf, rate),
             within=0.02,
         ),
     ]
@@ -174,11 +174,6 @@ def _quantile_of_wait(share: float, wait: float, spare: float) -> float:
     return math.log(wait / (1 - share)) / spare if wait > 1 - share else 0.0
 
 
-def _exponential_cdf(rate: float, x: Array) -> Array:
-    shares: Array = -np.expm1(-rate * x)
-    return shares
-
-
 def _waits(duration: float, quantile: float, median: float, result: Result) -> dict[str, object]:
     tried = attempts(result)
     since = WARM_UP * duration
@@ -212,10 +207,6 @@ class Room:
 
     def __call__(self, _attempt: Attempt, _now_ns: int, load: Load) -> Outcome | None:
         return FULL if load.under_way >= self._places else None
-
-
-def _room(places: int) -> Mapping[str, Sequence[FailureRule]]:
-    return {"sms": [Room(places)]}
 
 
 def mm_c_k(
@@ -282,7 +273,7 @@ def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
         replicate=scenario(
             _channel(rate, duration, f"{{exponential: {{mean: {1 / mu}s}}}}", "quota: null", f", capacity: {servers}"),
             partial(_blocked, duration),
-            partial(_room, places),
+            partial(one_rule, "sms", Room, places),
         ),
         quantities=(
             *((_refused(blocked),) if blocked >= RARE else ()),
@@ -396,24 +387,22 @@ def _mg_1(law: str, rho: float) -> Experiment:
     wait = rate * square / (2 * (1 - rho))
     heavy = square / mean**2 > 10
     duration = settling.duration(rate, 20_000, settles(law, rho))
-    within, because = settling.precision(rho)
+    sojourn = settling.mean("mean sojourn, s", wait + mean, rho)
     if heavy:
-        within, because = 0.10, "10% where one service in a thousand is a hundred times as long"
+        sojourn = replace(
+            sojourn, within=0.10, because="10% where one service in a thousand is a hundred times as long"
+        )
     return Experiment(
         name=f"{law}, ρ={rho:g}",
         replicate=scenario(
             _channel(rate, duration, latency, "quota: null", ", capacity: 1"), partial(_sojourn, duration)
         ),
-        quantities=(
-            Mean(
-                name="mean sojourn, s",
-                target=wait + mean,
-                within=within,
-                because=because,
-            ),
-        ),
+        quantities=(sojourn,),
         full_only=heavy or (rho > 0.7 and law != "deterministic"),
     )
+
+
+_ONE_IN_A_THOUSAND = "10% where one service in a thousand is a hundred times as long"
 
 
 def _sojourn(duration: float, result: Result) -> dict[str, float]:

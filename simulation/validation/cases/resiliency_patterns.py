@@ -15,7 +15,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Outcome, Sent, Transient
 from simulation.results.result import Result
-from simulation.validation.case import Case, Experiment, Replicate, scenario
+from simulation.validation.case import Case, Experiment, Replicate, one_provider, scenario
 from simulation.validation.cases.resiliency_chain import Server, Step, breaking, expected_times, plain, retrying
 from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, POSITIVE_PROBABILITY, checking, one_of
 from simulation.validation.quantities import Mean
@@ -37,7 +37,7 @@ class FailingServer(Provider):
     response timeout, it counts. What a retry waits is the server's hint: exponential, with a mean that doubles.
     """
 
-    def __init__(self, seed: int, availability: float, connect_timeout_s: float, longest_backoff_s: float) -> None:
+    def __init__(self, availability: float, connect_timeout_s: float, longest_backoff_s: float, seed: int) -> None:
         self._luck = RandomStreams(seed).stream("server")
         self._repair_s = (1 / availability - 1) * UP_S
         self._connect_timeout_ns = ns(connect_timeout_s)
@@ -68,12 +68,6 @@ class FailingServer(Provider):
             return Transient(reason=reason)
         mean_s = min(self._longest_backoff_s, SERVICE_S * 2 ** (attempt.number - 1))
         return Transient(reason=reason, retry_after=self._luck.expovariate(1 / mean_s))
-
-
-def _server(
-    availability: float, connect_timeout_s: float, longest_backoff_s: float, seed: int
-) -> Mapping[NotificationChannel, Provider]:
-    return {NotificationChannel.WEBHOOK: FailingServer(seed, availability, connect_timeout_s, longest_backoff_s)}
 
 
 RETRY = "max_attempts: 6, initial_delay: 0s, max_delay: 0s"
@@ -238,7 +232,14 @@ def _replicate(config: str, availability: float, connect_timeout_s: float) -> Re
     return scenario(
         _text(pattern.retry, pattern.breaker),
         _times,
-        providers=partial(_server, availability, connect_timeout_s, pattern.longest_backoff_s),
+        providers=partial(
+            one_provider,
+            NotificationChannel.WEBHOOK,
+            FailingServer,
+            availability,
+            connect_timeout_s,
+            pattern.longest_backoff_s,
+        ),
     )
 
 
