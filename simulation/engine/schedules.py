@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop
 from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from actors.errors import ActorSystemError, described
 from actors.formatting import counted
@@ -296,6 +296,8 @@ class ExploringSystem(SimulatedSystem):
 
 # ── many runs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+T = TypeVar("T")
+
 Run: TypeAlias = Callable[[Schedule], object]
 """Makes everything anew, runs it under the schedule, and raises if something does not hold: that is a breach."""
 
@@ -387,8 +389,7 @@ def verdict(explored: Iterable[Explored], *, most_deviations: int) -> Verdict:
 def shrink(run: Run, deviations: Iterable[tuple[int, int]]) -> Explored:
     """Return a run that breaks in the same way with fewer deviations: without any one of them, it does not.
 
-    What breaks is the same when the class of the exception is. The algorithm is ddmin without its complements, as in
-    Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 28(2), 2002.
+    What breaks is the same when the class of the exception is.
 
     Raises:
         ValueError: it does not break with all of them.
@@ -397,19 +398,45 @@ def shrink(run: Run, deviations: Iterable[tuple[int, int]]) -> Explored:
     if found.breach is None:
         raise ValueError("shrink: wanted deviations with which the run breaks, got some with which it does not")
     kind = type(found.breach)
-    size = len(found.deviations)
+
+    def still(fewer: list[Deviation]) -> Sequence[Deviation] | None:
+        nonlocal found
+        tried = _explore(run, Deviations(fewer))
+        if type(tried.breach) is not kind:
+            return None
+        found = tried
+        return found.deviations  # as it was in fact: what could not be done any more is left out too
+
+    minimal(found.deviations, still)
+    return found
+
+
+def minimal(items: Sequence[T], still: Callable[[list[T]], Sequence[T] | bool | None]) -> list[T]:
+    """Return items of which none can be left out so that `still` holds; it holds for all of them to begin with.
+
+    The algorithm is ddmin without its complements (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing
+    Input", IEEE TSE 28(2), 2002).
+
+    Args:
+        items: to begin with.
+        still: tells whether it holds for some of them; or returns, where it does, which of these it takes.
+    """
+    kept = list(items)
+    if kept and still([]) not in (None, False):
+        return []
+    size = len(kept)
     while size:
-        before = len(found.deviations)
+        before = len(kept)
         start = 0
-        while start < len(found.deviations):
-            fewer = found.deviations[:start] + found.deviations[start + size :]
-            tried = _explore(run, Deviations(fewer))
-            if type(tried.breach) is kind:
-                found = tried  # as it was in fact: what could not be done any more is left out too
-            else:
+        while start < len(kept):
+            fewer = kept[:start] + kept[start + size :]
+            held = still(fewer) if fewer else None
+            if held is None or held is False:
                 start += size
+            else:
+                kept = fewer if held is True else list(held)
         if size > 1:
             size //= 2
-        elif len(found.deviations) == before:
+        elif len(kept) == before:
             break  # one that was left out may have made an earlier one needless: until then, once more
-    return found
+    return kept

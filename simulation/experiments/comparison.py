@@ -84,13 +84,9 @@ def compare(
         for scenario, setting in zip(scenarios, settings, strict=True)
         for seed in seeds
     ]
-    rows: list[Values] = []
     if progress is not None:
         progress(0, len(tasks))
-    for row in figures_of_runs(tasks, paths, workers):
-        rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(tasks))
+    rows = figures_of_runs(tasks, paths, workers, progress)
     runs = {
         metric: [
             [row[column] for row in rows[number * replicates : (number + 1) * replicates]]
@@ -213,15 +209,7 @@ def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]
 
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "pairs": found.pairs,
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "excludes_0": found.excludes_0,
-    }
+    return None if found is None else {**found.document, "excludes_0": found.excludes_0}
 
 
 def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:

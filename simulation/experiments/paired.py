@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
+from typing import Any
 
 from simulation.results.statistics import student_t
 
@@ -38,6 +39,11 @@ class Difference:
     def excludes_0(self) -> bool:
         """Whether the settings differ by more than luck explains: the interval is to one side of 0."""
         return self.half_width is not None and abs(self.mean) > self.half_width
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {"pairs": self.pairs, "mean": self.mean, "low": self.low, "high": self.high}
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -154,11 +154,7 @@ def predict(
         raise ValueError(f"wanted at least {needed} replicates, got {replicates}")
     first = scenario.seed + 1 if seed is None else seed
     tasks = [Task(scenario, one, " ".join(sets)) for one in seeds_of(first, replicates)]
-    rows = []
-    for row in figures_of_runs(tasks, paths, workers):
-        rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(tasks))
+    rows = figures_of_runs(tasks, paths, workers, progress)
     return Prediction(scenario, _columns(paths, rows, first), confidence)
 
 

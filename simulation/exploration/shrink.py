@@ -2,19 +2,18 @@
 
 By delta debugging over what a case is made of: workload entries, notifications, faults, operations, deviations of the
 schedule, settings; then by simpler numbers. Each candidate is run, and kept when the same invariant breaks. The
-algorithm for each list is ddmin without its complements (Zeller and Hildebrandt, "Simplifying and Isolating
-Failure-Inducing Input", IEEE TSE 28(2), 2002).
+algorithm for each list is that of :func:`simulation.engine.schedules.minimal`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -22,7 +21,7 @@ from actors.formatting import counted
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.quantities import FROM_FILE, Rate, parse_duration, parse_rate, write_duration, write_rate
-from simulation.engine.schedules import RandomWalk, Schedule
+from simulation.engine.schedules import RandomWalk, Schedule, minimal
 from simulation.exploration.trial import Breakage, Trial, attempt
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.arrivals import arrival_times_ns
@@ -42,7 +41,6 @@ _SETTINGS_LEFT_OUT = ("commit_latency", "preferences", "quiet_hours", "templates
 
 Data: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str | int, ...]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +90,6 @@ def shrink(scenario: Scenario, kind: str | None = None, *, invariants: Choice = 
         ValueError: it does not break so.
     """
     return _Shrinking(scenario, kind, invariants, runs).carry_out()
-
-
-def minimal(items: Sequence[T], still: Callable[[list[T]], bool]) -> list[T]:
-    """Return items of which none can be left out so that `still` holds; it holds for all of them to begin with."""
-    kept = list(items)
-    if kept and still([]):
-        return []
-    size = len(kept)
-    while size:
-        before = len(kept)
-        start = 0
-        while start < len(kept):
-            fewer = kept[:start] + kept[start + size :]
-            if fewer and still(fewer):
-                kept = fewer
-            else:
-                start += size
-        if size > 1:
-            size //= 2
-        elif len(kept) == before:
-            break
-    return kept
 
 
 class _Spent(Exception):
@@ -397,11 +373,7 @@ def _size(scenario: Scenario, deviations: int | None) -> Size:
         if isinstance(entry, ClosedWorkload):
             count += entry.clients
         else:
-            stream = RandomStreams(scenario.seed).stream(f"workload.{number}.arrivals")
-            end_ns = scenario.arrivals_end_of(entry)
-            count += sum(
-                1 for _ in arrival_times_ns(entry.arrivals, stream, end_ns, time_of_day_ns=scenario.time_of_day_ns)
-            )
+            count += sum(1 for _ in _arrivals_ns(scenario, number))
     if deviations is None:
         given = scenario.schedule and scenario.schedule.deviations
         deviations = len(given or ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from typing import Protocol
@@ -29,15 +30,13 @@ class Meter(Protocol):
         """Return whether one more would certainly not be too much."""
 
 
+@dataclass(slots=True, eq=False)
 class WindowMeter:
     """At most so many in any window ``(now - width, now]``."""
 
-    __slots__ = ("_instants_ns", "_limit", "_width_ns")
-
-    def __init__(self, limit: int, width_ns: int) -> None:
-        self._limit = limit
-        self._width_ns = width_ns
-        self._instants_ns: deque[int] = deque()
+    _limit: int
+    _width_ns: int
+    _instants_ns: deque[int] = field(default_factory=deque)
 
     def add(self, now_ns: int) -> str | None:
         instants_ns = self._instants_ns
@@ -54,18 +53,16 @@ class WindowMeter:
         return sum(at_ns > now_ns - self._width_ns for at_ns in self._instants_ns) < self._limit
 
 
+@dataclass(slots=True, eq=False)
 class SeamMeter:
     """At most so many in each window ``[n * width, (n + 1) * width)``."""
 
-    __slots__ = ("_before", "_count", "_limit", "_number", "_width_ns")
-
-    def __init__(self, limit: int, width_ns: int) -> None:
-        self._limit = limit
-        self._width_ns = width_ns
-        self._number = -1
-        self._count = 0
-        self._before = 0
-        """How many there were in the window before."""
+    _limit: int
+    _width_ns: int
+    _number: int = -1
+    _count: int = 0
+    _before: int = 0
+    """How many there were in the window before."""
 
     def add(self, now_ns: int) -> str | None:
         number = now_ns // self._width_ns
@@ -84,17 +81,15 @@ class SeamMeter:
         return passed > 1 or (self._count if passed else self._before + self._count) < self._limit
 
 
+@dataclass(slots=True, eq=False)
 class BucketMeter:
     """In any span of time at most a burst and what the rate gives: the level of a bucket that leaks, in fractions."""
 
-    __slots__ = ("_burst", "_interval_ns", "_level", "_now_ns", "_text")
-
-    def __init__(self, burst: int, interval_ns: Fraction, text: str) -> None:
-        self._burst = burst
-        self._interval_ns = interval_ns
-        self._text = text
-        self._level = Fraction(0)
-        self._now_ns = 0
+    _burst: int
+    _interval_ns: Fraction
+    _text: str
+    _level: Fraction = Fraction(0)
+    _now_ns: int = 0
 
     def add(self, now_ns: int) -> str | None:
         leaked = (now_ns - self._now_ns) / self._interval_ns
@@ -109,15 +104,13 @@ class BucketMeter:
         return self._level - (now_ns - 1 - self._now_ns) / self._interval_ns + 1 <= self._burst
 
 
+@dataclass(slots=True, eq=False)
 class SlotMeter:
     """At most one in each interval since the start of the run, whose length need not be whole nanoseconds."""
 
-    __slots__ = ("_interval_ns", "_number", "_text")
-
-    def __init__(self, interval_ns: Fraction, text: str) -> None:
-        self._interval_ns = interval_ns
-        self._text = text
-        self._number = -1
+    _interval_ns: Fraction
+    _text: str
+    _number: int = -1
 
     def add(self, now_ns: int) -> str | None:
         number = int(now_ns / self._interval_ns)

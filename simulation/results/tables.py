@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -28,27 +29,17 @@ _OUTCOMES = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class _Row:
-    __slots__ = (
-        "attempts",
-        "channel",
-        "finished_at_ns",
-        "notification_id",
-        "outcome",
-        "requested_at_ns",
-        "user",
-        "waited_since_ns",
-    )
+    requested: NotificationRequested
+    outcome: str = IN_FLIGHT
+    attempts: int = 0
+    finished_at_ns: int | None = None
 
-    def __init__(self, event: NotificationRequested) -> None:
-        self.notification_id = event.notification_id
-        self.channel = str(event.channel)
-        self.user = event.user_id
-        self.requested_at_ns = event.at_ns
-        self.waited_since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
-        self.outcome = IN_FLIGHT
-        self.attempts = 0
-        self.finished_at_ns: int | None = None
+    @property
+    def waited_since_ns(self) -> int:
+        since_ns = self.requested.waited_since_ns
+        return self.requested.at_ns if since_ns is None else since_ns
 
 
 def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -80,17 +71,19 @@ def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tup
             row.outcome = _OUTCOMES[kind]
             row.finished_at_ns = event.at_ns
             if kind is NotificationMovedToDeadLetter:
-                rows[row.notification_id] = row
+                rows[row.requested.notification_id] = row
         elif kind is NotificationRedriven:
             row = open_rows[event.notification_id] = rows.pop(event.notification_id)  # type: ignore[attr-defined]
             row.outcome, row.finished_at_ns = IN_FLIGHT, None
     return pd.DataFrame(
         {
-            "id": pd.Series([row.notification_id for row in order], dtype="str"),
-            "channel": pd.Series([row.channel for row in order], dtype="str"),
-            "user": pd.Series([row.user for row in order], dtype="str"),
-            "critical": pd.Series([row.notification_id.startswith(critical_prefixes) for row in order], dtype="bool"),
-            "requested_at": pd.Series([row.requested_at_ns / NS_PER_S for row in order], dtype="float64"),
+            "id": pd.Series([row.requested.notification_id for row in order], dtype="str"),
+            "channel": pd.Series([str(row.requested.channel) for row in order], dtype="str"),
+            "user": pd.Series([row.requested.user_id for row in order], dtype="str"),
+            "critical": pd.Series(
+                [row.requested.notification_id.startswith(critical_prefixes) for row in order], dtype="bool"
+            ),
+            "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
             "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),
             "attempts": pd.Series([row.attempts for row in order], dtype="int64"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from pydantic_core import PydanticCustomError
 
 from actors.errors import ConfigurationError
-from simulation.running.executors import Run, Task, executor
+from simulation.running.executors import Task, executor
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
 from simulation.scenario.figures import Figure, figure_kind, summary_shape
@@ -17,22 +17,28 @@ Values: TypeAlias = "list[float | None]"
 """A figure in each run, in the order of the seeds; None where it is of nothing. Or the figures of one run."""
 
 
-def figures_of_runs(tasks: Sequence[Task], paths: Sequence[str], workers: int | None) -> Iterator[Values]:
-    """Yield the figures of each run at these paths, in the order of the tasks.
+def figures_of_runs(
+    tasks: Sequence[Task], paths: Sequence[str], workers: int | None, progress: Callable[[int, int], None] | None = None
+) -> list[Values]:
+    """Return the figures of each run at these paths, in the order of the tasks.
+
+    Args:
+        tasks: the runs.
+        paths: of the figures.
+        workers: how many processes share the runs.
+        progress: called with how many runs are over, and of how many.
 
     Raises:
         InvariantBreach: a run broke a law that always holds: a bug.
         ValueError: `workers` is less than 1.
     """
-    early: dict[int, Run] = {}
-    wanted = 0
+    rows: dict[int, Values] = {}
     with executor(min(len(tasks), workers) if workers else workers) as runs:
         for place, run in runs.run(tasks):
-            early[place] = run
-            while wanted in early:
-                figures = early.pop(wanted).figures
-                yield [figures[path] for path in paths]
-                wanted += 1
+            rows[place] = [run.figures[path] for path in paths]
+            if progress is not None:
+                progress(len(rows), len(tasks))
+    return [rows[place] for place in range(len(tasks))]
 
 
 def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:

@@ -241,9 +241,7 @@ class Tuning:
         found = {}
         for objective in self.goal.objectives:
             apart = self.difference(trial, self.best, objective)
-            found[objective.figure] = None if apart is None else {
-                "pairs": apart.pairs, "mean": apart.mean, "low": apart.low, "high": apart.high,
-            }  # fmt: skip
+            found[objective.figure] = None if apart is None else apart.document
         return found
 
 
