@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
@@ -143,16 +144,14 @@ def _repeats_users(scenario: Scenario) -> bool:
     return any(entry.users is not None for entry in scenario.workload)
 
 
-def _draws(*kinds: str) -> Callable[[Scenario], bool]:
-    return lambda _: any(kind in KINDS for kind in kinds)
+def _draws(kind: str) -> Callable[[Scenario], bool]:
+    return lambda _: kind in KINDS
 
 
-def _adapts_rate(config: ChannelConfig) -> bool:
-    return config.adaptive_rate is not None
-
-
-def _adapts_slots(config: ChannelConfig) -> bool:
-    return config.concurrency_limit is not None
+def _has(path: str) -> Callable[[ChannelConfig], bool]:
+    """Return whether something is set at a path into the settings of a channel."""
+    setting = attrgetter(path)
+    return lambda config: setting(config) is not None
 
 
 def _averages(config: ChannelConfig) -> bool:
@@ -228,14 +227,10 @@ SOMETIMES = (
     ),
     Sometimes(
         "a limit has somebody wait",
-        lambda each: _limits("defer")(each) or _any_lane(lambda config: config.adaptive_rate is not None)(each),
+        lambda each: _limits("defer")(each) or _any_lane(_has("adaptive_rate"))(each),
         _waits_for(DeferralCause.RATE_LIMIT),
     ),
-    Sometimes(
-        "a limit drops a notification",
-        _limits("drop"),
-        _dies_by(RATE_LIMIT_EXCEEDED),
-    ),
+    Sometimes("a limit drops a notification", _limits("drop"), _dies_by(RATE_LIMIT_EXCEEDED)),
     Sometimes("quiet hours have somebody wait", _has_quiet_hours, _waits_for(DeferralCause.QUIET_HOURS)),
     Sometimes(
         "a channel that is switched off suppresses", lambda each: bool(each.preferences), _is_suppressed(SWITCHED_OFF)
@@ -251,12 +246,17 @@ SOMETIMES = (
         _draws("channel_fault_rate"),
         _any(NotificationFailed, lambda event: event.kind == "ChannelFault"),
     ),
-    Sometimes("throttling meets a rate that follows it", _any_lane(_adapts_rate), _is_throttled, _adapts_rate),
+    Sometimes(
+        "throttling meets a rate that follows it",
+        _any_lane(_has("adaptive_rate")),
+        _is_throttled,
+        _has("adaptive_rate"),
+    ),
     Sometimes(
         "an answer is missing where slots follow latency",
-        _any_lane(_adapts_slots),
+        _any_lane(_has("concurrency_limit")),
         _any(NotificationFailed, lambda event: event.kind == "Ambiguous"),
-        _adapts_slots,
+        _has("concurrency_limit"),
     ),
     Sometimes("a moving average opens a breaker", _any_lane(_averages), _moves(_CLOSED, _OPEN), _averages),
     Sometimes(
@@ -266,22 +266,14 @@ SOMETIMES = (
     ),
     Sometimes(
         "a hedge is sent",
-        _any_lane(lambda config: config.hedging is not None),
+        _any_lane(_has("hedging")),
         lambda events: any(
             event.hedges for kind in (NotificationSent, NotificationFailed) for event in events.get(kind, ())
         ),
     ),
-    Sometimes(
-        "the adaptive throttle refuses",
-        _any_lane(lambda config: config.adaptive_throttle is not None),
-        _fails_by(THROTTLED_HERE),
-    ),
-    Sometimes(
-        "a retry budget is spent", _any_lane(lambda config: config.retry.budget is not None), _dies_by(BUDGET_SPENT)
-    ),
-    Sometimes(
-        "retry time is up", _any_lane(lambda config: config.retry.max_elapsed is not None), _dies_by(RETRY_TIME_UP)
-    ),
+    Sometimes("the adaptive throttle refuses", _any_lane(_has("adaptive_throttle")), _fails_by(THROTTLED_HERE)),
+    Sometimes("a retry budget is spent", _any_lane(_has("retry.budget")), _dies_by(BUDGET_SPENT)),
+    Sometimes("retry time is up", _any_lane(_has("retry.max_elapsed")), _dies_by(RETRY_TIME_UP)),
     Sometimes("a notification expires", _expires, _dies_by(EXPIRED)),
     Sometimes("a notification is dead-lettered", _always, _any(NotificationMovedToDeadLetter)),
     Sometimes("a dead letter is redriven", _always, _any(NotificationRedriven)),
@@ -289,7 +281,7 @@ SOMETIMES = (
     Sometimes("a dead letter is discarded", _always, _any(DeadLetterDiscarded)),
     Sometimes(
         "a notification falls back to another channel",
-        _any_lane(lambda config: config.fallback is not None),
+        _any_lane(_has("fallback")),
         _any(NotificationSent, lambda event: event.notification_id.endswith(f"/{event.channel}")),
     ),
     Sometimes("an actor restarts", _draws("crash"), _any(ActorFailed, lambda event: event.actor != "process")),

@@ -35,7 +35,7 @@ def document(fit: Fit) -> dict[str, Any]:
         "arrivals": {
             name: None
             if each is None
-            else {"count": each.count, "per_second": each.rate.document(), "process": each.process}
+            else {"count": each.count, "per_second": asdict(each.rate), "process": each.process}
             for name, each in fit.arriving.items()
         },
         "scenario": scenario_data(fit, "fitted")[0],
@@ -51,7 +51,7 @@ def _provider(found: ProviderFit) -> dict[str, Any]:
         if latency is None
         else {
             "family": latency.fit.family,
-            "parameters": {name: each.document() for name, each in latency.fit.parameters.items()},
+            "parameters": {name: asdict(each) for name, each in latency.fit.parameters.items()},
             "intervals": latency.fit.intervals,
             "of": latency.is_of,
             "goodness": {
@@ -64,18 +64,18 @@ def _provider(found: ProviderFit) -> dict[str, Any]:
             "bic": _finite(latency.fit.bic),
             "others": [{"family": o.family, "aic": _finite(o.aic), "bic": _finite(o.bic)} for o in latency.others],
         },
-        "lost_reply_rate": None if found.lost_reply_rate is None else found.lost_reply_rate.document(),
+        "lost_reply_rate": None if found.lost_reply_rate is None else asdict(found.lost_reply_rate),
         "failing": None
         if failing is None
         else {
-            "rates": {name: each.document() for name, each in failing.rates.items()},
+            "rates": {name: asdict(each) for name, each in failing.rates.items()},
             "counts": failing.counts,
             "bursts": None if failing.bursts is None else asdict(failing.bursts),
             "clustering": failing.clustering,
             "bic": failing.evidence,
             "outages": [{"kind": outage.kind, **asdict(outage.window)} for outage in failing.outages],
         },
-        "brownouts": [{"factor": each.factor.document(), **asdict(each.window)} for each in found.brownouts],
+        "brownouts": [{"factor": asdict(each.factor), **asdict(each.window)} for each in found.brownouts],
         "throttling": None if found.throttling is None else asdict(found.throttling),
     }
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from scipy import special, stats
 
@@ -33,10 +32,6 @@ class Estimate:
     def times(self, factor: float) -> Estimate:
         """Return the estimate of so many times the number."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
-
-    def document(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
 
 
 def of_log(log: float, variance: float) -> Estimate:

@@ -10,7 +10,7 @@ from actors.formatting import counted
 from simulation.fitting.bursts import CLUSTERED
 from simulation.fitting.estimate import Estimate
 from simulation.fitting.writing import in_unit_of, per_second, percent, plain
-from simulation.reporting.console import WIDTH_OF_A_FILE
+from simulation.reporting.console import stdout
 from simulation.results.formatting import duration_text
 
 if TYPE_CHECKING:
@@ -164,14 +164,10 @@ def not_found(found: ProviderFit) -> str:
 
 def print_fit(fit: Fit, written: list[str]) -> None:
     """Print a fit on stdout."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_FILE)
-    log = fit.log
+    console, log = stdout(), fit.log
     console.print(
         f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",
         highlight=False,

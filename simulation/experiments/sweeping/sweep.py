@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,20 +81,19 @@ def sweep(
     return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
 
 
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Which runs a sweep is made of: known, and in order, before any of them is done."""
 
-    def __init__(
-        self, path: str | Path, scenario: Scenario, space: Space, settings: list[Setting], seeds: range
-    ) -> None:
-        self.path = path
-        """Of the scenario's file."""
-        self.scenario = scenario
-        self.space = space
-        self.settings = settings
-        self.seeds = seeds
-        self.scenarios: list[Scenario] = []
-        """Of each cell."""
+    path: str | Path
+    """Of the scenario's file."""
+
+    scenario: Scenario
+    space: Space
+    settings: list[Setting]
+    seeds: range
+    scenarios: list[Scenario]
+    """Of each cell."""
 
     @classmethod
     def of(
@@ -120,9 +120,8 @@ class Plan:
         if len(settings) * replicates > RUNS_MAX:
             runs = len(settings) * replicates
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
-        plan = cls(path, scenario, found, settings, seeds_of(scenario.seed, replicates))
-        plan.scenarios = load_all(path, settings, sets, seed)
-        return plan
+        seeds = seeds_of(scenario.seed, replicates)
+        return cls(path, scenario, found, settings, seeds, load_all(path, settings, sets, seed))
 
     def run(
         self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
