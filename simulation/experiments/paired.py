@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import NormalDist
 from typing import Any
 
 from simulation.results.statistics import student_t
@@ -72,15 +71,14 @@ def share_interval(values: Sequence[float]) -> tuple[float, float, float, float]
 
     It never leaves 0 to 1, and has a width also where all are equal (Wilson, *JASA* 22, 1927).
     """
+    from scipy.stats import binomtest
+
     share, sd, _, _ = mean_interval(values)
     count = len(values)
     if count < 2:
         return share, math.nan, math.nan, math.nan
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    weight = z * z / count
-    middle = (share + weight / 2) / (1 + weight)
-    half_width = z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
-    return share, sd, max(0.0, middle - half_width), min(1.0, middle + half_width)
+    found = binomtest(round(math.fsum(values)), count).proportion_ci(CONFIDENCE, "wilson")
+    return share, sd, float(found.low), float(found.high)
 
 
 @cache

@@ -49,13 +49,7 @@ def fit_arriving(log: AttemptLog, channel: str) -> Arriving | None:
     process: Literal["constant", "poisson", "trace"] = "poisson"
     if np.median(np.abs(gaps - np.median(gaps))) < EVEN * gaps.mean() and np.median(gaps) > 0.5 * gaps.mean():
         process = "constant"
-    elif _dispersion_p(at_s, duration_s, buckets) < STEADY_P:
+    # Whether counts of a Poisson process vary as much (Fisher's index of dispersion).
+    elif stats.chisquare(np.histogram(at_s, bins=buckets, range=(0.0, duration_s))[0]).pvalue < STEADY_P:
         process = "trace"
     return Arriving(channel, len(at_s), rate(len(at_s), duration_s), process, every_s, counts)
-
-
-def _dispersion_p(at_s: np.ndarray[tuple[int], np.dtype[np.float64]], duration_s: float, buckets: int) -> float:
-    """Return how often counts of a Poisson process vary as much (Fisher's index of dispersion)."""
-    counts, _ = np.histogram(at_s, bins=buckets, range=(0.0, duration_s))
-    mean = counts.mean()
-    return float(stats.chi2.sf(float(np.sum((counts - mean) ** 2)) / mean, buckets - 1))

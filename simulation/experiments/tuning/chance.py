@@ -117,15 +117,7 @@ def at_least(held: int, runs: int, confidence: float) -> float:
 
 def _looks(probability: float, error: float) -> tuple[int, ...]:
     """Return for each number of failures the fewest runs that it, or fewer, has with at most this chance."""
-    from scipy.special import bdtr
+    from scipy.special import bdtrin
 
-    looks: list[int] = []
-    for failed in range(FAILURES_MAX + 1):
-        low, high = failed, failed + 1
-        while bdtr(failed, high, 1 - probability) > error:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if bdtr(failed, middle, 1 - probability) > error else (low, middle)
-        looks.append(high)
-    return tuple(looks)
+    runs = [float(bdtrin(failed, error, 1 - probability)) for failed in range(FAILURES_MAX + 1)]
+    return tuple(max(failed + 1, math.ceil(least - _ROUNDING)) for failed, least in enumerate(runs))

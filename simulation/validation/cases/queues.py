@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from scipy.special import softmax
 
 from actors.domain.attempts import Attempt
 from actors.faults.queue import Load
@@ -255,18 +256,10 @@ def mm_c_k(
     )
 
 
-_LARGE = 1e200
-
-
 def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
-    weights = [1.0]
-    for n in range(1, places + 1):
-        weights.append(weights[-1] * rate / (mu * min(n, servers)))
-        if weights[-1] > _LARGE:
-            weights = [weight / weights[-1] for weight in weights]
-    states = [weight / sum(weights) for weight in weights]
-    blocked = states[-1]
-    number = sum(n * share for n, share in enumerate(states))
+    present = np.arange(places + 1)
+    states = softmax(np.cumsum(np.log(rate / mu / np.clip(present, 1, servers))))
+    blocked, number = float(states[-1]), float(present @ states)
     duration = settling.duration(rate, 8000, settling.places(rate, mu, servers, places))
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers} K={places}",
