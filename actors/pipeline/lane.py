@@ -9,7 +9,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import IntEnum
+from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
@@ -33,8 +33,8 @@ EVERYBODY = ""
 """The key of what is counted for the whole lane."""
 
 
-class Bar(IntEnum):
-    """What may stand in the way of an attempt. Several together are the sum of them, which is quicker than a set."""
+class BlockReason(IntFlag):
+    """What may stand in the way of an attempt, one thing or several."""
 
     SLOT = 1
     """All slots are taken: as many attempts are under way as may be."""
@@ -58,20 +58,20 @@ class Bar(IntEnum):
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
 
-class Barred(NamedTuple):
+class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
 
-    bar: Bar
+    reason: BlockReason
 
     until_ns: int | None = None
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
 
-NO_ROOM = Bar.SLOT + Bar.RATE + Bar.QUOTA
+NO_ROOM = BlockReason.SLOT | BlockReason.RATE | BlockReason.QUOTA
 """What is in the way of every attempt alike, whatever the host of its recipient."""
 
-_NO_SLOT = Barred(Bar.SLOT)
-_THROTTLED = Barred(Bar.THROTTLE)
+_NO_SLOT = Blocked(BlockReason.SLOT)
+_THROTTLED = Blocked(BlockReason.THROTTLE)
 
 
 class Lane:
@@ -148,26 +148,26 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def try_admit(self, host: str, now_ns: int) -> int | Barred:
-        """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what bars it.
+    def try_admit(self, host: str, now_ns: int) -> int | Blocked:
+        """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.
             now_ns: the instant.
         """
         if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
-            return self._barred_without_room(host, now_ns, room_at_ns)
+            return self._blocked_without_room(host, now_ns, room_at_ns)
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
-            return Barred(Bar.PACE, pace.next_ns)
+            return Blocked(BlockReason.PACE, pace.next_ns)
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
             pace.release(now_ns)  # let through by a ramp or not: those who resume are the traffic of which a share goes
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
-                return Barred(Bar.PACE, pace.next_ns)
-            return self.barred_by_breaker(host, now_ns)
+                return Blocked(BlockReason.PACE, pace.next_ns)
+            return self.blocked_by_breaker(host, now_ns)
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.record_neutral(permit, now_ns)
             return _THROTTLED
@@ -198,23 +198,23 @@ class Lane:
         for limiter in self._rates:
             limiter.try_acquire(EVERYBODY, now_ns)
 
-    def _barred_without_room(self, host: str, now_ns: int, room_at_ns: int | None) -> Barred:
-        """Return what bars those for whom there is no room: no room would help who waits for an open breaker."""
+    def _blocked_without_room(self, host: str, now_ns: int, room_at_ns: int | None) -> Blocked:
+        """Return what blocks those for whom there is no room: no room would help who waits for an open breaker."""
         breaker = self.breaker_of(host, now_ns)
         if breaker.state in NOT_CLOSED and not breaker.would_admit(now_ns):
-            return self.barred_by_breaker(host, now_ns)
+            return self.blocked_by_breaker(host, now_ns)
         if room_at_ns is None:
             return _NO_SLOT
         is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(EVERYBODY, now_ns) != now_ns
-        return Barred(Bar.QUOTA if is_over else Bar.RATE, room_at_ns)
+        return Blocked(BlockReason.QUOTA if is_over else BlockReason.RATE, room_at_ns)
 
-    def barred_by_breaker(self, host: str, now_ns: int) -> Barred:
-        """Return what bars an attempt that the breaker has refused."""
+    def blocked_by_breaker(self, host: str, now_ns: int) -> Blocked:
+        """Return what blocks an attempt that the breaker has refused."""
         breaker = self.breaker_of(host, now_ns)
         ramping_until_ns = breaker.ramping_until_ns
         if ramping_until_ns is not None:
-            return Barred(Bar.RAMP, ramping_until_ns)
-        return Barred(Bar.BREAKER, breaker.admits_at_ns(now_ns))
+            return Blocked(BlockReason.RAMP, ramping_until_ns)
+        return Blocked(BlockReason.BREAKER, breaker.admits_at_ns(now_ns))
 
     @property
     def slots(self) -> int | None:

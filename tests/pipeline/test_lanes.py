@@ -1,4 +1,4 @@
-"""A lane by itself: what an attempt has to pass, what it is charged, and what is said of one that is barred."""
+"""A lane by itself: what an attempt has to pass, what it is charged, and what is said of one that is blocked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from laws import check_quota
 
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.lane import Bar, Barred, Lane, breaker_name, lanes_of
+from actors.pipeline.lane import Blocked, BlockReason, Lane, breaker_name, lanes_of
 from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.settings.channel import ChannelConfig
 
@@ -26,41 +26,41 @@ def lane_of(**settings: Any) -> Lane:
 
 def admit(lane: Lane, at: float, host: str = "") -> int:
     permit = lane.try_admit(host, round(at * S))
-    assert not isinstance(permit, Barred), permit
+    assert not isinstance(permit, Blocked), permit
     return permit
 
 
-def barred(lane: Lane, at: float, host: str = "") -> tuple[str, float | None]:
-    bar = lane.try_admit(host, round(at * S))
-    assert isinstance(bar, Barred), bar
-    return bar.bar.name.lower(), None if bar.until_ns is None else bar.until_ns / S
+def blocked(lane: Lane, at: float, host: str = "") -> tuple[str, float | None]:
+    answer = lane.try_admit(host, round(at * S))
+    assert isinstance(answer, Blocked), answer
+    return answer.reason.name.lower(), None if answer.until_ns is None else answer.until_ns / S
 
 
 def settle(lane: Lane, permit: int, outcome: Outcome, at: float, host: str = "") -> None:
     lane.settle(permit, outcome, host, round(at * S), S // 10, 1)
 
 
-# ── what bars, and until when ───────────────────────────────────────────────────────────────────────────────────
+# ── what blocks, and until when ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_slot_is_free_again_when_an_attempt_has_ended_whatever_the_outcome():
     for outcome in (OK, DOWN, THROTTLED, Permanent(), DeadDestination(), Ambiguous()):
         lane = lane_of(max_in_flight=1)
         permit = admit(lane, 0)
-        assert barred(lane, 1) == ("slot", None)
+        assert blocked(lane, 1) == ("slot", None)
         settle(lane, permit, outcome, 2)
         assert lane.in_flight == 0
         admit(lane, 2)
 
 
-@pytest.mark.parametrize(("on_limit", "bar"), [("defer", "rate"), ("drop", "quota")])
-def test_a_quota_says_when_the_next_one_fits(on_limit, bar):
+@pytest.mark.parametrize(("on_limit", "reason"), [("defer", "rate"), ("drop", "quota")])
+def test_a_quota_says_when_the_next_one_fits(on_limit, reason):
     lane = lane_of(quota={"rate": "2/10s", "on_limit": on_limit})
     admit(lane, 0)
     admit(lane, 3)
-    assert barred(lane, 4) == (bar, 10.0)
+    assert blocked(lane, 4) == (reason, 10.0)
     admit(lane, 10)
-    assert barred(lane, 10) == (bar, 13.0)
+    assert blocked(lane, 10) == (reason, 13.0)
 
 
 def test_quota_and_adaptive_rate_together_bar_until_both_have_room():
@@ -68,26 +68,26 @@ def test_quota_and_adaptive_rate_together_bar_until_both_have_room():
         quota={"rate": "1/10s", "on_limit": "drop"}, adaptive_rate={"initial_rate": "1/20s", "minimum_rate": "1/20s"}
     )
     admit(lane, 0)
-    assert barred(lane, 1) == ("quota", 20.0)
-    assert barred(lane, 10) == ("rate", 20.0)  # the quota has room, and drops nobody for the rate's sake
+    assert blocked(lane, 1) == ("quota", 20.0)
+    assert blocked(lane, 10) == ("rate", 20.0)  # the quota has room, and drops nobody for the rate's sake
 
 
 def test_an_open_breaker_is_what_bars_also_where_there_is_no_room():
     lane = lane_of(max_in_flight=1, quota={"rate": "1/h"}, circuit_breaker={"failure_threshold": 1})
     settle(lane, admit(lane, 0), DOWN, 1)
-    assert barred(lane, 2) == ("breaker", 61.0)
-    assert barred(lane, 61) == ("rate", 3600.0)  # now it would let a probe through
+    assert blocked(lane, 2) == ("breaker", 61.0)
+    assert blocked(lane, 61) == ("rate", 3600.0)  # now it would let a probe through
     probe = admit(lane, 3600)
-    assert barred(lane, 3600) == ("breaker", None)
+    assert blocked(lane, 3600) == ("breaker", None)
     settle(lane, probe, OK, 3601)
-    assert barred(lane, 3601) == ("rate", 7200.0)
+    assert blocked(lane, 3601) == ("rate", 7200.0)
 
 
 def test_a_forced_open_breaker_bars_until_an_order():
     lane = lane_of()
     assert lane.order(BreakerEvent.FORCE_OPEN, S)
     assert not lane.order(BreakerEvent.FORCE_OPEN, 2 * S)
-    assert barred(lane, 3) == ("breaker", None)
+    assert blocked(lane, 3) == ("breaker", None)
     assert lane.order(BreakerEvent.CLOSE, 4 * S)
     admit(lane, 4)
 
@@ -98,13 +98,13 @@ def test_a_ramp_bars_until_its_end_and_those_who_wait_ask_again_at_a_pace():
     )
     lane.order(BreakerEvent.FORCE_OPEN, 0)
     lane.order(BreakerEvent.CLOSE, 0)
-    assert barred(lane, 0) == ("ramp", 10.0)
+    assert blocked(lane, 0) == ("ramp", 10.0)
     assert lane.wait_through_ramp("", 0) == pytest.approx(S / 2, rel=1e-5)
-    assert barred(lane, 0.25)[0] == "pace"
+    assert blocked(lane, 0.25)[0] == "pace"
     instants = [0.5 * number for number in range(1, 20)]
     gone = 0.0
     for at in instants:
-        gone += not isinstance(lane.try_admit("", round(at * S) + 10_000_000), Barred)
+        gone += not isinstance(lane.try_admit("", round(at * S) + 10_000_000), Blocked)
     assert gone == pytest.approx(sum(at / 10 for at in instants), abs=1)
 
 
@@ -118,17 +118,17 @@ def test_a_throttle_refuses_and_gives_the_permit_back():
     refused = 0
     while lane.breaker_of("", 0).state is BreakerState.CLOSED:
         permit = lane.try_admit("", 0)
-        if isinstance(permit, Barred):
-            assert permit.bar is Bar.THROTTLE
+        if isinstance(permit, Blocked):
+            assert permit.reason is BlockReason.THROTTLE
             refused += 1
         else:
             settle(lane, permit, DOWN, 0)
     settle(lane, permits[0], DOWN, 0)
     answers = [lane.try_admit("", 10 * S + number) for number in range(10_000)]
-    admitted = [answer for answer in answers if not isinstance(answer, Barred)]
-    bars = {answer.bar for answer in answers if isinstance(answer, Barred)}
+    admitted = [answer for answer in answers if not isinstance(answer, Blocked)]
+    reasons = {answer.reason for answer in answers if isinstance(answer, Blocked)}
     assert len(admitted) == 1  # the one probe, once the throttle lets one through
-    assert bars == {Bar.THROTTLE, Bar.BREAKER}
+    assert reasons == {BlockReason.THROTTLE, BlockReason.BREAKER}
     assert answers.index(admitted[0]) > 0
     assert lane.in_flight == 1
 
@@ -179,10 +179,10 @@ def test_each_host_has_a_breaker_and_all_share_the_quota():
     lane = lane_of(circuit_breaker={"per": "host", "failure_threshold": 1}, quota={"rate": "3/h"})
     lane.on_transition = lambda _, host, transition: heard.append((host, transition))
     settle(lane, admit(lane, 0, "a"), DOWN, 0, "a")
-    assert barred(lane, 1, "a") == ("breaker", 60.0)
+    assert blocked(lane, 1, "a") == ("breaker", 60.0)
     admit(lane, 1, "b")
     admit(lane, 1, "c")
-    assert barred(lane, 1, "b") == ("rate", 3600.0)
+    assert blocked(lane, 1, "b") == ("rate", 3600.0)
     assert [(host, transition.to_state) for host, transition in heard] == [("a", "open")]
 
 
@@ -256,10 +256,10 @@ def test_the_laws_of_a_lane(chosen, program):
             case "ask":
                 room_at_ns = lane.room_at_ns(now_ns)
                 answer = lane.try_admit(argument, now_ns)
-                if isinstance(answer, Barred):
-                    # Who is barred has taken no room; what is barred for want of room is so where there is none.
+                if isinstance(answer, Blocked):
+                    # Who is blocked has taken no room; what is blocked for want of room is so where there is none.
                     assert lane.room_at_ns(now_ns) == room_at_ns
-                    if answer.bar in (Bar.SLOT, Bar.RATE, Bar.QUOTA):
+                    if answer.reason in (BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA):
                         assert room_at_ns != now_ns
                         assert answer.until_ns == room_at_ns
                     assert answer.until_ns is None or answer.until_ns > now_ns
@@ -277,6 +277,6 @@ def test_the_laws_of_a_lane(chosen, program):
         lane.settle(permit, OK, host, now_ns, S // 10, 1)
     lane.order(BreakerEvent.CLOSE, now_ns)
     waited = 0
-    while isinstance(lane.try_admit("a", now_ns + waited * S), Barred):
+    while isinstance(lane.try_admit("a", now_ns + waited * S), Blocked):
         waited += 1
         assert waited < 60
