@@ -22,20 +22,17 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
 import pykka
 
 from actors.errors import ActorSystemError, WrongType
 from actors.instants import ns
 from actors.kernel.async_handlers import DeadlineScope, HandlerRun, park
+from actors.kernel.effects import Cancellable, Effect
 from actors.kernel.mailbox import Inbox, Mailbox
+from actors.kernel.runtime import Runtime
 from actors.messages import RecordedEvent
-
-if TYPE_CHECKING:
-    from actors.kernel.effects import Cancellable, Effect
-    from actors.kernel.futures import Future
-    from actors.kernel.system import ActorSystem
 
 Decision = Literal["restart", "stop", "escalate"]
 
@@ -84,7 +81,7 @@ class Supervision:
 STOP_ON_FAILURE = Supervision(max_restarts=0)
 """As pykka does it: an actor that raises is stopped."""
 
-_birthplace: ContextVar[tuple[ActorSystem, Actor | None]] = ContextVar("birthplace")
+_birthplace: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("birthplace")
 """The system, and the parent, that an actor is being started under."""
 
 NOTHING: dict[type, Callable[[Any], Any]] = {}
@@ -140,7 +137,7 @@ class Actor(pykka.Actor):
     supervision: ClassVar[Supervision] = Supervision()
     mailbox: ClassVar[Mailbox] = Mailbox()
 
-    system: ActorSystem
+    system: Runtime
     """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
 
     _vita: Vita
@@ -215,7 +212,7 @@ class Actor(pykka.Actor):
         return Inbox()
 
     @staticmethod
-    def _create_future() -> Future[Any]:
+    def _create_future() -> NoReturn:
         raise ActorSystemError("futures belong to a system: use ActorRef.ask")
 
     def _start_actor_loop(self) -> None:
@@ -267,7 +264,7 @@ class Actor(pykka.Actor):
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start an actor whose supervisor is this one, and which stops when this one stops or restarts."""
-        return self.system._spawn(self, actor_class, args, kwargs)
+        return self.system._spawn(self, actor_class, args, kwargs)  # type: ignore[no-any-return]
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Receive :class:`~actors.kernel.supervision.Terminated` when that actor stops, and `Restarted` when it
@@ -293,7 +290,7 @@ class Actor(pykka.Actor):
         The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck. As
         with trio's, everything that is awaited later inside the block is given up too.
         """
-        return DeadlineScope(self, None if delay == math.inf else ns(delay))
+        return DeadlineScope(self.system, self, None if delay == math.inf else ns(delay))
 
     # Hooks
 

@@ -12,11 +12,11 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from actors.kernel.effects import Cancellable
+from actors.kernel.runtime import Runtime
+
 if TYPE_CHECKING:
     import pykka
-
-    from actors.kernel.actor import Actor
-    from actors.kernel.effects import Cancellable
 
 
 def is_async(function: object) -> bool:
@@ -39,9 +39,10 @@ class HandlerRun:
     __slots__ = ("actor", "coroutine", "life", "message", "park_count", "reply_to", "scopes", "waits_on")
 
     def __init__(
-        self, actor: Actor, message: Any, coroutine: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None
+        self, actor: Any, message: Any, coroutine: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None
     ) -> None:
         self.actor = actor
+        """The :class:`~actors.kernel.actor.Actor`."""
         self.message = message
         self.coroutine = coroutine
         self.reply_to = reply_to
@@ -117,19 +118,20 @@ class Strike:
 class DeadlineScope(Scope):
     """The ``with`` block of :meth:`Actor.move_on_after`."""
 
-    __slots__ = ("_actor", "_delay_ns", "_timer", "cancelled_caught")
+    __slots__ = ("_actor", "_delay_ns", "_system", "_timer", "cancelled_caught")
 
-    def __init__(self, actor: Actor, delay_ns: int | None) -> None:
+    def __init__(self, system: Runtime, actor: Any, delay_ns: int | None) -> None:
         super().__init__()
+        self._system = system
         self._actor = actor
         self._delay_ns = delay_ns
         self._timer: Cancellable | None = None
         self.cancelled_caught = False
 
     def __enter__(self) -> DeadlineScope:
-        system = self._actor.system
-        self.run = system._run_under_way("move_on_after")
-        self.run.scopes.append(self)
+        system = self._system
+        self.run = run = system._run_under_way("move_on_after")
+        run.scopes.append(self)
         self.trio_scope = system._enter_trio_scope()
         if self._delay_ns is not None:
             self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))

@@ -8,14 +8,12 @@ import queue
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pykka
 
 from actors.kernel.async_handlers import park
-
-if TYPE_CHECKING:
-    from actors.kernel.system import ActorSystem
+from actors.kernel.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class Future(pykka.Future[T]):
     May be settled, and waited for, in any thread.
     """
 
-    system: ClassVar[ActorSystem]
+    system: ClassVar[Runtime]
 
     def __init__(self) -> None:
         super().__init__()

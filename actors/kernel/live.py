@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 import types
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ from actors.kernel.actor import Actor
 from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
 from actors.kernel.effects import Cancellable, Performed, Promise
 from actors.kernel.futures import Future
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
 from actors.kernel.system import ActorSystem
 from actors.kernel.trio_token import trio_token
@@ -125,12 +126,17 @@ class LiveSystem(ActorSystem):
     """
 
     def __init__(
-        self, *, seed: int = 0, start: datetime | None = None, record: Callable[[Any], None] | None = None
+        self,
+        *,
+        seed: int = 0,
+        start: datetime | None = None,
+        record: Callable[[Any], None] | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         self._follows_the_wall_clock = start is None
         self._wall_clock_ahead_ns = _wall_clock_ahead_ns()
         start = start if start is not None else datetime.now(UTC)
-        super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
+        super().__init__(seed=seed, start=start, record=record, interceptors=interceptors)
         self._heap: list[tuple[int, int, int, LiveTimer]] = []
         self._heap_size_max = HEAP_SIZE_MIN
         self._sequence = itertools.count()
@@ -274,7 +280,7 @@ class LiveSystem(ActorSystem):
             while True:
                 without_a_pause += await self._drain()
                 if self._stopping:
-                    self._stop_all()
+                    self._lifecycle.stop_all()
                     await self._drain()  # async handlers unwind in an order of ours
                     return
                 if not self._fire_next_timer():
@@ -299,7 +305,7 @@ class LiveSystem(ActorSystem):
     def _close(self) -> None:
         """Leave no actor alive, and nobody waiting for an answer or a turn."""
         self._stopping = self._closed = True
-        self._stop_all()
+        self._lifecycle.stop_all()
         while self._ready:
             actor, message = self._ready.popleft()
             if type(message) is Strike and message.scope.run is not None:
@@ -332,7 +338,7 @@ class LiveSystem(ActorSystem):
                 try:
                     handler(message)
                 except Exception as error:
-                    self._failed(actor, message, error)
+                    self._lifecycle.failed(actor, message, error)
             handled += 1
             if handled % MESSAGES_A_TURN == 0:
                 await self._let_others_run()
@@ -392,7 +398,7 @@ class LiveSystem(ActorSystem):
 
     def _begin(self, actor: Actor) -> None:
         if not hasattr(self, "_thread"):
-            self._refuse_to_begin(actor, "start actors inside: async with LiveSystem() as system")
+            self._lifecycle.refuse_to_begin(actor, "start actors inside: async with LiveSystem() as system")
         super()._begin(actor)
 
     def _wake(self) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from actors.kernel.actor import Actor
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,8 @@ class Inbox:
     __slots__ = ("actor", "owed", "peak", "queue")
 
     def __init__(self) -> None:
-        self.actor: Actor | None = None
+        self.actor: Any = None
+        """Whose it is, from when that begins."""
         self.queue: deque[Any] = deque()
         self.owed = 0
         """How many of them the actor could not take when it was their turn, and takes before anything else."""
@@ -56,7 +54,6 @@ class Inbox:
 
     def put(self, envelope: Any) -> None:
         """Send a pykka envelope to the actor, past any bound, from any thread."""
-        assert self.actor is not None
         self.actor.system._post(self.actor, envelope)
 
     def get(self) -> Any:

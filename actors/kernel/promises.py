@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed, Promise
-
-if TYPE_CHECKING:
-    from actors.kernel.system import ActorSystem
+from actors.kernel.runtime import Runtime
 
 
 class Summons(msgspec.Struct, frozen=True):
@@ -45,7 +43,7 @@ class Awaited:
     __slots__ = ("_actor", "_on_timeout", "_request", "_started_ns", "_system", "_time_out")
 
     def __init__(
-        self, system: ActorSystem, actor: Actor, promise: Promise, request: Any, timeout_ns: int | None, on_timeout: Any
+        self, system: Runtime, actor: Actor, promise: Promise, request: Any, timeout_ns: int | None, on_timeout: Any
     ) -> None:
         self._system = system
         self._actor: Actor | None = actor

@@ -11,8 +11,6 @@ import inspect
 import logging
 import math
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgspec
@@ -22,7 +20,7 @@ from pykka.messages import _ActorStop
 from actors.errors import ActorSystemError, InvariantBreach, StoreFailed
 from actors.instants import ns
 from actors.kernel.actor import NOTHING, Actor, ActorRef, Decision
-from actors.kernel.effects import Cancellable
+from actors.kernel.runtime import Runtime
 from actors.messages import ActorFailed
 
 logger = logging.getLogger(__name__)
@@ -60,62 +58,35 @@ class Crash:
         """When it is restarted after that. None: its supervision decides whether, and when."""
 
 
-class Supervisor(ABC):
-    """The half of an actor system that looks after lives, and knows nothing of how messages travel."""
+class Lifecycle:
+    """The lives of the actors of one system, which for its part looks after how messages travel."""
 
-    now_ns: int
-    epoch_ns: int
-    record: Callable[[Any], None]
-    _actors: dict[str, Actor]
-    """Those that are alive, the oldest first."""
-    _closed: bool
-    """Whether no more may begin."""
-
-    # ── what a system does for it ───────────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
-        """Have `message` come to `actor` at an instant; one in the past is now."""
-
-    @abstractmethod
-    def _enqueue(self, actor: Actor, message: Any) -> None:
-        """Put a message into the ready queue, from the system's own thread."""
-
-    @abstractmethod
-    def _post(self, actor: Actor, message: Any) -> None:
-        """Put a message into the ready queue, from any thread."""
-
-    @abstractmethod
-    def _take_up_owed(self, actor: Actor) -> None:
-        """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
-
-    @abstractmethod
-    def _give_up(self, actor: Actor, error: BaseException) -> None:
-        """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
-
-    @abstractmethod
-    def _refuse(self, actor: Actor, message: Any) -> None:
-        """Answer for an actor that is dead."""
+    def __init__(self, system: Runtime) -> None:
+        self._system = system
+        self.actors: dict[str, Actor] = {}
+        """Those that are alive, the oldest first."""
 
     # ── the beginning ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
+    def refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
         """Have an actor be gone that pykka has registered already, and raise."""
         actor.actor_stopped.set()
         pykka.ActorRegistry.unregister(actor.actor_ref)
         raise ActorSystemError(reason)
 
-    def _begin(self, actor: Actor) -> None:
-        if self._closed:
-            self._refuse_to_begin(actor, f"{actor} came too late: its system has ended")
+    def begin(self, actor: Actor) -> None:
+        """Have an actor be alive, and its first message be on its way."""
+        if self._system.has_ended:
+            self.refuse_to_begin(actor, f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
-        self._actors[actor.actor_urn] = actor
+        self.actors[actor.actor_urn] = actor
         if actor._vita.parent is not None:
             actor._vita.parent._vita.children[actor.actor_urn] = actor
         actor._vita.beginning = Begin()
-        self._post(actor, actor._vita.beginning)
+        self._system._post(actor, actor._vita.beginning)
 
-    def _start_life(self, actor: Actor) -> None:
+    def start_life(self, actor: Actor) -> None:
+        """Begin a life of an actor: its first, or the next one after a restart."""
         try:
             if actor._vita.lives:
                 self._make_anew(actor)
@@ -127,10 +98,10 @@ class Supervisor(ABC):
                     "on_start cannot be async: have it tell its actor a message with an async handler"
                 )
         except Exception as error:
-            self._failed(actor, None, error)
+            self.failed(actor, None, error)
             return
         actor._receptive = actor._plain
-        self._take_up_owed(actor)
+        self._system._take_up_owed(actor)
 
     def _make_anew(self, actor: Actor) -> None:
         """Give an actor the state it was born with; it is the same object, so that references to it stay good."""
@@ -140,18 +111,19 @@ class Supervisor(ABC):
         args, kwargs = actor._vita.args, actor._vita.kwargs
         actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
 
-    def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
-        watched = self._actors.get(ref.actor_urn)
+    def watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
+        """See :meth:`Actor.watch`."""
+        watched = self.actors.get(ref.actor_urn)
         if watched is None:
-            self._enqueue(watcher, Terminated(ref, None))
+            self._system._enqueue(watcher, Terminated(ref, None))
         else:
             watched._vita.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
 
     def _notify_watchers(self, actor: Actor, message: Any) -> None:
         for urn in actor._vita.watchers:
-            watcher = self._actors.get(urn)
+            watcher = self.actors.get(urn)
             if watcher is not None:
-                self._enqueue(watcher, message)
+                self._system._enqueue(watcher, message)
 
     # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,16 +137,16 @@ class Supervisor(ABC):
             error: what it fails with.
             restart_after: seconds until it is restarted, however often it has failed. None: as its supervision says.
         """
-        actor = self._actors.get(ref.actor_urn)
+        actor = self.actors.get(ref.actor_urn)
         if actor is not None:
-            self._post(actor, Crash(error, None if restart_after is None else ns(restart_after)))
+            self._system._post(actor, Crash(error, None if restart_after is None else ns(restart_after)))
 
-    def _failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
+    def failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
         if isinstance(error, (InvariantBreach, StoreFailed)):
             raise error  # not the actor's failure: the run is broken
         info = (type(error), error, error.__traceback__)
-        rule, now_ns = actor.supervision, self.now_ns
+        rule, now_ns = actor.supervision, self._system.now_ns
         if rule.window < math.inf:
             horizon_ns = now_ns - ns(rule.window)
             actor._vita.restarts_ns = [at_ns for at_ns in actor._vita.restarts_ns if at_ns > horizon_ns]
@@ -182,10 +154,10 @@ class Supervisor(ABC):
         decision: Decision = "restart"
         if failures >= rule.max_restarts and restart_after_ns is None:
             decision = self._decide(actor, error)
-        self.record(
+        self._system.record(
             ActorFailed(
                 at_ns=now_ns,
-                epoch_ns=self.epoch_ns,
+                epoch_ns=self._system.epoch_ns,
                 actor=type(actor).__name__,
                 error=f"{type(error).__name__}: {error}",
                 decision=decision,
@@ -208,7 +180,7 @@ class Supervisor(ABC):
                 actor.on_failure(*info)
             except Exception:
                 actor._handle_failure(*sys.exc_info())
-            self._terminated(actor, error)
+            self.terminated(actor, error)
             if decision == "escalate":
                 self._escalate(actor, error)
 
@@ -222,45 +194,47 @@ class Supervisor(ABC):
         try:
             return parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]  # our own kind of reference
         except Exception as raised:
-            self._enqueue(parent, Crash(raised))
+            self._system._enqueue(parent, Crash(raised))
             return "stop"
 
     def _escalate(self, actor: Actor, error: Exception) -> None:
         if actor._vita.parent is None:
             raise error
         if not actor._vita.parent.actor_stopped.is_set():
-            self._failed(actor._vita.parent, None, error)
+            self.failed(actor._vita.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
         """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
         actor._receptive = NOTHING
         actor._vita.beginning = Begin()  # one that is under way already counts no more
-        self.set_timer(self.now_ns + delay_ns, actor, actor._vita.beginning)
+        self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._vita.beginning)
         self._stop_children(actor)
-        self._give_up(actor, error)
+        self._system._give_up(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _terminated(self, actor: Actor, error: Exception | None) -> None:
+    def terminated(self, actor: Actor, error: Exception | None) -> None:
         """Settle what a stopped actor leaves behind."""
         actor._receptive = NOTHING
-        if self._actors.pop(actor.actor_urn, None) is None:
+        if self.actors.pop(actor.actor_urn, None) is None:
             return
         if actor._vita.parent is not None:
             actor._vita.parent._vita.children.pop(actor.actor_urn, None)
         self._stop_children(actor)
-        self._give_up(actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message"))
+        self._system._give_up(
+            actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
+        )
         inbox = inbox_of(actor)
         while not inbox.empty():
-            self._refuse(actor, inbox.get())
+            self._system._refuse(actor, inbox.get())
         self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
 
     def _stop_children(self, actor: Actor) -> None:
         """Have the children of an actor whose life is over stop, behind what they have been told."""
         children, actor._vita.children = actor._vita.children, {}
         for child in children.values():
-            self._enqueue(child, _ActorStop())
+            self._system._enqueue(child, _ActorStop())
 
     def kill(self, ref: ActorRef[Any]) -> None:
         """Have an actor and its children be gone at once and for good, as in a crash of their process.
@@ -269,7 +243,7 @@ class Supervisor(ABC):
         of those who watch it hear of it. What timers and effects bring later is undelivered. From the system's own
         thread. A dead actor stays as it is.
         """
-        actor = self._actors.pop(ref.actor_urn, None)
+        actor = self.actors.pop(ref.actor_urn, None)
         if actor is None:
             return
         for child in list(actor._vita.children.values()):
@@ -280,18 +254,18 @@ class Supervisor(ABC):
         actor.actor_stopped.set()
         actor._receptive = NOTHING
         inbox_of(actor).queue.clear()
-        self._give_up(actor, pykka.ActorDeadError(f"{ref} is gone"))
+        self._system._give_up(actor, pykka.ActorDeadError(f"{ref} is gone"))
 
-    def _stop_all(self) -> None:
+    def stop_all(self) -> None:
         """Stop all actors at once, the youngest first as in pykka."""
-        for actor in reversed(list(self._actors.values())):
+        for actor in reversed(list(self.actors.values())):
             actor._stop()
-            self._terminated(actor, None)
+            self.terminated(actor, None)
 
-    def _stop_everything(self, actor: Actor, error: BaseException) -> None:
+    def stop_everything(self, actor: Actor, error: BaseException) -> None:
         """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
         logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
-        self._stop_all()
+        self.stop_all()
 
 
 def inbox_of(actor: Actor) -> Any:

@@ -15,11 +15,11 @@ import inspect
 import logging
 import queue
 import uuid
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import pykka
@@ -32,9 +32,10 @@ from actors.kernel.actor import NOTHING, Actor, ActorRef, _birthplace
 from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future, Unanswered
+from actors.kernel.interceptors import Interceptor, put_in
 from actors.kernel.promises import Outside, Summons
 from actors.kernel.randomness import RandomStreams
-from actors.kernel.supervision import Begin, Crash, Restarted, Supervisor, Terminated, inbox_of
+from actors.kernel.supervision import Begin, Crash, Lifecycle, Restarted, Terminated, inbox_of
 from actors.messages import RecordedEvent
 
 logger = logging.getLogger(__name__)
@@ -70,17 +71,19 @@ def _ignore(_event: RecordedEvent) -> None:
     """Record nothing."""
 
 
-class ActorSystem(Supervisor):
+class ActorSystem(ABC):
     """What the two systems have in common: everything but time."""
-
-    delivers_once: ClassVar[bool] = True
-    """Whether each message comes once, and those of one actor to another in order, as both systems see to."""
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
 
     def __init__(
-        self, *, seed: int = 0, start: datetime = START_OF_TIME, record: Callable[[Any], None] = _ignore
+        self,
+        *,
+        seed: int = 0,
+        start: datetime = START_OF_TIME,
+        record: Callable[[Any], None] | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Make a system.
 
@@ -88,26 +91,35 @@ class ActorSystem(Supervisor):
             seed: what all random streams are derived from.
             start: the instant on the calendar at which the system's clock reads 0.
             record: receives every event of the history, in order.
+            interceptors: who stands between it and its actors, the outermost first.
         """
         self.now_ns = 0
         self.epoch_ns = since_1970_ns(start)
         """Where on the calendar `now_ns` is 0, in nanoseconds since 1970: the wall clock shows their sum. It changes
         when the wall clock steps, so who needs the calendar asks for it each time."""
         self.streams = RandomStreams(seed)
-        self.record = record
+        self.record: Callable[[Any], None] = _ignore if record is None else record
         self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
         """The latest messages nobody handled."""
         self.undelivered_count = 0
         self._urns = self.streams.stream("urn")
         self._ready: deque[tuple[Actor, Any]] = deque()
-        self._actors: dict[str, Actor] = {}
+        self._lifecycle = Lifecycle(self)
         self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
         self._outside: ActorRef[Outside] | None = None
         self._closed = False
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
+        self.delivers_once = all(interceptor.delivers_once for interceptor in interceptors)
+        """Whether each message comes once, and those of one actor to another in order, as both systems see to."""
+        for interceptor in reversed(interceptors):
+            put_in(interceptor, self, self._lifecycle)
 
     # ── what differs between clocks ─────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
+        """Have `message` come to `actor` at an instant; one in the past is now."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -176,6 +188,14 @@ class ActorSystem(Supervisor):
         """Return a subclass whose ``start()`` puts its actors into this system, as pykka's own classes work."""
         return type(actor_class.__name__, (actor_class,), {"system": self})
 
+    def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
+        """See :meth:`Lifecycle.crash <actors.kernel.supervision.Lifecycle.crash>`."""
+        self._lifecycle.crash(ref, error, restart_after)
+
+    def kill(self, ref: ActorRef[Any]) -> None:
+        """See :meth:`Lifecycle.kill <actors.kernel.supervision.Lifecycle.kill>`."""
+        self._lifecycle.kill(ref)
+
     @property
     def future_class(self) -> type[Future[Any]]:
         """The class of this system's futures."""
@@ -221,6 +241,12 @@ class ActorSystem(Supervisor):
             return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
         finally:
             _birthplace.reset(token)
+
+    def _begin(self, actor: Actor) -> None:
+        self._lifecycle.begin(actor)
+
+    def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
+        self._lifecycle.watch(watcher, ref)
 
     def _new_urn(self) -> str:
         return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
@@ -296,9 +322,9 @@ class ActorSystem(Supervisor):
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is Begin:
-            return self._start_life(actor) if message is actor._vita.beginning else None
+            return self._lifecycle.start_life(actor) if message is actor._vita.beginning else None
         if kind is Crash:
-            return self._failed(actor, None, message.error, message.restart_after_ns)
+            return self._lifecycle.failed(actor, None, message.error, message.restart_after_ns)
         inbox = inbox_of(actor)
         if actor._receptive is NOTHING:
             if kind is not _NextFromInbox:
@@ -329,7 +355,7 @@ class ActorSystem(Supervisor):
                 self._answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
             if handler is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise  # it ends the run
-            self._stop_everything(actor, error)
+            self._lifecycle.stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
             actor._receptive = NOTHING
@@ -338,7 +364,7 @@ class ActorSystem(Supervisor):
         if reply_to is not None:
             self._answer(reply_to, answer)
         if actor.actor_stopped.is_set():
-            self._terminated(actor, None)
+            self._lifecycle.terminated(actor, None)
         else:
             self._take_up_owed(actor)
         return None
@@ -352,7 +378,7 @@ class ActorSystem(Supervisor):
 
     def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
         if reply_to is None:
-            self._failed(actor, message, error)
+            self._lifecycle.failed(actor, message, error)
             return
         logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
         self._answer(reply_to, None, error)

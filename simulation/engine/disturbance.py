@@ -1,4 +1,4 @@
-"""Messages that come twice, or late: actor systems in which the stages of the pipeline cannot rely on each other.
+"""Messages that come twice, or late, so that the stages of the pipeline cannot rely on each other.
 
 It concerns what carries an attempt on its channel's way, from handler to limiter to breaker to channel to breaker to
 handler. Whatever else actors tell each other arrives once and in order. For each such message, when it is told:
@@ -13,21 +13,20 @@ where the window is over, or where its sender has stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.faults.conditions import NEVER_NS
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef, handles
 from actors.kernel.effects import Cancellable, Effect, Performed
+from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.settings.distributions import Draw
 from actors.settings.faults import FaultConfig
-
-S = TypeVar("S", bound=ActorSystem)
 
 
 def is_disturbance(fault: FaultConfig) -> bool:
@@ -87,47 +86,40 @@ class _Relay(Actor):
         self._to_breaker(performed)
 
 
-class DisturbedSystem(ActorSystem):
-    """A mixin: an actor system in which messages come twice or late."""
+class Disturbance(Interceptor):
+    """Has messages come twice or late, as the faults of a scenario say."""
 
-    delivers_once: ClassVar[bool] = False
+    delivers_once = False
 
-    _disturbances: _Disturbances
-    _relays: dict[Actor, Actor]
+    def __init__(self, faults: Sequence[FaultConfig]) -> None:
+        self._faults = faults
+        self._relays: dict[Actor, Actor] = {}
 
-    def disturb(self, faults: Sequence[FaultConfig]) -> None:
-        """Disturb messages as these faults say, before any actor is started."""
-        self._disturbances = _Disturbances(faults, self.streams)
-        self._relays = {}
+    def attach(self, system: ActorSystem) -> None:
+        super().attach(system)
+        self._disturbances = _Disturbances(self._faults, system.streams)
 
-    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
-        actor, tell = ref.actor, super().route(ref)
-        delays_ns = self._disturbances.delays_ns
+    def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
+        attempt = _attempt_in(message)
+        if attempt is None:
+            go_on(message)
+            return
+        now_ns = self.system.now_ns
+        for delay_ns in self._disturbances.delays_ns(attempt.command.channel, now_ns):
+            if delay_ns == 0:
+                go_on(message)
+            else:
+                self.system.set_timer(now_ns + delay_ns, actor, message)
 
-        def tell_disturbed(message: Any) -> None:
-            attempt = _attempt_in(message)
-            if attempt is None:
-                tell(message)
-                return
-            for delay_ns in delays_ns(attempt.command.channel, self.now_ns):
-                if delay_ns == 0:
-                    tell(message)
-                else:
-                    self.set_timer(self.now_ns + delay_ns, actor, message)
-
-        return tell_disturbed
-
-    def perform(
-        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
-    ) -> Cancellable:
+    def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
         if type(request) is Admitted:
             actor = self._relay_to(actor)
-        return super().perform(actor, effect, request, timeout_ns, on_timeout)
+        return go_on(actor, effect, request, *timeout)  # type: ignore[no-any-return]
 
     def _relay_to(self, breaker: Actor) -> Actor:
         relay = self._relays.get(breaker)
         if relay is None:
-            ref: ActorRef[_Relay] = self.spawn(_Relay, breaker.actor_ref)
+            ref: ActorRef[_Relay] = self.system.spawn(_Relay, breaker.actor_ref)
             relay = self._relays[breaker] = ref.actor
         return relay
 
@@ -137,15 +129,3 @@ def _attempt_in(message: Any) -> Attempt | None:
     carrier = message.request if type(message) is Performed else message
     attempt = message if type(message) is Attempt else getattr(carrier, "attempt", None)
     return attempt if type(attempt) is Attempt else None
-
-
-_disturbed: dict[type[ActorSystem], type[ActorSystem]] = {}
-
-
-def disturbed(system_class: type[S]) -> type[S]:
-    """Return a class of systems that are as those of `system_class`, and disturbed."""
-    known = _disturbed.get(system_class)
-    if known is None:
-        known = type(f"Disturbed{system_class.__name__}", (DisturbedSystem, system_class), {})
-        _disturbed[system_class] = known
-    return cast("type[S]", known)

@@ -5,7 +5,7 @@ No SimPy event is made for a message, and no process for an actor: SimPy is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
 from math import ceil
@@ -24,6 +24,7 @@ from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.async_handlers import HandlerRun, Parked, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
 from actors.kernel.system import START_OF_TIME, ActorSystem
 
@@ -86,8 +87,9 @@ class SimulatedSystem(ActorSystem):
         record: Callable[[Any], None] | None = None,
         env: simpy.Environment | None = None,
         real_time_factor: float | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        super().__init__(seed=seed, start=start, **({} if record is None else {"record": record}))
+        super().__init__(seed=seed, start=start, record=record, interceptors=interceptors)
         if env is None:
             env = (
                 simpy.Environment(initial_time=0)
@@ -213,7 +215,7 @@ class SimulatedSystem(ActorSystem):
                         break
                     actor, message = popleft()
         except Exception as error:
-            self._failed(actor, message, error)
+            self._lifecycle.failed(actor, message, error)
             self._drain()
         finally:
             self._idle = True
@@ -229,7 +231,7 @@ class SimulatedSystem(ActorSystem):
         """
         if not self._idle:
             raise ActorSystemError("a handler cannot close its system: stop() it, and close it outside")
-        self._stop_all()
+        self._lifecycle.stop_all()
         self._drain()
         self._closed = True
 
@@ -290,7 +292,7 @@ class SimulatedSystem(ActorSystem):
                     try:
                         handler(message)
                     except Exception as error:
-                        self._failed(actor, message, error)
+                        self._lifecycle.failed(actor, message, error)
         finally:
             self._idle = True
 

@@ -21,8 +21,9 @@ from actors.formatting import counted, plain_number
 from simulation.results.formatting import line
 from simulation.running.executors import Task, figure_at
 from simulation.running.replicates import checked_figures, figures_of_runs
-from simulation.scenario import Scenario, load
+from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
+from simulation.scenario.loading import given
 from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99
@@ -140,10 +141,7 @@ def predict(
         InvariantBreach: a run broke a law that always holds: a bug.
         ValueError: there are too few replicates, or arguments that do not go together.
     """
-    if not isinstance(scenario, Scenario):
-        scenario = load(scenario, sets=sets)
-    elif sets:
-        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
+    scenario = given(scenario, sets)
     if figures is None:
         figures = [*FIGURES, *(f"breaker.{name}.opened" for name in scenario.breakers)]
     paths = checked_figures(figures, [scenario], "figures")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from simulation.fitting.record import RecordedProvider
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import Result
 from simulation.results.statistics import student_t
-from simulation.running.runner import build, recorder_of
+from simulation.running.runner import RunPlan, build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.arrivals import Arrivals
@@ -261,13 +261,13 @@ def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
 def _replay(scenario: Scenario, log: AttemptLog, within: float | None) -> Result:
     from simulation.engine.system import SimulatedSystem
 
-    recorder = recorder_of(scenario)
-    with SimulatedSystem(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
-        build(system, scenario, recorder, providers=_providers(scenario, log, system.streams, within))
-        system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+    plan = RunPlan(scenario, recorder_of(scenario))
+    with SimulatedSystem(**plan.system_options()) as system:
+        build(system, replace(plan, providers=_providers(scenario, log, system.streams, within)))
+        system.run(until_ns=plan.end_ns)
         simulated_ns = system.now_ns
-    recorder.end()
-    return Result(scenario, "simpy", recorder, simulated_ns)
+    plan.recorder.end()
+    return Result(scenario, "simpy", plan.recorder, simulated_ns)
 
 
 def _providers(

@@ -8,12 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
 from simulation.invariants.base import Context, Finding, Invariant, Verdict
 from simulation.invariants.known import KNOWN
 from simulation.invariants.text import history_lines
-from simulation.invariants.watching import ObservedProvider, WatchedSystem, watched
+from simulation.invariants.watching import MessageWatch, ObservedProvider
 
 LATEST_SHOWN = 20
 """So much of what has happened is shown with a breach that is of no notification."""
@@ -28,8 +29,8 @@ Choice: TypeAlias = Literal["all", "default"] | Sequence[str | type[Invariant] |
 class Checker:
     """Checks one run.
 
-    A system is to `record` to it, in place of what it was given; providers are to be wrapped by `observed`; and a
-    system that is made of `system_class` is to be shown to `watch` before any actor is started on it.
+    A system is to `record` to it, in place of what it was given, and to have its `interceptors`; it is to be shown to
+    `watch` before any actor is started on it; and providers are to be wrapped by `observed`.
     """
 
     def __init__(self, choice: Choice, context: Context, *, record: Callable[[Any], None]) -> None:
@@ -61,24 +62,25 @@ class Checker:
                 self._of_any_event.append((_name(function), function))
         self.names = [_name(each) for each in (*self._invariants, *functions)]
         """What is checked."""
-        self._watches_actors = any(invariant.watches_actors for invariant in self._invariants)
+        self._message_watch: MessageWatch | None = None
+        if any(invariant.watches_actors for invariant in self._invariants):
+            hears: frozenset[type] = frozenset().union(*(invariant.hears for invariant in self._invariants))
+            self._message_watch = MessageWatch(self.note, hears)
         self._system: ActorSystem | None = None
         self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
         self._transitions: list[BreakerTransitioned] = []
 
     # ── how it is put in ────────────────────────────────────────────────────────────────────────────────────────
 
-    def system_class(self, base: type[ActorSystem]) -> type[Any]:
-        """Return the class of the system to run on: `base`, or one that is like it and watched."""
-        return watched(base) if self._watches_actors else base
+    @property
+    def interceptors(self) -> list[Interceptor]:
+        """What the system that is checked needs."""
+        return [] if self._message_watch is None else [self._message_watch]
 
     def watch(self, system: ActorSystem) -> None:
         """Look at what goes on in a system, on which nothing has been started yet."""
         self._system = system
         self.context.epoch_ns = lambda: system.epoch_ns
-        if isinstance(system, WatchedSystem):
-            hears: frozenset[type] = frozenset().union(*(invariant.hears for invariant in self._invariants))
-            system.watch(self.note, hears)
 
     def observed(
         self, providers: Mapping[NotificationChannel, Mapping[str, Provider]]
@@ -133,8 +135,8 @@ class Checker:
         Raises:
             InvariantBreach: an invariant is broken.
         """
-        if isinstance(self._system, WatchedSystem):
-            for question in self._system.unanswered():
+        if self._message_watch is not None:
+            for question in self._message_watch.unanswered():
                 self.note(question)
         for invariant in self._invariants:
             if self.breach is None and (verdict := invariant.at_end(now_ns)) is not None:

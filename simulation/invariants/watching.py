@@ -1,12 +1,13 @@
-"""Looking over the shoulder: providers that are observed, and actor systems that are watched.
+"""Looking over the shoulder: providers that are observed, and who tells whom what.
 
 Only made for those who look, so that a run that nobody checks does not pay for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import msgspec
 from pykka._envelope import Envelope
@@ -15,10 +16,9 @@ from pykka.messages import _ActorStop
 from actors.domain.attempts import Attempt, Provider
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef
-from actors.kernel.async_handlers import Resume, Strike
-from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
+from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.kernel.futures import Future
-from actors.kernel.supervision import Begin
+from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.outcomes import Sent
@@ -26,8 +26,6 @@ from actors.pipeline.channel import outcome_of
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lives import Life, Lives
 from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
-
-S = TypeVar("S", bound=ActorSystem)
 
 Note = Callable[[Any], None]
 """Takes an observation."""
@@ -133,14 +131,14 @@ class _Told(msgspec.Struct):
     message: Any
 
 
-class WatchedSystem(ActorSystem):
-    """A mixin: an actor system that knows who tells whom what, and who has not been answered. For one thread.
+class MessageWatch(Interceptor):
+    """Knows who tells whom what, and who has not been answered. For one thread.
 
     What is told travels in an envelope of its own, which each actor is given a handler for, that opens it.
     """
 
-    def watch(self, note: Note, hears: frozenset[type] = frozenset()) -> None:
-        """Tell of what happens from now on, before any actor is started.
+    def __init__(self, note: Note, hears: frozenset[type] = frozenset()) -> None:
+        """Make one.
 
         Args:
             note: takes the observations.
@@ -159,60 +157,30 @@ class WatchedSystem(ActorSystem):
     def unanswered(self) -> list[Unanswered]:
         """Return the questions that have not been settled."""
         self._questions = [entry for entry in self._questions if not entry[0].done]
-        return [msgspec.structs.replace(question, at_ns=self.now_ns) for _, question in self._questions]
+        return [msgspec.structs.replace(question, at_ns=self.system.now_ns) for _, question in self._questions]
 
     # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _teller(self, actor: Actor) -> Callable[[Any], None]:
-        tell = super()._teller(actor)  # type: ignore[safe-super]  # of the system that it is mixed into
-
-        def tell_watched(message: Any) -> None:
-            tell(self._marked(actor, message))
-
-        return tell_watched
-
-    def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
-        if ref.actor.mailbox.capacity is not None:
-            return ref.tell
-        actor, tell = ref.actor, super().route(ref)
-
-        def tell_watched(message: Any) -> None:
-            tell(self._marked(actor, message))
-
-        return tell_watched
-
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
-        if type(message) not in _OF_THE_SYSTEM:
-            message = _Told(None, 0, message)  # so that it is known who is at work when it comes
-        return super().set_timer(instant_ns, actor, message)  # type: ignore[safe-super]  # see above
-
-    def _enqueue(self, actor: Actor, message: Any) -> None:
-        if type(message) is Performed:  # of what was promised
-            message = _Told(None, 0, message)
-        super()._enqueue(actor, message)
-
-    def perform(
-        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
-    ) -> Cancellable:
-        return ActorSystem.perform(self, actor, effect, request, timeout_ns, on_timeout)
-
-    def _marked(self, actor: Actor, message: Any) -> Any:
+    def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
         is_question = type(message) is Envelope
         content = message.message if is_question else message
         if isinstance(content, _ActorStop):
-            return message
-        run = self._run_now
+            go_on(message)
+            return
+        run = self.system._run_now
         sender = self._at_work if run is None else run.actor
         self._told += 1
         if type(actor) in self._hears:
             told_by = None if sender is None else type(sender)
-            self._note(MessageTold(at_ns=self.now_ns, sender=told_by, receiver=type(actor), message=content))
+            now_ns = self.system.now_ns
+            self._note(MessageTold(at_ns=now_ns, sender=told_by, receiver=type(actor), message=content))
         told = _Told(sender, self._told, content)
-        return Envelope(told, reply_to=message.reply_to) if is_question else told
+        go_on(Envelope(told, reply_to=message.reply_to) if is_question else told)
 
-    def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
-        future = super()._ask(ref, message)
-        question = Unanswered(at_ns=0, asked_at_ns=self.now_ns, receiver=type(ref.actor).__name__, message=message)
+    def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
+        future: Future[Any] = go_on(ref, message)
+        asked_at_ns = self.system.now_ns
+        question = Unanswered(at_ns=0, asked_at_ns=asked_at_ns, receiver=type(ref.actor).__name__, message=message)
         self._questions.append((future, question))
         if len(self._questions) > self._look_at:
             self._look_at = QUESTIONS_BEFORE_A_LOOK + 2 * len(self.unanswered())
@@ -220,87 +188,72 @@ class WatchedSystem(ActorSystem):
 
     # ── what is handled ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_life(self, actor: Actor) -> None:
+    def start(self, go_on: Next, actor: Actor) -> None:
         self._at_work = actor
         try:
-            super()._start_life(actor)
+            go_on(actor)
         finally:
             self._at_work = None
+        handlers = dict(actor._plain)
+        for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
+            actor._plain[kind] = partial(self._at_work_on, actor, handler)
         if not actor._coroutine:
-            actor._plain[_Told] = self._opener(actor)  # the short way; what may wait comes by `_handle`
+            # The short way for what is told; what may wait comes by `handle`.
+            actor._plain[_Told] = partial(self._open, actor, handlers)
 
-    def _opener(self, actor: Actor) -> Callable[[_Told], None]:
-        latest, plain = self._latest.setdefault(actor, {}), actor._plain
+    def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        self._at_work = actor
+        try:
+            return handler(message)
+        finally:
+            self._at_work = None
 
-        def open_and_handle(told: _Told) -> None:
-            sender = told.sender
-            if sender is not None:
-                if latest.get(sender, 0) > told.number:
-                    self._note_overtaken(actor, told)
-                else:
-                    latest[sender] = told.number
-            message = told.message
-            handler = plain.get(type(message))
-            self._at_work = actor
-            try:
-                if handler is None:
-                    super(WatchedSystem, self)._handle(actor, message)
-                else:
-                    handler(message)
-            finally:
-                self._at_work = None
+    def _open(self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], told: _Told) -> None:
+        handler = handlers.get(type(told.message))
+        if handler is None:
+            self.system._handle(actor, told)
+        else:
+            self._take_note(actor, told)
+            self._at_work_on(actor, handler, told.message)
 
-        return open_and_handle
-
-    def _handle(self, actor: Actor, message: Any) -> Any:
+    def handle(self, go_on: Next, actor: Actor, message: Any) -> Any:
         is_question = type(message) is Envelope
         told = message.message if is_question else message
         if type(told) is _Told:
-            latest = self._latest.setdefault(actor, {})
-            if told.sender is not None:
-                if latest.get(told.sender, 0) > told.number:
-                    self._note_overtaken(actor, told)
-                else:
-                    latest[told.sender] = told.number
+            self._take_note(actor, told)
             message = Envelope(told.message, reply_to=message.reply_to) if is_question else told.message
-        self._at_work = actor
-        try:
-            return super()._handle(actor, message)
-        finally:
-            self._at_work = None
+        return self._at_work_on(actor, partial(go_on, actor), message)
 
-    def _note_overtaken(self, actor: Actor, told: _Told) -> None:
-        assert told.sender is not None
+    def _take_note(self, actor: Actor, told: _Told) -> None:
+        """Look whether a message has been overtaken by one that the same sender told later."""
+        sender = told.sender
+        if sender is None:
+            return
+        latest = self._latest.setdefault(actor, {})
+        if latest.get(sender, 0) <= told.number:
+            latest[sender] = told.number
+            return
         self._note(
             Overtaken(
-                at_ns=self.now_ns,
-                sender=type(told.sender).__name__,
+                at_ns=self.system.now_ns,
+                sender=type(sender).__name__,
                 receiver=type(actor).__name__,
                 message=told.message,
             )
         )
 
-    def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
-        super()._not_delivered(actor, message.message if type(message) is _Told else message, reason)
+    def lose(self, go_on: Next, actor: Actor, message: Any, reason: str) -> None:
+        go_on(actor, _content(message), reason)
 
-    def _failed(self, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
-        super()._failed(actor, message.message if type(message) is _Told else message, error, *args)
+    def fail(self, go_on: Next, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
+        go_on(actor, _content(message), error, *args)
 
-    def _terminated(self, actor: Actor, error: Exception | None) -> None:
-        super()._terminated(actor, error)
+    def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
+        go_on(actor, error)
         self._latest.pop(actor, None)
         for latest in self._latest.values():
             latest.pop(actor, None)
 
 
-_OF_THE_SYSTEM = frozenset({Resume, Strike, Begin})
-
-_watched: dict[type[ActorSystem], type[ActorSystem]] = {}
-
-
-def watched(system_class: type[S]) -> type[S]:
-    """Return a class of systems that are as those of `system_class`, and watched."""
-    known = _watched.get(system_class)
-    if known is None:
-        known = _watched[system_class] = type(f"Watched{system_class.__name__}", (WatchedSystem, system_class), {})
-    return cast("type[S]", known)
+def _content(message: Any) -> Any:
+    return message.message if type(message) is _Told else message

@@ -17,6 +17,7 @@ seed, at the same instants; and so is the luck of the injected faults, as long a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -33,10 +34,10 @@ from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.settings.channel import ProviderConfig
 from simulation.results.result import Result
-from simulation.running.runner import build, class_for, recorder_of
-from simulation.scenario import Scenario, load
+from simulation.running.runner import RunPlan, build, recorder_of
+from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_mapping
-from simulation.scenario.seeds import one_seed
+from simulation.scenario.loading import given
 
 Inject: TypeAlias = Literal["all", "faults", "nothing"]
 
@@ -75,27 +76,21 @@ async def run_live(
     """
     if inject not in get_args(Inject):
         raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
-    if not isinstance(scenario, Scenario):
-        scenario = load(scenario, sets=sets, seed=seed)
-    elif sets:
-        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
-    elif seed is not None:
-        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
+    scenario = given(scenario, sets, seed)
     if scenario.schedule is not None:
         raise ConfigurationError(["schedule: wanted none, as in real time nobody chooses the order"])
-    recorder = recorder_of(scenario)
-    system_class = class_for(scenario, LiveSystem)
-    async with system_class(seed=scenario.seed, start=scenario.start, record=recorder.record) as system:
+    plan = RunPlan(scenario, recorder_of(scenario))
+    async with LiveSystem(**plan.system_options()) as system:
         wrapped = (
             None
             if providers is None
             else _wrapped(scenario, providers, inject, {} if addresses is None else addresses, system.streams)
         )
-        build(system, scenario, recorder, providers=wrapped)
-        await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        build(system, replace(plan, providers=wrapped))
+        await system.run(until_ns=plan.end_ns)
         ran_ns = system.now_ns
-    recorder.end()
-    return Result(scenario, "live", recorder, ran_ns)
+    plan.recorder.end()
+    return Result(scenario, "live", plan.recorder, ran_ns)
 
 
 def _wrapped(

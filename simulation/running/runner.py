@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never, get_args
 
 import msgspec
 
@@ -17,6 +17,7 @@ from actors.faults.provider import NotificationService
 from actors.faults.rules import FailureRule
 from actors.instants import ns
 from actors.kernel.actor import Actor, handles
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel, RecordedEvent
@@ -24,9 +25,10 @@ from actors.notifier import Pipeline
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.channel import ChannelConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from simulation.engine.disturbance import DisturbedSystem, disturbed, is_disturbance
+from simulation.engine.disturbance import Disturbance, is_disturbance
 from simulation.results.counters import Counted
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
@@ -37,15 +39,13 @@ from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import Saboteur, is_sabotage
 from simulation.running.workload import Clients, Source
-from simulation.scenario import ClosedWorkload, EventWorkload, Scenario, load
+from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
-from simulation.scenario.seeds import one_seed
+from simulation.scenario.loading import given
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Checker, Choice
-
-S = TypeVar("S", bound=ActorSystem)
 
 Runtime = Literal["simpy", "trio"]
 
@@ -56,6 +56,44 @@ RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
 _ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What is run, and how: what has been checked of the arguments of a run, and made of them. Good for one run."""
+
+    scenario: Scenario
+    """What arrives, goes wrong, and is set."""
+
+    recorder: Recorder
+    """Of the history."""
+
+    _: KW_ONLY
+    rules: Rules = field(default_factory=dict)
+    """Failure rules by channel, where the providers are the scenario's own."""
+
+    providers: _ByName | None = None
+    """Who delivers, by channel and name; None: the unreliable ones that the scenario describes."""
+
+    schedule: Schedule | None = None
+    """Who is next where several actors are ready; None: the one that has waited longest."""
+
+    checker: Checker | None = None
+    """Of the invariants, if any are checked beside those that the recorder checks."""
+
+    @property
+    def end_ns(self) -> int:
+        """When the run ends at the latest."""
+        return self.scenario.arrivals_end_ns + self.scenario.drain_ns
+
+    def system_options(self) -> dict[str, Any]:
+        """Return what the system is to be made with."""
+        scenario, checker = self.scenario, self.checker
+        interceptors: list[Interceptor] = [] if checker is None else checker.interceptors
+        if any(is_disturbance(fault) for fault in scenario.faults):
+            interceptors = [Disturbance(scenario.faults), *interceptors]
+        record = self.recorder.record if checker is None else checker.record
+        return {"seed": scenario.seed, "start": scenario.start, "record": record, "interceptors": interceptors}
 
 
 class _ActivityEnd(msgspec.Struct, frozen=True, gc=False):
@@ -145,13 +183,50 @@ def run(
         InvariantBreach: the run broke a law that always holds: a bug.
     """
     check_word("runtime", runtime, get_args(Runtime))
-    given, schedule_given = scenario, schedule is not None
-    if not isinstance(scenario, Scenario):
-        scenario = load(scenario, sets=sets, seed=seed)
-    elif sets:
-        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
-    elif seed is not None:
-        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
+    file = None if isinstance(scenario, Scenario) else Path(scenario)
+    only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
+    plan = _plan(given(scenario, sets, seed), runtime, rules, providers, schedule, invariants)
+    recorder, checker = plan.recorder, plan.checker
+    listeners: list[Listener[Any]] = []
+    if progress is not None:
+        tell = Listener(progress)
+        recorder.on_chunk = lambda at_ns: tell(RunSnapshot(recorder, plan.scenario.breakers, at_ns))
+        listeners.append(tell)
+    if on_events is not None:
+        recorder.on_events = Listener(on_events)
+        listeners.append(recorder.on_events)
+    try:
+        match runtime:
+            case "simpy":
+                simulated_ns = _run_on_simpy(plan)
+            case "trio":
+                simulated_ns = _run_on_trio(plan)
+            case _:
+                assert_never(runtime)
+        if checker is not None:
+            checker.end(simulated_ns)
+        recorder.end()
+    except InvariantBreach as breach:
+        only = {"rules": rules or None, "providers": providers, "schedule": plan.schedule}
+        replay = _replay(scenario, plan.scenario.seed, sets, runtime, invariants, only)
+        raise breach.of_run(plan.scenario.seed, replay) from None
+    finally:
+        recorder.fold()
+    for listener in listeners:
+        listener.check()
+    checked = () if checker is None else checker.names
+    return Result(plan.scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), only_in_python))
+
+
+def _plan(
+    scenario: Scenario,
+    runtime: Runtime,
+    rules: RulesByName | None,
+    providers: Providers | None,
+    schedule: Schedule | None,
+    invariants: Choice,
+) -> RunPlan:
+    """Return the plan of a run, of arguments that have been checked."""
     if schedule is None and scenario.schedule is not None:
         if runtime != "simpy":
             raise ConfigurationError([f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}"])
@@ -159,39 +234,10 @@ def run(
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, {} if rules is None else rules)
-    own = None if providers is None else _own_providers(scenario, providers)
+    own = None if providers is None else checked_providers(_channels(scenario), providers)
     recorder = recorder_of(scenario)
-    listeners: list[Listener[Any]] = []
-    if progress is not None:
-        tell = Listener(progress)
-        recorder.on_chunk = lambda at_ns: tell(RunSnapshot(recorder, scenario.breakers, at_ns))
-        listeners.append(tell)
-    if on_events is not None:
-        recorder.on_events = Listener(on_events)
-        listeners.append(recorder.on_events)
     checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
-    try:
-        match runtime:
-            case "simpy":
-                simulated_ns = _run_on_simpy(scenario, recorder, rules_of, own, schedule, checker)
-            case "trio":
-                simulated_ns = _run_on_trio(scenario, recorder, rules_of, own, checker)
-            case _:
-                assert_never(runtime)
-        if checker is not None:
-            checker.end(simulated_ns)
-        recorder.end()
-    except InvariantBreach as breach:
-        replay = _replay(given, scenario.seed, sets, runtime, rules, providers, schedule, invariants)
-        raise breach.of_run(scenario.seed, replay) from None
-    finally:
-        recorder.fold()
-    for listener in listeners:
-        listener.check()
-    checked = () if checker is None else checker.names
-    file = None if isinstance(given, Scenario) else Path(given)
-    only_in_python = [name for name, value in (("rules", rules), ("schedule", schedule_given)) if value]
-    return Result(scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), tuple(only_in_python)))
+    return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
 def recorder_of(scenario: Scenario) -> Recorder:
@@ -208,7 +254,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
     from simulation.invariants import Checker, Context
 
     context = Context(
-        channels={channel: scenario.channel_config(channel) for channel in scenario.channels_used},
+        channels=_channels(scenario),
         faults=scenario.faults,
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
@@ -220,110 +266,67 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
 
 
 def _replay(
-    given: str | Path | Scenario,
+    scenario: str | Path | Scenario,
     seed: int,
     sets: Sequence[str],
     runtime: Runtime,
-    rules: RulesByName | None,
-    providers: Providers | None,
-    schedule: Schedule | None,
     invariants: Choice,
+    only_in_python: Mapping[str, Any],
 ) -> str:
     """Return how to run it again: at the shell if that can be said there."""
     from simulation.results.reproduce import python_call, shell_command
 
-    others: dict[str, Any] = {"rules": rules or None, "providers": providers, "schedule": schedule}
-    arguments = {name: value for name, value in others.items() if value is not None}
-    if not isinstance(given, Scenario) and not arguments and isinstance(invariants, str):
-        return shell_command(given, seed, sets, runtime, check=invariants != "default")
+    arguments = {name: value for name, value in only_in_python.items() if value is not None}
+    if not isinstance(scenario, Scenario) and not arguments and isinstance(invariants, str):
+        return shell_command(scenario, seed, sets, runtime, check=invariants != "default")
     if invariants != "default":
         arguments["invariants"] = invariants
-    return python_call(given, seed, sets=sets, runtime=runtime, **arguments)
+    return python_call(scenario, seed, sets=sets, runtime=runtime, **arguments)
 
 
-def _run_on_simpy(
-    scenario: Scenario,
-    recorder: Recorder,
-    rules: Rules,
-    providers: _ByName | None,
-    schedule: Schedule | None,
-    checker: Checker | None,
-) -> int:
+def _run_on_simpy(plan: RunPlan) -> int:
     from simulation.engine.system import SimulatedSystem
 
-    system_class: Any = SimulatedSystem
-    record = recorder.record
-    if schedule is not None:
+    make: Callable[..., SimulatedSystem] = SimulatedSystem
+    if plan.schedule is not None:
         from simulation.engine.schedules import ExploringSystem
 
-        system_class = ExploringSystem
-    if checker is not None:
-        system_class, record = checker.system_class(system_class), checker.record
-    system_class = class_for(scenario, system_class)
-    make: Callable[..., SimulatedSystem] = system_class if schedule is None else partial(system_class, schedule)
-    with make(seed=scenario.seed, start=scenario.start, record=record) as system:
-        build(system, scenario, recorder, rules, checker, providers)
-        system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        make = partial(ExploringSystem, plan.schedule)
+    with make(**plan.system_options()) as system:
+        build(system, plan)
+        system.run(until_ns=plan.end_ns)
         return system.now_ns
 
 
-def _run_on_trio(
-    scenario: Scenario, recorder: Recorder, rules: Rules, providers: _ByName | None, checker: Checker | None
-) -> int:
+def _run_on_trio(plan: RunPlan) -> int:
     import trio
     import trio.testing
 
     from actors.kernel.live import LiveSystem
 
-    system_class, record = LiveSystem, recorder.record
-    if checker is not None:
-        system_class, record = checker.system_class(LiveSystem), checker.record
-    system_class = class_for(scenario, system_class)
-
     async def main() -> int:
-        async with system_class(seed=scenario.seed, start=scenario.start, record=record) as system:
-            build(system, scenario, recorder, rules, checker, providers)
-            await system.run(until_ns=scenario.arrivals_end_ns + scenario.drain_ns)
+        async with LiveSystem(**plan.system_options()) as system:
+            build(system, plan)
+            await system.run(until_ns=plan.end_ns)
             return system.now_ns
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def class_for(scenario: Scenario, system_class: type[S]) -> type[S]:
-    """Return the class of the system that a scenario runs on: that one, or one like it in which messages go astray."""
-    return disturbed(system_class) if any(is_disturbance(fault) for fault in scenario.faults) else system_class
-
-
-def build(
-    system: ActorSystem,
-    scenario: Scenario,
-    recorder: Recorder,
-    rules: Rules = MappingProxyType({}),
-    checker: Checker | None = None,
-    providers: _ByName | None = None,
-) -> Pipeline:
-    """Put the pipeline and the workload of a scenario on a system.
-
-    Args:
-        system: the clock to run on.
-        scenario: what arrives, goes wrong, and is set.
-        recorder: of the history.
-        rules: failure rules by channel, where the providers are the scenario's own.
-        checker: of the invariants; none when None.
-        providers: who delivers, by channel and name; the unreliable ones that the scenario describes when None.
-    """
-    if isinstance(system, DisturbedSystem):
-        system.disturb(scenario.faults)
+def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
+    """Put the pipeline and the workload of a run on a system, which was made with the options of the plan."""
+    scenario, recorder, checker = plan.scenario, plan.recorder, plan.checker
     store = _store(scenario)
+    providers = plan.providers
     if providers is None:
-        providers = _providers(scenario, system, rules)
+        providers = _providers(scenario, system, plan.rules)
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
     make = partial(
         Pipeline,
         system,
-        {channel: scenario.channel_config(channel) for channel in scenario.channels_used},
+        _channels(scenario),
         providers,
         store=store,
         preferences=_preferences(scenario),
@@ -354,7 +357,7 @@ def build(
 
 def _counted(scenario: Scenario) -> Counted:
     """Return what may happen in a run of a scenario."""
-    channels = [scenario.channel_config(channel) for channel in scenario.channels_used]
+    channels = _channels(scenario).values()
     lanes = [config for channel in channels for config in channel.by_provider().values()]
     return Counted(
         hedges=any(config.hedging is not None for config in lanes),
@@ -385,20 +388,16 @@ def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
     return {NotificationChannel(channel): of_channel for channel, of_channel in rules.items()}
 
 
-def _own_providers(scenario: Scenario, providers: Providers) -> _ByName:
-    return checked_providers(
-        {channel: scenario.channel_config(channel) for channel in scenario.channels_used}, providers
-    )
+def _channels(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
+    return {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
 
 
 def _providers(
     scenario: Scenario, system: ActorSystem, rules: Rules
 ) -> Mapping[NotificationChannel, Mapping[str, NotificationService]]:
     return {
-        channel: unreliable_providers(
-            channel, scenario.channel_config(channel), scenario.faults, system.streams, rules.get(channel, ())
-        )
-        for channel in scenario.channels_used
+        channel: unreliable_providers(channel, config, scenario.faults, system.streams, rules.get(channel, ()))
+        for channel, config in _channels(scenario).items()
     }
 
 

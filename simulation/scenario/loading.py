@@ -27,7 +27,7 @@ from actors.settings.yaml_tree import (
 )
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
-from simulation.scenario.seeds import plain
+from simulation.scenario.seeds import one_seed, plain
 from simulation.scenario.sweep import Sweep
 
 SWEEP_VALUES_MAX = 1_000
@@ -48,6 +48,20 @@ def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None)
             of the file: ``file.yaml:8:7: channels.email.retry.max_attempts: wanted …, got …``.
     """
     return parse(text_at(path), str(path), sets=sets, seed=seed)
+
+
+def given(scenario: str | Path | Scenario, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:
+    """Return the scenario that is meant: the one in a file, or that was loaded, with another seed if one is given.
+
+    Raises:
+        ConfigurationError: the file or the seed cannot be used.
+        ValueError: there are overrides, and no file.
+    """
+    if not isinstance(scenario, Scenario):
+        return load(scenario, sets=sets, seed=seed)
+    if sets:
+        raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
+    return scenario if seed is None else scenario.model_copy(update={"seed": one_seed(seed)})
 
 
 def load_each(

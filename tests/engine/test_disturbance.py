@@ -25,7 +25,6 @@ from actors.messages import (
 from actors.notifier import Pipeline
 from actors.settings.faults import FaultConfig
 from simulation.engine import disturbance
-from simulation.engine.disturbance import disturbed
 from simulation.engine.system import SimulatedSystem
 from simulation.results.result import Result
 from simulation.running import runner
@@ -168,10 +167,6 @@ def test_luck_is_that_of_the_window_and_the_channel() -> None:
     assert [len(each) for each in delays(copies, {"channel": "email", **late})] == [len(each) for each in alone]
     assert delays(copies, {"channel": "sms", "duplicate_rate": 1.0}) == alone
     assert delays(copies) == alone
-
-
-def test_a_system_class_is_made_once() -> None:
-    assert disturbed(SimulatedSystem) is disturbed(SimulatedSystem)
 
 
 # ── what the pipeline makes of it ───────────────────────────────────────────────────────────────────────────────

@@ -70,7 +70,7 @@ def checker_of(*names):
 
 
 def simulate(checker, program, until=60.0):
-    system = checker.system_class(SimulatedSystem)()
+    system = SimulatedSystem(interceptors=checker.interceptors)
     checker.watch(system)
     with system:
         program(system)
@@ -80,7 +80,7 @@ def simulate(checker, program, until=60.0):
 
 def run_on_trio(checker, program, until=60.0):
     async def main():
-        async with checker.system_class(LiveSystem)() as system:
+        async with LiveSystem(interceptors=checker.interceptors) as system:
             checker.watch(system)
             program(system)
             await system.run(until=until)
@@ -158,7 +158,7 @@ def test_a_question_that_is_never_settled_is_a_breach(run):
 
 def test_what_nobody_got_is_reported_as_it_was_told():
     checker = checker_of("order")
-    system = checker.system_class(SimulatedSystem)()
+    system = SimulatedSystem(interceptors=checker.interceptors)
     checker.watch(system)
     receiver = system.spawn(Receiver, [])
     system.run()

@@ -194,7 +194,7 @@ def test_a_method_can_be_unsubscribed_too():
 def test_the_actor_of_a_function_that_is_subscribed_to_nothing_stops_behind_what_is_on_its_way():
     def scenario(world: World) -> None:
         bus = world.open().bus
-        before = len(world.system._actors)
+        before = len(world.system._lifecycle.actors)
 
         @bus.subscribe(OrderPlaced)
         @bus.subscribe(NotificationSent)
@@ -206,7 +206,7 @@ def test_the_actor_of_a_function_that_is_subscribed_to_nothing_stops_behind_what
             bus.unsubscribe(hear)
 
         world.at(1, last_words)
-        world.at(2, lambda: world.notes.append(len(world.system._actors) - before))
+        world.at(2, lambda: world.notes.append(len(world.system._lifecycle.actors) - before))
 
     assert on_both_clocks(scenario).notes == ["OrderPlaced", None, 0]
 

@@ -12,25 +12,16 @@ import pykka
 from actors.instants import NS_PER_S
 from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.futures import Unanswered
-from actors.kernel.live import LiveSystem
-from actors.kernel.system import START_OF_TIME, Undelivered
+from actors.kernel.system import START_OF_TIME, ActorSystem, Undelivered
 from simulation.engine.system import SimulatedSystem
 from simulation.scenario.arguments import check_word
 from simulation.testing.testkit.clocks import CLOCKS, Clock
 from simulation.testing.testkit.recorded import Recorded
 from simulation.testing.testkit.stepped import Stepped, SteppedLiveSystem, SteppedSimulation
-from simulation.testing.testkit.watched import AskedEffect, SetTimer, WatchedSystem, foreseen_result
+from simulation.testing.testkit.watched import AskedEffect, SetTimer, TimersAndEffects, foreseen_result
 
 A = TypeVar("A", bound=Actor)
 B = TypeVar("B", bound=Actor)
-
-
-class _WatchedSimulation(WatchedSystem, SimulatedSystem):
-    """In simulated time."""
-
-
-class _WatchedLiveSystem(WatchedSystem, LiveSystem):
-    """Live."""
 
 
 class _Listener(Actor):
@@ -105,14 +96,15 @@ class ActorKit(Generic[A]):
         check_word("clock", clock, CLOCKS)
         self.recorded = Recorded()
         """The events that were recorded, in order."""
+        self._noted = TimersAndEffects()
+        options: dict[str, Any] = {"seed": seed, "start": start, "record": self.recorded.record}
+        options["interceptors"] = [self._noted]
         self._steps: Stepped
         match clock:
             case "simulated":
-                self._steps = SteppedSimulation(_WatchedSimulation(seed=seed, start=start, record=self.recorded.record))
+                self._steps = SteppedSimulation(SimulatedSystem(**options))
             case "live":
-                self._steps = SteppedLiveSystem(
-                    seed=seed, start=start, record=self.recorded.record, system_class=_WatchedLiveSystem
-                )
+                self._steps = SteppedLiveSystem(**options)
             case _:
                 assert_never(clock)
         self.ref: ActorRef[A] = self.spawn(actor_class, *args, **kwargs)
@@ -181,7 +173,7 @@ class ActorKit(Generic[A]):
         Raises:
             ActorSystemError: it has ended already, by its time-out, say.
         """
-        self._steps.call(self._system.complete, effect, foreseen_result(effect.effect) if result is None else result)
+        self._steps.call(self._noted.complete, effect, foreseen_result(effect.effect) if result is None else result)
 
     def crash(self, error: Exception | None = None, *, of: ActorRef[Any] | None = None) -> None:
         """Have the actor fail, as if it had raised. It begins again when the wait of its `supervision` is over."""
@@ -200,10 +192,8 @@ class ActorKit(Generic[A]):
     # ── what a test looks at ────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def _system(self) -> WatchedSystem:
-        system = self._steps.system
-        assert isinstance(system, WatchedSystem)
-        return system
+    def _system(self) -> ActorSystem:
+        return self._steps.system
 
     @property
     def actor(self) -> A:
@@ -218,23 +208,23 @@ class ActorKit(Generic[A]):
     @property
     def timers(self) -> Sequence[SetTimer]:
         """The timers of all actors that are still to come, the earliest first."""
-        return self._system.timers()
+        return self._noted.timers()
 
     @property
     def sleeps_until(self) -> float | None:
         """When the actor's `async` handler wakes from its sleep, in seconds; None if it does not sleep."""
-        due_ns = self._system.sleeps_until_ns(self.actor)
+        due_ns = self._noted.sleeps_until_ns(self.actor)
         return None if due_ns is None else due_ns / NS_PER_S
 
     @property
     def effects(self) -> Sequence[AskedEffect]:
         """The effects of all actors that are under way, in the order in which they were asked for."""
-        return self._system.effects()
+        return self._noted.effects()
 
     @property
     def failures(self) -> Sequence[Exception]:
         """What actors have failed with, in order."""
-        return self._system.failures
+        return self._noted.failures
 
     @property
     def undelivered(self) -> Sequence[Undelivered]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import simpy
@@ -18,6 +19,7 @@ from actors.errors import ActorSystemError
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.futures import Future
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import START_OF_TIME, ActorSystem
 from simulation.engine.system import SimulatedSystem
@@ -81,10 +83,12 @@ class SteppedSimulation:
 class _Stepping(LiveSystem):
     """A live system whose time moves when someone in another thread waits for an answer."""
 
-    steps: SteppedLiveSystem
+    def __init__(self, steps: SteppedLiveSystem, **options: Any) -> None:
+        super().__init__(**options)
+        self._steps = steps
 
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
-        if not self.steps._advance_until(lambda: future.done, timeout):
+        if not self._steps._advance_until(lambda: future.done, timeout):
             raise self._no_answer(future, timeout)
 
 
@@ -102,7 +106,7 @@ class SteppedLiveSystem:
         seed: int = 0,
         start: datetime = START_OF_TIME,
         record: Callable[[Any], None] | None = None,
-        system_class: type[LiveSystem] = LiveSystem,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Open a system.
 
@@ -110,13 +114,12 @@ class SteppedLiveSystem:
             seed: what all random streams are derived from.
             start: the instant on the calendar at which the system's clock reads 0.
             record: receives every event of the history, in order.
-            system_class: the kind of live system.
+            interceptors: who stands between it and its actors.
         """
         self._clock = trio.testing.MockClock()
         self._open = threading.Event()
         self._error: BaseException | None = None
-        stepping: Any = type("SteppedLive", (_Stepping, system_class), {"steps": self})
-        self._make: Callable[[], LiveSystem] = lambda: stepping(seed=seed, start=start, record=record)
+        self._make = partial(_Stepping, self, seed=seed, start=start, record=record, interceptors=interceptors)
         self._thread = threading.Thread(target=self._run, name="retrylab live system", daemon=True)
         self._thread.start()
         self._open.wait()

@@ -1,7 +1,8 @@
-"""A system whose timers can be looked at, and whose effects are noted down instead of performed."""
+"""The timers of a system, to be looked at, and its effects, which are noted down instead of performed."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from actors.errors import ActorSystemError
@@ -9,8 +10,8 @@ from actors.instants import NS_PER_S
 from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.async_handlers import Resume, Strike
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
+from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.supervision import Begin
-from actors.kernel.system import ActorSystem
 
 
 class SetTimer:
@@ -86,42 +87,54 @@ _OF_THE_SYSTEM = (Begin, Resume, Strike)
 """Timers that no actor set by itself: the end of a restart's wait, of a sleep, of a deadline."""
 
 
-class WatchedSystem(ActorSystem):
-    """Put before one of the two systems among the bases of a class."""
+class TimersAndEffects(Interceptor):
+    """Notes down the timers of a system, and effects instead of performing them."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
         self._timers: list[SetTimer] = []
         self._effects: list[AskedEffect] = []
         self.failures: list[Exception] = []
         """What actors failed with, in order; a failing child that escalates counts for its parent too."""
-        super().__init__(**options)
 
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Any:
+    def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> SetTimer:
         """Set a timer, and note it down."""
-        timer = super().set_timer(instant_ns, actor, message)  # type: ignore[safe-super]  # of the system behind
-        noted = SetTimer(actor._actor_ref, message, max(instant_ns, self.now_ns), timer)  # type: ignore[arg-type]
+        due_ns = max(instant_ns, self.system.now_ns)
+        noted = SetTimer(actor._actor_ref, message, due_ns, go_on(instant_ns, actor, message))  # type: ignore[arg-type]
         self._timers.append(noted)
         return noted
 
     def perform(
-        self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
-    ) -> Cancellable:
+        self,
+        go_on: Next,
+        actor: Actor,
+        effect: Effect,
+        request: Any,
+        timeout_ns: int | None = None,
+        on_timeout: Any = None,
+    ) -> AskedEffect:
         """Note an effect down; only its time-out happens by itself."""
-        now_ns = self.now_ns
+        now_ns = self.system.now_ns
         asked = AskedEffect(actor._actor_ref, effect, request, now_ns, timeout_ns)  # type: ignore[arg-type]
         if timeout_ns is not None:
+            # No timer that the actor set; so it is not noted down as one.
+            set_timer = partial(type(self.system).set_timer, self.system)
             ended_ns = now_ns + timeout_ns
             done = Performed(request=request, result=on_timeout, started_ns=now_ns, ended_ns=ended_ns)
-            asked._time_out = super().set_timer(ended_ns, actor, done)  # type: ignore[safe-super]
+            asked._time_out = set_timer(ended_ns, actor, done)
         self._effects.append(asked)
         return asked
+
+    def fail(self, go_on: Next, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
+        """Note down what an actor failed with."""
+        self.failures.append(error)
+        go_on(actor, message, error, *args)
 
     def timers(self) -> list[SetTimer]:
         """Return what actors have set and what is still to come, the earliest first.
 
         Right between two steps only: whatever was due by now has come then.
         """
-        self._timers = [timer for timer in self._timers if not timer.cancelled and timer.due_ns > self.now_ns]
+        self._timers = [timer for timer in self._timers if not timer.cancelled and timer.due_ns > self.system.now_ns]
         own = [timer for timer in self._timers if type(timer.message) not in _OF_THE_SYSTEM]
         return sorted(own, key=lambda timer: timer.due_ns)
 
@@ -134,22 +147,18 @@ class WatchedSystem(ActorSystem):
     def effects(self) -> list[AskedEffect]:
         """Return the effects under way, in the order in which they were asked for."""
         for effect in self._effects:
-            effect._look_at_the_clock(self.now_ns)
+            effect._look_at_the_clock(self.system.now_ns)
         self._effects = [effect for effect in self._effects if effect.over is None]
         return list(self._effects)
 
     def complete(self, asked: AskedEffect, result: Any) -> None:
         """Tell the actor that asked for an effect how it ended."""
-        asked._look_at_the_clock(self.now_ns)
+        asked._look_at_the_clock(self.system.now_ns)
         if asked.over is not None:
             raise ActorSystemError(f"the effect for {asked.request!r} is {asked.over}: its actor waits for nothing")
         asked._end("completed")
-        done = Performed(request=asked.request, result=result, started_ns=asked.asked_ns, ended_ns=self.now_ns)
-        self._enqueue(asked.ref.actor, done)
-
-    def _failed(self, actor: Actor, message: Any, error: Exception, *args: Any, **kwargs: Any) -> None:
-        self.failures.append(error)
-        super()._failed(actor, message, error, *args, **kwargs)
+        done = Performed(request=asked.request, result=result, started_ns=asked.asked_ns, ended_ns=self.system.now_ns)
+        self.system._enqueue(asked.ref.actor, done)
 
 
 def foreseen_result(effect: Effect) -> Any:

@@ -1,0 +1,127 @@
+"""Interceptors: who stands between an actor system and its actors, to look on or to step in.
+
+A system is made with a list of them. Each overrides the hooks that it needs and is handed `go_on`: what would happen
+without it, which it calls, or not, or with something else::
+
+    class Late(Interceptor):
+        def tell(self, go_on, actor, message):
+            self.system.set_timer(self.system.now_ns + 1_000, actor, message)
+
+    SimulatedSystem(interceptors=[Late()])
+
+The first of the list is the outermost. Only what is overridden is put in: a system without interceptors, or a hook that
+nobody needs, costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from actors.kernel.effects import Cancellable, Effect
+
+Next = Callable[..., Any]
+"""What would happen without an interceptor; takes what the hook takes behind it."""
+
+
+class Interceptor:
+    """Lets everything pass. One is good for one system."""
+
+    delivers_once: ClassVar[bool] = True
+    """Whether each message still comes once, and those of one actor to another in order."""
+
+    system: Any
+    """The :class:`~actors.kernel.system.ActorSystem` that it was given to."""
+
+    def attach(self, system: Any) -> None:
+        """Take note of the system, before it has any actors."""
+        self.system = system
+
+    # ── what actors ask for ─────────────────────────────────────────────────────────────────────────────────────
+
+    def tell(self, go_on: Next, actor: Any, message: Any) -> None:
+        """Have an actor be told something: by `tell`, by a route, or asked (then the message is in an envelope)."""
+        go_on(message)
+
+    def ask(self, go_on: Next, ref: Any, message: Any) -> Any:
+        """Have an actor be asked something; returns the future of the answer."""
+        return go_on(ref, message)
+
+    def set_timer(self, go_on: Next, instant_ns: int, actor: Any, message: Any) -> Cancellable:
+        """Have a message come to an actor at an instant. That of an effect in simulated time does not come by here."""
+        return go_on(instant_ns, actor, message)  # type: ignore[no-any-return]
+
+    def perform(
+        self,
+        go_on: Next,
+        actor: Any,
+        effect: Effect,
+        request: Any,
+        timeout_ns: int | None = None,
+        on_timeout: Any = None,
+    ) -> Cancellable:
+        """Begin an effect."""
+        return go_on(actor, effect, request, timeout_ns, on_timeout)  # type: ignore[no-any-return]
+
+    # ── what happens to actors ──────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, go_on: Next, actor: Any) -> None:
+        """Begin a life of an actor."""
+        go_on(actor)
+
+    def handle(self, go_on: Next, actor: Any, message: Any) -> Any:
+        """Handle a message that no plain handler of an actor takes at once; returns what is to be waited for."""
+        return go_on(actor, message)
+
+    def fail(
+        self, go_on: Next, actor: Any, message: Any, error: Exception, restart_after_ns: int | None = None
+    ) -> None:
+        """Decide about an actor that raised."""
+        go_on(actor, message, error, restart_after_ns)
+
+    def end(self, go_on: Next, actor: Any, error: Exception | None) -> None:
+        """Settle what a stopped actor leaves behind."""
+        go_on(actor, error)
+
+    def lose(self, go_on: Next, actor: Any, message: Any, reason: str) -> None:
+        """Take note of a message that nobody handled."""
+        go_on(actor, message, reason)
+
+
+_OF_THE_SYSTEM = {
+    "ask": "_ask",
+    "set_timer": "set_timer",
+    "perform": "perform",
+    "handle": "_handle",
+    "lose": "_not_delivered",
+}
+_OF_LIVES = {"start": "start_life", "fail": "failed", "end": "terminated"}
+
+
+def put_in(interceptor: Interceptor, system: Any, lives: Any) -> None:
+    """Put an interceptor round a system, and round those that are in it already."""
+    interceptor.attach(system)
+    for owner, hooks in ((system, _OF_THE_SYSTEM), (lives, _OF_LIVES)):
+        for hook, method in hooks.items():
+            if _overrides(interceptor, hook):
+                setattr(owner, method, partial(getattr(interceptor, hook), getattr(owner, method)))
+    if _overrides(interceptor, "tell"):
+        _put_in_tell(interceptor.tell, system)
+
+
+def _put_in_tell(tell: Next, system: Any) -> None:
+    teller, route = system._teller, system.route
+
+    def intercepted_teller(actor: Any) -> Callable[[Any], None]:
+        return partial(tell, teller(actor), actor)
+
+    def intercepted_route(ref: Any) -> Callable[[Any], None]:
+        is_bounded = ref.actor.mailbox.capacity is not None  # then its route is its `tell`, where this is in already
+        return ref.tell if is_bounded else partial(tell, route(ref), ref.actor)
+
+    system._teller, system.route = intercepted_teller, intercepted_route
+
+
+def _overrides(interceptor: Interceptor, hook: str) -> bool:
+    return getattr(type(interceptor), hook) is not getattr(Interceptor, hook)
