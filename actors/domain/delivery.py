@@ -83,6 +83,16 @@ class Delivery(msgspec.Struct, gc=False):
             self.command = msgspec.structs.replace(before, **changes)
             self.edits += not changes.keys() <= NO_PAYLOAD
 
+    def note_failure(self, event: NotificationFailed) -> None:
+        """Take note of a failed attempt."""
+        self.failures += (event,)
+        self.given_up = event.given_up
+        self._note_first_failure(event)
+
+    def _note_first_failure(self, event: NotificationFailed | NotificationMovedToDeadLetter) -> None:
+        if self.first_failure_since_1970_ns is None:
+            self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
+
     def keep_from_the_future(self, now_ns: int) -> None:
         """Have it accepted now, if it was at an instant still to come.
 
@@ -125,18 +135,14 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
             case NotificationFailed():
                 delivery.attempts = event.attempt
                 delivery.charged = True
-                delivery.failures += (event,)
-                if delivery.first_failure_since_1970_ns is None:
-                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
-                delivery.given_up = event.given_up
+                delivery.note_failure(event)
                 if event.next_retry_at_ns is not None:
                     delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
                     delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
             case NotificationMovedToDeadLetter():
-                if delivery.first_failure_since_1970_ns is None:
-                    delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
+                delivery._note_first_failure(event)
             case NotificationRedriven():
                 delivery.edit(event.edit)
                 delivery.fresh_since_ns = at_ns

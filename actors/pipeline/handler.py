@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -25,7 +25,6 @@ from actors.domain.attempts import (
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import Lost, Store, TakenOver
-from actors.domain.suppressions import SuppressionSource
 from actors.errors import (
     IdempotencyConflict,
     Overtaken,
@@ -33,21 +32,18 @@ from actors.errors import (
     TemplateError,
     UnknownChannel,
     Unstorable,
-    described,
 )
-from actors.instants import NS_PER_S, since_1970_ns, sooner, utc
+from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
     NO_METADATA,
     DeferralCause,
-    DuplicateIgnored,
     FrozenDict,
     Message,
     NotificationChannel,
     NotificationDeferred,
-    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -60,21 +56,17 @@ from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
+from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
+from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Unwanted
 from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.pipeline.templates import Templates
+from actors.pipeline.templates import Templates, filled_in
 from actors.pipeline.wiring import Stages, Wiring
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
-
-SWITCHED_OFF = "switched off by the user"
-ADDRESS_GONE = "the address is gone"
-
-_ASK_AGAIN_NS = 10 * NS_PER_S
-"""After so long, preferences that raised are asked again."""
 
 
 class _GoOn(Message, frozen=True, gc=False):
@@ -107,9 +99,7 @@ class Handler(Actor):
         self._stages = wiring.stages
         self._commits = wiring.commits
         self._store = store
-        self._announce = wiring.announce
-        self._heard = wiring.heard
-        self._preferences = preferences
+        self._readiness = Readiness(self.system, store.suppressions, preferences)
         self._templates = templates
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self._budgets = RetryBudgets(channels) if has_budgets else None
@@ -117,7 +107,7 @@ class Handler(Actor):
         for channel, stages in wiring.stages.items():
             stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
-            stages.is_wanted = self._is_wanted
+            stages.is_wanted = self._readiness.is_wanted
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -127,8 +117,8 @@ class Handler(Actor):
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
-        self._suppressions = store.suppressions
-        self._suppressed = store.suppressions.in_force  # mostly empty, and asked for each notification
+        self._journal = Journal(self, store, wiring, self._deliveries)
+        self._commit = self._journal.commit
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -211,7 +201,7 @@ class Handler(Actor):
 
     @handles(Lost)
     def on_lost(self, lost: Lost) -> None:
-        self._store_failed(StoreFailed(lost.why))
+        self._journal.has_failed(StoreFailed(lost.why))
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,10 +244,7 @@ class Handler(Actor):
     ) -> Acceptance:
         system, notification_id = self.system, command.notification_id
         now_ns = system.now_ns
-        delivery = self._deliveries.get(notification_id)
-        # What _known_command says, without the call: the way of every notification.
-        remembered = self._store.remembered
-        known = remembered.get(notification_id, system.epoch_ns + now_ns) if delivery is None else delivery.known_as
+        known = self._known_command(notification_id)
         if known is not None:
             return self._repeated(command, known)
         if command.channel not in self._stages:
@@ -286,23 +273,14 @@ class Handler(Actor):
 
     def _known_command(self, notification_id: str) -> SendNotification | None:
         """Return the command that this id came with, if it is in flight or has ended lately."""
-        delivery = self._deliveries.get(notification_id)
-        if delivery is not None:
-            return delivery.known_as
-        system = self.system
-        return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
+        delivery, system = self._deliveries.get(notification_id), self.system
+        if delivery is None:
+            return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
+        return delivery.known_as
 
     def _repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
         conflict = command != known
-        event = DuplicateIgnored(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=command.notification_id,
-            channel=command.channel,
-            conflict=conflict,
-        )
-        self.record(event)
-        self._announce(event)
+        self._journal.ignore_duplicate(command, conflict)
         if conflict:
             raise IdempotencyConflict(
                 f"notification id {command.notification_id!r} is known already, with a different payload"
@@ -313,65 +291,32 @@ class Handler(Actor):
 
     def _prepare(self, delivery: Delivery) -> None:
         """Ask for preferences and quiet hours, then send the next attempt on its way."""
-        command = delivery.command
-        if self._suppressed:
-            suppression = self._suppressions.find(command.channel, command.recipient)
-            if suppression is not None:
-                is_gone = suppression.source is SuppressionSource.PROVIDER
-                self._suppress(delivery, ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
-                return
-        if self._preferences is not None and not command.critical:
-            try:
-                wanted_at_ns = self._wanted_at_ns(self._preferences, command)
-            except Exception:
-                self._ask_again_later(delivery)
-                return
-            if wanted_at_ns is None:
-                self._suppress(delivery, SWITCHED_OFF)
-                return
-            if wanted_at_ns > self.now_ns:
-                self._defer(delivery, wanted_at_ns)
-                return
-        self._send(delivery)
-
-    def _ask_again_later(self, delivery: Delivery) -> None:
-        """Keep a notification whose user's preferences just raised; that uses up no attempt, and is no event of it."""
-        logger.exception("preferences raised on notification %r", delivery.command.notification_id)
-        until_ns = self.now_ns + _ASK_AGAIN_NS
-        if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
-            self._give_up(delivery, EXPIRED)
-            return
-        delivery.due_ns = until_ns
-        self._wait(delivery)
+        obstacle = self._readiness.obstacle(delivery.command)
+        if obstacle is None:
+            self._send(delivery)
+        elif isinstance(obstacle, Unwanted):
+            self._suppress(delivery, obstacle.reason)
+        else:
+            self._defer(delivery, obstacle)
 
     def _suppress(self, delivery: Delivery, reason: str) -> None:
-        command = delivery.command
         if self._budgets is not None:
             self._budgets.settle(delivery, self.system.now_ns)
-        event = NotificationSuppressed(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=command.notification_id,
-            channel=command.channel,
-            reason=reason,
-        )
+        event = self._journal.event(NotificationSuppressed, delivery.command, reason=reason)
         self._commit(event, delivery, self._fall_back if reason is ADDRESS_GONE else None)
 
-    def _defer(self, delivery: Delivery, until_ns: int) -> None:
-        if delivery.expires_at_ns is not None and until_ns > delivery.expires_at_ns:
+    def _defer(self, delivery: Delivery, obstacle: NotBefore) -> None:
+        """Wait for the end of quiet hours; or for preferences that raised, which is no event of a notification."""
+        due_ns = obstacle.instant_ns
+        if delivery.expires_at_ns is not None and due_ns > delivery.expires_at_ns:
             self._give_up(delivery, EXPIRED)
             return
-        command = delivery.command
-        delivery.due_ns = until_ns
-        event = NotificationDeferred(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=command.notification_id,
-            channel=command.channel,
-            cause=DeferralCause.QUIET_HOURS,
-            resumes_at_ns=until_ns,
-        )
-        self._commit(event, delivery, self._wait)
+        delivery.due_ns = due_ns
+        if obstacle.is_quiet:
+            quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": due_ns}
+            self._commit(self._journal.event(NotificationDeferred, delivery.command, **quiet), delivery, self._wait)
+        else:
+            self._wait(delivery)
 
     def _wait(self, delivery: Delivery) -> None:
         assert delivery.due_ns is not None
@@ -384,33 +329,6 @@ class Handler(Actor):
             return  # set in an earlier life of this actor
         delivery.due_ns = None
         self._prepare(delivery)
-
-    def _is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
-
-        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
-        """
-        suppression = self._suppressions.find(command.channel, command.recipient) if self._suppressed else None
-        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
-            return False
-        if self._preferences is None or command.critical:
-            return True
-        try:
-            return self._wanted_at_ns(self._preferences, command) == self.now_ns
-        except Exception:
-            return False  # it is put off then, and _prepare asks anew and says what is raised
-
-    def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
-        """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
-
-        Raises whatever preferences of somebody's own raise.
-        """
-        user, channel = command.user, command.channel
-        if not preferences.is_enabled(user, channel):
-            return None
-        quiet_until = preferences.quiet_until(user, channel, utc(self.epoch_ns + self.now_ns))
-        # Quiet hours that are over would defer it without end, at this instant.
-        return self.now_ns if quiet_until is None else max(self.now_ns, since_1970_ns(quiet_until) - self.epoch_ns)
 
     # ── an attempt, and what comes of it ────────────────────────────────────────────────────────────────────────
 
@@ -432,13 +350,9 @@ class Handler(Actor):
             expires_at_ns = sooner(expires_at_ns, retry_until_ns)
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
-                command = self._filled_in(self._templates, command)
+                command = filled_in(self._templates, command)
             except TemplateError as error:
                 self._give_up(delivery, str(error))
-                return
-            except Exception as error:  # of templates of somebody's own
-                logger.exception("templates raised on notification %r", command.notification_id)
-                self._give_up(delivery, f"templates raised {described(error)}")
                 return
         attempt = Attempt(
             command=command,
@@ -453,18 +367,6 @@ class Handler(Actor):
         delivery.current = attempt
         self._entrances[command.channel](attempt)
 
-    def _filled_in(self, templates: Templates, command: SendNotification) -> SendNotification:
-        """Fill in a template; templates of somebody's own may return anything, and what is no longer this notification
-        would never come back."""
-        filled = templates.fill_in(command)
-        if (
-            type(filled) is not SendNotification
-            or filled.notification_id != command.notification_id
-            or filled.channel != command.channel
-        ):
-            raise TemplateError(f"templates: wanted the notification with its text filled in, got {filled!r}")
-        return filled
-
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
         delivery = self._deliveries.get(attempt.command.notification_id)
@@ -478,11 +380,11 @@ class Handler(Actor):
         request = performed.request
         if type(request) is Commit:
             if performed.result is None:
-                self._commit_is_done(request)
+                self._journal.is_done(request)
             elif isinstance(performed.result, Overtaken):
                 self._overtaken(request, performed.result)
             else:
-                self._store_failed(performed.result)
+                self._journal.has_failed(performed.result)
             return
         attempt = request.attempt
         delivery = self._deliveries.get(attempt.command.notification_id)
@@ -507,12 +409,9 @@ class Handler(Actor):
     def on_abandoned(self, abandoned: Abandoned) -> None:
         delivery = self._delivery_of(abandoned.attempt)
         if delivery is not None:
-            until_ns = delivery.sent_until_ns
-            is_in_time = until_ns is None or self.now_ns <= until_ns
-            retried_too_late = (
-                abandoned.reason == EXPIRED and is_in_time and self._retries.last_start_ns(delivery) is not None
-            )
-            self._give_up(delivery, RETRY_TIME_UP if retried_too_late else abandoned.reason)
+            is_expired = abandoned.reason == EXPIRED
+            reason = self._retries.reason_of_expiry(delivery, self.now_ns) if is_expired else abandoned.reason
+            self._give_up(delivery, reason)
 
     @handles(Postponed)
     def on_postponed(self, postponed: Postponed) -> None:
@@ -572,11 +471,8 @@ class Handler(Actor):
             hedges=0 if admitted is None else admitted.hedges,
             refused=admitted is None,
         )
-        delivery.failures += (event,)
-        if delivery.first_failure_since_1970_ns is None:
-            delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
+        delivery.note_failure(event)
         delivery.due_ns = retry_at_ns
-        delivery.given_up = given_up
         self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
 
     # ── given up, and redriven ──────────────────────────────────────────────────────────────────────────────────
@@ -586,15 +482,12 @@ class Handler(Actor):
         self._give_up(delivery, delivery.given_up)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
-        command = delivery.command
         if self._budgets is not None:
             self._budgets.settle(delivery, self.system.now_ns)
         delivery.current = None
-        event = NotificationMovedToDeadLetter(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=command.notification_id,
-            channel=command.channel,
+        event = self._journal.event(
+            NotificationMovedToDeadLetter,
+            delivery.command,
             reason=reason,
             attempts=delivery.attempts,
             requested_at_ns=delivery.requested_at_ns,
@@ -632,11 +525,9 @@ class Handler(Actor):
         edit = {name: value for name, value in redrive.edit.items() if getattr(letter.command, name) != value}
         delivery.edit(edit)
         self._deliveries[letter.notification_id] = delivery
-        event = NotificationRedriven(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=letter.notification_id,
-            channel=letter.command.channel,
+        event = self._journal.event(
+            NotificationRedriven,
+            letter.command,
             by=redrive.by,
             why=redrive.why,
             edit=FrozenDict(edit) if edit else NO_METADATA,
@@ -658,33 +549,6 @@ class Handler(Actor):
         if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
 
-    # ── commit, record, announce ────────────────────────────────────────────────────────────────────────────────
-
-    def _commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> None:
-        """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
-        effect = self._store.commit(event, delivery.command)
-        if effect is None:
-            # What _committed does, without the call: this is the way of every event in memory.
-            kind = type(event)
-            if kind in _ENDING:
-                self._deliveries.pop(event.notification_id, None)
-            self.system.record(event)
-            if kind in self._heard:
-                self._announce(event)
-            if go_on is not None:
-                go_on(delivery)
-        else:
-            commit = self._commits.begin(event, delivery, go_on)
-            self.perform(effect, commit)
-
-    def _commit_is_done(self, commit: Commit) -> None:
-        self._commits.end(commit)
-        self._committed(commit.event)
-        if commit.go_on is not None:
-            commit.go_on(commit.delivery)
-        for answer in commit.duplicates:
-            answer.set(Acceptance.DUPLICATE)
-
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to the node that was first, unless it has come to this one since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
@@ -703,18 +567,3 @@ class Handler(Actor):
             for answer in commit.waiting:
                 redrives = answer is commit.sender and type(commit.event) is NotificationRedriven
                 answer.set(False if redrives else acceptance)
-
-    def _store_failed(self, error: Exception) -> NoReturn:
-        """Tell everybody who waits for a change to be durable that it is not, and end the system."""
-        for commit in self._commits.under_way.values():
-            commit.fail(error)
-        raise error
-
-    def _committed(self, event: NotificationEvent) -> None:
-        if type(event) in _ENDING:
-            self._deliveries.pop(event.notification_id, None)
-        self.system.record(event)
-        self._announce(event)
-
-
-_ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})

@@ -79,6 +79,12 @@ class Retries:
         """Return the last instant at which a retry may start, None where that is any time."""
         return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
 
+    def reason_of_expiry(self, delivery: Delivery, now_ns: int) -> str:
+        """Return why one is given up whose attempt came to be sent too late for its expiry or for its retries."""
+        until_ns = delivery.sent_until_ns
+        is_in_time = until_ns is None or now_ns <= until_ns
+        return RETRY_TIME_UP if is_in_time and self.last_start_ns(delivery) is not None else EXPIRED
+
 
 def succeeded(outcome: Outcome) -> bool | None:
     """Return what a retry budget is to know of an outcome: None where another attempt could not have done better."""

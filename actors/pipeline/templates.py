@@ -15,6 +15,7 @@ are an editor's own, and passed by::
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,10 @@ from typing import Any, Self
 
 import msgspec
 
-from actors.errors import TemplateError
+from actors.errors import TemplateError, described
 from actors.messages import SendNotification
+
+logger = logging.getLogger(__name__)
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,3 +255,25 @@ _SINGLE_BRACES = {
     "block_start_string": "\x00{%",
     "comment_start_string": "\x00{#",
 }
+
+
+def filled_in(templates: Templates, command: SendNotification) -> SendNotification:
+    """Return what templates, perhaps of somebody's own, make of a command.
+
+    Raises:
+        TemplateError: they raise, or return anything else than this notification: that would never come back.
+    """
+    try:
+        filled = templates.fill_in(command)
+    except TemplateError:
+        raise
+    except Exception as error:
+        logger.exception("templates raised on notification %r", command.notification_id)
+        raise TemplateError(f"templates raised {described(error)}") from error
+    if (
+        type(filled) is not SendNotification
+        or filled.notification_id != command.notification_id
+        or filled.channel != command.channel
+    ):
+        raise TemplateError(f"templates: wanted the notification with its text filled in, got {filled!r}")
+    return filled

@@ -28,8 +28,8 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
-from actors.pipeline.handler import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.lane import breaker_name
+from actors.pipeline.readiness import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import PRIMARY, ChannelConfig, RateLimitConfig
 from simulation.exploration.swarm import KINDS, NOTIFICATIONS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.messages import NotificationChannel, NotificationFailed, NotificationRedriven, NotificationSuppressed
 from actors.outcomes import DeadDestination
-from actors.pipeline.handler import ADDRESS_GONE
+from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 
 

@@ -37,8 +37,8 @@ MUTANTS = (
         "actors/domain/delivery.py",
         "Whether the limiter has been charged is not restored.",
         (
-            "                delivery.charged = True\n                delivery.failures += (event,)\n",
-            "                delivery.failures += (event,)\n",
+            "                delivery.charged = True\n                delivery.note_failure(event)\n",
+            "                delivery.note_failure(event)\n",
         ),
         expected="user-limit",
     ),

@@ -37,12 +37,12 @@ MUTANTS = (
     ),
     mutant(
         "first-failure-overwritten",
-        HANDLER,
+        DELIVERY,
         "Every failure is taken for the first.",
         (
-            "        if delivery.first_failure_since_1970_ns is None:\n"
-            "            delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
-            "        delivery.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
+            "        if self.first_failure_since_1970_ns is None:\n"
+            "            self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
+            "        self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
         ),
         expected="dead-letters",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
+READINESS = "actors/pipeline/readiness.py"
 QUIET = "actors/policies/quiet_hours.py"
 STAGE = "actors/pipeline/circuit_breaker.py"
 
@@ -63,7 +64,7 @@ MUTANTS = (
     ),
     mutant(
         "switched-off-and-sent",
-        HANDLER,
+        READINESS,
         "Preferences are those of a recipient, not of a user.",
         (
             "        if not preferences.is_enabled(user, channel):\n",

@@ -1,0 +1,95 @@
+"""The journal: each change of a notification is made durable, recorded, and announced, and only then goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from actors.domain.delivery import Delivery
+from actors.domain.store import Store
+from actors.kernel.actor import Actor
+from actors.messages import (
+    DuplicateIgnored,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.pipeline.commits import Commit
+from actors.pipeline.orders import Acceptance
+from actors.pipeline.wiring import Wiring
+
+E = TypeVar("E", bound=NotificationEvent)
+
+_ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter})
+
+
+class Journal:
+    """What the handler writes down. It takes out of `deliveries` what has ended.
+
+    Args:
+        handler: whose journal it is; hears of what the store has taken its time for.
+        store: makes changes durable.
+        wiring: of the pipeline.
+        deliveries: what is in flight, by notification.
+    """
+
+    def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: dict[str, Delivery]) -> None:
+        self._handler = handler
+        self._system = handler.system
+        self._store = store
+        self._commits = wiring.commits
+        self._announce = wiring.announce
+        self._heard = wiring.heard
+        self._deliveries = deliveries
+
+    def event(self, kind: type[E], command: SendNotification, **fields: Any) -> E:
+        """Return an event of a notification at this instant."""
+        return kind(
+            at_ns=self._system.now_ns,
+            epoch_ns=self._system.epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            **fields,
+        )
+
+    def commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> None:
+        """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
+        effect = self._store.commit(event, delivery.command)
+        if effect is None:
+            self._is_durable(event, delivery, go_on)
+        else:
+            commit = self._commits.begin(event, delivery, go_on)
+            self._handler.perform(effect, commit)
+
+    def is_done(self, commit: Commit) -> None:
+        """Go on with what the store has made durable."""
+        self._commits.end(commit)
+        self._is_durable(commit.event, commit.delivery, commit.go_on)
+        for answer in commit.duplicates:
+            answer.set(Acceptance.DUPLICATE)
+
+    def _is_durable(
+        self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None
+    ) -> None:
+        kind = type(event)
+        if kind in _ENDING:
+            self._deliveries.pop(event.notification_id, None)
+        self._system.record(event)
+        if kind in self._heard:
+            self._announce(event)
+        if go_on is not None:
+            go_on(delivery)
+
+    def has_failed(self, error: Exception) -> NoReturn:
+        """Tell everybody who waits for a change to be durable that it is not, and end the system."""
+        for commit in self._commits.under_way.values():
+            commit.fail(error)
+        raise error
+
+    def ignore_duplicate(self, command: SendNotification, conflict: bool) -> None:
+        """Record and announce that a command came again; that need not be durable."""
+        event = self.event(DuplicateIgnored, command, conflict=conflict)
+        self._system.record(event)
+        self._announce(event)

@@ -1,0 +1,100 @@
+"""Readiness: whether a notification may go out now, or later, or not at all."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from actors.domain.suppressions import Suppressions, SuppressionSource
+from actors.instants import NS_PER_S, since_1970_ns, utc
+from actors.kernel.runtime import Runtime
+from actors.messages import SendNotification
+from actors.pipeline.preferences import Preferences
+
+logger = logging.getLogger(__name__)
+
+SWITCHED_OFF = "switched off by the user"
+ADDRESS_GONE = "the address is gone"
+
+ASK_AGAIN_NS = 10 * NS_PER_S
+"""After so long, preferences that raised are asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """It is not to be sent at all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """It is not to be sent before an instant."""
+
+    instant_ns: int
+
+    is_quiet: bool
+    """Whether that is the end of quiet hours; else preferences raised, and are to be asked again."""
+
+
+class Readiness:
+    """What stands between a notification and its first or next attempt: suppressions, preferences, quiet hours.
+
+    Args:
+        system: says what time it is.
+        suppressions: the addresses that nothing is sent to.
+        preferences: of the users; None: everybody wants everything, at any time.
+    """
+
+    def __init__(self, system: Runtime, suppressions: Suppressions, preferences: Preferences | None) -> None:
+        self._system = system
+        self._suppressions = suppressions
+        self._suppressed = suppressions.in_force  # mostly empty, and asked for each notification
+        self._preferences = preferences
+
+    def obstacle(self, command: SendNotification) -> Unwanted | NotBefore | None:
+        """Return what keeps a command from being sent now; None: nothing."""
+        if self._suppressed:
+            suppression = self._suppressions.find(command.channel, command.recipient)
+            if suppression is not None:
+                is_gone = suppression.source is SuppressionSource.PROVIDER
+                return Unwanted(ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
+        if self._preferences is None or command.critical:
+            return None
+        now_ns = self._system.now_ns
+        try:
+            wanted_at_ns = self._wanted_at_ns(self._preferences, command)
+        except Exception:
+            logger.exception("preferences raised on notification %r", command.notification_id)
+            return NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False)
+        if wanted_at_ns is None:
+            return Unwanted(SWITCHED_OFF)
+        return NotBefore(wanted_at_ns, is_quiet=True) if wanted_at_ns > now_ns else None
+
+    def is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
+
+        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
+        """
+        suppression = self._suppressions.find(command.channel, command.recipient) if self._suppressed else None
+        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
+            return False
+        if self._preferences is None or command.critical:
+            return True
+        try:
+            return self._wanted_at_ns(self._preferences, command) == self._system.now_ns
+        except Exception:
+            return False  # it is put off then, and `obstacle` asks anew and says what is raised
+
+    def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
+        """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
+
+        Raises whatever preferences of somebody's own raise.
+        """
+        user, channel = command.user, command.channel
+        if not preferences.is_enabled(user, channel):
+            return None
+        now_ns, epoch_ns = self._system.now_ns, self._system.epoch_ns
+        quiet_until = preferences.quiet_until(user, channel, utc(epoch_ns + now_ns))
+        # Quiet hours that are over would defer it without end, at this instant.
+        return now_ns if quiet_until is None else max(now_ns, since_1970_ns(quiet_until) - epoch_ns)
