@@ -54,25 +54,19 @@ class Journal:
             **fields,
         )
 
-    def commit(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> None:
-        """Make an event durable, record it, announce it, and then go on; with None nothing follows."""
-        effect = self._store.commit(event, delivery.command)
-        if effect is None:
-            self._is_durable(event, delivery, go_on)
-        else:
+    def commit(
+        self,
+        event: NotificationEvent,
+        delivery: Delivery,
+        go_on: Callable[[Delivery], None] | None,
+        is_durable: bool = False,
+    ) -> None:
+        """Make an event durable if it is not, record it, announce it, and then go on; with None nothing follows."""
+        effect = None if is_durable else self._store.commit(event, delivery.command)
+        if effect is not None:
             commit = self._commits.begin(event, delivery, go_on)
             self._handler.perform(effect, commit)
-
-    def is_done(self, commit: Commit) -> None:
-        """Go on with what the store has made durable."""
-        self._commits.end(commit)
-        self._is_durable(commit.event, commit.delivery, commit.go_on)
-        for answer in commit.duplicates:
-            answer.set(Acceptance.DUPLICATE)
-
-    def _is_durable(
-        self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None
-    ) -> None:
+            return
         kind = type(event)
         if kind in _ENDING:
             self._deliveries.pop(event.notification_id, None)
@@ -81,6 +75,13 @@ class Journal:
             self._announce(event)
         if go_on is not None:
             go_on(delivery)
+
+    def is_done(self, commit: Commit) -> None:
+        """Go on with what the store has made durable."""
+        self._commits.end(commit)
+        self.commit(commit.event, commit.delivery, commit.go_on, is_durable=True)
+        for answer in commit.duplicates:
+            answer.set(Acceptance.DUPLICATE)
 
     def has_failed(self, error: Exception) -> NoReturn:
         """Tell everybody who waits for a change to be durable that it is not, and end the system."""
