@@ -8,47 +8,41 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.run import Sets
-from simulation.commands.shared import given_path, refuse, save
+from simulation.commands.shared import (
+    File,
+    FirstSeed,
+    Sets,
+    Workers,
+    exits_in_words,
+    json_option,
+    option,
+    path_option,
+    refuse,
+    save,
+)
 
 
 def compare(
-    file: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
-    ],
+    file: File,
     vary: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATH=A,B",
-            help="Values to compare, e.g. channels.sms.retry.jitter=none,full; the first one is the baseline. "
+        option(
+            "Values to compare, e.g. channels.sms.retry.jitter=none,full; the first one is the baseline. "
             "Given several times, every combination is run.",
-            show_default=False,
+            metavar="PATH=A,B",
         ),
     ] = None,
     replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, with one seed after the other.")] = 10,
-    seed: Annotated[
-        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
-    ] = None,
+    seed: FirstSeed = None,
     metrics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric", metavar="PATH", help="A figure of the summary, e.g. delivery_time_s.p99.", show_default=False
-        ),
+        list[str] | None, option("A figure of the summary, e.g. delivery_time_s.p99.", "--metric", metavar="PATH")
     ] = None,
     sets: Sets = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path, metavar="DIR", help="Write comparison.json and tables here.", show_default=False
-        ),
-    ] = None,
+    workers: Workers = None,
+    as_json: Annotated[bool, json_option("the comparison as ")] = False,
+    out: Annotated[Path | None, path_option("DIR", "Write comparison.json and tables here.")] = None,
 ) -> None:
     """Compare settings on the same luck: the mean of each, and the differences with their 95% confidence intervals."""
-    from simulation.commands.shared import exits_in_words
     from simulation.experiments.comparison import DOCUMENT, compare as compare_settings
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_folder

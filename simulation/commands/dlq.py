@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from simulation.commands.shared import Exit, given_path
+from simulation.commands.shared import Exit, json_option, option, path_option
 
 if TYPE_CHECKING:
     from simulation.commands.dlq_source import Source
@@ -43,38 +45,33 @@ class Action(StrEnum):
     DISCARD = "discard"
 
 
-def _option(help: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **more)
-
-
-_Url = Annotated[str | None, _option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
+_Url = Annotated[str | None, option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
 _Token = Annotated[
     Path | None,
-    _option(
+    path_option(
+        "FILE",
         "A file with the token to show; else it is in the environment, as RETRYLAB_TOKEN.",
         "--token-file",
-        parser=given_path,
-        metavar="FILE",
         envvar="RETRYLAB_TOKEN_FILE",
     ),
 ]
 _Store = Annotated[
     str | None,
-    _option("Look into this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
+    option("Look into this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-_Why = Annotated[str | None, _option("The reason, for the audit trail.", "--why", metavar="TEXT")]
+_Json = Annotated[bool, json_option("")]
+_Why = Annotated[str | None, option("The reason, for the audit trail.", "--why", metavar="TEXT")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The notification's id.", show_default=False)]
 
-_Reason = Annotated[str | None, _option("Part of the reason.", "--reason", metavar="TEXT")]
-_ReasonIs = Annotated[str | None, _option("The whole reason.", "--reason-is", metavar="TEXT")]
-_Channel = Annotated[str | None, _option("email, sms, push or webhook.", "--channel")]
-_Recipient = Annotated[str | None, _option("Part of the address.", "--recipient", metavar="TEXT")]
-_IdPrefix = Annotated[str | None, _option("How the id begins.", "--id", metavar="TEXT")]
+_Reason = Annotated[str | None, option("Part of the reason.", "--reason", metavar="TEXT")]
+_ReasonIs = Annotated[str | None, option("The whole reason.", "--reason-is", metavar="TEXT")]
+_Channel = Annotated[str | None, option("email, sms, push or webhook.", "--channel")]
+_Recipient = Annotated[str | None, option("Part of the address.", "--recipient", metavar="TEXT")]
+_IdPrefix = Annotated[str | None, option("How the id begins.", "--id", metavar="TEXT")]
 _Since = Annotated[
-    str | None, _option("Given up since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
+    str | None, option("Given up since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
 ]
-_Until = Annotated[str | None, _option("Given up before.", "--until", metavar="TIME")]
+_Until = Annotated[str | None, option("Given up before.", "--until", metavar="TIME")]
 _Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")]
 
 
@@ -88,7 +85,7 @@ def list_letters(
     since: _Since = None,
     until: _Until = None,
     limit: _Limit = 50,
-    after: Annotated[str | None, _option("The page after this; a page says it.", "--after", metavar="TEXT")] = None,
+    after: Annotated[str | None, option("The page after this; a page says it.", "--after", metavar="TEXT")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     as_json: _Json = False,
     url: _Url = None,
@@ -99,11 +96,7 @@ def list_letters(
     filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
     with _asking(url, token_file, store) as source:
         page = source.get("dead-letters", **filter, limit=limit, after=after, order="newest" if newest else "oldest")
-    if _printed_as_json(as_json, page):
-        return
-    from simulation.commands.dlq_tables import print_letters
-
-    print_letters(page["dead_letters"], page["next"])
+    _print(as_json, page, lambda tables: tables.print_letters(page["dead_letters"], page["next"]))
 
 
 @dlq.command()
@@ -125,11 +118,7 @@ def groups(
     filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
     with _asking(url, token_file, store) as source:
         found = source.get("dead-letters/groups", **filter, by=by.value)
-    if _printed_as_json(as_json, found):
-        return
-    from simulation.commands.dlq_tables import print_groups
-
-    print_groups(by.value, found["groups"])
+    _print(as_json, found, lambda tables: tables.print_groups(by.value, found["groups"]))
 
 
 @dlq.command()
@@ -141,15 +130,9 @@ def show(
     store: _Store = None,
 ) -> None:
     """Print all that is known of one notification: every attempt, with what the provider answered."""
-    from simulation.commands.dlq_source import part
-
     with _asking(url, token_file, store) as source:
-        shown = source.get(f"dead-letters/{part(notification_id)}")
-    if _printed_as_json(as_json, shown):
-        return
-    from simulation.commands.dlq_tables import print_notification
-
-    print_notification(shown)
+        shown = source.get(f"dead-letters/{_part(notification_id)}")
+    _print(as_json, shown, lambda tables: tables.print_notification(shown))
 
 
 @dlq.command()
@@ -157,7 +140,7 @@ def retry(
     notification_id: _Id,
     edits: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Change this first: recipient, subject, message, expires_after (seconds) or metadata (a JSON object). May "
             "be given several times.",
             "--edit",
@@ -170,11 +153,9 @@ def retry(
     token_file: _Token = None,
 ) -> None:
     """Try one again with a fresh set of attempts, edited or as it is."""
-    from simulation.commands.dlq_source import part
-
     edit = _edit(edits or [])
     with _asking(url, token_file) as source:
-        done = source.post(f"dead-letters/{part(notification_id)}/retry", {"why": why, "edit": edit or None})
+        done = source.post(f"dead-letters/{_part(notification_id)}/retry", {"why": why, "edit": edit or None})
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is being tried again")
 
@@ -182,16 +163,14 @@ def retry(
 @dlq.command()
 def discard(
     notification_id: _Id,
-    why: Annotated[str, _option("The reason, for the audit trail.", "--why", metavar="TEXT")],
+    why: Annotated[str, option("The reason, for the audit trail.", "--why", metavar="TEXT")],
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
 ) -> None:
     """Remove one for good."""
-    from simulation.commands.dlq_source import part
-
     with _asking(url, token_file) as source:
-        done = source.post(f"dead-letters/{part(notification_id)}/discard", {"why": why})
+        done = source.post(f"dead-letters/{_part(notification_id)}/discard", {"why": why})
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is discarded")
 
@@ -230,10 +209,7 @@ def bulk(
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
             order["filter"] = dry["filter"]  # about those that are shown, and not what comes while somebody thinks
-            if not _printed_as_json(as_json, dry):
-                from simulation.commands.dlq_tables import print_dry_run
-
-                print_dry_run(action.value, dry)
+            _print(as_json, dry, lambda tables: tables.print_dry_run(action.value, dry))
             if dry_run:
                 return
             if not dry["count"]:
@@ -257,11 +233,7 @@ def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None) -
     """Print the bulk runs of the service, newest first."""
     with _asking(url, token_file) as source:
         runs = source.get("bulks")
-    if _printed_as_json(as_json, runs):
-        return
-    from simulation.commands.dlq_tables import print_bulks
-
-    print_bulks(runs["bulks"])
+    _print(as_json, runs, lambda tables: tables.print_bulks(runs["bulks"]))
 
 
 @dlq.command()
@@ -272,17 +244,15 @@ def cancel(
     token_file: _Token = None,
 ) -> None:
     """End a bulk run before its time; what it has not come to stays as it is."""
-    from simulation.commands.dlq_source import part
-
     with _asking(url, token_file) as source:
-        cancelled = source.post(f"bulks/{part(run)}/cancel", {})
+        cancelled = source.post(f"bulks/{_part(run)}/cancel", {})
     if not _printed_as_json(as_json, cancelled):
         typer.echo(f"{run}: cancelled, {cancelled['done']:,} of {cancelled['total']:,} done")
 
 
 @dlq.command()
 def audit(
-    notification_id: Annotated[str | None, _option("Only what was done to this.", "--id", metavar="ID")] = None,
+    notification_id: Annotated[str | None, option("Only what was done to this.", "--id", metavar="ID")] = None,
     limit: _Limit = 50,
     as_json: _Json = False,
     url: _Url = None,
@@ -292,35 +262,20 @@ def audit(
     """Print who did what, when and why, newest first."""
     with _asking(url, token_file, store) as source:
         trail = source.get("audit", id=notification_id, limit=limit)
-    if _printed_as_json(as_json, trail):
-        return
-    from simulation.commands.dlq_tables import print_audit
-
-    print_audit(trail["audit"])
+    _print(as_json, trail, lambda tables: tables.print_audit(trail["audit"]))
 
 
 # ── what they share ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _filter(
-    reason: str | None,
-    reason_is: str | None,
-    channel: str | None,
-    recipient: str | None,
-    id_prefix: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, str]:
-    given = {
-        "reason": reason,
-        "reason_is": reason_is,
-        "channel": channel,
-        "recipient": recipient,
-        "id": id_prefix,
-        "since": since,
-        "until": until,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+def _filter(*given: str | None) -> dict[str, str]:
+    names = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
+    return {name: value for name, value in zip(names, given, strict=True) if value is not None}
+
+
+def _part(text: str) -> str:
+    """Return a text as one part of a path."""
+    return quote(text, safe="")
 
 
 def _edit(edits: list[str]) -> dict[str, Any]:
@@ -363,7 +318,6 @@ def _asking(url: str | None, token_file: Path | None, store: str | None = None) 
 
 def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Wait until a bulk run has ended, and show how far it is; who stops waiting does not stop the run."""
-    from simulation.commands.dlq_source import part
     from simulation.reporting.terminal import watch_runs
 
     try:
@@ -372,11 +326,18 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
                 if progress is not None:
                     progress(run["done"] + run["skipped"] + run["failed"], run["total"])
                 time.sleep(POLL_S)
-                run = source.get(f"bulks/{part(run['bulk'])}")
+                run = source.get(f"bulks/{_part(run['bulk'])}")
     except KeyboardInterrupt:
         _say(f"it goes on without you; to end it: retrylab dlq cancel {run['bulk']}")
         raise typer.Exit(Exit.INTERRUPTED) from None
     return run
+
+
+def _print(as_json: bool, document: Any, as_table: Callable[[ModuleType], None]) -> None:
+    if not _printed_as_json(as_json, document):
+        from simulation.commands import dlq_tables
+
+        as_table(dlq_tables)
 
 
 def _printed_as_json(as_json: bool, document: Any) -> bool:

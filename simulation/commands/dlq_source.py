@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     import httpx2
@@ -49,11 +48,6 @@ class Source(Protocol):
             CannotAsk: it cannot be ordered, or not here.
             NotDone: nothing came of it.
         """
-
-
-def part(text: str) -> str:
-    """Return a text as one part of a path."""
-    return quote(text, safe="")
 
 
 # ── a running service ───────────────────────────────────────────────────────────────────────────────────────────────

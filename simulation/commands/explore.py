@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, given_path, refuse, say
+from simulation.commands.shared import Exit, File, SetsAsForRun, json_option, option, path_option, refuse, say
 
 
 class ScheduleName(StrEnum):
@@ -22,33 +22,23 @@ class ScheduleName(StrEnum):
 
 
 def explore(
-    file: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
-    ],
+    file: File,
     seeds: Annotated[int, typer.Option(min=1, help="How many cases to run, each drawn by a seed.")] = 1000,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the cases; as many as cores.", show_default=False)
-    ] = None,
+    workers: Annotated[int | None, option("Processes that share the cases; as many as cores.", min=1)] = None,
     schedule: Annotated[
         ScheduleName,
         typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both."),
     ] = ScheduleName.MIXED,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
-    ] = None,
+    sets: SetsAsForRun = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="DIR",
-            help="Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left "
-            "out.",
-            show_default=False,
+        path_option(
+            "DIR",
+            "Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left out.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON and nothing else.")] = False,
+    as_json: Annotated[bool, json_option("what came of it as ")] = False,
 ) -> None:
     """Run many small cases of a scenario, with faults and operations drawn by seeds, and every invariant on.
 

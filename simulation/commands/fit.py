@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import given_path, refuse
+from simulation.commands.shared import argument, json_option, option, path_option, refuse
 
 
 class LatencyUnit(StrEnum):
@@ -23,49 +23,33 @@ class LatencyUnit(StrEnum):
 
 Attempts = Annotated[
     Path,
-    typer.Argument(
-        parser=given_path,
-        metavar="ATTEMPTS",
-        help="A CSV file with a header and a line for each attempt, an attempts.parquet, or the directory of a run.",
-        show_default=False,
+    argument(
+        "ATTEMPTS",
+        "A CSV file with a header and a line for each attempt, an attempts.parquet, or the directory of a run.",
     ),
 ]
 TimeColumn = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start.",
         "--time",
         metavar="COLUMN",
-        help="When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start.",
-        show_default=False,
     ),
 ]
-LatencyColumn = Annotated[
-    str | None, typer.Option("--latency", metavar="COLUMN", help="How long it took.", show_default=False)
-]
+LatencyColumn = Annotated[str | None, option("How long it took.", "--latency", metavar="COLUMN")]
 LatencyUnitOption = Annotated[
-    LatencyUnit | None,
-    typer.Option(help="Of the latency; by the column's name when left out, as latency_ms.", show_default=False),
+    LatencyUnit | None, option("Of the latency; by the column's name when left out, as latency_ms.")
 ]
 OutcomeColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--outcome", metavar="COLUMN", help="How it ended: sent, 200, failed, 429, timeout, …", show_default=False
-    ),
+    str | None, option("How it ended: sent, 200, failed, 429, timeout, …", "--outcome", metavar="COLUMN")
 ]
 OutcomeMap = Annotated[
     list[str] | None,
-    typer.Option(
-        "--outcome-map", metavar="WORD=OUTCOME", help="What a word means, e.g. bounced=permanent.", show_default=False
-    ),
+    option("What a word means, e.g. bounced=permanent.", "--outcome-map", metavar="WORD=OUTCOME"),
 ]
 ChannelName = Annotated[
     str | None,
-    typer.Option(
-        "--channel",
-        metavar="NAME",
-        help="Look at this channel alone; of a log without channels, what its channel is.",
-        show_default=False,
-    ),
+    option("Look at this channel alone; of a log without channels, what its channel is.", "--channel", metavar="NAME"),
 ]
 
 
@@ -77,13 +61,8 @@ def fit(
     outcome: OutcomeColumn = None,
     outcome_map: OutcomeMap = None,
     channel: ChannelName = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path, metavar="FILE", help="Write a scenario with what was found here.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON and nothing else.")] = False,
+    out: Annotated[Path | None, path_option("FILE", "Write a scenario with what was found here.")] = None,
+    as_json: Annotated[bool, json_option("all figures as ")] = False,
 ) -> None:
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError

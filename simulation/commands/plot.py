@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.shared import exits_in_words, given_path, say
+from simulation.commands.shared import argument, exits_in_words, option, path_option, say, set_option
 
 if TYPE_CHECKING:
     from simulation.reporting.plots.kinds import Kind, Options
@@ -35,83 +35,50 @@ class KindName(StrEnum):
     ALL = "all"
 
 
-_OF_A_SWEEP = "Of a sweep: "
 ENDINGS = (".png", ".svg")
+
+
+def _of_a_sweep(help: str) -> Any:
+    return option(f"Of a sweep: {help}", metavar="PATH")
 
 
 def plot(
     source: Annotated[
-        Path,
-        typer.Argument(
-            parser=given_path,
-            metavar="DIR|FILE",
-            help="The directory of a saved run or sweep, or a scenario file, which is run.",
-            show_default=False,
-        ),
+        Path, argument("DIR|FILE", "The directory of a saved run or sweep, or a scenario file, which is run.")
     ],
     kinds: Annotated[
         list[KindName] | None,
-        typer.Option(
-            "--kind",
-            help="What to draw; may be given several times. lines, heatmap and pareto are of a sweep, the others of a "
+        option(
+            "What to draw; may be given several times. lines, heatmap and pareto are of a sweep, the others of a "
             "run. overview, and lines of a sweep, when left out.",
-            show_default=False,
+            "--kind",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="PATH",
-            help="Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left "
-            "out.",
-            show_default=False,
+        path_option(
+            "PATH",
+            "Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left out.",
         ),
     ] = None,
     notification: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID", help="Of which to draw the timeline; the most tried one when left out.", show_default=False
-        ),
+        str | None, option("Of which to draw the timeline; the most tried one when left out.", metavar="ID")
     ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="The channel of raster and backoff; all when left out.", show_default=False)
-    ] = None,
+    channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
     figure: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help=f"{_OF_A_SWEEP}the figure to draw, e.g. delivery_time_s.p99; sent_fraction when left out.",
-            show_default=False,
-        ),
+        str | None, _of_a_sweep("the figure to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
-    x: Annotated[
-        str | None, typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting to the right.", show_default=False)
-    ] = None,
-    y: Annotated[
-        str | None, typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting upwards.", show_default=False)
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help=f"{_OF_A_SWEEP}the setting that tells lines apart.", show_default=False),
-    ] = None,
+    x: Annotated[str | None, _of_a_sweep("the setting to the right.")] = None,
+    y: Annotated[str | None, _of_a_sweep("the setting upwards.")] = None,
+    by: Annotated[str | None, _of_a_sweep("the setting that tells lines apart.")] = None,
     gain: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH", help="Of pareto: what more of is better; sent_fraction when left out.", show_default=False
-        ),
+        str | None, option("Of pareto: what more of is better; sent_fraction when left out.", metavar="PATH")
     ] = None,
     cost: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH", help="Of pareto: what less of is better; requests when left out.", show_default=False
-        ),
+        str | None, option("Of pareto: what less of is better; requests when left out.", metavar="PATH")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a FILE: in place of its own seed.", show_default=False)] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Of a FILE: change a setting.", show_default=False),
-    ] = None,
+    seed: Annotated[int | None, option("Of a FILE: in place of its own seed.")] = None,
+    sets: Annotated[list[str] | None, set_option("Of a FILE: change a setting.")] = None,
 ) -> None:
     """Draw what came of a run or a sweep. Exit code 0: drawn; 2: bad input."""
     from actors.errors import ConfigurationError

@@ -7,29 +7,16 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.run import RuntimeName, Sets
-from simulation.commands.shared import Exit, given_path, refuse
+from simulation.commands.run import RuntimeName
+from simulation.commands.shared import Exit, Sets, argument, option, path_option, refuse
 
 
 def replay(
-    trace: Annotated[
-        Path,
-        typer.Argument(
-            parser=given_path, metavar="TRACE", help="A trace, written by run --record.", show_default=False
-        ),
-    ],
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="TRACE",
-            help="Run nothing, and compare with this trace instead.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed.", show_default=False)] = None,
+    trace: Annotated[Path, argument("TRACE", "A trace, written by run --record.")],
+    against: Annotated[Path | None, path_option("TRACE", "Run nothing, and compare with this trace instead.")] = None,
+    seed: Annotated[int | None, option("Another seed.")] = None,
     sets: Sets = None,
-    runtime: Annotated[RuntimeName | None, typer.Option(help="Another clock.", show_default=False)] = None,
+    runtime: Annotated[RuntimeName | None, option("Another clock.")] = None,
 ) -> None:
     """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError

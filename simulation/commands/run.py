@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, given_path, refuse, save, say
+from simulation.commands.shared import Exit, Sets, argument, json_option, option, path_option, refuse, save, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,46 +26,22 @@ class RuntimeName(StrEnum):
     TRIO = "trio"
 
 
-Files = Annotated[
-    list[Path], typer.Argument(parser=given_path, metavar="FILE...", help="Scenario files.", show_default=False)
-]
-Seed = Annotated[int | None, typer.Option(help="In place of the scenario's own seed.", show_default=False)]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s.",
-        show_default=False,
-    ),
-]
+Files = Annotated[list[Path], argument("FILE...", "Scenario files.")]
 
 
 def run(
     files: Files,
-    seed: Seed = None,
+    seed: Annotated[int | None, option("In place of the scenario's own seed.")] = None,
     sets: Sets = None,
     runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = (
         RuntimeName.SIMPY
     ),
     out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="DIR",
-            help="Write report.html, summary.json, tables and a picture here.",
-            show_default=False,
-        ),
+        Path | None, path_option("DIR", "Write report.html, summary.json, tables and a picture here.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+    as_json: Annotated[bool, json_option("the summary as ")] = False,
     record: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="TRACE",
-            help="Write the history of the run here, to be replayed; one FILE only.",
-            show_default=False,
-        ),
+        Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Check all invariants that apply, and stop at the first breach.")

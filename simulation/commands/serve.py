@@ -9,16 +9,13 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, given_path, refuse, say
+from simulation.commands.shared import Exit, argument, refuse, say
 
 _MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
 
 
 def serve(
-    file: Annotated[
-        Path,
-        typer.Argument(parser=given_path, metavar="CONFIG", help="A file of settings, in YAML.", show_default=False),
-    ],
+    file: Annotated[Path, argument("CONFIG", "A file of settings, in YAML.")],
     check: Annotated[
         bool, typer.Option("--check", help="Read the settings, and the files that they name, and stop.")
     ] = False,

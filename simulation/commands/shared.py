@@ -1,4 +1,4 @@
-"""What commands share: paths as they are given, exit codes, and what they say when they cannot go on."""
+"""What commands share: options, paths as they are given, exit codes, and what they say when they cannot go on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -65,6 +65,47 @@ def given_path(text: str) -> Path:
     if not text:
         raise typer.BadParameter("wanted a path, got an empty one")
     return Path(text)
+
+
+# ── options ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def option(help: str, *names: str, **more: Any) -> Any:
+    """Return an option; what is left out of most is said in the help text, and not as ``[default: None]``."""
+    return typer.Option(*names, help=help, **{"show_default": False, **more})
+
+
+def argument(metavar: str, help: str) -> Any:
+    """Return an argument that is a path, or several."""
+    return typer.Argument(parser=given_path, metavar=metavar, help=help, show_default=False)
+
+
+def path_option(metavar: str, help: str, *names: str, **more: Any) -> Any:
+    """Return an option that is a path."""
+    return option(help, *names, parser=given_path, metavar=metavar, **more)
+
+
+def json_option(what: str) -> Any:
+    """Return the option ``--json`` of a command that prints something."""
+    return typer.Option("--json", help=f"Print {what}JSON and nothing else.")
+
+
+def set_option(help: str) -> Any:
+    """Return the option ``--set``."""
+    return option(help, "--set", metavar="PATH=VALUE")
+
+
+File = Annotated[Path, argument("FILE", "A scenario file.")]
+Sets = Annotated[
+    list[str] | None,
+    set_option("Change a setting, e.g. channels.email.retry.max_attempts=8 or workload.0.arrivals.poisson=50/s."),
+]
+SetsAsForRun = Annotated[list[str] | None, set_option("Change a setting, as for run.")]
+FirstSeed = Annotated[int | None, option("The first seed, in place of the file's.")]
+Workers = Annotated[int | None, option("Processes that share the runs; as many as cores.", min=1)]
+
+
+# ── ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager

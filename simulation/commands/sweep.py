@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import given_path
+from simulation.commands.shared import (
+    File,
+    FirstSeed,
+    SetsAsForRun,
+    Workers,
+    check_who_does_them,
+    exits_in_words,
+    json_option,
+    option,
+    path_option,
+)
 
 
 class DesignName(StrEnum):
@@ -22,66 +32,43 @@ class DesignName(StrEnum):
 
 
 def sweep(
-    file: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
-    ],
+    file: File,
     out: Annotated[
         Path,
-        typer.Option(
-            parser=given_path,
-            metavar="DIR",
-            help="Write the tables here, and each run as soon as it is over; what is here already is not run again.",
-            show_default=False,
+        path_option(
+            "DIR", "Write the tables here, and each run as soon as it is over; what is here already is not run again."
         ),
     ],
     vary: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "What a setting goes through, as above; several times for several. In place of the file's sweep.",
             metavar="PATH=VALUES",
-            help="What a setting goes through, as above; several times for several. In place of the file's sweep.",
-            show_default=False,
         ),
     ] = None,
     replicates: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs of each combination, with one seed after the other.", show_default="10"),
+        int | None, option("Runs of each combination, with one seed after the other.", min=1, show_default="10")
     ] = None,
-    design: Annotated[
-        DesignName | None,
-        typer.Option(help="Every combination, or samples of them.", show_default="grid"),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many combinations, where the design is no grid.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
-    ] = None,
+    design: Annotated[DesignName | None, option("Every combination, or samples of them.", show_default="grid")] = None,
+    samples: Annotated[int | None, option("How many combinations, where the design is no grid.", min=1)] = None,
+    seed: FirstSeed = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "A figure of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
             "--metric",
             metavar="PATH",
-            help="A figure of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
-            show_default=False,
         ),
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
-    ] = None,
+    sets: SetsAsForRun = None,
+    workers: Workers = None,
     dask: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.",
-            show_default=False,
+        option(
+            "Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.", metavar="ADDRESS"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the cells as JSON and nothing else.")] = False,
+    as_json: Annotated[bool, json_option("the cells as ")] = False,
 ) -> None:
     """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
 
@@ -90,7 +77,6 @@ def sweep(
     A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
     process that did runs is gone.
     """
-    from simulation.commands.shared import check_who_does_them, exits_in_words
     from simulation.experiments.sweeping.printing import METRICS, print_sweep
     from simulation.experiments.sweeping.sweep import Plan
     from simulation.reporting.terminal import watch_runs

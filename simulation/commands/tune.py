@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, given_path
+from simulation.commands.shared import (
+    Exit,
+    File,
+    FirstSeed,
+    Workers,
+    check_who_does_them,
+    exits_in_words,
+    json_option,
+    option,
+    path_option,
+    set_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,32 +28,25 @@ if TYPE_CHECKING:
 
 
 def tune(
-    file: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="FILE", help="A scenario file.", show_default=False)
-    ],
+    file: File,
     vary: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATH=VALUES",
-            help="A setting to search, and its values: channels.sms.max_in_flight=1..8, "
+        option(
+            "A setting to search, and its values: channels.sms.max_in_flight=1..8, "
             "channels.sms.timeout=100ms..10s, channels.sms.retry.jitter=none,full or "
             "drain={from: 1m, to: 1h, scale: log}. The file's sweep when left out.",
-            show_default=False,
+            metavar="PATH=VALUES",
         ),
     ] = None,
     minimize: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIGURE",
-            help="A figure of the summary that is to be small: requests, the load on the providers, when left out. "
+        option(
+            "A figure of the summary that is to be small: requests, the load on the providers, when left out. "
             "Given several times, or beside --maximize, it is the Pareto set that is searched.",
-            show_default=False,
+            metavar="FIGURE",
         ),
     ] = None,
-    maximize: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIGURE", help="A figure that is to be large.", show_default=False),
-    ] = None,
+    maximize: Annotated[list[str] | None, option("A figure that is to be large.", metavar="FIGURE")] = None,
     probability: Annotated[
         str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
     ] = "95%",
@@ -53,36 +57,24 @@ def tune(
     replicates: Annotated[
         int, typer.Option(min=1, help="How many runs a setting gets at most, before the best is confirmed.")
     ] = 20,
-    seed: Annotated[
-        int | None, typer.Option(help="The first seed, in place of the file's.", show_default=False)
-    ] = None,
+    seed: FirstSeed = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Change the file, as for run: what it expects, or duration=2m for a shorter search.",
-            show_default=False,
-        ),
+        set_option("Change the file, as for run: what it expects, or duration=2m for a shorter search."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the runs; as many as cores.", show_default=False)
-    ] = None,
+    workers: Workers = None,
     dask: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers do the runs instead.", show_default=False),
+        str | None, option("A Dask scheduler whose workers do the runs instead.", metavar="ADDRESS")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="DIR",
-            help="Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
+        path_option(
+            "DIR",
+            "Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
             "is over is kept here too, and not done again by another search.",
-            show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON and nothing else.")] = False,
+    as_json: Annotated[bool, json_option("what came of it as ")] = False,
 ) -> None:
     """Search the cheapest settings that meet the expectations of a scenario.
 
@@ -93,7 +85,6 @@ def tune(
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.
     """
-    from simulation.commands.shared import check_who_does_them, exits_in_words
     from simulation.experiments.tuning.report import report
     from simulation.experiments.tuning.tune import tune as search
     from simulation.experiments.tuning.tuning import TuningInterrupted

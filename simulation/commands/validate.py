@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, refuse, say
+from simulation.commands.shared import Exit, json_option, option, refuse, say
 
 if TYPE_CHECKING:
     from simulation.validation.procedure import CaseResult
@@ -19,20 +19,13 @@ def validate(
         bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; takes long.")
     ] = False,
     case: Annotated[
-        list[str] | None,
-        typer.Option("--case", metavar="NAME", help="Only this case; may be given several times.", show_default=False),
+        list[str] | None, option("Only this case; may be given several times.", "--case", metavar="NAME")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another run of luck.")] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that share the replications; as many as cores.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
+    workers: Annotated[int | None, option("Processes that share the replications; as many as cores.", min=1)] = None,
+    as_json: Annotated[bool, json_option("the findings as ")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the findings as a Markdown table.")] = False,
-    rows: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --markdown: at most so many rows of each case.", show_default=False),
-    ] = None,
+    rows: Annotated[int | None, option("With --markdown: at most so many rows of each case.", min=1)] = None,
     list_cases: Annotated[
         bool, typer.Option("--list", help="Print the cases there are, with --json as JSON, and run nothing.")
     ] = False,

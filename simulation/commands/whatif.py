@@ -17,32 +17,21 @@ from simulation.commands.fit import (
     OutcomeMap,
     TimeColumn,
 )
-from simulation.commands.shared import given_path, refuse
+from simulation.commands.shared import SetsAsForRun, argument, json_option, option, refuse
 
 
 def whatif(
     attempts: Attempts,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            parser=given_path, metavar="FILE", help="A scenario file with the policies.", show_default=False
-        ),
-    ],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, as for run.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="The first seed, in place of the file's.", show_default=False)
-    ] = None,
+    file: Annotated[Path, argument("FILE", "A scenario file with the policies.")],
+    sets: SetsAsForRun = None,
+    seed: Annotated[int | None, option("The first seed, in place of the file's.", min=0)] = None,
     replicates: Annotated[int, typer.Option(min=1, help="Replays, with one seed after the other.")] = 5,
     within: Annotated[
         str | None,
-        typer.Option(
-            metavar="DURATION",
-            help="An attempt ends as one of those recorded within so long of it, as 500ms; half the time in which the "
+        option(
+            "An attempt ends as one of those recorded within so long of it, as 500ms; half the time in which the "
             "record has ten when left out.",
-            show_default=False,
+            metavar="DURATION",
         ),
     ] = None,
     time: TimeColumn = None,
@@ -51,7 +40,7 @@ def whatif(
     outcome: OutcomeColumn = None,
     outcome_map: OutcomeMap = None,
     channel: ChannelName = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON and nothing else.")] = False,
+    as_json: Annotated[bool, json_option("all figures as ")] = False,
 ) -> None:
     """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
