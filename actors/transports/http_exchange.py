@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -20,11 +21,12 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from actors.domain.attempts import Attempt
 from actors.errors import described
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
-from actors.transports.transport import ANSWER_LENGTH_MAX, tls_context
+from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
 
 with needs("live"):
     import httpcore2
@@ -227,6 +229,35 @@ class HttpExchange:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._pool.aclose()
+
+
+class HttpTransport(Transport):
+    """A transport that makes requests; each kind says which, and what the answer means."""
+
+    _http: HttpExchange
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+        """Return the effect that makes this attempt."""
+
+        async def send() -> Outcome:
+            try:
+                return await self._send(attempt)
+            except Failed as failed:
+                return failed.outcome
+
+        return send
+
+    @abstractmethod
+    async def _send(self, attempt: Attempt) -> Outcome:
+        """Send it, and return what the answer means.
+
+        Raises:
+            Failed: there is no answer, or nothing that could be sent.
+        """
+
+    async def aclose(self) -> None:
+        """Close all connections. No attempt may be under way, or begin afterwards."""
+        await self._http.aclose()
 
 
 def _described(error: Exception) -> str:

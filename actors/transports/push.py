@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -41,15 +41,14 @@ from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, P
 from actors.settings.base import validated
 from actors.settings.transports import FcmConfig
 from actors.transports.google_token import GoogleToken
-from actors.transports.http_exchange import Answer, Failed, HttpExchange
-from actors.transports.transport import Transport
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
 
 WAIT_FOR_QUOTA_S: Final = 60.0
 
 _OF_A_NEW_TOKEN: Final = frozenset({401, 403})
 
 
-class PushProvider(Transport):
+class PushProvider(HttpTransport):
     """Hands messages to Firebase Cloud Messaging.
 
     The recipient is a device's registration token; subject and message are title and body. Of the metadata are read
@@ -70,32 +69,20 @@ class PushProvider(Transport):
         self._token = GoogleToken(config, self._http, clock)
         self._url = f"{config.base_url}/v1/projects/{config.project_id}/messages:send"
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
-        """Return the effect that sends this message."""
-
-        async def send() -> Outcome:
-            try:
-                content = msgspec.json.encode({"message": message_of(attempt.command)})
-            except (UnicodeEncodeError, TypeError) as error:
-                return Permanent(reason="no message that could be written", answer=str(error))
-            try:
-                token = await self._token.get()
-                answer = await self._post(token, content)
-                if answer.status in _OF_A_NEW_TOKEN and error_code(answer) is None:
-                    answer = await self._post(await self._token.get(refused=token), content)
-            except Failed as failed:
-                return failed.outcome
-            return outcome_of_answer(answer)
-
-        return send
+    async def _send(self, attempt: Attempt) -> Outcome:
+        try:
+            content = msgspec.json.encode({"message": message_of(attempt.command)})
+        except (UnicodeEncodeError, TypeError) as error:
+            return Permanent(reason="no message that could be written", answer=str(error))
+        token = await self._token.get()
+        answer = await self._post(token, content)
+        if answer.status in _OF_A_NEW_TOKEN and error_code(answer) is None:
+            answer = await self._post(await self._token.get(refused=token), content)
+        return outcome_of_answer(answer)
 
     async def _post(self, token: str, content: bytes) -> Answer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         return await self._http.post(self._url, headers, content)
-
-    async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
-        await self._http.aclose()
 
 
 def message_of(command: SendNotification) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -42,8 +42,7 @@ from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import TwilioConfig
-from actors.transports.http_exchange import Answer, Failed, HttpExchange, header_value
-from actors.transports.transport import Transport
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
 
 DEAD_CODES: Final = frozenset({21211, 21614, 21610})
 """Invalid number, not a mobile number, unsubscribed."""
@@ -57,7 +56,7 @@ KEEPS_ITS_ZERO: Final = frozenset({"+39", "+378", "+225", "+242"})
 """Italy, San Marino, Côte d'Ivoire and Congo: a number's leading 0 is part of it abroad, too."""
 
 
-class SmsProvider(Transport):
+class SmsProvider(HttpTransport):
     """Hands text messages to a provider with Twilio's API.
 
     The recipient is a number in E.164 (``+49 30 123456``), or a national one whose country is in the metadata
@@ -83,28 +82,19 @@ class SmsProvider(Transport):
             "content-type": "application/x-www-form-urlencoded",
         }
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
-        """Return the effect that sends this message."""
-
-        async def send() -> Outcome:
-            command = attempt.command
-            number = e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
-            if number is None:
-                return Permanent(reason="not a phone number")
-            try:
-                content = urlencode(self._form(command, number)).encode()
-            except UnicodeEncodeError:
-                return Permanent(reason="text with half a surrogate pair")
-            headers = self._headers
-            if self._config.idempotency_header is not None:
-                headers = headers | {self._config.idempotency_header: header_value(attempt.idempotency_key)}
-            try:
-                answer = await self._http.post(self._url, headers, content)
-            except Failed as failed:
-                return failed.outcome
-            return outcome_of_answer(answer)
-
-        return send
+    async def _send(self, attempt: Attempt) -> Outcome:
+        command = attempt.command
+        number = e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
+        if number is None:
+            return Permanent(reason="not a phone number")
+        try:
+            content = urlencode(self._form(command, number)).encode()
+        except UnicodeEncodeError:
+            return Permanent(reason="text with half a surrogate pair")
+        headers = self._headers
+        if self._config.idempotency_header is not None:
+            headers = headers | {self._config.idempotency_header: header_value(attempt.idempotency_key)}
+        return outcome_of_answer(await self._http.post(self._url, headers, content))
 
     def _form(self, command: SendNotification, number: str) -> dict[str, str]:
         form = {"To": number, "Body": command.message}
@@ -129,10 +119,6 @@ class SmsProvider(Transport):
         signed = url + "".join(name + form[name] for name in sorted(form))
         expected = hmac.digest(self._config.auth_token.reveal().encode(), signed.encode(), hashlib.sha1)
         return hmac.compare_digest(base64.b64encode(expected), signature.encode("ascii", "replace"))
-
-    async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
-        await self._http.aclose()
 
 
 def e164(recipient: str, country_code: Any) -> str | None:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import base64
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -42,16 +42,15 @@ from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import SigningKey, WebhookConfig
-from actors.transports.http_exchange import Answer, Failed, HttpExchange, header_value
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
 from actors.transports.network_guard import GuardedNetwork
-from actors.transports.transport import Transport
 
 THROTTLED: Final = frozenset({429, 502, 504})
 MAY_BE_REPEATED: Final = frozenset({408, 425})
 """Request Timeout, Too Early: they say themselves that the request may be repeated."""
 
 
-class WebhookProvider(Transport):
+class WebhookProvider(HttpTransport):
     """Posts events to the endpoints of other people, signed.
 
     The recipient is a URL. With ``content_type`` in the metadata the message is the body as it is; without, the body is
@@ -76,33 +75,24 @@ class WebhookProvider(Transport):
         self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
         self._retries_client_errors = config.client_errors == "transient"
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
-        """Return the effect that posts this event."""
-
-        async def send() -> Outcome:
-            command = attempt.command
-            if (problem := problem_of_url(command.recipient, allow_http=self._allow_http)) is not None:
-                return Permanent(reason=problem)
-            try:
-                content_type, body = body_of(command)
-            except (UnicodeEncodeError, TypeError) as error:
-                return Permanent(reason="no event that could be written", answer=str(error))
-            event = header_value(attempt.idempotency_key)
-            timestamp = str(int(self._clock()))
-            keys = self._keys_of.get(command.recipient, self._keys)
-            headers = {
-                "content-type": content_type,
-                "webhook-id": event,
-                "webhook-timestamp": timestamp,
-                "webhook-signature": signature(keys, event, timestamp, body),
-            }
-            try:
-                answer = await self._http.post(command.recipient, headers, body)
-            except Failed as failed:
-                return failed.outcome
-            return self._outcome(answer)
-
-        return send
+    async def _send(self, attempt: Attempt) -> Outcome:
+        command = attempt.command
+        if (problem := problem_of_url(command.recipient, allow_http=self._allow_http)) is not None:
+            return Permanent(reason=problem)
+        try:
+            content_type, body = body_of(command)
+        except (UnicodeEncodeError, TypeError) as error:
+            return Permanent(reason="no event that could be written", answer=str(error))
+        event = header_value(attempt.idempotency_key)
+        timestamp = str(int(self._clock()))
+        keys = self._keys_of.get(command.recipient, self._keys)
+        headers = {
+            "content-type": content_type,
+            "webhook-id": event,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": signature(keys, event, timestamp, body),
+        }
+        return self._outcome(await self._http.post(command.recipient, headers, body))
 
     def _outcome(self, answer: Answer) -> Outcome:
         status, text, wait = answer.status, answer.text, answer.retry_after
@@ -117,10 +107,6 @@ class WebhookProvider(Transport):
         if is_final and not self._retries_client_errors:
             return Permanent(reason=reason, answer=text)
         return Transient(reason=reason, answer=text, retry_after=wait)
-
-    async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
-        await self._http.aclose()
 
 
 def problem_of_url(url: str, *, allow_http: bool) -> str | None:

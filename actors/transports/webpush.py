@@ -34,7 +34,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -47,9 +47,8 @@ from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import NOT_SHOWN, validated
 from actors.settings.transports import WebPushConfig
-from actors.transports.http_exchange import Answer, Failed, HttpExchange
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
 from actors.transports.network_guard import GuardedNetwork
-from actors.transports.transport import Transport
 from actors.transports.webhook import problem_of_url
 
 with needs("live"):
@@ -80,7 +79,7 @@ class Subscription(msgspec.Struct, frozen=True):
     """Sixteen bytes that only it and we know."""
 
 
-class WebPushProvider(Transport):
+class WebPushProvider(HttpTransport):
     """Sends messages to browsers.
 
     The recipient is a subscription, as ``JSON.stringify`` writes it: ``{"endpoint": …, "keys": {"p256dh": …, …}}``. The
@@ -103,26 +102,17 @@ class WebPushProvider(Transport):
         self._config = config
         self._clock = clock
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
-        """Return the effect that sends this message."""
-
-        async def send() -> Outcome:
-            command = attempt.command
-            try:
-                subscription = parse_subscription(command.recipient)
-                if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
-                    raise Unpushable(problem)
-                headers = self._headers(command, subscription.endpoint)
-                body = encrypted(payload_of(command), subscription)
-            except Unpushable as error:
-                return Permanent(reason=str(error))
-            try:
-                answer = await self._http.post(subscription.endpoint, headers, body)
-            except Failed as failed:
-                return failed.outcome
-            return outcome_of_answer(answer)
-
-        return send
+    async def _send(self, attempt: Attempt) -> Outcome:
+        command = attempt.command
+        try:
+            subscription = parse_subscription(command.recipient)
+            if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
+                raise Unpushable(problem)
+            headers = self._headers(command, subscription.endpoint)
+            body = encrypted(payload_of(command), subscription)
+        except Unpushable as error:
+            return Permanent(reason=str(error))
+        return outcome_of_answer(await self._http.post(subscription.endpoint, headers, body))
 
     def _headers(self, command: SendNotification, endpoint: str) -> dict[str, str]:
         metadata = command.metadata
@@ -155,10 +145,6 @@ class WebPushProvider(Transport):
             return str(self._vapid.sign(claims)["Authorization"])
         except VapidException as error:
             raise Unpushable(f"not to be signed for: {error}") from None
-
-    async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
-        await self._http.aclose()
 
 
 def _vapid(config: WebPushConfig) -> Vapid02:
