@@ -6,18 +6,12 @@ that ``on``, ``no`` and ``22:00`` are text and ``1e-3`` is a number. Aliases are
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
-from yaml.composer import Composer
-from yaml.parser import Parser
-from yaml.reader import Reader
-from yaml.resolver import BaseResolver
-from yaml.scanner import Scanner
 
 from actors.settings.quantities import WHOLE_NUMBER_MAX
 
@@ -128,9 +122,9 @@ def read(text: str, place: Place) -> Node:
         finally:
             composer.dispose()
     except yaml.reader.ReaderError as error:
-        line, column = _line_and_column(text, error.position)
-        character = error.character if isinstance(error.character, int) else 0
-        raise Unreadable([Problem(reading.at(line, column), (), _unprintable(character))]) from None
+        before, character = text[: error.position], error.character if isinstance(error.character, int) else 0
+        place = reading.at(before.count("\n"), error.position - (before.rfind("\n") + 1))
+        raise Unreadable([Problem(place, (), f"a character that YAML does not allow, U+{character:04X}")]) from None
     except yaml.MarkedYAMLError as error:
         raise Unreadable([_in_plain_words(error, reading)]) from None
     except (ValueError, RecursionError, OverflowError):  # e.g. an escape beyond Unicode, "\UFFFFFFFF"
@@ -160,24 +154,15 @@ def show(node: Node | None) -> str:
         if isinstance(node.value, str):
             return _shortened(repr(node.value[:200]), 60)
         return _shortened(node.written, 60)
-    return _shortened("".join(_flow(node)), 60)
+    return _shortened(_flow(node), 60)
 
 
-def _flow(node: Node) -> Iterator[str]:
+def _flow(node: Node) -> str:
     if isinstance(node, MappingNode):
-        yield "{"
-        for index, (key, value) in enumerate(node.entries.items()):
-            yield f"{', ' if index else ''}{key}: "
-            yield from _flow(value)
-        yield "}"
-    elif isinstance(node, ListNode):
-        yield "["
-        for index, item in enumerate(node.items):
-            yield ", " if index else ""
-            yield from _flow(item)
-        yield "]"
-    else:
-        yield repr(node.value)[1:-1] if isinstance(node.value, str) else node.written
+        return "{" + ", ".join(f"{key}: {_flow(value)}" for key, value in node.entries.items()) + "}"
+    if isinstance(node, ListNode):
+        return "[" + ", ".join(map(_flow, node.items)) + "]"
+    return repr(node.value)[1:-1] if isinstance(node.value, str) else node.written
 
 
 def printable(text: str) -> str:
@@ -192,15 +177,22 @@ def _shortened(text: str, length: int) -> str:
 
 # ── scalars by the core rules of YAML 1.2 ───────────────────────────────────────────────────────────────────────
 
-_NULL = re.compile(r"(?:null|Null|NULL|~|)")
-_TRUE = re.compile(r"(?:true|True|TRUE)")
-_FALSE = re.compile(r"(?:false|False|FALSE)")
-_DECIMAL = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITY = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
-_NAN = re.compile(r"\.(?:nan|NaN|NAN)")
+
+def _whole(text: str) -> int:
+    whole = int(text, 0 if text[1:2] in ("o", "x") else 10) if len(text) < 100 else WHOLE_NUMBER_MAX + 1
+    if abs(whole) > WHOLE_NUMBER_MAX:
+        raise OverflowError
+    return whole
+
+
+_CORE_RULES: list[tuple[re.Pattern[str], Callable[[str], int | float | bool | None]]] = [
+    (re.compile(r"(?:null|Null|NULL|~|)"), lambda _: None),
+    (re.compile(r"(?:true|True|TRUE)"), lambda _: True),
+    (re.compile(r"(?:false|False|FALSE)"), lambda _: False),
+    (re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"), _whole),
+    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
+    (re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
+]
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
@@ -209,23 +201,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     Raises:
         OverflowError: A whole number of more than 63 bits, which tables and JSON readers could not hold.
     """
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text):
-        return True
-    if _FALSE.fullmatch(text):
-        return False
-    for pattern, base in ((_DECIMAL, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
-        if pattern.fullmatch(text):
-            whole = int(text[2:] if base != 10 else text, base) if len(text) < 100 else WHOLE_NUMBER_MAX + 1
-            if abs(whole) > WHOLE_NUMBER_MAX:
-                raise OverflowError
-            return whole
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _INFINITY.fullmatch(text):
-        return -math.inf if text.startswith("-") else math.inf
-    return math.nan if _NAN.fullmatch(text) else text
+    return next((read(text) for pattern, read in _CORE_RULES if pattern.fullmatch(text)), text)
 
 
 _PLAIN = "plain"
@@ -238,37 +214,22 @@ _TAGGED: dict[str, type | tuple[type, ...]] = {
 }
 
 
-class _Composer(Reader, Scanner, Parser, Composer, BaseResolver):
+class _Composer(yaml.BaseLoader):
     """PyYAML's composer without its resolver of scalars, and with a bound on the depth."""
 
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
-        Composer.__init__(self)
-        BaseResolver.__init__(self)
-        self._depth = 0
-
-    def dispose(self) -> None:
-        Parser.dispose(self)
+    _depth = 0
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
             return _PLAIN if implicit[0] else _CORE + "str"
         return _CORE + ("seq" if kind is yaml.SequenceNode else "map")
 
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        """Nothing to do: there are no rules by path."""
-
-    def ascend_resolver(self) -> None:
-        """Nothing to do: there are no rules by path."""
-
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         if self._depth > DEPTH_MAX:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem=f"wanted at most {DEPTH_MAX} levels", problem_mark=mark)
         self._depth += 1
-        node = Composer.compose_node(self, parent, index)
+        node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
@@ -402,12 +363,3 @@ def _in_plain_words(error: yaml.MarkedYAMLError, reading: _Reading) -> Problem:
     if inside and start is not None and "document" not in text:
         text += f" (in what starts at line {start.line + 1}, column {start.column + 1})"
     return Problem(reading.at(mark.line, mark.column) if mark else reading.at(0, 0), (), text)
-
-
-def _unprintable(character: int) -> str:
-    return f"a character that YAML does not allow, U+{character:04X}"
-
-
-def _line_and_column(text: str, position: int) -> tuple[int, int]:
-    before = text[:position]
-    return before.count("\n"), position - (before.rfind("\n") + 1)

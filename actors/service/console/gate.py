@@ -9,7 +9,6 @@ sent from other sites anyway (``SameSite=Strict``); any one of the three would d
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -21,6 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.service.http.access import Access, Principal, Role
+from actors.service.http.ingest import body_of
 
 FORM_TOKEN = "form_token"
 """The name of the field that shows that a form is of this session."""
@@ -119,12 +119,8 @@ async def read_form(request: Request) -> dict[str, str]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise HTTPException(415, "This is not a form of the console.")
-    body = bytearray()
-    async with aclosing(request.stream()) as stream:
-        async for chunk in stream:
-            body += chunk
-            if len(body) > FORM_BYTES_MAX:
-                raise HTTPException(413, f"A form may have {FORM_BYTES_MAX // 2**20} MiB at the most.")
+    too_long = HTTPException(413, f"A form may have {FORM_BYTES_MAX // 2**20} MiB at the most.")
+    body = await body_of(request, FORM_BYTES_MAX, too_long)
     try:
         fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
     except ValueError:

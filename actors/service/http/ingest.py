@@ -110,19 +110,25 @@ async def content_of(request: Request) -> Any:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > BODY_MAX:
         raise too_long
+    body = await body_of(request, BODY_MAX, too_long)
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8, or too deep"
+        if is_why_it_cannot_be_read(body):
+            reason = NO_TEXT
+        raise HTTPException(400, f"wanted JSON: {reason}") from None
+
+
+async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:
+    """Return the body of a request; raise the error where it has more bytes, without reading them all."""
     body = bytearray()
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) > BODY_MAX:
+            if len(body) > at_most:
                 raise too_long
-    try:
-        return msgspec.json.decode(bytes(body))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8, or too deep"
-        if is_why_it_cannot_be_read(bytes(body)):
-            reason = NO_TEXT
-        raise HTTPException(400, f"wanted JSON: {reason}") from None
+    return bytes(body)
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeAlias
@@ -37,8 +36,9 @@ from actors.domain.user_preferences import UserPreferences
 from actors.errors import ConfigurationError, TemplateError
 from actors.messages import NotificationChannel
 from actors.service.http.access import Role, require
+from actors.service.http.ingest import body_of
 from actors.service.http.surrogates import NO_TEXT, has_half_a_character
-from actors.service.operations.json import time_text
+from actors.service.operations.json import parts_of, time_text
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
 from actors.settings.base import Settings, validated
@@ -220,15 +220,8 @@ async def _delete_suppression(request: Request) -> Response:
 
 
 def _suppression(live: LiveSettings, each: Suppression) -> dict[str, Any]:
-    return {
-        "channel": each.channel,
-        "address": each.address,
-        "reason": each.reason,
-        "source": each.source,
-        "since": time_text(each.since),
-        "by": each.by,
-        "removable": live.suppressions.stored_at(each.key) is not None,
-    }
+    names = ("channel", "address", "reason", "source", "since", "by")
+    return parts_of(each, *names) | {"removable": live.suppressions.stored_at(each.key) is not None}
 
 
 def _cursor(each: Suppression) -> str:
@@ -314,12 +307,5 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    length = 0
-    async with aclosing(request.stream()) as stream:
-        async for part in stream:
-            length += len(part)
-            if length > BODY_MAX:
-                raise _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
-            parts.append(part)
-    return b"".join(parts)
+    too_long = _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
+    return await body_of(request, BODY_MAX, too_long)

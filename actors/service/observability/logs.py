@@ -55,6 +55,20 @@ LEVEL_OF = {
 }
 """The level of a type of event; that of any other is debug."""
 
+_LOGGED: dict[type, tuple[str, ...]] = {
+    NotificationSent: ("attempt", "provider"),
+    NotificationFailed: ("attempt", "kind", "reason", "provider"),
+    NotificationMovedToDeadLetter: ("attempts", "reason"),
+    NotificationSuppressed: ("reason",),
+    NotificationDeferred: ("cause",),
+    NotificationRedriven: ("by",),
+    DeadLetterDiscarded: ("by", "reason"),
+    DuplicateIgnored: ("conflict",),
+    BreakerTransitioned: ("breaker", "host", "from_state", "to_state", "cause"),
+    ActorFailed: ("actor", "error", "decision"),
+}
+"""What the log says of each type of event; nothing else of it, see above."""
+
 _HIDDEN = "…"
 
 _LOOKS_PRIVATE = re.compile(
@@ -108,43 +122,14 @@ def fields_of(event: RecordedEvent) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if isinstance(event, NotificationEvent):
         fields = {"notification_id": event.notification_id, "channel": event.channel.value}
+    fields |= {name.removesuffix("_state"): getattr(event, name) for name in _LOGGED.get(type(event), ())}
     match event:
         case NotificationSent():
-            delivery_s = round((event.at_ns - event.requested_at_ns) / NS_PER_S, 6)
-            fields |= {"attempt": event.attempt, "provider": event.provider, "delivery_s": delivery_s}
-        case NotificationFailed():
-            wait_ns = None if event.next_retry_at_ns is None else event.next_retry_at_ns - event.at_ns
-            fields |= {
-                "attempt": event.attempt,
-                "kind": event.kind,
-                "reason": event.reason,
-                "provider": event.provider,
-                "retry_in_s": None if wait_ns is None else round(wait_ns / NS_PER_S, 6),
-            }
-        case NotificationMovedToDeadLetter():
-            fields |= {"attempts": event.attempts, "reason": event.reason}
-        case NotificationSuppressed():
-            fields |= {"reason": event.reason}
-        case NotificationDeferred():
-            fields |= {"cause": event.cause.value}
-        case NotificationRedriven():
-            fields |= {"by": event.by}
-        case DeadLetterDiscarded():
-            fields |= {"by": event.by, "reason": event.reason}
-        case DuplicateIgnored():
-            fields |= {"conflict": event.conflict}
-        case BreakerTransitioned():
-            fields |= {
-                "breaker": event.breaker,
-                "host": event.host,
-                "from": event.from_state,
-                "to": event.to_state,
-                "cause": event.cause,
-            }
+            fields["delivery_s"] = round((event.at_ns - event.requested_at_ns) / NS_PER_S, 6)
+        case NotificationFailed(next_retry_at_ns=int(retry_at_ns)):
+            fields["retry_in_s"] = round((retry_at_ns - event.at_ns) / NS_PER_S, 6)
         case ActorFailed():
-            fields |= {"actor": event.actor, "error": event.error.partition(":")[0], "decision": event.decision}
-        case _:
-            pass
+            fields["error"] = event.error.partition(":")[0]
     return {key: value for key, value in fields.items() if value is not None}
 
 

@@ -28,27 +28,18 @@ def time_text(instant: datetime | None) -> str | None:
 
 def of_letter(letter: DeadLetterMessage) -> Document:
     """Return a dead letter, without what it says."""
-    command = letter.command
     return {
         "id": letter.notification_id,
         "channel": letter.channel,
-        "recipient": command.recipient,
-        "user": command.user,
-        "subject": command.subject,
+        **parts_of(letter.command, "recipient", "user", "subject"),
         "reason": letter.failure_reason,
-        "attempts": letter.attempts,
-        "requested_at": time_text(letter.requested_at),
-        "first_failure": time_text(letter.first_failure),
-        "last_failure": time_text(letter.last_failure),
-        "moved_at": time_text(letter.moved_at),
-        "edits": letter.edits,
+        **parts_of(letter, "attempts", "requested_at", "first_failure", "last_failure", "moved_at", "edits"),
     }
 
 
 def of_group(group: Group) -> Document:
     """Return a group of dead letters."""
-    oldest, newest = time_text(group.oldest), time_text(group.newest)
-    return {"key": group.key, "count": group.count, "oldest": oldest, "newest": newest}
+    return parts_of(group, "key", "count", "oldest", "newest")
 
 
 def of_timeline(timeline: Timeline) -> Document:
@@ -66,17 +57,8 @@ def of_timeline(timeline: Timeline) -> Document:
 
 def of_command(command: SendNotification) -> Document:
     """Return a command, with what it says."""
-    return {
-        "channel": command.channel,
-        "recipient": command.recipient,
-        "user": command.user,
-        "subject": command.subject,
-        "message": command.message,
-        "metadata": _plain(command.metadata),
-        "critical": command.critical,
-        "expires_after": command.expires_after,
-        "addresses": _plain(command.addresses),
-    }
+    names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "expires_after", "addresses")
+    return parts_of(command, *names)
 
 
 def of_event(event: RecordedEvent) -> Document:
@@ -96,26 +78,16 @@ def of_event(event: RecordedEvent) -> Document:
 
 def of_audit(entry: AuditEntry) -> Document:
     """Return what somebody did."""
-    return {
-        "at": time_text(entry.at),
-        "by": entry.by,
-        "action": entry.action,
-        "id": entry.notification_id,
-        "about": entry.about,
-        "why": entry.why,
-        "edit": _plain(entry.edit),
-    }
+    return (
+        parts_of(entry, "at", "by", "action") | {"id": entry.notification_id} | parts_of(entry, "about", "why", "edit")
+    )
 
 
 def of_filter(filter: Filter) -> Document:
     """Return a filter as it can be given again."""
     given = {each.name: getattr(filter, each.name) for each in fields(filter)}
     given["id"] = given.pop("id_prefix")
-    return {
-        name: time_text(value) if isinstance(value, datetime) else value
-        for name, value in given.items()
-        if value is not None
-    }
+    return {name: _written(value) for name, value in given.items() if value is not None}
 
 
 def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
@@ -131,28 +103,23 @@ def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
 
 def of_bulk(bulk: Bulk) -> Document:
     """Return a bulk run, and how far it is."""
-    return {
-        "bulk": bulk.id,
-        "action": bulk.action,
-        "filter": of_filter(bulk.filter),
-        "by": bulk.by,
-        "why": bulk.why,
-        "rate_per_s": bulk.rate_per_s,
-        "total": bulk.total,
-        "done": bulk.done,
-        "skipped": bulk.skipped,
-        "failed": bulk.failed,
-        "state": bulk.state,
-        "cancelled_by": bulk.cancelled_by,
-        "started_at": time_text(bulk.started_at),
-        "ended_at": time_text(bulk.ended_at),
-    }
+    named = {"bulk": bulk.id, "action": bulk.action, "filter": of_filter(bulk.filter)}
+    counts = parts_of(bulk, "by", "why", "rate_per_s", "total", "done", "skipped", "failed")
+    return named | counts | parts_of(bulk, "state", "cancelled_by", "started_at", "ended_at")
 
 
 def of_breaker(breaker: BreakerNow) -> Document:
     """Return a breaker as it is now."""
-    document = asdict(breaker)
-    return {name: time_text(value) if isinstance(value, datetime) else value for name, value in document.items()}
+    return {name: _written(value) for name, value in asdict(breaker).items()}
+
+
+def parts_of(object: Any, *names: str) -> Document:
+    """Return some attributes of an object."""
+    return {name: _written(getattr(object, name)) for name in names}
+
+
+def _written(value: Any) -> Any:
+    return time_text(value) if isinstance(value, datetime) else _plain(value)
 
 
 def _plain(value: Any) -> Any:
