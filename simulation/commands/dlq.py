@@ -7,10 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
@@ -30,20 +29,11 @@ dlq = typer.Typer(
 )
 
 
-class By(StrEnum):
-    """What to group by."""
+By = Literal["reason", "channel", "recipient"]
+"""What to group by."""
 
-    REASON = "reason"
-    CHANNEL = "channel"
-    RECIPIENT = "recipient"
-
-
-class Action(StrEnum):
-    """What to do with many."""
-
-    RETRY = "retry"
-    DISCARD = "discard"
-
+Action = Literal["retry", "discard"]
+"""What to do with many."""
 
 _Url = Annotated[str | None, option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
 _Token = Annotated[
@@ -101,7 +91,7 @@ def list_letters(
 
 @dlq.command()
 def groups(
-    by: Annotated[By, typer.Option("--by", help="What they have in common.")] = By.REASON,
+    by: Annotated[By, typer.Option("--by", help="What they have in common.")] = "reason",
     reason: _Reason = None,
     reason_is: _ReasonIs = None,
     channel: _Channel = None,
@@ -117,8 +107,8 @@ def groups(
     """Print how many dead letters there are of each kind, most first."""
     filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
     with _asking(url, token_file, store) as source:
-        found = source.get("dead-letters/groups", **filter, by=by.value)
-    _print(as_json, found, lambda tables: tables.print_groups(by.value, found["groups"]))
+        found = source.get("dead-letters/groups", **filter, by=by)
+    _print(as_json, found, lambda tables: tables.print_groups(by, found["groups"]))
 
 
 @dlq.command()
@@ -202,19 +192,19 @@ def bulk(
     asks = not yes and not dry_run
     if asks and not (sys.stdin.isatty() and sys.stdout.isatty() and not as_json):
         _refuse("wanted --yes or --dry-run where there is nobody to ask")
-    if action is Action.DISCARD and why is None and not dry_run:
+    if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
-    order: dict[str, Any] = {"action": action.value, "filter": filter, "rate": rate, "why": why}
+    order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
     with _asking(url, token_file) as source:
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
             order["filter"] = dry["filter"]  # about those that are shown, and not what comes while somebody thinks
-            _print(as_json, dry, lambda tables: tables.print_dry_run(action.value, dry))
+            _print(as_json, dry, lambda tables: tables.print_dry_run(action, dry))
             if dry_run:
                 return
             if not dry["count"]:
                 raise typer.Exit(1)
-            if not typer.confirm(f"{action.value} them?"):
+            if not typer.confirm(f"{action} them?"):
                 raise typer.Exit(1)
         run = source.post("dead-letters/bulk", order)
         if wait:
@@ -223,7 +213,7 @@ def bulk(
         done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
         gone = f", {skipped:,} were dead letters no more" if skipped else ""
         wrong = f", {failed:,} failed" if failed else ""
-        typer.echo(f"bulk {action.value} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
+        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
         raise typer.Exit(1)
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from simulation.commands.shared import Exit, File, SetsAsForRun, json_option, option, path_option, refuse, say
 
-
-class ScheduleName(StrEnum):
-    """How the order of ready messages is drawn."""
-
-    MIXED = "mixed"
-    NORMAL = "normal"
-    RANDOM_WALK = "random-walk"
-    PCT = "pct"
+ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
+"""How the order of ready messages is drawn."""
 
 
 def explore(
@@ -29,7 +22,7 @@ def explore(
     schedule: Annotated[
         ScheduleName,
         typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both."),
-    ] = ScheduleName.MIXED,
+    ] = "mixed",
     sets: SetsAsForRun = None,
     out: Annotated[
         Path | None,
@@ -57,7 +50,7 @@ def explore(
                 seeds=seeds,
                 first_seed=first_seed,
                 workers=workers,
-                schedule=schedule.value,
+                schedule=schedule,
                 sets=sets or [],
                 failures=out,
                 progress=progress,

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from simulation.commands.shared import argument, json_option, option, path_option, refuse
 
-
-class LatencyUnit(StrEnum):
-    """What latencies are counted in."""
-
-    S = "s"
-    MS = "ms"
-    US = "us"
-    NS = "ns"
-
+LatencyUnit = Literal["s", "ms", "us", "ns"]
+"""What latencies are counted in."""
 
 Attempts = Annotated[
     Path,
@@ -83,7 +75,7 @@ def fit(
             attempts,
             time=time,
             latency=latency,
-            latency_unit=None if latency_unit is None else latency_unit.value,
+            latency_unit=latency_unit,
             outcome=outcome,
             outcome_map=given,
             channel=channel,

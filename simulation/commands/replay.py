@@ -24,9 +24,7 @@ def replay(
 
     try:
         if against is None:
-            outcome = replay_trace(
-                trace, sets=sets or [], seed=seed, runtime=None if runtime is None else runtime.value
-            )
+            outcome = replay_trace(trace, sets=sets or [], seed=seed, runtime=runtime)
         elif sets or seed is not None or runtime is not None:
             refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
         else:

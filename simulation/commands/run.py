@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,12 +18,8 @@ if TYPE_CHECKING:
     from simulation.scenario import Scenario
 
 
-class RuntimeName(StrEnum):
-    """The clock to run on."""
-
-    SIMPY = "simpy"
-    TRIO = "trio"
-
+RuntimeName = Literal["simpy", "trio"]
+"""The clock to run on."""
 
 Files = Annotated[list[Path], argument("FILE...", "Scenario files.")]
 
@@ -33,9 +28,7 @@ def run(
     files: Files,
     seed: Annotated[int | None, option("In place of the scenario's own seed.")] = None,
     sets: Sets = None,
-    runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = (
-        RuntimeName.SIMPY
-    ),
+    runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = "simpy",
     out: Annotated[
         Path | None, path_option("DIR", "Write report.html, summary.json, tables and a picture here.")
     ] = None,
@@ -69,7 +62,7 @@ def run(
             if check:
                 how = partial(how, invariants="all")
             with watch_run(scenario, quiet=as_json, part=part) as progress:
-                result = how(runtime=runtime.value, progress=progress)
+                result = how(runtime=runtime, progress=progress)
         except OSError as error:
             if record is None:
                 raise
@@ -80,7 +73,7 @@ def run(
                 for problem in error.problems
             )
         except InvariantBreach as breach:
-            command = shell_command(file, scenario.seed, sets or [], runtime.value, check=check)
+            command = shell_command(file, scenario.seed, sets or [], runtime, check=check)
             say(f"{file}: {breach.of_run(scenario.seed, command)}")
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         result.origin = Origin(file, tuple(sets or []))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,13 +21,8 @@ from simulation.commands.shared import (
     path_option,
 )
 
-
-class DesignName(StrEnum):
-    """How the combinations are chosen."""
-
-    GRID = "grid"
-    RANDOM = "random"
-    LATIN_HYPERCUBE = "latin-hypercube"
+DesignName = Literal["grid", "random", "latin-hypercube"]
+"""How the combinations are chosen."""
 
 
 def sweep(
@@ -89,7 +83,7 @@ def sweep(
             file,
             parse_space(vary) if vary else None,
             replicates,
-            None if design is None else design.value,
+            design,
             samples,
             seed,
             sets or [],

@@ -64,7 +64,7 @@ def whatif(
             within=within_s,
             time=time,
             latency=latency,
-            latency_unit=None if latency_unit is None else latency_unit.value,
+            latency_unit=latency_unit,
             outcome=outcome,
             outcome_map=given,
             channel=channel,
