@@ -133,8 +133,8 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
     """
     check_counts(workers=workers)
     if cluster is not None:
-        with _client(cluster) as client:
-            yield _Dask(client)
+        with _client(cluster) as client, client.get_executor(pure=False) as pool:
+            yield _Pool(pool, sum(client.nthreads().values()), _distributed().KilledWorker)
         return
     workers = workers or os.cpu_count() or 1
     if workers == 1:
@@ -151,9 +151,12 @@ class _Here(Executor):
 
 
 class _Pool(Executor):
-    def __init__(self, pool: Any, workers: int) -> None:
+    """Has an executor of Python's do them, or one of Dask's, which raises an error of its own for a lost run."""
+
+    def __init__(self, pool: Any, workers: int, lost: type[Exception] = BrokenExecutor) -> None:
         self._pool = pool
         self._workers = workers
+        self._lost = lost
 
     def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
         waiting = iter(enumerate(arguments))
@@ -170,6 +173,8 @@ class _Pool(Executor):
                     yield place, future.result()
         except BrokenExecutor:
             raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
+        except (self._lost, CancelledError) as error:
+            raise WorkerLost(f"the Dask cluster lost a run: {str(error).splitlines()[0]}") from None
         except KeyboardInterrupt:
             # Left to who ends the pool and its processes: one that ends while a future is cancelled by us makes the
             # thread of Python's pool fail, with a traceback (InvalidStateError, CPython until 3.12).
@@ -178,33 +183,6 @@ class _Pool(Executor):
         finally:
             for future in places:
                 future.cancel()
-
-
-class _Dask(Executor):
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
-        distributed = _distributed()
-        waiting = iter(enumerate(arguments))
-        ahead = AHEAD * sum(self._client.nthreads().values())
-        places = {self._submit(function, argument): place for place, argument in islice(waiting, ahead)}
-        over = distributed.as_completed(list(places), loop=self._client.loop)
-        try:
-            for future in over:
-                place = places.pop(future)
-                for next_place, argument in islice(waiting, 1):
-                    submitted = self._submit(function, argument)
-                    places[submitted] = next_place
-                    over.add(submitted)
-                yield place, future.result()
-        except (distributed.KilledWorker, CancelledError) as error:
-            raise WorkerLost(f"the Dask cluster lost a run: {str(error).splitlines()[0]}") from None
-        finally:
-            self._client.cancel(list(places))
-
-    def _submit(self, function: Callable[[T], R], argument: T) -> Any:
-        return self._client.submit(function, argument, pure=False)
 
 
 @contextmanager
