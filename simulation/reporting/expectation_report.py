@@ -20,7 +20,7 @@ from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
-from simulation.scenario.figures import Figure, Shape, summary_shape
+from simulation.scenario.figures import Figure, figure_kind
 
 KEY = 13
 LABEL = 26
@@ -91,7 +91,8 @@ class Wording(NamedTuple):
 
 def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
     """Return an expectation of a run and the value of its figure in words, with units."""
-    figure, wanted = _figure(result, expectation), expectation.value
+    figure = figure_kind(result.scenario.providers_used, ".".join(expectation.path))
+    wanted = expectation.value
     wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()
     if value is None:
         return Wording("nothing: a statistic, and there is nothing to take it over", wanted_text, None)
@@ -114,15 +115,6 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
     rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
     lines = [f"{expectation.text} does not hold", *(f"{name:{KEY}}{text}" for name, text in rows), ""]
     return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
-
-
-def _figure(result: Result, expectation: Expectation) -> Figure:
-    part: Figure | Shape = summary_shape(result.scenario.providers_used)
-    for key in expectation.path:
-        assert not isinstance(part, Figure), "paths are checked when the file is read"
-        part = part[key]
-    assert isinstance(part, Figure)
-    return part
 
 
 def _number(value: float) -> str:

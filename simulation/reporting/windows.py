@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
@@ -85,6 +85,34 @@ def _channels_text(channels: ChannelNames, used: tuple[NotificationChannel, ...]
     return "all" if len(hit) == len(used) > 1 else ", ".join(hit)
 
 
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "clock_step": lambda step: f"wall clock steps {'−' if step < 0 else '+'}{_duration(abs(step))}",
+    "outage": lambda _: "outage",
+    "hang": lambda _: "hangs, no answer",
+    "flap": lambda flap: f"flaps, {_duration(flap.up)} up, {_duration(flap.down)} down",
+    "fail_first": lambda count: f"first {count:,} attempts fail",
+    "failure_rate": lambda share: f"{_share(share)} fail",
+    "burst": lambda burst: (
+        f"{_share(burst.failure_rate)} fail in bursts, {_duration(burst.mean_good)} good, "
+        f"{_duration(burst.mean_bad)} bad"
+    ),
+    "permanent_rate": lambda share: f"{_share(share)} fail for good",
+    "channel_fault_rate": lambda share: f"{_share(share)} find the channel broken",
+    "dead_destination_rate": lambda share: f"{_share(share)} of addresses gone",
+    "lost_reply_rate": lambda share: f"{_share(share)} of replies lost",
+    "throttle": lambda throttle: (
+        f"throttled to {_rate(throttle.rate)}"
+        + ("" if throttle.retry_after is None else f", Retry-After {_duration(throttle.retry_after)}")
+    ),
+    "capacity": lambda capacity: f"capacity {capacity:,}",
+    "latency": lambda _: "other latency",
+    "latency_factor": lambda factor: f"latency ×{plain_number(factor, 6)}",
+    "duplicate_rate": lambda share: f"{_share(share)} of messages come twice",
+    "reorder": lambda _: "messages late, out of order",
+}
+"""What to say of each thing that a fault injects, but of a crash, in this order."""
+
+
 def fault_text(fault: FaultConfig) -> str:
     """Return what goes wrong, in a few words."""
     parts = []
@@ -93,44 +121,7 @@ def fault_text(fault: FaultConfig) -> str:
         parts.append(
             f"{victim} crashes" + (f", {back} {_duration(fault.restart_after)}" if fault.restart_after else "")
         )
-    if fault.clock_step is not None:
-        sign = "−" if fault.clock_step < 0 else "+"
-        parts.append(f"wall clock steps {sign}{_duration(abs(fault.clock_step))}")
-    if fault.outage:
-        parts.append("outage")
-    if fault.hang:
-        parts.append("hangs, no answer")
-    if fault.flap is not None:
-        parts.append(f"flaps, {_duration(fault.flap.up)} up, {_duration(fault.flap.down)} down")
-    if fault.fail_first is not None:
-        parts.append(f"first {fault.fail_first:,} attempts fail")
-    if fault.failure_rate is not None:
-        parts.append(f"{_share(fault.failure_rate)} fail")
-    if fault.burst is not None:
-        good, bad = _duration(fault.burst.mean_good), _duration(fault.burst.mean_bad)
-        parts.append(f"{_share(fault.burst.failure_rate)} fail in bursts, {good} good, {bad} bad")
-    if fault.permanent_rate is not None:
-        parts.append(f"{_share(fault.permanent_rate)} fail for good")
-    if fault.channel_fault_rate is not None:
-        parts.append(f"{_share(fault.channel_fault_rate)} find the channel broken")
-    if fault.dead_destination_rate is not None:
-        parts.append(f"{_share(fault.dead_destination_rate)} of addresses gone")
-    if fault.lost_reply_rate is not None:
-        parts.append(f"{_share(fault.lost_reply_rate)} of replies lost")
-    if fault.throttle is not None:
-        hint = fault.throttle.retry_after
-        asks = "" if hint is None else f", Retry-After {_duration(hint)}"
-        parts.append(f"throttled to {_rate(fault.throttle.rate)}{asks}")
-    if fault.capacity is not None:
-        parts.append(f"capacity {fault.capacity:,}")
-    if fault.latency is not None:
-        parts.append("other latency")
-    if fault.latency_factor is not None:
-        parts.append(f"latency ×{plain_number(fault.latency_factor, 6)}")
-    if fault.duplicate_rate is not None:
-        parts.append(f"{_share(fault.duplicate_rate)} of messages come twice")
-    if fault.reorder is not None:
-        parts.append("messages late, out of order")
+    parts += [words(getattr(fault, key)) for key, words in _WORDS.items() if key in fault.injects]
     if fault.host is not None:
         hosts = fault.host[0] if len(fault.host) == 1 else f"{len(fault.host)} hosts"
         parts[-1] += f", at {hosts}"

@@ -24,7 +24,8 @@ from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
-from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, Unreadable, read
+from actors.settings.file import located as placed
+from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
 from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
@@ -70,7 +71,8 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
         sets: the overrides it was loaded with.
     """
     root, _ = changes.apply(_tree(Path(path)), sets)
-    problems = [Problem(_place(root, finding.path), finding.path, finding.text) for finding in findings]
+    steps = ((finding, [int(key) if key.isdigit() else key for key in finding.path]) for finding in findings)
+    problems = [placed(root, path, finding.text) for finding, path in steps]
     return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
 
 
@@ -79,19 +81,6 @@ def _tree(path: Path) -> Node:
         return read(path.read_text(encoding="utf-8-sig"), Place(str(path), 1, 1))
     except (OSError, UnicodeDecodeError, Unreadable):  # it is another one by now, or a pipe
         return ScalarNode(Place(str(path)), None, "")
-
-
-def _place(node: Node, path: Sequence[str]) -> Place:
-    for key in path:
-        child: Node | None = None
-        if isinstance(node, MappingNode):
-            child = node.entries.get(key)
-        elif isinstance(node, ListNode) and key.isdigit() and int(key) < len(node.items):
-            child = node.items[int(key)]
-        if child is None:
-            break
-        node = child
-    return node.place
 
 
 # ── channels and their traffic ──────────────────────────────────────────────────────────────────────────────────

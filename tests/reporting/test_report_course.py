@@ -17,8 +17,17 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from simulation.reporting.html.course import Spent, histories_of, spans_of, totals
-from simulation.reporting.html.messages import BREAKER, DEAD_LETTERS, HANDLER, LIMITER, SENDER, messages_of, parts_of
+from simulation.reporting.html.course import histories_of, spans_of, totals
+from simulation.reporting.html.messages import (
+    BREAKER,
+    DEAD_LETTERS,
+    HANDLER,
+    LIMITER,
+    SENDER,
+    Spent,
+    messages_of,
+    parts_of,
+)
 from simulation.reporting.html.steps import HEAD, TAIL, steps_of
 from simulation.reporting.html.words import clock, duration, exact_seconds, percent
 from simulation.reporting.html.worst import choose

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from actors.messages import (
-    DeferralCause,
-    NotificationDeferred,
-    NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
-    RecordedEvent,
+from actors.messages import DeadLetterDiscarded, DuplicateIgnored, NotificationRequested, RecordedEvent
+from simulation.reporting.html.messages import (
+    BREAKER,
+    CHANNEL,
+    HANDLER,
+    LIMITER,
+    SENDER,
+    Message,
+    Parts,
+    Spent,
+    messages_of,
 )
-
-
-class Spent(StrEnum):
-    """What the time of a notification goes into; in the order in which it is told."""
-
-    AT_PROVIDER = "at the provider"
-    BACKOFF = "backing off before a retry"
-    BREAKER = "waiting for an open breaker"
-    LIMIT = "waiting for a limit"
-    QUIET_HOURS = "waiting for the end of quiet hours"
-    ELSE = "waiting for its turn or a free slot"
-    DEAD = "in the dead letter queue"
-
-
-WAITS = {
-    DeferralCause.CIRCUIT_BREAKER: Spent.BREAKER,
-    DeferralCause.RATE_LIMIT: Spent.LIMIT,
-    DeferralCause.QUIET_HOURS: Spent.QUIET_HOURS,
-}
 
 
 class Span(NamedTuple):
@@ -71,53 +53,25 @@ def spans_of(events: Sequence[Any], notification_id: str, end_ns: int) -> list[S
         notification_id: its id; events of a fallback are passed over.
         end_ns: the end of the run, where it is still in flight or in the dead letter queue.
     """
-    return [span for span in _spans(events, notification_id, end_ns) if span.to_ns > span.from_ns]
+    own = [event for event in events if event.notification_id == notification_id and type(event) not in _NO_CHANGE]
+    messages = messages_of(own, notification_id, _PARTS, end_ns)
+    spans = (span for earlier, later in pairwise(messages) for span in _between(earlier, later))
+    return [span for span in spans if span.to_ns > span.from_ns]
 
 
-def _spans(events: Sequence[Any], notification_id: str, end_ns: int) -> Iterator[Span]:
-    since_ns, spent = -1, Spent.ELSE
-    retry_at_ns: int | None = None
-    ended = True
+_PARTS = Parts(dict.fromkeys((HANDLER, LIMITER, BREAKER, CHANNEL), ""), {None: ""})
+_NO_CHANGE = (DuplicateIgnored, DeadLetterDiscarded)
+"""What leaves a notification where it is, or comes when its time does not count any more."""
 
-    def until(at_ns: int) -> Iterator[Span]:
-        """Close what went on until an instant: a backoff is over when the retry was due, the rest is its turn."""
-        nonlocal since_ns
-        at_ns = max(at_ns, since_ns)
-        if spent is Spent.BACKOFF and retry_at_ns is not None and retry_at_ns < at_ns:
-            due_ns = max(retry_at_ns, since_ns)
-            yield Span(spent, since_ns, due_ns)
-            yield Span(Spent.ELSE, due_ns, at_ns)
-        else:
-            yield Span(spent, since_ns, at_ns)
-        since_ns = at_ns
 
-    for event in events:
-        if event.notification_id != notification_id:
-            continue
-        match event:
-            case NotificationRequested():
-                since_ns, spent, ended = event.at_ns, Spent.ELSE, False
-            case NotificationDeferred():
-                yield from until(event.at_ns)
-                spent = WAITS[event.cause]
-            case NotificationSent() | NotificationFailed():
-                yield from until(event.started_ns)
-                spent = Spent.ELSE if getattr(event, "refused", False) else Spent.AT_PROVIDER
-                yield from until(event.at_ns)
-                retry_at_ns = getattr(event, "next_retry_at_ns", None)
-                spent = Spent.ELSE if retry_at_ns is None else Spent.BACKOFF
-                ended = type(event) is NotificationSent
-            case NotificationMovedToDeadLetter():
-                yield from until(event.at_ns)
-                spent, ended = Spent.DEAD, False
-            case NotificationRedriven():
-                yield from until(event.at_ns)
-                spent = Spent.ELSE
-            case NotificationSuppressed():
-                yield from until(event.at_ns)
-                ended = True
-    if not ended and spent is not Spent.DEAD:
-        yield from until(end_ns)
+def _between(earlier: Message, later: Message) -> Iterator[Span]:
+    """Yield where the time between two messages went: a backoff ends when the retry is due, the rest is its turn."""
+    if later.path[0] == SENDER:  # it had ended, and the same id came anew
+        return
+    spent = Spent.ELSE if earlier.then is None else earlier.then[1]
+    due_ns = later.at_ns if earlier.due_ns is None else min(max(earlier.due_ns, earlier.at_ns), later.at_ns)
+    yield Span(spent, earlier.at_ns, due_ns)
+    yield Span(Spent.ELSE, due_ns, later.at_ns)
 
 
 def totals(spans: Iterable[Span]) -> dict[Spent, int]:

@@ -9,6 +9,7 @@ A crash is in no notification's own history: who was under way then goes on, her
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from actors.domain.attempts import TIMED_OUT
@@ -28,11 +29,29 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.settings.channel import ChannelConfig
-from simulation.reporting.html.course import WAITS, Spent
 from simulation.reporting.html.steps import Kind
 from simulation.reporting.html.words import plain_duration
 
 SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", "limiter", "breaker", "channel", "dlq"
+
+
+class Spent(StrEnum):
+    """What the time of a notification goes into; in the order in which it is told."""
+
+    AT_PROVIDER = "at the provider"
+    BACKOFF = "backing off before a retry"
+    BREAKER = "waiting for an open breaker"
+    LIMIT = "waiting for a limit"
+    QUIET_HOURS = "waiting for the end of quiet hours"
+    ELSE = "waiting for its turn or a free slot"
+    DEAD = "in the dead letter queue"
+
+
+WAITS = {
+    DeferralCause.CIRCUIT_BREAKER: Spent.BREAKER,
+    DeferralCause.RATE_LIMIT: Spent.LIMIT,
+    DeferralCause.QUIET_HOURS: Spent.QUIET_HOURS,
+}
 
 
 class Message(NamedTuple):
@@ -49,6 +68,9 @@ class Message(NamedTuple):
 
     then: tuple[str, Spent] | None = None
     """Where the notification rests until the next message, and what for."""
+
+    due_ns: int | None = None
+    """When its backoff is over, if it rests for one."""
 
     aside: bool = False
     """Whether the notification stays where it is meanwhile."""
@@ -184,7 +206,8 @@ class _Telling:
             return
         wait = plain_duration((event.next_retry_at_ns - event.at_ns) / NS_PER_S)
         resting = (HANDLER, Spent.BACKOFF)
-        yield Message(event.at_ns, back, f"{text} → again in {wait}", kind, answers=True, then=resting)
+        text = f"{text} → again in {wait}"
+        yield Message(event.at_ns, back, text, kind, answers=True, then=resting, due_ns=event.next_retry_at_ns)
 
     def _provider(self, name: str | None) -> str:
         return self._providers.get(name) or next(iter(self._providers.values()))

@@ -10,8 +10,9 @@ from markupsafe import Markup
 from actors.formatting import counted
 from actors.instants import NS_PER_S
 from actors.messages import NotificationFailed, NotificationSent
-from simulation.reporting.html.course import Span, Spent, totals
+from simulation.reporting.html.course import Span, totals
 from simulation.reporting.html.drawing import element
+from simulation.reporting.html.messages import Spent
 from simulation.reporting.html.words import percent, plain_duration
 
 WIDTH, BAR, MARKS, EDGE = 480, 15, 12, 5

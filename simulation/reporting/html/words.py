@@ -49,13 +49,13 @@ def duration(seconds: float | None) -> Markup:
     """Return a duration in a unit that suits it; where that is rounded, in seconds in its title."""
     if seconds is None:
         return Markup(NOTHING)
-    text, exact = _duration(seconds), exact_seconds(round(seconds * NS_PER_S))
+    text, exact = plain_duration(seconds), exact_seconds(round(seconds * NS_PER_S))
     return Markup("{}").format(text) if text.replace("\N{NO-BREAK SPACE}", " ") == exact else _titled(text, exact)
 
 
 def plain_duration(seconds: float) -> str:
     """Return a duration without a title, for a drawing or an attribute."""
-    return _duration(seconds)
+    return duration_text(seconds).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def instant(nanoseconds: int) -> Markup:
@@ -74,10 +74,6 @@ def clock(nanoseconds: int) -> str:
         day = f"{days}\N{NO-BREAK SPACE}d\N{NO-BREAK SPACE}" if days else ""
         return f"{day}{hours}:{seconds // 60:02d}:{tail}"
     return f"{seconds // 60}:{tail}"
-
-
-def _duration(seconds: float) -> str:
-    return duration_text(seconds).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _titled(text: str, exact: str) -> Markup:

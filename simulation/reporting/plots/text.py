@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -36,13 +37,8 @@ def cut(text: str, room_in: float, size: float, weight: str = "normal") -> str:
     """Return `text`, or as much of its beginning as has room, and an ellipsis."""
     if width_in(text, size, weight) <= room_in:
         return text
-    fits, too_long = 0, len(text)
-    while too_long - fits > 1:
-        middle = (fits + too_long) // 2
-        if width_in(text[:middle].rstrip() + "…", size, weight) <= room_in:
-            fits = middle
-        else:
-            too_long = middle
+    lengths = range(1, len(text))
+    fits = bisect(lengths, room_in, key=lambda length: width_in(text[:length].rstrip() + "…", size, weight))
     return text[:fits].rstrip() + "…"
 
 

@@ -77,16 +77,11 @@ class SteadyTable:
         headings = [Text(column.heading) for column in self._columns]
         lines = []
         for style, cells in [("bold", headings), *rows]:
-            line = Text(style=style, no_wrap=True)
-            for place, number in enumerate(kept):
-                cell = cells[number].copy()
+            shown = [cells[number].copy() for number in kept]
+            for cell, number in zip(shown, kept, strict=True):
                 cell.truncate(widths[number], overflow="ellipsis")
-                blanks = " " * (widths[number] - cell.cell_len)
-                gap_before = " " * gap if place else ""
-                if self._columns[number].left:
-                    line.append(gap_before).append_text(cell).append(blanks)
-                else:
-                    line.append(gap_before + blanks).append_text(cell)
+                cell.align("left" if self._columns[number].left else "right", widths[number])
+            line = Text(" " * gap, style=style, no_wrap=True).join(shown)
             line.rstrip()
             line.truncate(width, overflow="ellipsis")
             lines.append(line)
