@@ -22,24 +22,12 @@ _LET_GO = 0.9
 _STEEPEST = 0.5
 
 
-class GradientLimit:
-    """How many attempts may be under way at once: as many as do not make latency rise.
+class ConcurrencyLimit(Protocol):
+    """What they have in common."""
 
-    After the Gradient2 limit of Netflix' concurrency-limits. With g = tolerance · long average / latency, between one
-    half and 1, the limit goes to ``g · limit + queue_size``, smoothed. An average instead of the lowest latency is for
-    providers whose latency varies from request to request. Under load that never lets up the average follows the queue
-    and the limit drifts upwards, by about ``2 · queue_size / long_window`` an attempt, so `maximum` should mean
-    something.
-    """
+    __slots__ = ("_estimate",)
 
-    __slots__ = ("_average_ns", "_config", "_count", "_estimate", "_factor")
-
-    def __init__(self, config: GradientConfig) -> None:
-        self._config = config
-        self._estimate = float(config.initial)
-        self._average_ns = 0.0
-        self._count = 0
-        self._factor = 2 / (config.long_window + 1)
+    _estimate: float
 
     @property
     def limit(self) -> int:
@@ -52,8 +40,31 @@ class GradientLimit:
         Args:
             latency_ns: how long it took, more than 0.
             in_flight: how many were under way when it started, itself included.
-            dropped: it timed out, or was refused for overload; its latency says that already.
+            dropped: it timed out, or was refused for overload.
         """
+
+
+class GradientLimit(ConcurrencyLimit):
+    """How many attempts may be under way at once: as many as do not make latency rise.
+
+    After the Gradient2 limit of Netflix' concurrency-limits. With g = tolerance · long average / latency, between one
+    half and 1, the limit goes to ``g · limit + queue_size``, smoothed. An average instead of the lowest latency is for
+    providers whose latency varies from request to request. Under load that never lets up the average follows the queue
+    and the limit drifts upwards, by about ``2 · queue_size / long_window`` an attempt, so `maximum` should mean
+    something.
+    """
+
+    __slots__ = ("_average_ns", "_config", "_count", "_factor")
+
+    def __init__(self, config: GradientConfig) -> None:
+        self._config = config
+        self._estimate = float(config.initial)
+        self._average_ns = 0.0
+        self._count = 0
+        self._factor = 2 / (config.long_window + 1)
+
+    def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
+        """See :class:`ConcurrencyLimit`; the latency of one that was dropped says that already."""
         config, estimate = self._config, self._estimate
         self._remember(latency_ns)
         if 2 * in_flight < estimate:
@@ -71,7 +82,7 @@ class GradientLimit:
             self._average_ns *= _LET_GO
 
 
-class VegasLimit:
+class VegasLimit(ConcurrencyLimit):
     """How many attempts may be under way at once, so that few of them queue at the provider.
 
     After Lawrence Brakmo and Larry Peterson, "TCP Vegas", 1995, as in Netflix' concurrency-limits: with the lowest
@@ -81,7 +92,7 @@ class VegasLimit:
     Where load never lets up, set a large `probe_multiplier`.
     """
 
-    __slots__ = ("_config", "_estimate", "_lowest_ns", "_probe_share", "_random", "_since_probe")
+    __slots__ = ("_config", "_lowest_ns", "_probe_share", "_random", "_since_probe")
 
     def __init__(self, config: VegasConfig, random: Random) -> None:
         self._config = config
@@ -91,19 +102,8 @@ class VegasLimit:
         self._since_probe = 0
         self._probe_share = random.uniform(0.5, 1)
 
-    @property
-    def limit(self) -> int:
-        """Attempts that may be under way at once."""
-        return int(self._estimate)
-
     def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
-        """Take note of an attempt that has ended.
-
-        Args:
-            latency_ns: how long it took, more than 0.
-            in_flight: how many were under way when it started, itself included.
-            dropped: it timed out, or was refused for overload.
-        """
+        """See :class:`ConcurrencyLimit`."""
         config, estimate = self._config, self._estimate
         self._since_probe += 1
         if self._since_probe >= self._probe_share * config.probe_multiplier * estimate:
@@ -136,17 +136,6 @@ class VegasLimit:
     def _less(self, step: int) -> float:
         decrease = self._config.decrease
         return self._estimate - step if decrease is None else self._estimate * decrease
-
-
-class ConcurrencyLimit(Protocol):
-    """What they have in common."""
-
-    @property
-    def limit(self) -> int:
-        """Attempts that may be under way at once."""
-
-    def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
-        """Take note of an attempt that has ended."""
 
 
 def make_concurrency_limit(config: ConcurrencyLimitConfig, random: Random) -> ConcurrencyLimit:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Any
 
 EXACT_INSTANTS = 10_000
 """A window that holds more instants than this begins to lay together what is closest."""
 
 
-class TimeWindow:
-    """The results of the calls that ended in ``(now - width, now]``, to the nanosecond.
+class _Window:
+    """Counts the calls in a log."""
 
-    A sliding log with one entry for each instant, where resilience4j and Polly count in buckets of a second or a tenth
-    of the width, which are cheaper and let a whole bucket leave at once. Each call costs a constant (each entry is
-    added once and removed once). Memory is bounded: as soon as the log holds :data:`EXACT_INSTANTS` entries, calls
-    less than 1/`EXACT_INSTANTS` of the width apart may share an entry, at the instant of the latest of them, so there
-    are never more than about twice as many entries, and a call leaves late by that fraction of the width at most.
+    __slots__ = ("_log", "calls", "duration_ns", "failures", "slow")
 
-    Raises:
-        ValueError: `width_ns` is less than 1.
-    """
-
-    __slots__ = ("_grain_ns", "_log", "_width_ns", "calls", "duration_ns", "failures", "slow")
-
-    def __init__(self, width_ns: int) -> None:
-        if width_ns < 1:
-            raise ValueError(f"wanted a window of at least 1 ns, got {width_ns!r}")
-        self._width_ns = width_ns
-        self._grain_ns = max(1, width_ns // EXACT_INSTANTS)
-        self._log: deque[_Entry] = deque()
+    def __init__(self) -> None:
+        self._log: deque[Any] = deque()
         self.calls = 0
         """Calls in the window."""
         self.failures = 0
@@ -43,6 +30,37 @@ class TimeWindow:
     def total(self) -> int:
         """What `failures` and `slow` are a share of."""
         return self.calls
+
+    def advance(self, _now_ns: int) -> None:
+        """Do nothing: time changes nothing here."""
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._log.clear()
+        self.calls = self.failures = self.slow = self.duration_ns = 0
+
+
+class TimeWindow(_Window):
+    """The results of the calls that ended in ``(now - width, now]``, to the nanosecond.
+
+    A sliding log with one entry for each instant, where resilience4j and Polly count in buckets of a second or a tenth
+    of the width, which are cheaper and let a whole bucket leave at once. Each call costs a constant (each entry is
+    added once and removed once). Memory is bounded: as soon as the log holds :data:`EXACT_INSTANTS` entries, calls
+    less than 1/`EXACT_INSTANTS` of the width apart may share an entry, at the instant of the latest of them, so there
+    are never more than about twice as many entries, and a call leaves late by that fraction of the width at most.
+
+    Raises:
+        ValueError: `width_ns` is less than 1.
+    """
+
+    __slots__ = ("_grain_ns", "_width_ns")
+
+    def __init__(self, width_ns: int) -> None:
+        if width_ns < 1:
+            raise ValueError(f"wanted a window of at least 1 ns, got {width_ns!r}")
+        self._width_ns = width_ns
+        self._grain_ns = max(1, width_ns // EXACT_INSTANTS)
+        super().__init__()
 
     @property
     def entries(self) -> int:
@@ -77,11 +95,6 @@ class TimeWindow:
             self.slow -= entry.slow
             self.duration_ns -= entry.duration_ns
 
-    def clear(self) -> None:
-        """Forget all calls."""
-        self._log.clear()
-        self.calls = self.failures = self.slow = self.duration_ns = 0
-
     def _shares(self, entry: _Entry, now_ns: int) -> bool:
         if entry.at_ns == now_ns:
             return True
@@ -97,7 +110,7 @@ class _Entry:
         self.at_ns = self.calls = self.failures = self.slow = self.duration_ns = 0
 
 
-class CountWindow:
+class CountWindow(_Window):
     """The results of the last `size` calls, however long ago they were (resilience4j's count-based sliding window).
 
     Knows no time, so it suits traffic that comes and goes; but on a channel with little traffic a failure of yesterday
@@ -107,26 +120,13 @@ class CountWindow:
         ValueError: `size` is less than 1.
     """
 
-    __slots__ = ("_log", "_size", "calls", "duration_ns", "failures", "slow")
+    __slots__ = ("_size",)
 
     def __init__(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"wanted a window of at least 1 call, got {size!r}")
         self._size = size
-        self._log: deque[tuple[bool, bool, int]] = deque()
-        self.calls = 0
-        """Calls in the window."""
-        self.failures = 0
-        """Those of them that failed."""
-        self.slow = 0
-        """Those of them that were slow, failed or not."""
-        self.duration_ns = 0
-        """How long they took together."""
-
-    @property
-    def total(self) -> int:
-        """What `failures` and `slow` are a share of."""
-        return self.calls
+        super().__init__()
 
     def record(self, _now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
         """Count a call that ended now; the oldest one leaves a full window."""
@@ -142,14 +142,6 @@ class CountWindow:
         self.failures += failed
         self.slow += slow
         self.duration_ns += duration_ns
-
-    def advance(self, _now_ns: int) -> None:
-        """Do nothing: time changes nothing here."""
-
-    def clear(self) -> None:
-        """Forget all calls."""
-        self._log.clear()
-        self.calls = self.failures = self.slow = self.duration_ns = 0
 
 
 class MovingAverage:

@@ -34,7 +34,28 @@ from actors.settings.retry import (
 )
 
 
-class AwsBudget:
+class Budget(Protocol):
+    """What they have in common. `now_ns` never goes back from one call to the next."""
+
+    __slots__ = ()
+
+    def start(self, charge: int, now_ns: int) -> None:
+        """An attempt sets out, its time in queues included."""
+
+    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """An attempt has ended: it succeeded, or it failed in a way that another attempt may not.
+
+        None: neither, as of a permanent failure or of an attempt that was abandoned.
+        """
+
+    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
+        """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """A retry that was allowed will never set out."""
+
+
+class AwsBudget(Budget):
     """A retry costs some of the quota; one that succeeds gives its cost back, and a clean success gives 1.
 
     After the standard mode of the AWS SDKs (botocore's `RetryQuotaChecker`, SDK reference guide, "Retry behavior"). So
@@ -52,9 +73,6 @@ class AwsBudget:
             "throttled": throttled_cost,
             "ambiguous": retry_cost if timeout_cost is None else timeout_cost,
         }
-
-    def start(self, charge: int, now_ns: int) -> None:
-        """Nothing depends on it."""
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
         """A success gives back what the retry cost, or 1."""
@@ -74,7 +92,7 @@ class AwsBudget:
         self.available = min(self._capacity, self.available + charge)
 
 
-class EnvoyBudget:
+class EnvoyBudget(Budget):
     """Retries at once are at most a `share` of the attempts under way, but `min_concurrency` in any case.
 
     After Envoy's `retry_budget` (circuit_breaker.proto, `budget_percent` and `min_retry_concurrency`). A retry counts
@@ -120,7 +138,7 @@ class EnvoyBudget:
 _SLICES = 10
 
 
-class FinagleBudget:
+class FinagleBudget(Budget):
     """`share` of a retry for each first attempt of about the last `ttl` seconds, and `min_rate` besides.
 
     After Finagle's `RetryBudget` on its leaky token bucket. A first attempt puts tokens in, a retry takes some out, and
@@ -157,9 +175,6 @@ class FinagleBudget:
             self._advance(now_ns)
             self._current += self._deposit
 
-    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """Nothing depends on it."""
-
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Take the tokens of a retry and return 1, or None if they are not there."""
         if self._tokens(now_ns) < self._cost:
@@ -186,7 +201,7 @@ class FinagleBudget:
         self._slice_began_ns = now_ns
 
 
-class GrpcBudget:
+class GrpcBudget(Budget):
     """A failure takes one token, a success gives `token_ratio`; retries only while more than half of all are there.
 
     After gRPC's proposal A6, "Throttling Retry Attempts and Hedged RPCs". Tokens are counted in thousandths, as A6 asks
@@ -208,9 +223,6 @@ class GrpcBudget:
         """How many are there."""
         return self._tokens / 1000
 
-    def start(self, charge: int, now_ns: int) -> None:
-        """Nothing depends on it."""
-
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
         """Take or give what the end of an attempt takes or gives."""
         if succeeded:
@@ -221,9 +233,6 @@ class GrpcBudget:
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return 1 if more than half of the tokens are there, else None. The same holds for a hedge."""
         return 1 if 2 * self._tokens > self._max else None
-
-    def give_back(self, charge: int, now_ns: int) -> None:
-        """Nothing was taken."""
 
     def reconfigure(self, max_tokens: float, token_ratio: float) -> None:
         """Take other settings from now on; what is there keeps its share of what there is at most."""
@@ -239,7 +248,7 @@ def _thousandths(tokens: float) -> int:
     return count
 
 
-class TokenBudget:
+class TokenBudget(Budget):
     """A first attempt puts `share` of a token in, a retry takes one out; what is above `capacity` is lost.
 
     It is full to begin with. After Brooker, "Fixing retries with token buckets and circuit breakers" (2022). So it
@@ -267,9 +276,6 @@ class TokenBudget:
         if not charge:
             self._tokens = min(self._capacity, self._tokens + self._deposit)
 
-    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """Nothing depends on it."""
-
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Take a token and return 1, or None if there is none to be had."""
         if self._tokens < self._least:
@@ -280,25 +286,6 @@ class TokenBudget:
     def give_back(self, charge: int, now_ns: int) -> None:
         """Put the token of a retry back."""
         self._tokens = min(self._capacity, self._tokens + self._cost)
-
-
-class Budget(Protocol):
-    """What they have in common. `now_ns` never goes back from one call to the next."""
-
-    def start(self, charge: int, now_ns: int) -> None:
-        """An attempt sets out, its time in queues included."""
-
-    def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """An attempt has ended: it succeeded, or it failed in a way that another attempt may not.
-
-        None: neither, as of a permanent failure or of an attempt that was abandoned.
-        """
-
-    def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
-        """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
-
-    def give_back(self, charge: int, now_ns: int) -> None:
-        """A retry that was allowed will never set out."""
 
 
 def make_budget(config: BudgetConfig) -> Budget:

@@ -32,10 +32,10 @@ from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import PreferencesFile, UserPreferences
 from actors.errors import ConfigurationError
-from actors.kernel.effects import Effect, Foreseen
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.preferences import LivePreferences
 from actors.pipeline.templates import Templates, template_files
+from actors.service.operations.dead_letters import done
 from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
 from actors.service.reloading.watched_file import WatchedFile
 from actors.settings.file import load_settings
@@ -251,19 +251,13 @@ class LiveSettings:
 
     async def _change(self, action: str, about: str, by: str | None, why: str | None, **change: Any) -> None:
         entry = AuditEntry(at_ns=time.time_ns(), action=action, by=by, about=about, why=why)
-        await _done(self._store.change(SettingsChange(audit=entry, **change)))
+        await done(self._store.change(SettingsChange(audit=entry, **change)))
 
 
 async def _watch(watched: WatchedFile[Any], poll: float) -> None:
     while True:
         await trio.sleep(poll)
         await watched.reload_when_changed()
-
-
-async def _done(effect: Effect | None) -> None:
-    """Wait until a store has made a change durable."""
-    if effect is not None and not isinstance(effect, Foreseen):
-        await effect()
 
 
 def _users_in(path: Path) -> Mapping[str, UserPreferences]:
