@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from fractions import Fraction
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from actors.instants import wait_ns
 from actors.policies.exact import as_fraction, exact_share
@@ -34,7 +34,7 @@ from actors.settings.retry import (
 )
 
 
-class Budget(Protocol):
+class Budget:
     """What they have in common. `now_ns` never goes back from one call to the next."""
 
     __slots__ = ()
@@ -50,6 +50,7 @@ class Budget(Protocol):
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
+        raise NotImplementedError
 
     def give_back(self, charge: int, now_ns: int) -> None:
         """A retry that was allowed will never set out."""
