@@ -29,7 +29,7 @@ class AdaptiveRateConfig(Settings):
     """How it grows: by the same each second, or at first fast up to where it was cut, and there slowly."""
 
     initial_rate: PositiveRate | None = None
-    """None: no limit until the provider throttles for the first time."""
+    """The rate to begin with. None: no limit until the provider throttles for the first time."""
 
     minimum_rate: PositiveRate = Rate(1.0, 1.0)
     """It is never cut below."""
@@ -84,6 +84,8 @@ class GradientConfig(_ConcurrencyBounds):
     """A limit that falls as latency rises above its own long average."""
 
     kind: Literal["gradient"] = "gradient"
+    """Follow the gradient of latency (as Netflix's Gradient2)."""
+
     tolerance: Annotated[float, number(1)] = 1.5
     """How many times the long average latency may be without the limit falling."""
 
@@ -101,6 +103,8 @@ class VegasConfig(_ConcurrencyBounds):
     """A limit that keeps the queue at the provider short, which is told from the lowest latency there was."""
 
     kind: Literal["vegas"]
+    """Keep the queue short (as TCP Vegas)."""
+
     alpha: PositiveWholeNumber | None = None
     """With less in the queue it grows. None: 3 · log10(limit)."""
 
@@ -126,8 +130,8 @@ ConcurrencyLimitConfig: TypeAlias = Annotated[
 class AdaptiveThrottleConfig(Settings):
     """Attempts that would probably fail are refused at the sender, with a probability that follows their success.
 
-    A refusal is the end of the attempt, a failed one, also where a further provider (`failover`) could take it: that
-    one has its turn when the notification is retried, if at all.
+    With further providers (`failover`) the next one takes at once what is refused here, where it has room. Where none
+    takes it, the refusal is the end of the attempt, a failed one, and the notification is retried.
     """
 
     k: Annotated[float, number(1)] = 2.0

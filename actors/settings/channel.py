@@ -115,7 +115,7 @@ class FailoverConfig(Settings):
 
 
 class FallbackConfig(Settings):
-    """Another channel for the same message, once this one has given it up."""
+    """Another channel for the same message, once this one has dead-lettered it."""
 
     wanted_text: ClassVar[str] = "a mapping such as {channel: sms, after: 30s}"
 
@@ -123,15 +123,20 @@ class FallbackConfig(Settings):
     """Where it goes then, with the id ``<id>/<channel>`` and the address that the command has for it."""
 
     after: PositiveDuration | None = None
-    """How long this channel may take at most: what it has not sent by then, and is not just sending, expires. None: as
-    long as its retries take."""
+    """How long this channel may take at most: what it has not sent by then, and is not just sending, expires. The time
+    runs from when a notification first sets out for the provider: not while it waits in quiet hours before that, but at
+    a limit, an open breaker and between retries. None: as long as its retries take."""
 
 
 class ChannelConfig(Settings):
     """All settings of one channel."""
 
     retry: RetryConfig = RetryConfig()
+    """When to try again, and when to stop."""
+
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    """When to stop sending to a provider that fails, and when to try it again."""
+
     rate_limit: RateLimitConfig | None = None
     """Per user; charged once a notification. None: no limit."""
 
@@ -168,7 +173,7 @@ class ChannelConfig(Settings):
     for the notification's next attempt, also where that goes to another one. None: always in the same order."""
 
     fallback: FallbackConfig | None = None
-    """Another channel for what this one gives up. None: the dead letter queue is the end."""
+    """Another channel for what this one dead-letters. None: the dead letter queue is the end."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -195,7 +200,7 @@ class DeadLettersConfig(Settings):
     """How much the dead letter queue keeps. What it has no more time or room for is discarded, the oldest first."""
 
     keep: PositiveDuration | None = None
-    """How long a dead letter is kept. None: until somebody has looked at it."""
+    """How long a dead letter is kept. None: until it is redriven or discarded."""
 
     at_most: PositiveWholeNumber | None = None
     """How many are kept. None: no bound."""

@@ -55,7 +55,10 @@ class Uniform(Settings):
     """Equally likely anywhere from `low` to `high`."""
 
     low: Duration = 0.0
+    """The shortest."""
+
     high: Duration
+    """The longest."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -73,6 +76,7 @@ class Exponential(Settings):
     """Memoryless, with this mean."""
 
     mean: PositiveDuration
+    """The mean."""
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
@@ -83,7 +87,10 @@ class Normal(Settings):
     """Normal, cut at 0: what would be negative is 0."""
 
     mean: Duration
+    """The mean before the cut."""
+
     sd: Duration
+    """The standard deviation before the cut."""
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
@@ -95,7 +102,10 @@ class Lognormal(Settings):
     """Lognormal by its median and 99th percentile, as latency is usually reported."""
 
     median: PositiveDuration
+    """Half of all are shorter."""
+
     p99: PositiveDuration
+    """99 of 100 are shorter."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -124,7 +134,10 @@ class Gamma(Settings):
     is a whole number). The standard deviation is ``mean / sqrt(shape)``; a shape of 1 is the exponential one."""
 
     mean: PositiveDuration
+    """The mean."""
+
     shape: Annotated[float, number(0.01)]
+    """The larger, the closer all are to the mean."""
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
@@ -139,7 +152,10 @@ class Pareto(Settings):
     """Pareto: P(X > x) = (minimum / x)^alpha. With alpha at most 1 it has no mean."""
 
     minimum: PositiveDuration
+    """The shortest."""
+
     alpha: Annotated[float, number(0.01)]
+    """The smaller, the heavier the tail."""
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
@@ -160,11 +176,23 @@ class Distribution(Settings):
     """Always the same."""
 
     uniform: Uniform | None = None
+    """Equally likely between two values."""
+
     exponential: Exponential | None = None
+    """Memoryless."""
+
     normal: Normal | None = None
+    """Normal, cut at 0."""
+
     lognormal: Lognormal | None = None
+    """As latency mostly is: by its median and 99th percentile."""
+
     gamma: Gamma | None = None
+    """By its mean and shape."""
+
     pareto: Pareto | None = None
+    """With a heavy tail."""
+
     mixture: Annotated[tuple[Component, ...], NotEmpty()] | None = None
     """One of several distributions, each chosen as often as its weight says."""
 

@@ -108,7 +108,10 @@ class Flap(Settings):
     wanted_text: ClassVar[str] = "up and down such as {up: 30s, down: 10s}"
 
     up: PositiveDuration
+    """How long it is up each time."""
+
     down: PositiveDuration
+    """How long it is down each time."""
 
 
 class Reorder(Settings):
@@ -137,7 +140,7 @@ class FaultConfig(Settings):
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
 
     channel: ChannelNames
-    """The channels whose provider is hit: one, a list, or `all`; read, it is a tuple in the order of the enum."""
+    """The channels whose provider is hit: one, a list, or `all`."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -172,6 +175,8 @@ class FaultConfig(Settings):
     """The provider never answers: attempts run into their timeout."""
 
     throttle: Throttle | None = None
+    """A quota that the provider enforces."""
+
     permanent_rate: Share | None = None
     """Share of attempts that fail for good."""
 
@@ -185,6 +190,8 @@ class FaultConfig(Settings):
     """Failures in bursts, beside those of `failure_rate`; it begins good."""
 
     flap: Flap | None = None
+    """Up and down in turn."""
+
     capacity: PositiveWholeNumber | None = None
     """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
 
@@ -195,6 +202,8 @@ class FaultConfig(Settings):
     """Share of messages between actors that arrive twice."""
 
     reorder: Reorder | None = None
+    """Messages between actors that come late, and so out of order."""
+
     crash: Annotated[Crash | Literal["process"], WrapValidator(lambda value, _, info: _crash(value, info))] | None = (
         None
     )

@@ -26,8 +26,12 @@ class RateLimitConfig(Settings):
     kind: Literal["sliding_window", "fixed_window", "token_bucket", "sliding_counter", "leaky_bucket", "gcra"] = (
         "sliding_window"
     )
+    """`sliding_window`: an exact log. `sliding_counter`: two counters in its place, nearly exact. `fixed_window`: as
+    many as the rate says in each window by the clock. `token_bucket`, also called `gcra`: tokens that flow in evenly.
+    `leaky_bucket`: evenly spaced."""
+
     burst: PositiveWholeNumber | None = None
-    """Token bucket only: how many may go at once; the count of the rate when None."""
+    """Token bucket only: how many may go at once. None: as many as the count of the rate."""
 
     aligned: StrictBool = False
     """Leaky bucket only: one in each interval since the start of the run, so that after a pause two may be closer

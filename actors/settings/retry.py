@@ -60,6 +60,8 @@ class GrpcBudgetConfig(Settings):
     """gRPC's retry throttling: tokens that failures take and successes give; retries only above half of them."""
 
     kind: Literal["grpc"]
+    """Count as gRPC."""
+
     max_tokens: Annotated[float, number(0.001)] = 10.0
     """How many tokens there are at most, and to begin with; counted in thousandths."""
 
@@ -71,6 +73,8 @@ class EnvoyBudgetConfig(Settings):
     """Envoy's retry budget: at any time, retries are at most a share of what is under way, or a small number."""
 
     kind: Literal["envoy"]
+    """Count as Envoy."""
+
     share: Share = 0.2
     """Of the attempts under way, those that wait for a limiter or a slot included."""
 
@@ -85,6 +89,8 @@ class FinagleBudgetConfig(Settings):
     """Finagle's retry budget: a share of the first attempts of the last while, and a small rate in any case."""
 
     kind: Literal["finagle"] = "finagle"
+    """Count as Finagle."""
+
     share: Share = 0.2
     """Retries for each first attempt."""
 
@@ -99,6 +105,8 @@ class AwsBudgetConfig(Settings):
     """The retry quota of the AWS SDKs: retries cost, a retry that succeeds gets its cost back."""
 
     kind: Literal["aws"]
+    """Count as the AWS SDKs."""
+
     capacity: PositiveWholeNumber = 500
     """What is there to begin with, and at most."""
 
@@ -116,6 +124,8 @@ class TokenBudgetConfig(Settings):
     """A bucket of tokens: a first attempt puts a part of one in, a retry takes one out."""
 
     kind: Literal["token_bucket"]
+    """Count tokens."""
+
     share: Share = 0.1
     """Of a token, for each first attempt."""
 
@@ -154,6 +164,8 @@ class RetryConfig(Settings):
     """The wait after the first failure."""
 
     backoff_multiplier: Annotated[float, number(1)] = 2.0
+    """Exponential only: how many times the wait before it each wait is."""
+
     max_delay: Duration = 60.0
     """No wait is longer than this, jitter included; does not apply to a `schedule`."""
 
@@ -161,6 +173,9 @@ class RetryConfig(Settings):
     """No wait is shorter than this, jitter included; does not apply to a `schedule`."""
 
     backoff: Literal["exponential", "constant", "linear", "fibonacci"] = "exponential"
+    """How the waits grow. `exponential`: each is `backoff_multiplier` times the one before. `constant`: all are the
+    `initial_delay`. `linear`: each is `increment` longer. `fibonacci`: 1, 1, 2, 3, 5, … times the `initial_delay`."""
+
     increment: Duration | None = None
     """Linear only: what each wait is longer than the one before. None: the `initial_delay`."""
 
@@ -169,6 +184,10 @@ class RetryConfig(Settings):
     wait repeats when there are more attempts than that."""
 
     jitter: Literal["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"] = "none"
+    """How a wait w is drawn. `none`: it is w. `full`: U(0, w). `equal`: U(w/2, w). `decorrelated`: from
+    `initial_delay` to `jitter_factor` times the wait before. `proportional`: w · U(1 - x, 1 + x). `additive`:
+    w + U(0, x). `soft`: Polly's, smooth and without peaks."""
+
     jitter_share: PositiveShare = 0.2
     """The x of `proportional` jitter: the wait is multiplied by U(1 - x, 1 + x)."""
 

@@ -87,8 +87,17 @@ app.command()(replay)
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the reference of the scenario language instead, for people.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""
+    if as_markdown:
+        from simulation.scenario.reference import reference
+
+        typer.echo(reference(), nl=False)
+        return
     from simulation.scenario import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))

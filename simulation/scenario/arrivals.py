@@ -43,14 +43,20 @@ class BurstArrivals(Settings):
     """So many at the same instant, again and again, the first time at 0."""
 
     size: PositiveWholeNumber
+    """How many arrive at the same instant."""
+
     every: PositiveDuration
+    """How long after one burst the next one comes."""
 
 
 class RampArrivals(Settings):
     """Poisson arrivals whose rate goes from one value to another in a straight line over the whole duration."""
 
     from_: PositiveRate = Field(alias="from")
+    """The rate at the start of the run."""
+
     to: PositiveRate
+    """The rate at its `duration`."""
 
 
 class DiurnalArrivals(Settings):
@@ -132,9 +138,17 @@ class Arrivals(OneOf):
     """Independent of each other, at this mean rate."""
 
     burst: BurstArrivals | None = None
+    """Many at once, again and again."""
+
     ramp: RampArrivals | None = None
+    """At random, at a rate that rises or falls in a straight line."""
+
     diurnal: DiurnalArrivals | None = None
+    """At random, at a rate that rises and falls with the time of day."""
+
     trace: TraceArrivals | None = None
+    """As often as a file has counted."""
+
     times: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
     """Exactly at these instants from the start, in order: ``[0s, 1.5s, 1.5s]``. Those at `duration` or later do not
     arrive."""

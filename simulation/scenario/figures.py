@@ -79,6 +79,37 @@ CHANNEL: Shape = {**FIGURES, "breaker": BREAKER}
 PROVIDER: Shape = {"attempts": Figure.COUNT, "sent": Figure.COUNT}
 """Of each provider of a channel that has several."""
 
+MEANINGS = {
+    "refused_arrivals": "arrivals while the process was down; nobody accepted them",
+    "simulated_s": "how long the run lasted on its own clock",
+    "accepted": "notifications that were accepted; one that comes again with the same id is a duplicate",
+    "sent": "notifications that were sent",
+    "dead_lettered": "notifications that ended in the dead letter queue, discarded ones included, redriven ones not",
+    "suppressed": "notifications not sent since their user has switched the channel off, or the address is gone",
+    "in_flight": "notifications that had not ended when the run did",
+    "attempts": "attempts to send, failed ones and those that were refused on this side included",
+    "retries": "attempts other than a notification's first",
+    "hedges": "copies that were sent because an answer was late",
+    "requests": "what reached the providers: attempts but for those refused on this side, and hedges",
+    "fallbacks": "notifications that went on to another channel",
+    "deferred": "waits for a limit, an open breaker or the end of quiet hours, each counted once, however long",
+    "duplicates": "notifications that came again with an id that is remembered",
+    "sent_fraction": "sent / accepted",
+    "throughput_per_s": "sent / simulated_s",
+    "retry_amplification": "attempts / notifications that were attempted; 1 means that nothing was retried",
+    "delivery_time_s": "from acceptance until sent; of a fallback, from the acceptance on the first channel",
+    "retry_delay_s": "from the end of a failed attempt until its retry was due",
+    "dlq.final": "dead letters at the end of the run",
+    "dlq.peak": "the most dead letters there were at any instant",
+    "dlq.growth_per_min": "dlq.final / minutes of the run",
+    "breaker.opened": "how often it opened, from half-open too",
+    "breaker.open_s": "how long it was open, half-open not included",
+    "providers.attempts": "attempts that ended at this provider",
+    "providers.sent": "notifications that this provider sent",
+}
+"""What each figure is, by its path without the names of channels, breakers and providers; a group of statistics has one
+sentence for all of them."""
+
 
 def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document.

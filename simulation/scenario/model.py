@@ -71,7 +71,7 @@ class EventWorkload(Settings):
     """Which domain event arrives."""
 
     arrivals: Arrivals
-    """When."""
+    """When they arrive."""
 
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every event has its own."""
@@ -86,8 +86,10 @@ class ChannelWorkload(Settings):
     """Notifications, sent directly to one channel."""
 
     channel: NotificationChannel
+    """The channel that they are sent on."""
+
     arrivals: Arrivals
-    """When."""
+    """When they arrive."""
 
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every notification has its own."""
@@ -97,7 +99,7 @@ class ChannelWorkload(Settings):
     host."""
 
     expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. None: never."""
+    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
@@ -116,7 +118,11 @@ class ClosedWorkload(Settings):
     """Clients that each wait for the end of their notification, think, and send the next one."""
 
     channel: NotificationChannel
+    """The channel that they are sent on."""
+
     clients: PositiveWholeNumber
+    """How many clients there are."""
+
     think: Distribution
     """How long a client waits before the next one."""
 
@@ -128,7 +134,7 @@ class ClosedWorkload(Settings):
     host."""
 
     expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. None: never."""
+    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
@@ -182,6 +188,8 @@ class PreferenceShare(Settings):
     """How many. Who they are is drawn for each entry by itself, so some are in several."""
 
     channel: NotificationChannel
+    """Which channel they have switched off."""
+
     enabled: Annotated[
         Literal[False], Wanted("false, since every channel is on to begin with", _false, {"const": False})
     ]
@@ -219,7 +227,11 @@ class TemplateText(Settings):
     wanted_text: ClassVar[str] = "a template such as {subject: Welcome, body: 'Hello {name}!'}"
 
     subject: str | None = None
+    """The subject. None: the notification's own, if it has one."""
+
     body: str
+    """The text."""
+
     html: StrictBool = False
     """The body is HTML: variables are escaped."""
 
@@ -231,9 +243,16 @@ class Channels(Settings):
     """Settings of each channel; one left out has the defaults."""
 
     email: ChannelConfig = ChannelConfig()
+    """Of email."""
+
     sms: ChannelConfig = ChannelConfig()
+    """Of SMS."""
+
     push: ChannelConfig = ChannelConfig()
+    """Of push notifications."""
+
     webhook: ChannelConfig = ChannelConfig()
+    """Of webhooks."""
 
 
 def _instant(value: Any, _unit_required: bool) -> datetime | None:

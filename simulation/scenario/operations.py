@@ -19,7 +19,7 @@ class DeadLettersOf(Settings):
     wanted_text: ClassVar[str] = "all, or some of them such as {reason: expired}"
 
     reason: Text
-    """Part of the reason for which they were given up."""
+    """Part of the reason for which they were dead-lettered."""
 
 
 def _all_or_some(value: Any, _handler: Any, info: ValidationInfo) -> Any:
@@ -38,19 +38,21 @@ class Operation(Settings):
     """When, from the start of the run. While the process is down nobody takes an order, and it is lost."""
 
     channel: ChannelNames | None = None
-    """On which channels: one, a list, or `all`. Needed by `breaker`; of dead letters, None means those of all."""
+    """On which channels: one, a list, or `all`. Needed by `breaker`. None: dead letters of all."""
 
     provider: Text | None = None
     """`breaker` only: that of one of the channel's providers, `primary` or one by its name. None: those of all."""
 
     redrive: DeadLetters | None = None
-    """Which of the dead letters that there are then are tried again, each with a fresh set of attempts."""
+    """Which of the dead letters that there are then are tried again, each with a fresh set of attempts and, where it
+    expires, with its whole `expires_after` anew."""
 
     discard: DeadLetters | None = None
     """Which of them are removed for good."""
 
     breaker: Literal["force-open", "disable", "close", "metrics-only"] | None = None
-    """What the breakers have to do from now on."""
+    """What the breakers do from now on. `force-open`: let nothing through. `disable`: let everything through and count
+    nothing. `metrics-only`: let everything through, and count. `close`: work again, and begin closed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

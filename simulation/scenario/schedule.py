@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 class PctConfig(Settings):
-    """Priorities of actors, drawn at random, and a few changes of them; see
-    :class:`simulation.engine.schedules.PCT`."""
+    """Priorities of actors, drawn at random, and a few changes of them (Burckhardt and others, 2010)."""
 
     wanted_text: ClassVar[str] = "a mapping such as {depth: 3, steps: 1000}"
 

@@ -47,7 +47,9 @@ class Sweep(Settings):
     """How many runs, each with its own seed, for every combination of values."""
 
     design: Design = "grid"
-    """How the combinations are chosen. A range in a grid says into how many `steps`."""
+    """How the combinations are chosen. `grid`: every combination; a range says into how many `steps`. `random`: each
+    value by itself. `latin-hypercube`: each setting is divided into as many equal parts as there are samples, and each
+    part is used once."""
 
     samples: PositiveWholeNumber | None = None
     """How many combinations; for the designs `random` and `latin-hypercube`."""

@@ -1,0 +1,214 @@
+"""The reference of the scenario language, as Markdown: what people wrote, with tables that the models fill in.
+
+The text beside this module is the reference but for its tables. A line ``{keys: FaultConfig}`` in it stands for the
+sentence and the keys of that model, and ``{metrics}`` for every metric that `expect` knows. So a key that is added,
+renamed or described anew is in the reference as well, and a model that nobody has put there is told by a test.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from actors.messages import NotificationChannel
+from actors.settings.base import NotEmpty, Settings, known_keys
+from actors.settings.quantities import Wanted
+from simulation.scenario.expectations import Expectation
+from simulation.scenario.figures import BREAKER, FIGURES, MEANINGS, PROVIDER, STATISTICS, Figure, Shape
+from simulation.scenario.model import Scenario
+from simulation.scenario.ranges import Range
+from simulation.scenario.schema import json_schema
+
+_TEXT = Path(__file__).with_name("reference_text.md")
+
+_MARKER = re.compile(r"^\{(?:keys: (\w+)(?:, left out: (.*))?|metrics)\}$", re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_EXAMPLES = re.compile(r",? such as .*$")
+
+_UNIT_OF = {
+    Figure.COUNT: "a whole number",
+    Figure.SHARE: "a share",
+    Figure.RATIO: "a number",
+    Figure.SECONDS: "seconds, or a duration",
+    Figure.PER_SECOND: "a number a second, or a rate",
+    Figure.PER_MINUTE: "a number a minute",
+}
+
+
+def reference() -> str:
+    """Return the reference of the scenario language."""
+    text = _TEXT.read_text(encoding="utf-8")
+    places = dict(_places(text))
+    schema = json_schema()
+
+    def table(marker: re.Match[str]) -> str:
+        if marker[1] is None:
+            return _metrics()
+        return _keys(_models()[marker[1]], schema, places, left_out=marker[2] or "none")
+
+    return _MARKER.sub(table, text)
+
+
+def models_described() -> set[str]:
+    """Return the names of the models whose keys are in the reference."""
+    return {marker[1] for marker in _MARKER.finditer(_TEXT.read_text(encoding="utf-8")) if marker[1]}
+
+
+# ── the keys of a model ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _places(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each model that the reference describes, and the heading that it stands under."""
+    heading = ""
+    for line in text.splitlines():
+        if found := _HEADING.match(line):
+            heading = found[1]
+        elif (marker := _MARKER.match(line)) and marker[1]:
+            yield marker[1], heading
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    """Return the models of a scenario file by name, those inside others included."""
+    found: dict[str, type[BaseModel]] = {}
+    todo: list[Any] = [Scenario]
+    while todo:
+        annotation = todo.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if annotation.__name__ not in found:
+                found[annotation.__name__] = annotation
+                todo += known_keys(annotation).values()
+        else:
+            todo += [part for part in get_args(annotation) if not isinstance(part, str)]
+    return {**found, Range.__name__: Range}  # which only the free keys of a sweep name
+
+
+def _keys(model: type[BaseModel], schema: Mapping[str, Any], places: Mapping[str, str], left_out: str) -> str:
+    """Return the sentence and the table of a model; `left_out` says what a key without a default then is."""
+    described = _object(schema if model is Scenario else schema["$defs"][model.__name__], model.__name__)
+    required = described.get("required", [])
+    lines = [_one_line(described.get("description", "")), "", "| key | value | default | |", "|---|---|---|---|"]
+    for key, annotation in known_keys(model).items():
+        about = described["properties"][key]
+        default = "required" if key in required else _default(about, left_out)
+        text = _one_line(about.get("description", ""))
+        lines.append(f"| `{key}` | {_value(annotation, places)} | {default} | {_in_a_cell(text)} |")
+    return "\n".join(lines).strip("\n")
+
+
+def _object(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the part of a schema that has the keys: a model may have a short form beside them."""
+    if "properties" in schema:
+        return schema
+    found: Mapping[str, Any] = next(part for part in schema["anyOf"] if part.get("title") == name)
+    return found
+
+
+def _default(about: Mapping[str, Any], left_out: str) -> str:
+    if "default" not in about:
+        return ""
+    default = about["default"]
+    if default is None:
+        return left_out
+    if default == "":
+        return "empty"
+    if isinstance(default, list):
+        return "all" if default == [channel.value for channel in NotificationChannel] else "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, float):
+        share = any(part.get("maximum") == 1 for part in about.get("anyOf", []))
+        return f"`{default * 100:g}%`" if share else f"`{default:g}`"
+    return f"`{default}`"
+
+
+def _value(annotation: Any, places: Mapping[str, str]) -> str:
+    """Return what may stand at a key, in words, with links to the models."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        texts = [part.text for part in annotation.__metadata__ if isinstance(part, Wanted)]
+        within = _EXAMPLES.sub("", texts[0]) if texts else _value(arguments[0], places)
+        filled = any(isinstance(part, NotEmpty) for part in annotation.__metadata__)
+        return within.replace("a list of", "a list, not empty, of", 1) if filled else within
+    if origin in (Union, types.UnionType):
+        parts = (_value(part, places) for part in arguments if part is not types.NoneType)
+        return " or ".join(dict.fromkeys(parts))
+    if origin is Literal:
+        return ", ".join(f"`{str(choice).lower() if isinstance(choice, bool) else choice}`" for choice in arguments)
+    if origin is tuple:
+        return f"a list of {_value(arguments[0], places)}"
+    if origin is dict:
+        return f"a mapping from {_value(arguments[0], places)} to {_value(arguments[1], places)}"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        heading = places[annotation.__name__]
+        return f"[{heading.replace('`', '')}](#{_anchor(heading)})"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return ", ".join(f"`{member.value}`" for member in annotation)
+    return _PLAIN.get(annotation, "text")
+
+
+_PLAIN: dict[Any, str] = {bool: "`true`, `false`", Expectation: "[expectations](#expect)"}
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def _one_line(text: str) -> str:
+    text = re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split()))
+    return re.sub(r"\bNone: ", "Left out: ", text)  # which it is in Python
+
+
+def _in_a_cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+# ── the metrics ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _metrics() -> str:
+    """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
+    run: Shape = {"simulated_s": Figure.SECONDS, "refused_arrivals": Figure.COUNT, **FIGURES}
+    channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
+    breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
+    lines = ["| metric | value | |", "|---|---|---|"]
+    for path, figure in _flat({**run, **breaker, **channel}):
+        lines.append(f"| `{path}` | {_UNIT_OF[figure]} | {meaning_of(path)} |")
+    return "\n".join(lines)
+
+
+def _flat(shape: Shape, above: str = "") -> Iterator[tuple[str, Figure]]:
+    for key, part in shape.items():
+        if isinstance(part, dict):
+            yield from _flat(part, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", part
+
+
+def meaning_of(path: str) -> str:
+    """Return the sentence about the metric at a path of the summary.
+
+    Raises:
+        KeyError: there is none.
+    """
+    *above, key = path.split(".")
+    group = next((name for name in reversed(above) if name in _GROUPS), None)
+    if key in STATISTICS and group is not None:
+        return f"{_STATISTIC[key]}: {MEANINGS[group]}"
+    return MEANINGS[key if group is None else f"{group}.{key}"]
+
+
+_GROUPS = ("delivery_time_s", "retry_delay_s", "dlq", "breaker", "providers")
+
+_STATISTIC = {
+    "mean": "the mean",
+    "p50": "the median",
+    "p90": "9 in 10 are at most this",
+    "p99": "99 in 100 are at most this",
+    "max": "the longest",
+}

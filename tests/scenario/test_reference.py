@@ -1,0 +1,108 @@
+"""The reference of the scenario language is what the models say, and its examples are scenarios."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from actors.messages import NotificationChannel
+from simulation.commands.cli import app
+from simulation.scenario import json_schema, load
+from simulation.scenario.figures import MEANINGS, NO_FIGURES, Figure, Shape, summary_shape
+from simulation.scenario.reference import meaning_of, models_described, reference
+
+FILE = Path(__file__).parents[2] / "notebooks" / "guides" / "reference.md"
+TEXT = FILE.read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_file_is_what_the_command_prints() -> None:
+    told = CliRunner().invoke(app, ["schema", "--markdown"])
+    assert told.exit_code == 0, told.output
+    assert told.stdout == reference() == TEXT
+
+
+def test_it_has_the_keys_of_every_model() -> None:
+    models = {name for name, schema in json_schema()["$defs"].items() if "enum" not in schema}
+    assert models | {"Scenario"} == models_described()
+
+
+def described(schema: object, path: str) -> list[str]:
+    """Return the keys in a schema that nothing is said about."""
+    if not isinstance(schema, dict):
+        return []
+    silent = [f"{path}.{key}" for key, about in schema.get("properties", {}).items() if not about.get("description")]
+    return silent + [key for part in schema.get("anyOf", []) for key in described(part, path)]
+
+
+def test_every_key_says_what_it_is() -> None:
+    schema = json_schema()
+    assert described(schema, "Scenario") == []
+    assert [key for name, model in schema["$defs"].items() for key in described(model, name)] == []
+
+
+def leaves(shape: Shape, above: str = "") -> list[str]:
+    paths = []
+    for key, part in shape.items():
+        if isinstance(part, Figure):
+            paths += [] if part in NO_FIGURES else [f"{above}{key}"]
+        else:
+            paths += leaves(part, f"{above}{key}.")
+    return paths
+
+
+def test_every_metric_says_what_it_is() -> None:
+    shape = summary_shape({channel: ["primary", "backup"] for channel in NotificationChannel})
+    said = [meaning_of(path) for path in leaves(shape)]
+    assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
+
+
+def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> None:
+    section = TEXT.partition("## Expect")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([\w.<>]+)` \|", section, flags=re.MULTILINE)
+    names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup"}
+    paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
+    expected = "".join(f"  - {path} >= 0\n" for path in paths)
+    scenario = load(complete(f"channels: {{email: {{failover: {{backup: {{}}}}}}}}\nexpect:\n{expected}", tmp_path))
+    assert [".".join(expectation.path) for expectation in scenario.expect] == paths
+    shape = summary_shape({NotificationChannel.EMAIL: ["primary", "backup"]})
+    of_the_run = [path for path in leaves(shape) if not path.startswith("channels.")]
+    assert [path for path in of_the_run if path not in paths and not path.startswith("breaker.email.")] == []
+
+
+def complete(text: str, folder: Path) -> Path:
+    """Write a part of a scenario as a whole one, with data files beside it."""
+    keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+    if "workload" not in keys:
+        text += "workload: [{channel: email, arrivals: {poisson: 1/s}}]\n"
+    if "duration" not in keys:
+        text += "duration: 10m\n"
+    file = folder / "example.yaml"
+    file.write_text(text, encoding="utf-8")
+    (folder / "counts.csv").write_text("value\n94.0\n3\n", encoding="utf-8")
+    (folder / "latency.csv").write_text("seconds\n0.1\n0.2\n", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_is_a_scenario_or_a_part_of_one(number: int, tmp_path: Path) -> None:
+    load(complete(EXAMPLES[number], tmp_path))
+
+
+def test_the_defaults_in_it_are_those_of_the_models() -> None:
+    rows = re.findall(r"^\| `(max_attempts|timeout|drain|failure_rate|enabled)` \| .*? \| (\S+) \|", TEXT, re.MULTILINE)
+    assert ("drain", "`1h`") in rows
+    assert ("max_attempts", "`3`") in rows
+    assert {("timeout", "`10s`"), ("timeout", "`1m`")} <= set(rows)
+    assert {("failure_rate", "`0%`"), ("failure_rate", "`50%`")} <= set(rows)
+    assert ("enabled", "`true`") in rows
+
+
+def test_it_says_what_was_found_unsaid() -> None:
+    text = " ".join(TEXT.split())
+    assert "Expiry begins anew with a redrive" in text
+    assert "not while it waits in quiet hours" in text
+    assert "the next one takes at once what is refused here, where it has room" in text
