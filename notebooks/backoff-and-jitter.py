@@ -25,10 +25,8 @@ from random import Random
 import pandas as pd
 
 import simulation
-from actors import RateLimitConfig, RetryConfig
-from actors.policies.rate_limit.limiter import make_limiter
-from actors.policies.retry.backoff import Backoff
-from simulation.reporting import plots
+from actors import Backoff, RateLimitConfig, RetryConfig, make_limiter
+from simulation import plots
 
 # %% [markdown]
 # ## How long a wait is

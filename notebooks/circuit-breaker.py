@@ -25,9 +25,8 @@ from random import Random
 import pandas as pd
 
 import simulation
-from actors import CircuitBreakerConfig
-from actors.policies.breaker.breaker import TRANSITIONS, Breaker
-from simulation.reporting import plots
+from actors import TRANSITIONS, Breaker, CircuitBreakerConfig
+from simulation import plots
 
 S = 1_000_000_000  # nanoseconds: policies count in whole ones, so that an instant is exact
 

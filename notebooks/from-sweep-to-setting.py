@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 import simulation
-from simulation.reporting import plots
+from simulation import plots
 
 FILE = "short-outage.yaml"
 ATTEMPTS = "channels.email.retry.max_attempts"

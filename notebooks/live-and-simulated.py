@@ -27,8 +27,7 @@ import trio
 
 import simulation
 from actors import Provider, Sent, TransientError
-from simulation.reporting import plots
-from simulation.scenario import parse
+from simulation import parse, plots
 
 # %% [markdown]
 # ## A short one

@@ -23,8 +23,7 @@
 import pandas as pd
 
 import simulation
-from simulation.reporting import plots
-from simulation.scenario import parse
+from simulation import parse, plots
 
 # %% [markdown]
 # ## The storm
