@@ -1,4 +1,4 @@
-"""What the README shows runs, and says what the README says it says."""
+"""What the README and the guides show runs, and says what they say it says."""
 
 import re
 import shlex
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import blocks, text_of
 from hypothesis import settings
 from typer.testing import CliRunner
 
@@ -15,21 +16,18 @@ from simulation.commands.cli import app
 from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README", "scenarios", "experiments", "fitting", "testing", "notebooks", "service", "validation")
+PYTHON = [(name, number) for name in DOCUMENTS for number in range(len(blocks(name, "python")))]
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-
-
-def in_a_process(code):
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+def in_a_process(code, folder=ROOT):
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def test_the_first_shell_block_holds_the_two_commands():
-    main_job, tests = blocks("sh")[0].splitlines()
+    main_job, tests = blocks("README", "sh")[0].splitlines()
     assert main_job.endswith("retrylab run scenarios/provider-outage.yaml")
     assert tests.endswith("-m pytest")
     for command in (main_job, tests):
@@ -38,7 +36,7 @@ def test_the_first_shell_block_holds_the_two_commands():
 
 
 def test_the_output_shown_is_that_of_the_command():
-    shown = blocks("text")[0].splitlines()
+    shown = blocks("README", "text")[0].splitlines()
     code = "from simulation.commands.cli import main; main()"
     command = [sys.executable, "-c", code, "run", "scenarios/provider-outage.yaml"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -46,8 +44,8 @@ def test_the_output_shown_is_that_of_the_command():
 
 
 def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
-    (command,) = (block.split() for block in blocks("sh") if block.startswith("retrylab explore"))
-    (shown,) = (block for block in blocks("text") if "no case broke" in block)
+    (command,) = (block.split() for block in blocks("testing", "sh") if block.startswith("retrylab explore"))
+    (shown,) = (block for block in blocks("testing", "text") if "no case broke" in block)
     code = "from simulation.commands.cli import main; main()"
     words = [sys.executable, "-c", code, *command[1:], "--workers", "1"]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -59,8 +57,8 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
 
 
 def test_the_sweep_shown_prints_what_it_says(tmp_path):
-    (block,) = (block for block in blocks("sh") if block.startswith("retrylab sweep"))
-    (shown,) = (block for block in blocks("text") if "cells on the same luck" in block)
+    (block,) = (block for block in blocks("experiments", "sh") if block.startswith("retrylab sweep"))
+    (shown,) = (block for block in blocks("experiments", "text") if "cells on the same luck" in block)
     _, *words = shlex.split(block.replace("\\\n", "").replace("scenarios/", f"{ROOT}/scenarios/"))
     code = "from simulation.commands.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--workers", "1"]
@@ -70,8 +68,8 @@ def test_the_sweep_shown_prints_what_it_says(tmp_path):
 
 
 def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
-    (commands,) = (block.splitlines() for block in blocks("sh") if "retrylab fit" in block)
-    (shown,) = (block for block in blocks("text") if "95% interval" in block)
+    (commands,) = (block.splitlines() for block in blocks("fitting", "sh") if "retrylab fit" in block)
+    (shown,) = (block for block in blocks("fitting", "text") if "95% interval" in block)
     printed = []
     for command in commands:
         words = [str(tmp_path / word) if word in ("recorded", "calibrated.yaml") else word for word in command.split()]
@@ -88,24 +86,42 @@ def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
 
 
 def test_the_property_shown_holds():
-    (code,) = (block for block in blocks("python") if "simulation.testing.strategies" in block)
+    (code,) = (block for block in blocks("testing", "python") if "strategies.scenarios" in block)
     shown = {}
     exec(code, shown)
-    settings(max_examples=20, deadline=None)(shown["test_whatever_goes_wrong_few_are_given_up"])()
+    settings(max_examples=20, deadline=None)(shown["test_whatever_goes_wrong_few_are_dead_lettered"])()
 
 
 def test_the_scenario_shown_is_a_scenario():
-    for text in blocks("yaml"):
-        assert parse(text, "README.md").expect
+    for name in ("README", "scenarios"):
+        (text,) = blocks(name, "yaml")
+        assert parse(text, f"{name}.md").expect
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_the_python_code_runs(number):
-    in_a_process(blocks("python")[number])
+@pytest.mark.parametrize(("name", "number"), PYTHON)
+def test_the_python_code_runs(name, number, tmp_path):
+    in_a_process(blocks(name, "python")[number].replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path)
+
+
+def test_a_saved_result_has_it_all_again(tmp_path):
+    (code,) = (block for block in blocks("notebooks", "python") if "open_result" in block)
+    assert in_a_process(code.replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path) == "True True\n"
+    assert (tmp_path / "out" / "calm" / "report.html").exists()
+
+
+def test_the_case_of_ones_own_holds():
+    (code,) = blocks("validation", "python")
+    assert in_a_process(code).endswith("1 of 1 quantity of 1 case holds\n")
+
+
+def test_the_readme_can_be_read():
+    lines = text_of("README").splitlines()
+    assert len(lines) <= 200
+    assert any(line.startswith("![") for line in lines[:60])
 
 
 def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
-    (code,) = (block for block in blocks("python") if "critical_first" in block)
+    (code,) = (block for block in blocks("notebooks", "python") if "critical_first" in block)
     p99 = dict(line.split() for line in in_a_process(code).splitlines() if line.startswith(("False", "True")))
     fifo = in_a_process(code.replace("critical_first", "fifo"))
     before = dict(line.split() for line in fifo.splitlines() if line.startswith(("False", "True")))
@@ -113,15 +129,21 @@ def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
     assert float(before["False"]) < float(p99["False"])
 
 
+def shared(words):
+    """Return the one code that the README and the guide to services both show."""
+    (code,) = {block for name in ("README", "service") for block in blocks(name, "python") if words in block}
+    return code
+
+
 def test_the_service_shown_sends_what_it_says():
-    (code,) = (block for block in blocks("python") if "Notifier.open" in block)
+    code = shared("Notifier.open")
     assert in_a_process(code) == (
         "['email-user-registered-ann', 'email-order-placed-17', 'sms-order-placed-17'] 1\n"
     )  # fmt: skip
 
 
 async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojump_clock, nursery, capsys):
-    (code,) = (block for block in blocks("python") if "DeadLetters" in block)
+    (code,) = (block for block in blocks("service", "python") if "DeadLetters" in block)
     shown = {}
     exec(code, shown)
     config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "retry": {"max_attempts": 3}}}}
@@ -141,7 +163,7 @@ async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojum
 
 
 def test_the_commands_of_a_live_service_are_such_as_there_are():
-    (block,) = (block for block in blocks("sh") if block.startswith("retrylab serve"))
+    (block,) = (block for block in blocks("service", "sh") if block.startswith("retrylab serve"))
     for line in block.splitlines():
         _, *words = shlex.split(line, comments=True)
         told = CliRunner().invoke(app, [*words, "--help"])
@@ -149,7 +171,7 @@ def test_the_commands_of_a_live_service_are_such_as_there_are():
 
 
 async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):
-    (code,) = (block for block in blocks("python") if "operate_breaker" in block)
+    (code,) = (block for block in blocks("service", "python") if "operate_breaker" in block)
     shown = {}
     exec(code, shown)
     async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
@@ -167,6 +189,6 @@ async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):
 
 
 def test_the_embedding_is_ten_lines_of_trio_code():
-    (code,) = (block for block in blocks("python") if "Notifier.open" in block)
+    code = shared("Notifier.open")
     body = code[code.index("async def main") :].splitlines()
     assert len([line for line in body if line.strip()]) <= 13

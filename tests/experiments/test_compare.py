@@ -9,6 +9,7 @@ from pathlib import Path
 import in_process
 import pandas as pd
 import pytest
+from documents import text_of
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
@@ -207,9 +208,9 @@ def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", problem)
 
 
-def test_the_readme_shows_what_it_prints():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    command, shown = re.search(r"^```sh\n(retrylab compare .*?)```\n\n```text\n(.*?)```", readme, re.M | re.S).groups()
+def test_the_guide_shows_what_it_prints():
+    guide = text_of("experiments")
+    command, shown = re.search(r"^```sh\n(retrylab compare .*?)```\n\n```text\n(.*?)```", guide, re.M | re.S).groups()
     done = retrylab(*shlex.split(command.replace("\\\n", " "))[1:])
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.rstrip() for line in done.stdout.splitlines()] == shown.splitlines()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
+from documents import text_of
 from hypothesis import given, strategies as st
 
 import simulation
@@ -161,9 +161,8 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     assert failed["start"].between(10, 20, inclusive="left").all()
 
 
-async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_readme_shows(path, autojump_clock):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"`await (simulation\.run_live\([^`]*\))`", readme)
+async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_guide_shows(path, autojump_clock):
+    (shown,) = re.findall(r"`await (simulation\.run_live\([^`]*\))`", text_of("fitting"))
     described = simulation.load(path).channels.email.provider
 
     async def surprises(call):

@@ -1,4 +1,4 @@
-"""What the README shows of tuning is so."""
+"""What the guide shows of tuning is so."""
 
 import itertools
 import re
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import text_of
 from typer.testing import CliRunner
 
 import simulation
@@ -15,8 +16,8 @@ from simulation.commands.cli import app
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMAND, SHOWN = re.search(r"^```sh\n(retrylab tune .*?)```\n\n```text\n(.*?)```", README, re.M | re.S).groups()
+GUIDE = text_of("experiments")
+COMMAND, SHOWN = re.search(r"^```sh\n(retrylab tune .*?)```\n\n```text\n(.*?)```", GUIDE, re.M | re.S).groups()
 WORDS = shlex.split(COMMAND.replace("\\\n", " "))[1:]
 
 

@@ -1,6 +1,5 @@
 """What the guides show is done as they show it, by a shell, and is seen to be as they say."""
 
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -40,12 +39,3 @@ def test_several_nodes(tmp_path):
 @needs_a_shell
 def test_a_service_of_its_own(tmp_path):
     Guide(GUIDES / "serve.md").run(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "path", [GUIDES.parents[1] / "README.md", *sorted(GUIDES.glob("*.md"))], ids=lambda path: path.name
-)
-def test_what_a_guide_points_to_is_there(path):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if not (path.parent / link).exists()] == []

@@ -15,6 +15,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from documents import text_of
 
 from simulation.reporting import plots
 from simulation.scenario import parse
@@ -195,9 +196,8 @@ def test_trio_runs_in_a_kernel_as_the_notebook_says(fresh):
     assert "`%autoawait trio`" in said
 
 
-def test_the_readme_leads_to_each():
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## In a notebook")[2].partition("\n## ")[0]
-    assert re.findall(r"\]\(notebooks/([\w-]+)\.ipynb\)", section) == [
+def test_the_guide_leads_to_each():
+    assert re.findall(r"\]\(\.\./([\w-]+)\.ipynb\)", text_of("notebooks")) == [
         "backoff-and-jitter",
         "circuit-breaker",
         "dead-letters",

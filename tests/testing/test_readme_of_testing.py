@@ -1,12 +1,12 @@
-"""What the README says of tests: its code is one that passes, and its picture is what pytest prints."""
+"""What the guides say of tests: its code is one that passes, and its picture is what pytest prints."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from pathlib import Path
 
 import pytest
+from documents import ROOT, text_of
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
 for needed in (
@@ -16,12 +16,9 @@ for needed in (
 ):
     importlib.import_module(needed)
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
 
 def test_the_test_of_an_actor_passes_on_both_clocks(pytester: pytest.Pytester) -> None:
-    section = README[README.index("## Testing your own actors") :]
+    section = text_of("testing").partition("## Tests of your own actors")[2]
     (code,) = re.findall(r"^```python\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     pytester.makepyfile(code)
     result = pytester.runpytest_inprocess("-v", "-p", "no:cacheprovider", "--strict-markers", "-W", "error")
@@ -30,7 +27,8 @@ def test_the_test_of_an_actor_passes_on_both_clocks(pytester: pytest.Pytester) -
 
 
 def test_the_failure_shown_is_what_pytest_prints(pytester: pytest.Pytester) -> None:
-    (shown,) = re.findall(r"^```text\n(delivery_time_s\.p99 <= 60 .*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    text = text_of("scenarios")
+    (shown,) = re.findall(r"^```text\n(delivery_time_s\.p99 <= 60 .*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     text = (ROOT / "scenarios" / "provider-outage.yaml").read_text(encoding="utf-8")
     folder = pytester.mkdir("scenarios")
     file = folder / "provider-outage.yaml"
