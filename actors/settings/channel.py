@@ -57,9 +57,9 @@ class ProviderConfig(Settings):
 
     discipline: Discipline = "fifo"
     """What becomes of more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
-    notifications go before all that are not; what it works on already is left in peace. `processor_sharing`: nobody
-    waits, all become slower: more than the capacity share it equally. Real email and SMS gateways slow down for
-    everyone like that as load grows."""
+    notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
+    become slower, as more than the capacity share it equally. Real email and SMS gateways slow down like that as load
+    grows."""
 
     @model_validator(mode="after")
     def _has_something_to_share(self) -> Self:

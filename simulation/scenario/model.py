@@ -328,8 +328,8 @@ class Scenario(Settings):
     """How many dead letters are kept, and for how long; all of them when left out."""
 
     operations: tuple[Operation, ...] = ()
-    """What an operator does meanwhile: dead letters tried again or discarded, orders to breakers. The run goes on until
-    the last of them, and at most until the end of `drain`."""
+    """What an operator does meanwhile: redrive or discard dead letters, override breakers. The run goes on until the
+    last of them, and at most until the end of `drain`."""
 
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""

@@ -30,12 +30,12 @@ DeadLetters = Annotated[Literal["all"] | DeadLettersOf, WrapValidator(_all_or_so
 
 
 class Operation(Settings):
-    """One order of an operator; give exactly one of `redrive`, `discard` and `breaker`."""
+    """One operation of an operator; give exactly one of `redrive`, `discard` and `breaker`."""
 
     wanted_text: ClassVar[str] = "an order such as {at: 5m, redrive: all}"
 
     at: Duration
-    """When, from the start of the run. While the process is down nobody takes an order, and it is lost."""
+    """When, from the start of the run. What comes while the process is down is lost."""
 
     channel: ChannelNames | None = None
     """On which channels: one, a list, or `all`. Needed by `breaker`. None: dead letters of all."""
