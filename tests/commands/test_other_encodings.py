@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 STEADY = ROOT / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=5s", "--set", "expect=[sent >= 0]"]

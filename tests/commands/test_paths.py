@@ -15,6 +15,8 @@ from simulation.commands.dlq import dlq
 from simulation.commands.shared import given_path
 from simulation.results.files import KINDS
 
+pytestmark = pytest.mark.integration
+
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=2s", "--set", "expect=[]"]
 FEW = [*SHORT, "--vary", "channels.email.timeout=1s,2s", "--replicates", "2", "--workers", "1"]

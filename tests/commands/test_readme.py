@@ -29,12 +29,13 @@ def in_a_process(code, folder=ROOT):
 def test_the_first_shell_block_holds_the_two_commands():
     main_job, tests = blocks("README", "sh")[0].splitlines()
     assert main_job.endswith("retrylab run scenarios/provider-outage.yaml")
-    assert tests.endswith("-m pytest")
+    assert tests.endswith("-m pytest -n auto")
     for command in (main_job, tests):
         assert command.startswith("python3 -m venv ")
         assert " install " in command
 
 
+@pytest.mark.integration
 def test_the_output_shown_is_that_of_the_command():
     shown = blocks("README", "text")[0].splitlines()
     code = "from simulation.commands.cli import main; main()"
@@ -43,6 +44,7 @@ def test_the_output_shown_is_that_of_the_command():
     assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in shown]
 
 
+@pytest.mark.integration
 def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
     (command,) = (block.split() for block in blocks("testing", "sh") if block.startswith("retrylab explore"))
     (shown,) = (block for block in blocks("testing", "text") if "no case broke" in block)
@@ -56,6 +58,7 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
     assert without_counts(printed) == without_counts(shown)
 
 
+@pytest.mark.integration
 def test_the_sweep_shown_prints_what_it_says(tmp_path):
     (block,) = (block for block in blocks("experiments", "sh") if block.startswith("retrylab sweep"))
     (shown,) = (block for block in blocks("experiments", "text") if "cells on the same luck" in block)
@@ -98,17 +101,20 @@ def test_the_scenario_shown_is_a_scenario():
         assert parse(text, f"{name}.md").expect
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "number"), PYTHON)
 def test_the_python_code_runs(name, number, tmp_path):
     in_a_process(blocks(name, "python")[number].replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path)
 
 
+@pytest.mark.integration
 def test_a_saved_result_has_it_all_again(tmp_path):
     (code,) = (block for block in blocks("notebooks", "python") if "open_result" in block)
     assert in_a_process(code.replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path) == "True True\n"
     assert (tmp_path / "out" / "calm" / "report.html").exists()
 
 
+@pytest.mark.integration
 def test_the_case_of_ones_own_holds():
     (code,) = blocks("validation", "python")
     assert in_a_process(code) == "True\nTrue\n"
@@ -120,6 +126,7 @@ def test_the_readme_can_be_read():
     assert any(line.startswith("![") for line in lines[:60])
 
 
+@pytest.mark.integration
 def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
     (code,) = (block for block in blocks("notebooks", "python") if "critical_first" in block)
     p99 = dict(line.split() for line in in_a_process(code).splitlines() if line.startswith(("False", "True")))

@@ -25,6 +25,7 @@ MALFORMED = sorted((ROOT / "tests" / "scenario" / "malformed").glob("*.yaml"))
 retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
+@pytest.mark.integration
 def test_expectations_that_hold_exit_0_and_are_shown():
     command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "run", OUTAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -82,6 +82,7 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.integration
 def test_the_same_for_any_number_of_workers_and_any_hash_seed(scenario, tmp_path):
     arguments = ["tune", scenario, "--vary", f"{ATTEMPTS}=1..8", "--json", *QUICK, "--trials", 10,
                  "--vary", "channels.email.retry.initial_delay={from: 100ms, to: 5s, scale: log}",
@@ -110,6 +111,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_the_same_on_a_dask_cluster_of_two_processes(scenario, tmp_path):
     (tmp_path / "cluster.py").write_text(CLUSTER)
@@ -228,6 +230,7 @@ def test_bad_input_exits_2_without_a_traceback(scenario, monkeypatch, arguments,
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", problem)
 
 
+@pytest.mark.integration
 def test_what_takes_long_to_import_is_only_imported_to_search(scenario):
     code = (
         "import sys; import simulation.commands.cli, simulation; simulation.Tuning; "

@@ -90,6 +90,7 @@ def test_common_random_numbers_give_narrower_intervals_than_independent_ones(sce
         assert compared.differences[metric][1].half_width < apart.half_width
 
 
+@pytest.mark.integration
 def test_the_result_is_the_same_for_any_number_of_workers(scenario):
     arguments = {"vary": {ATTEMPTS: "1,3", "channels.email.timeout": "5s,10s"}, "replicates": 2}
     told = []

@@ -53,6 +53,7 @@ def test_the_command_shown_prints_what_has_the_shape_shown():
     assert shape(told.output) == shape(SHOWN)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_the_output_shown_is_that_of_the_command():
     code = "from simulation.commands.cli import main; main()"

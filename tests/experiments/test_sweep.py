@@ -172,6 +172,7 @@ def test_it_is_opened_also_where_its_data_files_are_gone(path, tmp_path):
     pd.testing.assert_frame_equal(simulation.open_sweep(tmp_path / "out").cells, swept.cells)
 
 
+@pytest.mark.integration
 def test_two_processes_give_the_same_bytes(path, tmp_path):
     for workers in (1, 2):
         simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
@@ -192,6 +193,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
     script = tmp_path / "cluster.py"
     script.write_text(CLUSTER)
@@ -202,6 +204,7 @@ def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
     assert saved(tmp_path / "cluster") == saved(tmp_path / "address") == saved(tmp_path / "here")
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path, tmp_path):
     path.write_text(SCENARIO.replace("[1, 3, 5]", "[1, 2, 3, 5, 8]").replace("steps: 2", "steps: 8"))
@@ -242,6 +245,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path, workers):
     script = tmp_path / "killed.py"
@@ -259,6 +263,7 @@ def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path
     assert saved(tmp_path / "out") == saved(tmp_path / "whole")
 
 
+@pytest.mark.integration
 def test_a_finished_cell_is_told_once_with_its_means_however_the_runs_were_shared(path, tmp_path):
     told = []
 
@@ -316,6 +321,7 @@ def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
         simulation.sweep(path, out=tmp_path / "out")
 
 
+@pytest.mark.integration
 def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_path):
     simulation.save(simulation.run(path), tmp_path / "run")
     with pytest.raises(ConfigurationError, match="a folder for a sweep alone, got one with the results of a run"):
@@ -339,6 +345,7 @@ def test_an_interval_ends_where_the_figure_does(path):
     assert (cells["low"].dropna() >= 0).all()
 
 
+@pytest.mark.integration
 def test_a_worker_that_dies_is_told_and_what_is_over_is_kept(path, tmp_path):
     script = tmp_path / "dying.py"
     script.write_text(

@@ -34,6 +34,7 @@ def digest_of_cases():
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_in_any_process(hash_seed):
     code = "import sys; sys.path.insert(0, 'tests/harness'); import test_swarm; print(test_swarm.digest_of_cases())"

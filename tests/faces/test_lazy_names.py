@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 
 def printed(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -15,16 +15,19 @@ missing = [program for program in ("bash", "curl", "grep", "sed") if shutil.whic
 needs_a_shell = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}")
 
 
+@pytest.mark.integration
 @needs_a_shell
 def test_in_a_trio_service(tmp_path):
     Guide(GUIDES / "trio-service.md").run(tmp_path)
 
 
+@pytest.mark.integration
 @needs_a_shell
 def test_in_an_asgi_application(tmp_path):
     Guide(GUIDES / "asgi.md").run(tmp_path)
 
 
+@pytest.mark.integration
 @needs_a_shell
 def test_several_nodes(tmp_path):
     from postgres_server import NoServer, running_server
@@ -36,6 +39,7 @@ def test_several_nodes(tmp_path):
         pytest.skip(f"no PostgreSQL here: {error}")
 
 
+@pytest.mark.integration
 @needs_a_shell
 def test_a_service_of_its_own(tmp_path):
     Guide(GUIDES / "serve.md").run(tmp_path)

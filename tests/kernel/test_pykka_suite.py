@@ -15,6 +15,8 @@ import pytest
 
 import actors
 
+pytestmark = pytest.mark.integration
+
 PYKKA = version("pykka")
 TESTS_PER_RUNTIME = {"4.5": 137}
 """How many of pykka's tests take a runtime, by version; of another version at least the fewest of these."""

@@ -469,6 +469,7 @@ def test_whatever_the_settings_it_ends_and_says_something_readable(
         assert not {"nan", "inf", "None", "e+"} & set(text.replace(",", " ").split())
 
 
+@pytest.mark.integration
 def test_importing_it_is_light():
     heavy = ("pydantic", "trio", "pandas")
     code = f"import sys, actors.lint.channel; print([name for name in {heavy} if name in sys.modules])"

@@ -45,6 +45,7 @@ def test_the_route_has_every_seed_of_every_ground_once():
         assert seeds == list(range(50 if most is None else most))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", QUICK)
 def test_a_few_are_found_at_once(name):
     (planted,) = [each for each in MUTANTS if each.name == name]
@@ -54,6 +55,7 @@ def test_a_few_are_found_at_once(name):
     assert kill.seed < 4
 
 
+@pytest.mark.integration
 def test_the_product_itself_is_not_found(tmp_path):
     harmless = mutant(
         "harmless",
@@ -65,6 +67,7 @@ def test_the_product_itself_is_not_found(tmp_path):
     assert hunt(harmless, seeds=2, shipped=False).kill is None
 
 
+@pytest.mark.integration
 def test_the_table(capsys):
     assert main([QUICK[0], "--seeds", "4", "--workers", "1"]) == 0
     header, line, total = capsys.readouterr().out.splitlines()

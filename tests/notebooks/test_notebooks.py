@@ -88,12 +88,14 @@ def test_the_six_questions_have_a_notebook_each():
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == NAMES
 
 
+@pytest.mark.integration
 @every_notebook
 def test_it_runs_without_errors_and_warnings(name, fresh):
     assert problems(fresh[name]) == []
     assert problems(stored(name)) == []
 
 
+@pytest.mark.integration
 @every_notebook
 def test_its_file_holds_what_a_run_shows(name, fresh):
     kept = code_cells(stored(name))
@@ -180,6 +182,7 @@ def test_a_figure_is_said_in_words_too():
     assert said["alt"].startswith("Wait before each retry. wait against retry. some, none, ")
 
 
+@pytest.mark.integration
 def test_trio_runs_in_a_kernel_as_the_notebook_says(fresh):
     notebook = fresh["trio_in_a_kernel"]
     assert problems(notebook) == []

@@ -164,6 +164,7 @@ assert plt.get_fignums() == [1]  # none of ours
 """
 
 
+@pytest.mark.integration
 def test_a_notebook_shows_a_figure_without_pyplot_and_with_it_once():
     assert subprocess.run([sys.executable, "-c", IN_A_NOTEBOOK], check=False).returncode == 0
 

@@ -18,6 +18,8 @@ from screen import Screen
 from simulation.reporting.terminal import watch_run, watch_runs
 from simulation.scenario import load
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 DEADLINE_S = 120

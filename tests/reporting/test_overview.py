@@ -467,6 +467,7 @@ def test_the_style_of_the_caller_is_neither_used_nor_changed():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.integration
 def test_pyplot_is_not_imported():
     code = "import sys, simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_page, page_of
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 CONTRAST = """
 const parse = text => {

@@ -249,6 +249,7 @@ def test_what_the_linter_finds_is_there_with_its_place(tmp_path):
     assert page_of(OUTAGE).html.css_first(".note") is None
 
 
+@pytest.mark.integration
 def test_the_command_on_the_page_gives_the_same_run(tmp_path):
     file = tmp_path / "an outage; rm -rf.yaml"
     file.write_text(OUTAGE)
@@ -274,6 +275,7 @@ def test_what_was_given_in_python_is_no_command():
     assert "rules=rules" in call
 
 
+@pytest.mark.integration
 def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
     file = tmp_path / "outage.yaml"
     file.write_text(FAILS)

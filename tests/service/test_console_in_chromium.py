@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 DEAD = [
     *(notification(number, f"down-{number}@example.com") for number in range(8)),

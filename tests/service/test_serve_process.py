@@ -199,6 +199,7 @@ def hook(number: int, receiver: Receiver) -> dict[str, Any]:
     return {"notification_id": f"n-{number}", "channel": "webhook", "recipient": receiver.url, "message": "Hello"}
 
 
+@pytest.mark.integration
 def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
     with receiver() as hooks:
         hooks.up = False
@@ -231,6 +232,7 @@ def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
     assert {event: len(lives) for event, lives in hooks.taken.items()} == {"n-1": 1, "n-2": 1}
 
 
+@pytest.mark.integration
 def test_a_second_signal_ends_it_at_once(tmp_path):
     with receiver() as hooks:
         hooks.up = False
@@ -332,6 +334,7 @@ class Numbers:
             return self._next
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_in_flight(kills, tmp_path):
     accepted: set[str] = set()

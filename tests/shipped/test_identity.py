@@ -38,6 +38,7 @@ def test_there_are_scenarios_to_test():
     assert len(SCENARIOS) >= 6
 
 
+@pytest.mark.integration
 @each_scenario
 def test_a_process_with_another_hash_seed_has_equal_digests(path):
     assert digests_in_a_process()[str(path)] == result_of(path).summary["digest"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+import pytest
 
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
@@ -179,7 +180,8 @@ def _emptied(database: str) -> None:
                 sql.execute(f"DELETE FROM retrylab.{table}")
 
 
-KINDS = ["memory", "lossy", "sqlite", "postgres"]
+POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
+KINDS = ["memory", "lossy", "sqlite", POSTGRES]
 
 
 @asynccontextmanager

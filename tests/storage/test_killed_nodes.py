@@ -18,6 +18,8 @@ import pytest
 
 from actors.storage.postgres.store import PostgresStore
 
+pytestmark = pytest.mark.integration
+
 SERVICE = Path(__file__).with_name("killed_service.py")
 
 NUMBERS_A_NODE = 10**9

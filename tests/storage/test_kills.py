@@ -13,6 +13,8 @@ import pytest
 
 from actors.storage.sqlite.store import SqliteStore
 
+pytestmark = pytest.mark.integration
+
 SERVICE = Path(__file__).with_name("killed_service.py")
 
 

@@ -110,6 +110,21 @@ def declare_over(dsn: str, node: str) -> None:
     execute(dsn, "UPDATE retrylab.nodes SET gone = true WHERE name = %s", node)
 
 
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nodes look often at what others have done, without a short lease, which a busy machine loses."""
+    monkeypatch.setattr(postgres_worker, "LOOK_ROUND", 0.05)
+
+
+def never_look(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
+    """Have this node never look at what others have done: it finds out when it writes."""
+    look_round = Worker._look_round
+
+    def look(worker: Worker, forgets: bool):
+        return False if worker._node == node else (yield from look_round(worker, forgets))
+
+    monkeypatch.setattr(Worker, "_look_round", look)
+
+
 # ── an id ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -283,7 +298,8 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
 
 async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch):
     monkeypatch.setattr(Worker, "_hint", lambda worker, sql: None)
-    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two", lease=2) as two:
+    look_often(monkeypatch)
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
         await happens(one, NotificationRequested, A)
         await happens(one, NotificationMovedToDeadLetter, A)
         await until(lambda: dead_ids(two) == ["a"])
@@ -327,12 +343,14 @@ async def test_what_a_node_had_is_sent_by_another_when_it_has_closed_its_store(d
         assert [type(event) for event in (await two.past("a")).events] == [NotificationRequested, NotificationFailed]
 
 
-async def test_what_a_node_had_whose_lease_is_over_is_taken_over_and_it_can_write_nothing(dsn, caplog):
+async def test_what_a_node_had_whose_lease_is_over_is_taken_over_and_it_can_write_nothing(dsn, caplog, monkeypatch):
+    look_often(monkeypatch)
+    never_look(monkeypatch, "one")  # or it may end before the other has taken over
     receiver = Receiver()
 
     async def be_fenced() -> None:
         async with (
-            PostgresStore.open(dsn, node="one") as one,
+            PostgresStore.open(dsn, node="one", lease=2 * PATIENCE_S) as one,
             Notifier.open(SLOW, providers=Receiver(), store=one) as n,
         ):
             await happens(one, NotificationRequested, A)
@@ -351,9 +369,11 @@ async def test_what_a_node_had_whose_lease_is_over_is_taken_over_and_it_can_writ
     assert [name for (name,) in execute(dsn, "SELECT notification_id FROM retrylab.notifications")] == ["a"]
 
 
-async def test_a_node_that_has_lost_its_lease_ends_though_it_has_nothing_to_write(dsn):
+async def test_a_node_that_has_lost_its_lease_ends_though_it_has_nothing_to_write(dsn, monkeypatch):
+    look_often(monkeypatch)
+
     async def be_fenced() -> None:
-        async with PostgresStore.open(dsn, node="one", lease=2) as one, Notifier.open(providers=Receiver(), store=one):
+        async with PostgresStore.open(dsn, node="one") as one, Notifier.open(providers=Receiver(), store=one):
             declare_over(dsn, "one")
             await trio.sleep_forever()
 
@@ -361,7 +381,15 @@ async def test_a_node_that_has_lost_its_lease_ends_though_it_has_nothing_to_writ
         await be_fenced()
 
 
-async def test_a_lease_that_is_over_is_noticed(dsn, caplog):
+async def test_a_lease_that_is_over_is_noticed(dsn, caplog, monkeypatch):
+    """By a node that has reached the database for a third of its lease; until then all may have been away."""
+    look_often(monkeypatch)
+    look_round, may_reap = postgres_worker.look_round, []
+    monkeypatch.setattr(
+        postgres_worker,
+        "look_round",
+        lambda *given, reaps, **named: look_round(*given, reaps=reaps and bool(may_reap), **named),
+    )
     receiver = Receiver()
     async with PostgresStore.open(dsn, node="one") as one:
         await happens(one, NotificationRequested, A)
@@ -375,6 +403,7 @@ async def test_a_lease_that_is_over_is_noticed(dsn, caplog):
     async with PostgresStore.open(dsn, node="two", lease=3) as two, Notifier.open(providers=receiver, store=two):
         assert open_ids(two) == []
         assert receiver.taken == []
+        may_reap.append(True)
         await until(lambda: receiver.taken == ["a"])
     assert "the lease of node 'killed' is over" in caplog.text
 

@@ -438,6 +438,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.integration
 async def test_another_process_has_it_for_as_long_as_it_lives(path):
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
-from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, change, command, event_of, shelf, snapshot, suppression
+from shelves import (
+    EPOCH_NS,
+    KINDS,
+    POSTGRES,
+    REMEMBER_S,
+    S,
+    Shelf,
+    change,
+    command,
+    event_of,
+    shelf,
+    snapshot,
+    suppression,
+)
 
 from actors.domain.store import SettingsChange
 from actors.domain.user_preferences import UserPreferences
@@ -268,7 +281,7 @@ def histories(draw: st.DrawFn) -> list[Step | SettingsChange | bool]:
     return steps
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", POSTGRES])
 def on_disk(request) -> str:
     return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
 

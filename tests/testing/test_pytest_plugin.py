@@ -306,6 +306,7 @@ def test_a_file_is_shown_as_seen_from_where_pytest_was_started(pytester: Pyteste
         result.stdout.fnmatch_lines([f"{seen}:3:11: duration: *"])
 
 
+@pytest.mark.integration
 def test_scenarios_of_the_project_are_tests() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     listed = subprocess.run([*command, "scenarios"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -314,6 +315,7 @@ def test_scenarios_of_the_project_are_tests() -> None:
     assert files == {f"scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.yaml")}
 
 
+@pytest.mark.integration
 def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pytester) -> None:
     pytester.makepyfile(
         """
