@@ -19,6 +19,7 @@ import simulation
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 STEADY = ROOT / "scenarios" / "steady-state.yaml"
+SHORT = ("--set", "duration=10s", "--set", "expect=[]")
 MALFORMED = sorted((ROOT / "tests" / "scenario" / "malformed").glob("*.yaml"))
 
 
@@ -36,10 +37,11 @@ def test_expectations_that_hold_exit_0_and_are_shown():
 
 def test_arrivals_that_were_refused_are_told():
     crash = "faults=[{channel: email, at: 1m, crash: process, restart_after: 10s}]"
-    done = retrylab("run", STEADY, "--set", crash, "--set", "expect=[refused_arrivals > 0]")
+    words = ("run", STEADY, "--set", "duration=90s")
+    done = retrylab(*words, "--set", crash, "--set", "expect=[refused_arrivals > 0]")
     assert (done.returncode, done.stderr) == (0, "")
     assert " arrivals refused while the process was down" in done.stdout
-    assert "refused while" not in retrylab("run", STEADY).stdout
+    assert "refused while" not in retrylab(*words).stdout
 
 
 @pytest.mark.parametrize(("openings", "text"), [(0, "–"), (1, "once, 5 s"), (2, "2 times, 10 s")])
@@ -76,7 +78,7 @@ def test_json_is_one_document_and_nothing_else_also_on_exit_1():
 
 
 def test_json_of_several_files_is_a_list_in_their_order():
-    done = retrylab("run", STEADY, OUTAGE, "--json")
+    done = retrylab("run", STEADY, OUTAGE, *SHORT, "--json")
     assert [summary["scenario"] for summary in json.loads(done.stdout)] == ["steady-state", "provider-outage"]
 
 
@@ -93,14 +95,15 @@ def test_of_several_files_no_result_is_kept_beyond_its_turn(monkeypatch):
 
 
 def test_seed_and_runtime_are_those_asked_for():
-    simulated = json.loads(retrylab("run", STEADY, "--json", "--seed", 99).stdout)
-    live = json.loads(retrylab("run", STEADY, "--json", "--seed", 99, "--runtime", "trio").stdout)
+    words = ("run", STEADY, *SHORT, "--json", "--seed", 99)
+    simulated = json.loads(retrylab(*words).stdout)
+    live = json.loads(retrylab(*words, "--runtime", "trio").stdout)
     assert (simulated["seed"], simulated["runtime"], live["runtime"]) == (99, "simpy", "trio")
     assert simulated["digest"] == live["digest"]
 
 
 def test_out_holds_summary_tables_and_a_picture(tmp_path):
-    done = retrylab("run", OUTAGE, "--out", tmp_path / "new" / "folder", "--json")
+    done = retrylab("run", OUTAGE, "--set", "duration=3m", "--out", tmp_path / "new" / "folder", "--json")
     summary = json.loads(done.stdout)
     folder = tmp_path / "new" / "folder"
     assert json.loads((folder / "summary.json").read_text()) == summary
@@ -126,13 +129,13 @@ def test_the_report_says_how_to_run_it_again_and_the_console_where_it_is(tmp_pat
 
 
 def test_out_of_several_files_is_a_folder_each(tmp_path):
-    retrylab("run", STEADY, OUTAGE, "--out", tmp_path)
+    retrylab("run", STEADY, OUTAGE, *SHORT, "--out", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["provider-outage", "steady-state"]
 
 
 def test_out_that_cannot_be_written_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    done = retrylab("run", STEADY, "--out", tmp_path / "file")
+    done = retrylab("run", STEADY, *SHORT, "--out", tmp_path / "file")
     assert done.returncode == 2
     assert done.stderr == f"--out {tmp_path / 'file'}: File exists\n"
     assert "digest " in done.stdout  # what came of it is not lost with the folder
@@ -142,7 +145,8 @@ def test_out_that_cannot_be_written_is_bad_input(tmp_path):
 @pytest.mark.parametrize("command", ["run", "compare"])
 def test_what_cannot_be_saved_is_printed_all_the_same(command, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    vary = ["--vary", "channels.push.retry.max_attempts=1,2", "--replicates", "1"] if command == "compare" else []
+    vary = ["--vary", "channels.push.retry.max_attempts=1,2", "--replicates", "1", "--workers", "1"]
+    vary = vary if command == "compare" else []
     words = [command, STEADY, *vary, "--set", "duration=5s", "--set", "expect=[]", "--out", tmp_path / "file"]
     plain = retrylab(*words)
     assert plain.returncode == 2

@@ -23,6 +23,7 @@ workload: [{channel: email, arrivals: {poisson: 5/s}}]
 channels: {email: {provider: {failure_rate: 20%}}}
 expect: [sent_fraction >= 0.97]
 """
+ALONE = ("--workers", 1)
 VARY = ("--vary", "channels.email.retry.max_attempts=1,3", "--replicates", 2)
 
 
@@ -64,7 +65,9 @@ def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
 
 
 def test_json_is_one_document_with_the_figures_asked_for(path, tmp_path):
-    done = sweep(path, *VARY, "--out", tmp_path / "out", "--json", "--metric", "dlq.peak", "--metric", "attempts")
+    done = sweep(
+        path, *VARY, "--out", tmp_path / "out", "--json", *ALONE, "--metric", "dlq.peak", "--metric", "attempts"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
     assert [cell["setting"] for cell in document["cells"]] == [
@@ -80,7 +83,7 @@ ANY_CHANNEL = ("--vary", "workload.0.channel=email,sms", "--replicates", 1, "--s
 @pytest.mark.parametrize("name", ["email", "sms"])
 def test_a_figure_that_only_some_cells_have_is_shown_of_those(name, path, tmp_path):
     figure = f"channels.{name}.accepted"
-    done = sweep(path, *ANY_CHANNEL, "--metric", figure, "--out", tmp_path / "out")
+    done = sweep(path, *ANY_CHANNEL, *ALONE, "--metric", figure, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     runs = simulation.open_sweep(tmp_path / "out").runs
     wanted = ["–" if math.isnan(value) else f"{value:.0f}" for value in runs[figure]]
@@ -101,7 +104,9 @@ def test_a_figure_that_no_cell_has_is_refused_whatever_the_file_alone_would_have
 
 def test_a_design_of_samples(path, tmp_path):
     words = ["--vary", "channels.email.retry.initial_delay={from: 100ms, to: 10s, scale: log}", "--replicates", 1]
-    done = sweep(path, *words, "--design", "latin-hypercube", "--samples", 3, "--out", tmp_path / "out", "--json")
+    done = sweep(
+        path, *words, "--design", "latin-hypercube", "--samples", 3, "--out", tmp_path / "out", "--json", *ALONE
+    )
     assert len(json.loads(done.stdout)["cells"]) == 3, done.stderr
 
 

@@ -178,6 +178,7 @@ def test_long_names_of_settings_are_numbered(scenario):
     assert [line.split()[0] for line in lines[4:]] == ["sent", "#1", "#2"]
 
 
+@pytest.mark.integration
 def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
     done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}=1,3", "--replicates", 2, "--seed", 7, "--json",
                     "--out", tmp_path / "out")  # fmt: skip
@@ -209,6 +210,7 @@ def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", problem)
 
 
+@pytest.mark.integration
 def test_the_guide_shows_what_it_prints():
     guide = text_of("experiments")
     command, shown = re.search(r"^```sh\n(retrylab compare .*?)```\n\n```text\n(.*?)```", guide, re.M | re.S).groups()

@@ -44,6 +44,7 @@ def command(*words):
     return CliRunner().invoke(app, ["explore", *map(str, words)])
 
 
+@pytest.mark.integration
 def test_one_process_or_two_say_the_same(small):
     one = explore(small, seeds=40, workers=1, invariants=["all", nothing_is_redriven])
     assert one.failure is not None

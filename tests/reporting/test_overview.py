@@ -15,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
+from shipped import SCENARIOS
+from shipped import result_of as result_of_shipped
 
 import simulation
 from simulation.reporting.plots import overview
@@ -22,7 +24,6 @@ from simulation.reporting.plots.breakers import PIXELS
 from simulation.scenario import load, parse
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
-SCENARIOS = sorted(SHIPPED.glob("*.yaml"))
 
 OUTAGE = """
     name: outage
@@ -121,7 +122,7 @@ def figure_of(text):
 
 @cache
 def shipped(path):
-    result = simulation.run(path)
+    result = result_of_shipped(path)
     return result, overview(result)
 
 

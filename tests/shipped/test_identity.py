@@ -5,13 +5,11 @@ import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
+from shipped import SCENARIOS, result_of
 
 import simulation
-
-SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 
 DIGESTS = """
 import json, sys
@@ -20,11 +18,6 @@ print(json.dumps({path: simulation.run(path).summary["digest"] for path in sys.a
 """
 
 each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-
-
-@cache
-def result_of(path):
-    return simulation.run(path)
 
 
 @cache

@@ -1,15 +1,15 @@
 """The scenarios that ship hold what they expect, with any luck, and would not if what they show went away."""
 
 import json
-from functools import cache
-from pathlib import Path
 
 import pytest
+from shipped import SCENARIOS as PATHS
+from shipped import result_of
 
 import simulation
 from simulation.scenario import json_schema, load
 
-SCENARIOS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))}
+SCENARIOS = {path.stem: path for path in PATHS}
 SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
@@ -265,9 +265,8 @@ WITHOUT = {
 each_scenario = pytest.mark.parametrize("name", SCENARIOS)
 
 
-@cache
 def summary_of(name):
-    return simulation.run(SCENARIOS[name]).summary
+    return result_of(SCENARIOS[name]).summary
 
 
 def broken(summary):
