@@ -15,8 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
-from shipped import SCENARIOS
-from shipped import result_of as result_of_shipped
+from shipped import SCENARIOS, result_of as result_of_shipped
 
 import simulation
 from simulation.reporting.plots import overview

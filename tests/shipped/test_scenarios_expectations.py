@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from shipped import SCENARIOS as PATHS
-from shipped import result_of
+from shipped import SCENARIOS as PATHS, result_of
 
 import simulation
 from simulation.scenario import json_schema, load
