@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
@@ -21,6 +19,9 @@ from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
 from simulation.scenario.figures import Figure, figure_kind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEY = 13
 LABEL = 26

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from actors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Kind(NamedTuple):
@@ -114,6 +115,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     Raises:
         ConfigurationError: it cannot be read, is no such file or a damaged one, or has no such columns.
     """
+    import pandas as pd
+
     try:
         return pd.read_parquet(path, columns=None if columns is None else list(columns))
     except FileNotFoundError:

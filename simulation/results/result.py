@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from actors.instants import NS_PER_S
-from actors.messages import BreakerTransitioned
 from simulation.results.formatting import line_of_run
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
-from simulation.results.tables import attempts_table, dead_letters_table, deferrals_table, notifications_table
 from simulation.scenario import Scenario
 from simulation.scenario.identity import critical_prefixes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
@@ -97,6 +96,8 @@ class Result:
         `critical` tells those of critical entries of the workload from the others, as for a provider with the
         discipline ``critical_first``. Delivery time is `finished_at` less `waited_since`, where `outcome` is sent.
         """
+        from simulation.results.tables import notifications_table
+
         history = self.history if self._recorder.keeps_history else []
         return notifications_table(history, critical_prefixes(self.scenario))
 
@@ -107,11 +108,15 @@ class Result:
         `provider` is who was asked: ``primary``, or another name of the channel's `failover`; null where it was refused
         on our side, and nobody was.
         """
+        from simulation.results.tables import attempts_table
+
         return attempts_table(self.history if self._recorder.keeps_history else [])
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:
         """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
+        from simulation.results.tables import deferrals_table
+
         return deferrals_table(self.history if self._recorder.keeps_history else [])
 
     @cached_property
@@ -120,21 +125,15 @@ class Result:
 
         `host` is null where there is one breaker for all hosts of recipients.
         """
-        transitions: list[BreakerTransitioned] = self._recorder.series.transitions
-        return pd.DataFrame(
-            {
-                "time": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
-                "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
-                "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
-                "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
-                "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
-                "host": pd.Series([event.host for event in transitions], dtype="str"),
-            }
-        )
+        from simulation.results.tables import transitions_table
+
+        return transitions_table(self._recorder.series.transitions)
 
     @cached_property
     def dlq(self) -> pd.DataFrame:
         """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
+        from simulation.results.tables import dead_letters_table
+
         return dead_letters_table(self.history)
 
     @cached_property

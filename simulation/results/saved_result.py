@@ -7,9 +7,7 @@ import os
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from actors.errors import ConfigurationError
 from actors.settings.csv_column import read_file, reading_by
@@ -18,6 +16,9 @@ from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
 from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STAND_IN = "0\n"
 """In place of a data file that is gone: one number, which is fit for counts and for durations."""

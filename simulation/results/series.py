@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.instants import NS_PER_S
 from actors.messages import (
@@ -20,6 +18,9 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUCKETS_WANTED = 300
 _ROUND_S = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
@@ -65,6 +66,8 @@ class SeriesCounter:
 
         `time` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
         """
+        import pandas as pd
+
         last = max([end_ns // self._width_ns, *(max(count, default=0) for count in self._counts.values())])
         index = range(last + 1)
         frame = pd.DataFrame({"time": [bucket * self._width_ns / NS_PER_S for bucket in index]})

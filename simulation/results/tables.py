@@ -9,6 +9,7 @@ import pandas as pd
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    BreakerTransitioned,
     DeadLetterDiscarded,
     NotificationDeferred,
     NotificationFailed,
@@ -150,6 +151,20 @@ def deferrals_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
             "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
             "resumes_at": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
+        }
+    )
+
+
+def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFrame:
+    """Return a row for each transition of a breaker; `host` is null where there is one breaker for all hosts."""
+    return pd.DataFrame(
+        {
+            "time": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
+            "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
+            "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
+            "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
+            "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
+            "host": pd.Series([event.host for event in transitions], dtype="str"),
         }
     )
 
