@@ -63,7 +63,9 @@ class NotEmpty:
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Most models are only ever read as a part of another, which builds them along with itself: none has a validator of
+    # its own until somebody asks. The texts below keys take long to read: `simulation.scenario.schema` reads them.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     wanted_text: ClassVar[str] = "a mapping"
     """What to say was wanted where something else than a mapping is given."""

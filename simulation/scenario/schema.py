@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from actors.settings.base import Settings
 from simulation.scenario.model import Scenario
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Generator(GenerateJsonSchema):
-    """Writes defaults as they stand in a file: ``60s``, not 60.0."""
+    """Writes defaults as they stand in a file, ``60s`` and not 60.0; and what a model says of a key, below the key."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        json_schema = super().model_schema(schema)
+        model = schema["cls"]
+        texts = _texts_of_keys(model)
+        for name, field in model.model_fields.items():
+            described = json_schema.get("properties", {}).get(field.alias or name)
+            if described is not None and name in texts:
+                described["description"] = texts[name]
+        return json_schema
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         json_schema = super().default_schema(schema)
@@ -30,6 +44,19 @@ class _Generator(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False  # a key made into a title says nothing that the key does not
+
+
+def _texts_of_keys(model: type) -> dict[str, str]:
+    """Return by the names of a model's fields what stands below each in the source, those of its bases included."""
+    texts: dict[str, str] = {}
+    for base in reversed(model.__mro__[: model.__mro__.index(Settings)]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, below in zip(definition.body, definition.body[1:], strict=False):
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    texts[name] = inspect.cleandoc(text)
+    return texts
 
 
 def json_schema() -> dict[str, Any]:
