@@ -146,7 +146,8 @@ def _lognormal_mean(lognormal: Lognormal, limit: float) -> float:
 
 def _gamma_above(gamma: Gamma, more: int, seconds: float) -> float:
     """Return P(X > `seconds`) with so much added to the shape, at the same scale."""
-    from scipy.special import gammaincc
+    with needs("lab"):
+        from scipy.special import gammaincc
 
     return float(gammaincc(gamma.shape + more, max(0.0, seconds) * gamma.shape / gamma.mean))
 

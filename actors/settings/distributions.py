@@ -22,6 +22,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from actors.optional_dependencies import needs
 from actors.settings.base import NotEmpty, Settings, at_key, check_one_given, one_key_of
 from actors.settings.csv_column import DataFile, read_numbers
 from actors.settings.quantities import (
@@ -141,7 +142,8 @@ class Gamma(Settings):
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws from `random`."""
-        from scipy.special import gammaincinv
+        with needs("lab"):
+            from scipy.special import gammaincinv
 
         # By inversion, as all of them: one uniform draw each, and two means or shapes share their luck.
         mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv

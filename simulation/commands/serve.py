@@ -11,8 +11,6 @@ import typer
 
 from simulation.commands.shared import Exit, argument, refuse, say
 
-_MODULES_OF_THE_EXTRA = frozenset({"hypercorn", "httpx2", "jinja2", "prometheus_client", "starlette"})
-
 
 def serve(
     file: Annotated[Path, argument("CONFIG", "A file of settings, in YAML.")],
@@ -26,17 +24,11 @@ def serve(
 
     Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input.
     """
+    import trio
+
     from actors.errors import ConfigurationError, StoreError
-
-    try:
-        import trio
-
-        from actors.service.config import load
-        from actors.service.serve import check as check_files, serve as run
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _MODULES_OF_THE_EXTRA:
-            raise
-        refuse([f"wanted the extra retrylab[service], got no {error.name}"])
+    from actors.service.config import load
+    from actors.service.serve import check as check_files, serve as run
 
     try:
         config = load(file)

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from simulation.commands.names import Exit as Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from simulation.experiments.comparison import Comparison
     from simulation.results.result import Result
-
-
-class Exit(IntEnum):
-    """What the exit code says."""
-
-    HOLDS = 0
-    DOES_NOT_HOLD = 1
-    BAD_INPUT = 2
-    INVARIANT_BROKEN = 3
-    WORKER_LOST = 4
-    INTERRUPTED = 130
-    NOBODY_READS = 141
-    """Who read the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
 
 
 def say(text: str) -> None:

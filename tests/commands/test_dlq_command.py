@@ -13,6 +13,7 @@ from typing import Any
 import hypercorn.trio
 import pytest
 import trio
+from console_command import app
 from desks import ANN, OTTO, SHOP, SMS, Desk, app_of, command, desk
 from hypercorn import Config
 from starlette.applications import Starlette
@@ -21,7 +22,6 @@ from starlette.routing import Route
 from typer.testing import CliRunner
 
 from actors.storage.sqlite.store import SqliteStore
-from simulation.commands.cli import app
 
 LETTERS = (
     command("a", message="bad: mailbox full", metadata={"lang": "sv"}, subject="Hi"),

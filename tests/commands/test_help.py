@@ -3,10 +3,9 @@
 import re
 
 import pytest
+from console_command import app
 from typer.main import get_command
 from typer.testing import CliRunner
-
-from simulation.commands.cli import app
 
 
 def commands(group, *names):

@@ -77,15 +77,20 @@ def test_head_gets_its_line():
 
 def test_what_was_not_flushed_yet_is_found_out_before_the_end(nobody_reads):
     """A text shorter than the buffer; Python alone would complain at exit, and end with 120."""
-    unflushed = "import sys, simulation.commands.cli as cli; cli.app = lambda: sys.stdout.write('short'); cli.main()"
+    unflushed = (
+        "import sys, simulation.commands.app as app; "
+        f"app.application = lambda names: lambda: sys.stdout.write('short'); {MAIN}"
+    )
     assert ended(unflushed, stdout=nobody_reads) == (141, "")
     assert ended(unflushed, stdout=subprocess.DEVNULL) == (0, "")
 
 
 def test_a_pipe_inside_of_a_command_that_breaks_is_not_the_one_it_prints_to():
     inside = (
-        "import typer, simulation.commands.cli as cli\n"
-        "@cli.app.command()\n"
+        "import typer, simulation.commands.app as app\n"
+        "whole = app.application()\n"
+        "app.application = lambda names: whole\n"
+        "@whole.command()\n"
         "def ask():\n"
         "    try:\n"
         "        raise BrokenPipeError\n"

@@ -9,8 +9,8 @@ from typing import get_args, get_type_hints
 
 import in_process
 import pytest
+from console_command import app
 
-from simulation.commands.cli import app
 from simulation.commands.dlq import dlq
 from simulation.commands.shared import given_path
 from simulation.results.files import KINDS

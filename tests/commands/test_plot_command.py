@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from console_command import app
 from plot_samples import cells, result_of
 from typer.testing import CliRunner
 
 import simulation
 import simulation.commands.plot
-from simulation.commands.cli import app
 from simulation.experiments.sweeping.sweep import sweep
 from simulation.reporting import plots
 from simulation.reporting.plots.canvas import picture_bytes

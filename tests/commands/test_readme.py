@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from console_command import app
 from documents import blocks, text_of
 from hypothesis import settings
 from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
-from simulation.commands.cli import app
 from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from pathlib import Path
 import in_process
 import pandas as pd
 import pytest
+from console_command import app
 from typer.testing import CliRunner
 
-from simulation.commands.cli import app
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]

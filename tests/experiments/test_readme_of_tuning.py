@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from console_command import app
 from documents import text_of
 from typer.testing import CliRunner
 
 import simulation
-from simulation.commands.cli import app
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from console_command import app
 from planted import OpensOnce, nothing_is_redriven
 from typer.testing import CliRunner
 
 from actors.errors import ConfigurationError
-from simulation.commands.cli import app
 from simulation.exploration import explore as exploring
 from simulation.exploration.corpus import folder_of
 from simulation.exploration.coverage import SOMETIMES, demanded, reached

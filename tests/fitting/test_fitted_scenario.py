@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from console_command import app
 from known_logs import drawn_log
 from typer.testing import CliRunner
 
 import simulation
-from simulation.commands.cli import app
 from simulation.fitting.document import document
 from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.writing import duration, instant, per_second, percent

@@ -6,12 +6,12 @@ from random import Random
 import numpy as np
 import pandas as pd
 import pytest
+from console_command import app
 from typer.testing import CliRunner
 
 import simulation
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent, Transient
-from simulation.commands.cli import app
 from simulation.fitting.log import Kind
 from simulation.fitting.reading import read_log
 from simulation.fitting.record import RecordedProvider

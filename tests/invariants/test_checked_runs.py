@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from console_command import app
 from typer.testing import CliRunner
 
 import simulation
@@ -12,7 +13,6 @@ from actors.outcomes import Transient
 from actors.pipeline.handler import Handler
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.rate_limit.windows import SlidingWindow
-from simulation.commands.cli import app
 from simulation.engine.schedules import RandomWalk
 from simulation.invariants import KNOWN, Invariant, observes
 from simulation.scenario import load

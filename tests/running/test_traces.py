@@ -444,7 +444,7 @@ def test_an_event_is_shown_in_one_line():
 
 
 def retrylab(*arguments, capsys):
-    from simulation.commands.cli import app
+    from console_command import app
 
     with pytest.raises(SystemExit) as exited:
         app([str(argument) for argument in arguments])

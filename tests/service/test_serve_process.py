@@ -21,11 +21,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from console_command import app
 from served import OTTO, SHOP, write
 from typer.testing import CliRunner
 
 from actors.storage.sqlite.store import SqliteStore
-from simulation.commands.cli import app
 
 SERVE = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "serve"]
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from console_command import app
 from typer.testing import CliRunner
-
-from simulation.commands.cli import app
 
 EXACT = ["validate", "--case", "aws-sdk", "--case", "resilience4j"]
 

@@ -1,0 +1,68 @@
+"""Which commands there are, what each needs, and the exit codes: what is known before one of them is imported."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    HOLDS = 0
+    DOES_NOT_HOLD = 1
+    BAD_INPUT = 2
+    INVARIANT_BROKEN = 3
+    WORKER_LOST = 4
+    INTERRUPTED = 130
+    NOBODY_READS = 141
+    """Who read the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
+
+
+class Command(NamedTuple):
+    """A command: where it is, and what has to be installed for it."""
+
+    module: str
+    """In which it has the name that it has at the shell."""
+    extra: str
+    packages: tuple[str, ...]
+    """Those of the extra, by the names under which they are imported, without which it does not even start."""
+
+
+_SHELL = ("rich", "typer")
+_LAB = (*_SHELL, "matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy", "simpy")
+_SERVICE = (*_SHELL, "hypercorn", "httpx2", "prometheus_client", "starlette")
+
+COMMANDS = {
+    "run": Command("simulation.commands.run", "lab", _LAB),
+    "lint": Command("simulation.commands.run", "lab", _LAB),
+    "compare": Command("simulation.commands.compare", "lab", _LAB),
+    "explore": Command("simulation.commands.explore", "lab", _LAB),
+    "plot": Command("simulation.commands.plot", "lab", _LAB),
+    "fit": Command("simulation.commands.fit", "lab", _LAB),
+    "serve": Command("simulation.commands.serve", "service", _SERVICE),
+    "sweep": Command("simulation.commands.sweep", "lab", _LAB),
+    "tune": Command("simulation.commands.tune", "lab", _LAB),
+    "validate": Command("simulation.commands.validate", "lab", _LAB),
+    "whatif": Command("simulation.commands.whatif", "lab", _LAB),
+    "replay": Command("simulation.commands.replay", "lab", _LAB),
+    "schema": Command("simulation.commands.schema", "lab", _SHELL),
+    "dlq": Command("simulation.commands.dlq", "service", _SHELL),
+}
+"""In the order in which the help lists them."""
+
+
+def missing(name: str | None) -> str | None:
+    """Return what to say of a command that cannot start here, or of the help where None; None where it can."""
+    extra, packages = ("lab", _SHELL) if name is None else COMMANDS[name][1:]
+    if all(find_spec(package) for package in packages):
+        return None
+    return f"retrylab{'' if name is None else f' {name}'} needs the extra {extra}: pip install 'retrylab[{extra}]'"
+
+
+def version_line() -> str:
+    """Return what ``--version`` prints."""
+    from importlib.metadata import version
+
+    return f"retrylab {version('retrylab')}"

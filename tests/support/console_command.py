@@ -1,0 +1,5 @@
+"""The console command with all its commands, for typer's runner."""
+
+from simulation.commands.app import application
+
+app = application()
