@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from actors.optional_dependencies import needs
+
 if TYPE_CHECKING:
     from actors.settings.distributions import Distribution, Gamma, Lognormal, Normal, Pareto, Uniform
 

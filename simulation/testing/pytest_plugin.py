@@ -10,7 +10,9 @@ A YAML file is taken for a scenario when one of these is so; any other is left a
 With patterns in the option `retrylab_scenarios` of pytest's configuration, such as ``scenarios/*.yaml``, it is the
 files that match one of them instead, whatever is in them, and those named on the command line.
 
-This module is imported whenever pytest starts; so what is heavy is imported when it is needed.
+This module is imported whenever pytest starts, in every project of an environment that retrylab is installed in. So
+what is heavy is imported when it is needed, and nothing of `simulation` or `actors` before: a project that has a folder
+of that name has its own tests import it, and not this one. There, and without the extra `lab`, the plugin stands aside.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import re
 from collections.abc import Callable, Generator, Iterator
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +71,29 @@ def _at_least_1(text: str) -> int:
     return int(text)
 
 
+_OURS = {"simulation": "testing/scenario_items.py", "actors": "kernel/system.py"}
+"""A file by which retrylab's package is known from another of that name, wherever it is."""
+
+
+def stands_aside() -> str | None:
+    """Return why the plugin does nothing here, or None: without importing what has the names of retrylab's packages."""
+    for name, file in _OURS.items():
+        try:
+            spec = find_spec(name)
+        except ValueError:  # it has been put among the modules by hand
+            return f"{name} is another package"
+        folders = [] if spec is None else list(spec.submodule_search_locations or [])
+        if not any(Path(folder, file).is_file() for folder in folders):
+            return f"{name} is {folders[0] if folders else spec and spec.origin}"
+    return None if find_spec("simpy") else "the extra lab is not installed: pip install 'retrylab[lab]'"
+
+
+def pytest_report_header() -> str | None:
+    """Say that the plugin does nothing, where that is so."""
+    reason = stands_aside()
+    return f"retrylab: stands aside, {reason}" if reason else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the plugin's markers known."""
     config.addinivalue_line("markers", "retrylab_scenario: a test made from a scenario file")
@@ -84,6 +110,8 @@ def pytest_collect_file(
     """Collect a file that is a scenario."""
     collectors = yield
     if file_path.suffix in (".yaml", ".yml") and _is_scenario(file_path, parent, bool(collectors)):
+        if stands_aside():
+            return collectors
         from simulation.testing.scenario_items import ScenarioFile
 
         collectors.append(ScenarioFile.from_parent(parent, path=file_path))
@@ -119,7 +147,13 @@ def looks_like_a_scenario(path: Path) -> bool:
 
 
 @pytest.fixture
-def recorder() -> Recorded:
+def _here() -> None:
+    if reason := stands_aside():
+        raise pytest.UsageError(f"the fixtures of retrylab: {reason}")
+
+
+@pytest.fixture
+def recorder(_here: None) -> Recorded:
     """The events that the systems of this test record: a list, in order, with `of(*types)` and `times(*types)`."""
     from simulation.testing.testkit import Recorded
 
@@ -149,7 +183,7 @@ def live_system(request: pytest.FixtureRequest, recorder: Recorded) -> Iterator[
 
 
 @pytest.fixture(params=("simulated", "live"))
-def actor_kit(request: pytest.FixtureRequest) -> Iterator[Callable[..., ActorKit[Any]]]:
+def actor_kit(_here: None, request: pytest.FixtureRequest) -> Iterator[Callable[..., ActorKit[Any]]]:
     """Make kits, ``actor_kit(MyActor, …)``, on one clock and, in another run of the same test, on the other."""
     from simulation.testing.testkit import ActorKit
 
