@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, argument, refuse, say
+from simulation.commands.shared import Exit, argument, say
 
 
 def serve(
