@@ -37,7 +37,9 @@ class Mine(Provider):
 async def main():
     async with SqliteStore.open(sys.argv[1]) as store:
         async with Notifier.open({"channels": {"email": {}}}, providers=Mine(), store=store) as notifier:
-            await notifier.send(SendNotification(notification_id="1", channel="email", recipient="ann@example.com"))
+            await notifier.send(
+                SendNotification(notification_id="1", channel="email", recipient="ann@example.com", message="hi")
+            )
             await notifier.wait_until_quiet()
             print(len(notifier.sent_notifications))
 
