@@ -1,5 +1,6 @@
 """What works with the base dependencies alone, in a process in which nothing else can be imported."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -76,8 +77,22 @@ def test_a_notifier_on_sqlite_sends_through_a_provider_of_ones_own(tmp_path):
     assert ended(NOTIFIER, tmp_path / "store.db") == (0, "1\n", "")
 
 
-def test_every_name_of_the_face_is_there():
-    assert ended("import actors\nfor name in dir(actors): getattr(actors, name)") == (0, "", "")
+FACE = """\
+import actors
+for name in dir(actors):
+    try:
+        getattr(actors, name)
+    except ModuleNotFoundError as error:
+        print(name, error)
+"""
+
+
+def test_every_name_of_the_face_is_there_or_says_which_extra_it_needs():
+    code, told, problems = ended(FACE)
+    assert (code, problems) == (0, "")
+    wanted = re.compile(r"\w+ wanted the extra (live|postgres|service): pip install 'retrylab\[\1\]', got no \w+")
+    assert [line for line in told.splitlines() if not wanted.fullmatch(line)] == []
+    assert not re.search("^(Notifier|SqliteStore|Provider) ", told, re.MULTILINE)
 
 
 def test_the_version_is_known():

@@ -11,5 +11,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _FOLDER = _HERE.parent if _HERE.name == "entry" else _HERE / "simulation" / "testing"  # here, or as it is installed
 _SPEC = spec_from_file_location(__name__, _FOLDER / "pytest_plugin.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
 sys.modules[__name__] = module_from_spec(_SPEC)
 _SPEC.loader.exec_module(sys.modules[__name__])
