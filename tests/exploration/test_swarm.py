@@ -37,7 +37,7 @@ def digest_of_cases():
 @pytest.mark.integration
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_in_any_process(hash_seed):
-    code = "import sys; sys.path.insert(0, 'tests/harness'); import test_swarm; print(test_swarm.digest_of_cases())"
+    code = "import sys; sys.path.insert(0, 'tests/exploration'); import test_swarm; print(test_swarm.digest_of_cases())"
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True

@@ -13,6 +13,8 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic
+
 import actors
 import simulation
 
@@ -46,14 +48,22 @@ def _of(value: object, name: str) -> Iterator[str]:
     if isinstance(value, enum.EnumMeta):
         yield f"{name}: {' '.join(value.__members__)}"
     elif isinstance(value, type):
+        if issubclass(value, pydantic.BaseModel):
+            value.model_rebuild()  # whose fields are not looked at until they are needed
         yield f"{name}{_signature(value)}"
-        for attribute, what in sorted(vars(value).items()):
+        for attribute, what in sorted(_attributes(value).items()):
             if not attribute.startswith("_") and attribute not in _OF_SETTINGS:
                 yield from _of_attribute(what, f"{name}.{attribute}")
     elif inspect.isfunction(value):
         yield f"{name}{_signature(value)}"
     else:
         yield f"{name}: {type(value).__name__ if typing.get_origin(value) is None else 'a type'}"
+
+
+def _attributes(kind: type) -> dict[str, object]:
+    """Return what a class and those of ours that it inherits from define."""
+    ours = [each for each in reversed(kind.__mro__) if each.__module__.partition(".")[0] in ("actors", "simulation")]
+    return {name: what for each in ours for name, what in vars(each).items()}
 
 
 def _of_attribute(what: object, name: str) -> Iterator[str]:

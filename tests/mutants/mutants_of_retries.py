@@ -97,7 +97,7 @@ MUTANTS = (
     ),
     mutant(
         "backoff-one-step-ahead",
-        BACKOFF,
+        "actors/settings/retry.py",
         "The first exponent is 1 and not 0.",
         ("math.pow(multiplier, attempt - 1)", "math.pow(multiplier, attempt)"),
         expected="backoff",
