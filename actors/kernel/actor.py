@@ -81,7 +81,7 @@ class Supervision:
 STOP_ON_FAILURE = Supervision(max_restarts=0)
 """As pykka does it: an actor that raises is stopped."""
 
-_birthplace: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("birthplace")
+_spawned_at: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("birthplace")
 """The system, and the parent, that an actor is being started under."""
 
 NOTHING: dict[type, Callable[[Any], Any]] = {}
@@ -112,7 +112,7 @@ class ActorRef(pykka.ActorRef[A]):
 
 
 @dataclass(slots=True)
-class Vita:
+class Incarnation:
     """What a system has to know of an actor beside its state.
 
     An object of its own, since Python is quick only with those that have fewer than thirty attributes.
@@ -126,7 +126,8 @@ class Vita:
     children: dict[str, Actor] = field(default_factory=dict)
     restarts_ns: list[int] = field(default_factory=list)
     """When it was restarted."""
-    lives: int = 0
+    number: int = 0
+    """How often it has begun."""
     beginning: object = None
     """The message that its next life begins with."""
 
@@ -140,7 +141,7 @@ class Actor(pykka.Actor):
     system: Runtime
     """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
 
-    _vita: Vita
+    _incarnation: Incarnation
 
     _routes: ClassVar[dict[type, str]] = {}
 
@@ -159,7 +160,7 @@ class Actor(pykka.Actor):
             "actor_stopped",
             "_actor_ref",
             "system",
-            "_vita",
+            "_incarnation",
         }
     )
 
@@ -182,7 +183,7 @@ class Actor(pykka.Actor):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
         self = super().__new__(cls)
-        self._vita = Vita(args, kwargs)
+        self._incarnation = Incarnation(args, kwargs)
         return self
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
@@ -194,13 +195,13 @@ class Actor(pykka.Actor):
 
     def _be_born(self) -> None:
         try:
-            system, parent = _birthplace.get()
+            system, parent = _spawned_at.get()
         except LookupError:
             system, parent = getattr(type(self), "system", None), None  # type: ignore[assignment]
             if system is None:
                 raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
         self.system = system
-        self._vita.parent = parent
+        self._incarnation.parent = parent
         super().__init__()
         self.actor_urn = system._new_urn()
         self._actor_ref = ActorRef(self)

@@ -36,7 +36,7 @@ class Parked:
 class HandlerRun:
     """One async handler under way, for one message."""
 
-    __slots__ = ("actor", "coroutine", "life", "message", "park_count", "reply_to", "scopes", "waits_on")
+    __slots__ = ("actor", "coroutine", "message", "park_count", "reply_to", "scopes", "waits_on", "whole")
 
     def __init__(
         self, actor: Any, message: Any, coroutine: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None
@@ -50,9 +50,9 @@ class HandlerRun:
         """Numbers the waits, so that a resume for an earlier one is known for stale."""
         self.waits_on: Cancellable | None = None
         """The timer it is parked on, if it is one."""
-        self.life = Scope(self)
+        self.whole = Scope(self)
         """Round all of it: struck when its actor is restarted or stopped under it."""
-        self.scopes = [self.life]
+        self.scopes = [self.whole]
         """The scopes it is in, the outermost first."""
 
     @property

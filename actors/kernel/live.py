@@ -409,7 +409,7 @@ class LiveSystem(ActorSystem):
 
     def _drive(self, run: HandlerRun) -> Turn:
         turn = Turn()
-        run.life.trio_scope = trio.CancelScope()
+        run.whole.trio_scope = trio.CancelScope()
         self._nursery.start_soon(self._run_handler, run, turn)
         return turn
 
@@ -434,7 +434,7 @@ class LiveSystem(ActorSystem):
         error: BaseException | None = None
         value: Any = None
         try:
-            with run.life.trio_scope:
+            with run.whole.trio_scope:
                 while (yielded := self._step(run, error, value)) is not None:
                     error, value = None, None
                     if type(yielded) is not Parked:
@@ -442,7 +442,7 @@ class LiveSystem(ActorSystem):
                     elif run.struck is not None and (error := await _cancellation()) is not None:
                         pass
                     elif self._closed:
-                        error = run.life.error
+                        error = run.whole.error
                     else:
                         turn, error = await self._wait_parked(run, yielded, turn)
         except BaseException as raised:
@@ -479,7 +479,7 @@ class LiveSystem(ActorSystem):
             assert waiting.turn is not None
             turn = waiting.turn
             if self._closed:
-                return turn, run.life.error  # whatever keeps trio's cancellation out: nobody will ever resume it
+                return turn, run.whole.error  # whatever keeps trio's cancellation out: nobody will ever resume it
             if not waiting.struck:
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.

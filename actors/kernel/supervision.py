@@ -80,17 +80,17 @@ class Lifecycle:
             self.refuse_to_begin(actor, f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self.actors[actor.actor_urn] = actor
-        if actor._vita.parent is not None:
-            actor._vita.parent._vita.children[actor.actor_urn] = actor
-        actor._vita.beginning = Begin()
-        self._system._post(actor, actor._vita.beginning)
+        if actor._incarnation.parent is not None:
+            actor._incarnation.parent._incarnation.children[actor.actor_urn] = actor
+        actor._incarnation.beginning = Begin()
+        self._system._post(actor, actor._incarnation.beginning)
 
     def start_life(self, actor: Actor) -> None:
         """Begin a life of an actor: its first, or the next one after a restart."""
         try:
-            if actor._vita.lives:
+            if actor._incarnation.number:
                 self._make_anew(actor)
-            actor._vita.lives += 1
+            actor._incarnation.number += 1
             answer = actor.on_start()  # type: ignore[func-returns-value]  # of pykka's; someone's may
             if inspect.iscoroutine(answer):
                 answer.close()
@@ -108,7 +108,7 @@ class Lifecycle:
         identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
         actor.__dict__.clear()
         actor.__dict__.update(identity)
-        args, kwargs = actor._vita.args, actor._vita.kwargs
+        args, kwargs = actor._incarnation.args, actor._incarnation.kwargs
         actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
 
     def watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
@@ -117,10 +117,10 @@ class Lifecycle:
         if watched is None:
             self._system._enqueue(watcher, Terminated(ref, None))
         else:
-            watched._vita.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
+            watched._incarnation.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
 
     def _notify_watchers(self, actor: Actor, message: Any) -> None:
-        for urn in actor._vita.watchers:
+        for urn in actor._incarnation.watchers:
             watcher = self.actors.get(urn)
             if watcher is not None:
                 self._system._enqueue(watcher, message)
@@ -149,8 +149,8 @@ class Lifecycle:
         rule, now_ns = actor.supervision, self._system.now_ns
         if rule.window < math.inf:
             horizon_ns = now_ns - ns(rule.window)
-            actor._vita.restarts_ns = [at_ns for at_ns in actor._vita.restarts_ns if at_ns > horizon_ns]
-        failures = len(actor._vita.restarts_ns)
+            actor._incarnation.restarts_ns = [at_ns for at_ns in actor._incarnation.restarts_ns if at_ns > horizon_ns]
+        failures = len(actor._incarnation.restarts_ns)
         decision: Decision = "restart"
         if failures >= rule.max_restarts and restart_after_ns is None:
             decision = self._decide(actor, error)
@@ -169,7 +169,7 @@ class Lifecycle:
                 actor.on_failure(*info)
             except Exception:
                 logger.exception("on_failure of %s raised", actor)
-            actor._vita.restarts_ns.append(now_ns)
+            actor._incarnation.restarts_ns.append(now_ns)
             if restart_after_ns is None:
                 doublings = min(failures, 1000)  # 2.0 ** 1024 is no float
                 restart_after_ns = ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay))
@@ -186,7 +186,7 @@ class Lifecycle:
 
     def _decide(self, actor: Actor, error: Exception) -> Decision:
         """Ask the supervisor of an actor that failed too often."""
-        parent = actor._vita.parent
+        parent = actor._incarnation.parent
         if parent is None:
             return actor.supervision.then
         if parent.actor_stopped.is_set():
@@ -198,16 +198,16 @@ class Lifecycle:
             return "stop"
 
     def _escalate(self, actor: Actor, error: Exception) -> None:
-        if actor._vita.parent is None:
+        if actor._incarnation.parent is None:
             raise error
-        if not actor._vita.parent.actor_stopped.is_set():
-            self.failed(actor._vita.parent, None, error)
+        if not actor._incarnation.parent.actor_stopped.is_set():
+            self.failed(actor._incarnation.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
         """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
         actor._receptive = NOTHING
-        actor._vita.beginning = Begin()  # one that is under way already counts no more
-        self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._vita.beginning)
+        actor._incarnation.beginning = Begin()  # one that is under way already counts no more
+        self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.beginning)
         self._stop_children(actor)
         self._system._give_up(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
@@ -219,8 +219,8 @@ class Lifecycle:
         actor._receptive = NOTHING
         if self.actors.pop(actor.actor_urn, None) is None:
             return
-        if actor._vita.parent is not None:
-            actor._vita.parent._vita.children.pop(actor.actor_urn, None)
+        if actor._incarnation.parent is not None:
+            actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
         self._stop_children(actor)
         self._system._give_up(
             actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
@@ -232,7 +232,7 @@ class Lifecycle:
 
     def _stop_children(self, actor: Actor) -> None:
         """Have the children of an actor whose life is over stop, behind what they have been told."""
-        children, actor._vita.children = actor._vita.children, {}
+        children, actor._incarnation.children = actor._incarnation.children, {}
         for child in children.values():
             self._system._enqueue(child, _ActorStop())
 
@@ -246,10 +246,10 @@ class Lifecycle:
         actor = self.actors.pop(ref.actor_urn, None)
         if actor is None:
             return
-        for child in list(actor._vita.children.values()):
+        for child in list(actor._incarnation.children.values()):
             self.kill(child._actor_ref)  # type: ignore[arg-type]  # our own kind of reference
-        if actor._vita.parent is not None:
-            actor._vita.parent._vita.children.pop(actor.actor_urn, None)
+        if actor._incarnation.parent is not None:
+            actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
         pykka.ActorRegistry.unregister(ref)
         actor.actor_stopped.set()
         actor._receptive = NOTHING

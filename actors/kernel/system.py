@@ -28,7 +28,7 @@ from pykka.messages import _ActorStop
 
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.instants import ns, since_1970_ns
-from actors.kernel.actor import NOTHING, Actor, ActorRef, _birthplace
+from actors.kernel.actor import NOTHING, Actor, ActorRef, _spawned_at
 from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future, Unanswered
@@ -236,11 +236,11 @@ class ActorSystem(ABC):
     # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
-        token = _birthplace.set((self, parent))
+        token = _spawned_at.set((self, parent))
         try:
             return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
         finally:
-            _birthplace.reset(token)
+            _spawned_at.reset(token)
 
     def _begin(self, actor: Actor) -> None:
         self._lifecycle.begin(actor)
@@ -322,7 +322,7 @@ class ActorSystem(ABC):
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is Begin:
-            return self._lifecycle.start_life(actor) if message is actor._vita.beginning else None
+            return self._lifecycle.start_life(actor) if message is actor._incarnation.beginning else None
         if kind is Crash:
             return self._lifecycle.failed(actor, None, message.error, message.restart_after_ns)
         inbox = inbox_of(actor)
@@ -419,7 +419,7 @@ class ActorSystem(ABC):
         except BaseException as raised:
             if self._ended(run) and run.reply_to is not None:
                 self._answer(run.reply_to, None, pykka.ActorDeadError(f"{run.actor} was cancelled"))
-            if raised is not run.life.error:
+            if raised is not run.whole.error:
                 raise
         return None
 
@@ -427,7 +427,7 @@ class ActorSystem(ABC):
         """Let the actor of a handler that has ended go on; tell whether it had not been given up before."""
         actor = run.actor
         self._run_now = None
-        run.life.run = None
+        run.whole.run = None
         if actor._run is not run:
             return False
         actor._run = None
@@ -442,7 +442,7 @@ class ActorSystem(ABC):
             return
         if run.reply_to is not None:
             self._answer(run.reply_to, None, error)
-        self._enqueue(actor, Strike(run.life))
+        self._enqueue(actor, Strike(run.whole))
 
     def _explained(self, error: Exception) -> Exception:
         """Return a clearer error for one that an async handler raised, where there is one."""

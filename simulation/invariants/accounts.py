@@ -81,7 +81,7 @@ class NothingLost(Invariant):
         if pipeline is None:
             return None
         handler = pipeline.handler.actor
-        lost = [each for each in self.context.lives.in_flight() if each != but and not handler.is_in_flight(each)]
+        lost = [each for each in self.context.lifecycles.in_flight() if each != but and not handler.is_in_flight(each)]
         if not lost:
             return None
         return Finding(f"{when}, the pipeline knows nothing of {_some(lost)}, accepted and not ended", lost[0])

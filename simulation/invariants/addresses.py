@@ -37,7 +37,7 @@ class GoneAddresses(Invariant):
     def on_suppressed(self, suppressed: NotificationSuppressed) -> Verdict:
         if suppressed.reason != ADDRESS_GONE:
             return None
-        if not self._gone and not self.context.lives.crashes:
+        if not self._gone and not self.context.lifecycles.crashes:
             return f"{suppressed.notification_id} is suppressed, and no address is gone"
         recipient = self._recipient(suppressed.notification_id)
         if recipient is None or (suppressed.channel, recipient) in self._gone:
@@ -46,5 +46,5 @@ class GoneAddresses(Invariant):
 
     def _recipient(self, notification_id: str) -> str | None:
         """Return to whom it went; None when it has not been tried."""
-        life = self.context.lives.get(notification_id)
-        return None if life is None or life.attempt is None else life.attempt.command.recipient
+        lifecycle = self.context.lifecycles.get(notification_id)
+        return None if lifecycle is None or lifecycle.attempt is None else lifecycle.attempt.command.recipient

@@ -7,7 +7,7 @@ from collections import deque
 from actors.messages import ActorFailed, NotificationEvent
 from actors.pipeline.event_bus import _AsyncSubscriber, _Call, _PlainSubscriber
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import STEPS
+from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import MessageTold
 
 INJECTED = "InjectedCrash"

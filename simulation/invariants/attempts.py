@@ -15,7 +15,7 @@ from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import Life
+from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -23,9 +23,9 @@ _ROUNDING_NS = 1000
 """What is left of the time of a notification is told in seconds when it falls back."""
 
 
-def used_up(life: Life | None) -> int:
+def used_up(lifecycle: Lifecycle | None) -> int:
     """Return how many attempts a notification has used up since it was accepted or redriven."""
-    return 0 if life is None else sum(failed.kind != ChannelFault.__name__ for failed in life.failures)
+    return 0 if lifecycle is None else sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
 
 
 class AttemptNumbers(Invariant):
@@ -47,15 +47,15 @@ class AttemptNumbers(Invariant):
         return self._compare(moved, moved.attempts, 0, "is dead-lettered after attempt")
 
     def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Verdict:
-        expected = used_up(self.context.lives.get(event.notification_id)) + more
+        expected = used_up(self.context.lifecycles.get(event.notification_id)) + more
         return None if number == expected else f"{event.notification_id} {what} {number}, which should be {expected}"
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        life = self.context.lives.get(made.notification_id)
-        if life is None or self.context.lives.crashes > life.crashes_before:
+        lifecycle = self.context.lifecycles.get(made.notification_id)
+        if lifecycle is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
             return None  # what lay in a mailbox may go out late
-        number, expected = made.attempt.number, used_up(life) + 1
+        number, expected = made.attempt.number, used_up(lifecycle) + 1
         return None if number == expected else f"{made.notification_id} is sent as attempt {number} and not {expected}"
 
 
@@ -79,7 +79,7 @@ class InTime(Invariant):
     def on_requested(self, requested: NotificationRequested) -> Verdict:
         if requested.instead_of is None:
             return None
-        first = self.context.lives.get(requested.instead_of)
+        first = self.context.lifecycles.get(requested.instead_of)
         expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
         if first is not None and first.attempt is not None and expires_ns is None:
             expires_ns = _expires_ns(first, first.attempt.command.expires_after)
@@ -94,45 +94,45 @@ class InTime(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        life = self.context.lives.get(made.notification_id)
-        if life is None:
+        lifecycle = self.context.lifecycles.get(made.notification_id)
+        if lifecycle is None:
             return None
-        if life.failures and made.attempt.number == used_up(life) + 1:
-            due_ns = life.failures[-1].next_retry_at_ns
-            steps = self.context.steps_the_clock and self._has_crashed(life)  # then it was read by the calendar
+        if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
+            due_ns = lifecycle.failures[-1].next_retry_at_ns
+            steps = self.context.steps_the_clock and self._has_crashed(lifecycle)  # then it was read by the calendar
             if due_ns is not None and made.at_ns < due_ns and not steps:
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
-        expires_ns = _expires_ns(life, made.attempt.command.expires_after)
+        expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
         of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
         if of_fallback_ns is not None:
             expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
-        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy or self._has_crashed(life):
+        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy or self._has_crashed(lifecycle):
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
-        life = self.context.lives.get(event.notification_id)
-        if life is None:
+        lifecycle = self.context.lifecycles.get(event.notification_id)
+        if lifecycle is None:
             return None
-        if life.failures and not self.context.steps_the_clock:
-            due_ns = life.failures[-1].next_retry_at_ns
+        if lifecycle.failures and not self.context.steps_the_clock:
+            due_ns = lifecycle.failures[-1].next_retry_at_ns
             if due_ns is not None and event.at_ns < due_ns:
                 return f"{event.notification_id} has an outcome while it waits for its retry at {seconds_text(due_ns)}"
         timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
         took_ns = event.at_ns - event.started_ns
-        if timeout_ns is not None and took_ns > timeout_ns and not self._has_crashed(life):
+        if timeout_ns is not None and took_ns > timeout_ns and not self._has_crashed(lifecycle):
             return f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
         retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
-        if retry_at_ns is None or life.attempt is None:
+        if retry_at_ns is None or lifecycle.attempt is None:
             return None
-        expires_ns = _expires_ns(life, life.attempt.command.expires_after)
-        if expires_ns is None or retry_at_ns <= expires_ns or self._has_crashed(life):
+        expires_ns = _expires_ns(lifecycle, lifecycle.attempt.command.expires_after)
+        if expires_ns is None or retry_at_ns <= expires_ns or self._has_crashed(lifecycle):
             return None
         return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
 
-    def _has_crashed(self, life: Life) -> bool:
-        return self.context.lives.crashes > life.crashes_before
+    def _has_crashed(self, lifecycle: Lifecycle) -> bool:
+        return self.context.lifecycles.crashes > lifecycle.crashes_before
 
 
 class Answers(Invariant):
@@ -150,14 +150,14 @@ class Answers(Invariant):
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
-        life = self.context.lives.get(event.notification_id)
+        lifecycle = self.context.lifecycles.get(event.notification_id)
         key = event.channel, event.provider or PRIMARY
-        if life is None or key not in self._plain or self.context.lives.crashes > life.crashes_before:
+        if lifecycle is None or key not in self._plain or self.context.lifecycles.crashes > lifecycle.crashes_before:
             return None
         kind = "Sent" if isinstance(event, NotificationSent) else event.kind
         if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE):
             return None  # no provider was asked
-        made = next((each for each in reversed(life.history) if type(each) is AttemptMade), None)
+        made = next((each for each in reversed(lifecycle.history) if type(each) is AttemptMade), None)
         if made is None:
             return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
         said = _said(made)
@@ -180,5 +180,5 @@ def _said(made: AttemptMade) -> str | None:
     return None if made.outcome is None else type(made.outcome).__name__
 
 
-def _expires_ns(life: Life, expires_after: float | None) -> int | None:
-    return None if expires_after is None else life.fresh_since_ns + wait_ns(expires_after)
+def _expires_ns(lifecycle: Lifecycle, expires_after: float | None) -> int | None:
+    return None if expires_after is None else lifecycle.fresh_since_ns + wait_ns(expires_after)

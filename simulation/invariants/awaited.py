@@ -29,8 +29,8 @@ class Awaited(Invariant):
             return None
         attempt = admitted.attempt
         is_current = pipeline.wiring.stages[attempt.command.channel].is_current
-        lives = self.context.lives
-        settled_ns = lives.up_at_ns + lives.restarted_within_ns if lives.crashes else -1
+        lifecycles = self.context.lifecycles
+        settled_ns = lifecycles.up_at_ns + lifecycles.restarted_within_ns if lifecycles.crashes else -1
         if is_current is None or is_current(attempt) or told.at_ns <= settled_ns:
             return None
         notification_id = attempt.command.notification_id

@@ -10,7 +10,7 @@ from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import RetryConfig
 from simulation.invariants.base import Invariant, Verdict, observes
-from simulation.invariants.lives import Life
+from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.steps import config_of, rule_of
 from simulation.invariants.text import seconds_text
@@ -28,20 +28,28 @@ class Backoff(Invariant):
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Verdict:
-        life, config = self.context.lives.get(failed.notification_id), self.context.channels.get(failed.channel)
-        if life is None or config is None or failed.next_retry_at_ns is None or failed.kind == ChannelFault.__name__:
+        lifecycle, config = (
+            self.context.lifecycles.get(failed.notification_id),
+            self.context.channels.get(failed.channel),
+        )
+        if (
+            lifecycle is None
+            or config is None
+            or failed.next_retry_at_ns is None
+            or failed.kind == ChannelFault.__name__
+        ):
             return None
         retry, rule = config.retry, rule_of(failed, config.retry)
         settings = config_of(rule, retry)
         wait = failed.next_retry_at_ns - failed.at_ns
-        hints = [_hint(each) for each in life.history if type(each) is AttemptMade]
-        earlier = [each for each in life.failures if each.kind != ChannelFault.__name__]
+        hints = [_hint(each) for each in lifecycle.history if type(each) is AttemptMade]
+        earlier = [each for each in lifecycle.failures if each.kind != ChannelFault.__name__]
         if any(hint is not None for hint in hints):
-            if self._is_uncertain(failed, life):
+            if self._is_uncertain(failed, lifecycle):
                 return None
             if hints[-1] is not None or retry.retry_after != "pushback" or _is_special(retry):
                 return self._with_hint(failed, retry, wait, hints[-1])
-            since = _since_pushback(life)
+            since = _since_pushback(lifecycle)
             if since is None:
                 return None
             earlier = since
@@ -57,11 +65,11 @@ class Backoff(Invariant):
             f"{least / NS_PER_S:.9g} s and at most {most / NS_PER_S:.9g} s"
         )
 
-    def _is_uncertain(self, failed: NotificationFailed, life: Life) -> bool:
+    def _is_uncertain(self, failed: NotificationFailed, lifecycle: Lifecycle) -> bool:
         """Tell whether it is another attempt that failed than the latest that came to a provider."""
-        if self.context.lives.crashes > life.crashes_before or failed.hedges:
+        if self.context.lifecycles.crashes > lifecycle.crashes_before or failed.hedges:
             return True
-        made = next(each for each in reversed(life.history) if type(each) is AttemptMade)
+        made = next(each for each in reversed(lifecycle.history) if type(each) is AttemptMade)
         return made.is_copy or made.ends_at_ns != failed.at_ns or failed.reason in (BREAKER_OPEN, THROTTLED_HERE)
 
     def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Verdict:
@@ -79,14 +87,14 @@ def _is_special(retry: RetryConfig) -> bool:
     return bool(retry.per_reason) or any(rule is not None for _, rule in retry.per_outcome)
 
 
-def _since_pushback(life: Life) -> list[NotificationFailed] | None:
+def _since_pushback(lifecycle: Lifecycle) -> list[NotificationFailed] | None:
     """Return the failures after the latest with which its provider said when to come again: the backoff begins anew.
 
     None: it is not known which those are.
     """
     since: list[NotificationFailed] = []
     made: AttemptMade | None = None
-    for each in life.history:
+    for each in lifecycle.history:
         if type(each) is AttemptMade:
             made = None if each.is_copy else each
         elif type(each) is NotificationRedriven:

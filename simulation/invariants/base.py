@@ -18,7 +18,7 @@ from actors.policies.breaker.per_host import recipient_host
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY, ChannelConfig
 from actors.settings.faults import FaultConfig
-from simulation.invariants.lives import Lives
+from simulation.invariants.lifecycles import Lifecycles
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,11 +63,11 @@ class Context:
     """Returns the figures of a channel, or of all when None, for a run that has ended at an instant. None: there are
     none."""
 
-    lives: Lives = field(default_factory=Lives)
+    lifecycles: Lifecycles = field(default_factory=Lifecycles)
     """What became of each notification, up to and without the event that is being observed."""
 
     def __post_init__(self) -> None:
-        self.lives.restarted_within_ns = self.restarted_within_ns
+        self.lifecycles.restarted_within_ns = self.restarted_within_ns
 
     @property
     def mixes_messages_up(self) -> bool:

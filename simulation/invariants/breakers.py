@@ -93,7 +93,11 @@ class BreakerTransitions(Breakers):
         if is_uncertain:
             return None
         if event.cause == RESTART and event.to_state == self._configs[event.breaker].begins:
-            return None if self.context.lives.crashes else f"breaker {event.breaker} is made anew, and nothing crashed"
+            return (
+                None
+                if self.context.lifecycles.crashes
+                else f"breaker {event.breaker} is made anew, and nothing crashed"
+            )
         steps = TRANSITIONS[before.state]
         step = f"from {event.from_state} to {event.to_state}"
         if event.from_state != before.state:
@@ -121,7 +125,7 @@ class BreakerTransitions(Breakers):
         config = self._configs[name]
         if breaker.state is not _HALF_OPEN or config.half_open_max is None or config.half_open_then == "probe":
             return None
-        if now_ns <= breaker.since_ns + wait_ns(config.half_open_max) or self.context.lives.crashes:
+        if now_ns <= breaker.since_ns + wait_ns(config.half_open_max) or self.context.lifecycles.crashes:
             return None
         return f"breaker {name} is half-open since {seconds_text(breaker.since_ns)}, until {seconds_text(now_ns)}"
 
@@ -177,7 +181,7 @@ class OpenBreaker(Breakers):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         key = name, host = self.context.breaker_before(made.channel, made.provider, made.attempt)
-        breaker, is_up = self._breaker(key), made.at_ns > self.context.lives.up_at_ns
+        breaker, is_up = self._breaker(key), made.at_ns > self.context.lifecycles.up_at_ns
         if self._forced_ns.get(name, made.at_ns) < made.at_ns and breaker.since_ns < 0 and is_up:
             return f"{made.notification_id} is sent past breaker {name} of {host}, and all of them are forced open"
         if breaker.state not in NOT_CLOSED or self._may_be_forgotten(key, made.at_ns):

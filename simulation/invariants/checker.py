@@ -89,7 +89,9 @@ class Checker:
         settings = self.context.providers
         return {
             channel: {
-                name: ObservedProvider(provider, channel, name, settings[channel, name], self.context.lives, self.note)
+                name: ObservedProvider(
+                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note
+                )
                 for name, provider in by_name.items()
             }
             for channel, by_name in providers.items()
@@ -148,7 +150,7 @@ class Checker:
         observers = self._observers.get(type(event))
         if observers is not None:
             self._ask(observers, event)
-        self.context.lives.follow(event)
+        self.context.lifecycles.follow(event)
         self._latest.append(event)
 
     def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
@@ -164,15 +166,15 @@ class Checker:
         self.breach = InvariantBreach(text, name, at_ns, history=history)
 
     def _history(self, notification_id: str | None, event: Any) -> list[Any]:
-        life = None if notification_id is None else self.context.lives.get(notification_id)
+        lifecycle = None if notification_id is None else self.context.lifecycles.get(notification_id)
         history: list[Any]
-        if life is not None:
-            history = life.history
+        if lifecycle is not None:
+            history = lifecycle.history
         elif type(event) is BreakerTransitioned:
             history = [each for each in self._transitions if (each.breaker, each.host) == (event.breaker, event.host)]
         else:
             history = list(self._latest)
-        is_of_it = getattr(event, "notification_id", None) == notification_id or life is None
+        is_of_it = getattr(event, "notification_id", None) == notification_id or lifecycle is None
         return [*history, event] if event is not None and is_of_it and event not in history[-1:] else history
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.instants import utc
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import State
+from simulation.invariants.lifecycles import State
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -27,17 +27,17 @@ class OneSuccess(Invariant):
     def on_attempt(self, made: AttemptMade) -> Verdict:
         if not made.delivered:
             return None
-        lives = self.context.lives
-        life = lives.get(made.notification_id)
-        if life is None or not life.delivered:
+        lifecycles = self.context.lifecycles
+        lifecycle = lifecycles.get(made.notification_id)
+        if lifecycle is None or not lifecycle.delivered:
             return None
-        crashes = lives.crashes - life.crashes_before
-        at_most = 1 + life.undelivered_answers + life.copies + made.is_copy + crashes
-        if life.delivered + 1 <= at_most:
+        crashes = lifecycles.crashes - lifecycle.crashes_before
+        at_most = 1 + lifecycle.undelivered_answers + lifecycle.copies + made.is_copy + crashes
+        if lifecycle.delivered + 1 <= at_most:
             return None
         return (
-            f"{made.notification_id} is delivered {life.delivered + 1} times; at most {at_most} can be explained: "
-            f"1, {life.undelivered_answers} whose answers were lost or late, {life.copies + made.is_copy} further "
+            f"{made.notification_id} is delivered {lifecycle.delivered + 1} times; at most {at_most} can be explained: "
+            f"1, {lifecycle.undelivered_answers} whose answers were lost or late, {lifecycle.copies + made.is_copy} further "
             f"copies of hedged attempts, {crashes} crashes"
         )
 
@@ -53,15 +53,15 @@ class NothingAfterTheEnd(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        lives = self.context.lives
-        life = lives.get(made.notification_id)
-        if life is None:
-            return None if lives.forgotten else f"{made.notification_id} is sent and was never accepted"
-        if life.state not in _ENDED or lives.crashes > life.crashes_before:
+        lifecycles = self.context.lifecycles
+        lifecycle = lifecycles.get(made.notification_id)
+        if lifecycle is None:
+            return None if lifecycles.forgotten else f"{made.notification_id} is sent and was never accepted"
+        if lifecycle.state not in _ENDED or lifecycles.crashes > lifecycle.crashes_before:
             return None
         return (
-            f"{made.notification_id} is sent, though it has been {life.state} for "
-            f"{seconds_text(made.at_ns - life.state_since_ns)}"
+            f"{made.notification_id} is sent, though it has been {lifecycle.state} for "
+            f"{seconds_text(made.at_ns - lifecycle.state_since_ns)}"
         )
 
 

@@ -6,7 +6,7 @@ from actors.messages import BreakerState, BreakerTransitioned, NotificationChann
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.breakers import Breakers
-from simulation.invariants.lives import State
+from simulation.invariants.lifecycles import State
 from simulation.invariants.observations import AttemptMade
 
 
@@ -36,7 +36,11 @@ class FailoverOrder(Breakers):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
-        if made.provider == PRIMARY or made.channel not in self._unbounded or made.at_ns <= self.context.lives.up_at_ns:
+        if (
+            made.provider == PRIMARY
+            or made.channel not in self._unbounded
+            or made.at_ns <= self.context.lifecycles.up_at_ns
+        ):
             return None
         key = self.context.breaker_before(made.channel, PRIMARY, made.attempt)
         breaker = self._breaker(key)
@@ -54,7 +58,7 @@ class Fallbacks(Invariant):
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Verdict:
-        first = None if requested.instead_of is None else self.context.lives.get(requested.instead_of)
+        first = None if requested.instead_of is None else self.context.lifecycles.get(requested.instead_of)
         if first is None:
             return None
         place = f"{requested.notification_id} goes out in place of {requested.instead_of}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.messages import DuplicateIgnored
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import State
+from simulation.invariants.lifecycles import State
 from simulation.invariants.text import seconds_text
 
 _ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
@@ -22,16 +22,18 @@ class Ids(Invariant):
 
     @observes(DuplicateIgnored)
     def on_duplicate(self, duplicate: DuplicateIgnored) -> Verdict:
-        lives = self.context.lives
-        life = lives.get(duplicate.notification_id)
-        if life is None:
-            if lives.forgotten or self.context.mixes_messages_up or self._is_being_accepted(duplicate):
+        lifecycles = self.context.lifecycles
+        lifecycle = lifecycles.get(duplicate.notification_id)
+        if lifecycle is None:
+            if lifecycles.forgotten or self.context.mixes_messages_up or self._is_being_accepted(duplicate):
                 return None
             return f"{duplicate.notification_id} is ignored, and was never accepted"
-        ended_ago_ns = duplicate.at_ns - life.state_since_ns
-        if life.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns:
+        ended_ago_ns = duplicate.at_ns - lifecycle.state_since_ns
+        if lifecycle.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns:
             return None
-        return f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {life.state}"
+        return (
+            f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {lifecycle.state}"
+        )
 
     def _is_being_accepted(self, duplicate: DuplicateIgnored) -> bool:
         """Tell whether the acceptance of the first one is on its way into the store."""

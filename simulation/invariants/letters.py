@@ -18,8 +18,8 @@ from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Finding, Invariant, Verdict, observes
+from simulation.invariants.lifecycles import Lifecycle, State
 from simulation.invariants.liveness import longest_backoff
-from simulation.invariants.lives import Life, State
 from simulation.invariants.meters import longest_window_ns
 from simulation.invariants.observations import MessageTold
 from simulation.invariants.steps import is_spent
@@ -42,35 +42,35 @@ class Letters(Invariant):
         letter = told.message
         if told.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
             return None
-        life = self.context.lives.get(letter.notification_id)
-        if life is None:
+        lifecycle = self.context.lifecycles.get(letter.notification_id)
+        if lifecycle is None:
             return None
-        text = self._reason(letter, life) or self._contents(letter, life)
+        text = self._reason(letter, lifecycle) or self._contents(letter, lifecycle)
         return None if text is None else Finding(f"the dead letter of {letter.notification_id} {text}", _id(letter))
 
     def at_end(self, now_ns: int) -> Verdict:
-        pipeline, lives = self.context.pipeline(), self.context.lives
-        if pipeline is None or lives.forgotten:
+        pipeline, lifecycles = self.context.pipeline(), self.context.lifecycles
+        if pipeline is None or lifecycles.forgotten:
             return None
-        if now_ns <= lives.up_at_ns:
+        if now_ns <= lifecycles.up_at_ns:
             return None  # some may lie in the mailbox of a queue that is down
         letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
-        dead = lives.in_state(State.DEAD)
+        dead = lifecycles.in_state(State.DEAD)
         for notification_id in [each for each in dead if each not in letters][:1]:
             return Finding(f"{notification_id} is dead-lettered, and not in the dead letter queue", notification_id)
         for notification_id, letter in letters.items():
-            life = lives.get(notification_id)
-            if life is None or life.state is not State.DEAD:
-                state = State.UNKNOWN if life is None else life.state
+            lifecycle = lifecycles.get(notification_id)
+            if lifecycle is None or lifecycle.state is not State.DEAD:
+                state = State.UNKNOWN if lifecycle is None else lifecycle.state
                 return Finding(f"{notification_id} is in the dead letter queue, and is {state}", notification_id)
-            if (text := self._contents(letter, life)) is not None:
+            if (text := self._contents(letter, lifecycle)) is not None:
                 return Finding(f"the dead letter of {notification_id} {text}", notification_id)
         return None
 
-    def _reason(self, letter: DeadLetterMessage, life: Life) -> str | None:
+    def _reason(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
         """Return what is wrong with its reason."""
         config = self.context.channels[letter.channel]
-        latest, reason = life.failures[-1] if life.failures else None, letter.failure_reason
+        latest, reason = lifecycle.failures[-1] if lifecycle.failures else None, letter.failure_reason
         if latest is not None and latest.given_up is not None:
             return None if reason == latest.given_up else f"gives the reason {reason}, and not {latest.given_up}"
         limits = (config.rate_limit, *(each.quota for each in config.by_provider().values()))
@@ -79,23 +79,23 @@ class Letters(Invariant):
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
             # It has waited for a retry, or in a line before it.
-            RETRY_TIME_UP: latest is not None and not self._has_retry_time(letter, life),
+            RETRY_TIME_UP: latest is not None and not self._has_retry_time(letter, lifecycle),
         }
-        if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, life):
+        if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, lifecycle):
             return "is expired, and has not reached its end, nor is there anything that it would wait for"
         if possible.get(reason, reason.startswith("template")):
             return None
         return f"gives the reason {reason}, and none of its attempts has failed so"
 
-    def _has_retry_time(self, letter: DeadLetterMessage, life: Life) -> bool:
+    def _has_retry_time(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> bool:
         """Tell whether there is time left for a retry, and no wait on the way to it that could take longer."""
         config = self.context.channels[letter.channel]
         if config.retry.max_elapsed is None:
             return True
-        if self.context.lives.crashes and self.context.steps_the_clock:
+        if self.context.lifecycles.crashes and self.context.steps_the_clock:
             return False  # then the time was read by the calendar
-        until_ns = life.fresh_since_ns + wait_ns(config.retry.max_elapsed)
-        waiting = 1 + len(self.context.lives.in_flight())
+        until_ns = lifecycle.fresh_since_ns + wait_ns(config.retry.max_elapsed)
+        waiting = 1 + len(self.context.lifecycles.in_flight())
         lanes = config.by_provider().values()
         limits = [each for each in (config.rate_limit, *(lane.quota for lane in lanes)) if each is not None]
         longest_ns = sum(waiting * longest_window_ns(limit) for limit in limits)
@@ -104,14 +104,14 @@ class Letters(Invariant):
             for lane in lanes
             if lane.adaptive_rate is not None
         )
-        return life.state_since_ns + longest_ns < until_ns
+        return lifecycle.state_since_ns + longest_ns < until_ns
 
-    def _has_nothing_to_wait_for(self, letter: DeadLetterMessage, life: Life) -> bool:
+    def _has_nothing_to_wait_for(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> bool:
         """Tell whether one that is still good could be sent now, so that no wait is a reason to give it up early."""
         config, expires_after = self.context.channels[letter.channel], letter.command.expires_after
-        if expires_after is None or config.fallback is not None or self.context.lives.crashes:
+        if expires_after is None or config.fallback is not None or self.context.lifecycles.crashes:
             return False
-        if life.state_since_ns > life.fresh_since_ns + wait_ns(expires_after):
+        if lifecycle.state_since_ns > lifecycle.fresh_since_ns + wait_ns(expires_after):
             return False
         quiet = self.context.preferences
         return (
@@ -127,20 +127,20 @@ class Letters(Invariant):
             )
         )
 
-    def _contents(self, letter: DeadLetterMessage, life: Life) -> str | None:
+    def _contents(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
         """Return what is wrong with what it says of the past."""
-        failures = [each for each in life.history if type(each) is NotificationFailed]
+        failures = [each for each in lifecycle.history if type(each) is NotificationFailed]
         if list(letter.history) != failures:
             return f"has {len(letter.history)} failures, and not the {len(failures)} that there were"
-        if letter.attempts != used_up(life):
-            return f"tells of {letter.attempts} attempts, and not {used_up(life)}"
-        ends = [each for each in life.history if type(each) in (NotificationFailed, NotificationMovedToDeadLetter)]
+        if letter.attempts != used_up(lifecycle):
+            return f"tells of {letter.attempts} attempts, and not {used_up(lifecycle)}"
+        ends = [each for each in lifecycle.history if type(each) in (NotificationFailed, NotificationMovedToDeadLetter)]
         if letter.epoch_ns + letter.first_failure_ns != _calendar_ns(ends[0]):
             return f"has first failed at {letter.first_failure}, and not at {ends[0].at}"
         last = failures[-1] if failures else ends[-1]
         if letter.epoch_ns + letter.last_failure_ns != _calendar_ns(last):
             return f"has last failed at {letter.last_failure}, and not at {last.at}"
-        accepted = next(each for each in life.history if type(each) is NotificationRequested)
+        accepted = next(each for each in lifecycle.history if type(each) is NotificationRequested)
         waited_since_ns = accepted.at_ns if accepted.waited_since_ns is None else accepted.waited_since_ns
         if letter.requested_at_ns != waited_since_ns and not self.context.steps_the_clock:
             return f"was asked for at {letter.requested_at}, and not at {utc(accepted.epoch_ns + waited_since_ns)}"
@@ -154,23 +154,26 @@ class Reasons(Invariant):
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Verdict:
-        life, config = self.context.lives.get(failed.notification_id), self.context.channels.get(failed.channel)
-        if life is None or config is None or failed.given_up is None or failed.kind in _FOR_GOOD:
+        lifecycle, config = (
+            self.context.lifecycles.get(failed.notification_id),
+            self.context.channels.get(failed.channel),
+        )
+        if lifecycle is None or config is None or failed.given_up is None or failed.kind in _FOR_GOOD:
             return None
         retry, reason = config.retry, failed.given_up
-        spent = is_spent(failed, life.failures, retry)
+        spent = is_spent(failed, lifecycle.failures, retry)
         if reason in (EXPIRED, RETRY_TIME_UP, BUDGET_SPENT):
             possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
             if not possible.get(reason, True) or spent:
                 return f"{_id(failed)} cannot be given up: {reason}"
-            return self._too_early(failed, life, retry) if reason != BUDGET_SPENT else None
+            return self._too_early(failed, lifecycle, retry) if reason != BUDGET_SPENT else None
         if spent or (retry.retry_after == "pushback" and failed.throttled):
             return None
         return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
 
-    def _too_early(self, failed: NotificationFailed, life: Life, retry: RetryConfig) -> Verdict:
+    def _too_early(self, failed: NotificationFailed, lifecycle: Lifecycle, retry: RetryConfig) -> Verdict:
         """Return what is wrong where there was no time after which even the longest wait would have been in time."""
-        expires_after = None if life.attempt is None else life.attempt.command.expires_after
+        expires_after = None if lifecycle.attempt is None else lifecycle.attempt.command.expires_after
         if failed.given_up == RETRY_TIME_UP:
             expires_after = retry.max_elapsed
         fallback = self.context.channels[failed.channel].fallback
@@ -178,7 +181,7 @@ class Reasons(Invariant):
         if expires_after is None or can_fall_back or self.context.steps_the_clock:
             return None
         latest_ns = failed.at_ns + wait_ns(longest_backoff(retry, self.context.faults))
-        expires_ns = life.fresh_since_ns + wait_ns(expires_after)
+        expires_ns = lifecycle.fresh_since_ns + wait_ns(expires_after)
         if latest_ns >= expires_ns:
             return None
         until = seconds_text(expires_ns)

@@ -122,9 +122,13 @@ class UserLimit(Invariant):
 
     def _is_counted(self, notification_id: str) -> bool:
         """Tell whether a notification counts already, and no actor has failed since it was accepted."""
-        lives = self.context.lives
-        life = lives.get(notification_id)
-        return notification_id in self._counted and life is not None and life.crashes_before == lives.crashes
+        lifecycles = self.context.lifecycles
+        lifecycle = lifecycles.get(notification_id)
+        return (
+            notification_id in self._counted
+            and lifecycle is not None
+            and lifecycle.crashes_before == lifecycles.crashes
+        )
 
     def _count(self, attempt: Attempt, told: MessageTold) -> Verdict:
         command = attempt.command

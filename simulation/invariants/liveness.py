@@ -127,10 +127,10 @@ class Liveness(Invariant):
 
     def _with_nights(self, awake_ns: int, notification_id: str, channel: NotificationChannel) -> int:
         """Return how long that takes at most which takes so long while it is not quiet."""
-        life, preferences = self.context.lives.get(notification_id), self.context.preferences
-        if life is None or preferences is None:
+        lifecycle, preferences = self.context.lifecycles.get(notification_id), self.context.preferences
+        if lifecycle is None or preferences is None:
             return awake_ns
-        hours = preferences.quiet_hours_of(life.user_id, channel)
+        hours = preferences.quiet_hours_of(lifecycle.user_id, channel)
         quiet_ns = sum(quiet_ns_a_day(each) for each in hours)
         if not quiet_ns:
             return awake_ns

@@ -35,10 +35,10 @@ class QuietKept(Invariant):
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
-        life = self.context.lives.get(deferred.notification_id)
-        if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or life is None:
+        lifecycle = self.context.lifecycles.get(deferred.notification_id)
+        if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or lifecycle is None:
             return None
-        user, until = life.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
+        user, until = lifecycle.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
         if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
             return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
         preferences = self.context.preferences

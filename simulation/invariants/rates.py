@@ -146,7 +146,7 @@ class AdaptiveRates(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Verdict:
         rate = self._rate((made.channel, made.provider))
-        if rate is None or made.at_ns <= self.context.lives.up_at_ns or rate.send(made.at_ns):
+        if rate is None or made.at_ns <= self.context.lifecycles.up_at_ns or rate.send(made.at_ns):
             return None
         return f"the {made.provider} provider of {made.channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
 

@@ -49,17 +49,17 @@ class ResumePace(Invariant):
     def on_attempt(self, made: AttemptMade) -> Verdict:
         if not self._closed:
             return None
-        lives = self.context.lives
-        if lives.crashes != self._crashes:
-            self._crashes = lives.crashes
+        lifecycles = self.context.lifecycles
+        if lifecycles.crashes != self._crashes:
+            self._crashes = lifecycles.crashes
             self._closed.clear()
             return None
         key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
         config = self.context.breakers[name]
-        closed, life = self._closed.get(key), lives.get(made.notification_id)
-        if closed is None or life is None or not life.history:
+        closed, lifecycle = self._closed.get(key), lifecycles.get(made.notification_id)
+        if closed is None or lifecycle is None or not lifecycle.history:
             return None
-        waited = life.history[-1]
+        waited = lifecycle.history[-1]
         if (
             type(waited) is not NotificationDeferred
             or waited.cause is not DeferralCause.CIRCUIT_BREAKER

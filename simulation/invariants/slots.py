@@ -75,7 +75,7 @@ class ConcurrencyLimits(Invariant):
             return None
         slots = self._of(key)
         slots.under_way[id(made.attempt)] = made.attempt
-        if slots.now is None or made.at_ns <= self.context.lives.up_at_ns:
+        if slots.now is None or made.at_ns <= self.context.lifecycles.up_at_ns:
             return None
         # One that was admitted before an answer of this very instant may come to the provider after it.
         allowed = max(slots.now, slots.most_at_once) if slots.heard_ns == made.at_ns else slots.now

@@ -15,7 +15,7 @@ from actors.messages import (
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
 from simulation.invariants.base import Context, Invariant, Verdict, observes
-from simulation.invariants.lives import NEXT, STEPS, State
+from simulation.invariants.lifecycles import NEXT, STEPS, State
 from simulation.invariants.text import seconds_text
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
@@ -34,17 +34,17 @@ class LegalSteps(Invariant):
 
     @observes(*STEPS)
     def on_step(self, event: NotificationEvent) -> Verdict:
-        lives, kind = self.context.lives, type(event)
-        life = lives.get(event.notification_id)
-        state = State.UNKNOWN if life is None else life.state
+        lifecycles, kind = self.context.lifecycles, type(event)
+        lifecycle = lifecycles.get(event.notification_id)
+        state = State.UNKNOWN if lifecycle is None else lifecycle.state
         if kind not in NEXT[state]:
-            if kind is NotificationDeferred and lives.crashes:
+            if kind is NotificationDeferred and lifecycles.crashes:
                 return None
-            if life is None and lives.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
+            if lifecycle is None and lifecycles.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
                 return None
             return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
-        if life is not None and state in _ENDED:
-            ended_ago_ns = event.at_ns - life.state_since_ns
+        if lifecycle is not None and state in _ENDED:
+            ended_ago_ns = event.at_ns - lifecycle.state_since_ns
             if ended_ago_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
                 return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
         return None
@@ -62,9 +62,9 @@ class RetryLimits(Invariant):
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Verdict:
-        life = self.context.lives.get(failed.notification_id)
+        lifecycle = self.context.lifecycles.get(failed.notification_id)
         config = self.context.channels.get(failed.channel)
-        if life is None or config is None:
+        if lifecycle is None or config is None:
             return None
         retry, retry_at_ns = config.retry, failed.next_retry_at_ns
         most = self._most[failed.channel]
@@ -78,9 +78,9 @@ class RetryLimits(Invariant):
             return f"{failed.notification_id} is to be tried again at {seconds_text(retry_at_ns)}, which is over"
         if failed.kind in _FOR_GOOD:
             return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
-        if is_spent(failed, life.failures, retry):
+        if is_spent(failed, lifecycle.failures, retry):
             return f"{failed.notification_id} has used up its attempts and is to be tried again"
-        if retry.max_elapsed is not None and retry_at_ns >= life.fresh_since_ns + wait_ns(retry.max_elapsed):
+        if retry.max_elapsed is not None and retry_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
             return f"{failed.notification_id} is to be tried again after max_elapsed, at {seconds_text(retry_at_ns)}"
         return None
 

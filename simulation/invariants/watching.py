@@ -24,7 +24,7 @@ from actors.messages import NotificationChannel
 from actors.outcomes import Sent
 from actors.pipeline.channel import outcome_of
 from actors.settings.channel import ChannelConfig
-from simulation.invariants.lives import Life, Lives
+from simulation.invariants.lifecycles import Lifecycle, Lifecycles
 from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
 
 Note = Callable[[Any], None]
@@ -42,7 +42,7 @@ class ObservedProvider(Provider):
         channel: NotificationChannel,
         name: str,
         config: ChannelConfig,
-        lives: Lives,
+        lifecycles: Lifecycles,
         note: Note,
     ) -> None:
         """Make one.
@@ -52,7 +52,7 @@ class ObservedProvider(Provider):
             channel: its channel.
             name: its name there.
             config: the settings that hold for it.
-            lives: knows the latest attempt of each notification.
+            lifecycles: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
         """
         self._provider = provider
@@ -61,7 +61,7 @@ class ObservedProvider(Provider):
         self._name = name
         self._timeout_ns = ns(config.timeout)
         self._hedges = config.hedging is not None
-        self._lives = lives
+        self._lifecycles = lifecycles
         self._note = note
         self._counts_deliveries = hasattr(provider, "delivered")
 
@@ -86,24 +86,24 @@ class ObservedProvider(Provider):
             )
             made = self._observe(attempt, now_ns, foreseen, delivered, isinstance(effect, Promise))
             if isinstance(effect, Promise):
-                life = self._lives.get(attempt.command.notification_id)
-                effect.when_kept(lambda result: self._kept(made, life, result))
+                lifecycle = self._lifecycles.get(attempt.command.notification_id)
+                effect.when_kept(lambda result: self._kept(made, lifecycle, result))
 
-    def _kept(self, made: AttemptMade, life: Life | None, result: Any) -> None:
+    def _kept(self, made: AttemptMade, lifecycle: Lifecycle | None, result: Any) -> None:
         """Take note of the answer to an attempt that was promised."""
         self._system.look_at_the_clock()
         now_ns = self._system.now_ns
         if now_ns > made.ends_at_ns:
             return
         made.settle(outcome_of(result), now_ns)
-        if made.delivered and life is not None:
-            life.undelivered_answers -= 1  # as which it was counted until now
+        if made.delivered and lifecycle is not None:
+            lifecycle.undelivered_answers -= 1  # as which it was counted until now
 
     def _observe(
         self, attempt: Attempt, now_ns: int, foreseen: Foreseen | None, delivered: bool, is_promised: bool
     ) -> AttemptMade:
         notification_id = attempt.command.notification_id
-        life = self._lives.get(notification_id)
+        lifecycle = self._lifecycles.get(notification_id)
         answered = foreseen is not None and foreseen.delay_ns <= self._timeout_ns
         takes_ns = foreseen.delay_ns if answered and foreseen is not None else self._timeout_ns
         made = AttemptMade(
@@ -117,7 +117,7 @@ class ObservedProvider(Provider):
             answered=answered,
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
-            is_copy=self._hedges and life is not None and life.attempt is attempt,
+            is_copy=self._hedges and lifecycle is not None and lifecycle.attempt is attempt,
         )
         self._note(made)
         return made

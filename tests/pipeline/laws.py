@@ -23,7 +23,7 @@ from actors.pipeline.lane import Lane
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
-from simulation.invariants.lives import NEXT, State
+from simulation.invariants.lifecycles import NEXT, State
 from simulation.invariants.steps import is_spent, most_attempts
 
 S = 1_000_000_000

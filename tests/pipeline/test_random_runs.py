@@ -32,7 +32,7 @@ from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.engine.system import SimulatedSystem
 from simulation.invariants import Checker, Context
-from simulation.invariants.lives import State
+from simulation.invariants.lifecycles import State
 
 S = 1_000_000_000
 BURNING = 60.0

@@ -58,7 +58,7 @@ OPENING = frozenset({NotificationRequested, NotificationRedriven})
 STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 
-class Life:
+class Lifecycle:
     """What has happened to one notification since it was accepted."""
 
     __slots__ = (
@@ -90,7 +90,7 @@ class Life:
         """How many of the answers that it was delivered never came back, or came too late."""
 
 
-class Lives:
+class Lifecycles:
     """The lives of all that are in flight, and of the latest that have ended."""
 
     def __init__(self, ended_kept: int = ENDED_KEPT) -> None:
@@ -104,10 +104,10 @@ class Lives:
         """When those failed that may not have been settled yet."""
         self.forgotten = 0
         """How many lives are no longer remembered."""
-        self._lives: dict[str, Life] = {}
-        self._ended: deque[tuple[str, Life, int]] = deque()
+        self._lifecycles: dict[str, Lifecycle] = {}
+        self._ended: deque[tuple[str, Lifecycle, int]] = deque()
         self._ended_kept = ended_kept
-        self.get = self._lives.get
+        self.get = self._lifecycles.get
         """Return the life of a notification id, or None."""
 
     def in_flight(self) -> list[str]:
@@ -116,7 +116,7 @@ class Lives:
 
     def in_state(self, state: State) -> list[str]:
         """Return the ids of what is in a state, as far as it is remembered."""
-        return [notification_id for notification_id, life in self._lives.items() if life.state is state]
+        return [notification_id for notification_id, lifecycle in self._lifecycles.items() if lifecycle.state is state]
 
     def follow(self, event: Any) -> None:
         """Take note of something that has happened."""
@@ -131,37 +131,37 @@ class Lives:
             return
         if kind not in STEPS and kind is not DuplicateIgnored:
             return
-        life = self._lives.get(event.notification_id)
-        if life is None or (kind is NotificationRequested and life.state is not State.IN_FLIGHT):
-            life = self._lives[event.notification_id] = Life(self._crashes_settled(event.at_ns))
+        lifecycle = self._lifecycles.get(event.notification_id)
+        if lifecycle is None or (kind is NotificationRequested and lifecycle.state is not State.IN_FLIGHT):
+            lifecycle = self._lifecycles[event.notification_id] = Lifecycle(self._crashes_settled(event.at_ns))
         if kind is NotificationRequested:
-            life.user_id = event.user_id
-        life.history.append(event)
+            lifecycle.user_id = event.user_id
+        lifecycle.history.append(event)
         if kind is NotificationFailed:
-            life.failures += (event,)
-        after = NEXT[life.state].get(kind, life.state)  # what is no step is for an invariant to say
-        if after is life.state:
+            lifecycle.failures += (event,)
+        after = NEXT[lifecycle.state].get(kind, lifecycle.state)  # what is no step is for an invariant to say
+        if after is lifecycle.state:
             return
-        life.state, life.state_since_ns = after, event.at_ns
+        lifecycle.state, lifecycle.state_since_ns = after, event.at_ns
         if kind in OPENING:
-            life.fresh_since_ns, life.failures = event.at_ns, ()
+            lifecycle.fresh_since_ns, lifecycle.failures = event.at_ns, ()
         else:
-            self._ended.append((event.notification_id, life, event.at_ns))
+            self._ended.append((event.notification_id, lifecycle, event.at_ns))
             if len(self._ended) > self._ended_kept:
                 self._forget()
 
     def _attempted(self, made: AttemptMade) -> None:
-        life = self._lives.get(made.notification_id)
-        if life is None:
-            life = self._lives[made.notification_id] = Life(self._crashes_settled(made.at_ns))
-        life.history.append(made)
-        life.attempt = made.attempt
+        lifecycle = self._lifecycles.get(made.notification_id)
+        if lifecycle is None:
+            lifecycle = self._lifecycles[made.notification_id] = Lifecycle(self._crashes_settled(made.at_ns))
+        lifecycle.history.append(made)
+        lifecycle.attempt = made.attempt
         if made.is_copy:
-            life.copies += 1
+            lifecycle.copies += 1
         if made.delivered:
-            life.delivered += 1
+            lifecycle.delivered += 1
             if not made.answered:
-                life.undelivered_answers += 1
+                lifecycle.undelivered_answers += 1
 
     def _crashes_settled(self, now_ns: int) -> int:
         recent_ns = self._recent_crashes_ns
@@ -172,7 +172,7 @@ class Lives:
 
     def _forget(self) -> None:
         """Forget the one that ended longest ago, unless it has come back since."""
-        notification_id, life, ended_ns = self._ended.popleft()
-        if self._lives.get(notification_id) is life and life.state_since_ns == ended_ns:
-            del self._lives[notification_id]
+        notification_id, lifecycle, ended_ns = self._ended.popleft()
+        if self._lifecycles.get(notification_id) is lifecycle and lifecycle.state_since_ns == ended_ns:
+            del self._lifecycles[notification_id]
             self.forgotten += 1
