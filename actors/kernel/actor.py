@@ -85,7 +85,7 @@ _spawned_at: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("birthplace")
 """The system, and the parent, that an actor is being started under."""
 
 NOTHING: dict[type, Callable[[Any], Any]] = {}
-"""The handlers of an actor that does not take messages now; see :attr:`Actor._receptive`."""
+"""The handlers of an actor that does not take messages now; see :attr:`Actor._accepting`."""
 
 
 class ActorRef(pykka.ActorRef[A]):
@@ -146,7 +146,7 @@ class Actor(pykka.Actor):
     _routes: ClassVar[dict[type, str]] = {}
 
     # Here, so that an actor whose constructor raised in a restart has them too.
-    _receptive: dict[type, Callable[[Any], Any]] = NOTHING
+    _accepting: dict[type, Callable[[Any], Any]] = NOTHING
     """What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING while
     it is busy with an async handler, suspended or stopped. So the common case needs no other check."""
     _run: HandlerRun | None = None

@@ -329,7 +329,7 @@ class LiveSystem(ActorSystem):
         handled = 0
         while ready:
             actor, message = popleft()
-            handler = actor._receptive.get(type(message))
+            handler = actor._accepting.get(type(message))
             if handler is None:
                 turn = self._deliver(actor, message)
                 if turn is not None:

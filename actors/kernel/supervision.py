@@ -100,7 +100,7 @@ class Lifecycle:
         except Exception as error:
             self.failed(actor, None, error)
             return
-        actor._receptive = actor._plain
+        actor._accepting = actor._plain
         self._system._take_up_owed(actor)
 
     def _make_anew(self, actor: Actor) -> None:
@@ -205,7 +205,7 @@ class Lifecycle:
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
         """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
-        actor._receptive = NOTHING
+        actor._accepting = NOTHING
         actor._incarnation.beginning = Begin()  # one that is under way already counts no more
         self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.beginning)
         self._stop_children(actor)
@@ -216,7 +216,7 @@ class Lifecycle:
 
     def terminated(self, actor: Actor, error: Exception | None) -> None:
         """Settle what a stopped actor leaves behind."""
-        actor._receptive = NOTHING
+        actor._accepting = NOTHING
         if self.actors.pop(actor.actor_urn, None) is None:
             return
         if actor._incarnation.parent is not None:
@@ -252,7 +252,7 @@ class Lifecycle:
             actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
         pykka.ActorRegistry.unregister(ref)
         actor.actor_stopped.set()
-        actor._receptive = NOTHING
+        actor._accepting = NOTHING
         inbox_of(actor).queue.clear()
         self._system._give_up(actor, pykka.ActorDeadError(f"{ref} is gone"))
 

@@ -326,7 +326,7 @@ class ActorSystem(ABC):
         if kind is Crash:
             return self._lifecycle.failed(actor, None, message.error, message.restart_after_ns)
         inbox = inbox_of(actor)
-        if actor._receptive is NOTHING:
+        if actor._accepting is NOTHING:
             if kind is not _NextFromInbox:
                 inbox.owe(message)
             inbox.owed += 1
@@ -347,7 +347,7 @@ class ActorSystem(ABC):
             answer = actor._handle_receive(message) if handler is None else handler(message)
         except Exception as error:
             self._raised(actor, message, reply_to, error)
-            if actor._receptive is not NOTHING:
+            if actor._accepting is not NOTHING:
                 self._take_up_owed(actor)
             return None
         except BaseException as error:
@@ -358,7 +358,7 @@ class ActorSystem(ABC):
             self._lifecycle.stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
-            actor._receptive = NOTHING
+            actor._accepting = NOTHING
             actor._run = HandlerRun(actor, message, answer, reply_to)
             return self._drive(actor._run)
         if reply_to is not None:
@@ -431,7 +431,7 @@ class ActorSystem(ABC):
         if actor._run is not run:
             return False
         actor._run = None
-        actor._receptive = actor._plain
+        actor._accepting = actor._plain
         self._take_up_owed(actor)
         return True
 

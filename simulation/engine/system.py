@@ -206,7 +206,7 @@ class SimulatedSystem(ActorSystem):
                 # _drain once more, whose first message comes from the timer.
                 while True:
                     try:
-                        handler = actor._receptive[type(message)]
+                        handler = actor._accepting[type(message)]
                     except KeyError:
                         self._deliver(actor, message)
                     else:
@@ -285,7 +285,7 @@ class SimulatedSystem(ActorSystem):
         try:
             while ready:
                 actor, message = ready.popleft()
-                handler = actor._receptive.get(type(message))
+                handler = actor._accepting.get(type(message))
                 if handler is None:
                     self._deliver(actor, message)
                 else:
