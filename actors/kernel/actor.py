@@ -288,8 +288,8 @@ class Actor(pykka.Actor):
     def move_on_after(self, delay: float) -> DeadlineScope:
         """Give up what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
 
-        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it struck. As
-        with trio's, everything that is awaited later inside the block is given up too.
+        The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it cancelled.
+        As with trio's, everything that is awaited later inside the block is given up too.
         """
         return DeadlineScope(self.system, self, None if delay == math.inf else ns(delay))
 

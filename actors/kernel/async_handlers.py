@@ -51,13 +51,13 @@ class HandlerRun:
         self.waits_on: Cancellable | None = None
         """The timer it is parked on, if it is one."""
         self.whole = Scope(self)
-        """Round all of it: struck when its actor is restarted or stopped under it."""
+        """Round all of it: cancelled when its actor is restarted or stopped under it."""
         self.scopes = [self.whole]
         """The scopes it is in, the outermost first."""
 
     @property
-    def struck(self) -> Scope | None:
-        """The outermost scope that was struck: while the handler is in it, nothing it waits for comes."""
+    def cancelled(self) -> Scope | None:
+        """The outermost scope that was cancelled: while the handler is in it, nothing it waits for comes."""
         for scope in self.scopes:
             if scope.error is not None:
                 return scope
@@ -97,16 +97,16 @@ class Scope:
         self.run = run
         """None before and after it."""
         self.error: HandlerCancelled | None = None
-        """What is raised in the handler, once the scope is struck."""
+        """What is raised in the handler, once the scope is cancelled."""
         self.trio_scope: Any = None
         """In a live system, a cancel scope of the same extent, for what goes on under trio."""
 
-    def strike(self) -> None:
+    def cancel_now(self) -> None:
         """Cancel what the handler waits for in this scope, now or later."""
         self.error = HandlerCancelled()
 
 
-class Strike:
+class Cancel:
     """The message that cancels a part of a handler: the timer message of a deadline, for one."""
 
     __slots__ = ("scope",)
@@ -134,7 +134,7 @@ class DeadlineScope(Scope):
         run.scopes.append(self)
         self.trio_scope = system._enter_trio_scope()
         if self._delay_ns is not None:
-            self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Strike(self))
+            self._timer = system.set_timer(system.now_ns + self._delay_ns, self._actor, Cancel(self))
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:

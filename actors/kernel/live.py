@@ -26,7 +26,7 @@ import trio
 from actors.errors import ActorSystemError
 from actors.instants import NS_PER_S, ns, utc
 from actors.kernel.actor import Actor
-from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
+from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
 from actors.kernel.effects import Cancellable, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor
@@ -80,14 +80,14 @@ class Turn:
 class Waiting:
     """Where the task of a handler waits for its next turn."""
 
-    __slots__ = ("event", "in_line", "struck", "turn")
+    __slots__ = ("cancelled", "event", "in_line", "turn")
 
     def __init__(self, *, in_line: bool = False) -> None:
         self.event = trio.Event()
         self.in_line = in_line
         """Whether nothing but a turn is missing: it is back from what it waited for."""
         self.turn: Turn | None = None
-        self.struck = False
+        self.cancelled = False
         """Whether it is given the turn to be cancelled."""
 
     def give(self, turn: Turn) -> Turn:
@@ -308,8 +308,8 @@ class LiveSystem(ActorSystem):
         self._lifecycle.stop_all()
         while self._ready:
             actor, message = self._ready.popleft()
-            if type(message) is Strike and message.scope.run is not None:
-                message.scope.strike()
+            if type(message) is Cancel and message.scope.run is not None:
+                message.scope.cancel_now()
                 message.scope.trio_scope.cancel()
             self._refuse(actor, message)
         for waiting in self._waiting.values():
@@ -417,13 +417,13 @@ class LiveSystem(ActorSystem):
         waiting = self._waiting.get(run)
         return None if waiting is None or waiting.turn is not None else waiting.give(Turn())
 
-    def _strike(self, run: HandlerRun, scope: Scope) -> Turn | None:
+    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> Turn | None:
         # All that is cancelled here is cancelled by trio: real I/O, nurseries, and the wait for a turn.
         scope.trio_scope.cancel()
         waiting = self._waiting.get(run)
         if waiting is None or waiting.turn is not None or waiting.in_line:
             return None  # it awaits real I/O, or is on its way back
-        waiting.struck = True
+        waiting.cancelled = True
         return waiting.give(Turn())
 
     def _enter_trio_scope(self) -> trio.CancelScope:
@@ -439,7 +439,7 @@ class LiveSystem(ActorSystem):
                     error, value = None, None
                     if type(yielded) is not Parked:
                         turn, error, value = await self._wait_foreign(run, yielded, turn)
-                    elif run.struck is not None and (error := await _cancellation()) is not None:
+                    elif run.cancelled is not None and (error := await _cancellation()) is not None:
                         pass
                     elif self._closed:
                         error = run.whole.error
@@ -480,7 +480,7 @@ class LiveSystem(ActorSystem):
             turn = waiting.turn
             if self._closed:
                 return turn, run.whole.error  # whatever keeps trio's cancellation out: nobody will ever resume it
-            if not waiting.struck:
+            if not waiting.cancelled:
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.
 

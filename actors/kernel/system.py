@@ -29,7 +29,7 @@ from pykka.messages import _ActorStop
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import NOTHING, Actor, ActorRef, _spawned_at
-from actors.kernel.async_handlers import HandlerRun, Parked, Resume, Scope, Strike
+from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor, put_in
@@ -63,7 +63,7 @@ class _NextFromInbox:
 
 
 _NEXT_FROM_INBOX = _NextFromInbox()
-_OF_THE_SYSTEM = (Resume, Strike, Begin, Crash, _NextFromInbox, Terminated, Restarted)
+_OF_THE_SYSTEM = (Resume, Cancel, Begin, Crash, _NextFromInbox, Terminated, Restarted)
 """What nobody misses when the actor it was for has stopped."""
 
 
@@ -162,7 +162,7 @@ class ActorSystem(ABC):
         """Resume a parked async handler and run it until it waits again."""
 
     @abstractmethod
-    def _strike(self, run: HandlerRun, scope: Scope) -> Any:
+    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> Any:
         """Cancel what an async handler waits for, and if it is parked, run it until it waits again."""
 
     @abstractmethod
@@ -308,17 +308,17 @@ class ActorSystem(ABC):
     def _deliver(self, actor: Actor, message: Any) -> Any:
         """Handle a message that is not for a plain handler of an actor ready to take it.
 
-        Returns what `_drive`, `_go_on` and `_strike` return: in a live system, something to wait for.
+        Returns what `_drive`, `_go_on` and `_cancel_scope` return: in a live system, something to wait for.
         """
         kind = type(message)
         if kind is Resume:
             return self._go_on(message.run) if message.park == message.run.park_count else None
-        if kind is Strike:
+        if kind is Cancel:
             scope = message.scope
             if scope.run is None:
                 return None  # the handler has left that part
-            scope.strike()
-            return self._strike(scope.run, scope)
+            scope.cancel_now()
+            return self._cancel_scope(scope.run, scope)
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is Begin:
@@ -442,7 +442,7 @@ class ActorSystem(ABC):
             return
         if run.reply_to is not None:
             self._answer(run.reply_to, None, error)
-        self._enqueue(actor, Strike(run.whole))
+        self._enqueue(actor, Cancel(run.whole))
 
     def _explained(self, error: Exception) -> Exception:
         """Return a clearer error for one that an async handler raised, where there is one."""

@@ -304,7 +304,7 @@ class SimulatedSystem(ActorSystem):
     def _go_on(self, run: HandlerRun) -> None:
         self._run_on(run, None)
 
-    def _strike(self, run: HandlerRun, scope: Scope) -> None:
+    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> None:
         self._run_on(run, scope.error)
 
     def _enter_trio_scope(self) -> None:
@@ -316,7 +316,7 @@ class SimulatedSystem(ActorSystem):
         while yielded is not None:
             if type(yielded) is not Parked:
                 yielded = self._step(run, _foreign_await(yielded))
-            elif (scope := run.struck) is not None:
+            elif (scope := run.cancelled) is not None:
                 yielded = self._step(run, scope.error)
             else:
                 self._park(run, yielded)

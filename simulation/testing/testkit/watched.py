@@ -8,7 +8,7 @@ from typing import Any
 from actors.errors import ActorSystemError
 from actors.instants import NS_PER_S
 from actors.kernel.actor import Actor, ActorRef
-from actors.kernel.async_handlers import Resume, Strike
+from actors.kernel.async_handlers import Cancel, Resume
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.supervision import Begin
@@ -83,7 +83,7 @@ class AskedEffect:
         return f"<{self.request!r}, {self.over or 'under way'} since {self.asked:g} s>"
 
 
-_OF_THE_SYSTEM = (Begin, Resume, Strike)
+_OF_THE_SYSTEM = (Begin, Resume, Cancel)
 """Timers that no actor set by itself: the end of a restart's wait, of a sleep, of a deadline."""
 
 
