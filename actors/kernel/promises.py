@@ -12,13 +12,13 @@ from actors.kernel.effects import Cancellable, Performed, Promise
 from actors.kernel.runtime import Runtime
 
 
-class Summons(msgspec.Struct, frozen=True):
+class ScheduledCall(msgspec.Struct, frozen=True):
     """Time for something that somebody outside has planned."""
 
     function: Callable[[], object]
 
 
-class Outside(Actor):
+class Environment(Actor):
     """Stands for the world outside in the queue of messages, so that what goes on there has its place in their order.
 
     It remembers nothing. An error out there is not one of the actors, so it ends the run.
@@ -28,11 +28,11 @@ class Outside(Actor):
     acts = False
     """Whether it is doing something that was planned: then the clock of the system shows the instant of that."""
 
-    @handles(Summons)
-    def on_summons(self, summons: Summons) -> None:
+    @handles(ScheduledCall)
+    def on_call(self, call: ScheduledCall) -> None:
         self.acts = True
         try:
-            summons.function()
+            call.function()
         finally:
             self.acts = False
 

@@ -33,7 +33,7 @@ from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Sco
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor, put_in
-from actors.kernel.promises import Outside, Summons
+from actors.kernel.promises import Environment, ScheduledCall
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.supervision import Begin, Crash, Lifecycle, Restarted, Terminated, inbox_of
 from actors.messages import RecordedEvent
@@ -106,7 +106,7 @@ class ActorSystem(ABC):
         self._ready: deque[tuple[Actor, Any]] = deque()
         self._lifecycle = Lifecycle(self)
         self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
-        self._outside: ActorRef[Outside] | None = None
+        self._environment: ActorRef[Environment] | None = None
         self._closed = False
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
@@ -224,13 +224,13 @@ class ActorSystem(ABC):
         For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
         those who wait for it. Ties with timers go in the order in which all were set.
         """
-        if self._outside is None:
-            self._outside = self.spawn(Outside)
-        return self.set_timer(instant_ns, self._outside.actor, Summons(function))
+        if self._environment is None:
+            self._environment = self.spawn(Environment)
+        return self.set_timer(instant_ns, self._environment.actor, ScheduledCall(function))
 
     def look_at_the_clock(self) -> None:
         """Set `now_ns` right in what the world outside does, be it planned by `call_at` or not."""
-        if self._outside is None or not self._outside.actor.acts:
+        if self._environment is None or not self._environment.actor.acts:
             self._catch_up()
 
     # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
