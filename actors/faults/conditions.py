@@ -1,7 +1,7 @@
 """What holds at the unreliable provider from one instant to the next: its own settings, and the faults.
 
 A window is [at, at + for). Between two instants at which one begins or ends nothing changes but what the faults
-themselves remember, so it is all looked up once: that is the :class:`Weather`.
+themselves remember, so it is all looked up once: that is the :class:`Conditions`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class TimedFault:
         return self.fault.host is None or host in self.fault.host
 
 
-class Weather(msgspec.Struct, frozen=True):
+class Conditions(msgspec.Struct, frozen=True):
     """What holds between two instants at which a window begins or ends."""
 
     until_ns: int
@@ -114,12 +114,12 @@ class Weather(msgspec.Struct, frozen=True):
     is_calm: bool
     """Whether nothing but the draw decides, whoever the recipient is."""
 
-    by_host: Mapping[str, Weather]
+    by_host: Mapping[str, Conditions]
     """What holds for recipients at the hosts that a window names; for all others it is this."""
 
 
 class Forecast:
-    """The weather of the whole run, as far as it is known beforehand."""
+    """The conditions of the whole run, as far as it is known beforehand."""
 
     def __init__(
         self,
@@ -153,15 +153,17 @@ class Forecast:
             for number, fault in enumerate(faults)
         ]
 
-    def at(self, now_ns: int) -> Weather:
+    def at(self, now_ns: int) -> Conditions:
         """Return what holds now."""
         open_ = [timed for timed in self._timed if timed.holds(now_ns)]
         until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
         hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
-        by_host = {host: self._weather([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts}
-        return self._weather([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+        by_host = {
+            host: self._conditions([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts
+        }
+        return self._conditions([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
 
-    def _weather(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Weather]) -> Weather:
+    def _conditions(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]) -> Conditions:
         """Return what holds where these faults hit."""
         factor = 1.0
         for timed in open_:
@@ -180,7 +182,7 @@ class Forecast:
         flapping = [timed.flapping for timed in open_ if timed.flapping is not None]
         countdowns = [timed.countdown for timed in open_ if timed.countdown is not None]
         bursts = [timed.burst for timed in open_ if timed.burst is not None]
-        return Weather(
+        return Conditions(
             until_ns=until_ns,
             latency=latencies[-1] if latencies else self._latency,
             latency_factor=factor,

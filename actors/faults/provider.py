@@ -106,15 +106,15 @@ class NotificationService(Provider):
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
         """Return what becomes of an attempt that starts now, and after how long; a promise where nobody knows yet."""
-        weather = self._verdicts.weather
-        if weather.is_calm and now_ns < weather.until_ns:
+        conditions = self._verdicts.conditions
+        if conditions.is_calm and now_ns < conditions.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
-            latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
+            latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
             drawn = self._draw()
-            if drawn >= weather.top:
+            if drawn >= conditions.top:
                 self.delivered += 1
                 return Foreseen(latency_ns, SENT)
-            outcome = on_the_ladder(weather, drawn)
+            outcome = on_the_ladder(conditions, drawn)
             if outcome is not None:
                 return Foreseen(latency_ns, outcome)
             self.delivered += 1

@@ -33,7 +33,7 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.conditions import FAILED, NEVER_NS, Forecast, Weather, capacity_steps
+from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps
 from actors.faults.queue import Load, LoadMeter, ServiceQueue
 from actors.faults.station import RunningStation
 from actors.kernel.effects import Promise
@@ -120,7 +120,7 @@ class Verdicts:
         self.draw = streams.stream(f"{name}.fate").random
         """The luck of the next attempt, between 0 and 1; drawn also where nothing hangs on it, so that the k-th attempt
         has the same luck whatever went wrong before."""
-        self.weather = self._forecast.at(0)
+        self.conditions = self._forecast.at(0)
         """What held when it was last looked at."""
         self._rules = tuple(rules)
         self._queue: ServiceQueue | None = None
@@ -144,26 +144,26 @@ class Verdicts:
 
     def judge(self, attempt: Attempt, now_ns: int) -> Verdict:
         """Return what becomes of an attempt that starts now."""
-        if now_ns >= self.weather.until_ns:
-            self.weather = self._forecast.at(now_ns)
-        weather = self.weather
-        if weather.by_host:
-            weather = weather.by_host.get(recipient_host(attempt.command.recipient), weather)
-        latency_ns = round(weather.latency() * weather.latency_factor * 1e9)
+        if now_ns >= self.conditions.until_ns:
+            self.conditions = self._forecast.at(now_ns)
+        conditions = self.conditions
+        if conditions.by_host:
+            conditions = conditions.by_host.get(recipient_host(attempt.command.recipient), conditions)
+        latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
         drawn = self.draw()
-        if weather.hangs:
-            return Verdict(None, latency_ns, False, weather.latency_factor)
-        refusal = _refusal(weather, now_ns)
+        if conditions.hangs:
+            return Verdict(None, latency_ns, False, conditions.latency_factor)
+        refusal = _refusal(conditions, now_ns)
         if refusal is not None:
-            return Verdict(refusal, latency_ns, False, weather.latency_factor)
+            return Verdict(refusal, latency_ns, False, conditions.latency_factor)
         outcome = self._ruled(attempt, now_ns)
         if outcome is None:
-            outcome = _fate(weather, now_ns, drawn)
+            outcome = _fate(conditions, now_ns, drawn)
         elif isinstance(outcome, Transient) and outcome.throttled:
-            return Verdict(outcome, latency_ns, False, weather.latency_factor)
+            return Verdict(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
-            return self._work_at(self._station, weather, now_ns, latency_ns, outcome, attempt.command.critical)
-        return self._work(weather, now_ns, latency_ns, outcome)
+            return self._work_at(self._station, conditions, now_ns, latency_ns, outcome, attempt.command.critical)
+        return self._work(conditions, now_ns, latency_ns, outcome)
 
     def _ruled(self, attempt: Attempt, now_ns: int) -> Outcome | None:
         if self._load is None:
@@ -175,19 +175,19 @@ class Verdicts:
                 return outcome
         return None
 
-    def _work(self, weather: Weather, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Verdict:
+    def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Verdict:
         """Work on an attempt, once there is room for it. None: its reply will be lost."""
         delivers = outcome is None or type(outcome) is Sent
         start_ns = now_ns if self._queue is None else self._queue.join(now_ns, latency_ns)
         end_ns = start_ns + latency_ns
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
-        return Verdict(outcome, end_ns - now_ns, delivers, weather.latency_factor)
+        return Verdict(outcome, end_ns - now_ns, delivers, conditions.latency_factor)
 
     def _work_at(
         self,
         station: RunningStation,
-        weather: Weather,
+        conditions: Conditions,
         now_ns: int,
         latency_ns: int,
         outcome: Outcome | None,
@@ -196,33 +196,33 @@ class Verdicts:
         """Work on an attempt where it hangs on later ones when that is done. None: its reply will be lost."""
         delivers = outcome is None or type(outcome) is Sent
         over = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
-        return Verdict(outcome, NEVER_NS, delivers, weather.latency_factor, over)
+        return Verdict(outcome, NEVER_NS, delivers, conditions.latency_factor, over)
 
 
-def _refusal(weather: Weather, now_ns: int) -> Outcome | None:
-    for throttle in weather.throttles:
+def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
+    for throttle in conditions.throttles:
         if not throttle.lets_through(now_ns):
             return throttle.answer
-    if weather.outage or any(flapping.is_down(now_ns) for flapping in weather.flapping):
+    if conditions.outage or any(flapping.is_down(now_ns) for flapping in conditions.flapping):
         return OUTAGE
     return None
 
 
-def _fate(weather: Weather, now_ns: int, drawn: float) -> Outcome | None:
+def _fate(conditions: Conditions, now_ns: int, drawn: float) -> Outcome | None:
     """Return what luck decides. None: it is delivered, and the reply is lost."""
-    for countdown in weather.countdowns:
+    for countdown in conditions.countdowns:
         if countdown.strikes():
             return FAILED
-    if drawn < weather.top:
-        return on_the_ladder(weather, drawn)
+    if drawn < conditions.top:
+        return on_the_ladder(conditions, drawn)
     # Transient failures have the last of the ranges, so those of bursts come right behind the ladder.
-    bursting = sum(burst.failure_rate for burst in weather.bursts if burst.is_bad(now_ns))
-    return FAILED if drawn < weather.top + bursting else SENT
+    bursting = sum(burst.failure_rate for burst in conditions.bursts if burst.is_bad(now_ns))
+    return FAILED if drawn < conditions.top + bursting else SENT
 
 
-def on_the_ladder(weather: Weather, drawn: float) -> Outcome | None:
+def on_the_ladder(conditions: Conditions, drawn: float) -> Outcome | None:
     """Return what a draw below the top of the ladder comes to. None: it is delivered, and the reply is lost."""
-    for upper_end, outcome in weather.ladder:
+    for upper_end, outcome in conditions.ladder:
         if drawn < upper_end:
             return outcome
     raise AssertionError("asked only below its top")
