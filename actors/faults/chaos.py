@@ -9,7 +9,7 @@ import trio
 
 from actors.domain.attempts import Attempt, Provider
 from actors.faults.conditions import NEVER_NS
-from actors.faults.rules import SENT, FailureRule, Verdict, Verdicts
+from actors.faults.rules import SENT, FailureRule, Fate, FaultRules
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.kernel.randomness import RandomStreams
@@ -21,7 +21,7 @@ from actors.settings.faults import FaultConfig
 class FaultyProvider(Provider):
     """Passes judgement on each attempt as the unreliable provider does, and hands to another one what is to succeed.
 
-    Equal seeds, names and faults give the verdicts of a :class:`~actors.faults.provider.NotificationService`. What
+    Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.NotificationService`. What
     differs is what the wrapped provider does in its own time:
 
     * An attempt that is to succeed is held back for the `latency` of the faults, and for its wait where they set a
@@ -63,32 +63,32 @@ class FaultyProvider(Provider):
         """
         streams = streams if streams is not None else RandomStreams(0)
         self._provider = provider
-        self._verdicts = Verdicts(settings, faults, rules, streams, name)
+        self._rules = FaultRules(settings, faults, rules, streams, name)
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, and have the other provider do so."""
         self._system = system
-        self._verdicts.on_wired(system)
+        self._rules.on_wired(system)
         self._provider.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt, or has it fail."""
-        verdict = self._verdicts.judge(attempt, now_ns)
-        if not verdict.delivers:
-            if verdict.outcome is None:
+        fate = self._rules.judge(attempt, now_ns)
+        if not fate.delivers:
+            if fate.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
-            return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
+            return Foreseen(fate.delay_ns, fate.outcome) if fate.over is None else fate.over
         effect = self._provider.attempt(attempt, now_ns)
-        if verdict.outcome is not None and verdict.delay_ns == 0 and verdict.latency_factor == 1:
+        if fate.outcome is not None and fate.delay_ns == 0 and fate.latency_factor == 1:
             return effect
         if isinstance(effect, Foreseen):
-            if verdict.outcome is None:
+            if fate.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
-            delay_ns = round(effect.delay_ns * verdict.latency_factor)
-            if verdict.over is not None:
-                return self._later(verdict.over, delay_ns, effect.result)
-            return Foreseen(verdict.delay_ns + delay_ns, effect.result)
-        return _disturbed(verdict, effect) if callable(effect) else effect
+            delay_ns = round(effect.delay_ns * fate.latency_factor)
+            if fate.over is not None:
+                return self._later(fate.over, delay_ns, effect.result)
+            return Foreseen(fate.delay_ns + delay_ns, effect.result)
+        return _disturbed(fate, effect) if callable(effect) else effect
 
     def _later(self, over: Promise, delay_ns: int, result: Any) -> Promise:
         """Return a promise that is kept so long after another one."""
@@ -97,17 +97,17 @@ class FaultyProvider(Provider):
         return later
 
 
-def _disturbed(verdict: Verdict, call: Callable[[], Awaitable[Any]]) -> Effect:
+def _disturbed(fate: Fate, call: Callable[[], Awaitable[Any]]) -> Effect:
     """Return an effect that does real I/O, later and more slowly, and perhaps to no avail."""
 
     async def attempt() -> Any:
-        await (trio.sleep(verdict.delay_ns / NS_PER_S) if verdict.over is None else verdict.over())
+        await (trio.sleep(fate.delay_ns / NS_PER_S) if fate.over is None else fate.over())
         started = trio.current_time()
         try:
             return await call()
         finally:  # an error is an answer too, and as late or as lost
-            if verdict.outcome is None:
+            if fate.outcome is None:
                 await trio.sleep_forever()
-            await trio.sleep((trio.current_time() - started) * max(0.0, verdict.latency_factor - 1))
+            await trio.sleep((trio.current_time() - started) * max(0.0, fate.latency_factor - 1))
 
     return attempt

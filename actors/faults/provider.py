@@ -1,6 +1,6 @@
 """The unreliable provider: delivers in its own time, and fails as it was told to; on any clock.
 
-What becomes of an attempt is decided by :class:`~actors.faults.rules.Verdicts`, in the order that is written down
+What becomes of an attempt is decided by :class:`~actors.faults.rules.FaultRules`, in the order that is written down
 there.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
-from actors.faults.rules import SENT, FailureRule, Verdicts, on_the_ladder
+from actors.faults.rules import SENT, FailureRule, FaultRules, on_the_ladder
 from actors.kernel.effects import Foreseen, Promise
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
@@ -71,8 +71,8 @@ class NotificationService(Provider):
         if fail_count:
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
-        self._verdicts = Verdicts(config, faults, rules, streams, name)
-        self._draw = self._verdicts.draw
+        self._rules = FaultRules(config, faults, rules, streams, name)
+        self._draw = self._rules.draw
         self.outcomes_are_plain = type(self) is NotificationService and not rules
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
@@ -102,11 +102,11 @@ class NotificationService(Provider):
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system."""
-        self._verdicts.on_wired(system)
+        self._rules.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
         """Return what becomes of an attempt that starts now, and after how long; a promise where nobody knows yet."""
-        conditions = self._verdicts.conditions
+        conditions = self._rules.conditions
         if conditions.is_calm and now_ns < conditions.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
             latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
@@ -119,12 +119,12 @@ class NotificationService(Provider):
                 return Foreseen(latency_ns, outcome)
             self.delivered += 1
             return Foreseen(NEVER_NS, SENT)
-        verdict = self._verdicts.judge(attempt, now_ns)
-        if verdict.delivers:
+        fate = self._rules.judge(attempt, now_ns)
+        if fate.delivers:
             self.delivered += 1
-        if verdict.outcome is None:
+        if fate.outcome is None:
             return Foreseen(NEVER_NS, SENT)
-        return Foreseen(verdict.delay_ns, verdict.outcome) if verdict.over is None else verdict.over
+        return Foreseen(fate.delay_ns, fate.outcome) if fate.over is None else fate.over
 
 
 def _failing_first(count: Any) -> FaultConfig:

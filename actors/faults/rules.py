@@ -58,7 +58,7 @@ SENT = Sent()
 OUTAGE = Transient(reason="provider outage")
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class Fate(msgspec.Struct, frozen=True, gc=False):
     """The fate of one attempt."""
 
     outcome: Outcome | None
@@ -79,7 +79,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     `delay_ns`."""
 
 
-class Verdicts:
+class FaultRules:
     """Passes judgement on the attempts at one provider. It remembers, so it is good for one run.
 
     `now_ns` starts at 0 and never goes back from one attempt to the next.
@@ -93,14 +93,14 @@ class Verdicts:
         streams: RandomStreams,
         name: str,
     ) -> None:
-        """Make the verdicts of a provider.
+        """Make the fates of a provider.
 
         Args:
             config: what it is like when nothing goes wrong.
             faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
             rules: what decides by the state of things.
             streams: where its luck comes from.
-            name: of its random streams; verdicts of the same name and seed have the same luck.
+            name: of its random streams; fates of the same name and seed have the same luck.
 
         Raises:
             ConfigurationError: a rule cannot be called.
@@ -142,7 +142,7 @@ class Verdicts:
         if self._station is not None:
             self._station.on_wired(system)
 
-    def judge(self, attempt: Attempt, now_ns: int) -> Verdict:
+    def judge(self, attempt: Attempt, now_ns: int) -> Fate:
         """Return what becomes of an attempt that starts now."""
         if now_ns >= self.conditions.until_ns:
             self.conditions = self._forecast.at(now_ns)
@@ -152,15 +152,15 @@ class Verdicts:
         latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
         drawn = self.draw()
         if conditions.hangs:
-            return Verdict(None, latency_ns, False, conditions.latency_factor)
+            return Fate(None, latency_ns, False, conditions.latency_factor)
         refusal = _refusal(conditions, now_ns)
         if refusal is not None:
-            return Verdict(refusal, latency_ns, False, conditions.latency_factor)
+            return Fate(refusal, latency_ns, False, conditions.latency_factor)
         outcome = self._ruled(attempt, now_ns)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
         elif isinstance(outcome, Transient) and outcome.throttled:
-            return Verdict(outcome, latency_ns, False, conditions.latency_factor)
+            return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
             return self._work_at(self._station, conditions, now_ns, latency_ns, outcome, attempt.command.critical)
         return self._work(conditions, now_ns, latency_ns, outcome)
@@ -175,14 +175,14 @@ class Verdicts:
                 return outcome
         return None
 
-    def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Verdict:
+    def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Fate:
         """Work on an attempt, once there is room for it. None: its reply will be lost."""
         delivers = outcome is None or type(outcome) is Sent
         start_ns = now_ns if self._queue is None else self._queue.join(now_ns, latency_ns)
         end_ns = start_ns + latency_ns
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
-        return Verdict(outcome, end_ns - now_ns, delivers, conditions.latency_factor)
+        return Fate(outcome, end_ns - now_ns, delivers, conditions.latency_factor)
 
     def _work_at(
         self,
@@ -192,11 +192,11 @@ class Verdicts:
         latency_ns: int,
         outcome: Outcome | None,
         critical: bool,
-    ) -> Verdict:
+    ) -> Fate:
         """Work on an attempt where it hangs on later ones when that is done. None: its reply will be lost."""
         delivers = outcome is None or type(outcome) is Sent
         over = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
-        return Verdict(outcome, NEVER_NS, delivers, conditions.latency_factor, over)
+        return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, over)
 
 
 def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
