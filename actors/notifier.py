@@ -40,10 +40,10 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.alert import AdminAlert, Notify
-from actors.pipeline.careful import CarefulBreaker, CarefulLimiter, Held
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, InFlight
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
@@ -118,13 +118,13 @@ class Pipeline:
             stages = wiring.stages[channel]
             stages.handler = self.handler
             if config.rate_limit is not None:
-                limiter_class = RateLimiterActor if system.delivers_once else CarefulLimiter
+                limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
             stages.lanes = lanes_of(channel, config, system.streams.stream)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:
-                stages.circuit_breaker = system.spawn(CarefulBreaker, channel, config, stages, Held())
+                stages.circuit_breaker = system.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 provider.on_wired(system)

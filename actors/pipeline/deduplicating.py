@@ -30,7 +30,7 @@ REMEMBERED_MAX = 10_000
 """Attempts that a limiter knows again."""
 
 
-class CarefulLimiter(RateLimiterActor):
+class DeduplicatingLimiter(RateLimiterActor):
     """Passes on each attempt once, of the latest ten thousand."""
 
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
@@ -48,7 +48,7 @@ class CarefulLimiter(RateLimiterActor):
         super().on_attempt(attempt)
 
 
-class Held:
+class InFlight:
     """The attempts that a breaker has, waiting or under way. It outlives a restart of the breaker."""
 
     __slots__ = ("_attempts",)
@@ -58,7 +58,7 @@ class Held:
         """By identity; with each the admission with which it is under way, or None while it waits."""
 
     def take(self, attempt: Attempt) -> bool:
-        """Take an attempt in; return False for a copy of one that is held."""
+        """Take an attempt in; return False for a copy of one that is in_flight."""
         if id(attempt) in self._attempts:
             return False
         self._attempts[id(attempt)] = (attempt, None)
@@ -86,26 +86,28 @@ class Held:
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
 
-class CarefulBreaker(CircuitBreakerActor):
+class DeduplicatingBreaker(CircuitBreakerActor):
     """Takes no attempt that it has already, and settles each permit once."""
 
-    def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages, held: Held) -> None:
+    def __init__(
+        self, channel: NotificationChannel, config: ChannelConfig, stages: Stages, in_flight: InFlight
+    ) -> None:
         super().__init__(channel, config, stages)
-        self._held = held
-        held.forget_waiting()
+        self._in_flight = in_flight
+        in_flight.forget_waiting()
 
     def on_start(self) -> None:
         super().on_start()
-        held, to_handler = self._held, self._to_handler
+        in_flight, to_handler = self._in_flight, self._to_handler
 
         def tell_handler(message: Any) -> None:
             if type(message) is not Performed:
-                held.drop(message.attempt)
+                in_flight.drop(message.attempt)
             to_handler(message)
 
         def noting(to_channel: Any) -> Any:
             def tell_channel(admitted: Admitted) -> None:
-                held.admit(admitted)
+                in_flight.admit(admitted)
                 to_channel(admitted)
 
             return tell_channel
@@ -121,15 +123,15 @@ class CarefulBreaker(CircuitBreakerActor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if self._held.take(attempt):
+        if self._in_flight.take(attempt):
             super().on_attempt(attempt)
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
-        if self._held.settle(performed.request):
+        if self._in_flight.settle(performed.request):
             super().on_performed(performed)
 
     @handles(ForgetWaiting)
     def on_forget_waiting(self, message: ForgetWaiting) -> None:
-        self._held.forget_waiting()
+        self._in_flight.forget_waiting()
         super().on_forget_waiting(message)
