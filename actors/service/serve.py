@@ -57,7 +57,7 @@ from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.stores import open_store
-from actors.service.swappable_pipeline import ProviderDoor, RequestDoor
+from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.service.transports import open_transports
 from actors.storage.memory import MemoryStore
 
@@ -81,7 +81,7 @@ class _Life:
 
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
-        self.door = ProviderDoor()
+        self.gate = ProviderGate()
         self.orders: Orders = {}
         self.notifier: Notifier
         self.may_start = trio.Event()
@@ -107,9 +107,9 @@ class Server:
 
     def __init__(self, path: Path, config: ServiceConfig, store: Store, nursery: trio.Nursery) -> None:
         self.app = make_app()
-        self.door = RequestDoor(self.app)
+        self.gate = RequestGate(self.app)
         """The application as it is served."""
-        self._http = HttpServer(self.door)
+        self._http = HttpServer(self.gate)
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
@@ -170,7 +170,7 @@ class Server:
             transports = open_transports(config.transports, channels, config.faults, streams, stack)
             providers = {
                 channel: {
-                    name: life.door.guard(provider, channels[channel].by_provider()[name].timeout)
+                    name: life.gate.guard(provider, channels[channel].by_provider()[name].timeout)
                     for name, provider in by_name.items()
                 }
                 for channel, by_name in transports.items()
@@ -253,7 +253,7 @@ class Server:
 
     async def _come_to_rest(self, life: _Life, at_most: float) -> None:
         """Let nothing go out any more, and wait until what is under way has come back and is in the store."""
-        cut = await life.door.close(at_most)
+        cut = await life.gate.close(at_most)
         if cut:
             text = "attempts are cut off at their providers, and will be made again with the same key"
             logger.warning(text, extra={"fields": {"attempts": cut}})
@@ -300,7 +300,7 @@ class Server:
         new: _Life = await self._nursery.start(self._live, config)
         old = self._life
         await self._come_to_rest(old, old.longest_attempt + 1)
-        async with self.door.closed(REQUESTS_PATIENCE):
+        async with self.gate.closed(REQUESTS_PATIENCE):
             with trio.move_on_after(COMMITS_PATIENCE):
                 while old.notifier.pipeline.wiring.commits.under_way:
                     await trio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The two doors of a service whose pipeline is exchanged while it runs: one to the providers, one for requests."""
+"""The two gates of a service whose pipeline is exchanged while it runs: one to the providers, one for requests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from actors.kernel.system import ActorSystem
 from actors.outcomes import Outcome
 
 PATIENCE = 0.9
-"""For what share of its time limit an attempt waits behind the closed door before that becomes a matter of urgency."""
+"""For what share of its time limit an attempt waits behind the closed gate before that becomes a matter of urgency."""
 
 
-class ProviderDoor:
+class ProviderGate:
     """Where attempts pass on their way to the providers of one pipeline. Once closed it stays so.
 
     What is at a provider then may come back; what comes later waits, unsent, until its pipeline is gone, and is taken
@@ -35,7 +35,7 @@ class ProviderDoor:
         self._urgent = trio.Event()
 
     def guard(self, provider: Provider, timeout: float) -> Provider:
-        """Return a provider that is asked through this door.
+        """Return a provider that is asked through this gate.
 
         Args:
             provider: who is asked.
@@ -65,7 +65,7 @@ class ProviderDoor:
         scope.cancel()
 
     async def passing(self, call: Callable[[], Awaitable[Outcome]], timeout: float) -> Outcome:
-        """Make an attempt, unless the door is closed; then wait until that is of no use any more."""
+        """Make an attempt, unless the gate is closed; then wait until that is of no use any more."""
         if self._closed:
             await trio.sleep(timeout * PATIENCE)
             self._urgent.set()
@@ -80,10 +80,10 @@ class ProviderDoor:
 
 
 class _Guarded(Provider):
-    def __init__(self, provider: Provider, door: ProviderDoor, timeout: float) -> None:
+    def __init__(self, provider: Provider, gate: ProviderGate, timeout: float) -> None:
         self._attempt = provider.attempt
         self._on_wired = provider.on_wired
-        self._door = door
+        self._gate = gate
         self._timeout = timeout
 
     def on_wired(self, system: ActorSystem) -> None:
@@ -94,10 +94,10 @@ class _Guarded(Provider):
         if isinstance(effect, (Foreseen, Promise)) or not callable(effect):
             return effect  # it asks nobody
         call: Callable[[], Awaitable[Any]] = effect
-        return lambda: self._door.passing(call, self._timeout)
+        return lambda: self._gate.passing(call, self._timeout)
 
 
-class RequestDoor:
+class RequestGate:
     """ASGI middleware: requests wait while the pipeline is being exchanged, and that waits for those inside.
 
     Those who only look, at `open_paths`, always get in.

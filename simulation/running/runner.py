@@ -341,9 +341,9 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if any(is_sabotage(fault) for fault in scenario.faults):
         system.spawn(Saboteur, scenario.faults, service)
     # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.
-    door = service if scenario.crashes_as_a_whole else None
-    send = service.pipeline.handler.tell if door is None else door.send
-    announce = service.pipeline.bus.announce if door is None else door.announce
+    gate = service if scenario.crashes_as_a_whole else None
+    send = service.pipeline.handler.tell if gate is None else gate.send
+    announce = service.pipeline.bus.announce if gate is None else gate.announce
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload):
             service.answer(system.spawn(Clients, number, scenario, entry, send))

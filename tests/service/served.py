@@ -113,7 +113,7 @@ async def service(tmp_path: Path, **changes: Any) -> AsyncIterator[Served]:
     path = write(tmp_path / "service.yaml", **changes)
     async with (
         Server.open(path, load(path)) as server,
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=server.door), base_url="http://service") as client,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=server.gate), base_url="http://service") as client,
     ):
         root = logging.getLogger()
         level, handlers = root.level, root.handlers[:]

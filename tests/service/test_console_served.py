@@ -12,7 +12,7 @@ async def test_a_session_and_a_bulk_run_outlive_a_change_of_the_settings(autojum
         for number in range(10):
             await served.post("/notifications", email(number))
         await served.server.notifier.wait_until_quiet()
-        browser = Browser(served.server.door)
+        browser = Browser(served.server.gate)
         page = await browser.sign_in(OTTO)
         assert "10 notifications wait in the dead letter queue" in page.text()
         assert page.texts(".faults li") == ["email: permanent rate 100%"]
@@ -35,21 +35,21 @@ async def test_a_session_and_a_bulk_run_outlive_a_change_of_the_settings(autojum
 
 async def test_settings_that_cannot_be_used_are_told_on_every_page(autojump_clock, tmp_path):
     async with service(tmp_path) as served:
-        browser = Browser(served.server.door)
+        browser = Browser(served.server.gate)
         await browser.sign_in(OTTO)
         assert not await served.change(drain="soon")
         for path in ("/console", "/console/audit"):
             page = await browser.get(path)
             assert "The settings that were read last are not used" in page.text()
             assert "drain: wanted a duration" in page.text()
-        assert "drain" not in (await Browser(served.server.door).get("/console/sign-in")).text()
+        assert "drain" not in (await Browser(served.server.gate).get("/console/sign-in")).text()
         assert await served.change()
         assert "are not used" not in (await browser.get("/console")).text()
 
 
 async def test_who_has_lost_his_token_is_out_at_once(autojump_clock, tmp_path):
     async with service(tmp_path) as served:
-        browser = Browser(served.server.door)
+        browser = Browser(served.server.gate)
         await browser.sign_in(OTTO)
         write(served.path, tokens=[{"name": "otto", "role": "operator", "secret": "another-0123456789abcdef"}])
         assert await served.server.reload()

@@ -1,4 +1,4 @@
-"""How a service ends, and what waits at its doors."""
+"""How a service ends, and what waits at its gates."""
 
 import socket
 
@@ -11,7 +11,7 @@ from actors.errors import StoreFailed
 from actors.outcomes import Sent, Transient
 from actors.service.config import load
 from actors.service.serve import Server
-from actors.service.swappable_pipeline import ProviderDoor, RequestDoor
+from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.storage.memory import MemoryStore
 
 ONLY_EMAIL = {"email": {"simulated": True}}
@@ -104,18 +104,18 @@ async def test_a_request_that_is_inside_for_too_long_is_sent_away_and_the_next_o
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    door = RequestDoor(app)
+    gate = RequestGate(app)
     answers = {}
 
     async def ask(path):
         answers[path] = (await client.get(path)).status_code, trio.current_time() - started
 
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=door), base_url="http://service") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gate), base_url="http://service") as client:
         started = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, "/slow")
             await entered.wait()
-            async with door.closed(5):
+            async with gate.closed(5):
                 nursery.start_soon(ask, "/next")
                 nursery.start_soon(ask, "/healthz")
                 await trio.sleep(1)
@@ -124,20 +124,20 @@ async def test_a_request_that_is_inside_for_too_long_is_sent_away_and_the_next_o
 
 
 async def test_the_door_to_the_providers_waits_for_those_who_are_there_and_no_longer(autojump_clock):
-    door = ProviderDoor()
+    gate = ProviderGate()
 
     async def attempt():
         await trio.sleep(3)
         return Sent()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(door.passing, attempt, 10.0)
+        nursery.start_soon(gate.passing, attempt, 10.0)
         await trio.sleep(1)
-        assert await door.close(5) == 0
+        assert await gate.close(5) == 0
         assert trio.current_time() == 3
-        nursery.start_soon(door.passing, attempt, 10.0)
+        nursery.start_soon(gate.passing, attempt, 10.0)
         await trio.sleep(100)
-        assert door.under_way == 0
+        assert gate.under_way == 0
         nursery.cancel_scope.cancel()
 
 
