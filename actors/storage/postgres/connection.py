@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.optional_dependencies import needs
-from actors.storage.bell import Bell
 from actors.storage.postgres.schema import connected
+from actors.storage.self_pipe import SelfPipe
 
 with needs("postgres"):
     import psycopg
@@ -108,11 +108,11 @@ class Link:
     def _take_hint(self, notify: psycopg.Notify) -> None:
         self._hinted |= self._sql is not None and notify.pid != self._sql.pgconn.backend_pid
 
-    def wait(self, bell: Bell, timeout: float) -> None:
-        """Wait until the bell rings, something comes from the database, or the time is up."""
+    def wait(self, self_pipe: SelfPipe, timeout: float) -> None:
+        """Wait until the self-pipe rings, something comes from the database, or the time is up."""
         with selectors.DefaultSelector() as selector:
-            selector.register(bell.reader, selectors.EVENT_READ)
+            selector.register(self_pipe.reader, selectors.EVENT_READ)
             if self._sql is not None and not self._sql.closed:
                 selector.register(self._sql.fileno(), selectors.EVENT_READ)
             selector.select(max(0.0, timeout))
-        bell.silence()
+        self_pipe.drain()

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from actors.errors import StoreError
 from actors.kernel.effects import Promise
-from actors.storage.bell import Bell
 from actors.storage.postgres.batch import CHANGES_A_BATCH, Batch
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting
+from actors.storage.self_pipe import SelfPipe
 
 A = TypeVar("A")
 
@@ -48,7 +48,7 @@ class ToDo:
     """Batches and questions, in the order in which they are to be done."""
 
     def __init__(self) -> None:
-        self.bell = Bell()
+        self.self_pipe = SelfPipe()
         """Rings when something comes, once there was nothing."""
         self.latest_ns = 0
         """The latest instant since 1970 at which anything has happened here."""
@@ -79,7 +79,7 @@ class ToDo:
                 self._to_do.append(self._batch)
             self._batch.keys += keys
             added = add(self._batch)
-        self.bell.ring()
+        self.self_pipe.wake()
         return added
 
     def ask(self, read: Callable[[Sql], Any]) -> Promise:
@@ -88,14 +88,14 @@ class ToDo:
         with self._lock:
             self._batch = None  # what comes from now on is later
             self._to_do.append(query)
-        self.bell.ring()
+        self.self_pipe.wake()
         return query.promise
 
     def close(self) -> None:
         """Take note that nothing more comes."""
         with self._lock:
             self.is_closing = True
-        self.bell.ring()
+        self.self_pipe.wake()
 
     def clear(self) -> list[Work]:
         """Forget all that is to do; return it, with what is being done."""
@@ -109,7 +109,8 @@ class ToDo:
     # ── in the thread of the SQL ────────────────────────────────────────────────────────────────────────────────
 
     def take(self) -> Work | None:
-        """Return what is to do next, which is in hand from now on; None: nothing, and the bell rings when it comes."""
+        """Return what is to do next, which is in hand from now on; None: nothing, and the self-pipe rings when it
+        comes."""
         with self._lock:
             if self._to_do:
                 work = self._in_hand = self._to_do.popleft()
@@ -117,7 +118,7 @@ class ToDo:
                     self._batch = None
                 return work
             if not self.is_closing:
-                self.bell.hang()
+                self.self_pipe.hang()
         return None
 
     def put_down(self) -> None:

@@ -141,7 +141,7 @@ class Worker:
         """Let go of everything."""
         self._lease.stop_watching()
         self._link.cut()
-        self._to_do.bell.close()
+        self._to_do.self_pipe.close()
 
     def _serve(self) -> Iterator[Outcome]:
         pause = min(LOOK_ROUND, self._lease_s / 4)
@@ -178,7 +178,7 @@ class Worker:
         """Return what is to do next; None when it is time for something else."""
         work = self._to_do.take()
         if work is None and not self._to_do.is_closing:
-            self._link.wait(self._to_do.bell, until - time.monotonic())
+            self._link.wait(self._to_do.self_pipe, until - time.monotonic())
         return work
 
     def _write(self, batch: Batch) -> bool:

@@ -1,4 +1,4 @@
-"""A bell, by which one thread wakes up another that also waits for a socket."""
+"""A self-pipe, by which one thread wakes up another that also waits for a socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 
-class Bell:
+class SelfPipe:
     """Wakes the thread that waits for it up, from another one."""
 
     def __init__(self) -> None:
@@ -19,14 +19,14 @@ class Bell:
         """Have it ring when something comes; called with the lock held that guards what comes."""
         self._is_hung = True
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Ring, if anybody listens."""
         if self._is_hung:
             self._is_hung = False
             with contextlib.suppress(OSError):
                 self._writer.send(b"!")
 
-    def silence(self) -> None:
+    def drain(self) -> None:
         """Be silent again."""
         self._is_hung = False
         with contextlib.suppress(BlockingIOError):
