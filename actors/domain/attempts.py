@@ -72,18 +72,18 @@ class Refused(Message, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
 
 
-class ForgetWaiting(Message, frozen=True, gc=False):
+class FlushQueue(Message, frozen=True, gc=False, tag="ForgetWaiting"):
     """Let go of all attempts that wait, and say nothing about them: the handler sends anew what is under way."""
 
 
-class Abandoned(Message, frozen=True, kw_only=True, gc=False):
+class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
     """An attempt that a stage will never let through; its notification is to be dead-lettered, for this reason."""
 
     attempt: Attempt
     reason: str
 
 
-class Postponed(Message, frozen=True, kw_only=True, gc=False):
+class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
     """An attempt that has waited in a stage, and is not wanted any more now that it is its turn.
 
     Quiet hours have begun, or the user has switched the channel off: the handler decides anew.

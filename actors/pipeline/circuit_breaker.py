@@ -19,12 +19,12 @@ from typing import Literal
 from actors.domain.attempts import (
     EXPIRED,
     RATE_LIMIT_EXCEEDED,
-    Abandoned,
     Admitted,
     Attempt,
-    ForgetWaiting,
-    Postponed,
+    FlushQueue,
     Refused,
+    Rejected,
+    Requeued,
 )
 from actors.instants import sooner
 from actors.kernel.actor import handles
@@ -168,8 +168,8 @@ class CircuitBreakerActor(Stage):
         self._look_after(list(self._lines))
         return any(changed)
 
-    @handles(ForgetWaiting)
-    def on_forget_waiting(self, _: ForgetWaiting) -> None:
+    @handles(FlushQueue)
+    def on_flush_queue(self, _: FlushQueue) -> None:
         self._lines.clear()
         for turns in self._turns:
             turns.clear()
@@ -238,12 +238,12 @@ class CircuitBreakerActor(Stage):
     def _step(self, line: _Line) -> bool:
         """Deal with the one that has waited longest; return whether the next one is worth a look."""
         for attempt in line.expired(self.system.now_ns):
-            self._abandon(attempt, EXPIRED)
+            self._reject(attempt, EXPIRED)
         if line.attempts:
             first = line.first
             is_wanted = self._stages.is_wanted
             if is_wanted is not None and not is_wanted(first.command):
-                self._to_handler(Postponed(attempt=first, charged=True))
+                self._to_handler(Requeued(attempt=first, charged=True))
             elif blocked := self._admit(first, line.host):
                 reasons = _reasons(blocked.values())
                 end = self._end(first, blocked.values(), reasons)
@@ -287,7 +287,7 @@ class CircuitBreakerActor(Stage):
         self._note(line, blocked, reasons)
         self._set_timer()
 
-    def _end(self, attempt: Attempt, blocked: Collection[Blocked], reasons: BlockReason) -> Refused | Abandoned | None:
+    def _end(self, attempt: Attempt, blocked: Collection[Blocked], reasons: BlockReason) -> Refused | Rejected | None:
         """Return what becomes of an attempt that is blocked so and is not to wait; None when it is."""
         # `in` wherever it will do: `&` and `~` of a flag take ten times as long.
         if BlockReason.THROTTLE in reasons:
@@ -297,15 +297,15 @@ class CircuitBreakerActor(Stage):
         if reasons in _WAITS_FOR_THE_BREAKER:
             return None
         if BlockReason.QUOTA in reasons and reasons in _SHUT_OR_OVER_QUOTA:
-            return Abandoned(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
+            return Rejected(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
         if attempt.expires_at_ns is None or not _is_up_to_time(blocked):
             return None
         is_too_late = all(_is_too_late(attempt, until_ns) for _, until_ns in blocked)
-        return Abandoned(attempt=attempt, reason=EXPIRED) if is_too_late else None
+        return Rejected(attempt=attempt, reason=EXPIRED) if is_too_late else None
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
-            self._abandon(attempt, EXPIRED)
+            self._reject(attempt, EXPIRED)
             return
         line.append(attempt)
         self._tell_deferred(line)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from actors.domain.attempts import Admitted, Attempt, ForgetWaiting
+from actors.domain.attempts import Admitted, Attempt, FlushQueue
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
 from actors.messages import DeferralCause, NotificationChannel
@@ -81,7 +81,7 @@ class InFlight:
         """Let an attempt go that is not sent."""
         self._attempts.pop(id(attempt), None)
 
-    def forget_waiting(self) -> None:
+    def flush(self) -> None:
         """Let all go that wait."""
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
@@ -94,7 +94,7 @@ class DeduplicatingBreaker(CircuitBreakerActor):
     ) -> None:
         super().__init__(channel, config, stages)
         self._in_flight = in_flight
-        in_flight.forget_waiting()
+        in_flight.flush()
 
     def on_start(self) -> None:
         super().on_start()
@@ -131,7 +131,7 @@ class DeduplicatingBreaker(CircuitBreakerActor):
         if self._in_flight.settle(performed.request):
             super().on_performed(performed)
 
-    @handles(ForgetWaiting)
-    def on_forget_waiting(self, message: ForgetWaiting) -> None:
-        self._in_flight.forget_waiting()
-        super().on_forget_waiting(message)
+    @handles(FlushQueue)
+    def on_flush_queue(self, message: FlushQueue) -> None:
+        self._in_flight.flush()
+        super().on_flush_queue(message)

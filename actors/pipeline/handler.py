@@ -16,12 +16,12 @@ import msgspec
 
 from actors.domain.attempts import (
     EXPIRED,
-    Abandoned,
     Admitted,
     Attempt,
-    ForgetWaiting,
-    Postponed,
+    FlushQueue,
     Refused,
+    Rejected,
+    Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import Lost, Store, TakenOver
@@ -168,7 +168,7 @@ class Handler(Actor):
             self._wait(delivery)
 
     def _let_stages_forget(self, stages: Stages) -> None:
-        stages.entrance.tell(ForgetWaiting())  # along the way of the attempts, so that it overtakes none of them
+        stages.entrance.tell(FlushQueue())  # along the way of the attempts, so that it overtakes none of them
 
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
@@ -405,19 +405,19 @@ class Handler(Actor):
                 self._budgets.attempt_is_over(delivery, None, self.system.now_ns)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
-    @handles(Abandoned)
-    def on_abandoned(self, abandoned: Abandoned) -> None:
-        delivery = self._delivery_of(abandoned.attempt)
+    @handles(Rejected)
+    def on_rejected(self, rejected: Rejected) -> None:
+        delivery = self._delivery_of(rejected.attempt)
         if delivery is not None:
-            is_expired = abandoned.reason == EXPIRED
-            reason = self._retries.reason_of_expiry(delivery, self.now_ns) if is_expired else abandoned.reason
+            is_expired = rejected.reason == EXPIRED
+            reason = self._retries.reason_of_expiry(delivery, self.now_ns) if is_expired else rejected.reason
             self._give_up(delivery, reason)
 
-    @handles(Postponed)
-    def on_postponed(self, postponed: Postponed) -> None:
-        delivery = self._delivery_of(postponed.attempt)
+    @handles(Requeued)
+    def on_requeued(self, requeued: Requeued) -> None:
+        delivery = self._delivery_of(requeued.attempt)
         if delivery is not None:
-            self._put_off(delivery, postponed.charged)
+            self._put_off(delivery, requeued.charged)
 
     def _put_off(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""

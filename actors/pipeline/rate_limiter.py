@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, ForgetWaiting, Postponed
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, FlushQueue, Requeued
 from actors.kernel.actor import handles
 from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.stage import Stage
@@ -56,14 +56,14 @@ class RateLimiterActor(Stage):
         if fits_at_ns == now_ns:
             self._to_breaker(attempt)
         elif self._drops:
-            self._abandon(attempt, RATE_LIMIT_EXCEEDED)
+            self._reject(attempt, RATE_LIMIT_EXCEEDED)
         elif attempt.expires_at_ns is not None and fits_at_ns > attempt.expires_at_ns:
-            self._abandon(attempt, EXPIRED)
+            self._reject(attempt, EXPIRED)
         else:
             self._wait(attempt, user, fits_at_ns)
 
-    @handles(ForgetWaiting)
-    def on_forget_waiting(self, forget: ForgetWaiting) -> None:
+    @handles(FlushQueue)
+    def on_flush_queue(self, forget: FlushQueue) -> None:
         self._lines.clear()
         self._wakes.clear()
         self._set_timer()
@@ -77,11 +77,11 @@ class RateLimiterActor(Stage):
             if line is None:
                 continue
             for attempt in line.expired(now_ns):
-                self._abandon(attempt, EXPIRED)
+                self._reject(attempt, EXPIRED)
             is_wanted = self._stages.is_wanted
             while line.attempts and line.fits_at_ns <= now_ns:
                 if is_wanted is not None and not is_wanted(line.first.command):
-                    self._to_handler(Postponed(attempt=line.pop(), charged=False))
+                    self._to_handler(Requeued(attempt=line.pop(), charged=False))
                     continue
                 line.fits_at_ns = self._try_acquire(user, now_ns)
                 if line.fits_at_ns == now_ns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.domain.attempts import Abandoned, Attempt
+from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
@@ -67,5 +67,5 @@ class Stage(Actor):
             )
         )
 
-    def _abandon(self, attempt: Attempt, reason: str) -> None:
-        self._to_handler(Abandoned(attempt=attempt, reason=reason))
+    def _reject(self, attempt: Attempt, reason: str) -> None:
+        self._to_handler(Rejected(attempt=attempt, reason=reason))

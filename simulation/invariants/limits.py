@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Abandoned, Attempt
+from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Attempt, Rejected
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -84,7 +84,7 @@ class UserLimit(Invariant):
     @observes(MessageTold)
     def on_told(self, told: MessageTold) -> Verdict:
         attempt = told.message
-        if type(attempt) is Abandoned and told.sender is RateLimiterActor:
+        if type(attempt) is Rejected and told.sender is RateLimiterActor:
             self._at_limiter.pop(attempt.attempt.command.notification_id, None)
             dropped = attempt.reason == RATE_LIMIT_EXCEEDED
             return self._undue(attempt.attempt, told.at_ns, "is dropped") if dropped else None
