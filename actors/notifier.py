@@ -106,7 +106,7 @@ class Pipeline:
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
-            announce, self.bus.heard, stages={channel: Stages(announce) for channel in channels}
+            announce, self.bus.subscribed, stages={channel: Stages(announce) for channel in channels}
         )
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)
         self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(

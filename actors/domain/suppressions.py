@@ -159,7 +159,7 @@ class Suppressions:
         self.in_force.update(self._stored)
 
 
-def told_by(event: NotificationEvent, address: str) -> Suppression | None:
+def suppression_from(event: NotificationEvent, address: str) -> Suppression | None:
     """Return the suppression of a notification's address that a provider's answer gives rise to, or None."""
     if type(event) is not NotificationFailed or event.kind != DeadDestination.__name__:
         return None

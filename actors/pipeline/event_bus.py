@@ -94,7 +94,7 @@ class EventBus:
         """Called when there is none left of them."""
 
     @property
-    def heard(self) -> Container[type]:
+    def subscribed(self) -> Container[type]:
         """The types of events that anybody subscribed to, as they are at any time."""
         return self._subscribers
 

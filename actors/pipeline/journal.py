@@ -41,7 +41,7 @@ class Journal:
         self._store = store
         self._commits = wiring.commits
         self._announce = wiring.announce
-        self._heard = wiring.heard
+        self._subscribed = wiring.subscribed
         self._deliveries = deliveries
 
     def event(self, kind: type[E], command: SendNotification, **fields: Any) -> E:
@@ -71,7 +71,7 @@ class Journal:
         if kind in _ENDING:
             self._deliveries.pop(event.notification_id, None)
         self._system.record(event)
-        if kind in self._heard:
+        if kind in self._subscribed:
             self._announce(event)
         if go_on is not None:
             go_on(delivery)

@@ -73,7 +73,7 @@ class Wiring:
     announce: Callable[[Any], None] = _announce_to_nobody
     """Publishes a recorded event on the bus."""
 
-    heard: Container[type] = ()
+    subscribed: Container[type] = ()
     """The types of events that anybody subscribed to: the others need not be announced."""
 
     handler: ActorRef[Any] | None = None

@@ -12,7 +12,7 @@ from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.delivery import Delivery, dead_letter_after, state_after
 from actors.domain.remembered_ids import RememberedIds
 from actors.domain.store import News, Past, SettingsChange
-from actors.domain.suppressions import Suppressions, told_by
+from actors.domain.suppressions import Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
 from actors.messages import (
@@ -91,7 +91,7 @@ class MemoryStore:
                 self._close_case(entry, event)
         else:
             self._open[notification_id].events.append(event)
-            told = told_by(event, command.recipient)
+            told = suppression_from(event, command.recipient)
             if told is not None:
                 self.suppressions.add(told)
         return None

@@ -22,7 +22,7 @@ from actors.errors import InvariantBreach
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.checker import Checker, Choice
 from simulation.invariants.known import KNOWN
-from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
+from simulation.invariants.observations import AttemptMade, MessageSent, Overtaken, Unanswered
 
 __all__ = [
     "KNOWN",
@@ -33,7 +33,7 @@ __all__ = [
     "Finding",
     "Invariant",
     "InvariantBreach",
-    "MessageTold",
+    "MessageSent",
     "Overtaken",
     "Unanswered",
     "Verdict",

@@ -8,7 +8,7 @@ from actors.messages import ActorFailed, NotificationEvent
 from actors.pipeline.event_bus import _AsyncSubscriber, _Call, _PlainSubscriber
 from simulation.invariants.base import Context, Invariant, Verdict, observes
 from simulation.invariants.lifecycles import STEPS
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 
 INJECTED = "InjectedCrash"
 """The name of the error of a crash that a scenario asks for."""
@@ -20,7 +20,7 @@ class RecordedFirst(Invariant):
     """What happens to a notification is recorded first, and announced to subscribers afterwards."""
 
     name = "recorded-first"
-    hears = frozenset({_PlainSubscriber, _AsyncSubscriber})
+    receivers = frozenset({_PlainSubscriber, _AsyncSubscriber})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -37,11 +37,11 @@ class RecordedFirst(Invariant):
             self._recorded.discard(id(self._latest.popleft()))
         return None
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        if type(told.message) is not _Call or type(told.message.event) not in STEPS:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        if type(sent.message) is not _Call or type(sent.message.event) not in STEPS:
             return None
-        event = told.message.event
+        event = sent.message.event
         if id(event) in self._recorded:
             return None
         return f"{type(event).__name__} of {event.notification_id} is announced, and not recorded before"

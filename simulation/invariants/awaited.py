@@ -7,7 +7,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.hedging_channel import HedgingChannel
 from simulation.invariants.base import Finding, Invariant, Verdict, observes
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 
 
 class Awaited(Invariant):
@@ -18,20 +18,20 @@ class Awaited(Invariant):
     """
 
     name = "awaited"
-    hears = frozenset({Channel, HedgingChannel})
+    receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True
     needs_order = True
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        admitted, pipeline = told.message, self.context.pipeline()
-        if told.sender is not CircuitBreakerActor or type(admitted) is not Admitted or pipeline is None:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        admitted, pipeline = sent.message, self.context.pipeline()
+        if sent.sender is not CircuitBreakerActor or type(admitted) is not Admitted or pipeline is None:
             return None
         attempt = admitted.attempt
         is_current = pipeline.wiring.stages[attempt.command.channel].is_current
         lifecycles = self.context.lifecycles
         settled_ns = lifecycles.up_at_ns + lifecycles.restarted_within_ns if lifecycles.crashes else -1
-        if is_current is None or is_current(attempt) or told.at_ns <= settled_ns:
+        if is_current is None or is_current(attempt) or sent.at_ns <= settled_ns:
             return None
         notification_id = attempt.command.notification_id
         return Finding(f"{notification_id} is let through, and nobody waits for that attempt", notification_id)

@@ -151,11 +151,11 @@ class Invariant:
     name: ClassVar[str] = ""
     """What it is called in a report: a few words with hyphens. The class's name when empty."""
 
-    hears: ClassVar[frozenset[type]] = frozenset()
-    """Classes of actors: it can observe a `MessageTold` for each message that one of these is told."""
+    receivers: ClassVar[frozenset[type]] = frozenset()
+    """Classes of actors: it can observe a `MessageSent` for each message that one of these is told."""
 
     watches_actors: ClassVar[bool] = False
-    """Whether it needs what only a watched actor system can tell: `MessageTold`, `Overtaken` and `Unanswered`."""
+    """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
 
     needs_order: ClassVar[bool] = False
     """Whether it can tell nothing where messages between actors come twice, or overtake each other."""

@@ -36,7 +36,7 @@ from actors.settings.retry import (
     TokenBudgetConfig,
 )
 from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
-from simulation.invariants.observations import AttemptMade, MessageTold
+from simulation.invariants.observations import AttemptMade, MessageSent
 
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
 _SLICES = 10
@@ -280,7 +280,7 @@ class RetryBudgets(Invariant):
     """
 
     name = "retry-budget"
-    hears = frozenset({RateLimiterActor, CircuitBreakerActor})
+    receivers = frozenset({RateLimiterActor, CircuitBreakerActor})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -320,13 +320,13 @@ class RetryBudgets(Invariant):
             account.ended(event)
         return None
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        if type(told.message) is Attempt and told.sender is Handler:
-            command = told.message.command
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        if type(sent.message) is Attempt and sent.sender is Handler:
+            command = sent.message.command
             account = self._accounts.get(command.channel)
             if account is not None:
-                account.set_out(command.notification_id, told.at_ns)
+                account.set_out(command.notification_id, sent.at_ns)
         return None
 
     @observes(AttemptMade)

@@ -64,8 +64,8 @@ class Checker:
         """What is checked."""
         self._message_watch: MessageWatch | None = None
         if any(invariant.watches_actors for invariant in self._invariants):
-            hears: frozenset[type] = frozenset().union(*(invariant.hears for invariant in self._invariants))
-            self._message_watch = MessageWatch(self.note, hears)
+            receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in self._invariants))
+            self._message_watch = MessageWatch(self.note, receivers)
         self._system: ActorSystem | None = None
         self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
         self._transitions: list[BreakerTransitioned] = []

@@ -21,7 +21,7 @@ from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import PROCESS, BreakerKey, Context, Finding, Invariant, Verdict, observes
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 from simulation.invariants.text import seconds_text
 
 _CLOSE = 1e-9
@@ -148,7 +148,7 @@ class BreakerDecisions(Invariant):
     """
 
     name = "breaker-decisions"
-    hears = frozenset({Channel, HedgingChannel, Handler})
+    receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True
 
@@ -180,15 +180,15 @@ class BreakerDecisions(Invariant):
             self._book(key).begin(BreakerState(event.to_state))
         return None
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        message = told.message
-        if told.sender is not CircuitBreakerActor:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        message = sent.message
+        if sent.sender is not CircuitBreakerActor:
             return None
         if type(message) is Admitted:
-            self._admitted(message, told.at_ns)
+            self._admitted(message, sent.at_ns)
         elif type(message) is Performed and type(message.request) is Admitted:
-            return self._ended(message, told.at_ns)
+            return self._ended(message, sent.at_ns)
         return None
 
     def at_end(self, now_ns: int) -> Verdict:

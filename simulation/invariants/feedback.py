@@ -12,7 +12,7 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.lane import Lane
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 
 Key: TypeAlias = tuple[NotificationChannel, str]
 """Channel and provider."""
@@ -33,10 +33,10 @@ def provider_of(admitted: Admitted) -> Key:
     return admitted.attempt.command.channel, admitted.provider or PRIMARY
 
 
-def answer_in(told: MessageTold) -> tuple[Admitted, Performed] | None:
+def answer_in(sent: MessageSent) -> tuple[Admitted, Performed] | None:
     """Return what is told where a breaker has taken note of an outcome and hands it on."""
-    message = told.message
-    if told.sender is not CircuitBreakerActor or type(message) is not Performed:
+    message = sent.message
+    if sent.sender is not CircuitBreakerActor or type(message) is not Performed:
         return None
     return (message.request, message) if type(message.request) is Admitted else None
 

@@ -21,7 +21,7 @@ from simulation.invariants.base import Finding, Invariant, Verdict, observes
 from simulation.invariants.lifecycles import Lifecycle, State
 from simulation.invariants.liveness import longest_backoff
 from simulation.invariants.meters import longest_window_ns
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 from simulation.invariants.steps import is_spent
 from simulation.invariants.text import seconds_text
 
@@ -33,14 +33,14 @@ class Letters(Invariant):
     and is one for the reason that it gives. The queue has a letter of each that is dead, and no other."""
 
     name = "dead-letters"
-    hears = frozenset({DeadLetterQueue})
+    receivers = frozenset({DeadLetterQueue})
     watches_actors = True
     needs_order = True
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        letter = told.message
-        if told.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        letter = sent.message
+        if sent.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
             return None
         lifecycle = self.context.lifecycles.get(letter.notification_id)
         if lifecycle is None:

@@ -22,7 +22,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
-from simulation.invariants.observations import AttemptMade, MessageTold
+from simulation.invariants.observations import AttemptMade, MessageSent
 
 _MANY = 1024
 
@@ -36,7 +36,7 @@ class UserLimit(Invariant):
     """
 
     name = "user-limit"
-    hears = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
+    receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
     needs = ("rate_limit",)
@@ -81,22 +81,22 @@ class UserLimit(Invariant):
         self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
         return verdict
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        attempt = told.message
-        if type(attempt) is Rejected and told.sender is RateLimiterActor:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        attempt = sent.message
+        if type(attempt) is Rejected and sent.sender is RateLimiterActor:
             self._at_limiter.pop(attempt.attempt.command.notification_id, None)
             dropped = attempt.reason == RATE_LIMIT_EXCEEDED
-            return self._undue(attempt.attempt, told.at_ns, "is dropped") if dropped else None
+            return self._undue(attempt.attempt, sent.at_ns, "is dropped") if dropped else None
         if type(attempt) is not Attempt:
             return None
-        if told.receiver is RateLimiterActor:
+        if sent.receiver is RateLimiterActor:
             self._at_limiter[attempt.command.notification_id] = attempt
             return None
-        if told.sender is not RateLimiterActor:
+        if sent.sender is not RateLimiterActor:
             return None
         self._at_limiter.pop(attempt.command.notification_id, None)
-        return None if attempt.charged else self._count(attempt, told)
+        return None if attempt.charged else self._count(attempt, sent)
 
     def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Verdict:
         """Return what is to be said of an attempt that a limiter has not let through, where it should have been."""
@@ -130,7 +130,7 @@ class UserLimit(Invariant):
             and lifecycle.crashes_before == lifecycles.crashes
         )
 
-    def _count(self, attempt: Attempt, told: MessageTold) -> Verdict:
+    def _count(self, attempt: Attempt, sent: MessageSent) -> Verdict:
         command = attempt.command
         if self._is_counted(command.notification_id) or attempt.number > 1:
             return Finding(
@@ -140,11 +140,11 @@ class UserLimit(Invariant):
         key = command.channel, command.user
         known = self._meters.get(key)
         meters = self._new_meters[command.channel]() if known is None else known[1]
-        self._meters[key] = told.at_ns, meters
+        self._meters[key] = sent.at_ns, meters
         if len(self._meters) > self._many:
-            self._forget_idle(told.at_ns)
+            self._forget_idle(sent.at_ns)
         for meter in meters:
-            if (text := meter.add(told.at_ns)) is not None:
+            if (text := meter.add(sent.at_ns)) is not None:
                 return Finding(
                     f"{command.user} gets more by {command.channel} than allowed: {text}", command.notification_id
                 )

@@ -59,8 +59,9 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
             force_setattr(self, name, value)
 
 
-class MessageTold(Observation, frozen=True, kw_only=True, gc=False):
-    """An actor of a class in :attr:`Invariant.hears` was told something; observed when it is told, not when handled."""
+class MessageSent(Observation, frozen=True, kw_only=True, gc=False):
+    """An actor of a class in :attr:`Invariant.receivers` was told something; observed when it is told, not when
+    handled."""
 
     sender: type | None
     """The class of the actor that told it. None: it came from outside, or from a timer."""

@@ -12,7 +12,7 @@ from actors.pipeline.handler import Handler
 from actors.settings.adaptive import AdaptiveRateConfig
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
-from simulation.invariants.observations import AttemptMade, MessageTold
+from simulation.invariants.observations import AttemptMade, MessageSent
 
 _NEARLY = 1e-6
 """What rounding to nanoseconds may come to, as a share of one send."""
@@ -116,7 +116,7 @@ class AdaptiveRates(Invariant):
     """
 
     name = "adaptive-rate"
-    hears = frozenset({Handler})
+    receivers = frozenset({Handler})
     watches_actors = True
     needs_order = True
     needs = ("adaptive_rate",)
@@ -150,9 +150,9 @@ class AdaptiveRates(Invariant):
             return None
         return f"the {made.provider} provider of {made.channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        if (answer := answer_in(told)) is None:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer
         rate = self._rate(provider_of(admitted))
@@ -160,7 +160,7 @@ class AdaptiveRates(Invariant):
             return None
         outcome: Any = performed.result
         before = rate.rate
-        rate.hear(outcome, told.at_ns)
+        rate.hear(outcome, sent.at_ns)
         lane = lane_of(self.context, admitted)
         if lane is None or lane.rate is None:
             return None

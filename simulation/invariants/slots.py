@@ -17,7 +17,7 @@ from actors.settings.adaptive import (
 )
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
-from simulation.invariants.observations import AttemptMade, MessageTold
+from simulation.invariants.observations import AttemptMade, MessageSent
 
 
 class _Slots:
@@ -40,7 +40,7 @@ class ConcurrencyLimits(Invariant):
     """
 
     name = "concurrency-limit"
-    hears = frozenset({Handler})
+    receivers = frozenset({Handler})
     watches_actors = True
     needs_order = True
     needs = ("concurrency_limit",)
@@ -84,9 +84,9 @@ class ConcurrencyLimits(Invariant):
         place = f"at the {made.provider} provider of {made.channel}"
         return f"{len(slots.under_way)} attempts are under way {place}, whose limit is {allowed}"
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        if (answer := answer_in(told)) is None:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer
         key = provider_of(admitted)
@@ -96,8 +96,8 @@ class ConcurrencyLimits(Invariant):
         slots, after = self._of(key), lane.slots
         slots.under_way.pop(id(admitted.attempt), None)
         before = slots.now
-        if slots.heard_ns != told.at_ns:
-            slots.heard_ns, slots.most_at_once = told.at_ns, after if before is None else before
+        if slots.heard_ns != sent.at_ns:
+            slots.heard_ns, slots.most_at_once = sent.at_ns, after if before is None else before
         slots.now, slots.most_at_once = after, max(slots.most_at_once, after)
         least, most = self._bounds[key]
         if not least <= after <= most:

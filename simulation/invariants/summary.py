@@ -57,14 +57,14 @@ class _Books:
     def compare(self, summary: Mapping[str, Any], of: str) -> str | None:
         """Return what a summary says that is not so."""
         slowest_s = None if self.slowest_ns is None else self.slowest_ns / NS_PER_S
-        told = {**summary, "dlq.final": summary["dlq"]["final"]}
+        sent = {**summary, "dlq.final": summary["dlq"]["final"]}
         counted: dict[str, float | None] = dict(self.figures)
         counted["sent_fraction"] = self.figures["sent"] / self.figures["accepted"] if self.figures["accepted"] else None
         if not _is_near(slowest_s, told_s := summary["delivery_time_s"]["max"]):
             return f"the summary of {of} says delivery_time_s.max {told_s}, and by the history it is {slowest_s}"
         for name, value in counted.items():
-            if told[name] != value:
-                return f"the summary of {of} says {name} {told[name]}, and by the history it is {value}"
+            if sent[name] != value:
+                return f"the summary of {of} says {name} {sent[name]}, and by the history it is {value}"
         return None
 
 

@@ -16,7 +16,7 @@ from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig
 from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
 from simulation.invariants.feedback import answer_in, is_answer
-from simulation.invariants.observations import MessageTold
+from simulation.invariants.observations import MessageSent
 
 _BUCKETS = 60
 
@@ -55,7 +55,7 @@ class AdaptiveThrottles(Invariant):
     """
 
     name = "adaptive-throttle"
-    hears = frozenset({Channel, HedgingChannel, Handler})
+    receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True
 
@@ -74,22 +74,22 @@ class AdaptiveThrottles(Invariant):
             self._requests.clear()
         return None
 
-    @observes(MessageTold)
-    def on_told(self, told: MessageTold) -> Verdict:
-        message = told.message
-        if told.sender is not CircuitBreakerActor:
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Verdict:
+        message = sent.message
+        if sent.sender is not CircuitBreakerActor:
             return None
-        if (answer := answer_in(told)) is not None:
+        if (answer := answer_in(sent)) is not None:
             requests = self._of(answer[0].attempt.command.channel)
             if requests is not None and is_answer(answer[1].result):
-                requests.count(0, 1, told.at_ns)
+                requests.count(0, 1, sent.at_ns)
             return None
         is_refusal = type(message) is Refused and message.outcome.reason == THROTTLED_HERE
         if type(message) is not Admitted and not is_refusal:
             return None
         command = message.attempt.command
         requests = self._of(command.channel)
-        return None if requests is None else self._decided(requests, command, is_refusal, told.at_ns)
+        return None if requests is None else self._decided(requests, command, is_refusal, sent.at_ns)
 
     def _of(self, channel: NotificationChannel) -> _Requests | None:
         if channel not in self._configs:

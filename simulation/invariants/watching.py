@@ -25,7 +25,7 @@ from actors.outcomes import Sent
 from actors.pipeline.channel import outcome_of
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lifecycles import Lifecycle, Lifecycles
-from simulation.invariants.observations import AttemptMade, MessageTold, Overtaken, Unanswered
+from simulation.invariants.observations import AttemptMade, MessageSent, Overtaken, Unanswered
 
 Note = Callable[[Any], None]
 """Takes an observation."""
@@ -123,7 +123,7 @@ class ObservedProvider(Provider):
         return made
 
 
-class _Told(msgspec.Struct):
+class _Sending(msgspec.Struct):
     """A message, with who told it, and the number that it has among all."""
 
     sender: Actor | None
@@ -137,15 +137,15 @@ class MessageWatch(Interceptor):
     What is told travels in an envelope of its own, which each actor is given a handler for, that opens it.
     """
 
-    def __init__(self, note: Note, hears: frozenset[type] = frozenset()) -> None:
+    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
         """Make one.
 
         Args:
             note: takes the observations.
-            hears: the classes of the actors whose every message is told of.
+            receivers: the classes of the actors whose every message is told of.
         """
         self._note = note
-        self._hears = hears
+        self._hears = receivers
         self._at_work: Actor | None = None
         """Whose handler is running."""
         self._told = 0
@@ -171,11 +171,11 @@ class MessageWatch(Interceptor):
         sender = self._at_work if run is None else run.actor
         self._told += 1
         if type(actor) in self._hears:
-            told_by = None if sender is None else type(sender)
+            suppression_from = None if sender is None else type(sender)
             now_ns = self.system.now_ns
-            self._note(MessageTold(at_ns=now_ns, sender=told_by, receiver=type(actor), message=content))
-        told = _Told(sender, self._told, content)
-        go_on(Envelope(told, reply_to=message.reply_to) if is_question else told)
+            self._note(MessageSent(at_ns=now_ns, sender=suppression_from, receiver=type(actor), message=content))
+        sent = _Sending(sender, self._told, content)
+        go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
 
     def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
         future: Future[Any] = go_on(ref, message)
@@ -199,7 +199,7 @@ class MessageWatch(Interceptor):
             actor._plain[kind] = partial(self._at_work_on, actor, handler)
         if not actor._coroutine:
             # The short way for what is told; what may wait comes by `handle`.
-            actor._plain[_Told] = partial(self._open, actor, handlers)
+            actor._plain[_Sending] = partial(self._open, actor, handlers)
 
     def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
         self._at_work = actor
@@ -208,37 +208,37 @@ class MessageWatch(Interceptor):
         finally:
             self._at_work = None
 
-    def _open(self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], told: _Told) -> None:
-        handler = handlers.get(type(told.message))
+    def _open(self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], sent: _Sending) -> None:
+        handler = handlers.get(type(sent.message))
         if handler is None:
-            self.system._handle(actor, told)
+            self.system._handle(actor, sent)
         else:
-            self._take_note(actor, told)
-            self._at_work_on(actor, handler, told.message)
+            self._take_note(actor, sent)
+            self._at_work_on(actor, handler, sent.message)
 
     def handle(self, go_on: Next, actor: Actor, message: Any) -> Any:
         is_question = type(message) is Envelope
-        told = message.message if is_question else message
-        if type(told) is _Told:
-            self._take_note(actor, told)
-            message = Envelope(told.message, reply_to=message.reply_to) if is_question else told.message
+        sent = message.message if is_question else message
+        if type(sent) is _Sending:
+            self._take_note(actor, sent)
+            message = Envelope(sent.message, reply_to=message.reply_to) if is_question else sent.message
         return self._at_work_on(actor, partial(go_on, actor), message)
 
-    def _take_note(self, actor: Actor, told: _Told) -> None:
+    def _take_note(self, actor: Actor, sent: _Sending) -> None:
         """Look whether a message has been overtaken by one that the same sender told later."""
-        sender = told.sender
+        sender = sent.sender
         if sender is None:
             return
         latest = self._latest.setdefault(actor, {})
-        if latest.get(sender, 0) <= told.number:
-            latest[sender] = told.number
+        if latest.get(sender, 0) <= sent.number:
+            latest[sender] = sent.number
             return
         self._note(
             Overtaken(
                 at_ns=self.system.now_ns,
                 sender=type(sender).__name__,
                 receiver=type(actor).__name__,
-                message=told.message,
+                message=sent.message,
             )
         )
 
@@ -256,4 +256,4 @@ class MessageWatch(Interceptor):
 
 
 def _content(message: Any) -> Any:
-    return message.message if type(message) is _Told else message
+    return message.message if type(message) is _Sending else message

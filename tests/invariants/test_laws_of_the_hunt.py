@@ -41,13 +41,13 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
-from simulation.invariants import Context, MessageTold
+from simulation.invariants import Context, MessageSent
 
 FAILS = Transient(reason="timed out")
 
 
 def told(seconds, sender, receiver, message):
-    return MessageTold(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
+    return MessageSent(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
 
 
 def attempt(id="n", number=1, charged=False, **command):

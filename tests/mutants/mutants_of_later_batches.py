@@ -159,7 +159,7 @@ MUTANTS = (
         "address-gone-again-after-a-restart",
         "actors/storage/sqlite/store.py",
         "That an address is good again, since somebody redrives, is not written.",
-        ("            if kind is NotificationRedriven or told_by(", "            if told_by("),
+        ("            if kind is NotificationRedriven or suppression_from(", "            if suppression_from("),
         expected="reopened",
     ),
     mutant(

@@ -32,7 +32,7 @@ from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.reading import Shared, read_shared
-from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_told
+from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_suppressions
 
 with needs("postgres"):
     import psycopg
@@ -239,7 +239,7 @@ class _Turn:
         if audited:
             sql.execute(_AUDIT, columns(audited))
         told = sorted((*self.history, *taken), key=lambda change: change.number)
-        settings = write_told(sql, ((change.event, change.command) for change in told))
+        settings = write_suppressions(sql, ((change.event, change.command) for change in told))
         batch.unsure.update(settings)
         if self.change is not None:
             settings += write_change(sql, self.change)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from actors.domain.codec import encode_suppression
 from actors.domain.store import SettingsChange
-from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, told_by
+from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import NotificationEvent, NotificationRedriven, SendNotification
 from actors.storage.postgres.connection import Sql, columns
@@ -54,12 +54,12 @@ def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes 
     return {setting: found.get(key) for key, setting in keys.items()}
 
 
-def write_told(sql: Sql, happened: Iterable[tuple[NotificationEvent, SendNotification]]) -> list[Setting]:
+def write_suppressions(sql: Sql, happened: Iterable[tuple[NotificationEvent, SendNotification]]) -> list[Setting]:
     """Write which addresses are gone by what has happened, and of which that is lifted; return them."""
     gone: dict[Setting, Suppression] = {}
     back: set[Setting] = set()
     for event, command in happened:
-        told = told_by(event, command.recipient)
+        told = suppression_from(event, command.recipient)
         if told is not None:
             gone.setdefault(setting_of_suppression(told), told)
         elif type(event) is NotificationRedriven:

@@ -45,7 +45,7 @@ from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
 from actors.domain.store import LettersChanged, Lost, Past, SettingsChange, TakenOver
-from actors.domain.suppressions import told_by
+from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed, Unstorable
 from actors.instants import NS_PER_S, ns
@@ -191,7 +191,7 @@ class PostgresStore(StoreOnDisk):
         else:
             super().commit(event, command)
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
-        if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
+        if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
             keys.append(setting_of(command))
         self._under_way.update(keys)
         self._to_do.put(change.at_ns, keys, lambda batch: batch.add(change))

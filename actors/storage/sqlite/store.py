@@ -30,7 +30,7 @@ import trio
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_event, encode_events
 from actors.domain.store import Past, SettingsChange
-from actors.domain.suppressions import Key, Suppression, normal_address, told_by
+from actors.domain.suppressions import Key, Suppression, normal_address, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed
 from actors.instants import NS_PER_S, ns
@@ -160,7 +160,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         with self._news:
             batch = self._batch_to_fill()
             batch.add(self._seq, event, command, written, past)
-            if kind is NotificationRedriven or told_by(event, command.recipient) is not None:
+            if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
                 batch.suppress(key, self.suppressions.stored_at(key))
         return batch
