@@ -43,7 +43,7 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
     """What users have set from now on, by user id; None: nothing."""
 
 
-class Past(msgspec.Struct, frozen=True):
+class StoredHistory(msgspec.Struct, frozen=True):
     """All that a store knows of one notification."""
 
     command: SendNotification
@@ -53,10 +53,10 @@ class Past(msgspec.Struct, frozen=True):
     """What happened to it, from its acceptance on, each with the instants of the run that it happened in."""
 
 
-class TakenOver(msgspec.Struct, frozen=True):
+class Takeover(msgspec.Struct, frozen=True):
     """This node has taken over what another one had, and is to see to it from now on."""
 
-    pasts: tuple[Past, ...]
+    histories: tuple[StoredHistory, ...]
 
 
 class LettersChanged(msgspec.Struct, frozen=True):
@@ -67,13 +67,13 @@ class LettersChanged(msgspec.Struct, frozen=True):
     """The ids of those that are dead letters no more."""
 
 
-class Lost(msgspec.Struct, frozen=True):
+class LeaseLost(msgspec.Struct, frozen=True):
     """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent."""
 
     why: str
 
 
-News: TypeAlias = TakenOver | LettersChanged | Lost
+News: TypeAlias = Takeover | LettersChanged | LeaseLost
 
 
 class Store(Protocol):
@@ -118,7 +118,7 @@ class Store(Protocol):
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
 
-    async def past(self, notification_id: str) -> Past | None:
+    async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification that has not ended, or is a dead letter; else None.
 
         For a while also to one that has ended since somebody redrove or discarded it.

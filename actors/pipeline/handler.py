@@ -24,7 +24,7 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
-from actors.domain.store import Lost, Store, TakenOver
+from actors.domain.store import LeaseLost, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
     Overtaken,
@@ -185,10 +185,10 @@ class Handler(Actor):
                             delivery.charged = charged
                             self._send(delivery)
 
-    @handles(TakenOver)
-    def on_taken_over(self, taken: TakenOver) -> None:
+    @handles(Takeover)
+    def on_takeover(self, taken: Takeover) -> None:
         """Go on with what another node had, as after a restart."""
-        for past in taken.pasts:
+        for past in taken.histories:
             notification_id = past.command.notification_id
             delivery = state_after(past.command, past.events, self.epoch_ns)
             delivery.keep_from_the_future(self.now_ns)
@@ -199,8 +199,8 @@ class Handler(Actor):
                 self._deliveries[notification_id] = delivery
                 self._take_up(delivery)
 
-    @handles(Lost)
-    def on_lost(self, lost: Lost) -> None:
+    @handles(LeaseLost)
+    def on_lease_lost(self, lost: LeaseLost) -> None:
         self._journal.has_failed(StoreFailed(lost.why))
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ import msgspec
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.delivery import Delivery, dead_letter_after, state_after
 from actors.domain.remembered_ids import RememberedIds
-from actors.domain.store import News, Past, SettingsChange
+from actors.domain.store import News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
@@ -55,7 +55,7 @@ class MemoryStore:
         self.remembered = RememberedIds(remember_ids_ns)
         self._open: dict[str, Entry] = {}
         self._dead: dict[str, Entry] = {}
-        self._closed: dict[str, Past] = {}
+        self._closed: dict[str, StoredHistory] = {}
         """What has ended since somebody did something to it, the oldest first."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.suppressions = Suppressions()
@@ -108,7 +108,7 @@ class MemoryStore:
     def is_dead_letter(self, notification_id: str) -> bool:
         return notification_id in self._dead
 
-    async def past(self, notification_id: str) -> Past | None:
+    async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or self._closed.get(notification_id)
 
     def note(self, entry: AuditEntry) -> Effect | None:
@@ -135,9 +135,9 @@ class MemoryStore:
             else:
                 self.preferences[user_id] = preferences
 
-    def _past(self, notification_id: str) -> Past | None:
+    def _past(self, notification_id: str) -> StoredHistory | None:
         entry = self._open.get(notification_id) or self._dead.get(notification_id)
-        return None if entry is None else Past(entry.command, tuple(entry.events))
+        return None if entry is None else StoredHistory(entry.command, tuple(entry.events))
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:
         """Keep that somebody did something to a dead letter."""
@@ -148,7 +148,7 @@ class MemoryStore:
     def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
         """Keep what happened to a notification that ends with an event, of those that people had to do with."""
         self._closed.pop(event.notification_id, None)
-        self._closed[event.notification_id] = Past(entry.command, (*entry.events, event))
+        self._closed[event.notification_id] = StoredHistory(entry.command, (*entry.events, event))
         if len(self._closed) > CLOSED_KEPT:
             del self._closed[next(iter(self._closed))]
 

@@ -10,7 +10,7 @@ import trio
 
 from actors import Foreseen, Notifier, SendNotification, Sent
 from actors.domain.attempts import Attempt, Provider
-from actors.domain.store import LettersChanged, Lost, Past, TakenOver
+from actors.domain.store import LeaseLost, LettersChanged, StoredHistory, Takeover
 from actors.errors import IdempotencyConflict, Overtaken, StoreFailed
 from actors.kernel.effects import Promise
 from actors.messages import (
@@ -72,7 +72,7 @@ A = SendNotification(notification_id="a", channel=NotificationChannel.PUSH, reci
 OTHER = msgspec.structs.replace(A, message="Something else")
 
 
-def accepted_elsewhere(notifier: Notifier, command: SendNotification) -> Past:
+def accepted_elsewhere(notifier: Notifier, command: SendNotification) -> StoredHistory:
     """Return what happened to a notification that another node has accepted an hour ahead of our clock."""
     requested = NotificationRequested(
         at_ns=3_600 * 10**9,
@@ -81,7 +81,7 @@ def accepted_elsewhere(notifier: Notifier, command: SendNotification) -> Past:
         channel=command.channel,
         user_id=command.recipient,
     )
-    return Past(command, (requested,))
+    return StoredHistory(command, (requested,))
 
 
 def take_over(notifier: Notifier, store: Shared, command: SendNotification) -> None:
@@ -89,7 +89,7 @@ def take_over(notifier: Notifier, store: Shared, command: SendNotification) -> N
     past = accepted_elsewhere(notifier, command)
     MemoryStore.commit(store, past.events[0], command)
     assert store.on_news is not None
-    store.on_news(TakenOver((past,)))
+    store.on_news(Takeover((past,)))
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_what_comes_over_while_it_is_being_accepted_is_sent_once_as_it_was
 
 async def test_what_is_taken_over_is_known_by_its_id_and_told_twice_is_sent_once(store, receiver, notifier):
     take_over(notifier, store, A)
-    store.on_news(TakenOver((accepted_elsewhere(notifier, A),)))
+    store.on_news(Takeover((accepted_elsewhere(notifier, A),)))
     assert await notifier.send(A) is Acceptance.DUPLICATE
     await notifier.wait_until_quiet()
     assert receiver.taken == ["Hello"]
@@ -226,7 +226,7 @@ async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplo
 async def test_a_store_that_is_lost_ends_the_notifier_though_nothing_is_to_be_written(store):
     async def be_lost() -> None:
         async with Notifier.open(providers=Receiver(), store=store):
-            store.on_news(Lost("another node has taken over"))
+            store.on_news(LeaseLost("another node has taken over"))
             await trio.sleep_forever()
 
     with pytest.raises(StoreFailed, match="another node has taken over"):

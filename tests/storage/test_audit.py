@@ -10,7 +10,7 @@ import pytest
 from shelves import EPOCH_NS, KINDS, S, Shelf, command, event_of, shelf
 
 from actors.domain.audit import AuditEntry
-from actors.domain.store import Past
+from actors.domain.store import StoredHistory
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationEvent,
@@ -136,14 +136,14 @@ async def test_the_past_is_there_while_something_may_follow_and_after_that_of_wh
         await made.happens(NotificationRequested, B)
         await made.happens(NotificationSent, B)
         events = await dies(made)
-        assert await made.store.past("a") == Past(A, tuple(events))
+        assert await made.store.past("a") == StoredHistory(A, tuple(events))
         for what, at_s, fields in steps:
             await made.happens(what, EDITED if EDIT in fields.values() else A, at_s, **fields)
             events.append(event_of(what, A, at_s, **fields))
         await settle(made)
         if kind != "lossy":  # it has what the one in memory has
             past = await made.store.past("a")
-            assert past == (Past(A, tuple(events)) if is_kept_when_it_has_ended else None)
+            assert past == (StoredHistory(A, tuple(events)) if is_kept_when_it_has_ended else None)
         assert await made.store.past("b") is None
         assert await made.store.past("nothing") is None
 

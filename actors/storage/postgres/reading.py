@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
-from actors.domain.store import Past
+from actors.domain.store import StoredHistory
 from actors.messages import NotificationRedriven
 from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
@@ -55,13 +55,13 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
     return found
 
 
-def past_of(sql: Sql, notification_id: str) -> Past | None:
+def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
     """Return what happened to a notification, of any node, that has not ended, or whose past is kept since it has."""
     entry = entries(sql, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
     if entry is not None:
-        return Past(entry.command, tuple(entry.events))
+        return StoredHistory(entry.command, tuple(entry.events))
     row = sql.execute("SELECT command, events FROM closed WHERE notification_id = %s", (notification_id,)).fetchone()
-    return None if row is None else Past(decode_command(row[0]), decode_events(row[1]))
+    return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

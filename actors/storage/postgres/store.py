@@ -44,7 +44,7 @@ from typing import TypeVar
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
-from actors.domain.store import LettersChanged, Lost, Past, SettingsChange, TakenOver
+from actors.domain.store import LeaseLost, LettersChanged, SettingsChange, StoredHistory, Takeover
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed, Unstorable
@@ -64,7 +64,7 @@ from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.node import State
-from actors.storage.postgres.reading import Shared, audit_entries, past_of
+from actors.storage.postgres.reading import Shared, audit_entries, history_of
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Outcome, Taken, Worker
@@ -220,14 +220,14 @@ class PostgresStore(StoreOnDisk):
         self._under_way.update(keys)
         return self._to_do.put(change.audit.at_ns, keys, lambda batch: batch.change(change))
 
-    async def past(self, notification_id: str) -> Past | None:
+    async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification, of any node; see :meth:`Store.past`.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
         known = self._past(notification_id)
-        return known if known is not None else await self._ask(lambda sql: past_of(sql, notification_id))
+        return known if known is not None else await self._ask(lambda sql: history_of(sql, notification_id))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         """Return what people have done at any node, newest first; see :meth:`Store.audit_trail`.
@@ -276,7 +276,7 @@ class PostgresStore(StoreOnDisk):
     def _take_over(self, taken: dict[str, Entry]) -> None:
         """See to what another node had."""
         self._open.update(taken)
-        self._tell_news(TakenOver(tuple(Past(entry.command, tuple(entry.events)) for entry in taken.values())))
+        self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
     def _hear(self, shared: Shared) -> None:
         """Take in how things stand that other nodes have changed."""
@@ -312,7 +312,7 @@ class PostgresStore(StoreOnDisk):
             if written is not None:
                 self.suppressions.add(decode_suppression(written))
 
-    def _tell_news(self, news: TakenOver | LettersChanged | Lost) -> None:
+    def _tell_news(self, news: Takeover | LettersChanged | LeaseLost) -> None:
         if self.on_news is not None:
             self.on_news(news)
 
@@ -323,7 +323,7 @@ class PostgresStore(StoreOnDisk):
             for promise in work.promises:
                 if not promise.is_kept:
                     promise.keep(StoreFailed(self._failure))
-        self._tell_news(Lost(self._failure))
+        self._tell_news(LeaseLost(self._failure))
 
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 

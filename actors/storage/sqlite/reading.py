@@ -13,7 +13,7 @@ import msgspec
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
-from actors.domain.store import Past
+from actors.domain.store import StoredHistory
 from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError
@@ -81,8 +81,8 @@ class SqliteReader(SqliteHistories):
         super().__init__()
         self._sql = sql
 
-    async def past(self, notification_id: str) -> Past | None:
-        return self._past(notification_id) or closed_past(self._sql, notification_id)
+    async def past(self, notification_id: str) -> StoredHistory | None:
+        return self._past(notification_id) or closed_history(self._sql, notification_id)
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         return audit_entries(self._sql, limit, notification_id)
@@ -127,11 +127,11 @@ def _tidy_up(path: Path) -> None:
         return  # there are none, or somebody is just at work, and does it
 
 
-def closed_past(sql: sqlite3.Connection, notification_id: str) -> Past | None:
+def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
     """Return what happened to a notification that has ended since somebody redrove or discarded it, if it is kept."""
     select = "SELECT command, events FROM closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
-    return None if row is None else Past(decode_command(row[0]), decode_events(row[1]))
+    return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

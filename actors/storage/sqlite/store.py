@@ -29,7 +29,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_event, encode_events
-from actors.domain.store import Past, SettingsChange
+from actors.domain.store import SettingsChange, StoredHistory
 from actors.domain.suppressions import Key, Suppression, normal_address, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed
@@ -45,7 +45,7 @@ from actors.messages import (
 from actors.storage.memory import DAY_NS, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.sqlite.file import SqliteFile
-from actors.storage.sqlite.reading import SqliteHistories, audit_entries, closed_past
+from actors.storage.sqlite.reading import SqliteHistories, audit_entries, closed_history
 
 logger = logging.getLogger(__name__)
 
@@ -196,14 +196,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 batch.prefer(user_id, preferences)
         return batch
 
-    async def past(self, notification_id: str) -> Past | None:
+    async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification; see :meth:`Store.past`.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
         known = self._past(notification_id)
-        return known if known is not None else await self._ask(lambda sql: closed_past(sql, notification_id))
+        return known if known is not None else await self._ask(lambda sql: closed_history(sql, notification_id))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
