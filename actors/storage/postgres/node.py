@@ -29,7 +29,7 @@ FORGOTTEN_AT_ONCE = 20_000
 """How many rows are deleted at a time because nobody needs them any more."""
 
 
-class Terms(NamedTuple):
+class Retention(NamedTuple):
     """How long rows are kept that nobody needs to go on, in nanoseconds; and until when that is looked at."""
 
     remember_ids_ns: int
@@ -131,7 +131,9 @@ def load(sql: Sql, token: int) -> State:
     )
 
 
-def look_round(sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, terms: Terms) -> Round:
+def look_round(
+    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, retention: Retention
+) -> Round:
     """Keep the lease, notice whose is over, take over a share of what no living node has, and forget what is old.
 
     Args:
@@ -141,7 +143,7 @@ def look_round(sql: Sql, token: int, lease_s: float, *, seen: str, via: int, rea
         seen: until which transaction it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
         reaps: whether it may say of others that their lease is over.
-        terms: what to forget.
+        retention: what to forget.
 
     Raises:
         Fenced: its own lease is over, and has been taken notice of.
@@ -169,7 +171,7 @@ def look_round(sql: Sql, token: int, lease_s: float, *, seen: str, via: int, rea
                 "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
             )
         sql.execute("DELETE FROM changes WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1)")
-        forgotten = _forget(sql, terms) if terms.now_ns else 0
+        forgotten = _forget(sql, retention) if retention.now_ns else 0
     return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
 
 
@@ -183,9 +185,9 @@ _TAKE = """
 """
 
 
-def _forget(sql: Sql, terms: Terms) -> int:
+def _forget(sql: Sql, retention: Retention) -> int:
     """Delete what has been kept for long enough; return of how many rows that was, of the kind with the most."""
-    until_ns = terms.now_ns - terms.remember_ids_ns
+    until_ns = retention.now_ns - retention.remember_ids_ns
     rows = [
         sql.execute(
             "DELETE FROM notifications WHERE notification_id IN (SELECT notification_id FROM notifications "
@@ -193,7 +195,7 @@ def _forget(sql: Sql, terms: Terms) -> int:
             (until_ns, FORGOTTEN_AT_ONCE),
         ).rowcount
     ]
-    until_ns = terms.now_ns - terms.keep_audit_ns
+    until_ns = retention.now_ns - retention.keep_audit_ns
     for table, key, at in (("audit", "seq", "at_ns"), ("closed", "notification_id", "ended_ns")):
         rows.append(
             sql.execute(

@@ -18,9 +18,9 @@ from actors.storage.postgres.batch import Batch, Fenced
 from actors.storage.postgres.connection import Link, Sql
 from actors.storage.postgres.node import (
     Lease,
+    Retention,
     Round,
     State,
-    Terms,
     changed,
     keep_lease,
     load,
@@ -207,7 +207,7 @@ class Worker:
                 seen=self._seen,
                 via=self._via,
                 reaps=began - self._link.since > self._lease_s / 3,
-                terms=Terms(self._remember_ids_ns, self._keep_audit_ns, now_ns),
+                retention=Retention(self._remember_ids_ns, self._keep_audit_ns, now_ns),
             )
             self._lease.keep_from(began)
             return found

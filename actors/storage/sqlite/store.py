@@ -58,7 +58,7 @@ ROWS_A_STATEMENT = (128, 16, 1)
 """How many rows are written by one statement. The most is what older builds of SQLite have room for."""
 
 
-class Terms(NamedTuple):
+class Retention(NamedTuple):
     """How long rows are kept that nobody needs to go on, in nanoseconds."""
 
     remember_ids_ns: int
@@ -86,7 +86,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     ) -> None:
         super().__init__(str(path), remember_ids_ns=remember_ids_ns)
         self.path = path
-        self._terms = Terms(remember_ids_ns, keep_audit_ns)
+        self._retention = Retention(remember_ids_ns, keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
         self._to_do: deque[_Batch | _Query] = deque()
@@ -278,7 +278,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         try:
             sql.execute("BEGIN IMMEDIATE")
             for turn in batch.turns:
-                turn.write(sql, self._terms)
+                turn.write(sql, self._retention)
             sql.execute("COMMIT")
         except Exception as error:
             logger.exception("%s failed", self.path)
@@ -401,21 +401,21 @@ class _Turn:
             return
         self.history += (seq, notification_id, encode_event(event))
 
-    def write(self, sql: sqlite3.Connection, terms: Terms) -> None:
+    def write(self, sql: sqlite3.Connection, retention: Retention) -> None:
         """Write them, within a transaction."""
         _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
         _insert(sql, "INSERT INTO history VALUES", 3, self.history)
         if self.audit:
             _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
-            _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - terms.keep_audit_ns)
+            _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - retention.keep_audit_ns)
         if self.ended:
             _delete(sql, "notifications", self.ended)
             _delete(sql, "history", self.ended)
             _insert(sql, "INSERT OR REPLACE INTO remembered VALUES", 4, self.remembered)
-            _forget(sql, "remembered", "ended_ns", len(self.ended), self.remembered[-2] - terms.remember_ids_ns)
+            _forget(sql, "remembered", "ended_ns", len(self.ended), self.remembered[-2] - retention.remember_ids_ns)
         if self.closed:
             _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
-            _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - terms.keep_audit_ns)
+            _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - retention.keep_audit_ns)
         if self.suppressions:
             self._write_suppressions(sql)
         if self.preferences:
