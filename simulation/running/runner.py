@@ -28,7 +28,7 @@ from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from simulation.engine.disturbance import Disturbance, is_disturbance
+from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.counters import Counted
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
@@ -37,7 +37,7 @@ from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
 from simulation.running.operator import Operator
 from simulation.running.service import Service
-from simulation.running.system_faults import Saboteur, is_sabotage
+from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
@@ -90,8 +90,8 @@ class RunPlan:
         """Return what the system is to be made with."""
         scenario, checker = self.scenario, self.checker
         interceptors: list[Interceptor] = [] if checker is None else checker.interceptors
-        if any(is_disturbance(fault) for fault in scenario.faults):
-            interceptors = [Disturbance(scenario.faults), *interceptors]
+        if any(is_message_fault(fault) for fault in scenario.faults):
+            interceptors = [MessageFaults(scenario.faults), *interceptors]
         record = self.recorder.record if checker is None else checker.record
         return {"seed": scenario.seed, "start": scenario.start, "record": record, "interceptors": interceptors}
 
@@ -107,7 +107,7 @@ class _Look(msgspec.Struct, frozen=True, gc=False):
 _LOOK = _Look()
 
 
-class Conductor(Actor):
+class RunController(Actor):
     """Ends the run when arrivals and operations are over and nothing is in flight."""
 
     def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
@@ -338,8 +338,8 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     service = Service(system, store, recorder, make)
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
-    if any(is_sabotage(fault) for fault in scenario.faults):
-        system.spawn(Saboteur, scenario.faults, service)
+    if any(is_system_fault(fault) for fault in scenario.faults):
+        system.spawn(FaultInjector, scenario.faults, service)
     # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.
     gate = service if scenario.crashes_as_a_whole else None
     send = service.pipeline.handler.tell if gate is None else gate.send
@@ -351,7 +351,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
             system.spawn(Source, number, scenario, entry, announce if isinstance(entry, EventWorkload) else send)
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipeline)
-    system.spawn(Conductor, scenario, recorder, service)
+    system.spawn(RunController, scenario, recorder, service)
     return service.pipeline
 
 

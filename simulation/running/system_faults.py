@@ -1,4 +1,4 @@
-"""The saboteur: injects the faults that hit the system itself and not its providers, each at its window's start.
+"""The fault_injector: injects the faults that hit the system itself and not its providers, each at its window's start.
 
 At one instant the entries go in the order of the file, and all of them before anything else that is due then. Within an
 entry the wall clock steps first; then the crash, so that what starts again reads the new time.
@@ -33,7 +33,7 @@ class InjectedCrash(RetrylabError):
     """What an actor, or the process, fails with that a scenario has crash."""
 
 
-class _Strike(msgspec.Struct, frozen=True):
+class _Inject(msgspec.Struct, frozen=True):
     """The window of this fault begins."""
 
     fault: FaultConfig
@@ -43,28 +43,28 @@ class _Restart(msgspec.Struct, frozen=True):
     """The process comes back."""
 
 
-def is_sabotage(fault: FaultConfig) -> bool:
-    """Tell whether there is anything in a fault for the saboteur to do."""
+def is_system_fault(fault: FaultConfig) -> bool:
+    """Tell whether there is anything in a fault for the fault_injector to do."""
     return fault.crash is not None or fault.clock_step is not None
 
 
-class Saboteur(Actor):
+class FaultInjector(Actor):
     """Does to the system what the faults of a scenario say, at its time."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
     def __init__(self, faults: Sequence[FaultConfig], service: Service) -> None:
         super().__init__()
-        self._faults = [fault for fault in faults if is_sabotage(fault)]
+        self._faults = [fault for fault in faults if is_system_fault(fault)]
         self._service = service
 
     def on_start(self) -> None:
         for fault in self._faults:
-            self.at(ns(fault.at), _Strike(fault))
+            self.at(ns(fault.at), _Inject(fault))
 
-    @handles(_Strike)
-    def on_strike(self, strike: _Strike) -> None:
-        fault = strike.fault
+    @handles(_Inject)
+    def on_inject(self, inject: _Inject) -> None:
+        fault = inject.fault
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
         if self._service.is_down:

@@ -29,7 +29,7 @@ from actors.settings.distributions import Draw
 from actors.settings.faults import FaultConfig
 
 
-def is_disturbance(fault: FaultConfig) -> bool:
+def is_message_fault(fault: FaultConfig) -> bool:
     """Tell whether a fault has messages come twice or late."""
     return fault.duplicate_rate is not None or fault.reorder is not None
 
@@ -51,7 +51,7 @@ class _Window:
         return self._start_ns <= now_ns < self._end_ns
 
 
-class _Disturbances:
+class _MessageFaultRules:
     """What happens to the messages of each channel."""
 
     def __init__(self, faults: Sequence[FaultConfig], streams: RandomStreams) -> None:
@@ -59,7 +59,7 @@ class _Disturbances:
             channel: [
                 _Window(fault, streams, f"{channel}.messages.fault.{number}")
                 for number, fault in enumerate(faults)
-                if channel in fault.channel and is_disturbance(fault)
+                if channel in fault.channel and is_message_fault(fault)
             ]
             for channel in NotificationChannel
         }
@@ -86,7 +86,7 @@ class _Relay(Actor):
         self._to_breaker(performed)
 
 
-class Disturbance(Interceptor):
+class MessageFaults(Interceptor):
     """Has messages come twice or late, as the faults of a scenario say."""
 
     delivers_once = False
@@ -97,7 +97,7 @@ class Disturbance(Interceptor):
 
     def attach(self, system: ActorSystem) -> None:
         super().attach(system)
-        self._disturbances = _Disturbances(self._faults, system.streams)
+        self._message_faults = _MessageFaultRules(self._faults, system.streams)
 
     def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
         attempt = _attempt_in(message)
@@ -105,7 +105,7 @@ class Disturbance(Interceptor):
             go_on(message)
             return
         now_ns = self.system.now_ns
-        for delay_ns in self._disturbances.delays_ns(attempt.command.channel, now_ns):
+        for delay_ns in self._message_faults.delays_ns(attempt.command.channel, now_ns):
             if delay_ns == 0:
                 go_on(message)
             else:
