@@ -26,7 +26,7 @@ def folder_of(file: Path) -> Path:
     return file.parent / HOME / "failures" / file.stem
 
 
-class FailuresFolder:
+class Corpus:
     """Failing cases of one scenario, in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from actors.formatting import counted
-from simulation.exploration.corpus import FailuresFolder, folder_of
+from simulation.exploration.corpus import Corpus, folder_of
 from simulation.exploration.coverage import demanded, reached
 from simulation.exploration.shrink import RUNS, Shrunk, shrink
 from simulation.exploration.swarm import ScheduleKind, case
-from simulation.exploration.trial import Breakage, attempt
+from simulation.exploration.trial import FailingCase, attempt
 from simulation.results.formatting import line
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario, load
@@ -42,7 +42,7 @@ class Outcome:
     reached: frozenset[str]
     """What happened in it of :data:`simulation.exploration.coverage.SOMETIMES`."""
 
-    breakage: Breakage | None
+    failing_case: FailingCase | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Failure:
 
     seed: int
     case: Scenario
-    breakage: Breakage
+    failing_case: FailingCase
     kept: Path | None = None
     """The file that it was read from, where it is one that broke before."""
 
@@ -164,7 +164,7 @@ def explore(
     drawn = seeds_of(first_seed, seeds, "--first-seed")
     scenario, path = load(path, sets=sets), Path(path)
     exploration = Exploration(scenario, path, drawn.start, tuple(sets), schedule, invariants)
-    folder = FailuresFolder(folder_of(path) if failures is None else Path(failures))
+    folder = Corpus(folder_of(path) if failures is None else Path(failures))
     folder.check(path)
     try:
         _try_kept(folder, exploration)
@@ -196,9 +196,9 @@ def _try_seeds(
         progress(0, len(seeds))
     with _outcomes(exploration, seeds, workers) as outcomes:
         for outcome in outcomes:
-            if outcome.breakage is not None:  # before it counts as a case: whoever interrupts is told of both
+            if outcome.failing_case is not None:  # before it counts as a case: whoever interrupts is told of both
                 broken = case(scenario, outcome.seed, schedule=schedule)
-                exploration.failure = Failure(outcome.seed, broken, outcome.breakage)
+                exploration.failure = Failure(outcome.seed, broken, outcome.failing_case)
             exploration.cases += 1
             exploration.notifications += outcome.notifications
             exploration.coverage.update(outcome.reached)
@@ -208,29 +208,29 @@ def _try_seeds(
                 return
 
 
-def _kept(failure: Failure, folder: FailuresFolder, exploration: Exploration, shrink_runs: int) -> Failure:
+def _kept(failure: Failure, folder: Corpus, exploration: Exploration, shrink_runs: int) -> Failure:
     """Shrink a failing case, and keep what came of it."""
     shrunk = None
     if shrink_runs:
-        shrunk = shrink(failure.case, failure.breakage.kind, invariants=exploration.invariants, runs=shrink_runs)
+        shrunk = shrink(failure.case, failure.failing_case.kind, invariants=exploration.invariants, runs=shrink_runs)
     small = failure.case if shrunk is None else shrunk.scenario
-    breakage = failure.breakage if shrunk is None else shrunk.breakage
+    failing_case = failure.failing_case if shrunk is None else shrunk.failing_case
     name = f"seed-{failure.seed}" if failure.kept is None else failure.kept.stem
     command = shlex.join(["retrylab", "run", str(folder.folder / f"{name}.yaml"), "--check"])
-    comment = f"{breakage.headline}:\n{breakage.text}\n\nA case of {exploration.path.name}"
+    comment = f"{failing_case.headline}:\n{failing_case.text}\n\nA case of {exploration.path.name}"
     file = folder.keep(name, small, comment, command)
     return replace(failure, shrunk=shrunk, file=file)
 
 
-def _try_kept(folder: FailuresFolder, exploration: Exploration) -> None:
+def _try_kept(folder: Corpus, exploration: Exploration) -> None:
     """Run the kept cases, up to the first that breaks still; files of those that do not are removed."""
     for file in folder.files():
         kept = folder.case(file, exploration.scenario)
         if kept is None:
             continue  # of other settings: left for whoever looks
-        breakage = attempt(kept, invariants=exploration.invariants).breakage
-        if breakage is not None:
-            exploration.failure = Failure(kept.seed, kept, breakage, file)
+        failing_case = attempt(kept, invariants=exploration.invariants).failing_case
+        if failing_case is not None:
+            exploration.failure = Failure(kept.seed, kept, failing_case, file)
             return
         file.unlink()
         exploration.mended.append(file)
@@ -266,7 +266,7 @@ def _explore_block(seeds: range) -> list[Outcome]:
     outcomes = []
     for seed in seeds:
         outcomes.append(_explore_one(_drawn, seed))
-        if outcomes[-1].breakage is not None:
+        if outcomes[-1].failing_case is not None:
             break  # nobody asks for those behind it
     return outcomes
 
@@ -276,5 +276,5 @@ def _explore_one(drawn: _Drawn, seed: int) -> Outcome:
     drawn_case = case(scenario, seed, schedule=schedule)
     trial = attempt(drawn_case, invariants=invariants)
     if trial.result is None:
-        return Outcome(seed, 0, frozenset(), trial.breakage)
+        return Outcome(seed, 0, frozenset(), trial.failing_case)
     return Outcome(seed, trial.result.summary["accepted"], reached(trial.result.history, drawn_case), None)

@@ -84,12 +84,12 @@ def _coverage(exploration: Exploration) -> Iterator[str]:
 
 
 def _failed(failure: Failure) -> Iterator[str]:
-    breakage = failure.breakage if failure.shrunk is None else failure.shrunk.breakage
-    yield f"{breakage.headline}:"
-    yield from (f"  {line}" for line in breakage.text.splitlines())
-    if breakage.history:
+    failing_case = failure.failing_case if failure.shrunk is None else failure.shrunk.failing_case
+    yield f"{failing_case.headline}:"
+    yield from (f"  {line}" for line in failing_case.text.splitlines())
+    if failing_case.history:
         yield "what had happened until then:"
-        yield from (f"  {line}" for line in breakage.history)
+        yield from (f"  {line}" for line in failing_case.history)
     if failure.shrunk is None:
         if failure.file is not None:
             yield f"kept: retrylab run {failure.file} --check"
@@ -126,12 +126,12 @@ def document(exploration: Exploration) -> dict[str, Any]:
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    breakage = failure.breakage if failure.shrunk is None else failure.shrunk.breakage
+    failing_case = failure.failing_case if failure.shrunk is None else failure.shrunk.failing_case
     return {
         "seed": failure.seed,
-        "broken": breakage.kind,
-        "text": breakage.text,
-        "at_s": None if breakage.at_ns is None else breakage.at_ns / NS_PER_S,
-        "history": list(breakage.history),
+        "broken": failing_case.kind,
+        "text": failing_case.text,
+        "at_s": None if failing_case.at_ns is None else failing_case.at_ns / NS_PER_S,
+        "history": list(failing_case.history),
         "file": None if failure.file is None else str(failure.file),
     }

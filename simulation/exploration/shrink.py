@@ -22,7 +22,7 @@ from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.quantities import FROM_FILE, Rate, parse_duration, parse_rate, write_duration, write_rate
 from simulation.engine.schedules import RandomWalk, Schedule, minimal
-from simulation.exploration.trial import Breakage, Trial, attempt
+from simulation.exploration.trial import FailingCase, Trial, attempt
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.arrivals import arrival_times_ns
 from simulation.scenario.consistency import findings
@@ -69,7 +69,7 @@ class Shrunk:
     """A small case that breaks."""
 
     scenario: Scenario
-    breakage: Breakage
+    failing_case: FailingCase
     before: Size
     after: Size
     runs: int
@@ -81,8 +81,8 @@ def shrink(scenario: Scenario, kind: str | None = None, *, invariants: Choice = 
 
     Args:
         scenario: a case that breaks.
-        kind: the invariant, or the class of the exception, as in :class:`simulation.exploration.trial.Breakage`. None:
-            the one that it breaks by.
+        kind: the invariant, or the class of the exception, as in :class:`simulation.exploration.trial.FailingCase`.
+            None: the one that it breaks by.
         invariants: those that are checked, as for :func:`simulation.run`.
         runs: how many candidates to run at most.
 
@@ -106,12 +106,12 @@ class _Shrinking:
         if scenario.schedule is not None:
             schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
         trial = attempt(scenario, schedule, self._invariants)
-        if trial.breakage is None or kind not in (None, trial.breakage.kind):
+        if trial.failing_case is None or kind not in (None, trial.failing_case.kind):
             raise ValueError(
                 f"shrink: wanted a case that breaks{'' if kind is None else f' {kind}'}, got one that does not"
             )
         self._best = scenario
-        self._breakage = trial.breakage
+        self._failing_case = trial.failing_case
         self._needs_schedule = schedule is not None
         self._data = _bare(as_data(scenario))
         if schedule is not None:
@@ -125,7 +125,7 @@ class _Shrinking:
                 pass
         except _Spent:
             pass
-        return Shrunk(self._best, self._breakage, self.before, _size(self._best, None), self._runs)
+        return Shrunk(self._best, self._failing_case, self.before, _size(self._best, None), self._runs)
 
     # ── candidates ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +149,7 @@ class _Shrinking:
         for seed in range(walks):
             walk = RandomWalk(Random(seed))
             trial = self._run(scenario, walk)
-            if trial.breakage is not None and trial.breakage.kind == self._breakage.kind:
+            if trial.failing_case is not None and trial.failing_case.kind == self._failing_case.kind:
                 walked = {**data, "schedule": {"deviations": _pairs(walk)}}
                 found = _read(walked)
                 return found is not None and self._takes(trial, found, walked)
@@ -162,9 +162,9 @@ class _Shrinking:
         return attempt(scenario, schedule, self._invariants)
 
     def _takes(self, trial: Trial, scenario: Scenario, data: Data) -> bool:
-        if trial.breakage is None or trial.breakage.kind != self._breakage.kind:
+        if trial.failing_case is None or trial.failing_case.kind != self._failing_case.kind:
             return False
-        self._best, self._breakage, self._data = scenario, trial.breakage, data
+        self._best, self._failing_case, self._data = scenario, trial.failing_case, data
         return True
 
     def _with(self, path: Path, value: Any) -> bool:
@@ -180,7 +180,7 @@ class _Shrinking:
             self._needs_schedule = False
         elif self._needs_schedule:
             self._try(dict(self._data))
-        until_ns = self._breakage.at_ns
+        until_ns = self._failing_case.at_ns
         if until_ns is None or not self._try(self._one_by_one(until_ns)):
             self._try(self._one_by_one(None))
 

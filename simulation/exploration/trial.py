@@ -21,7 +21,7 @@ UNNAMED = "conservation"
 
 
 @dataclass(frozen=True, slots=True)
-class Breakage:
+class FailingCase:
     """How a run broke."""
 
     kind: str
@@ -51,7 +51,7 @@ class Trial:
     """What came of a run: a result, or how it broke."""
 
     result: Result | None
-    breakage: Breakage | None
+    failing_case: FailingCase | None
 
 
 def attempt(
@@ -60,7 +60,7 @@ def attempt(
     invariants: Choice = "all",
     rules: RulesByName | None = None,
 ) -> Trial:
-    """Run a scenario, and return what came of it. Whatever the run raises is a breakage, but for interrupts.
+    """Run a scenario, and return what came of it. Whatever the run raises is a failing case, but for interrupts.
 
     Args:
         scenario: what to run.
@@ -76,8 +76,10 @@ def attempt(
     try:
         return Trial(run(scenario, schedule=schedule, invariants=invariants, rules=rules), None)
     except InvariantBreach as breach:
-        return Trial(None, Breakage(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history))
+        return Trial(
+            None, FailingCase(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history)
+        )
     except Exception as error:
-        return Trial(None, Breakage(type(error).__name__, f"{type(error).__name__}: {error}", is_error=True))
+        return Trial(None, FailingCase(type(error).__name__, f"{type(error).__name__}: {error}", is_error=True))
     finally:
         logger.setLevel(level)

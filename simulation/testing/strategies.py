@@ -27,7 +27,7 @@ from typing import Any
 from actors.messages import NotificationChannel
 from actors.optional_dependencies import needs_package
 from actors.settings.faults import FaultConfig
-from simulation.exploration.corpus import HOME, FailuresFolder
+from simulation.exploration.corpus import HOME, Corpus
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
 
 with needs_package("hypothesis", "hypothesis"):
@@ -203,7 +203,7 @@ def keeping(scenario: Scenario, folder: str | Path | None = None) -> Iterator[No
     try:
         yield
     except Exception as error:
-        kept = FailuresFolder(Path(folder) if folder is not None else Path(HOME) / "failures" / scenario.name)
+        kept = Corpus(Path(folder) if folder is not None else Path(HOME) / "failures" / scenario.name)
         file = kept.folder / "hypothesis.yaml"
         command = shlex.join(["retrylab", "run", str(file), "--check"])
         kept.keep(file.stem, scenario, f"{type(error).__name__} in a property test", command)

@@ -50,7 +50,7 @@ def test_minimal_of_what_needs_nothing_or_is_nothing():
 def test_a_breaker_that_opens_twice_takes_its_failures_and_an_outage():
     shrunk = shrink(parse(BUSY), invariants=["all", OpensOnce])
     data = as_data(shrunk.scenario)
-    assert shrunk.breakage.kind == "opens-once"
+    assert shrunk.failing_case.kind == "opens-once"
     assert shrunk.before.faults == 3
     assert len(data["faults"]) == 1
     assert "operations" not in data
@@ -60,7 +60,7 @@ def test_a_breaker_that_opens_twice_takes_its_failures_and_an_outage():
     assert set(data.get("channels", {})) <= {"sms"}
     # What is written to a file breaks as well.
     again = attempt(parse(write(shrunk.scenario)), invariants=["all", OpensOnce])
-    assert again.breakage == shrunk.breakage
+    assert again.failing_case == shrunk.failing_case
 
 
 def test_it_is_the_same_each_time():
@@ -97,7 +97,7 @@ def test_the_normal_order_is_kept_where_it_breaks_too():
 def test_so_many_runs_at_most():
     shrunk = shrink(parse(BUSY), invariants=[OpensOnce], runs=7)
     assert shrunk.runs == 7
-    assert attempt(shrunk.scenario, invariants=[OpensOnce]).breakage == shrunk.breakage
+    assert attempt(shrunk.scenario, invariants=[OpensOnce]).failing_case == shrunk.failing_case
 
 
 @pytest.mark.parametrize("kind", [None, "opens-once"])

@@ -86,9 +86,9 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
             wrong = reopened(_scenario("swarm", seed), seed)
             return None if wrong is None else ("reopened", wrong)
         found = attempt(_scenario(ground, seed), rules=_resets() if ground == RESET else None)
-        if found.breakage is not None:
-            kind = "crash" if found.breakage.is_error else found.breakage.kind
-            return kind, found.breakage.text
+        if found.failing_case is not None:
+            kind = "crash" if found.failing_case.is_error else found.failing_case.kind
+            return kind, found.failing_case.text
         assert found.result is not None
         failing = [each for each in found.result.summary["expectations"] if not each["holds"]]
         return ("expectations", f"{failing[0]['text']}, got {failing[0]['value']}") if failing else None

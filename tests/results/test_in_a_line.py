@@ -6,7 +6,7 @@ import pytest
 
 import simulation
 from simulation.exploration.explore import Failure
-from simulation.exploration.trial import Breakage
+from simulation.exploration.trial import FailingCase
 from simulation.scenario import parse
 from simulation.validation.cases.attempts import truncated_geometric
 
@@ -79,5 +79,5 @@ def test_an_exploration_says_whether_a_case_broke_and_what_never_happened(file):
     assert repr(explored) == (
         f"<Exploration of 'two\\nlines': 2 cases, no case broke, {len(explored.never)} things never happened>"
     )
-    broken = dataclasses.replace(explored, failure=Failure(5, explored.scenario, Breakage("nothing-lost", "", 0)))
+    broken = dataclasses.replace(explored, failure=Failure(5, explored.scenario, FailingCase("nothing-lost", "", 0)))
     assert repr(broken).startswith("<Exploration of 'two\\nlines': 2 cases, seed 5 broke, ")
