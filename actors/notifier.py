@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 
 SENT_KEPT = 10_000
 
-BreakerOrder: TypeAlias = Literal["force-open", "disable", "close", "metrics-only"]
+BreakerOverride: TypeAlias = Literal["force-open", "disable", "close", "metrics-only"]
 
 
 class Pipeline:
@@ -249,7 +249,7 @@ class Notifier:
         return self.bus.send(command)
 
     def operate_breaker(
-        self, channel: NotificationChannel | str, order: BreakerOrder, provider: str | None = None
+        self, channel: NotificationChannel | str, override: BreakerOverride, provider: str | None = None
     ) -> Awaitable[bool]:
         """Order the breakers of a channel about, all or that of one provider; awaiting it tells if that changed any.
 
@@ -264,15 +264,15 @@ class Notifier:
             raise UnknownChannel(f"wanted a channel that is configured, got {channel!r}")
         names = [lane.provider_name for lane in stages.lanes]
         problems = []
-        if order not in get_args(BreakerOrder):
-            problems.append(f"order: wanted one of {', '.join(get_args(BreakerOrder))}, got {order!r}")
+        if override not in get_args(BreakerOverride):
+            problems.append(f"override: wanted one of {', '.join(get_args(BreakerOverride))}, got {override!r}")
         if provider is not None and provider not in names:
             problems.append(f"provider: wanted one of {', '.join(names)}, got {provider!r}")
         if problems:
             raise ConfigurationError(problems)
         assert stages.circuit_breaker is not None
         answer: Awaitable[bool] = stages.circuit_breaker.ask(
-            OperateBreaker(order=order, provider=provider), block=False
+            OperateBreaker(order=override, provider=provider), block=False
         )
         return answer
 

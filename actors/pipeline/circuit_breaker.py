@@ -161,7 +161,7 @@ class CircuitBreakerActor(Stage):
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
         changed = [
-            lane.order(BreakerEvent(order.order), self.now_ns)
+            lane.override(BreakerEvent(order.order), self.now_ns)
             for lane in self._lanes
             if order.provider in (None, lane.provider_name)
         ]

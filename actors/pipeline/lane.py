@@ -301,13 +301,13 @@ class Lane:
 
     # ── orders and transitions ──────────────────────────────────────────────────────────────────────────────────
 
-    def order(self, event: BreakerEvent, now_ns: int) -> bool:
+    def override(self, event: BreakerEvent, now_ns: int) -> bool:
         """Do what an operator orders with every breaker; return whether that changes anything."""
         if self._group is not None:
-            return self._group.order(event, now_ns)
+            return self._group.override(event, now_ns)
         assert self.breaker is not None
         try:
-            self.breaker.order(event, now_ns)
+            self.breaker.override(event, now_ns)
         except IllegalTransition:
             return False  # it is in that state already
         return True

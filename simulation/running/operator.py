@@ -49,14 +49,14 @@ class Operator(Actor):
         pipeline = self._pipeline()
         try:
             if act.operation.breaker is not None:
-                _order_breakers(pipeline, act.operation)
+                _override_breakers(pipeline, act.operation)
             else:
                 _clear_dead_letters(pipeline, act.operation)
         except pykka.ActorDeadError:
             return  # the process is down
 
 
-def _order_breakers(pipeline: Pipeline, operation: Operation) -> None:
+def _override_breakers(pipeline: Pipeline, operation: Operation) -> None:
     assert operation.breaker is not None
     assert operation.channel is not None
     order = OperateBreaker(order=operation.breaker, provider=operation.provider)

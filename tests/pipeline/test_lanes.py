@@ -85,10 +85,10 @@ def test_an_open_breaker_is_what_bars_also_where_there_is_no_room():
 
 def test_a_forced_open_breaker_bars_until_an_order():
     lane = lane_of()
-    assert lane.order(BreakerEvent.FORCE_OPEN, S)
-    assert not lane.order(BreakerEvent.FORCE_OPEN, 2 * S)
+    assert lane.override(BreakerEvent.FORCE_OPEN, S)
+    assert not lane.override(BreakerEvent.FORCE_OPEN, 2 * S)
     assert blocked(lane, 3) == ("breaker", None)
-    assert lane.order(BreakerEvent.CLOSE, 4 * S)
+    assert lane.override(BreakerEvent.CLOSE, 4 * S)
     admit(lane, 4)
 
 
@@ -96,8 +96,8 @@ def test_a_ramp_bars_until_its_end_and_those_who_wait_ask_again_at_a_pace():
     lane = lane_of(
         circuit_breaker={"ramp": {"over": 10, "start": 0.0}, "resume_rate": "2/s", "resume_doubling": "1000h"}
     )
-    lane.order(BreakerEvent.FORCE_OPEN, 0)
-    lane.order(BreakerEvent.CLOSE, 0)
+    lane.override(BreakerEvent.FORCE_OPEN, 0)
+    lane.override(BreakerEvent.CLOSE, 0)
     assert blocked(lane, 0) == ("ramp", 10.0)
     assert lane.wait_through_ramp("", 0) == pytest.approx(S / 2, rel=1e-5)
     assert blocked(lane, 0.25)[0] == "pace"
@@ -249,7 +249,7 @@ def test_the_laws_of_a_lane(chosen, program):
             case "pass":
                 now_ns += round(argument * S)
             case "order":
-                lane.order(BreakerEvent(argument), now_ns)
+                lane.override(BreakerEvent(argument), now_ns)
             case "settle" if under_way:
                 host, permit = under_way.pop(0)
                 lane.settle(permit, argument, host, now_ns, S // 10, len(under_way) + 1)
@@ -275,7 +275,7 @@ def test_the_laws_of_a_lane(chosen, program):
     # However it was left, it takes attempts again once all have ended and time has passed.
     for host, permit in under_way:
         lane.settle(permit, OK, host, now_ns, S // 10, 1)
-    lane.order(BreakerEvent.CLOSE, now_ns)
+    lane.override(BreakerEvent.CLOSE, now_ns)
     waited = 0
     while isinstance(lane.try_admit("a", now_ns + waited * S), Blocked):
         waited += 1

@@ -95,10 +95,10 @@ def test_a_permit_from_before_it_was_forgotten_is_late() -> None:
 def test_an_order_holds_for_those_who_come_later_too(event: BreakerEvent, state: BreakerState) -> None:
     group = BreakerGroup(CircuitBreakerConfig())
     trip(group, "a", 0)
-    assert group.order(event, ns(1)) is True
-    assert group.order(event, ns(1)) is False
+    assert group.override(event, ns(1)) is True
+    assert group.override(event, ns(1)) is False
     assert {group.breaker(key, ns(1)).state for key in "ab"} == {state}
-    assert group.order(BreakerEvent.CLOSE, ns(2)) is True
+    assert group.override(BreakerEvent.CLOSE, ns(2)) is True
     assert {group.breaker(key, ns(2)).state for key in "abc"} == {BreakerState.CLOSED}
 
 
@@ -107,18 +107,18 @@ def test_whoever_listens_hears_of_the_order_for_those_who_come_later() -> None:
     group = BreakerGroup(
         CircuitBreakerConfig(), on_transition=lambda key, each: heard.append((key, each.from_state, each.to_state))
     )
-    group.order(BreakerEvent.FORCE_OPEN, ns(1))
+    group.override(BreakerEvent.FORCE_OPEN, ns(1))
     group.breaker("a", ns(2))
-    group.order(BreakerEvent.CLOSE, ns(3))
+    group.override(BreakerEvent.CLOSE, ns(3))
     group.breaker("b", ns(4))
     assert heard == [("a", "closed", "forced-open"), ("a", "forced-open", "closed")]
 
 
 def test_closing_is_an_order_to_those_that_are_open() -> None:
     group = BreakerGroup(CircuitBreakerConfig())
-    assert group.order(BreakerEvent.CLOSE, 0) is False
+    assert group.override(BreakerEvent.CLOSE, 0) is False
     trip(group, "a", 0)
-    assert group.order(BreakerEvent.CLOSE, 0) is True
+    assert group.override(BreakerEvent.CLOSE, 0) is True
     assert group.breaker("a", 0).state is BreakerState.CLOSED
 
 

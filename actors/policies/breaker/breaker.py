@@ -290,7 +290,7 @@ class Breaker:
         Raises:
             IllegalTransition: it is forced open already.
         """
-        self.order(BreakerEvent.FORCE_OPEN, now_ns)
+        self.override(BreakerEvent.FORCE_OPEN, now_ns)
 
     def disable(self, now_ns: int) -> None:
         """Admit everything and count nothing until further orders.
@@ -298,7 +298,7 @@ class Breaker:
         Raises:
             IllegalTransition: it is disabled already.
         """
-        self.order(BreakerEvent.DISABLE, now_ns)
+        self.override(BreakerEvent.DISABLE, now_ns)
 
     def metrics_only(self, now_ns: int) -> None:
         """Admit everything and count, with all counts at zero, and never open, until further orders.
@@ -306,7 +306,7 @@ class Breaker:
         Raises:
             IllegalTransition: it is metrics-only already.
         """
-        self.order(BreakerEvent.METRICS_ONLY, now_ns)
+        self.override(BreakerEvent.METRICS_ONLY, now_ns)
 
     def close(self, now_ns: int) -> None:
         """Begin anew: closed, with all counts at zero.
@@ -314,9 +314,9 @@ class Breaker:
         Raises:
             IllegalTransition: it is closed already.
         """
-        self.order(BreakerEvent.CLOSE, now_ns)
+        self.override(BreakerEvent.CLOSE, now_ns)
 
-    def order(self, event: BreakerEvent, now_ns: int) -> None:
+    def override(self, event: BreakerEvent, now_ns: int) -> None:
         """Do what an operator orders.
 
         Raises:

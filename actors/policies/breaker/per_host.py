@@ -77,7 +77,7 @@ class BreakerGroup:
         self._breakers: OrderedDict[str, tuple[Breaker, int]] = OrderedDict()
         """The longest unused first; with each the instant at which it was last asked for."""
         self._state = self._make("").state
-        self._order: BreakerEvent | None = None
+        self._override: BreakerEvent | None = None
         """What an operator ordered last."""
 
     def __len__(self) -> int:
@@ -103,21 +103,23 @@ class BreakerGroup:
             breaker = held[0]
         self._breakers[key] = (breaker, now_ns)
         self._breakers.move_to_end(key)
-        if held is None and self._order is not None and self._order in TRANSITIONS[breaker.state]:
-            breaker.order(self._order, now_ns)  # a transition as any other, so that whoever listens knows its state
+        if held is None and self._override is not None and self._override in TRANSITIONS[breaker.state]:
+            breaker.override(
+                self._override, now_ns
+            )  # a transition as any other, so that whoever listens knows its state
         return breaker
 
-    def order(self, event: BreakerEvent, now_ns: int) -> bool:
+    def override(self, event: BreakerEvent, now_ns: int) -> bool:
         """Do what an operator orders with every breaker, now and in future; return whether that changes anything."""
         changed = False
-        after = _STATE_BY_ORDER[event]
+        after = _STATE_BY_OVERRIDE[event]
         if after is not self._state:
             self._state, changed = after, True
-        self._order = event
+        self._override = event
         for breaker in [breaker for breaker, _ in self._breakers.values()]:
             breaker.advance(now_ns)
             if event in TRANSITIONS[breaker.state]:
-                breaker.order(event, now_ns)
+                breaker.override(event, now_ns)
                 changed = True
         return changed
 
@@ -140,7 +142,7 @@ class BreakerGroup:
         )
 
 
-_STATE_BY_ORDER = {
+_STATE_BY_OVERRIDE = {
     BreakerEvent.FORCE_OPEN: BreakerState.FORCED_OPEN,
     BreakerEvent.DISABLE: BreakerState.DISABLED,
     BreakerEvent.METRICS_ONLY: BreakerState.METRICS_ONLY,

@@ -26,13 +26,13 @@ class BreakerEvent(StrEnum):
     BENEFIT_OF_THE_DOUBT = "benefit-of-the-doubt"
     """Half-open for as long as it may be without a decision, and then it closes."""
     FORCE_OPEN = "force-open"
-    """An operator's order."""
+    """An operator's override."""
     DISABLE = "disable"
-    """An operator's order."""
+    """An operator's override."""
     CLOSE = "close"
-    """An operator's order."""
+    """An operator's override."""
     METRICS_ONLY = "metrics-only"
-    """An operator's order."""
+    """An operator's override."""
 
 
 _CLOSED = BreakerState.CLOSED

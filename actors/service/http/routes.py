@@ -41,7 +41,7 @@ from starlette.routing import BaseRoute, Route
 
 from actors.errors import ConfigurationError, EditRefused, UnknownChannel
 from actors.messages import NotificationChannel
-from actors.notifier import BreakerOrder
+from actors.notifier import BreakerOverride
 from actors.service.http.access import Role, require
 from actors.service.http.ingest import content_of
 from actors.service.operations import json as documents
@@ -111,8 +111,8 @@ class _Bulk(Settings):
     dry_run: bool = False
 
 
-class _BreakerOrder(Settings):
-    order: BreakerOrder
+class _BreakerOverride(Settings):
+    order: BreakerOverride
     provider: Text | None = None
     why: Text | None = None
 
@@ -140,7 +140,7 @@ def routes() -> list[BaseRoute]:
         _route("GET", "/api/bulks/{id}", _show_bulk),
         _route("POST", "/api/bulks/{id}/cancel", _cancel_bulk),
         _route("GET", "/api/breakers", _list_breakers),
-        _route("POST", "/api/breakers/{channel}", _order_breaker),
+        _route("POST", "/api/breakers/{channel}", _override_breaker),
         _route("GET", "/api/audit", _audit),
     ]
 
@@ -261,8 +261,8 @@ async def _list_breakers(request: Request) -> Response:
     )
 
 
-async def _order_breaker(request: Request) -> Response:
-    who, body = require(request, Role.OPERATOR), await _body(request, _BreakerOrder)
+async def _override_breaker(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _BreakerOverride)
     try:
         changed = await _letters(request).operate_breaker(
             request.path_params["channel"], body.order, body.provider, by=who.name, why=body.why

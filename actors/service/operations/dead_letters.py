@@ -30,7 +30,7 @@ from actors.instants import since_1970_ns
 from actors.kernel.effects import Effect, Foreseen
 from actors.kernel.futures import Future
 from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, NotificationChannel
-from actors.notifier import BreakerOrder, Notifier
+from actors.notifier import BreakerOverride, Notifier
 from actors.pipeline.dead_letter_queue import (
     DeadLetterQueue,
     DiscardDeadLetter,
@@ -147,7 +147,7 @@ class DeadLetters:
     async def operate_breaker(
         self,
         channel: NotificationChannel | str,
-        order: BreakerOrder,
+        override: BreakerOverride,
         provider: str | None = None,
         *,
         by: str | None,
@@ -160,9 +160,9 @@ class DeadLetters:
             ConfigurationError: there is no such order, or the channel has no such provider.
             StoreFailed: it cannot be made durable that it was done.
         """
-        changed = await self._notifier.operate_breaker(channel, order, provider)
+        changed = await self._notifier.operate_breaker(channel, override, provider)
         about = f"{channel}" if provider is None else f"{channel}, {provider}"
-        await done(self._note(f"breaker {order}", by, about, why))
+        await done(self._note(f"breaker {override}", by, about, why))
         return changed
 
     # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
