@@ -31,13 +31,13 @@ class Inbox:
     Has the three methods pykka wants of an inbox.
     """
 
-    __slots__ = ("actor", "owed", "peak", "queue")
+    __slots__ = ("actor", "deferred", "peak", "queue")
 
     def __init__(self) -> None:
         self.actor: Any = None
         """Whose it is, from when that begins."""
         self.queue: deque[Any] = deque()
-        self.owed = 0
+        self.deferred = 0
         """How many of them the actor could not take when it was their turn, and takes before anything else."""
         self.peak = 0
         """The most messages that ever waited here at once."""
@@ -49,7 +49,7 @@ class Inbox:
 
     def owe(self, message: Any) -> None:
         """Keep a message whose turn it was: behind those owed before it, and before any whose turn is still to come."""
-        self.queue.insert(self.owed, message)
+        self.queue.insert(self.deferred, message)
         self.peak = max(self.peak, len(self.queue))
 
     def put(self, envelope: Any) -> None:

@@ -101,7 +101,7 @@ class Lifecycle:
             self.failed(actor, None, error)
             return
         actor._accepting = actor._plain
-        self._system._take_up_owed(actor)
+        self._system._take_up_deferred(actor)
 
     def _make_anew(self, actor: Actor) -> None:
         """Give an actor the state it was born with; it is the same object, so that references to it stay good."""

@@ -329,7 +329,7 @@ class ActorSystem(ABC):
         if actor._accepting is NOTHING:
             if kind is not _NextFromInbox:
                 inbox.owe(message)
-            inbox.owed += 1
+            inbox.deferred += 1
             return None
         if kind is _NextFromInbox:
             if inbox.empty():
@@ -348,7 +348,7 @@ class ActorSystem(ABC):
         except Exception as error:
             self._raised(actor, message, reply_to, error)
             if actor._accepting is not NOTHING:
-                self._take_up_owed(actor)
+                self._take_up_deferred(actor)
             return None
         except BaseException as error:
             if reply_to is not None:
@@ -366,14 +366,14 @@ class ActorSystem(ABC):
         if actor.actor_stopped.is_set():
             self._lifecycle.terminated(actor, None)
         else:
-            self._take_up_owed(actor)
+            self._take_up_deferred(actor)
         return None
 
-    def _take_up_owed(self, actor: Actor) -> None:
+    def _take_up_deferred(self, actor: Actor) -> None:
         """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
         inbox = inbox_of(actor)
-        if inbox.owed:
-            inbox.owed -= 1
+        if inbox.deferred:
+            inbox.deferred -= 1
             self._ready.appendleft((actor, _NEXT_FROM_INBOX))
 
     def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
@@ -432,7 +432,7 @@ class ActorSystem(ABC):
             return False
         actor._run = None
         actor._accepting = actor._plain
-        self._take_up_owed(actor)
+        self._take_up_deferred(actor)
         return True
 
     def _give_up(self, actor: Actor, error: BaseException) -> None:

@@ -88,7 +88,7 @@ class EventBus:
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
-        self._owed: dict[Future[Any], None] = {}
+        self._pending: dict[Future[Any], None] = {}
         """The answers that publications, commands and orders wait for, in order."""
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
@@ -107,7 +107,7 @@ class EventBus:
     @property
     def under_way(self) -> int:
         """How many publications, commands and orders have not been answered yet."""
-        return len(self._owed)
+        return len(self._pending)
 
     def subscribe(self, *event_types: type) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike.
@@ -249,17 +249,17 @@ class EventBus:
 
     def owe(self, answer: Future[Any]) -> None:
         """Take note that somebody waits for this answer, until there is one, be it that there will be none."""
-        self._owed[answer] = None
+        self._pending[answer] = None
         answer.when_done(functools.partial(self._answered, answer))
 
     def _answered(self, answer: Future[Any]) -> None:
-        del self._owed[answer]
-        if not self._owed and self.when_idle is not None:
+        del self._pending[answer]
+        if not self._pending and self.when_idle is not None:
             self.when_idle()
 
     def end(self) -> None:
         """Tell all who still wait for an answer that there will be none: its actors are gone."""
-        for answer in list(self._owed):
+        for answer in list(self._pending):
             if not answer.done:  # the answer before it may have been the last that this one waited for
                 error = NotifierClosed("the notifier was closed before it was known what becomes of this")
                 answer.set_exception((NotifierClosed, error, None))

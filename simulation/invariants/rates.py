@@ -36,7 +36,7 @@ class _Rate:
         """Since the half second that was measured last."""
         self._owed = 0.0
         """The part of a send that has to pass before the next one, at an instant."""
-        self._owed_at_ns = 0
+        self._due_at_ns = 0
         self._limited_at_ns = -1
         """When there first was a limit."""
 
@@ -91,8 +91,8 @@ class _Rate:
 
     def _pass_until(self, now_ns: int) -> None:
         if self.rate is not None:
-            self._owed = max(0.0, self._owed - seconds(now_ns - self._owed_at_ns) * self.rate)
-        self._owed_at_ns = now_ns
+            self._owed = max(0.0, self._owed - seconds(now_ns - self._due_at_ns) * self.rate)
+        self._due_at_ns = now_ns
 
     def send(self, now_ns: int) -> bool:
         """Count a send; return whether it keeps to the rate."""
