@@ -391,7 +391,7 @@ class Handler(Actor):
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is under way no more
         if self._budgets is not None:
-            self._budgets.attempt_is_over(delivery, succeeded(performed.result), self.system.now_ns)
+            self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:
@@ -402,7 +402,7 @@ class Handler(Actor):
         delivery = self._delivery_of(refused.attempt)
         if delivery is not None:
             if self._budgets is not None:
-                self._budgets.attempt_is_over(delivery, None, self.system.now_ns)
+                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Rejected)
@@ -422,7 +422,7 @@ class Handler(Actor):
     def _put_off(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
         if self._budgets is not None:
-            self._budgets.attempt_is_over(delivery, None, self.system.now_ns)
+            self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
         delivery.current = None
         delivery.charged = charged
         self._prepare(delivery)

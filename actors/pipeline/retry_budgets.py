@@ -32,7 +32,7 @@ class RetryBudgets:
         if budget is not None:
             budget.start(delivery.charge, now_ns)
 
-    def attempt_is_over(self, delivery: Delivery, succeeded: bool | None, now_ns: int) -> None:
+    def attempt_has_ended(self, delivery: Delivery, succeeded: bool | None, now_ns: int) -> None:
         """Take note that an attempt has ended; None where another one could not have done better."""
         budget = self._budgets.get(delivery.command.channel)
         if budget is not None:
@@ -53,7 +53,7 @@ class RetryBudgets:
     def settle(self, delivery: Delivery, now_ns: int) -> None:
         """Clear what a notification that ends without a provider's answer still holds."""
         if delivery.current is not None:
-            self.attempt_is_over(delivery, None, now_ns)
+            self.attempt_has_ended(delivery, None, now_ns)
         elif delivery.charge:
             self._budgets[delivery.command.channel].give_back(delivery.charge, now_ns)
             delivery.charge = 0

@@ -215,7 +215,7 @@ def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(lu
     with pytest.raises(TuningInterrupted) as stopped:
         simulation.tune(luck, **arguments)
     so_far = stopped.value.so_far
-    assert not so_far.is_over
+    assert not so_far.is_finished
     assert so_far.found == []
     assert not so_far.nearest.given_up
     assert not (tmp_path / "out" / "tuned.yaml").exists()

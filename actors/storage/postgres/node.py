@@ -235,10 +235,10 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
 class Lease:
     """Until when a node has what it has, unless it is kept up; watched in a thread of its own."""
 
-    def __init__(self, node: str, length_s: float, *, when_over: Callable[[], None]) -> None:
-        """Be ready to be watched; `when_over` is called in the thread that watches."""
+    def __init__(self, node: str, length_s: float, *, when_finished: Callable[[], None]) -> None:
+        """Be ready to be watched; `when_finished` is called in the thread that watches."""
         self._length_s = length_s
-        self._when_over = when_over
+        self._when_finished = when_finished
         self._ends = 0.0
         """When it is over, by the node's own monotonic clock and at the earliest."""
         self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
@@ -260,5 +260,5 @@ class Lease:
     def _watch(self) -> None:
         while not self._watched.wait(max(0.0, self._ends - time.monotonic())):
             if time.monotonic() >= self._ends:
-                self._when_over()
+                self._when_finished()
                 return

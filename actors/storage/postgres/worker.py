@@ -88,7 +88,7 @@ class Worker:
         self._keep_audit_ns = keep_audit_ns
         self._when_lost = when_lost
         self._link = Link(dsn, schema, lease_s)
-        self._lease = Lease(node, lease_s, when_over=self._lease_is_over)
+        self._lease = Lease(node, lease_s, when_finished=self._lease_has_expired)
         self._lock = threading.Lock()
         """Guards that it gives up once."""
         self._given_up = threading.Event()
@@ -130,11 +130,11 @@ class Worker:
         self._lease.watch()
         try:
             yield from self._serve()
-        except _Over:
+        except _Finished:
             pass
         except Exception as error:
             logger.exception("the store of node %r failed", self._node)
-            with contextlib.suppress(_Over):
+            with contextlib.suppress(_Finished):
                 self._give_up(f"the store cannot be written: {error}")
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Worker:
         looks_at, forgets_at, hints_at, has_hint = 0.0, 0.0, 0.0, False
         while True:
             if self._given_up.is_set():
-                raise _Over
+                raise _Finished
             now = time.monotonic()
             if has_hint and now >= hints_at:
                 self._repeat(self._hint)
@@ -242,7 +242,7 @@ class Worker:
             except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
                 self._link.lose(error)
                 if self._given_up.wait(pause):
-                    raise _Over from None
+                    raise _Finished from None
                 pause = min(2 * pause, longest, self._lease_s / 6)
             except psycopg.Error as error:
                 logger.exception("the store of node %r failed", self._node)
@@ -250,9 +250,9 @@ class Worker:
 
     # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
 
-    def _lease_is_over(self) -> None:
+    def _lease_has_expired(self) -> None:
         """Give up, whatever the thread of the SQL hangs in; called in another one."""
-        with contextlib.suppress(_Over):
+        with contextlib.suppress(_Finished):
             self._give_up(
                 f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
                 f"{self._link.why}: another node may take over what it has"
@@ -266,8 +266,8 @@ class Worker:
                 logger.error("%s", failure)
                 self._when_lost(failure)
                 self._given_up.set()
-        raise _Over
+        raise _Finished
 
 
-class _Over(Exception):
+class _Finished(Exception):
     """Nothing can be made durable any more."""

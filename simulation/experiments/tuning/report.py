@@ -60,7 +60,7 @@ def _heading(tuning: Tuning) -> str:
     seeds = seeds_text(range(tuning.first_seed, tuning.first_fresh_seed))
     which = "all " if tuning.exhaustive and not tuning.invalid else ""
     left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
-    over = "" if tuning.is_over else " · interrupted"
+    over = "" if tuning.is_finished else " · interrupted"
     return (
         f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')} · {counted(runs, 'run')}"
         f"{left_out}{over}"
@@ -206,7 +206,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
         yield f"No setting has the figure {' and '.join(each.figure for each in goal.objectives)} in every run."
         return
     share = _percent(goal.probability)
-    if not tuning.is_over:
+    if not tuning.is_finished:
         yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
     elif any(each.verdict is Verdict.REJECTED and not each.is_baseline for each in tuning.trials):
         yield f"No setting was confirmed to meet the expectations in {share} of runs. The nearest one:"

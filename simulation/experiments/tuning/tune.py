@@ -102,10 +102,10 @@ def tune(
     found: list[Trial] = []
     beaten: list[Trial] = []
 
-    def tuning(*, is_over: bool) -> Tuning:
+    def tuning(*, is_finished: bool) -> Tuning:
         seeds = (scenario.seed, scenario.seed + replicates)
-        exhaustive = is_over and search.is_exhaustive(trials)
-        result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_over=is_over)
+        exhaustive = is_finished and search.is_exhaustive(trials)
+        result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_finished=is_finished)
         if out is not None:
             save_tuning(result, out)
         return result
@@ -121,6 +121,6 @@ def tune(
             beaten += compared(search, found, bench)
             if not found:
                 bench.freshly([(nearest(search.trials), replicates)])
-        return tuning(is_over=True)
+        return tuning(is_finished=True)
     except KeyboardInterrupt:
-        raise TuningInterrupted(tuning(is_over=False)) from None
+        raise TuningInterrupted(tuning(is_finished=False)) from None

@@ -38,7 +38,7 @@ class Tuning:
         sets: Sequence[str],
         *,
         exhaustive: bool,
-        is_over: bool,
+        is_finished: bool,
     ) -> None:
         self.path = Path(path)
         """Of the scenario."""
@@ -63,12 +63,12 @@ class Tuning:
         """What was changed in the file for all of them."""
         self.exhaustive = exhaustive
         """Whether every combination was tried."""
-        self.is_over = is_over
+        self.is_finished = is_finished
         """Whether the search came to its end, and was not interrupted."""
 
     def __repr__(self) -> str:
         facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
-        return line("Tuning", self.baseline.scenario.name, [*facts, *([] if self.is_over else ["interrupted"])])
+        return line("Tuning", self.baseline.scenario.name, [*facts, *([] if self.is_finished else ["interrupted"])])
 
     @property
     def best(self) -> Trial | None:
@@ -80,7 +80,7 @@ class Tuning:
         """What was found, or else what comes nearest to meeting the expectations; of an interrupted search the best
         that is not given up."""
         alive = [trial for trial in self.trials if trial.in_space and trial.searched and not trial.given_up]
-        if self.found or (alive and not self.is_over):
+        if self.found or (alive and not self.is_finished):
             return (self.found or best(alive) or alive)[0]
         return nearest(self.trials)
 
@@ -203,7 +203,7 @@ class Tuning:
             "confidence": goal.confidence,
             "vary": {path: _choices(choices) for path, choices in self.space.items()},
             "exhaustive": self.exhaustive,
-            "is_over": self.is_over,
+            "is_over": self.is_finished,
             "tried": sum(trial.in_space for trial in self.trials),
             "invalid": self.invalid,
             "runs": sum(len(trial.searched) + len(trial.fresh) for trial in self.trials),
