@@ -25,7 +25,7 @@ from actors.domain.attempts import Provider
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import Providers, checked_providers, unreliable_providers
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import is_async
@@ -410,5 +410,5 @@ def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_prov
 
 def _unreliable(
     channels: Mapping[NotificationChannel, ChannelConfig], system: ActorSystem
-) -> dict[NotificationChannel, dict[str, NotificationService]]:
+) -> dict[NotificationChannel, dict[str, SimulatedProvider]]:
     return {channel: unreliable_providers(channel, config, (), system.streams) for channel, config in channels.items()}

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
@@ -24,13 +24,13 @@ def unreliable_providers(
     faults: Sequence[FaultConfig],
     streams: RandomStreams,
     rules: Sequence[FailureRule] = (),
-) -> dict[str, NotificationService]:
+) -> dict[str, SimulatedProvider]:
     """Return the unreliable providers of a channel's settings, by name.
 
     A fault that names no provider hits all of the channel's. `rules` are those of the channel's own provider.
     """
     return {
-        name: NotificationService.from_config(
+        name: SimulatedProvider.from_config(
             settings.provider,
             faults_of(faults, channel, name),
             streams,

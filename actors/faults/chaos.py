@@ -21,7 +21,7 @@ from actors.settings.faults import FaultConfig
 class FaultyProvider(Provider):
     """Passes judgement on each attempt as the unreliable provider does, and hands to another one what is to succeed.
 
-    Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.NotificationService`. What
+    Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.SimulatedProvider`. What
     differs is what the wrapped provider does in its own time:
 
     * An attempt that is to succeed is held back for the `latency` of the faults, and for its wait where they set a

@@ -22,19 +22,19 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 
 
-class NotificationService(Provider):
+class SimulatedProvider(Provider):
     """A provider that fails as told, for the live pipeline and the simulated one alike.
 
     It goes by the clock of its system from 0 on, and remembers; so it is good for one run.
 
     ::
 
-        NotificationService(failure_rate=0.3)                 # 30% of the attempts fail
-        NotificationService(fail_count=2)                     # the first two fail, all others succeed
-        NotificationService(latency=Distribution(exponential={"mean": 0.2}))
-        NotificationService(latency=0.2, capacity=10)         # at most 50 a second; the others queue
-        NotificationService(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
-        NotificationService(rules=[collapses])                # as a function of yours says
+        SimulatedProvider(failure_rate=0.3)                 # 30% of the attempts fail
+        SimulatedProvider(fail_count=2)                     # the first two fail, all others succeed
+        SimulatedProvider(latency=Distribution(exponential={"mean": 0.2}))
+        SimulatedProvider(latency=0.2, capacity=10)         # at most 50 a second; the others queue
+        SimulatedProvider(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
+        SimulatedProvider(rules=[collapses])                # as a function of yours says
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class NotificationService(Provider):
         streams = streams if streams is not None else RandomStreams(0)
         self._rules = FaultRules(config, faults, rules, streams, name)
         self._draw = self._rules.draw
-        self.outcomes_are_plain = type(self) is NotificationService and not rules
+        self.outcomes_are_plain = type(self) is SimulatedProvider and not rules
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
         attempt on, when its fate is fixed."""
@@ -87,7 +87,7 @@ class NotificationService(Provider):
         name: str,
         *,
         rules: Sequence[FailureRule] = (),
-    ) -> NotificationService:
+    ) -> SimulatedProvider:
         """Return the provider of a channel's settings."""
         return cls(
             config.failure_rate,
@@ -131,3 +131,7 @@ def _failing_first(count: Any) -> FaultConfig:
     if type(count) is not int or count < 0:
         raise ConfigurationError([f"fail_count: wanted a whole number of at least 0, got {count!r}"])
     return FaultConfig.model_validate({"channel": "all", "fail_first": count})
+
+
+NotificationService = SimulatedProvider
+"""The name that the specification has for it."""

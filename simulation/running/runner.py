@@ -13,7 +13,7 @@ import msgspec
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import Providers, checked_providers, unreliable_providers
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
 from actors.instants import ns
 from actors.kernel.actor import Actor, handles
@@ -394,7 +394,7 @@ def _channels(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
 
 def _providers(
     scenario: Scenario, system: ActorSystem, rules: Rules
-) -> Mapping[NotificationChannel, Mapping[str, NotificationService]]:
+) -> Mapping[NotificationChannel, Mapping[str, SimulatedProvider]]:
     return {
         channel: unreliable_providers(channel, config, scenario.faults, system.streams, rules.get(channel, ()))
         for channel, config in _channels(scenario).items()

@@ -14,7 +14,7 @@ from worlds import World, email, on_both_clocks
 
 from actors.domain.attempts import Attempt
 from actors.faults.bursts import BurstChain
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent, Transient
@@ -34,7 +34,7 @@ def burst(failure_rate: float = 1.0, mean_good: float = GOOD_S, mean_bad: float 
     return FaultConfig.model_validate({"channel": "all", "burst": settings, **keys})
 
 
-def fails(provider: NotificationService, *seconds: float) -> list[bool]:
+def fails(provider: SimulatedProvider, *seconds: float) -> list[bool]:
     return [provider.attempt(ATTEMPT, ns(at)).result != Sent() for at in seconds]
 
 
@@ -65,7 +65,7 @@ def test_it_is_bad_as_often_as_the_two_state_chain_some_time_after_it_was_good(a
 
 def test_in_the_long_run_so_many_attempts_fail_as_there_is_bad_time():
     def share_failed(seed: int) -> float:
-        provider = NotificationService(faults=[burst(0.5)], streams=RandomStreams(seed))
+        provider = SimulatedProvider(faults=[burst(0.5)], streams=RandomStreams(seed))
         return fmean(fails(provider, *(60 + number / 2 for number in range(4000))))
 
     check_mean([share_failed(seed) for seed in range(30)], 0.5 * BAD_S / (GOOD_S + BAD_S), within=0.04)
@@ -80,7 +80,7 @@ def always_bad(failure_rate: float, **keys: Any) -> FaultConfig:
 
 def test_its_failures_add_up_with_those_of_other_rates():
     faults = [always_bad(0.3), always_bad(0.2), FaultConfig.model_validate({"channel": "all", "permanent_rate": 0.1})]
-    provider = NotificationService(0.15, faults=faults)
+    provider = SimulatedProvider(0.15, faults=faults)
     outcomes = [provider.attempt(ATTEMPT, S).result for _ in range(20_000)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Transient)]
     assert len(failed) / 20_000 == pytest.approx(0.65, abs=0.012)
@@ -89,19 +89,19 @@ def test_its_failures_add_up_with_those_of_other_rates():
 
 
 def test_more_than_everything_is_everything():
-    provider = NotificationService(0.4, faults=[always_bad(0.9), always_bad(1.0)])
+    provider = SimulatedProvider(0.4, faults=[always_bad(0.9), always_bad(1.0)])
     assert all(fails(provider, *[1.0] * 1000))
 
 
 def test_it_fails_only_in_its_window():
-    provider = NotificationService(faults=[always_bad(1.0, at=10, **{"for": 5})])
+    provider = SimulatedProvider(faults=[always_bad(1.0, at=10, **{"for": 5})])
     assert fails(provider, 9, 10.1, 14.9, 15) == [False, True, True, False]
 
 
 def test_a_burst_leaves_the_luck_of_all_else_as_it_was():
     def drawn(*faults: FaultConfig) -> list[Any]:
         latencies = FaultConfig.model_validate({"channel": "all", "latency": {"exponential": {"mean": 1}}})
-        provider = NotificationService(0.3, faults=[latencies, *faults], streams=RandomStreams(4))
+        provider = SimulatedProvider(0.3, faults=[latencies, *faults], streams=RandomStreams(4))
         return [provider.attempt(ATTEMPT, number * S) for number in range(100)]
 
     plain, bursting = drawn(), drawn(burst(0.5))
@@ -113,7 +113,7 @@ def test_a_burst_leaves_the_luck_of_all_else_as_it_was():
 
 def test_a_pipeline_rides_out_bursts_the_same_way_on_both_clocks():
     def scenario(world: World) -> None:
-        provider = NotificationService(faults=[burst(0.9)], latency=0.1, streams=RandomStreams(1))
+        provider = SimulatedProvider(faults=[burst(0.9)], latency=0.1, streams=RandomStreams(1))
         world.open(provider, email={"retry": {"max_attempts": 6}, "circuit_breaker": {"failure_threshold": 3}})
         for number in range(100):
             world.send(email(f"n{number}"), at=number / 4)

@@ -13,7 +13,7 @@ import simulation
 from actors.domain.attempts import Provider
 from actors.errors import ActorSystemError, ConfigurationError
 from actors.faults.chaos import FaultyProvider
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.kernel.effects import Foreseen, Promise
 from actors.kernel.live import LiveSystem
 from actors.kernel.randomness import RandomStreams
@@ -30,7 +30,7 @@ from simulation.scenario import parse
 DISCIPLINES = ("fifo", "critical_first", "processor_sharing")
 
 
-def ends(provider: NotificationService, *attempts: tuple[float, bool]) -> list[tuple[int, float]]:
+def ends(provider: SimulatedProvider, *attempts: tuple[float, bool]) -> list[tuple[int, float]]:
     """Return when attempts end that start at these instants, critical or not: their numbers with seconds, in order."""
     found: list[tuple[int, float]] = []
     with SimulatedSystem() as system:
@@ -60,7 +60,7 @@ def ends(provider: NotificationService, *attempts: tuple[float, bool]) -> list[t
 
 def test_without_a_capacity_there_is_nothing_to_share():
     with pytest.raises(ConfigurationError) as refused:
-        NotificationService(discipline="processor_sharing")
+        SimulatedProvider(discipline="processor_sharing")
     assert refused.value.problems == [
         "wanted a capacity with the discipline processor_sharing, without which it works on all at once, got none"
     ]
@@ -73,12 +73,12 @@ def test_without_a_capacity_there_is_nothing_to_share():
 
 
 def test_first_come_first_served_is_what_it_is_when_nothing_is_said():
-    named, plain = (NotificationService(latency=2, capacity=1, **extra) for extra in ({"discipline": "fifo"}, {}))
+    named, plain = (SimulatedProvider(latency=2, capacity=1, **extra) for extra in ({"discipline": "fifo"}, {}))
     assert [named.attempt(ATTEMPT, 0) for _ in range(3)] == [plain.attempt(ATTEMPT, 0) for _ in range(3)]
 
 
 def test_without_the_clock_of_a_system_it_says_so():
-    provider = NotificationService(capacity=1, discipline="critical_first")
+    provider = SimulatedProvider(capacity=1, discipline="critical_first")
     with pytest.raises(ActorSystemError, match=r"critical_first needs a clock: .* on_wired"):
         provider.attempt(ATTEMPT, 0)
     with SimulatedSystem() as one, SimulatedSystem() as other:
@@ -102,9 +102,7 @@ def test_each_discipline_by_hand():
         "processor_sharing": [(0, 4.75), (1, 5.75), (2, 6.0)],
     }
     for discipline in DISCIPLINES:
-        assert (
-            ends(NotificationService(latency=2, capacity=1, discipline=discipline), *attempts) == expected[discipline]
-        )
+        assert ends(SimulatedProvider(latency=2, capacity=1, discipline=discipline), *attempts) == expected[discipline]
 
 
 @pytest.mark.parametrize("discipline", ["critical_first", "processor_sharing"])
@@ -114,7 +112,7 @@ def test_each_discipline_by_hand():
 )
 def test_what_is_not_worked_on_takes_up_nothing(discipline, keys, answers):
     window = fault(at=1, **keys, **{"for": 1})
-    provider = NotificationService(latency=2, capacity=1, discipline=discipline, faults=[window])
+    provider = SimulatedProvider(latency=2, capacity=1, discipline=discipline, faults=[window])
     kept_out = 1 if "throttle" not in keys else 2  # the quota lets one through
     attempts = [(0.0, False), *((1.0, False) for _ in range(kept_out))]
     ended = dict(ends(provider, *attempts))
@@ -126,7 +124,7 @@ def test_what_is_not_worked_on_takes_up_nothing(discipline, keys, answers):
 @pytest.mark.parametrize("keys", [{"failure_rate": 1}, {"fail_first": 9}, {"lost_reply_rate": 1}])
 @pytest.mark.parametrize("discipline", ["critical_first", "processor_sharing"])
 def test_work_that_comes_to_nothing_costs_as_much_as_any(keys, discipline):
-    provider = NotificationService(latency=2, capacity=1, discipline=discipline, faults=[fault(**{"for": 1}, **keys)])
+    provider = SimulatedProvider(latency=2, capacity=1, discipline=discipline, faults=[fault(**{"for": 1}, **keys)])
     ended = dict(ends(provider, (0.5, False), (1.0, False)))
     assert ended[1] == 4.5
     assert (0 in ended) == ("lost_reply_rate" not in keys)
@@ -135,10 +133,10 @@ def test_work_that_comes_to_nothing_costs_as_much_as_any(keys, discipline):
 
 def test_in_a_window_the_smaller_capacity_counts_and_slowness_is_more_work():
     narrow = fault(at=2, **{"for": 2}, capacity=1)
-    sharing = NotificationService(latency=4, capacity=2, discipline="processor_sharing", faults=[narrow])
+    sharing = SimulatedProvider(latency=4, capacity=2, discipline="processor_sharing", faults=[narrow])
     assert ends(sharing, (0, False), (0, False)) == [(0, 5.0), (1, 5.0)]  # half as fast for 2 s
     slow = fault(at=0, **{"for": 1}, latency_factor=3)
-    first = NotificationService(latency=2, capacity=1, discipline="critical_first", faults=[slow])
+    first = SimulatedProvider(latency=2, capacity=1, discipline="critical_first", faults=[slow])
     assert ends(first, (0, False), (1, False), (1, True)) == [(0, 6.0), (2, 8.0), (1, 10.0)]
 
 
@@ -155,7 +153,7 @@ def test_a_rule_sees_what_is_under_way(discipline, seen):
     def spy(_attempt: Any, _now_ns: int, load: Any) -> None:
         loads.append((load.in_service, load.queued, load.delivered))
 
-    provider = NotificationService(latency=2, capacity=1, discipline=discipline, rules=[spy])
+    provider = SimulatedProvider(latency=2, capacity=1, discipline=discipline, rules=[spy])
     ends(provider, (0, False), (0, False), (1, False), (2, False))
     assert loads == seen
 
@@ -164,7 +162,7 @@ def test_a_rule_that_refuses_at_the_door_answers_after_the_latency():
     def full(_attempt: Any, _now_ns: int, load: Any) -> Transient | None:
         return Transient(reason="full", throttled=True) if load.under_way >= 1 else None
 
-    provider = NotificationService(latency=2, capacity=1, discipline="processor_sharing", rules=[full])
+    provider = SimulatedProvider(latency=2, capacity=1, discipline="processor_sharing", rules=[full])
     assert ends(provider, (0, False), (1, False)) == [(0, 2.0), (1, 3.0)]
 
 
@@ -176,7 +174,7 @@ def test_the_luck_of_each_attempt_is_the_same_under_every_discipline():
     }
     results = {}
     for discipline in DISCIPLINES:
-        provider = NotificationService(streams=RandomStreams(5), discipline=discipline, **settings)
+        provider = SimulatedProvider(streams=RandomStreams(5), discipline=discipline, **settings)
         with SimulatedSystem() as system:
             provider.on_wired(system)
             effects = [provider.attempt(ATTEMPT, 0) for _ in range(50)]
@@ -196,7 +194,7 @@ def test_the_luck_of_each_attempt_is_the_same_under_every_discipline():
 def test_a_timeout_does_not_cancel_the_work():
     def scenario(world: World) -> None:
         world.open(
-            NotificationService(latency=3, capacity=1, discipline="processor_sharing"),
+            SimulatedProvider(latency=3, capacity=1, discipline="processor_sharing"),
             email={"timeout": 5, "retry": {"initial_delay": 1}},
         )
         world.send(email("a"))
@@ -208,7 +206,7 @@ def test_a_timeout_does_not_cancel_the_work():
 
     def impatient(world: World) -> None:
         world.open(
-            NotificationService(latency=3, capacity=1, discipline="processor_sharing"),
+            SimulatedProvider(latency=3, capacity=1, discipline="processor_sharing"),
             email={"timeout": 4, "retry": {"initial_delay": 1}},
         )
         world.send(email("a"))
@@ -225,7 +223,7 @@ def test_a_timeout_does_not_cancel_the_work():
 def test_an_answer_at_the_instant_of_the_timeout_counts(timeout, is_sent):
     def scenario(world: World) -> None:
         world.open(
-            NotificationService(latency=2, capacity=1, discipline="critical_first"),
+            SimulatedProvider(latency=2, capacity=1, discipline="critical_first"),
             email={"timeout": timeout, "retry": {"max_attempts": 1}},
         )
         world.send(email("a"), email("b"))
@@ -235,7 +233,7 @@ def test_an_answer_at_the_instant_of_the_timeout_counts(timeout, is_sent):
 
 def test_a_crash_of_the_channel_or_breaker_leaves_the_provider_at_its_work():
     def scenario(world: World) -> None:
-        world.open(NotificationService(latency=4, capacity=1, discipline="critical_first"))
+        world.open(SimulatedProvider(latency=4, capacity=1, discipline="critical_first"))
         world.send(email("a"), email("b"))
         stages = world.pipeline.wiring.stages["email"]
         world.at(1.0, lambda: world.system.crash(stages.lanes[0].channel, ValueError("boom")))
@@ -249,7 +247,7 @@ def test_a_crash_of_the_channel_or_breaker_leaves_the_provider_at_its_work():
 def test_hedges_share_with_what_they_are_copies_of():
     def scenario(world: World) -> None:
         world.open(
-            NotificationService(latency=2, capacity=1, discipline="processor_sharing"),
+            SimulatedProvider(latency=2, capacity=1, discipline="processor_sharing"),
             email={"hedging": {"max_attempts": 2, "delay": 1}},
         )
         world.send(email("a"))
@@ -308,7 +306,7 @@ async def test_what_stands_before_a_real_provider_holds_attempts_back_just_so(au
 
 async def test_in_real_time_too_its_promises_are_kept():
     async with LiveSystem() as system:
-        provider = NotificationService(latency=0.001, capacity=1, discipline="processor_sharing")
+        provider = SimulatedProvider(latency=0.001, capacity=1, discipline="processor_sharing")
         provider.on_wired(system)
         promises = [provider.attempt(ATTEMPT, system.now_ns) for _ in range(3)]
         with trio.fail_after(10):

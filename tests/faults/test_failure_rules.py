@@ -11,7 +11,7 @@ from worlds import World, email, on_both_clocks
 import simulation
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.provider import NEVER_NS, NotificationService
+from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.faults.queue import Load
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
@@ -50,9 +50,9 @@ class Spy:
 def test_the_load_is_what_a_count_over_all_that_went_before_gives(capacity, failing, arrivals):
     spy = Spy()
     faults = [fault(**failing)] if failing else []
-    provider = NotificationService(latency=2, capacity=capacity, faults=faults, rules=[spy])
+    provider = SimulatedProvider(latency=2, capacity=capacity, faults=faults, rules=[spy])
     # A lost reply is work as any other, so its end is that of an attempt whose reply is not lost.
-    twin = NotificationService(latency=2, capacity=capacity, faults=[] if "lost_reply_rate" in failing else faults)
+    twin = SimulatedProvider(latency=2, capacity=capacity, faults=[] if "lost_reply_rate" in failing else faults)
     spans: list[tuple[float, float, bool]] = []
     for at in arrivals:
         before = twin.delivered
@@ -71,7 +71,7 @@ def test_the_load_is_what_a_count_over_all_that_went_before_gives(capacity, fail
 def test_what_is_not_worked_on_is_no_load():
     spy = Spy()
     faults = [fault(**{"for": 1}, hang=True), fault(at=1, **{"for": 1}, outage=True)]
-    provider = NotificationService(latency=9, faults=faults, rules=[spy])
+    provider = SimulatedProvider(latency=9, faults=faults, rules=[spy])
     for at in (0, 1, 2, 3):
         provider.attempt(ATTEMPT, at * S)
     assert [(at, load.under_way) for at, load in spy.told] == [(2, 0), (3, 1)]
@@ -82,7 +82,7 @@ def test_what_is_not_worked_on_is_no_load():
 
 def test_the_first_rule_that_answers_decides():
     silent, first, second = Spy(), Spy(OVERLOADED), Spy(Permanent(reason="never asked"))
-    provider = NotificationService(latency=2, rules=[silent, first, second])
+    provider = SimulatedProvider(latency=2, rules=[silent, first, second])
     effect = provider.attempt(ATTEMPT, 0)
     assert (effect.delay_ns, effect.result) == (2 * S, OVERLOADED)
     assert [len(rule.told) for rule in (silent, first, second)] == [1, 1, 0]
@@ -94,7 +94,7 @@ def test_the_first_rule_that_answers_decides():
 ])  # fmt: skip
 def test_rules_stand_between_outages_and_what_luck_decides(keys, asked):
     spy = Spy(OVERLOADED)
-    provider = NotificationService(faults=[fault(**keys)], rules=[spy])
+    provider = SimulatedProvider(faults=[fault(**keys)], rules=[spy])
     if "throttle" in keys:
         provider.attempt(ATTEMPT, 0)
         spy.told.clear()
@@ -104,7 +104,7 @@ def test_rules_stand_between_outages_and_what_luck_decides(keys, asked):
 
 def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
     rules = [lambda attempt, now_ns, load: OVERLOADED if now_ns < S else None]
-    provider = NotificationService(fail_count=1, rules=rules)
+    provider = SimulatedProvider(fail_count=1, rules=rules)
     outcomes = [provider.attempt(ATTEMPT, at * S).result for at in (0, 1, 2)]
     assert outcomes == [OVERLOADED, Transient(reason="injected failure"), Sent()]
 
@@ -118,15 +118,13 @@ def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
     ],
 )
 def test_a_refusal_at_the_door_takes_up_no_capacity_and_failed_work_does(outcome, answers):
-    provider = NotificationService(latency=2, capacity=1, rules=[Spy(outcome)])
+    provider = SimulatedProvider(latency=2, capacity=1, rules=[Spy(outcome)])
     assert [provider.attempt(ATTEMPT, 0).delay_ns / S for _ in range(3)] == answers
     assert provider.delivered == 0
 
 
 def test_a_rule_may_have_an_attempt_succeed_against_all_luck():
-    provider = NotificationService(
-        failure_rate=1, faults=[fault(lost_reply_rate=1)], rules=[Spy(Sent(answer="250 OK"))]
-    )
+    provider = SimulatedProvider(failure_rate=1, faults=[fault(lost_reply_rate=1)], rules=[Spy(Sent(answer="250 OK"))])
     effect = provider.attempt(ATTEMPT, 0)
     assert effect.result == Sent(answer="250 OK")
     assert effect.delay_ns < NEVER_NS
@@ -134,8 +132,8 @@ def test_a_rule_may_have_an_attempt_succeed_against_all_luck():
 
 
 def test_a_rule_leaves_the_luck_of_later_attempts_as_it_was():
-    ruled = NotificationService(0.5, rules=[lambda attempt, now_ns, load: OVERLOADED if now_ns < 50 else None])
-    plain = NotificationService(0.5)
+    ruled = SimulatedProvider(0.5, rules=[lambda attempt, now_ns, load: OVERLOADED if now_ns < 50 else None])
+    plain = SimulatedProvider(0.5)
     one, other = ([each.attempt(ATTEMPT, at).result for at in range(200)] for each in (ruled, plain))
     assert one[:50] == [OVERLOADED] * 50
     assert one[50:] == other[50:]
@@ -143,7 +141,7 @@ def test_a_rule_leaves_the_luck_of_later_attempts_as_it_was():
 
 def test_what_cannot_be_called_is_no_rule():
     with pytest.raises(ConfigurationError) as refused:
-        NotificationService(rules=[Spy(), "overloaded"])
+        SimulatedProvider(rules=[Spy(), "overloaded"])
     assert refused.value.problems == ["rules.1: wanted a function (attempt, now_ns, load), got 'overloaded'"]
 
 
@@ -166,7 +164,7 @@ def test_contention_by_what_has_changed_since_on_both_clocks():
 
     def scenario(world: World) -> None:
         world.open(
-            NotificationService(latency=0.1, rules=[contention()]),
+            SimulatedProvider(latency=0.1, rules=[contention()]),
             email={"retry": {"max_attempts": 9, "backoff_multiplier": 1}, "circuit_breaker": {"enabled": False}},
         )
         for number in range(4):

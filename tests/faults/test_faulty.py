@@ -13,7 +13,7 @@ from worlds import Scripted, World, email, on_both_clocks, run_on_trio, simulate
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.chaos import FaultyProvider
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Effect, Foreseen
 from actors.kernel.randomness import RandomStreams
@@ -85,7 +85,7 @@ def test_equal_seeds_give_the_verdicts_of_the_unreliable_provider(faults, instan
     told = [
         [provider.attempt(attempt(), at * S) for at in instants]
         for provider in (
-            NotificationService(faults=faults, streams=RandomStreams(seed)),
+            SimulatedProvider(faults=faults, streams=RandomStreams(seed)),
             FaultyProvider(Scripted(), faults, streams=RandomStreams(seed)),
         )
     ]

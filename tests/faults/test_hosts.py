@@ -11,7 +11,7 @@ from worlds import email
 
 import simulation
 from actors.domain.attempts import Attempt
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.faults.queue import Load
 from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerTransitioned, NotificationFailed
@@ -33,7 +33,7 @@ def fault(**keys: Any) -> FaultConfig:
 
 
 def told(faults: list[FaultConfig], visits: list[tuple[int, str]], **settings: Any) -> list[Any]:
-    provider = NotificationService(faults=faults, streams=RandomStreams(5), **settings)
+    provider = SimulatedProvider(faults=faults, streams=RandomStreams(5), **settings)
     return [provider.attempt(attempt_at(host), at * S) for at, host in visits]
 
 

@@ -17,7 +17,7 @@ import simulation
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.conditions import capacity_steps
-from actors.faults.provider import NEVER_NS, NotificationService
+from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.faults.queue import ServiceQueue
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
@@ -35,7 +35,7 @@ def fault(**keys: Any) -> FaultConfig:
     return FaultConfig.model_validate({"channel": "all", **keys})
 
 
-def answered(provider: NotificationService, *seconds: float) -> list[float]:
+def answered(provider: SimulatedProvider, *seconds: float) -> list[float]:
     """Return, for attempts that start at these instants, when their answers come; inf for never."""
     effects = [(at, provider.attempt(ATTEMPT, ns(at))) for at in seconds]
     return [math.inf if effect.delay_ns == NEVER_NS else at + effect.delay_ns / S for at, effect in effects]
@@ -111,7 +111,7 @@ def erlang_c(offered: float, servers: int) -> float:
 
 def mean_sojourn(seed: int, per_s: float, servers: int, latency: dict[str, Any], count: int) -> float:
     """Return how long an answer takes in seconds, in one replicate without its first tenth."""
-    provider = NotificationService(
+    provider = SimulatedProvider(
         latency=Distribution.model_validate(latency), capacity=servers, streams=RandomStreams(seed)
     )
     gap, attempt = Random(f"arrivals {seed}").expovariate, provider.attempt
@@ -152,31 +152,31 @@ def test_the_probabilities_of_having_to_wait_are_those_of_the_tables():
 
 
 def test_so_many_at_once_and_the_others_in_order():
-    assert answered(NotificationService(latency=2, capacity=2), 0, 0, 0, 1, 5) == [2, 2, 4, 4, 7]
-    assert answered(NotificationService(latency=2), 0, 0, 0) == [2, 2, 2]
+    assert answered(SimulatedProvider(latency=2, capacity=2), 0, 0, 0, 1, 5) == [2, 2, 4, 4, 7]
+    assert answered(SimulatedProvider(latency=2), 0, 0, 0) == [2, 2, 2]
 
 
 def test_in_a_window_the_smaller_of_both_counts():
     narrow = fault(at=10, **{"for": 10}, capacity=1)
-    assert answered(NotificationService(latency=2, capacity=2, faults=[narrow]), 9, 10, 10, 10) == [11, 13, 15, 17]
+    assert answered(SimulatedProvider(latency=2, capacity=2, faults=[narrow]), 9, 10, 10, 10) == [11, 13, 15, 17]
     wide = fault(at=10, **{"for": 10}, capacity=50)
-    assert answered(NotificationService(latency=2, capacity=2, faults=[wide]), 10, 10, 10) == [12, 12, 14]
+    assert answered(SimulatedProvider(latency=2, capacity=2, faults=[wide]), 10, 10, 10) == [12, 12, 14]
 
 
 def test_servers_taken_away_finish_and_servers_that_come_back_are_free_at_once():
     narrow = fault(at=10, **{"for": 5}, capacity=1)
-    provider = NotificationService(latency=4, capacity=3, faults=[narrow])
+    provider = SimulatedProvider(latency=4, capacity=3, faults=[narrow])
     # Three are under way when two servers go; the queue stands until only one is left. Two come back at 15.
     assert answered(provider, 8, 9, 9, 10, 10, 10) == [12, 13, 13, 17, 19, 19]
 
 
 def test_what_was_begun_without_a_bound_fills_the_servers_of_a_window():
-    provider = NotificationService(latency=6, faults=[fault(at=2, **{"for": 20}, capacity=2)])
+    provider = SimulatedProvider(latency=6, faults=[fault(at=2, **{"for": 20}, capacity=2)])
     assert answered(provider, 0, 1, 1, 2, 2, 30, 30, 30) == [6, 7, 7, 13, 13, 36, 36, 36]
 
 
 def test_who_waits_when_a_window_ends_is_let_in_at_once():
-    provider = NotificationService(latency=3, faults=[fault(at=0, **{"for": 4}, capacity=1)])
+    provider = SimulatedProvider(latency=3, faults=[fault(at=0, **{"for": 4}, capacity=1)])
     assert answered(provider, 0, 0, 0, 0, 3.5) == [3, 6, 7, 7, 7]
 
 
@@ -222,7 +222,7 @@ def test_at_each_instant_the_last_open_window_or_the_providers_own_counts(own, w
     ],
 )
 def test_work_that_comes_to_nothing_costs_as_much_as_any(keys):
-    provider = NotificationService(latency=2, capacity=1, faults=[fault(**{"for": 1}, **keys)])
+    provider = SimulatedProvider(latency=2, capacity=1, faults=[fault(**{"for": 1}, **keys)])
     wasted = math.inf if "lost_reply_rate" in keys else 4
     assert answered(provider, 0, 0.5, 1)[1:] == [wasted, 6]
 
@@ -231,7 +231,7 @@ def test_work_that_comes_to_nothing_costs_as_much_as_any(keys):
     ("keys", "answer"), [({"outage": True}, 2), ({"throttle": {"rate": "1/h"}}, 2), ({"hang": True}, math.inf)]
 )
 def test_what_is_not_worked_on_takes_up_nothing(keys, answer):
-    provider = NotificationService(latency=2, capacity=1, faults=[fault(**keys, **{"for": 1})])
+    provider = SimulatedProvider(latency=2, capacity=1, faults=[fault(**keys, **{"for": 1})])
     if "throttle" in keys:
         provider.attempt(ATTEMPT, 0)
         assert answered(provider, 0, 0, 1) == [2, 2, 4]  # behind the one that the quota let through
@@ -245,8 +245,8 @@ def test_a_capacity_leaves_the_luck_of_each_attempt_as_it_was(capacity, gaps):
         "latency": Distribution.model_validate({"exponential": {"mean": 1}}),
         "failure_rate": 0.3,
     }
-    plain = NotificationService(streams=RandomStreams(5), **settings)
-    queued = NotificationService(streams=RandomStreams(5), capacity=capacity, **settings)
+    plain = SimulatedProvider(streams=RandomStreams(5), **settings)
+    queued = SimulatedProvider(streams=RandomStreams(5), capacity=capacity, **settings)
     now = 0.0
     for gap in gaps:
         now += gap
@@ -258,7 +258,7 @@ def test_a_capacity_leaves_the_luck_of_each_attempt_as_it_was(capacity, gaps):
 
 def test_a_capacity_of_nothing_is_refused():
     with pytest.raises(ConfigurationError) as refused:
-        NotificationService(capacity=0)
+        SimulatedProvider(capacity=0)
     assert refused.value.problems == ["capacity: wanted a whole number of at least 1, got 0"]
 
 
@@ -267,7 +267,7 @@ def test_a_capacity_of_nothing_is_refused():
 
 def test_a_timeout_does_not_cancel_the_work():
     def scenario(world: World) -> None:
-        world.open(NotificationService(latency=3, capacity=1), email={"timeout": 4, "retry": {"initial_delay": 1}})
+        world.open(SimulatedProvider(latency=3, capacity=1), email={"timeout": 4, "retry": {"initial_delay": 1}})
         world.send(email("a"), email("b"))
 
     world = on_both_clocks(scenario)

@@ -11,7 +11,7 @@ from worlds import World, email, on_both_clocks
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.provider import NEVER_NS, NotificationService
+from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
@@ -27,11 +27,11 @@ def fault(**keys: Any) -> FaultConfig:
     return FaultConfig.model_validate({"channel": "all", **keys})
 
 
-def service(*faults: FaultConfig, seed: int = 0, **settings: Any) -> NotificationService:
-    return NotificationService(faults=faults, streams=RandomStreams(seed), **settings)
+def service(*faults: FaultConfig, seed: int = 0, **settings: Any) -> SimulatedProvider:
+    return SimulatedProvider(faults=faults, streams=RandomStreams(seed), **settings)
 
 
-def told(provider: NotificationService, *seconds: float) -> list[str]:
+def told(provider: SimulatedProvider, *seconds: float) -> list[str]:
     """Return, for attempts at these instants, what became of them."""
     return [short(provider.attempt(ATTEMPT, round(at * S))) for at in seconds]
 
@@ -71,7 +71,7 @@ def test_fail_count_is_the_first_attempts_of_all():
 )
 def test_settings_out_of_range_are_refused_in_plain_words(settings, problem):
     with pytest.raises(ConfigurationError) as refused:
-        NotificationService(**settings)
+        SimulatedProvider(**settings)
     assert refused.value.problems == [problem]
 
 
@@ -221,7 +221,7 @@ def test_delivered_counts_lost_replies_and_not_what_hangs_or_fails():
 LUCKY = {"latency": Distribution.model_validate({"exponential": {"mean": "1s"}}), "failure_rate": 0.3}
 
 
-def draws(provider: NotificationService, *seconds: float) -> list[tuple[int, str]]:
+def draws(provider: SimulatedProvider, *seconds: float) -> list[tuple[int, str]]:
     return [(effect.delay_ns, short(effect)) for effect in (provider.attempt(ATTEMPT, round(at * S)) for at in seconds)]
 
 
@@ -230,9 +230,9 @@ def test_equal_seeds_and_names_have_equal_luck_and_others_do_not():
     same = draws(service(seed=1, **LUCKY), *instants)
     assert draws(service(seed=1, **LUCKY), *instants) == same
     assert draws(service(seed=2, **LUCKY), *instants) != same
-    other = NotificationService(streams=RandomStreams(1), name="sms.provider", **LUCKY)
+    other = SimulatedProvider(streams=RandomStreams(1), name="sms.provider", **LUCKY)
     assert draws(other, *instants) != same
-    from_config = NotificationService.from_config(ProviderConfig(**LUCKY), (), RandomStreams(1), "provider")
+    from_config = SimulatedProvider.from_config(ProviderConfig(**LUCKY), (), RandomStreams(1), "provider")
     assert draws(from_config, *instants) == same
 
 

@@ -9,7 +9,7 @@ import pytest
 from laws import Log, Logged
 from worlds import World, email, on_both_clocks, simulate
 
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.messages import BreakerTransitioned, NotificationDeferred
 from actors.settings.faults import FaultConfig
 
@@ -24,7 +24,7 @@ def scenario_of(
 
     def scenario(world: World) -> None:
         faults = [FaultConfig.model_validate({"channel": "email", "throttle": throttle})] if throttle else []
-        service = NotificationService(faults=faults, streams=world.system.streams, **provider)
+        service = SimulatedProvider(faults=faults, streams=world.system.streams, **provider)
         world.log = Log(service, timeout=settings.get("timeout", 10))
         world.open(world.log, email=settings)
         for number in range(rate * until):

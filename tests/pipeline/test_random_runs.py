@@ -20,7 +20,7 @@ from laws import (
 )
 from worlds import World, email, on_both_clocks, simulate
 
-from actors.faults.provider import NotificationService
+from actors.faults.provider import SimulatedProvider
 from actors.messages import NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, RedriveDeadLetter
@@ -236,7 +236,7 @@ def open_world(world: World, setup: Setup) -> None:
     world.logs = {
         NotificationChannel(name): {
             provider: Log(
-                NotificationService(
+                SimulatedProvider(
                     latency=setup.latency,
                     faults=[
                         each for each in setup.faults if name in each.channel and each.provider in (None, provider)
