@@ -12,8 +12,8 @@ import typer
 from simulation.commands.shared import argument, exits_in_words, option, path_option, say, set_option
 
 if TYPE_CHECKING:
-    from simulation.reporting.plots.kinds import Kind, Options
-    from simulation.reporting.plots.source import Run
+    from simulation.reporting.plots.kinds import Options, PlotKind
+    from simulation.reporting.plots.source import PlottedRun
 
 
 class KindName(StrEnum):
@@ -111,7 +111,7 @@ def _plot(
 
     _check_source(source)  # before anything is said of kinds that go with what is there
     of_a_sweep = _has(source, "sweep.json")
-    known: dict[str, Kind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
+    known: dict[str, PlotKind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
     kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
     paths = _paths(source, kinds, out)
     drawn_from: Any = _sweep(source) if of_a_sweep else _run(source, seed, sets)
@@ -163,7 +163,7 @@ def _sweep(directory: Path) -> Any:
     return open_sweep(directory)
 
 
-def _run(source: Path, seed: int | None, sets: list[str]) -> Run:
+def _run(source: Path, seed: int | None, sets: list[str]) -> PlottedRun:
     """Return a saved run, or run a scenario."""
     if os.path.isdir(source):
         from simulation.results.saved_result import missing_text, opened

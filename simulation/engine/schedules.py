@@ -298,7 +298,7 @@ class ExploringSystem(SimulatedSystem):
 
 T = TypeVar("T")
 
-Run: TypeAlias = Callable[[Schedule], object]
+RunUnder: TypeAlias = Callable[[Schedule], object]
 """Makes everything anew, runs it under the schedule, and raises if something does not hold: that is a breach."""
 
 
@@ -312,7 +312,7 @@ class Explored:
     """What the run raised, if it did."""
 
 
-def search(run: Run, *, most_deviations: int) -> Iterator[Explored]:
+def search(run: RunUnder, *, most_deviations: int) -> Iterator[Explored]:
     """Run every schedule with at most so many deviations once, those with the fewest first; end with the first breach.
 
     With d decisions in a run and w actors to choose from at each, these are about ``(d * (w - 1)) ** k / k!`` runs for
@@ -349,7 +349,7 @@ def _with_one_more(done: list[tuple[tuple[Deviation, ...], array[int]]]) -> Iter
                 yield (*deviations, Deviation(step, choice))
 
 
-def _explore(run: Run, schedule: Schedule) -> Explored:
+def _explore(run: RunUnder, schedule: Schedule) -> Explored:
     breach = None
     try:
         run(schedule)
@@ -359,7 +359,7 @@ def _explore(run: Run, schedule: Schedule) -> Explored:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SearchResult:
     """What a search came to."""
 
     runs: int
@@ -376,17 +376,17 @@ class Verdict:
         return f"breach with {counted(len(self.deviations), 'deviation')} [{which}], in schedule {self.runs:,}: {found}"
 
 
-def verdict(explored: Iterable[Explored], *, most_deviations: int) -> Verdict:
+def search_result(explored: Iterable[Explored], *, most_deviations: int) -> SearchResult:
     """Go through a search to its end, and say what it came to."""
     runs = 0
     for each in explored:
         runs += 1
         if each.breach is not None:
-            return Verdict(runs, most_deviations, each.breach, each.deviations)
-    return Verdict(runs, most_deviations, None, ())
+            return SearchResult(runs, most_deviations, each.breach, each.deviations)
+    return SearchResult(runs, most_deviations, None, ())
 
 
-def shrink(run: Run, deviations: Iterable[tuple[int, int]]) -> Explored:
+def shrink(run: RunUnder, deviations: Iterable[tuple[int, int]]) -> Explored:
     """Return a run that breaks in the same way with fewer deviations: without any one of them, it does not.
 
     What breaks is the same when the class of the exception is.

@@ -16,7 +16,7 @@ from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.failing import Failing, fit_failing
 from simulation.fitting.latency import Latency, fit_latency
-from simulation.fitting.log import AttemptLog, Flags, Kind
+from simulation.fitting.log import AttemptLog, Flags, OutcomeKind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.slowness import Brownout, find_brownouts
@@ -92,7 +92,7 @@ def fit(
     latency: str | None = None,
     outcome: str | None = None,
     latency_unit: Unit | None = None,
-    outcome_map: Mapping[str, str | Kind] | None = None,
+    outcome_map: Mapping[str, str | OutcomeKind] | None = None,
     channel: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -147,7 +147,7 @@ def _notes(log: AttemptLog) -> list[str]:
         )
     if len(log) < FEW:
         notes.append(f"{counted(len(log), 'attempt')}: too few to say anything of bursts, outages or a distribution")
-    elif log.has_outcomes and not (log.kind == Kind.SENT).any():
+    elif log.has_outcomes and not (log.kind == OutcomeKind.SENT).any():
         notes.append("no attempt succeeded: a failure rate or one long outage, which the log cannot tell apart")
     return notes
 
@@ -168,7 +168,8 @@ def _provider(
     lost = None
     if found is None and failing is not None and not failing.counts["answered"]:
         lost = share(
-            int(np.count_nonzero(log.kind == Kind.AMBIGUOUS)), int(np.count_nonzero(log.kind != Kind.THROTTLED))
+            int(np.count_nonzero(log.kind == OutcomeKind.AMBIGUOUS)),
+            int(np.count_nonzero(log.kind != OutcomeKind.THROTTLED)),
         )
         lost = lost if lost.value else None
     if found is not None and found.fit.lost > 0:
@@ -191,8 +192,8 @@ def _provider(
 
 def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
     """Return the latencies to fit: those of all answers, or of the successes where failures have another one."""
-    timed_out: Flags = log.kind == Kind.AMBIGUOUS
-    sent: Flags = (log.kind == Kind.SENT) | (log.kind == Kind.UNKNOWN)
+    timed_out: Flags = log.kind == OutcomeKind.AMBIGUOUS
+    sent: Flags = (log.kind == OutcomeKind.SENT) | (log.kind == OutcomeKind.UNKNOWN)
     others: Flags = ~timed_out & ~sent
     notes: list[str] = []
     censored = log.latency_s[timed_out]

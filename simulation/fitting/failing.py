@@ -17,7 +17,7 @@ import numpy as np
 
 from simulation.fitting.bursts import CLUSTERED, Bursts, Candidate, candidate, clustering, independent_log_likelihood
 from simulation.fitting.estimate import Estimate, share
-from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
+from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.windows import INSIDE, Window, find_windows
 
 MARGIN = 10.0
@@ -28,12 +28,12 @@ _TAKEN_OUT_MAX = 4
 """So many of the longest windows are tried as outages beside bursts."""
 
 RATES = {
-    "failure_rate": Kind.TRANSIENT,
-    "permanent_rate": Kind.PERMANENT,
-    "dead_destination_rate": Kind.DEAD_DESTINATION,
-    "channel_fault_rate": Kind.CHANNEL_FAULT,
+    "failure_rate": OutcomeKind.TRANSIENT,
+    "permanent_rate": OutcomeKind.PERMANENT,
+    "dead_destination_rate": OutcomeKind.DEAD_DESTINATION,
+    "channel_fault_rate": OutcomeKind.CHANNEL_FAULT,
 }
-_FAILED = (Kind.TRANSIENT, Kind.AMBIGUOUS, Kind.CHANNEL_FAULT)
+_FAILED = (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS, OutcomeKind.CHANNEL_FAULT)
 
 WindowKind = Literal["outage", "hang", "channel_fault"]
 
@@ -76,11 +76,11 @@ class Failing:
 
 def fit_failing(log: AttemptLog) -> Failing:
     """Return what failures there are in the attempts at one provider."""
-    asked = log.where(log.kind != Kind.THROTTLED)
+    asked = log.where(log.kind != OutcomeKind.THROTTLED)
     windows = find_windows(np.isin(asked.kind, _FAILED), asked.start_s)
     taken_out, chosen, evidence, clustered = _chosen(asked, windows)
     outages = tuple(Outage(window, _kind_of(asked.kind[window.first : window.last + 1])) for window in taken_out)
-    answered = asked.where(~_in_windows(len(asked), taken_out) & (asked.kind != Kind.AMBIGUOUS))
+    answered = asked.where(~_in_windows(len(asked), taken_out) & (asked.kind != OutcomeKind.AMBIGUOUS))
     total = len(answered)
     counts = {name: int(np.count_nonzero(answered.kind == kind)) for name, kind in RATES.items()}
     rates = {name: share(count, total) for name, count in counts.items()}
@@ -144,8 +144,8 @@ def _windows_bic(windows: Sequence[Window], price: float) -> float:
 
 def _outside(asked: AttemptLog, windows: Sequence[Window]) -> tuple[Flags, Flags, Floats]:
     """Return which attempts are outside of windows and answered, which of these failed, and when they started."""
-    chosen = ~_in_windows(len(asked), windows) & (asked.kind != Kind.AMBIGUOUS)
-    return chosen, asked.kind[chosen] == Kind.TRANSIENT, asked.start_s[chosen]
+    chosen = ~_in_windows(len(asked), windows) & (asked.kind != OutcomeKind.AMBIGUOUS)
+    return chosen, asked.kind[chosen] == OutcomeKind.TRANSIENT, asked.start_s[chosen]
 
 
 def _in_windows(size: int, windows: Sequence[Window]) -> Flags:
@@ -158,4 +158,6 @@ def _in_windows(size: int, windows: Sequence[Window]) -> Flags:
 def _kind_of(kinds: np.ndarray[Any, np.dtype[np.int8]]) -> WindowKind:
     counts = {kind: int(np.count_nonzero(kinds == kind)) for kind in _FAILED}
     most = max(_FAILED, key=lambda kind: counts[kind])
-    return {Kind.TRANSIENT: "outage", Kind.AMBIGUOUS: "hang", Kind.CHANNEL_FAULT: "channel_fault"}[most]  # type: ignore[return-value]
+    return {OutcomeKind.TRANSIENT: "outage", OutcomeKind.AMBIGUOUS: "hang", OutcomeKind.CHANNEL_FAULT: "channel_fault"}[
+        most
+    ]  # type: ignore[return-value]

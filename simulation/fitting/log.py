@@ -14,7 +14,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 Whole: TypeAlias = NDArray[np.int64]
 
 
-class Kind(IntEnum):
+class OutcomeKind(IntEnum):
     """How an attempt ended: the outcomes of :mod:`actors.outcomes`, with a refusal for going too fast apart."""
 
     UNKNOWN = -1
@@ -41,7 +41,7 @@ class AttemptLog:
     """Seconds until the answer, or until the sender gave up; NaN where the log does not say."""
 
     kind: NDArray[np.int8]
-    """:class:`Kind` of each."""
+    """:class:`OutcomeKind` of each."""
 
     channel: NDArray[Any]
     """Name of the channel of each, of those that a scenario knows."""
@@ -76,7 +76,7 @@ class AttemptLog:
     @property
     def has_outcomes(self) -> bool:
         """Whether the log says how attempts ended."""
-        return len(self) == 0 or bool((self.kind != Kind.UNKNOWN).any())
+        return len(self) == 0 or bool((self.kind != OutcomeKind.UNKNOWN).any())
 
     @property
     def duration_s(self) -> float:

@@ -17,7 +17,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
-from simulation.fitting.log import AttemptLog, Flags, Floats, Kind
+from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.words import NAMES, kind_of
 from simulation.results.files import read_table
 from simulation.scenario.arguments import check_word, shown
@@ -60,7 +60,7 @@ class Columns:
     outcome: str | None = None
     """How it ended."""
 
-    outcome_map: Mapping[str, str | Kind] | None = None
+    outcome_map: Mapping[str, str | OutcomeKind] | None = None
     """What words mean that are not known, or mean something else: ``{"bounced": "permanent"}``."""
 
     channel: str | None = None
@@ -293,7 +293,7 @@ class _Reader:
         column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
         if column is None:
             self._notes.append("no column has outcomes (or --outcome NAME): the latency alone is fitted")
-            return np.full(len(self._frame), Kind.UNKNOWN, dtype=np.int8)
+            return np.full(len(self._frame), OutcomeKind.UNKNOWN, dtype=np.int8)
         given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
         codes, words = pd.factorize(self._frame[column].astype("str"))
         kinds = [kind_of(str(word), given) for word in words]
@@ -306,9 +306,11 @@ class _Reader:
                 f"{self._name}: {column}: unknown outcomes {', '.join(unknown[:PROBLEMS_SHOWN])}; say what they mean "
                 f"with --outcome-map {str(words[kinds.index(None)]) or 'word'}=…, one of {', '.join(NAMES)}"
             )
-        kind = np.array([Kind.UNKNOWN if each is None else each for each in kinds], dtype=np.int8)[codes]
+        kind = np.array([OutcomeKind.UNKNOWN if each is None else each for each in kinds], dtype=np.int8)[codes]
         if "throttled" in self._frame:
-            kind[self._frame["throttled"].astype("str").str.lower().isin(("true", "1")).to_numpy()] = Kind.THROTTLED
+            kind[self._frame["throttled"].astype("str").str.lower().isin(("true", "1")).to_numpy()] = (
+                OutcomeKind.THROTTLED
+            )
         return kind
 
     def _channels(self) -> np.ndarray[Any, Any]:
@@ -367,8 +369,8 @@ class _Reader:
         return np.where(is_first, 1, 2)
 
 
-def _kind(value: str | Kind) -> Kind:
-    if isinstance(value, Kind):
+def _kind(value: str | OutcomeKind) -> OutcomeKind:
+    if isinstance(value, OutcomeKind):
         return value
     try:
         return NAMES[value]

@@ -17,18 +17,18 @@ from actors.domain.attempts import Attempt, Provider
 from actors.faults.conditions import NEVER_NS
 from actors.kernel.effects import Foreseen
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from simulation.fitting.log import AttemptLog, Kind
+from simulation.fitting.log import AttemptLog, OutcomeKind
 
 NEIGHBOURS = 10
 """About so many recorded attempts are drawn from, at the mean rate of the record."""
 
-_OUTCOMES: dict[Kind, Outcome] = {
-    Kind.SENT: Sent(),
-    Kind.TRANSIENT: Transient(reason="recorded failure"),
-    Kind.THROTTLED: Transient(reason="recorded throttling", throttled=True),
-    Kind.PERMANENT: Permanent(reason="recorded permanent failure"),
-    Kind.DEAD_DESTINATION: DeadDestination(reason="recorded dead destination"),
-    Kind.CHANNEL_FAULT: ChannelFault(reason="recorded channel fault"),
+_OUTCOMES: dict[OutcomeKind, Outcome] = {
+    OutcomeKind.SENT: Sent(),
+    OutcomeKind.TRANSIENT: Transient(reason="recorded failure"),
+    OutcomeKind.THROTTLED: Transient(reason="recorded throttling", throttled=True),
+    OutcomeKind.PERMANENT: Permanent(reason="recorded permanent failure"),
+    OutcomeKind.DEAD_DESTINATION: DeadDestination(reason="recorded dead destination"),
+    OutcomeKind.CHANNEL_FAULT: ChannelFault(reason="recorded channel fault"),
 }
 
 
@@ -61,9 +61,11 @@ class RecordedProvider(Provider):
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
         """Return what becomes of an attempt that starts now, and after how long."""
         index = self._chosen(now_ns / 1e9)
-        kind = Kind(self._kind[index])
-        if kind == Kind.AMBIGUOUS:
-            return Foreseen(NEVER_NS, _OUTCOMES[Kind.SENT])  # longer than anybody waited: the sender gives up again
+        kind = OutcomeKind(self._kind[index])
+        if kind == OutcomeKind.AMBIGUOUS:
+            return Foreseen(
+                NEVER_NS, _OUTCOMES[OutcomeKind.SENT]
+            )  # longer than anybody waited: the sender gives up again
         return Foreseen(int(self._latency_ns[index]), _OUTCOMES[kind])
 
     def _chosen(self, now_s: float) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulation.fitting.estimate import Estimate
-from simulation.fitting.log import AttemptLog, Kind
+from simulation.fitting.log import AttemptLog, OutcomeKind
 
 LEAST = 10
 """Fewer refusals than these show no quota."""
@@ -38,12 +38,12 @@ class Throttling:
 
 def fit_throttling(log: AttemptLog) -> Throttling | None:
     """Return the quota that the refusals show; None where there are too few."""
-    refused_s = log.start_s[log.kind == Kind.THROTTLED]
+    refused_s = log.start_s[log.kind == OutcomeKind.THROTTLED]
     if len(refused_s) < LEAST:
         return None
     gaps_s = np.diff(refused_s)
     cuts = np.flatnonzero(gaps_s > _SOON * max(float(np.median(gaps_s)), 1e-9)) + 1
-    let_through_s = log.start_s[log.kind != Kind.THROTTLED]
+    let_through_s = log.start_s[log.kind != OutcomeKind.THROTTLED]
     passed, spent, stretches = 0, 0.0, 0
     for stretch in np.split(refused_s, cuts):
         if len(stretch) < 2 or stretch[-1] <= stretch[0]:

@@ -21,7 +21,7 @@ from actors.faults.build import unreliable_providers
 from actors.formatting import counted
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
-from simulation.fitting.log import AttemptLog, Floats, Kind
+from simulation.fitting.log import AttemptLog, Floats, OutcomeKind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
 from simulation.results.formatting import line, seeds_text
@@ -299,7 +299,7 @@ def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
     numbers, at = np.unique(log.notification, return_inverse=True)
     arrived = np.full(len(numbers), np.inf)
     np.minimum.at(arrived, at, log.arrived_s)
-    sent = log.kind == Kind.SENT
+    sent = log.kind == OutcomeKind.SENT
     ended = np.full(len(numbers), np.inf)
     np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))
     times = (ended - arrived)[np.isfinite(ended)]

@@ -5,35 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from simulation.fitting.log import Kind
+from simulation.fitting.log import OutcomeKind
 
 NAMES = {
-    "sent": Kind.SENT,
-    "transient": Kind.TRANSIENT,
-    "throttled": Kind.THROTTLED,
-    "permanent": Kind.PERMANENT,
-    "dead_destination": Kind.DEAD_DESTINATION,
-    "channel_fault": Kind.CHANNEL_FAULT,
-    "ambiguous": Kind.AMBIGUOUS,
+    "sent": OutcomeKind.SENT,
+    "transient": OutcomeKind.TRANSIENT,
+    "throttled": OutcomeKind.THROTTLED,
+    "permanent": OutcomeKind.PERMANENT,
+    "dead_destination": OutcomeKind.DEAD_DESTINATION,
+    "channel_fault": OutcomeKind.CHANNEL_FAULT,
+    "ambiguous": OutcomeKind.AMBIGUOUS,
 }
 """What the values of an outcome map may be."""
 
 _WORDS = {
-    Kind.SENT: "sent ok okay success successful succeeded delivered accepted true pass passed done 2xx",
-    Kind.TRANSIENT: "transient transienterror failed fail failure error false unavailable serviceunavailable retry "
+    OutcomeKind.SENT: "sent ok okay success successful succeeded delivered accepted true pass passed done 2xx",
+    OutcomeKind.TRANSIENT: "transient transienterror failed fail failure error false unavailable serviceunavailable retry "
     "temporary temporaryfailure softbounce deferred connectionerror connectionreset connectionrefused refused 408 425 "
     "5xx",
-    Kind.THROTTLED: "throttled throttle ratelimited ratelimit toomanyrequests 429",
-    Kind.PERMANENT: "permanent permanenterror permanentfailure rejected invalid badrequest 4xx",
-    Kind.DEAD_DESTINATION: "dead deaddestination hardbounce bounced unregistered notregistered gone unsubscribed 410",
-    Kind.CHANNEL_FAULT: "channelfault unauthorized unauthorised forbidden credentials authentication 401 403",
-    Kind.AMBIGUOUS: "ambiguous timeout timedout deadlineexceeded noanswer noreply lost lostreply",
+    OutcomeKind.THROTTLED: "throttled throttle ratelimited ratelimit toomanyrequests 429",
+    OutcomeKind.PERMANENT: "permanent permanenterror permanentfailure rejected invalid badrequest 4xx",
+    OutcomeKind.DEAD_DESTINATION: "dead deaddestination hardbounce bounced unregistered notregistered gone unsubscribed 410",
+    OutcomeKind.CHANNEL_FAULT: "channelfault unauthorized unauthorised forbidden credentials authentication 401 403",
+    OutcomeKind.AMBIGUOUS: "ambiguous timeout timedout deadlineexceeded noanswer noreply lost lostreply",
 }
 _KIND_OF = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _STATUS = re.compile(r"([1-5])[0-9]{2}(?:\.0+)?")
 
 
-def kind_of(word: str, given: Mapping[str, Kind]) -> Kind | None:
+def kind_of(word: str, given: Mapping[str, OutcomeKind]) -> OutcomeKind | None:
     """Return what a word means, or None when nobody knows.
 
     Case, spaces, hyphens and underscores do not matter. `given` holds words as they are written, and comes first.
@@ -47,9 +47,9 @@ def kind_of(word: str, given: Mapping[str, Kind]) -> Kind | None:
     return _KIND_OF.get(plain)
 
 
-def parse_map(texts: Iterable[str], option: str = "--outcome-map") -> tuple[dict[str, Kind], list[str]]:
+def parse_map(texts: Iterable[str], option: str = "--outcome-map") -> tuple[dict[str, OutcomeKind], list[str]]:
     """Return what ``word=transient`` texts say, and what is wrong with them."""
-    given: dict[str, Kind] = {}
+    given: dict[str, OutcomeKind] = {}
     problems: list[str] = []
     for text in texts:
         word, equals, name = text.rpartition("=")

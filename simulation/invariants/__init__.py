@@ -19,7 +19,7 @@ then to the notification concerned, and how to see it again.
 from __future__ import annotations
 
 from actors.errors import InvariantBreach
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.checker import Checker, Choice
 from simulation.invariants.known import KNOWN
 from simulation.invariants.observations import AttemptMade, MessageSent, Overtaken, Unanswered
@@ -34,8 +34,8 @@ __all__ = [
     "Invariant",
     "InvariantBreach",
     "MessageSent",
+    "Objection",
     "Overtaken",
     "Unanswered",
-    "Verdict",
     "observes",
 ]

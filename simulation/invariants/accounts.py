@@ -15,7 +15,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 
 CHANGE_OF_IN_FLIGHT: dict[type[NotificationEvent], int] = {
     NotificationRequested: 1,
@@ -39,7 +39,7 @@ class Conservation(Invariant):
         self._in_flight = 0
 
     @observes(*CHANGE_OF_IN_FLIGHT)
-    def on_change(self, event: NotificationEvent) -> Verdict:
+    def on_change(self, event: NotificationEvent) -> Objection:
         self._in_flight += CHANGE_OF_IN_FLIGHT[type(event)]
         in_flight_now = self.context.in_flight_now
         if in_flight_now is None or in_flight_now() == self._in_flight:
@@ -61,21 +61,21 @@ class NothingLost(Invariant):
         """When all that has crashed runs again; None while nothing has."""
 
     @observes(ActorFailed)
-    def on_crash(self, crash: ActorFailed) -> Verdict:
+    def on_crash(self, crash: ActorFailed) -> Objection:
         self._looks_at_ns = crash.at_ns + self.context.restarted_within_ns
         return None
 
     @observes(*CHANGE_OF_IN_FLIGHT, NotificationDeferred, NotificationFailed)
-    def on_event(self, event: NotificationEvent) -> Verdict:
+    def on_event(self, event: NotificationEvent) -> Objection:
         if self._looks_at_ns is None or event.at_ns < self._looks_at_ns:
             return None
         self._looks_at_ns = None
         return self._look(event.notification_id, "after a crash")
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         return self._look(None, "at the end of the run")
 
-    def _look(self, but: str | None, when: str) -> Verdict:
+    def _look(self, but: str | None, when: str) -> Objection:
         """Look for one that is gone; `but` is one to which something is just happening."""
         pipeline = self.context.pipeline()
         if pipeline is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.messages import ActorFailed
-from simulation.invariants.base import PROCESS, Context, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, Context, Invariant, Objection, observes
 from simulation.invariants.observations import Overtaken, Unanswered
 from simulation.invariants.text import seconds_text
 
@@ -19,7 +19,7 @@ class Order(Invariant):
     needs_order = True
 
     @observes(Overtaken)
-    def on_overtaken(self, overtaken: Overtaken) -> Verdict:
+    def on_overtaken(self, overtaken: Overtaken) -> Objection:
         return f"{overtaken.receiver} handles {overtaken.message!r} after what {overtaken.sender} told it later"
 
 
@@ -37,13 +37,13 @@ class AsksSettle(Invariant):
         self._crashed_ns = -1
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._crashed_ns = event.at_ns
         return None
 
     @observes(Unanswered)
-    def on_unanswered(self, question: Unanswered) -> Verdict:
+    def on_unanswered(self, question: Unanswered) -> Objection:
         if question.asked_at_ns <= self._crashed_ns:
             return None
         asked = seconds_text(question.asked_at_ns)

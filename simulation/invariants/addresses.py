@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.messages import NotificationChannel, NotificationFailed, NotificationRedriven, NotificationSuppressed
 from actors.outcomes import DeadDestination
 from actors.pipeline.readiness import ADDRESS_GONE
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 
 
 class GoneAddresses(Invariant):
@@ -20,21 +20,21 @@ class GoneAddresses(Invariant):
         self._gone: set[tuple[NotificationChannel, str]] = set()
 
     @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Verdict:
+    def on_failed(self, failed: NotificationFailed) -> Objection:
         recipient = self._recipient(failed.notification_id)
         if failed.kind == DeadDestination.__name__ and recipient is not None:
             self._gone.add((failed.channel, recipient))
         return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Verdict:
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         recipient = self._recipient(redriven.notification_id)
         if recipient is not None:
             self._gone.discard((redriven.channel, recipient))
         return None
 
     @observes(NotificationSuppressed)
-    def on_suppressed(self, suppressed: NotificationSuppressed) -> Verdict:
+    def on_suppressed(self, suppressed: NotificationSuppressed) -> Objection:
         if suppressed.reason != ADDRESS_GONE:
             return None
         if not self._gone and not self.context.lifecycles.crashes:

@@ -6,7 +6,7 @@ from collections import deque
 
 from actors.messages import ActorFailed, NotificationEvent
 from actors.pipeline.event_bus import _AsyncSubscriber, _Call, _PlainSubscriber
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import MessageSent
 
@@ -30,7 +30,7 @@ class RecordedFirst(Invariant):
         """Kept, so that no other event has the identity of one of them."""
 
     @observes(*STEPS)
-    def on_recorded(self, event: NotificationEvent) -> Verdict:
+    def on_recorded(self, event: NotificationEvent) -> Objection:
         self._latest.append(event)
         self._recorded.add(id(event))
         if len(self._latest) > _KEPT:
@@ -38,7 +38,7 @@ class RecordedFirst(Invariant):
         return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         if type(sent.message) is not _Call or type(sent.message.event) not in STEPS:
             return None
         event = sent.message.event
@@ -53,7 +53,7 @@ class NoErrors(Invariant):
     name = "no-errors"
 
     @observes(ActorFailed)
-    def on_failure(self, failure: ActorFailed) -> Verdict:
+    def on_failure(self, failure: ActorFailed) -> Objection:
         if failure.error.startswith(INJECTED):
             return None
         return f"{failure.actor} raised {failure.error}"

@@ -14,7 +14,7 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
@@ -35,23 +35,23 @@ class AttemptNumbers(Invariant):
     needs_order = True
 
     @observes(NotificationSent)
-    def on_sent(self, sent: NotificationSent) -> Verdict:
+    def on_sent(self, sent: NotificationSent) -> Objection:
         return self._compare(sent, sent.attempt, 1, "is sent with attempt")
 
     @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Verdict:
+    def on_failed(self, failed: NotificationFailed) -> Objection:
         return self._compare(failed, failed.attempt, int(failed.kind != ChannelFault.__name__), "fails with attempt")
 
     @observes(NotificationMovedToDeadLetter)
-    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Verdict:
+    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
         return self._compare(moved, moved.attempts, 0, "is dead-lettered after attempt")
 
-    def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Verdict:
+    def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Objection:
         expected = used_up(self.context.lifecycles.get(event.notification_id)) + more
         return None if number == expected else f"{event.notification_id} {what} {number}, which should be {expected}"
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
             return None  # what lay in a mailbox may go out late
@@ -76,7 +76,7 @@ class InTime(Invariant):
         """When what goes out in place of another is no longer wanted, as the other is not."""
 
     @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> Verdict:
+    def on_requested(self, requested: NotificationRequested) -> Objection:
         if requested.instead_of is None:
             return None
         first = self.context.lifecycles.get(requested.instead_of)
@@ -88,12 +88,12 @@ class InTime(Invariant):
         return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Verdict:
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         self._of_fallbacks_ns.pop(redriven.notification_id, None)
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None
@@ -111,7 +111,7 @@ class InTime(Invariant):
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 
     @observes(NotificationSent, NotificationFailed)
-    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
         lifecycle = self.context.lifecycles.get(event.notification_id)
         if lifecycle is None:
             return None
@@ -149,7 +149,7 @@ class Answers(Invariant):
         self._plain = {key for key, config in context.providers.items() if config.hedging is None}
 
     @observes(NotificationSent, NotificationFailed)
-    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
         lifecycle = self.context.lifecycles.get(event.notification_id)
         key = event.channel, event.provider or PRIMARY
         if lifecycle is None or key not in self._plain or self.context.lifecycles.crashes > lifecycle.crashes_before:

@@ -6,7 +6,7 @@ from actors.domain.attempts import Admitted
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.hedging_channel import HedgingChannel
-from simulation.invariants.base import Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Finding, Invariant, Objection, observes
 from simulation.invariants.observations import MessageSent
 
 
@@ -23,7 +23,7 @@ class Awaited(Invariant):
     needs_order = True
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         admitted, pipeline = sent.message, self.context.pipeline()
         if sent.sender is not CircuitBreakerActor or type(admitted) is not Admitted or pipeline is None:
             return None

@@ -9,7 +9,7 @@ from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import RetryConfig
-from simulation.invariants.base import Invariant, Verdict, observes
+from simulation.invariants.base import Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.steps import config_of, rule_of
@@ -27,7 +27,7 @@ class Backoff(Invariant):
     needs_order = True
 
     @observes(NotificationFailed)
-    def on_failure(self, failed: NotificationFailed) -> Verdict:
+    def on_failure(self, failed: NotificationFailed) -> Objection:
         lifecycle, config = (
             self.context.lifecycles.get(failed.notification_id),
             self.context.channels.get(failed.channel),
@@ -72,7 +72,7 @@ class Backoff(Invariant):
         made = next(each for each in reversed(lifecycle.history) if type(each) is AttemptMade)
         return made.is_copy or made.ends_at_ns != failed.at_ns or failed.reason in (BREAKER_OPEN, THROTTLED_HERE)
 
-    def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Verdict:
+    def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Objection:
         is_bound = retry.retry_after in ("lower_bound", "pushback") and retry.retry_after_excess is None
         if not is_bound or hint is None or not 0 < hint < math.inf or wait >= wait_ns(hint):
             return None

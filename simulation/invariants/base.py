@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 BreakerKey: TypeAlias = tuple[str, str | None]
 """The name of a circuit breaker, and the host where it is that of one."""
 
-Verdict: TypeAlias = str | Finding | None
+Objection: TypeAlias = str | Finding | None
 """What an observer returns: None while all is well, else what is broken, in a sentence."""
 
 
@@ -174,13 +174,13 @@ class Invariant:
         settings = [getattr(config, name) for config in context.providers.values() for name in cls.needs]
         return not cls.needs or any(setting is not None for setting in settings)
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         """Look once more when the run is over."""
         return None
 
-    def observers(self) -> dict[type, list[Callable[[Any], Verdict]]]:
+    def observers(self) -> dict[type, list[Callable[[Any], Objection]]]:
         """Return what is to be called with the events of each type."""
-        found: dict[type, list[Callable[[Any], Verdict]]] = {}
+        found: dict[type, list[Callable[[Any], Objection]]] = {}
         for attribute in dir(type(self)):
             for kind in getattr(getattr(type(self), attribute), "__observes__", ()):
                 found.setdefault(kind, []).append(getattr(self, attribute))

@@ -11,7 +11,7 @@ from actors.outcomes import Outcome, Transient
 from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX
 from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Objection, breaker_of, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -79,7 +79,7 @@ class BreakerTransitions(Breakers):
         """How often each has opened since it was last closed."""
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         if event.breaker not in self._configs:
             return f"there is no breaker {event.breaker}, got {event!r}"
         key = event.breaker, event.host
@@ -114,7 +114,7 @@ class BreakerTransitions(Breakers):
                 )
         return self._overdue(event.breaker, before, event.at_ns)
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         for key, breaker in self._breakers.items():
             if not self._may_be_forgotten(key, now_ns) and (text := self._overdue(key[0], breaker, now_ns)) is not None:
                 return text
@@ -130,7 +130,7 @@ class BreakerTransitions(Breakers):
         return f"breaker {name} is half-open since {seconds_text(breaker.since_ns)}, until {seconds_text(now_ns)}"
 
     @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         """Look whether somebody who waits for an open breaker is to wait for longer than it stays open."""
         name = str(deferred.channel)
         config, breaker = self._configs.get(name), self._breakers.get((name, None))
@@ -164,13 +164,13 @@ class OpenBreaker(Breakers):
         """Since when an operator has those of all hosts forced open, by name."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._forced_ns.clear()
         return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         if event.to_state == BreakerState.FORCED_OPEN:
             self._forced_ns.setdefault(event.breaker, event.at_ns)
         elif event.cause in _ORDERS:
@@ -179,7 +179,7 @@ class OpenBreaker(Breakers):
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         key = name, host = self.context.breaker_before(made.channel, made.provider, made.attempt)
         breaker, is_up = self._breaker(key), made.at_ns > self.context.lifecycles.up_at_ns
         if self._forced_ns.get(name, made.at_ns) < made.at_ns and breaker.since_ns < 0 and is_up:
@@ -195,7 +195,7 @@ class OpenBreaker(Breakers):
         since = "" if breaker.since_ns < 0 else f" since {seconds_text(breaker.since_ns)}"
         return f"{made.notification_id} is sent past breaker {name}, which is {breaker.state}{since}"
 
-    def _probe(self, made: AttemptMade, breaker: _Breaker, config: CircuitBreakerConfig) -> Verdict:
+    def _probe(self, made: AttemptMade, breaker: _Breaker, config: CircuitBreakerConfig) -> Objection:
         if _says_nothing(made.outcome):
             return None
         breaker.probes += 1

@@ -35,7 +35,7 @@ from actors.settings.retry import (
     GrpcBudgetConfig,
     TokenBudgetConfig,
 )
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade, MessageSent
 
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
@@ -303,17 +303,17 @@ class RetryBudgets(Invariant):
         return super().applies(context) and any(config.retry.budget is not None for config in context.channels.values())
 
     @observes(ActorFailed)
-    def on_crash(self, _event: ActorFailed) -> Verdict:
+    def on_crash(self, _event: ActorFailed) -> Objection:
         self._accounts.clear()
         return None
 
     @observes(NotificationRequested, NotificationRedriven)
-    def on_opening(self, event: NotificationEvent) -> Verdict:
+    def on_opening(self, event: NotificationEvent) -> Objection:
         self._in_flight[event.channel] += 1
         return None
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationEvent) -> Verdict:
+    def on_end(self, event: NotificationEvent) -> Objection:
         self._in_flight[event.channel] -= 1
         account = self._accounts.get(event.channel)
         if account is not None:
@@ -321,7 +321,7 @@ class RetryBudgets(Invariant):
         return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         if type(sent.message) is Attempt and sent.sender is Handler:
             command = sent.message.command
             account = self._accounts.get(command.channel)
@@ -330,7 +330,7 @@ class RetryBudgets(Invariant):
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         account = self._accounts.get(made.channel) if made.is_copy else None
         if account is None or account.copied(made.notification_id, made.at_ns):
             return None
@@ -338,7 +338,7 @@ class RetryBudgets(Invariant):
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
 
     @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Verdict:
+    def on_failed(self, failed: NotificationFailed) -> Objection:
         account = self._accounts.get(failed.channel)
         if account is None:
             return None

@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
-from simulation.invariants.base import Context, Finding, Invariant, Verdict
+from simulation.invariants.base import Context, Finding, Invariant, Objection
 from simulation.invariants.known import KNOWN
 from simulation.invariants.text import history_lines
 from simulation.invariants.watching import MessageWatch, ObservedProvider
@@ -19,7 +19,7 @@ from simulation.invariants.watching import MessageWatch, ObservedProvider
 LATEST_SHOWN = 20
 """So much of what has happened is shown with a breach that is of no notification."""
 
-Observer: TypeAlias = Callable[[Any], Verdict]
+Observer: TypeAlias = Callable[[Any], Objection]
 
 Choice: TypeAlias = Literal["all", "default"] | Sequence[str | type[Invariant] | Observer]
 """Which invariants to check: all that apply; only conservation, which costs nothing; or those of a list: names of

@@ -20,7 +20,7 @@ from actors.policies.breaker.per_host import IDLE_NS
 from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import PROCESS, BreakerKey, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, BreakerKey, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.observations import MessageSent
 from simulation.invariants.text import seconds_text
 
@@ -162,7 +162,7 @@ class BreakerDecisions(Invariant):
         """What a breaker has just done, of which the reason comes next."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._books.clear()
             self._permits.clear()
@@ -170,7 +170,7 @@ class BreakerDecisions(Invariant):
         return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         key = event.breaker, event.host
         if (earlier := self._decided.pop(key, None)) is not None:
             return f"breaker {event.breaker} is {earlier.to_state} by {earlier.cause}, and nothing has had it do so"
@@ -181,7 +181,7 @@ class BreakerDecisions(Invariant):
         return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         message = sent.message
         if sent.sender is not CircuitBreakerActor:
             return None
@@ -191,7 +191,7 @@ class BreakerDecisions(Invariant):
             return self._ended(message, sent.at_ns)
         return None
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         for event in self._decided.values():
             return f"breaker {event.breaker} is {event.to_state} by {event.cause}, and nothing has had it do so"
         return None
@@ -211,7 +211,7 @@ class BreakerDecisions(Invariant):
         book.used_ns = now_ns
         self._permits[id(admitted.attempt)] = admitted.attempt, key, book.generation
 
-    def _ended(self, performed: Performed, now_ns: int) -> Verdict:
+    def _ended(self, performed: Performed, now_ns: int) -> Objection:
         admitted: Admitted = performed.request
         known = self._permits.pop(id(admitted.attempt), None)
         if known is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.instants import utc
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import State
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
@@ -24,7 +24,7 @@ class OneSuccess(Invariant):
     needs_order = True
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         if not made.delivered:
             return None
         lifecycles = self.context.lifecycles
@@ -52,7 +52,7 @@ class NothingAfterTheEnd(Invariant):
     needs_order = True
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         lifecycles = self.context.lifecycles
         lifecycle = lifecycles.get(made.notification_id)
         if lifecycle is None:
@@ -75,7 +75,7 @@ class Wanted(Invariant):
         return context.preferences is not None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         command, preferences = made.attempt.command, self.context.preferences
         if preferences is None or command.critical:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.breakers import Breakers
 from simulation.invariants.lifecycles import State
 from simulation.invariants.observations import AttemptMade
@@ -30,12 +30,12 @@ class FailoverOrder(Breakers):
         return super().applies(context) and any(_is_unbounded(context, channel) for channel in context.channels)
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         self._follow(event)
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         if (
             made.provider == PRIMARY
             or made.channel not in self._unbounded
@@ -57,7 +57,7 @@ class Fallbacks(Invariant):
     needs = ("fallback",)
 
     @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> Verdict:
+    def on_requested(self, requested: NotificationRequested) -> Objection:
         first = None if requested.instead_of is None else self.context.lifecycles.get(requested.instead_of)
         if first is None:
             return None

@@ -9,7 +9,7 @@ from actors.messages import ActorFailed, NotificationChannel, NotificationFailed
 from actors.outcomes import Ambiguous, Outcome, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.adaptive import HedgingConfig
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -81,13 +81,13 @@ class Hedges(Invariant):
         self._looks_on = not context.mixes_messages_up
 
     @observes(ActorFailed)
-    def on_crash(self, _event: ActorFailed) -> Verdict:
+    def on_crash(self, _event: ActorFailed) -> Objection:
         self._looks_on = False
         self._flights.clear()
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         key = made.channel, made.provider
         config = self._configs.get(key)
         if config is None or not self._looks_on:
@@ -104,7 +104,7 @@ class Hedges(Invariant):
         return f"send {len(flight.sends)} of an attempt of {made.notification_id} is {wrong}"
 
     @observes(NotificationSent, NotificationFailed)
-    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Verdict:
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
         flight = self._flights.pop(event.notification_id, None)
         most = self._most[event.channel]
         if 1 + event.hedges > most:

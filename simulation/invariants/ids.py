@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.messages import DuplicateIgnored
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import State
 from simulation.invariants.text import seconds_text
 
@@ -21,7 +21,7 @@ class Ids(Invariant):
         return not context.steps_the_clock  # ids are remembered by the calendar
 
     @observes(DuplicateIgnored)
-    def on_duplicate(self, duplicate: DuplicateIgnored) -> Verdict:
+    def on_duplicate(self, duplicate: DuplicateIgnored) -> Objection:
         lifecycles = self.context.lifecycles
         lifecycle = lifecycles.get(duplicate.notification_id)
         if lifecycle is None:

@@ -17,7 +17,7 @@ from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
-from simulation.invariants.base import Finding, Invariant, Verdict, observes
+from simulation.invariants.base import Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle, State
 from simulation.invariants.liveness import longest_backoff
 from simulation.invariants.meters import longest_window_ns
@@ -38,7 +38,7 @@ class Letters(Invariant):
     needs_order = True
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         letter = sent.message
         if sent.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
             return None
@@ -48,7 +48,7 @@ class Letters(Invariant):
         text = self._reason(letter, lifecycle) or self._contents(letter, lifecycle)
         return None if text is None else Finding(f"the dead letter of {letter.notification_id} {text}", _id(letter))
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         pipeline, lifecycles = self.context.pipeline(), self.context.lifecycles
         if pipeline is None or lifecycles.forgotten:
             return None
@@ -153,7 +153,7 @@ class Reasons(Invariant):
     name = "given-up"
 
     @observes(NotificationFailed)
-    def on_failure(self, failed: NotificationFailed) -> Verdict:
+    def on_failure(self, failed: NotificationFailed) -> Objection:
         lifecycle, config = (
             self.context.lifecycles.get(failed.notification_id),
             self.context.channels.get(failed.channel),
@@ -171,7 +171,7 @@ class Reasons(Invariant):
             return None
         return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
 
-    def _too_early(self, failed: NotificationFailed, lifecycle: Lifecycle, retry: RetryConfig) -> Verdict:
+    def _too_early(self, failed: NotificationFailed, lifecycle: Lifecycle, retry: RetryConfig) -> Objection:
         """Return what is wrong where there was no time after which even the longest wait would have been in time."""
         expires_after = None if lifecycle.attempt is None else lifecycle.attempt.command.expires_after
         if failed.given_up == RETRY_TIME_UP:

@@ -20,7 +20,7 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.rate_limit import RateLimitConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
 from simulation.invariants.observations import AttemptMade, MessageSent
 
@@ -58,7 +58,7 @@ class UserLimit(Invariant):
         """By channel and user: until when others wait in whose line one has to wait as well."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:  # with all that it had counted
             self._meters.clear()
             self._at_limiter.clear()
@@ -67,12 +67,12 @@ class UserLimit(Invariant):
         return None
 
     @observes(NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
-    def on_end(self, event: NotificationEvent) -> Verdict:
+    def on_end(self, event: NotificationEvent) -> Objection:
         self._counted.discard(event.notification_id)
         return None
 
     @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         attempt = self._at_limiter.get(deferred.notification_id)
         if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
             return None
@@ -82,7 +82,7 @@ class UserLimit(Invariant):
         return verdict
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         attempt = sent.message
         if type(attempt) is Rejected and sent.sender is RateLimiterActor:
             self._at_limiter.pop(attempt.attempt.command.notification_id, None)
@@ -98,7 +98,7 @@ class UserLimit(Invariant):
         self._at_limiter.pop(attempt.command.notification_id, None)
         return None if attempt.charged else self._count(attempt, sent)
 
-    def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Verdict:
+    def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Objection:
         """Return what is to be said of an attempt that a limiter has not let through, where it should have been."""
         command = attempt.command
         notification_id, key = command.notification_id, (command.channel, command.user)
@@ -130,7 +130,7 @@ class UserLimit(Invariant):
             and lifecycle.crashes_before == lifecycles.crashes
         )
 
-    def _count(self, attempt: Attempt, sent: MessageSent) -> Verdict:
+    def _count(self, attempt: Attempt, sent: MessageSent) -> Objection:
         command = attempt.command
         if self._is_counted(command.notification_id) or attempt.number > 1:
             return Finding(
@@ -181,14 +181,14 @@ class Quota(Invariant):
         self._pauses_until_ns = 0
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         width_ns = max(longest_window_ns(limit) for limit in self._limits.values())
         self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns + width_ns
         self._meters.clear()
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         key = made.channel, made.provider
         if key not in self._limits or made.at_ns < self._pauses_until_ns:
             return None
@@ -225,14 +225,14 @@ class Bulkhead(Invariant):
         """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             for under_way in self._under_way.values():
                 under_way.clear()
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         key = made.channel, made.provider
         slots = self._slots.get(key)
         if slots is None:

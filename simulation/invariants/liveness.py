@@ -21,7 +21,7 @@ from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, RetryConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
-from simulation.invariants.base import Context, Finding, Invariant, Verdict, breaker_of, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, breaker_of, observes
 from simulation.invariants.steps import most_attempts
 from simulation.invariants.text import seconds_text
 
@@ -73,7 +73,7 @@ class Liveness(Invariant):
         )
 
     @observes(NotificationRequested, NotificationRedriven)
-    def on_opening(self, event: NotificationEvent) -> Verdict:
+    def on_opening(self, event: NotificationEvent) -> Objection:
         waiting = self._waiting[event.channel]
         waiting[event.notification_id] = event.at_ns
         if len(waiting) > self._most[event.channel]:
@@ -84,18 +84,18 @@ class Liveness(Invariant):
         return self._oldest(event.channel, event.at_ns)
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationEvent) -> Verdict:
+    def on_end(self, event: NotificationEvent) -> Objection:
         self._waiting[event.channel].pop(event.notification_id, None)
         return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         for channel, calm_ns in self._calm_ns.items():
             self._calm_ns[channel] = max(calm_ns, event.at_ns + self.context.restarted_within_ns)
         return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         if event.to_state == BreakerState.FORCED_OPEN:
             self._forced_open.add(event.breaker)
         elif event.breaker in self._forced_open:
@@ -104,7 +104,7 @@ class Liveness(Invariant):
             self._calm_ns[channel] = max(self._calm_ns[channel], event.at_ns)
         return None
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         return next(filter(None, (self._oldest(channel, now_ns) for channel in self._waiting)), None)
 
     def _oldest(self, channel: NotificationChannel, now_ns: int) -> Finding | None:

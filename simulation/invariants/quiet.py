@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from actors.instants import utc
 from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred
 from actors.policies.quiet_hours import QuietHours
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 
 _MOMENT = timedelta(microseconds=1)
@@ -25,7 +25,7 @@ class QuietKept(Invariant):
         return context.preferences is not None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         command, at = made.attempt.command, utc(self.context.epoch_ns() + made.at_ns)
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
@@ -34,7 +34,7 @@ class QuietKept(Invariant):
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
 
     @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Verdict:
+    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         lifecycle = self.context.lifecycles.get(deferred.notification_id)
         if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or lifecycle is None:
             return None

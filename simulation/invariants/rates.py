@@ -10,7 +10,7 @@ from actors.messages import ActorFailed
 from actors.outcomes import Outcome
 from actors.pipeline.handler import Handler
 from actors.settings.adaptive import AdaptiveRateConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
 from simulation.invariants.observations import AttemptMade, MessageSent
 
@@ -136,7 +136,7 @@ class AdaptiveRates(Invariant):
         return self._rates[key]
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         for rate in self._rates.values():
             rate.forget_sends()
         if event.actor == PROCESS:
@@ -144,14 +144,14 @@ class AdaptiveRates(Invariant):
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         rate = self._rate((made.channel, made.provider))
         if rate is None or made.at_ns <= self.context.lifecycles.up_at_ns or rate.send(made.at_ns):
             return None
         return f"the {made.provider} provider of {made.channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import BreakerKey, Context, Invariant, Verdict, observes
+from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -38,7 +38,7 @@ class ResumePace(Invariant):
         self._crashes = 0
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Verdict:
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
         key = event.breaker, event.host
         self._closed.pop(key, None)
         if event.to_state == BreakerState.CLOSED:
@@ -46,7 +46,7 @@ class ResumePace(Invariant):
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         if not self._closed:
             return None
         lifecycles = self.context.lifecycles

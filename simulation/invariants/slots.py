@@ -15,7 +15,7 @@ from actors.settings.adaptive import (
     ConcurrencyLimitConfig,
     VegasConfig,
 )
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
 from simulation.invariants.observations import AttemptMade, MessageSent
 
@@ -63,13 +63,13 @@ class ConcurrencyLimits(Invariant):
         return slots
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._slots.clear()
         return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Verdict:
+    def on_attempt(self, made: AttemptMade) -> Objection:
         key = made.channel, made.provider
         if key not in self._configs or made.is_copy:
             return None
@@ -85,7 +85,7 @@ class ConcurrencyLimits(Invariant):
         return f"{len(slots.under_way)} attempts are under way {place}, whose limit is {allowed}"
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer

@@ -14,7 +14,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import NEXT, STEPS, State
 from simulation.invariants.text import seconds_text
 
@@ -33,7 +33,7 @@ class LegalSteps(Invariant):
     name = "legal-steps"
 
     @observes(*STEPS)
-    def on_step(self, event: NotificationEvent) -> Verdict:
+    def on_step(self, event: NotificationEvent) -> Objection:
         lifecycles, kind = self.context.lifecycles, type(event)
         lifecycle = lifecycles.get(event.notification_id)
         state = State.UNKNOWN if lifecycle is None else lifecycle.state
@@ -61,7 +61,7 @@ class RetryLimits(Invariant):
         self._most = {channel: most_attempts(config.retry) for channel, config in context.channels.items()}
 
     @observes(NotificationFailed)
-    def on_failure(self, failed: NotificationFailed) -> Verdict:
+    def on_failure(self, failed: NotificationFailed) -> Objection:
         lifecycle = self.context.lifecycles.get(failed.notification_id)
         config = self.context.channels.get(failed.channel)
         if lifecycle is None or config is None:

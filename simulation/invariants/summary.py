@@ -21,7 +21,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import ChannelFault
-from simulation.invariants.base import Context, Invariant, Verdict, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
 
 _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
     NotificationRequested: {"accepted": 1, "in_flight": 1},
@@ -79,12 +79,12 @@ class Summary(Invariant):
         self._by_channel: dict[NotificationChannel, _Books] = {channel: _Books() for channel in context.channels}
 
     @observes(*_ADDS)
-    def on_event(self, event: NotificationEvent) -> Verdict:
+    def on_event(self, event: NotificationEvent) -> Objection:
         self._all.enter(event)
         self._by_channel[event.channel].enter(event)
         return None
 
-    def at_end(self, now_ns: int) -> Verdict:
+    def at_end(self, now_ns: int) -> Objection:
         summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = self.context.summary_of
         if summary_of is None:
             return None

@@ -14,7 +14,7 @@ from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Verdict, observes
+from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import answer_in, is_answer
 from simulation.invariants.observations import MessageSent
 
@@ -69,13 +69,13 @@ class AdaptiveThrottles(Invariant):
         return super().applies(context) and bool(_throttles(context))
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Verdict:
+    def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._requests.clear()
         return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Verdict:
+    def on_message(self, sent: MessageSent) -> Objection:
         message = sent.message
         if sent.sender is not CircuitBreakerActor:
             return None
@@ -98,7 +98,7 @@ class AdaptiveThrottles(Invariant):
             self._requests[channel] = _Requests(self._configs[channel])
         return self._requests[channel]
 
-    def _decided(self, requests: _Requests, command: Any, refused: bool, now_ns: int) -> Verdict:
+    def _decided(self, requests: _Requests, command: Any, refused: bool, now_ns: int) -> Objection:
         rejection = requests.rejection(now_ns)
         if not refused or requests.config.count_rejected:
             requests.count(1, 0, now_ns)

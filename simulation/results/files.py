@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Kind(NamedTuple):
+class FolderKind(NamedTuple):
     """A kind of command whose results are kept in a folder."""
 
     text: str
@@ -23,10 +23,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "summary.json": Kind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
-    "sweep.json": Kind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
-    "tuning.json": Kind("a search of tune", ("tuned.yaml", "tuned-[0-9]*.yaml", "runs.jsonl", "*.parquet")),
-    "comparison.json": Kind("a comparison", ("*.parquet",)),
+    "summary.json": FolderKind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
+    "sweep.json": FolderKind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
+    "tuning.json": FolderKind("a search of tune", ("tuned.yaml", "tuned-[0-9]*.yaml", "runs.jsonl", "*.parquet")),
+    "comparison.json": FolderKind("a comparison", ("*.parquet",)),
 }
 """What is in a folder that has a document of this name."""
 

@@ -41,7 +41,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunMetrics:
     """What is kept of a run."""
 
     figures: Mapping[str, float | None]
@@ -54,7 +54,7 @@ class Run:
 class Executor(ABC):
     """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Run]]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, RunMetrics]]:
         """Do the runs, and yield each with its place among the tasks as soon as it is over; in any order.
 
         Raises:
@@ -77,7 +77,7 @@ class Executor(ABC):
         """
 
 
-def do(task: Task) -> Run:
+def do(task: Task) -> RunMetrics:
     """Do a run in this process, and return what is kept of it.
 
     Raises:
@@ -90,7 +90,7 @@ def do(task: Task) -> Run:
     except InvariantBreach as breach:
         changes = f" and {task.changes}" if task.changes else ""
         raise InvariantBreach(f"with seed {task.seed}{changes}: {breach}") from None
-    return Run({path: figure_at(summary, path) for path in figure_paths(task.scenario)}, summary["digest"])
+    return RunMetrics({path: figure_at(summary, path) for path in figure_paths(task.scenario)}, summary["digest"])
 
 
 def figure_at(summary: Any, path: str) -> float | None:

@@ -18,7 +18,7 @@ DIGITS = 4
 STEPS_MAX = 1_000
 
 
-class _Kind(NamedTuple):
+class _RangeKind(NamedTuple):
     """What kind of quantity the ends of a range are."""
 
     name: str
@@ -44,11 +44,13 @@ def _share(value: Any) -> float | None:
 
 
 _KINDS = (
-    _Kind("whole numbers", _whole, lambda value: str(round(value))),
-    _Kind("numbers", _number, lambda value: _written(value)),
-    _Kind("durations", lambda value: parse_duration(value, unit_required=True), lambda value: f"{_written(value)}s"),
-    _Kind("rates", _rate, lambda value: f"{_written(value)}/s"),
-    _Kind("shares", _share, lambda value: f"{_written(value * 100)}%"),
+    _RangeKind("whole numbers", _whole, lambda value: str(round(value))),
+    _RangeKind("numbers", _number, lambda value: _written(value)),
+    _RangeKind(
+        "durations", lambda value: parse_duration(value, unit_required=True), lambda value: f"{_written(value)}s"
+    ),
+    _RangeKind("rates", _rate, lambda value: f"{_written(value)}/s"),
+    _RangeKind("shares", _share, lambda value: f"{_written(value * 100)}%"),
 )
 
 
@@ -108,7 +110,7 @@ class Range(Settings):
             raise wanted("from more than 0 where the scale is log", f"{self.from_}")
         return self
 
-    def _kind(self) -> _Kind:
+    def _kind(self) -> _RangeKind:
         for kind in _KINDS:
             if kind.read(self.from_) is not None and kind.read(self.to) is not None:
                 return kind

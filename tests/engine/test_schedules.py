@@ -10,7 +10,16 @@ import pytest
 
 from actors.errors import ActorSystemError
 from actors.kernel.actor import Actor, handles
-from simulation.engine.schedules import PCT, Deviations, ExploringSystem, RandomWalk, Schedule, search, shrink, verdict
+from simulation.engine.schedules import (
+    PCT,
+    Deviations,
+    ExploringSystem,
+    RandomWalk,
+    Schedule,
+    search,
+    search_result,
+    shrink,
+)
 
 # ── programs: a lost update, the same mended; a bug that takes two constraints; one that only starvation brings out ─
 
@@ -278,7 +287,7 @@ def test_a_priority_changes_for_whoever_would_be_next():
 
 
 def test_a_search_finds_the_bug_with_one_deviation():
-    found = verdict(search(deposits(Clerk), most_deviations=2), most_deviations=2)
+    found = search_result(search(deposits(Clerk), most_deviations=2), most_deviations=2)
     assert len(found.deviations) == 1
     assert breaks(deposits(Clerk), Deviations(found.deviations))
     (step, choice) = found.deviations[0]
@@ -288,20 +297,20 @@ def test_a_search_finds_the_bug_with_one_deviation():
 
 
 def test_a_search_finds_a_bug_of_depth_2():
-    found = verdict(search(theft, most_deviations=3), most_deviations=3)
+    found = search_result(search(theft, most_deviations=3), most_deviations=3)
     assert found.breach is not None
     assert all(each.breach is None for each in search(theft, most_deviations=len(found.deviations) - 1))
 
 
 def test_a_search_finds_what_an_async_handler_does_between_its_waits():
     run = deposits(AsyncClerk, ASYNC_TAKES)
-    found = verdict(search(run, most_deviations=2), most_deviations=2)
+    found = search_result(search(run, most_deviations=2), most_deviations=2)
     assert found.breach is not None
     assert breaks(run, Deviations(found.deviations))
 
 
 def test_a_search_shows_that_the_mended_program_has_no_bug():
-    found = verdict(search(deposits(CarefulClerk), most_deviations=2), most_deviations=2)
+    found = search_result(search(deposits(CarefulClerk), most_deviations=2), most_deviations=2)
     assert found.breach is None
     assert str(found) == f"no breach with 2 deviations, in any of {found.runs:,} schedules"
 
@@ -342,7 +351,7 @@ def test_a_search_with_enough_deviations_meets_every_legal_order():
         system.run()
         orders.append(tuple(done))
 
-    found = verdict(search(run, most_deviations=5), most_deviations=5)
+    found = search_result(search(run, most_deviations=5), most_deviations=5)
     assert found.runs == len(orders) == len(set(orders)) == 90
     assert all(
         [number for name, number in order if name == which] == [0, 1] for order in orders for which in "abc"

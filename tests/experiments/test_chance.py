@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.experiments.tuning.chance import Verdict, at_least, confirmed_share, hopeless, plan, verdict
+from simulation.experiments.tuning.chance import Decision, at_least, confirmed_share, hopeless, plan, verdict
 
 
 def judged(rng, looks, probability):
@@ -26,7 +26,7 @@ def test_what_is_just_below_the_probability_is_confirmed_no_more_often_than_stat
     error, tries = 0.05, 2500
     looks = plan(probability, error)
     rng = random.Random(7)
-    confirmed = sum(judged(rng, looks, probability - 1e-3) is Verdict.CONFIRMED for _ in range(tries))
+    confirmed = sum(judged(rng, looks, probability - 1e-3) is Decision.CONFIRMED for _ in range(tries))
     # So many would be exceeded once in a thousand such tests if it were 5%.
     assert confirmed <= binom.ppf(0.999, tries, error)
     # And the plan is no more cautious than it has to be: whole runs and three looks leave little room.
@@ -61,10 +61,10 @@ def test_a_verdict_once_given_stays_whatever_comes(count, failing):
     for seen in range(count):
         early, early_runs = verdict(held[:seen], looks)
         assert (early, early_runs) == ((found, runs) if found is not None and seen >= runs else (None, seen))
-    if found is Verdict.CONFIRMED:
+    if found is Decision.CONFIRMED:
         assert runs in looks
         assert held[:runs].count(False) <= looks.index(runs)
-    if found is Verdict.REJECTED:
+    if found is Decision.REJECTED:
         assert held[:runs].count(False) == 3
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.fitting.log import Kind
+from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import Columns, read_log
 from simulation.fitting.words import kind_of, parse_map
 from simulation.scenario import parse
@@ -38,8 +38,8 @@ def test_one_log_in_several_dresses(tmp_path, text):
     log = read(tmp_path, text)
     assert log.start_s.tolist() == pytest.approx([0.0, 1.5])
     assert log.latency_s.tolist() == pytest.approx([0.08, 0.5])
-    assert log.kind[0] == Kind.SENT
-    assert log.kind[1] in (Kind.TRANSIENT, Kind.AMBIGUOUS)
+    assert log.kind[0] == OutcomeKind.SENT
+    assert log.kind[1] in (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS)
 
 
 def test_columns_can_be_named_and_units_given(tmp_path):
@@ -55,7 +55,7 @@ def test_columns_can_be_named_and_units_given(tmp_path):
     )
     assert log.start_s.tolist() == [1.0, 3.0]  # in the order in which they started
     assert log.latency_s.tolist() == pytest.approx([0.09, 0.08])
-    assert log.kind.tolist() == [Kind.PERMANENT, Kind.SENT]
+    assert log.kind.tolist() == [OutcomeKind.PERMANENT, OutcomeKind.SENT]
 
 
 def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
@@ -123,13 +123,13 @@ def test_problems_without_end_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        ("sent OK Success 200 204 250.0 delivered", Kind.SENT),
-        ("Transient failed ERROR 500 503 408", Kind.TRANSIENT),
-        ("429 rate-limited Too_Many_Requests", Kind.THROTTLED),
-        ("permanent 400 404 422", Kind.PERMANENT),
-        ("DeadDestination 410 hard_bounce", Kind.DEAD_DESTINATION),
-        ("ChannelFault 401 403", Kind.CHANNEL_FAULT),
-        ("Ambiguous timeout timed_out", Kind.AMBIGUOUS),
+        ("sent OK Success 200 204 250.0 delivered", OutcomeKind.SENT),
+        ("Transient failed ERROR 500 503 408", OutcomeKind.TRANSIENT),
+        ("429 rate-limited Too_Many_Requests", OutcomeKind.THROTTLED),
+        ("permanent 400 404 422", OutcomeKind.PERMANENT),
+        ("DeadDestination 410 hard_bounce", OutcomeKind.DEAD_DESTINATION),
+        ("ChannelFault 401 403", OutcomeKind.CHANNEL_FAULT),
+        ("Ambiguous timeout timed_out", OutcomeKind.AMBIGUOUS),
         ("soon 600 20 2000", None),
     ],
 )
@@ -139,10 +139,10 @@ def test_words_mean_what_they_say(words, kind):
 
 def test_an_outcome_map_comes_first_and_is_checked():
     given, said = parse_map(["error=permanent", "a=b=sent", "x", "y=often"])
-    assert given == {"error": Kind.PERMANENT, "a=b": Kind.SENT}
+    assert given == {"error": OutcomeKind.PERMANENT, "a=b": OutcomeKind.SENT}
     assert len(said) == 2
     assert "--outcome-map y=often: wanted word=outcome" in said[1]
-    assert kind_of("error", given) == Kind.PERMANENT
+    assert kind_of("error", given) == OutcomeKind.PERMANENT
 
 
 def test_first_attempts_are_known_by_number_or_by_notification(tmp_path):

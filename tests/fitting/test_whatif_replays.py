@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import simulation
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent, Transient
-from simulation.fitting.log import Kind
+from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import read_log
 from simulation.fitting.record import RecordedProvider
 from simulation.results.statistics import student_t
@@ -183,4 +183,4 @@ def test_a_channel_without_settings_has_the_defaults_and_a_fallback_its_simulate
     assert any("says nothing of sms" in note for note in found.notes)
     assert any("nothing is recorded of email" in note for note in found.notes)
     assert found.channels["push"]["sent_fraction"].mean == 0.0
-    assert (read_log(frame).kind == Kind.PERMANENT).all()
+    assert (read_log(frame).kind == OutcomeKind.PERMANENT).all()

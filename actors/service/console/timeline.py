@@ -27,7 +27,7 @@ from actors.service.console.words import duration
 SHOWN_OF_A_CHANGE = 200
 """How much of a changed field is shown, in characters; all of it stands below the timeline."""
 
-Kind: TypeAlias = Literal["", "fine", "care", "bad"]
+Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 
 _WAITS_FOR = {
     DeferralCause.RATE_LIMIT: "a limit to allow it",
@@ -50,7 +50,7 @@ class Step:
 
     at: datetime
     what: str
-    kind: Kind = ""
+    kind: Tone = ""
     """Whether it is good, asks for care or is bad; a page shows it by a shape beside the words."""
 
     lines: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from actors.errors import ConfigurationError
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 
 NAME = "runs.jsonl"
 
@@ -22,7 +22,7 @@ NAME = "runs.jsonl"
 class Journal:
     """The finished runs of a folder."""
 
-    def __init__(self, path: Path, runs: dict[tuple[str, int], Run], file: TextIO) -> None:
+    def __init__(self, path: Path, runs: dict[tuple[str, int], RunMetrics], file: TextIO) -> None:
         self.path = path
         self._runs = runs
         self._file = file
@@ -47,11 +47,11 @@ class Journal:
                 file.flush()
             yield cls(path, dict(_runs_in(text)), file)
 
-    def __getitem__(self, run: tuple[str, int]) -> Run | None:
+    def __getitem__(self, run: tuple[str, int]) -> RunMetrics | None:
         """Return a finished run by the hash of its scenario and its seed, or None."""
         return self._runs.get(run)
 
-    def add(self, scenario: str, seed: int, run: Run) -> None:
+    def add(self, scenario: str, seed: int, run: RunMetrics) -> None:
         """Keep a run: in the file when this returns, so that it survives the end of this process."""
         self._runs[scenario, seed] = run
         line = {"scenario": scenario, "seed": seed, "digest": run.digest, "figures": dict(run.figures)}
@@ -59,11 +59,11 @@ class Journal:
         self._file.flush()
 
 
-def _runs_in(text: str) -> Iterator[tuple[tuple[str, int], Run]]:
+def _runs_in(text: str) -> Iterator[tuple[tuple[str, int], RunMetrics]]:
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            yield (entry["scenario"], entry["seed"]), Run(entry["figures"], entry["digest"])
+            yield (entry["scenario"], entry["seed"]), RunMetrics(entry["figures"], entry["digest"])
         except (ValueError, TypeError, KeyError):
             continue  # cut off
 

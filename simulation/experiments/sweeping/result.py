@@ -18,7 +18,7 @@ from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_figure, shown
 from simulation.scenario.space import number_of
@@ -63,7 +63,7 @@ class SweepResult:
         varied: list[str],
         settings: list[Setting],
         seeds: Sequence[int],
-        runs: Iterable[Sequence[Run]],
+        runs: Iterable[Sequence[RunMetrics]],
         path: str | Path | None = None,
     ) -> SweepResult:
         """Return the result of the runs of each cell, in the order of the seeds; and of the scenario in a file."""
@@ -217,7 +217,7 @@ def open_sweep(directory: str | Path) -> SweepResult:
     return SweepResult(scenario, varied, settings_of(varied, rows), runs)
 
 
-def _holds(scenario: Scenario, run: Run) -> bool:
+def _holds(scenario: Scenario, run: RunMetrics) -> bool:
     return all(expectation.holds_of(run.figures.get(".".join(expectation.path))) for expectation in scenario.expect)
 
 

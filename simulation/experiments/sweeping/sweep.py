@@ -17,7 +17,7 @@ from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_s
 from simulation.results.files import check_folder
 from simulation.results.progress import FinishedCell, RunsProgress
 from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Run, Task, executor
+from simulation.running.executors import RunMetrics, Task, executor
 from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
@@ -153,7 +153,7 @@ class _Done:
         self._journal = journal
         self._progress = progress
         self._hashes = [] if journal is None else [scenario_hash(scenario) for scenario in plan.scenarios]
-        self._runs: dict[tuple[int, int], Run] = {}
+        self._runs: dict[tuple[int, int], RunMetrics] = {}
         self._count = len(plan.settings) * len(plan.seeds)
         self.missing: list[tuple[int, int]] = []
         """Cell and seed of each run that is to be done."""
@@ -169,7 +169,7 @@ class _Done:
                     self._runs[cell, seed] = run
         self._tell()
 
-    def add(self, cell: int, seed: int, run: Run) -> None:
+    def add(self, cell: int, seed: int, run: RunMetrics) -> None:
         if self._journal is not None:
             self._journal.add(self._hashes[cell], seed, run)
         self._runs[cell, seed] = run
@@ -187,6 +187,6 @@ class _Done:
         cell = FinishedCell(self._plan.settings[finished].label, means)
         self._progress(len(self._runs), self._count, cell)
 
-    def by_cell(self) -> Iterator[list[Run]]:
+    def by_cell(self) -> Iterator[list[RunMetrics]]:
         for cell in range(len(self._plan.settings)):
             yield [self._runs[cell, seed] for seed in self._plan.seeds]

@@ -8,7 +8,7 @@ from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.trial import Trial
 from simulation.results.progress import FinishedCell, RunsProgress
 from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, Run, Task
+from simulation.running.executors import Executor, RunMetrics, Task
 
 
 class Bench:
@@ -48,11 +48,11 @@ class Bench:
         for trial, runs in self._done(missing, self.first_fresh_seed):
             trial.fresh += runs
 
-    def _done(self, missing: Sequence[tuple[Trial, range]], first_seed: int) -> list[tuple[Trial, list[Run]]]:
+    def _done(self, missing: Sequence[tuple[Trial, range]], first_seed: int) -> list[tuple[Trial, list[RunMetrics]]]:
         """Do runs by their place among the seeds, and return those of each trial in order."""
         wanted = [(trial, first_seed + place) for trial, places in missing for place in places]
         hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in missing}
-        done: dict[tuple[Trial, int], Run] = {}
+        done: dict[tuple[Trial, int], RunMetrics] = {}
         for trial, seed in wanted:
             run = None if self._journal is None else self._journal[hashes[trial], seed]
             if run is not None:

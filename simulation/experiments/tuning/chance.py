@@ -21,7 +21,7 @@ FAILURES_MAX = 2
 _ROUNDING = 1e-9
 
 
-class Verdict(StrEnum):
+class Decision(StrEnum):
     """What fresh runs say of a setting."""
 
     CONFIRMED = "confirmed"
@@ -86,7 +86,7 @@ def confirmed_share(looks: Sequence[int], probability: float) -> float:
     return confirmed
 
 
-def verdict(held: Sequence[bool], looks: Sequence[int]) -> tuple[Verdict | None, int]:
+def verdict(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None, int]:
     """Return what fresh runs say of a setting, and after how many of them it was clear; None when it is not yet.
 
     It is rejected when more have failed than may.
@@ -99,9 +99,9 @@ def verdict(held: Sequence[bool], looks: Sequence[int]) -> tuple[Verdict | None,
     for runs, holds in enumerate(held, start=1):
         failed += not holds
         if failed >= len(looks):
-            return Verdict.REJECTED, runs
+            return Decision.REJECTED, runs
         if runs >= looks[failed]:
-            return Verdict.CONFIRMED, runs
+            return Decision.CONFIRMED, runs
     return None, len(held)
 
 

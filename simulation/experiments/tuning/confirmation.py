@@ -8,7 +8,7 @@ run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may
 from __future__ import annotations
 
 from simulation.experiments.tuning.bench import Bench
-from simulation.experiments.tuning.chance import Verdict, plan, verdict
+from simulation.experiments.tuning.chance import Decision, plan, verdict
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
@@ -45,7 +45,7 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
         if trial.given_up:
             continue
         judge(trial, bench, (1 - goal.confidence) / (place * (place + 1)))
-        if trial.verdict is Verdict.CONFIRMED:
+        if trial.verdict is Decision.CONFIRMED:
             confirmed.append(trial)
         else:
             rejected += 1
@@ -64,7 +64,7 @@ def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
         return []
     best_costs = found[0].costs
     others = [trial for trial in ranked(search.trials) if trial.in_space and trial not in (*found, search.baseline)]
-    failing = [trial for trial in others if trial.given_up or trial.verdict is Verdict.REJECTED]
+    failing = [trial for trial in others if trial.given_up or trial.verdict is Decision.REJECTED]
     cheaper = [trial for trial in failing if not no_worse(best_costs, trial.costs)]
     cheaper.sort(key=lambda trial: (trial.shortfall, trial.number))
     next_best = [trial for trial in others if trial not in failing][:SHOWN_MAX]
@@ -91,7 +91,7 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
     goal = trial.goal
     if not goal.expectations:
         bench.freshly([(trial, goal.replicates)])
-        trial.verdict = Verdict.CONFIRMED
+        trial.verdict = Decision.CONFIRMED
         return
     looks = plan(goal.probability, error)
     while True:

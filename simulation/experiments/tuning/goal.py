@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.running.replicates import kinds_of_figures
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
@@ -30,7 +30,7 @@ class Objective:
         """For people: ``smallest requests``."""
         return f"{'largest' if self.maximize else 'smallest'} {self.figure}"
 
-    def cost(self, run: Run) -> float | None:
+    def cost(self, run: RunMetrics) -> float | None:
         """Return the figure of a run, with its sign turned where it is to be large; None where it is of nothing."""
         value = run.figures.get(self.figure)
         return -value if self.maximize and value is not None else value
@@ -55,11 +55,11 @@ class Goal:
     replicates: int
     """How many seeds of the search each setting meets at most."""
 
-    def holds(self, run: Run) -> bool:
+    def holds(self, run: RunMetrics) -> bool:
         """Return whether all expectations hold in a run."""
         return all(expectation.holds_of(value_in(run, expectation)) for expectation in self.expectations)
 
-    def shortfall(self, run: Run) -> float:
+    def shortfall(self, run: RunMetrics) -> float:
         """Return how far a run is from meeting the expectations, from 0 to their number: for each that does not hold
         one half, and up to one half for its distance."""
         return math.fsum(
@@ -68,7 +68,7 @@ class Goal:
             if not expectation.holds_of(value_in(run, expectation))
         )
 
-    def spare(self, run: Run) -> float:
+    def spare(self, run: RunMetrics) -> float:
         """Return how far a run is inside of the bound that it comes nearest to, as a share of 1."""
         return min(
             (
@@ -118,7 +118,7 @@ def goal(
     )
 
 
-def value_in(run: Run, expectation: Expectation) -> float | None:
+def value_in(run: RunMetrics, expectation: Expectation) -> float | None:
     """Return the figure that an expectation is about, in a run; None where it is of nothing."""
     return run.figures.get(".".join(expectation.path))
 

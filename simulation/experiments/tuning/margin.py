@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulation.experiments.tuning.goal import Goal, distance, value_in
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
 
 
@@ -62,12 +62,12 @@ class Margin:
         }
 
 
-def margins(goal: Goal, runs: Sequence[Run]) -> list[Margin]:
+def margins(goal: Goal, runs: Sequence[RunMetrics]) -> list[Margin]:
     """Return how far runs, at least one, are from the bound of each expectation."""
     return [_margin(expectation, goal.probability, runs) for expectation in goal.expectations]
 
 
-def _margin(expectation: Expectation, probability: float, runs: Sequence[Run]) -> Margin:
+def _margin(expectation: Expectation, probability: float, runs: Sequence[RunMetrics]) -> Margin:
     values = [value_in(run, expectation) for run in runs]
     worst_first = sorted(values, key=lambda value: distance(expectation, value))
     worse = math.floor(len(runs) * (1 - probability) + 1e-9)

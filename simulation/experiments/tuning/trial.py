@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from simulation.experiments.paired import mean
-from simulation.experiments.tuning.chance import Verdict, hopeless
+from simulation.experiments.tuning.chance import Decision, hopeless
 from simulation.experiments.tuning.goal import Goal
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.variations import Setting
 
@@ -41,15 +41,15 @@ class Trial:
         self.reference = Reference(self) if reference is None else reference
         self.in_space = in_space
         """Whether it may be chosen: the file's own may lie outside of what is searched."""
-        self.searched: list[Run] = []
+        self.searched: list[RunMetrics] = []
         """Its runs in the search, with the seeds from the first one on; see :meth:`add`."""
         self.failed = 0
         """In how many of these an expectation did not hold."""
         self.given_up = False
         """Whether it failed too often for more runs to be worth it."""
-        self.fresh: list[Run] = []
+        self.fresh: list[RunMetrics] = []
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
-        self.verdict: Verdict | None = None
+        self.verdict: Decision | None = None
         """What the fresh runs say; None when they were not asked, or not to the end."""
 
     @property
@@ -62,7 +62,7 @@ class Trial:
         """For people."""
         return "the file's own" if self.is_baseline else self.setting.label
 
-    def add(self, runs: Sequence[Run]) -> None:
+    def add(self, runs: Sequence[RunMetrics]) -> None:
         """Take in runs of the search, with the next seeds."""
         for run in runs:
             self.searched.append(run)

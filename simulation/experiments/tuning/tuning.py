@@ -16,7 +16,7 @@ from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.source import own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario.ranges import Range
 
 if TYPE_CHECKING:
@@ -84,15 +84,15 @@ class Tuning:
             return (self.found or best(alive) or alive)[0]
         return nearest(self.trials)
 
-    def runs_of(self, trial: Trial) -> list[Run]:
+    def runs_of(self, trial: Trial) -> list[RunMetrics]:
         """Return the runs that say most of a trial: those with fresh seeds, or where there are none the others."""
         return trial.fresh or trial.searched
 
-    def share(self, runs: Sequence[Run]) -> float:
+    def share(self, runs: Sequence[RunMetrics]) -> float:
         """Return in what share of some runs all expectations hold."""
         return self.held(runs) / len(runs) if runs else 0.0
 
-    def held(self, runs: Sequence[Run]) -> int:
+    def held(self, runs: Sequence[RunMetrics]) -> int:
         """Return in how many of some runs all expectations hold."""
         return sum(map(self.goal.holds, runs))
 

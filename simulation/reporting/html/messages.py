@@ -29,7 +29,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.settings.channel import ChannelConfig
-from simulation.reporting.html.steps import Kind
+from simulation.reporting.html.steps import Tone
 from simulation.reporting.html.words import plain_duration
 
 SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", "limiter", "breaker", "channel", "dlq"
@@ -62,7 +62,7 @@ class Message(NamedTuple):
     """The parts that it passes; one part alone does something by itself."""
 
     text: str
-    kind: Kind = ""
+    kind: Tone = ""
     answers: bool = False
     """Whether it is the outcome of an attempt."""
 
@@ -199,7 +199,7 @@ class _Telling:
             return
         if event.reason == TIMED_OUT.reason and event.kind == type(TIMED_OUT).__name__:
             back = (CHANNEL, *back[1:])
-        kind: Kind = "care" if event.given_up is None else "bad"
+        kind: Tone = "care" if event.given_up is None else "bad"
         text = f"{'refused' if refused else 'failed'}: {event.reason}"
         if event.next_retry_at_ns is None:
             yield Message(event.at_ns, back, text, kind, answers=True)

@@ -26,7 +26,7 @@ from simulation.reporting.html.words import duration, instant
 HEAD, TAIL = 8, 5
 """Of more steps than these together only so many at the beginning and at the end are shown."""
 
-Kind: TypeAlias = Literal["", "fine", "care", "bad"]
+Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 """Whether something is good, asks for care or is bad; shown by a shape beside the words."""
 
 WAITS_FOR = {
@@ -51,7 +51,7 @@ class Step(NamedTuple):
 
     at_ns: int
     what: str
-    kind: Kind = ""
+    kind: Tone = ""
     details: tuple[str, ...] = ()
     """What else is to be known, as markup or text."""
 
@@ -125,7 +125,7 @@ def _failed(event: NotificationFailed) -> Step:
     if event.next_retry_at_ns is not None:
         wait = _lasting(event.next_retry_at_ns - event.at_ns)
         details.append(Markup("Next attempt after {}, at {}.").format(wait, instant(event.next_retry_at_ns)))
-    kind: Kind = "care" if event.given_up is None else "bad"
+    kind: Tone = "care" if event.given_up is None else "bad"
     return Step(event.at_ns, f"{which} failed: {event.reason}", kind, tuple(details), event.answer)
 
 

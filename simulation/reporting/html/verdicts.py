@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 
-class Verdict(NamedTuple):
+class ExpectationResult(NamedTuple):
     """What came of one expectation."""
 
     text: str
@@ -33,16 +33,16 @@ class Overall(NamedTuple):
     """The verdict in a sentence."""
 
 
-def verdicts(result: Result) -> list[Verdict]:
+def verdicts(result: Result) -> list[ExpectationResult]:
     """Return what came of each expectation: those that fail first, each in the order of the file."""
     found = [
-        Verdict(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
+        ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
         for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
     ]
     return sorted(found, key=lambda verdict: verdict.holds)
 
 
-def overall(found: list[Verdict]) -> Overall:
+def overall(found: list[ExpectationResult]) -> Overall:
     """Return what these verdicts come to."""
     failing = sum(not verdict.holds for verdict in found)
     if not found:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import series_look
-from simulation.reporting.plots.source import Run, Source, taken, why_empty
+from simulation.reporting.plots.source import PlottedRun, Source, taken, why_empty
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.results.formatting import duration_text
@@ -79,7 +79,7 @@ def survival(times_s: npt.NDArray[np.float64]) -> Curve:
     return Curve(values, 1.0 - np.cumsum(counts) / counts.sum(), int(counts.sum()))
 
 
-def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, Run | None]]:
+def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, PlottedRun | None]]:
     needed = ("channel", "waited_since", "outcome", "finished_at")
     if isinstance(source, Mapping):
         for label, one in source.items():

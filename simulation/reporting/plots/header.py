@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from actors.formatting import plain_number
 from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
-from simulation.reporting.plots.source import Run
+from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.text import cut, drawable, wrap
 from simulation.results.formatting import duration_text
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
     weight: str = "normal"
 
 
-def header(result: Run) -> list[Line]:
+def header(result: PlottedRun) -> list[Line]:
     """Return the lines above the panels."""
     scenario, summary = result.scenario, result.summary
     verdict, color = _verdict(summary["expectations"])

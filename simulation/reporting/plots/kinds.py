@@ -16,7 +16,7 @@ from simulation.reporting.plots.over_time import amplification, breaker_states, 
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
 from simulation.reporting.plots.raster import raster
-from simulation.reporting.plots.source import Run
+from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.sweep_table import SweepSource, cells_of
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
@@ -38,7 +38,7 @@ class Options(NamedTuple):
     cost: str | None = None
 
 
-class Kind(NamedTuple):
+class PlotKind(NamedTuple):
     """How a picture is drawn, and the options that it heeds."""
 
     draw: Callable[..., Figure]
@@ -49,11 +49,11 @@ class Kind(NamedTuple):
     """Tells whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
 
 
-def _timeline(run: Run, options: Options) -> Figure:
+def _timeline(run: PlottedRun, options: Options) -> Figure:
     return figure_of(timeline(run, options.notification or _most_tried(run)))
 
 
-def _most_tried(run: Run) -> str:
+def _most_tried(run: PlottedRun) -> str:
     """Return the id of the notification with the most attempts; of several such, of the one that took longest."""
     rows = run.notifications
     if rows.empty:
@@ -63,7 +63,7 @@ def _most_tried(run: Run) -> str:
     return str(order["id"].iloc[0])
 
 
-def _backoff(run: Run, options: Options) -> Figure:
+def _backoff(run: PlottedRun, options: Options) -> Figure:
     used = run.scenario.channels_used
     if options.channel is not None and options.channel not in used:
         wanted = f"channel: wanted a channel that the scenario uses ({', '.join(used)}), got {options.channel!r}"
@@ -88,29 +88,29 @@ def _pareto(sweep: SweepSource, options: Options) -> Figure:
     return figure_of(pareto(sweep, gain=options.gain or FIGURE, cost=options.cost or "requests"))
 
 
-OF_A_RUN: dict[str, Kind] = {
-    "overview": Kind(lambda run, _options: overview(run)),
-    "throughput": Kind(lambda run, _options: figure_of(throughput(run))),
-    "in-flight": Kind(lambda run, _options: figure_of(in_flight(run))),
-    "dlq-growth": Kind(lambda run, _options: figure_of(dlq_growth(run))),
-    "breaker-states": Kind(lambda run, _options: figure_of(breaker_states(run))),
-    "amplification": Kind(lambda run, _options: figure_of(amplification(run))),
-    "delivery-times": Kind(lambda run, _options: figure_of(delivery_times(run))),
-    "raster": Kind(lambda run, options: figure_of(raster(run, channel=options.channel)), ("channel",)),
-    "timeline": Kind(_timeline, ("notification",), lambda run: not run.notifications.empty),
-    "backoff": Kind(_backoff, ("channel",)),
+OF_A_RUN: dict[str, PlotKind] = {
+    "overview": PlotKind(lambda run, _options: overview(run)),
+    "throughput": PlotKind(lambda run, _options: figure_of(throughput(run))),
+    "in-flight": PlotKind(lambda run, _options: figure_of(in_flight(run))),
+    "dlq-growth": PlotKind(lambda run, _options: figure_of(dlq_growth(run))),
+    "breaker-states": PlotKind(lambda run, _options: figure_of(breaker_states(run))),
+    "amplification": PlotKind(lambda run, _options: figure_of(amplification(run))),
+    "delivery-times": PlotKind(lambda run, _options: figure_of(delivery_times(run))),
+    "raster": PlotKind(lambda run, options: figure_of(raster(run, channel=options.channel)), ("channel",)),
+    "timeline": PlotKind(_timeline, ("notification",), lambda run: not run.notifications.empty),
+    "backoff": PlotKind(_backoff, ("channel",)),
 }
 """The first is what is drawn when no kind is asked for."""
 
-OF_A_SWEEP: dict[str, Kind] = {
-    "lines": Kind(_lines, ("figure", "x", "by")),
-    "heatmap": Kind(_heatmap, ("figure", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
-    "pareto": Kind(_pareto, ("gain", "cost")),
+OF_A_SWEEP: dict[str, PlotKind] = {
+    "lines": PlotKind(_lines, ("figure", "x", "by")),
+    "heatmap": PlotKind(_heatmap, ("figure", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
+    "pareto": PlotKind(_pareto, ("gain", "cost")),
 }
 """The same for a sweep."""
 
 
-def kinds_to_draw(names: list[str], known: dict[str, Kind], what: str, options: Options) -> list[str]:
+def kinds_to_draw(names: list[str], known: dict[str, PlotKind], what: str, options: Options) -> list[str]:
     """Return the kinds of pictures to draw, each once; ``all`` is all of them.
 
     Args:

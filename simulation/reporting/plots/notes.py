@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
-from simulation.reporting.plots.source import Run
+from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.text import cut, drawable
 from simulation.results.formatting import duration_text
 
@@ -20,7 +20,7 @@ def note(axes: Axes, lines: list[str]) -> None:
     axes.text(NOTES_AT, 1.0, text, transform=axes.transAxes, size=NOTE_SIZE, va="top", linespacing=1.35)
 
 
-def in_flight_note(result: Run, highest: int, at_s: float) -> list[str]:
+def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
     """Return how many were in flight at most, and how many still are."""
     end_s, left = result.summary["simulated_s"], result.summary["in_flight"]
     if highest == 0:
@@ -28,7 +28,7 @@ def in_flight_note(result: Run, highest: int, at_s: float) -> list[str]:
     return [f"highest {highest:,}, at {duration_text(min(at_s, end_s))}", f"{left:,} at the end"]
 
 
-def dlq_note(result: Run) -> list[str]:
+def dlq_note(result: PlottedRun) -> list[str]:
     """Return how many dead letters there were at most and at the end, and the most common reasons."""
     dlq = result.summary["dlq"]
     if dlq["peak"] == 0:

@@ -14,7 +14,7 @@ from simulation.reporting.plots.legend import legend_above
 from simulation.reporting.plots.notes import breaker_notes, dlq_note, in_flight_note, note
 from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
 from simulation.reporting.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
-from simulation.reporting.plots.source import Run, arrivals_end_of, check_run, end_of
+from simulation.reporting.plots.source import PlottedRun, arrivals_end_of, check_run, end_of
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.reporting.windows import windows
 from simulation.results.formatting import duration_text
@@ -27,7 +27,7 @@ TITLE_SHARE = 0.23
 """How much of the width of its panel the title of the dead letter queue takes."""
 
 
-def overview(result: Run) -> Figure:
+def overview(result: PlottedRun) -> Figure:
     """Return a figure of a run over time.
 
     From top to bottom: name, description and verdict; the windows of faults and quiet hours, which are shaded in all
@@ -44,7 +44,7 @@ def overview(result: Run) -> Figure:
     return figure
 
 
-def _draw(result: Run) -> Figure:
+def _draw(result: PlottedRun) -> Figure:
     scenario, summary = result.scenario, result.summary
     end_s, arrivals_end_s = end_of(result), arrivals_end_of(result)
     found = windows(scenario, end_s)
@@ -89,7 +89,7 @@ def _draw(result: Run) -> Figure:
     return figure
 
 
-def _lay_out(result: Run, heights: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
+def _lay_out(result: PlottedRun, heights: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with its header, and empty panels of these heights below each other; without height, none."""
     heights = {name: height for name, height in heights.items() if height}
     lines = header(result)

@@ -16,7 +16,7 @@ from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.legend import legend_above
 from simulation.reporting.plots.looks import ENDS, OUTCOMES, Mark, outcome_look
 from simulation.reporting.plots.shading import shade_and_label
-from simulation.reporting.plots.source import Run, arrivals_end_of, check_run, end_of, taken, why_empty
+from simulation.reporting.plots.source import PlottedRun, arrivals_end_of, check_run, end_of, taken, why_empty
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.reporting.windows import windows
 
@@ -25,7 +25,7 @@ LIMIT_MAX = 5_000
 """More lines than that are not told apart on any paper."""
 
 
-def raster(result: Run, *, channel: str | None = None, limit: int = 200, ax: Axes | None = None) -> Axes:
+def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, ax: Axes | None = None) -> Axes:
     """Draw notifications below each other in the order of acceptance: a thin line from acceptance to end, with a mark
     where each attempt ended, and another at the end of what was not sent.
 

@@ -12,7 +12,7 @@ from simulation.reporting.windows import Window, windows
 from simulation.scenario import Scenario
 
 
-class Run(Protocol):
+class PlottedRun(Protocol):
     """What plots need of a run: :class:`simulation.Result` has it, and :class:`simulation.SavedResult`."""
 
     @property
@@ -33,7 +33,7 @@ class Run(Protocol):
     def series(self) -> pd.DataFrame: ...
 
 
-Source: TypeAlias = Run | pd.DataFrame
+Source: TypeAlias = PlottedRun | pd.DataFrame
 """A run, or one of its frames."""
 
 
@@ -41,7 +41,7 @@ class Taken(NamedTuple):
     """What was taken from a source: one of its tables, and the run if there is one."""
 
     frame: pd.DataFrame
-    run: Run | None
+    run: PlottedRun | None
 
     @property
     def scenario(self) -> Scenario | None:
@@ -58,18 +58,18 @@ class Taken(NamedTuple):
         return [] if self.run is None else windows(self.run.scenario, end_s, channel)
 
 
-def end_of(run: Run) -> float:
+def end_of(run: PlottedRun) -> float:
     """Return when a run ended, in seconds; one that took no time is shown as long as it was meant to be."""
     return run.summary["simulated_s"] or run.scenario.duration
 
 
-def why_empty(run: Run | None) -> str:
+def why_empty(run: PlottedRun | None) -> str:
     """Return why a run, or a frame of its own, has no notifications to be drawn."""
     kept = run is None or run.scenario.record == "full"
     return "no notifications" if kept else "the run kept no notifications (record: aggregates)"
 
 
-def arrivals_end_of(run: Run) -> float | None:
+def arrivals_end_of(run: PlottedRun) -> float | None:
     """Return when arrivals were over, in seconds; None where a trace that would say so is gone."""
     return None if getattr(run, "missing", ()) else run.scenario.arrivals_end_ns / NS_PER_S
 

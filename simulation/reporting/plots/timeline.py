@@ -19,7 +19,7 @@ from simulation.reporting.plots.layout import NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above
 from simulation.reporting.plots.looks import ENDS, WAITS, Mark, outcome_look
 from simulation.reporting.plots.shading import shade_and_label
-from simulation.reporting.plots.source import Run, check_run, end_of, taken
+from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.reporting.plots.waits import Attempt, Course, Wait, course_of
@@ -46,7 +46,7 @@ _Line: TypeAlias = "Attempt | int | None"
 """An attempt, how many are left out, or None: the end."""
 
 
-def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
+def timeline(result: PlottedRun, notification_id: str, ax: Axes | None = None) -> Axes:
     """Draw the attempts of one notification: a line each with the wait before it, its outcome and the reason.
 
     Args:
@@ -88,7 +88,7 @@ def timeline(result: Run, notification_id: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def course_in(result: Run, notification_id: str) -> tuple[Course, str]:
+def course_in(result: PlottedRun, notification_id: str) -> tuple[Course, str]:
     """Return the course of a notification of a run, and its channel; of several with this id, of the first.
 
     Raises:
@@ -109,7 +109,7 @@ def course_in(result: Run, notification_id: str) -> tuple[Course, str]:
     return course_of(first, attempts, deferrals, dlq, end_of(result)), str(first["channel"])
 
 
-def _unknown(result: Run, notification_id: str, ids: Sequence[str]) -> str:
+def _unknown(result: PlottedRun, notification_id: str, ids: Sequence[str]) -> str:
     if not ids:
         why = " with record: aggregates" if result.scenario.record != "full" else ""
         return f"notification: wanted one of the run's, which kept none{why}, got {notification_id!r}"
