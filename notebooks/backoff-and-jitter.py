@@ -74,7 +74,7 @@ pd.DataFrame(drawn, index=pd.RangeIndex(1, 10, name="failed attempt")).round(1)
 # ## The herd
 #
 # `jitter-under-contention` is the case: 500 SMS at once, to a provider that takes 25 a second and
-# refuses the rest. One minute of it is enough, with each kind of jitter and the same luck
+# refuses the rest. One minute of it is enough, with each kind of jitter and the same seeds
 # otherwise. *Busiest second* leaves out the first one, in which all 500 arrive whatever the
 # setting.
 

@@ -108,7 +108,7 @@ candidates.set_index(list(settings.columns)).round(3)
 # ## How sure is that?
 #
 # It was chosen because it did well with these three seeds. So it is tried with 20 fresh ones,
-# beside what we have now, on the same luck. The share of runs in which all holds comes with its
+# beside what we have now, on the same seeds. The share of runs in which all holds comes with its
 # 95% interval.
 
 # %%

@@ -129,7 +129,7 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("arrivals")
 # %% [markdown]
 # ## What helps
 #
-# The same trigger and the same luck:
+# The same trigger and the same seeds:
 #
 # - *no retries*: the load never exceeds the arrivals; but then a random failure loses a webhook.
 # - *a budget*: retries are at most 10% of the first attempts, and one a second. It behaves like no

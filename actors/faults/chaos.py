@@ -56,7 +56,7 @@ class FaultyProvider(Provider):
             settings: what is so even when nothing goes wrong: its latency comes on top of the wrapped provider's.
             rules: what decides by the state of things; see :data:`~actors.faults.rules.FailureRule`.
             streams: where its luck comes from; a seed of 0 when None.
-            name: of its random streams; providers of the same name and seed have the same luck.
+            name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
             ConfigurationError: a rule cannot be called.

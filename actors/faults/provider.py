@@ -61,7 +61,7 @@ class SimulatedProvider(Provider):
             rules: what decides by the state of things.
             faults: what goes wrong, and when; their `channel` is not looked at.
             streams: where its luck comes from; a seed of 0 when None.
-            name: of its random streams; providers of the same name and seed have the same luck.
+            name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
             ConfigurationError: one of the settings is out of its range, or a rule cannot be called.

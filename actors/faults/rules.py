@@ -100,7 +100,7 @@ class FaultRules:
             faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
             rules: what decides by the state of things.
             streams: where its luck comes from.
-            name: of its random streams; fates of the same name and seed have the same luck.
+            name: of its random streams; fates of the same name and seed have the same seeds.
 
         Raises:
             ConfigurationError: a rule cannot be called.
@@ -119,7 +119,7 @@ class FaultRules:
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The luck of the next attempt, between 0 and 1; drawn also where nothing hangs on it, so that the k-th attempt
-        has the same luck whatever went wrong before."""
+        has the same seeds whatever went wrong before."""
         self.conditions = self._forecast.at(0)
         """What held when it was last looked at."""
         self._rules = tuple(rules)

@@ -10,7 +10,7 @@ class RandomStreams:
     """Hands out a random stream for each name, derived from the run's seed and that name alone.
 
     So a change in one place (another fault, one more channel) leaves the draws everywhere else as they were, and
-    two settings can be compared on the same luck. The derivation is SHA-256, not ``hash()``, so it is the same in
+    two settings can be compared on the same seeds. The derivation is SHA-256, not ``hash()``, so it is the same in
     every process.
     """
 

@@ -120,7 +120,8 @@ class Lognormal(Settings):
         sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
         if sigma == 0.0:
             return lambda: self.median
-        # By inversion, one uniform draw each, so that two medians compared on the same luck are both lucky or both not.
+        # By inversion, one uniform draw each, so that two medians compared on the same seeds are both lucky or both
+        # not.
         uniform, quantile, exp = random.random, NormalDist(mu, sigma).inv_cdf, math.exp
 
         def draw() -> float:

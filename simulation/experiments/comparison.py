@@ -1,4 +1,4 @@
-"""Two or more settings on the same luck: what each makes of a scenario, and how sure the difference is.
+"""Two or more settings on the same seeds: what each makes of a scenario, and how sure the difference is.
 
 Every setting runs with the same seeds, and every part of a run draws from a stream of its own, so that arrivals,
 latencies and failures are those of the others as far as the setting leaves them alone (*common random numbers*). The

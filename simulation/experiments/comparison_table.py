@@ -20,7 +20,7 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
     seeds, settings = comparison.seeds, comparison.settings
     runs = seeds_text(seeds)
     console.print(
-        f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same luck",
+        f"[bold]{escape(comparison.scenario.name)}[/bold]  {runs} · {len(settings)} settings on the same seeds",
         highlight=False,
     )
     labels = [setting.label for setting in settings]

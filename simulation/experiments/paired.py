@@ -1,4 +1,4 @@
-"""Means with their intervals, and differences between runs that had the same luck."""
+"""Means with their intervals, and differences between runs that had the same seeds."""
 
 from __future__ import annotations
 

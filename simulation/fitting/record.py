@@ -3,7 +3,7 @@
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
 likely, with outcome and latency of the same one. Where the record is thinner than that it is one within twice the
 distance of the nearest, and before its beginning or after its end one of those there. That is a kernel estimate of what
-the provider was like at t. Always the nearest one would give all who ask at about one instant the same luck; a wide
+the provider was like at t. Always the nearest one would give all who ask at about one instant the same seeds; a wide
 window would let an outage leak out at its ends.
 """
 

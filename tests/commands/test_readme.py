@@ -61,7 +61,7 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
 @pytest.mark.integration
 def test_the_sweep_shown_prints_what_it_says(tmp_path):
     (block,) = (block for block in blocks("experiments", "sh") if block.startswith("retrylab sweep"))
-    (shown,) = (block for block in blocks("experiments", "text") if "cells on the same luck" in block)
+    (shown,) = (block for block in blocks("experiments", "text") if "cells on the same seeds" in block)
     _, *words = shlex.split(block.replace("\\\n", "").replace("scenarios/", f"{ROOT}/scenarios/"))
     code = "from simulation.commands.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--workers", "1"]

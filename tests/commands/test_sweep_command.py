@@ -50,7 +50,7 @@ def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
     done = sweep(path, *VARY, "--out", tmp_path / "out", "--workers", 1)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "small  seeds 0 to 1 · 2 cells on the same luck · 4 runs"
+    assert lines[0] == "small  seeds 0 to 1 · 2 cells on the same seeds · 4 runs"
     assert lines[1].split() == [
         "max_attempts", "sent_fraction", "requests", "delivery_time_s.p99", "as", "expected"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`simulation.compare` and `retrylab compare`: settings on the same luck."""
+"""`simulation.compare` and `retrylab compare`: settings on the same seeds."""
 
 import json
 import re
@@ -156,7 +156,7 @@ def test_the_command_prints_a_table_that_fits_eighty_columns(scenario):
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "contended  seeds 3 to 5 · 2 settings on the same luck"
+    assert lines[0] == "contended  seeds 3 to 5 · 2 settings on the same seeds"
     assert lines[1].split() == ["mean", "difference"]
     assert [line.split()[0] for line in lines[2:-1]] == [
         "sent_fraction", "max_attempts=1", "max_attempts=3", "attempts", "max_attempts=1", "max_attempts=3",
@@ -171,7 +171,7 @@ def test_long_names_of_settings_are_numbered(scenario):
     done = retrylab("compare", scenario, "--vary", latency, "--replicates", 1, "--metric", "sent", "--workers", 1)
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert lines[:3] == [
-        "contended  seed 3 · 2 settings on the same luck",
+        "contended  seed 3 · 2 settings on the same seeds",
         "#1  latency={exponential: {mean: 100ms}}",
         "#2  latency={lognormal: {median: 80ms, p99: 900ms}}",
     ]

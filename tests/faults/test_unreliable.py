@@ -249,7 +249,7 @@ def test_equal_seeds_and_names_have_equal_luck_and_others_do_not():
     )
 )
 def test_a_fault_leaves_the_luck_of_later_attempts_as_it_was(keys):
-    """So two settings can be compared on the same luck."""
+    """So two settings can be compared on the same seeds."""
     before_and_after = [0.0] * 20 + [10.0 + number for number in range(10)] + [30.0] * 50
     plain = draws(service(seed=3, **LUCKY), *before_and_after)
     faulty = draws(service(fault(at=10, **{"for": 10}, **keys), seed=3, **LUCKY), *before_and_after)

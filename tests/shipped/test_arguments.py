@@ -1,6 +1,6 @@
 """What the scenarios that settle an argument claim in their descriptions, with other luck than theirs.
 
-Each claim has to hold in every single run, and not on average: what is compared meets the same luck, seed by seed.
+Each claim has to hold in every single run, and not on average: what is compared meets the same seeds, seed by seed.
 """
 
 from pathlib import Path

@@ -29,7 +29,7 @@ def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command:
     seeds = sorted(sweep.runs["seed"].unique())
     luck = seeds_text(seeds)
     console.print(
-        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same luck · "
+        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same seeds · "
         f"{counted(runs, 'run')}",
         highlight=False,
     )

@@ -45,7 +45,7 @@ def sweep(
     """Run a scenario with many combinations of settings, and return their figures with confidence intervals.
 
     Every combination, called a cell, has the same seeds, and every part of a run draws from a stream of its own: so
-    cells have the same luck as far as their settings leave it alone (*common random numbers*), and the difference
+    cells have the same seeds as far as their settings leave it alone (*common random numbers*), and the difference
     between two of them is known better than either.
 
     Args:
