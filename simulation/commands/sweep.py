@@ -74,7 +74,7 @@ def sweep(
     from simulation.experiments.sweeping.printing import METRICS, print_sweep
     from simulation.experiments.sweeping.sweep import Plan
     from simulation.reporting.terminal import watch_runs
-    from simulation.running.replicates import kinds_of_figures
+    from simulation.running.replicates import kinds_of_metrics
     from simulation.scenario.space import parse_space
 
     with exits_in_words(file, out):
@@ -88,7 +88,7 @@ def sweep(
             seed,
             sets or [],
         )
-        shown = kinds_of_figures(metrics or METRICS, plan.scenarios, "--metric")
+        shown = kinds_of_metrics(metrics or METRICS, plan.scenarios, "--metric")
         with watch_runs(quiet=as_json, figures=shown) as progress:
             swept = plan.run(workers, dask, out, progress)
     if as_json:

@@ -24,7 +24,7 @@ from simulation.commands.shared import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simulation.scenario.figures import Figure
+    from simulation.scenario.metrics import MetricKind
 
 
 def tune(
@@ -124,20 +124,20 @@ def tune(
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 
-def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str, Figure]:
+def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str, MetricKind]:
     """Return what kind each figure is that is searched by; nothing where one is wrong, which the search will say."""
     from actors.errors import ConfigurationError
     from simulation.experiments.tuning.goal import DEFAULT_FIGURE
-    from simulation.running.replicates import checked_figures
+    from simulation.running.replicates import checked_metrics
     from simulation.scenario import load_each
-    from simulation.scenario.figures import figure_kind
+    from simulation.scenario.metrics import metric_kind
 
     try:
         (scenario,) = load_each(file, [sets])
         if isinstance(scenario, ConfigurationError):
             return {}
-        paths = checked_figures(figures or [DEFAULT_FIGURE], [scenario], "")
-        return {path: figure_kind(scenario.providers_used, path) for path in paths}
+        paths = checked_metrics(figures or [DEFAULT_FIGURE], [scenario], "")
+        return {path: metric_kind(scenario.providers_used, path) for path in paths}
     except ConfigurationError:
         return {}
 

@@ -18,10 +18,10 @@ from simulation.experiments.paired import CONFIDENCE, Difference, difference, me
 from simulation.results.files import folder_to_fill
 from simulation.results.formatting import line, seeds_text
 from simulation.running.executors import Task
-from simulation.running.replicates import Values, checked_figures, figures_of_runs
+from simulation.running.replicates import Values, checked_metrics, figures_of_runs
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
-from simulation.scenario.figures import Figure, figure_kind
+from simulation.scenario.metrics import MetricKind, metric_kind
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.variations import Setting, combinations, load_all
 
@@ -77,7 +77,7 @@ def compare(
     check_counts(replicates=replicates, workers=workers)
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
-    paths = checked_figures(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
+    paths = checked_metrics(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
     seeds = seeds_of(scenarios[0].seed, replicates)
     tasks = [
         Task(scenario, seed, " ".join([*sets, *setting.sets]))
@@ -188,9 +188,9 @@ class Comparison:
             },
         }
 
-    def figure(self, metric: str) -> Figure:
+    def figure(self, metric: str) -> MetricKind:
         """Return what kind of figure a metric is."""
-        return figure_kind(self.scenario.providers_used, metric)
+        return metric_kind(self.scenario.providers_used, metric)
 
 
 def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]:

@@ -10,8 +10,8 @@ from rich.table import Table
 from simulation.experiments.comparison import Comparison
 from simulation.experiments.paired import Difference
 from simulation.reporting.console import print_table, stdout
-from simulation.results.formatting import LABEL_MAX, NOTHING, figure_text, seeds_text
-from simulation.scenario.figures import Figure
+from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, seeds_text
+from simulation.scenario.metrics import MetricKind
 
 
 def print_comparison(comparison: Comparison, directory: Path | None) -> None:
@@ -49,18 +49,18 @@ def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
         table.add_row(f"[bold]{escape(metric)}[/bold]")
         for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
             cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
-            table.add_row(f"  {escape(label)}", NOTHING if mean is None else figure_text(mean, figure), *cells)
+            table.add_row(f"  {escape(label)}", NOTHING if mean is None else metric_text(mean, figure), *cells)
     return table
 
 
-def _difference_cells(found: Difference | None, figure: Figure, replicates: int) -> tuple[str, str]:
+def _difference_cells(found: Difference | None, figure: MetricKind, replicates: int) -> tuple[str, str]:
     if found is None:
         return "", ""
     if found.mean == 0 and found.half_width == 0:
         difference, interval = "same", ""
     else:
-        difference = ("-" if found.mean < 0 else "+") + figure_text(abs(found.mean), figure, 3)
-        interval = "" if found.half_width is None else f"± {figure_text(found.half_width, figure, 3)}"
+        difference = ("-" if found.mean < 0 else "+") + metric_text(abs(found.mean), figure, 3)
+        interval = "" if found.half_width is None else f"± {metric_text(found.half_width, figure, 3)}"
     if found.excludes_0:
         interval += " *"
     if found.pairs < replicates:

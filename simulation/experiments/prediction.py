@@ -20,7 +20,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted, plain_number
 from simulation.results.formatting import line
 from simulation.running.executors import Task, figure_at
-from simulation.running.replicates import checked_figures, figures_of_runs
+from simulation.running.replicates import checked_metrics, figures_of_runs
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.loading import given
@@ -144,7 +144,7 @@ def predict(
     scenario = given(scenario, sets)
     if figures is None:
         figures = [*FIGURES, *(f"breaker.{name}.opened" for name in scenario.breakers)]
-    paths = checked_figures(figures, [scenario], "figures")
+    paths = checked_metrics(figures, [scenario], "figures")
     needed = replicates_needed(confidence, len(paths))
     check_counts(replicates=replicates, workers=workers)
     replicates = needed if replicates is None else replicates

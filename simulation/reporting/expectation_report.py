@@ -18,7 +18,7 @@ from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
-from simulation.scenario.figures import Figure, figure_kind
+from simulation.scenario.metrics import MetricKind, metric_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ class Wording(NamedTuple):
 
 def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
     """Return an expectation of a run and the value of its figure in words, with units."""
-    figure = figure_kind(result.scenario.providers_used, ".".join(expectation.path))
+    figure = metric_kind(result.scenario.providers_used, ".".join(expectation.path))
     wanted = expectation.value
     wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()
     if value is None:
@@ -122,11 +122,11 @@ def _number(value: float) -> str:
     return plain_number(value, 6)
 
 
-def _with_unit(value: float, figure: Figure) -> str:
-    if figure is Figure.SECONDS:
+def _with_unit(value: float, figure: MetricKind) -> str:
+    if figure is MetricKind.SECONDS:
         text = duration_text(value)
         return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
-    unit = {Figure.PER_SECOND: " a second", Figure.PER_MINUTE: " a minute"}.get(figure, "")
+    unit = {MetricKind.PER_SECOND: " a second", MetricKind.PER_MINUTE: " a minute"}.get(figure, "")
     return _number(value) + unit
 
 

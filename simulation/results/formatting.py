@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
-from simulation.scenario.figures import Figure
+from simulation.scenario.metrics import MetricKind
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
@@ -63,10 +63,10 @@ def duration_text(seconds: float | None) -> str:
     return " ".join(in_a_unit(seconds, _UNITS))
 
 
-def figure_text(value: float, figure: Figure, digits: int = 4) -> str:
+def metric_text(value: float, figure: MetricKind, digits: int = 4) -> str:
     """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
-    if figure is Figure.SECONDS:
+    if figure is MetricKind.SECONDS:
         return duration_text(value)
-    if figure is Figure.SHARE:
+    if figure is MetricKind.SHARE:
         return f"{value:.5f}"
     return plain_number(value, digits)

@@ -19,7 +19,7 @@ from simulation.running.cache_key import code_hash
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
-from simulation.scenario.figures import NO_FIGURES, Figure, Shape, summary_shape
+from simulation.scenario.metrics import NO_FIGURES, MetricKind, Shape, summary_shape
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -90,7 +90,7 @@ def do(task: Task) -> RunMetrics:
     except InvariantBreach as breach:
         changes = f" and {task.changes}" if task.changes else ""
         raise InvariantBreach(f"with seed {task.seed}{changes}: {breach}") from None
-    return RunMetrics({path: figure_at(summary, path) for path in figure_paths(task.scenario)}, summary["digest"])
+    return RunMetrics({path: figure_at(summary, path) for path in metric_paths(task.scenario)}, summary["digest"])
 
 
 def figure_at(summary: Any, path: str) -> float | None:
@@ -100,7 +100,7 @@ def figure_at(summary: Any, path: str) -> float | None:
     return None if summary is None else float(summary)
 
 
-def figure_paths(scenario: Scenario) -> tuple[str, ...]:
+def metric_paths(scenario: Scenario) -> tuple[str, ...]:
     """Return the paths of all figures in the summary of a scenario, in its order."""
     return _paths(tuple((channel, tuple(names)) for channel, names in scenario.providers_used.items()))
 
@@ -112,7 +112,7 @@ def _paths(providers: Any) -> tuple[str, ...]:
 
 def _below(shape: Shape, above: str = "") -> Iterator[str]:
     for key, part in shape.items():
-        if not isinstance(part, Figure):
+        if not isinstance(part, MetricKind):
             yield from _below(part, f"{above}{key}.")
         elif part not in NO_FIGURES:
             yield f"{above}{key}"

@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError
 from simulation.running.executors import Task, executor
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
-from simulation.scenario.figures import Figure, figure_kind, summary_shape
+from simulation.scenario.metrics import MetricKind, metric_kind, summary_shape
 
 Values: TypeAlias = "list[float | None]"
 """A figure in each run, in the order of the seeds; None where it is of nothing. Or the figures of one run."""
@@ -41,7 +41,7 @@ def figures_of_runs(
     return [rows[place] for place in range(len(tasks))]
 
 
-def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
+def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
     """Return the paths of figures, each once.
 
     Args:
@@ -68,7 +68,7 @@ def checked_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
     return tuple(dict.fromkeys(paths))
 
 
-def kinds_of_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, Figure]:
+def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, MetricKind]:
     """Return the paths of figures, each once, and what kind of figure each is.
 
     Args:
@@ -80,17 +80,17 @@ def kinds_of_figures(paths: Sequence[str], scenarios: Sequence[Scenario], name: 
         ConfigurationError: one is a figure of none of the summaries; all problems.
     """
     unlike = list({str(scenario.providers_used): scenario for scenario in scenarios}.values())
-    kinds: dict[str, Figure] = {}
+    kinds: dict[str, MetricKind] = {}
     problems: list[str] = []
     for path in paths:
         found: list[str] = []
         for scenario in unlike:
             try:
-                checked_figures([path], [scenario], name)
+                checked_metrics([path], [scenario], name)
             except ConfigurationError as error:
                 found += error.problems
             else:
-                kinds[path] = figure_kind(scenario.providers_used, path)
+                kinds[path] = metric_kind(scenario.providers_used, path)
                 break
         else:
             problems += found

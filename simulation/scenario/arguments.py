@@ -27,7 +27,7 @@ def check_word(name: str, value: object, words: Iterable[str]) -> None:
         raise ConfigurationError([f"{name}: wanted one of {', '.join(known)}, got {shown(value)}"])
 
 
-def check_figure(value: object, known: Iterable[str]) -> None:
+def check_metric(value: object, known: Iterable[str]) -> None:
     """See to it that a figure is one that a sweep has.
 
     Args:

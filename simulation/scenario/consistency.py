@@ -15,7 +15,7 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
 from actors.settings.faults import is_host
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.figures import summary_shape
+from simulation.scenario.metrics import summary_shape
 from simulation.scenario.model import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
 
 Finding = tuple[tuple[str | int, ...], str]

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
-from simulation.scenario.figures import NO_FIGURES, Figure, Shape
+from simulation.scenario.metrics import NO_FIGURES, MetricKind, Shape
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -25,7 +25,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_IS = {Figure.TEXT: "text", Figure.LIST: "a list", Figure.SEED: "the run's luck"}
+_IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's luck"}
 _WANTED = "an expectation such as sent_fraction >= 0.99"
 
 
@@ -74,13 +74,13 @@ class Expectation:
 
     def problem(self, shape: Shape) -> str | None:
         """Return what is wrong with the path or the unit when the summary has this `shape`, or None."""
-        part: Figure | Shape = shape
+        part: MetricKind | Shape = shape
         for depth, key in enumerate(self.path):
-            if isinstance(part, Figure) or key not in part:
-                return _no_such_figure(self.path, depth, part)
+            if isinstance(part, MetricKind) or key not in part:
+                return _no_such_metric(self.path, depth, part)
             part = part[key]
         path = ".".join(self.path)
-        if not isinstance(part, Figure):
+        if not isinstance(part, MetricKind):
             return f"wanted a single figure, such as {path}.{'.'.join(_first_figure(part))}, got {path}"
         if part in NO_FIGURES:
             return f"wanted a figure of the summary, got {path}, which is {_IS[part]}"
@@ -114,17 +114,17 @@ def _number(text: str) -> float | None:
     return duration if duration is not None else parse_share(text)
 
 
-def _unit_fits(text: str, figure: Figure) -> bool:
+def _unit_fits(text: str, figure: MetricKind) -> bool:
     if parse_duration(text) is not None:
-        return figure is Figure.SECONDS
+        return figure is MetricKind.SECONDS
     if parse_share(text) is not None:
-        return figure is Figure.SHARE
-    return figure is Figure.PER_SECOND
+        return figure is MetricKind.SHARE
+    return figure is MetricKind.PER_SECOND
 
 
-def _no_such_figure(path: tuple[str, ...], depth: int, part: Figure | Shape) -> str:
+def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape) -> str:
     wrong = ".".join(path)
-    if isinstance(part, Figure):
+    if isinstance(part, MetricKind):
         return f"wanted a figure of the summary, got {wrong}; {'.'.join(path[:depth])} is a single figure"
     known = [key for key, below in part.items() if below not in NO_FIGURES]
     near = nearest(path[depth], known)
@@ -135,5 +135,5 @@ def _no_such_figure(path: tuple[str, ...], depth: int, part: Figure | Shape) -> 
 
 
 def _first_figure(shape: Shape) -> tuple[str, ...]:
-    key, part = next(iter(shape.items()), ("", Figure.COUNT))
-    return (key,) if isinstance(part, Figure) else (key, *_first_figure(part))
+    key, part = next(iter(shape.items()), ("", MetricKind.COUNT))
+    return (key,) if isinstance(part, MetricKind) else (key, *_first_figure(part))

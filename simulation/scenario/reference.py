@@ -20,7 +20,7 @@ from actors.messages import NotificationChannel
 from actors.settings.base import NotEmpty, Settings, known_keys
 from actors.settings.quantities import Wanted
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.figures import BREAKER, FIGURES, MEANINGS, PROVIDER, STATISTICS, Figure, Shape
+from simulation.scenario.metrics import BREAKER, FIGURES, MEANINGS, PROVIDER, STATISTICS, MetricKind, Shape
 from simulation.scenario.model import Scenario
 from simulation.scenario.ranges import Range
 from simulation.scenario.schema import json_schema
@@ -32,12 +32,12 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _EXAMPLES = re.compile(r",? such as .*$")
 
 _UNIT_OF = {
-    Figure.COUNT: "a whole number",
-    Figure.SHARE: "a share",
-    Figure.RATIO: "a number",
-    Figure.SECONDS: "seconds, or a duration",
-    Figure.PER_SECOND: "a number a second, or a rate",
-    Figure.PER_MINUTE: "a number a minute",
+    MetricKind.COUNT: "a whole number",
+    MetricKind.SHARE: "a share",
+    MetricKind.RATIO: "a number",
+    MetricKind.SECONDS: "seconds, or a duration",
+    MetricKind.PER_SECOND: "a number a second, or a rate",
+    MetricKind.PER_MINUTE: "a number a minute",
 }
 
 
@@ -173,7 +173,7 @@ def _in_a_cell(text: str) -> str:
 
 def _metrics() -> str:
     """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
-    run: Shape = {"simulated_s": Figure.SECONDS, "refused_arrivals": Figure.COUNT, **FIGURES}
+    run: Shape = {"simulated_s": MetricKind.SECONDS, "refused_arrivals": MetricKind.COUNT, **FIGURES}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
     lines = ["| metric | value | |", "|---|---|---|"]
@@ -182,7 +182,7 @@ def _metrics() -> str:
     return "\n".join(lines)
 
 
-def _flat(shape: Shape, above: str = "") -> Iterator[tuple[str, Figure]]:
+def _flat(shape: Shape, above: str = "") -> Iterator[tuple[str, MetricKind]]:
     for key, part in shape.items():
         if isinstance(part, dict):
             yield from _flat(part, f"{above}{key}.")

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from simulation.reporting.terminal.runs_view import LATEST, RunsView
 from simulation.results.progress import FinishedCell
-from simulation.scenario.figures import Figure
+from simulation.scenario.metrics import Figure
 from simulation.scenario.variations import short_names
 
 FIGURES = {"sent_fraction": Figure.SHARE, "delivery_time_s.p99": Figure.SECONDS, "dlq.peak": Figure.COUNT}

@@ -6,7 +6,7 @@ import pytest
 
 from actors.messages import NotificationChannel
 from simulation.scenario import Expectation
-from simulation.scenario.figures import NO_FIGURES, Figure, summary_shape
+from simulation.scenario.metrics import NO_FIGURES, MetricKind, summary_shape
 
 SUMMARY = {
     "sent_fraction": 0.99,
@@ -75,7 +75,7 @@ def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
     shape = summary_shape({channel: ["primary"] for channel in NotificationChannel})
 
     def paths(part: Any, path: tuple[str, ...] = ()) -> Any:
-        if isinstance(part, Figure):
+        if isinstance(part, MetricKind):
             yield path, part
         else:
             for key, child in part.items():
@@ -90,4 +90,4 @@ def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
         ("scenario",), ("seed",), ("runtime",), ("expectations",), ("digest",),
     }  # fmt: skip
     assert ("channels", "webhook", "breaker", "open_s") in found
-    assert found["dlq", "peak"] is Figure.COUNT
+    assert found["dlq", "peak"] is MetricKind.COUNT

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from actors.messages import NotificationChannel
 from simulation.commands.cli import app
 from simulation.scenario import json_schema, load
-from simulation.scenario.figures import MEANINGS, NO_FIGURES, Figure, Shape, summary_shape
+from simulation.scenario.metrics import MEANINGS, NO_FIGURES, MetricKind, Shape, summary_shape
 from simulation.scenario.reference import meaning_of, models_described, reference
 
 FILE = Path(__file__).parents[2] / "notebooks" / "guides" / "reference.md"
@@ -47,7 +47,7 @@ def test_every_key_says_what_it_is() -> None:
 def leaves(shape: Shape, above: str = "") -> list[str]:
     paths = []
     for key, part in shape.items():
-        if isinstance(part, Figure):
+        if isinstance(part, MetricKind):
             paths += [] if part in NO_FIGURES else [f"{above}{key}"]
         else:
             paths += leaves(part, f"{above}{key}.")

@@ -12,8 +12,8 @@ from rich.table import Table
 from actors.formatting import counted
 from simulation.experiments.sweeping.result import HOLDS, SweepResult
 from simulation.reporting.console import stdout
-from simulation.results.formatting import NOTHING, figure_text, seeds_text
-from simulation.scenario.figures import Figure
+from simulation.results.formatting import NOTHING, metric_text, seeds_text
+from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
 METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
@@ -22,7 +22,7 @@ METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
 CELLS_SHOWN = 50
 
 
-def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command: str, directory: Path) -> None:
+def print_sweep(sweep: SweepResult, figures: Mapping[str, MetricKind], plot_command: str, directory: Path) -> None:
     """Print the cells of a sweep on stdout, with figures of these kinds, and where the rest is."""
     console = stdout()
     runs, cells = len(sweep.runs), len(sweep.settings)
@@ -43,7 +43,7 @@ def print_sweep(sweep: SweepResult, figures: Mapping[str, Figure], plot_command:
     )
 
 
-def _table(sweep: SweepResult, figures: Mapping[str, Figure]) -> Table:
+def _table(sweep: SweepResult, figures: Mapping[str, MetricKind]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     names = short_names(sweep.varied)
     for path in sweep.varied:
@@ -67,8 +67,8 @@ def _table(sweep: SweepResult, figures: Mapping[str, Figure]) -> Table:
     return table
 
 
-def _mean_text(mean: float, half_width: float, kind: Figure) -> str:
+def _mean_text(mean: float, half_width: float, kind: MetricKind) -> str:
     if math.isnan(mean):
         return NOTHING
-    text = figure_text(mean, kind)
-    return text if math.isnan(half_width) else f"{text} ± {figure_text(half_width, kind, 3)}"
+    text = metric_text(mean, kind)
+    return text if math.isnan(half_width) else f"{text} ± {metric_text(half_width, kind, 3)}"

@@ -20,7 +20,7 @@ from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
-from simulation.scenario.arguments import check_figure, shown
+from simulation.scenario.arguments import check_metric, shown
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
@@ -138,7 +138,7 @@ class SweepResult:
             ConfigurationError: there is no such cell, or no such figure.
         """
         self._check_cell("cell", cell)
-        check_figure(figure, self.figures)
+        check_metric(figure, self.figures)
         column = self.runs.loc[self.runs["cell"] == cell, figure]
         return [None if math.isnan(value) else value for value in column]
 

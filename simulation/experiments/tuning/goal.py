@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
 from simulation.running.executors import RunMetrics
-from simulation.running.replicates import kinds_of_figures
+from simulation.running.replicates import kinds_of_metrics
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
 
@@ -101,7 +101,7 @@ def goal(
             continue
         try:
             check_texts(name, paths, "sent_fraction")
-            for path in kinds_of_figures(paths, [scenario, *others], name):
+            for path in kinds_of_metrics(paths, [scenario, *others], name):
                 if path in figures:
                     problems.append(f"{name} {path}: wanted a figure either small or large, got both")
                 figures[path] = Objective(path, is_maximized)

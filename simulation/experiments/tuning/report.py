@@ -15,9 +15,9 @@ from simulation.experiments.tuning.goal import Objective
 from simulation.experiments.tuning.margin import Margin
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
-from simulation.results.formatting import NOTHING, figure_text, seeds_text
-from simulation.running.replicates import kinds_of_figures
-from simulation.scenario.figures import Figure
+from simulation.results.formatting import NOTHING, metric_text, seeds_text
+from simulation.running.replicates import kinds_of_metrics
+from simulation.scenario.metrics import MetricKind
 from simulation.scenario.space import number_of
 
 COLUMNS = 80
@@ -123,7 +123,7 @@ def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
         yield from _rows(margin.expectation.text, cells)
 
 
-def _spare(margin: Margin, kind: Figure) -> str:
+def _spare(margin: Margin, kind: MetricKind) -> str:
     if margin.spare is None:
         return NOTHING
     text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
@@ -152,7 +152,7 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
         yield "Cheaper ones were refused: their fresh runs failed too often to confirm them."
 
 
-def _apart(found: Difference | None, kind: Figure) -> str:
+def _apart(found: Difference | None, kind: MetricKind) -> str:
     if found is None:
         return NOTHING
     if found.mean == 0 and not found.half_width:
@@ -222,7 +222,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
         yield from _rows(margin.expectation.text, cells)
 
 
-def _off_by(margin: Margin, kind: Figure) -> str:
+def _off_by(margin: Margin, kind: MetricKind) -> str:
     if margin.spare_at_worst is None:
         return "no value"
     if margin.held == margin.runs:
@@ -281,21 +281,21 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _kind(tuning: Tuning, path: str) -> Figure:
+def _kind(tuning: Tuning, path: str) -> MetricKind:
     """Return what kind of figure that is in the first setting that has it."""
-    return kinds_of_figures([path], [trial.scenario for trial in tuning.trials], "")[path]
+    return kinds_of_metrics([path], [trial.scenario for trial in tuning.trials], "")[path]
 
 
-def _signed(value: float, kind: Figure) -> str:
+def _signed(value: float, kind: MetricKind) -> str:
     return ("-" if value < 0 else "+") + _text(abs(value), kind, 3)
 
 
-def _text(value: float | None, kind: Figure, digits: int = 4) -> str:
-    return NOTHING if value is None else figure_text(value, kind, digits)
+def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
+    return NOTHING if value is None else metric_text(value, kind, digits)
 
 
-def _plain(value: float | None, kind: Figure, digits: int = 4) -> str:
+def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
     """Return a figure beside the bound of an expectation, which is in seconds where it is a duration."""
-    if value is None or kind is not Figure.SECONDS:
+    if value is None or kind is not MetricKind.SECONDS:
         return _text(value, kind, digits)
-    return f"{figure_text(value, Figure.COUNT, digits)} s"
+    return f"{metric_text(value, MetricKind.COUNT, digits)} s"

@@ -12,7 +12,7 @@ from actors.errors import ConfigurationError, WrongType
 from actors.formatting import plain_number
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate
-from simulation.scenario.arguments import check_figure
+from simulation.scenario.arguments import check_metric
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, short_names
 
@@ -58,7 +58,7 @@ class Cells(NamedTuple):
         """
         rows = self.frame[self.frame["figure"] == figure]
         if rows.empty:
-            check_figure(figure, dict.fromkeys(self.frame["figure"]))
+            check_metric(figure, dict.fromkeys(self.frame["figure"]))
         return rows.reset_index(drop=True)
 
     def setting(self, role: str, path: str | None, taken: Sequence[str] = ()) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulation.reporting.terminal.runs_view import Better
     from simulation.results.progress import RunSnapshot, RunsProgress
     from simulation.scenario import Scenario
-    from simulation.scenario.figures import Figure
+    from simulation.scenario.metrics import MetricKind
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def watch_runs(
     what: str = "runs",
     *,
     quiet: bool = False,
-    figures: Mapping[str, Figure] | None = None,
+    figures: Mapping[str, MetricKind] | None = None,
     chosen: str | None = None,
     better: Better | None = None,
 ) -> Iterator[RunsProgress | None]:

@@ -13,9 +13,9 @@ from rich.text import Text
 from actors.formatting import plain_number
 from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import time_left
-from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, figure_text
+from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
 from simulation.results.progress import FinishedCell
-from simulation.scenario.figures import Figure
+from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
 Better: TypeAlias = Literal["more", "less"]
@@ -30,7 +30,7 @@ class RunsView:
     def __init__(
         self,
         what: str = "runs",
-        figures: Mapping[str, Figure] | None = None,
+        figures: Mapping[str, MetricKind] | None = None,
         chosen: str | None = None,
         better: Better | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -113,7 +113,7 @@ class RunsView:
 
     def _figure_text(self, path: str, cell: FinishedCell) -> Text:
         value = cell.figures.get(path)
-        return Text(NOTHING if value is None else figure_text(value, self._figures[path]))
+        return Text(NOTHING if value is None else metric_text(value, self._figures[path]))
 
     def _value(self, cell: FinishedCell) -> float | None:
         return None if self._chosen is None else cell.figures.get(self._chosen)

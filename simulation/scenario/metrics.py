@@ -13,7 +13,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 
 
-class Figure(StrEnum):
+class MetricKind(StrEnum):
     """What a value of the summary is."""
 
     COUNT = "count"
@@ -36,12 +36,12 @@ class Figure(StrEnum):
     """A number, but one that was given, and of nothing that came of it."""
 
 
-NO_FIGURES = (Figure.TEXT, Figure.LIST, Figure.SEED)
+NO_FIGURES = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
 """What is in the summary and cannot be expected, compared or searched for."""
 
-Shape: TypeAlias = "dict[str, Figure | Shape]"
+Shape: TypeAlias = "dict[str, MetricKind | Shape]"
 
-STATISTICS: Shape = dict.fromkeys(("mean", "p50", "p90", "p99", "max"), Figure.SECONDS)
+STATISTICS: Shape = dict.fromkeys(("mean", "p50", "p90", "p99", "max"), MetricKind.SECONDS)
 
 COUNTS: Shape = dict.fromkeys(
     (
@@ -58,25 +58,25 @@ COUNTS: Shape = dict.fromkeys(
         "deferred",
         "duplicates",
     ),
-    Figure.COUNT,
+    MetricKind.COUNT,
 )
 
 FIGURES: Shape = {
     **COUNTS,
-    "sent_fraction": Figure.SHARE,
-    "throughput_per_s": Figure.PER_SECOND,
-    "retry_amplification": Figure.RATIO,
+    "sent_fraction": MetricKind.SHARE,
+    "throughput_per_s": MetricKind.PER_SECOND,
+    "retry_amplification": MetricKind.RATIO,
     "delivery_time_s": STATISTICS,
     "retry_delay_s": STATISTICS,
-    "dlq": {"final": Figure.COUNT, "peak": Figure.COUNT, "growth_per_min": Figure.PER_MINUTE},
+    "dlq": {"final": MetricKind.COUNT, "peak": MetricKind.COUNT, "growth_per_min": MetricKind.PER_MINUTE},
 }
 """What is counted over the whole run, and again for each channel."""
 
-BREAKER: Shape = {"opened": Figure.COUNT, "open_s": Figure.SECONDS}
+BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
 CHANNEL: Shape = {**FIGURES, "breaker": BREAKER}
 
-PROVIDER: Shape = {"attempts": Figure.COUNT, "sent": Figure.COUNT}
+PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT}
 """Of each provider of a channel that has several."""
 
 MEANINGS = {
@@ -122,11 +122,11 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
         several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
         channels[channel.value] = {**CHANNEL, **several}
     return {
-        "scenario": Figure.TEXT,
-        "seed": Figure.SEED,
-        "runtime": Figure.TEXT,
-        "simulated_s": Figure.SECONDS,
-        "refused_arrivals": Figure.COUNT,
+        "scenario": MetricKind.TEXT,
+        "seed": MetricKind.SEED,
+        "runtime": MetricKind.TEXT,
+        "simulated_s": MetricKind.SECONDS,
+        "refused_arrivals": MetricKind.COUNT,
         **FIGURES,
         "breaker": {
             breaker_name(channel, number, name): BREAKER
@@ -134,16 +134,16 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
             for number, name in enumerate(names)
         },
         "channels": channels,
-        "expectations": Figure.LIST,
-        "digest": Figure.TEXT,
+        "expectations": MetricKind.LIST,
+        "digest": MetricKind.TEXT,
     }
 
 
-def figure_kind(providers: Mapping[NotificationChannel, Sequence[str]], path: str) -> Figure:
+def metric_kind(providers: Mapping[NotificationChannel, Sequence[str]], path: str) -> MetricKind:
     """Return what kind of figure stands at a path, such as ``dlq.peak``, of the summary of a run."""
-    part: Figure | Shape = summary_shape(providers)
+    part: MetricKind | Shape = summary_shape(providers)
     for key in path.split("."):
-        assert not isinstance(part, Figure)
+        assert not isinstance(part, MetricKind)
         part = part[key]
-    assert isinstance(part, Figure)
+    assert isinstance(part, MetricKind)
     return part
