@@ -58,7 +58,7 @@ class InFlight:
         """By identity; with each the admission with which it is under way, or None while it waits."""
 
     def take(self, attempt: Attempt) -> bool:
-        """Take an attempt in; return False for a copy of one that is in_flight."""
+        """Take an attempt in; return False for a copy of one that is in flight."""
         if id(attempt) in self._attempts:
             return False
         self._attempts[id(attempt)] = (attempt, None)

@@ -37,8 +37,8 @@ class OneSuccess(Invariant):
             return None
         return (
             f"{made.notification_id} is delivered {lifecycle.delivered + 1} times; at most {at_most} can be explained: "
-            f"1, {lifecycle.undelivered_answers} whose answers were lost or late, {lifecycle.copies + made.is_copy} further "
-            f"copies of hedged attempts, {crashes} crashes"
+            f"1, {lifecycle.undelivered_answers} whose answers were lost or late, "
+            f"{lifecycle.copies + made.is_copy} further copies of hedged attempts, {crashes} crashes"
         )
 
 
