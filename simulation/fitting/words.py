@@ -21,8 +21,8 @@ NAMES = {
 _WORDS = {
     OutcomeKind.SENT: "sent ok okay success successful succeeded delivered accepted true pass passed done 2xx",
     OutcomeKind.TRANSIENT: "transient transienterror failed fail failure error false unavailable serviceunavailable "
-    "retry temporary temporaryfailure softbounce deferred connectionerror connectionreset connectionrefused refused 408 425 "
-    "5xx",
+    "retry temporary temporaryfailure softbounce deferred connectionerror connectionreset connectionrefused refused "
+    "408 425 5xx",
     OutcomeKind.THROTTLED: "throttled throttle ratelimited ratelimit toomanyrequests 429",
     OutcomeKind.PERMANENT: "permanent permanenterror permanentfailure rejected invalid badrequest 4xx",
     OutcomeKind.DEAD_DESTINATION: "dead deaddestination hardbounce bounced unregistered notregistered gone "

@@ -107,7 +107,7 @@ MUTANTS = (
         "orders-only-for-known-hosts",
         "actors/policies/breaker/per_host.py",
         "An operator's order is carried out, and forgotten.",
-        ("        self._order = event\n", ""),
+        ("        self._override = event\n", ""),
         expected="breaker-decisions",
     ),
     mutant(
