@@ -183,9 +183,9 @@ def run(
         InvariantBreach: the run broke a law that always holds: a bug.
     """
     check_word("runtime", runtime, get_args(Runtime))
-    file = None if isinstance(scenario, Scenario) else Path(scenario)
     only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
     plan = _plan(given(scenario, sets, seed), runtime, rules, providers, schedule, invariants)
+    file = None if isinstance(scenario, Scenario) else Path(scenario)
     recorder, checker = plan.recorder, plan.checker
     listeners: list[Listener[Any]] = []
     if progress is not None:

@@ -6,7 +6,6 @@ from collections import Counter
 from textwrap import wrap
 from typing import Any
 
-from actors.formatting import counted
 from simulation.validation.case import Case
 from simulation.validation.procedure import CaseResult, Measured, Validation
 from simulation.validation.quantities import Verdict
@@ -49,21 +48,11 @@ def case_text(result: CaseResult) -> str:
 
 def summary(validation: Validation) -> str:
     """Return the last lines: how many hold, and how they were tested."""
-    count = Counter(each.finding.verdict for result in validation.results for each in result.measured)
-    total = count.total()
-    which = f"{counted(total, 'quantity', 'quantities')} of {counted(len(validation.results), 'case')}"
-    said = f"{count[Verdict.HOLDS]:,} of {which} hold{'s' if total == 1 else ''}"
-    for verdict in (Verdict.DIFFERS, Verdict.TOO_WIDE):
-        if count[verdict]:
-            said += f"; {count[verdict]:,} {'differ' if verdict is Verdict.DIFFERS else 'are too wide'}"
-    how = "full" if validation.full else "quick, intervals of 5%, or 2.5 times what a case says"
-    if validation.left_out:
-        how += f", without {counted(validation.left_out, 'experiment')} that --full runs"
     tested = (
         "± and … are the 99.9% interval over n independent replications; each quantity is tested at "
         f"{validation.alpha:.1g}, so that all of them are by luck alone wrong in one validation of a thousand"
     )
-    return "\n".join([f"{said} · {how} · seed {validation.seed}", *wrap(tested, WIDTH)])
+    return "\n".join([validation.headline, *wrap(tested, WIDTH)])
 
 
 def listing(cases: list[Case]) -> str:

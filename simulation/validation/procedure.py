@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.errors import ConfigurationError
+from actors.formatting import counted
 from actors.settings.base import nearest
 from simulation.running.executors import Executor, executor
 from simulation.scenario.seeds import one_seed
@@ -57,6 +58,24 @@ class Validation:
     def holds(self) -> bool:
         """Whether every quantity holds."""
         return all(result.verdict is Verdict.HOLDS for result in self.results)
+
+    @property
+    def headline(self) -> str:
+        """How many quantities hold, and how they were tested, in a line."""
+        count = Counter(each.finding.verdict for result in self.results for each in result.measured)
+        total = count.total()
+        which = f"{counted(total, 'quantity', 'quantities')} of {counted(len(self.results), 'case')}"
+        said = f"{count[Verdict.HOLDS]:,} of {which} hold{'s' if total == 1 else ''}"
+        for verdict in (Verdict.DIFFERS, Verdict.TOO_WIDE):
+            if count[verdict]:
+                said += f"; {count[verdict]:,} {'differ' if verdict is Verdict.DIFFERS else 'are too wide'}"
+        how = "full" if self.full else "quick, intervals of 5%, or 2.5 times what a case says"
+        if self.left_out:
+            how += f", without {counted(self.left_out, 'experiment')} that --full runs"
+        return f"{said} · {how} · seed {self.seed}"
+
+    def __repr__(self) -> str:
+        return f"<Validation: {self.headline}>"
 
 
 def validate(

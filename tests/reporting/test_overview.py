@@ -469,7 +469,7 @@ def test_the_style_of_the_caller_is_neither_used_nor_changed():
 
 @pytest.mark.integration
 def test_pyplot_is_not_imported():
-    code = "import sys, simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, simulation; simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from console_command import app
 from typer.testing import CliRunner
 
 from actors.messages import NotificationChannel
-from simulation.commands.cli import app
 from simulation.scenario import json_schema, load
 from simulation.scenario.metrics import MEANINGS, NO_FIGURES, MetricKind, Shape, summary_shape
 from simulation.scenario.reference import meaning_of, models_described, reference
