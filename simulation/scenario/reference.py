@@ -82,7 +82,7 @@ def _models() -> dict[str, type[BaseModel]]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             if annotation.__name__ not in found:
                 found[annotation.__name__] = annotation
-                annotation.model_rebuild()  # a model whose fields name one further down is only complete when it is used
+                annotation.model_rebuild()  # one that names a model further down is only complete when it is used
                 todo += known_keys(annotation).values()
         else:
             todo += [part for part in get_args(annotation) if not isinstance(part, str)]

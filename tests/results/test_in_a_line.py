@@ -8,6 +8,7 @@ import simulation
 from simulation.exploration.explore import Failure
 from simulation.exploration.trial import FailingCase
 from simulation.scenario import parse
+from simulation.validation import text
 from simulation.validation.cases.attempts import truncated_geometric
 
 TEXT = """
@@ -71,7 +72,7 @@ def test_what_came_of_a_log_is_shown_without_the_log(file):
 def test_a_validation_says_how_much_of_it_holds():
     validation = simulation.validate([truncated_geometric([(0.5, 2)])])
     assert repr(validation).startswith("<Validation: 5 of 5 quantities of 1 case hold · quick")
-    assert f"\n{repr(validation).removeprefix('<Validation: ').removesuffix('>')}\n" in str(validation)
+    assert f"\n{repr(validation).removeprefix('<Validation: ').removesuffix('>')}\n" in text(validation)
 
 
 def test_an_exploration_says_whether_a_case_broke_and_what_never_happened(file):
