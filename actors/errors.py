@@ -3,7 +3,7 @@
 ::
 
     RetrylabError
-    ├── DeliveryError                 what an attempt can end in, for those who write a transport
+    ├── DeliveryError                 how an attempt can end; raised by transports
     │   ├── TransientError            worth another attempt
     │   └── PermanentError            no attempt will ever succeed
     ├── ServiceUnavailable            a circuit breaker let nothing through
@@ -21,7 +21,7 @@
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
     ├── WorkerLost                    a process that shared many runs is gone in the middle of one
-    ├── InvariantBreach               a run broke a law that always holds: a bug, with its time and history
+    ├── InvariantBreach               a run broke an invariant: a bug, with its time and history
     └── ActorSystemError              misuse of the actor system
         ├── WouldDeadlock             a blocking wait where nothing could ever answer
         ├── ForeignAwait              a handler awaited something the simulated clock knows nothing about
@@ -64,7 +64,7 @@ class DeliveryError(RetrylabError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return str(self.reason)  # somebody may have given a status, or an error
+        return str(self.reason)  # a caller may have passed a status, or an error
 
 
 class TransientError(DeliveryError):

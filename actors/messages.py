@@ -1,9 +1,9 @@
-"""The vocabulary: what goes between people, actors and the history of a run.
+"""The messages: commands, domain events, and the events that make up the history of a run.
 
 Every message is immutable, built from keywords, and serialisable with msgspec. Instants on the system's clock are
 whole nanoseconds since the start of the run and end in ``_ns``; the same name without the suffix is a property that
-gives the timezone-aware UTC datetime. Domain events carry the datetimes they were given. The types of the fields that
-people fill in are checked when a message is built, where the mistake is made, and not when a store reads it back.
+gives the timezone-aware UTC datetime. Domain events carry the datetimes they were given. The types of fields that
+callers fill in are checked when a message is built, where the mistake is made, and not when a store reads it back.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _WORDS = {
 
 
 def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
-    """See to it that the fields of a message hold what they say.
+    """Check that each field of a message holds a value of its type.
 
-    msgspec looks at types where it decodes, and not where a message is made: what is wrong would be written, and not
-    read again. No value is in what is said, since that may be logged.
+    msgspec checks types when it decodes and not when a message is made: a wrong value would be written, and could not
+    be read again. The error contains no values, since it may be logged.
 
     Args:
-        message: what has been made.
-        but: fields that are not looked at.
+        message: the new message.
+        but: fields that are not checked.
 
     Raises:
-        TypeError: one does not; all such fields.
+        TypeError: fields hold a wrong type; it names all of them.
     """
     problems = []
     for name, kind in _fields(type(message)):
@@ -53,7 +53,7 @@ def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
 
 
 def in_words(kind: str) -> str:
-    """Return what msgspec calls a type, as people say it."""
+    """Return a type's name in msgspec in plain English."""
     return " or ".join(dict.fromkeys(_WORDS.get(part, part) for part in kind.split(" | ")))
 
 
@@ -65,7 +65,7 @@ def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
 def _wanted(complaint: str, value: Any) -> str:
     wrong = re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", complaint)
     if wrong is None:
-        return f"there is something in it that does not fit: {complaint}"
+        return f"an item in it has the wrong type: {complaint}"
     kind = in_words(wrong[1]).replace("null", "None").replace("an object", "a mapping")
     return f"wanted {kind}, got {type(value).__name__}"
 
@@ -85,7 +85,7 @@ class BreakerState(StrEnum):
     CLOSED = "closed"
     """Admits, and counts failures; for a while after it has closed it may admit only a growing share."""
     OPEN = "open"
-    """Refuses until its time is over."""
+    """Refuses until its time has passed."""
     HALF_OPEN = "half-open"
     """Admits a few probes."""
     FORCED_OPEN = "forced-open"
@@ -97,11 +97,11 @@ class BreakerState(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
-    """The base of all messages. A message never refers back to itself, so the garbage collector may pass it by."""
+    """The base of all messages. A message never refers back to itself, so the garbage collector can skip it."""
 
 
 class FrozenDict(dict[Any, Any]):
-    """A dict that cannot be changed, nor what is in it, so that a message that carries one cannot be either.
+    """A dict that cannot be changed, nor can its values, so that a message that carries one is immutable too.
 
     Lists inside become tuples, and dicts become FrozenDicts.
     """
@@ -141,16 +141,16 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Deliver this, once.
 
     Raises:
-        TypeError: a field holds what is not of its type, such as a number for an id; all such fields.
+        TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
         ValueError: `expires_after` is negative, or not a number.
     """
 
     notification_id: str
-    """Unique for ever: the same id is sent once, and goes to the provider as its idempotency key."""
+    """Unique for all time: the same id is sent once, and goes to the provider as its idempotency key."""
 
     channel: NotificationChannel
     recipient: str
-    """The address in the channel's own terms: mailbox, phone number, device token, URL."""
+    """The address as the channel writes it: mailbox, phone number, device token, URL."""
 
     message: str
     subject: str | None = None
@@ -164,7 +164,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Bypasses preferences and quiet hours."""
 
     expires_after: float | None = None
-    """Seconds; when it is older than this it is dead-lettered as expired and no longer sent. None: never."""
+    """Seconds; when it is older than this it is dead-lettered as expired and not sent. None: never."""
 
     addresses: Mapping[NotificationChannel, str] = NO_METADATA
     """The same person's addresses on other channels, for a fallback; copied and frozen."""
@@ -174,7 +174,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             msgspec.structs.force_setattr(self, "metadata", FrozenDict(self.metadata))
         if type(self.addresses) is not FrozenDict and isinstance(self.addresses, Mapping):
             msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
-        # What check_types would find to be right, in a twentieth of the time: a run makes them by the million.
+        # The same checks as check_types, in a twentieth of the time: a run makes millions of them.
         if not (
             type(self.notification_id) is type(self.recipient) is type(self.message) is str
             and (self.user_id is None or type(self.user_id) is str)
@@ -184,7 +184,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             and type(self.metadata) is type(self.addresses) is FrozenDict
             and (not self.addresses or _are_addresses(self.addresses))
         ):
-            check_types(self, but=("channel",))  # there may be none of that name, which is said by whom it is sent to
+            check_types(self, but=("channel",))  # the receiver reports an unknown channel
         if self.expires_after is not None and not self.expires_after >= 0:
             raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
 
@@ -198,11 +198,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
 
 class _Fact(Message, frozen=True, kw_only=True, gc=False):
-    """What a domain event has in common with the others.
+    """The base of the domain events.
 
     Raises:
-        TypeError: a field holds what is not of its type, such as a number for an id; all such fields.
-        ValueError: a number is infinite, or none.
+        TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
+        ValueError: a number is infinite or NaN.
     """
 
     def __post_init__(self) -> None:
@@ -213,12 +213,12 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
 
 
 def _is_finite(value: object) -> bool:
-    """Tell whether somebody can be told of it: an order over NaN is a mistake."""
+    """Tell whether a notification can quote it: an order of NaN is a mistake."""
     return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
 
 
 class UserRegistered(_Fact, frozen=True, kw_only=True, gc=False):
-    """Someone signed up."""
+    """A user signed up."""
 
     user_id: str
     email: str
@@ -298,16 +298,16 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     """The id of the notification on another channel that it is a fallback for."""
 
     waited_since_ns: int | None = None
-    """When the first of those was accepted that it is a fallback for: since then its user waits."""
+    """When the first notification of its chain of fallbacks was accepted: its user has been waiting since then."""
 
     @property
     def waited_since(self) -> datetime | None:
-        """When the first of those was accepted that it is a fallback for, in UTC."""
+        """When the first notification of its chain of fallbacks was accepted, in UTC."""
         return None if self.waited_since_ns is None else utc(self.epoch_ns + self.waited_since_ns)
 
 
 class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
-    """The provider took it."""
+    """The provider accepted it."""
 
     attempt: int
     """The number of the attempt that succeeded, the first is 1."""
@@ -319,10 +319,10 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """When the notification was accepted."""
 
     provider: str | None = None
-    """Who took it, where the channel has several providers."""
+    """The provider that accepted it, where the channel has several."""
 
     hedges: int = 0
-    """Copies of that attempt that were sent beside it."""
+    """Hedged copies of that attempt."""
 
     @property
     def started(self) -> datetime:
@@ -340,7 +340,7 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
 
     reason: str
     kind: str
-    """Which outcome: the class name, as in :mod:`actors.outcomes`."""
+    """The outcome's class name, as in :mod:`actors.outcomes`."""
 
     attempt: int
     """How many attempts are used up with this one; a ChannelFault uses none, so it may be 0."""
@@ -355,16 +355,16 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
     """The provider's answer as it came."""
 
     throttled: bool = False
-    """Whether the provider said that we are too fast."""
+    """Whether the provider said that we send too fast."""
 
     given_up: str | None = None
-    """Why it will not be tried again, which is then the reason of the dead letter; None when it will."""
+    """Why it will not be tried again, which is the reason of the dead letter; None when it will be."""
 
     provider: str | None = None
-    """Who failed, where the channel has several providers."""
+    """The provider that failed, where the channel has several."""
 
     hedges: int = 0
-    """Copies of the attempt that were sent beside it."""
+    """Hedged copies of the attempt."""
 
     refused: bool = False
     """Whether it was refused on our side, at an open breaker or by the adaptive throttle, and no provider was asked."""
@@ -381,7 +381,7 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
 
 
 class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True, gc=False):
-    """No further attempt will be made, unless someone redrives it."""
+    """No further attempt will be made, unless it is redriven."""
 
     reason: str
     attempts: int
@@ -422,7 +422,7 @@ class NotificationDeferred(NotificationEvent, frozen=True, kw_only=True, gc=Fals
 
 
 class DuplicateIgnored(NotificationEvent, frozen=True, kw_only=True, gc=False):
-    """A known id came again. With another payload it is a conflict, and the sender is told."""
+    """A known id came again. With another payload it is a conflict, which is reported to the sender."""
 
     conflict: bool
 
@@ -431,13 +431,13 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     """Taken out of the dead letter queue for a fresh set of attempts."""
 
     by: str | None = None
-    """Who wanted that; None when nobody said."""
+    """Who asked for it; None when not given."""
 
     why: str | None = None
-    """Why; None when nobody said."""
+    """Why; None when not given."""
 
     edit: Mapping[str, Any] = NO_METADATA
-    """What was changed of its command: fields, with what they are from now on. Copied and frozen."""
+    """The changes to its command: new values by field. Copied and frozen."""
 
     def __post_init__(self) -> None:
         if type(self.edit) is not FrozenDict:
@@ -449,7 +449,7 @@ class DeadLetterDiscarded(NotificationEvent, frozen=True, kw_only=True, gc=False
 
     reason: str
     by: str | None = None
-    """Who wanted that; None when nobody said."""
+    """Who asked for it; None when not given."""
 
 
 class BreakerTransitioned(RecordedEvent, frozen=True, kw_only=True, gc=False):
@@ -479,11 +479,11 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
 
 class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
-    """A notification that was given up, with all that is needed to find out why and to try again."""
+    """A notification in the dead letter queue, with all that is needed to find out why and to try again."""
 
     notification_id: str
     command: SendNotification
-    """As it was last tried, with what has been edited."""
+    """As it was last tried, with its edits."""
 
     failure_reason: str
     attempts: int
@@ -498,7 +498,7 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     last_failure_ns: int
 
     moved_at_ns: int
-    """When it was given up, the last time if it has been redriven."""
+    """When it was dead-lettered; the latest time if it has been redriven."""
 
     epoch_ns: int
     history: tuple[NotificationFailed, ...] = ()
@@ -532,5 +532,5 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def moved_at(self) -> datetime:
-        """When it was given up, in UTC."""
+        """When it was dead-lettered, in UTC."""
         return utc(self.epoch_ns + self.moved_at_ns)

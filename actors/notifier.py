@@ -87,13 +87,13 @@ class Pipeline:
         Args:
             system: the clock to run on.
             channels: the settings of each channel there is.
-            providers: who delivers, one for all or those of each channel.
+            providers: one for all channels, or those of each channel.
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
-            dead_letters: how many are kept, and for how long; all and for ever when left out.
+            dead_letters: how many are kept, and for how long; all of them, without limit, by default.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -130,19 +130,19 @@ class Pipeline:
                 provider.on_wired(system)
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
-        store.on_news = self._hear
+        store.on_news = self._on_news
         subscribe_all(self.bus, frozenset(channels))
 
-    def _hear(self, news: News) -> None:
-        """Tell whom it concerns what comes of other nodes."""
+    def _on_news(self, news: News) -> None:
+        """Pass on news from other nodes that share the store."""
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
 
     def kill(self) -> None:
-        """Have all actors be gone at once, as in a crash of their process; what is not in the store is lost.
+        """Remove all actors at once, as in a crash of their process; what is not in the store is lost.
 
-        Another pipeline over the same store, on this system or another one, takes up again what has not ended.
+        Another pipeline over the same store, on this system or another one, resumes what has not ended.
         """
         stages = [ref for stages in self.wiring.stages.values() for ref in stages.actors]
         for ref in (self.handler, *stages, self.dead_letter_queue, self.alert, *self.bus.actors):
@@ -189,26 +189,27 @@ class Notifier:
         on_event: Callable[[RecordedEvent], None] | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
-        """Run the pipeline for as long as the block lasts; then let what is in flight end, for `config.drain` seconds.
+        """Run the pipeline for as long as the block lasts; then drain it for `config.drain` seconds.
 
-        A block that is left by an exception, or cancelled, waits for nothing: what is in flight then is the store's to
-        keep, and a notifier that is opened over the same store takes it up again.
+        A block that is left by an exception, or cancelled, does not drain: what is in flight then stays in the store,
+        and a notifier that is opened over the same store resumes it.
 
         Args:
             config: settings, or a mapping of them; all channels with their defaults when None.
-            providers: who delivers, one for each channel or one for all; the unreliable provider of each channel's
+            providers: one for each channel or one for all; the unreliable provider of each channel's
                 settings when None.
             store: keeps what must survive, and is this notifier's alone while it is open; in memory when None.
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
-                anything; what it raises is logged, and changes nothing.
-            seed: of jitter and of the unreliable provider; a random one when None, so that no two services are in step.
+                anything; an exception it raises is logged, and changes nothing.
+            seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
+                step.
 
         Raises:
             ConfigurationError: the mapping is no valid configuration, a channel has no provider, or another argument is
-                not what it should be; all problems.
+                of the wrong kind; it lists all problems.
             StoreInUse: another notifier has this store.
         """
         _check_arguments(store=store, preferences=preferences, templates=templates, notify=notify, on_event=on_event)
@@ -241,7 +242,7 @@ class Notifier:
                     events.end()
 
     def publish(self, event: Any) -> Awaitable[None]:
-        """Publish an event; awaiting it waits until what it gives rise to is accepted. See :meth:`EventBus.publish`."""
+        """Publish an event; awaiting it waits until its notifications are accepted. See :meth:`EventBus.publish`."""
         return self.bus.publish(event)
 
     def send(self, command: SendNotification) -> Awaitable[Acceptance]:
@@ -251,13 +252,13 @@ class Notifier:
     def operate_breaker(
         self, channel: NotificationChannel | str, override: BreakerOverride, provider: str | None = None
     ) -> Awaitable[bool]:
-        """Order the breakers of a channel about, all or that of one provider; awaiting it tells if that changed any.
+        """Override the breakers of a channel, all or that of one provider; awaiting it tells whether any changed.
 
-        It holds until further orders: one that is forced open sends nothing until it is closed.
+        It lasts until the next override: a breaker that is forced open admits nothing until it is closed.
 
         Raises (at once):
             UnknownChannel: the channel is not configured.
-            ConfigurationError: there is no such order, or the channel has no such provider; all problems.
+            ConfigurationError: there is no such override, or the channel has no such provider; it lists all problems.
         """
         stages = next((own for name, own in self.pipeline.wiring.stages.items() if name == channel), None)
         if stages is None:
@@ -297,7 +298,7 @@ class Notifier:
 
 
 class Events:
-    """Hears every recorded event of a live pipeline: keeps the latest that were sent, and knows when all is quiet."""
+    """Watches every recorded event of a live pipeline: keeps the latest that were sent, and knows when it is idle."""
 
     def __init__(self, on_event: Callable[[RecordedEvent], None] | None = None) -> None:
         self.sent: deque[NotificationSent] = deque(maxlen=SENT_KEPT)
@@ -307,7 +308,7 @@ class Events:
         self._on_event = on_event
 
     def record(self, event: Any) -> None:
-        """Take note of an event."""
+        """Record an event."""
         if type(event) is NotificationSent:
             self.sent.append(event)
         if self._on_event is not None:
@@ -318,17 +319,17 @@ class Events:
         self._look()
 
     def watch(self, pipeline: Pipeline) -> None:
-        """Look after this pipeline."""
+        """Watch this pipeline."""
         self._pipeline = pipeline
         pipeline.bus.when_idle = self._look
 
     def end(self) -> None:
-        """Let nobody wait any more: what is in flight now stays so."""
+        """Release all waiters: what is in flight now stays so."""
         self._ended = True
         self._look()
 
     def close(self) -> None:
-        """Let nobody wait for an answer any more: all actors are gone."""
+        """Release all who await an answer: all actors are gone."""
         if self._pipeline is not None:
             self._pipeline.bus.end()
 
@@ -342,7 +343,7 @@ class Events:
         return self._pipeline is None or not self._pipeline.is_busy
 
     async def wait_until_quiet(self, timeout: float) -> bool:
-        """Wait until nothing is in flight or on its way to be; tell whether it is so."""
+        """Wait until nothing is in flight or about to be; tell whether it is so."""
         if not self._ended and not self._is_quiet():
             quiet = trio.Event()
             self._quiet.append(quiet)
@@ -364,11 +365,11 @@ _WANTED: Mapping[str, tuple[str, str]] = {
     "notify": ("__call__", "a function of the text of an alert"),
     "on_event": ("__call__", "a function of an event"),
 }
-"""By argument of :meth:`Notifier.open`: a method that it has to have, and what it is in words."""
+"""By argument of :meth:`Notifier.open`: a method that it must have, and its description."""
 
 
 def _check_arguments(**arguments: Any) -> None:
-    """Say what is not what it should be here, and not when the first notification comes."""
+    """Report wrong arguments here, and not when the first notification comes."""
     problems = [
         f"{name}: wanted {_WANTED[name][1]}, got {given!r}"
         for name, given in arguments.items()
@@ -386,9 +387,11 @@ _in_use: set[int] = set()
 
 @contextlib.contextmanager
 def _held(store: Store) -> Generator[None, None, None]:
-    """Keep other notifiers of this process from a store: each would take up, and send, what has not ended there."""
+    """Keep other notifiers of this process from a store: each would resume, and send, what has not ended there."""
     if id(store) in _in_use:
-        raise StoreInUse("the store is that of another notifier; one notifier has all channels, or each its own store")
+        raise StoreInUse(
+            "another notifier uses this store; give all channels to one notifier, or each notifier its own store"
+        )
     _in_use.add(id(store))
     try:
         yield
@@ -397,9 +400,9 @@ def _held(store: Store) -> Generator[None, None, None]:
 
 
 def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_providers: bool) -> None:
-    """Say in the log which settings cannot do what they say."""
+    """Log which settings cannot do what they say."""
     for channel, config in channels.items():
-        if has_own_providers:  # nobody asks what the settings say of one
+        if has_own_providers:  # the settings of the simulated provider are unused
             others = {
                 name: other.model_copy(update={"provider": ProviderConfig()}) for name, other in config.failover.items()
             }

@@ -30,7 +30,7 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     """After this instant it is no longer sent. None: never expires."""
 
     edits: int = 0
-    """How often somebody has changed the payload since it was accepted."""
+    """How often the payload was edited since it was accepted."""
 
     @property
     def idempotency_key(self) -> str:
@@ -59,7 +59,7 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """The name of that provider; None where the channel has only one."""
 
     in_flight: int = 0
-    """How many were at that provider when it set out, itself included; 0 where nobody wants to know."""
+    """How many were at that provider when it set out, itself included; 0 where it is not counted."""
 
     hedges: int = 0
     """Copies of it that were sent beside it."""
@@ -99,7 +99,7 @@ RATE_LIMIT_EXCEEDED = "rate limit exceeded"
 
 
 class Provider:
-    """Whoever delivers in the end: a real transport, or a simulated one."""
+    """Delivers in the end: a real transport, or a simulated one."""
 
     outcomes_are_plain = False
     """Whether each outcome that it foresees is one of the six and holds what it says, so that no failure need be looked

@@ -23,7 +23,7 @@ DISCARD = "discard"
 
 
 class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that somebody did."""
+    """An action of an operator."""
 
     at_ns: int
     """When, in nanoseconds since 1970."""
@@ -32,7 +32,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What, in a word or two: `retry`, `discard`, `bulk retry`, …"""
 
     by: str | None = None
-    """Who; None when nobody said, and when it was the system by itself."""
+    """Who; None when not given, and when it was the system itself."""
 
     notification_id: str | None = None
     """To which notification; None when it was to something else."""
@@ -41,7 +41,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """To what else, for people: the filter of a bulk, a channel."""
 
     why: str | None = None
-    """For what reason; None when nobody said."""
+    """For what reason; None when not given."""
 
     edit: Mapping[str, Any] = NO_METADATA
     """What was changed of the notification's command: fields, with what they were changed to. Copied and frozen."""
@@ -57,7 +57,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_of(event: NotificationEvent) -> AuditEntry | None:
-    """Return the entry of an event by which somebody does something to a dead letter; None for any other."""
+    """Return the entry of an event by which an operator acts on a dead letter; None for any other."""
     match event:
         case NotificationRedriven():
             action, why, edit = RETRY, event.why, event.edit

@@ -130,7 +130,7 @@ def decode_audit_entry(written: bytes) -> AuditEntry:
     read = _decode_audit(written)
     entry = read if isinstance(read, AuditEntry) else entry_of(read)
     if entry is None:
-        raise msgspec.ValidationError(f"wanted what somebody did, got a {type(read).__name__}")
+        raise msgspec.ValidationError(f"wanted an audit entry, got a {type(read).__name__}")
     return entry
 
 

@@ -1,4 +1,4 @@
-"""One notification on its way: its state, which can be told from its history, and its dead letter."""
+"""One notification on its way: its state, which follows from its history, and its dead letter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Delivery(msgspec.Struct, gc=False):
     """The state of one notification that has been accepted and has not ended; its handler's own, and mutable."""
 
     command: SendNotification
-    """With what somebody has edited."""
+    """With its edits."""
 
     requested_at_ns: int
     fresh_since_ns: int
@@ -56,10 +56,10 @@ class Delivery(msgspec.Struct, gc=False):
     """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
 
     first_failure_since_1970_ns: int | None = None
-    """When it first failed, or was first given up: on the calendar, as the wall clock showed it then."""
+    """When it first failed, or was first dead-lettered: on the calendar, as the wall clock showed it then."""
 
     given_up: str | None = None
-    """Why it is to be given up, when its latest attempt was the last one."""
+    """Why it is to be dead-lettered, when its latest attempt was the last one."""
 
     falls_back_ns: int | None = None
     """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or

@@ -10,7 +10,7 @@ from actors.messages import SendNotification
 class RememberedIds:
     """The ids of notifications that have ended, each for `ttl_ns` nanoseconds; after that an id is new again.
 
-    An id may also be kept without a term, as that of a dead letter is for as long as somebody may redrive it. Instants
+    An id may also be kept without a time limit, as that of a dead letter is for as long as it may be redriven. Instants
     are of any clock. If that is set back, an id is remembered no less than its time, and longer by as much at the most.
     """
 

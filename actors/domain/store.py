@@ -2,7 +2,7 @@
 
 A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
 memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
-done. What a store keeps is the history of each notification, from which its state can be told
+done. What a store keeps is the history of each notification, from which its state follows
 (:func:`actors.domain.delivery.state_after`), and beside it settings: preferences of users, and suppressions.
 
 What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
@@ -37,7 +37,7 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
     """As :meth:`Suppressions.add` takes them."""
 
     lifted: tuple[Key, ...] = ()
-    """Addresses that are suppressed no more, whoever has said so."""
+    """Addresses that are no longer suppressed, whatever suppressed them."""
 
     preferences: Mapping[str, UserPreferences | None] = {}
     """What users have set from now on, by user id; None: nothing."""
@@ -54,7 +54,7 @@ class StoredHistory(msgspec.Struct, frozen=True):
 
 
 class Takeover(msgspec.Struct, frozen=True):
-    """This node has taken over what another one had, and is to see to it from now on."""
+    """This node has taken over what another one had, and is responsible for it from now on."""
 
     histories: tuple[StoredHistory, ...]
 
@@ -83,7 +83,7 @@ class Store(Protocol):
     """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
 
     on_news: Callable[[News], None] | None
-    """Called, in the thread of the system, with what comes of other nodes that share the store; the pipeline's to set.
+    """Called, in the thread of the system, with news from other nodes that share the store; set by the pipeline.
     What the store is asked reflects it already."""
 
     suppressions: Suppressions
@@ -121,20 +121,20 @@ class Store(Protocol):
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification that has not ended, or is a dead letter; else None.
 
-        For a while also to one that has ended since somebody redrove or discarded it.
+        For a while also to one that has ended since it was redriven or discarded.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
 
     def change(self, change: SettingsChange) -> Effect | None:
-        """Make durable what somebody changes of `suppressions` and `preferences`; returns and raises what `note` does.
+        """Make changes of `suppressions` and `preferences` durable; returns and raises what `note` does.
 
         What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive.
         """
 
     def note(self, entry: AuditEntry) -> Effect | None:
-        """Make durable that somebody did something; returns and raises what `commit` does.
+        """Make an audit entry durable; returns and raises what `commit` does.
 
         That a dead letter was redriven or discarded comes by its event, and needs no note.
         """

@@ -2,7 +2,7 @@
 
 A provider gives rise to one when it says that an address is gone; operators add and remove them; others stand in a file
 that a team edits. Nothing passes them, nothing critical either. Redriving a notification lifts what a provider has said
-of its address, for somebody knows better then; what people have said stays until they take it back.
+of its address, since a person has decided that; what people have said stays until they take it back.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Suppression(Message, frozen=True, kw_only=True, gc=False):
     """Since when, in nanoseconds since 1970."""
 
     by: str | None = None
-    """Who wants that; None when nobody said."""
+    """Who asked for it; None when not given."""
 
     def __post_init__(self) -> None:
         normal = normal_address(self.channel, self.address)

@@ -1,4 +1,4 @@
-"""What users have set, as a file or a request says it: channels on or off, and hours at which not to disturb.
+"""What users have set, as a file or a request says it: channels on or off, and quiet hours.
 
 ::
 
@@ -35,7 +35,7 @@ OnOrOff = Annotated[
 
 
 class UserQuietHours(Settings):
-    """When a user is not to be disturbed, every day."""
+    """A user's quiet hours, every day."""
 
     wanted_text: ClassVar[str] = "quiet hours such as {from: 22:00, to: 07:00, zone: Europe/Berlin}"
 
@@ -69,7 +69,7 @@ class UserPreferences(Settings):
     """Which channels are wanted, and which are not."""
 
     quiet_hours: UserQuietHours | None = None
-    """When not to be disturbed, on any channel; null: never quiet."""
+    """Quiet hours on any channel; null: none."""
 
     @property
     def sets_quiet_hours(self) -> bool:

@@ -53,5 +53,5 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 
 async def _closed(_request: Request, _error: Exception) -> Response:
-    """Send somebody away whom the service can promise nothing, since its store or its pipeline is gone."""
+    """Refuse a request because the store or the pipeline is gone."""
     return JSONResponse({"detail": "the service is stopping"}, 503, {"Retry-After": "1"})

@@ -203,7 +203,7 @@ class ServiceConfig(NotifierConfig):
         seen: set[Secret] = set()
         for number, token in enumerate(self.tokens):
             if token.secret in seen:
-                yield ("tokens", number, "secret"), "a token that nobody else has", "the same twice"
+                yield ("tokens", number, "secret"), "a token of its own", "the same twice"
             seen.add(token.secret)
 
     def differs_from(self, other: ServiceConfig) -> frozenset[str]:

@@ -31,7 +31,7 @@ class HttpServer:
         """Serve at an address from now on; return the URLs.
 
         Raises:
-            OSError: the address is not to be had.
+            OSError: the address is not available.
         """
         serve = partial(
             hypercorn.trio.serve,

@@ -152,7 +152,7 @@ class Server:
         """Serve HTTP from now on; return the URLs.
 
         Raises:
-            OSError: the address is not to be had.
+            OSError: the address is not available.
         """
         return await self._http.listen(self.config.listen, self._nursery)
 
@@ -198,16 +198,16 @@ class Server:
             life.ended.set()
 
     def _hearing(self, tracing: Tracing | None) -> Callable[[RecordedEvent], None]:
-        """Return what hears of every event of a pipeline."""
+        """Return the observer of every event of a pipeline."""
 
-        def hear(event: RecordedEvent) -> None:
+        def observe(event: RecordedEvent) -> None:
             self.metrics.record(event)
             self.breakers.record(event)
             logs.log_event(event)
             if tracing is not None:
                 tracing.record(event)
 
-        return hear
+        return observe
 
     def _use(
         self, config: ServiceConfig, notifier: Notifier, live_settings: LiveSettings, nursery: trio.Nursery
@@ -365,7 +365,7 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
     Raises:
         ConfigurationError: the settings cannot be used.
         StoreError: the store cannot be opened; or has failed.
-        OSError: the address to listen at is not to be had.
+        OSError: the address to listen at is not available.
     """
     logs.set_up(config.logs)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

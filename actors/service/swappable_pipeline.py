@@ -92,7 +92,7 @@ class _Guarded(Provider):
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         effect = self._attempt(attempt, now_ns)
         if isinstance(effect, (Foreseen, Promise)) or not callable(effect):
-            return effect  # it asks nobody
+            return effect  # it needs no gate
         call: Callable[[], Awaitable[Any]] = effect
         return lambda: self._gate.passing(call, self._timeout)
 
@@ -100,7 +100,7 @@ class _Guarded(Provider):
 class RequestGate:
     """ASGI middleware: requests wait while the pipeline is being exchanged, and that waits for those inside.
 
-    Those who only look, at `open_paths`, always get in.
+    Requests to `open_paths`, which only read, are always let in.
     """
 
     def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ("/healthz", "/metrics")) -> None:

@@ -43,13 +43,13 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
         return value
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
     try:
-        held = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        held = None
-    if not isinstance(held, dict) or held.get("type") != "service_account":
+        content = None
+    if not isinstance(content, dict) or content.get("type") != "service_account":
         raise wanted("the key file of a service account, in JSON, as service_account", str(path))
     own = {key: given for key, given in value.items() if key != "service_account"}
-    return {key: held[key] for key in _OF_A_KEY_FILE if key in held} | own
+    return {key: content[key] for key in _OF_A_KEY_FILE if key in content} | own
 
 
 class TransportConfig(Settings):
@@ -209,7 +209,7 @@ def open_transports(
         transports: one for each provider of each channel.
         channels: the settings of the channels.
         faults: what is to go wrong, from the start of the pipeline on.
-        streams: where the luck of what is injected comes from.
+        streams: the random streams of what is injected.
         stack: has what is opened closed.
 
     Raises:

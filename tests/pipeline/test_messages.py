@@ -289,8 +289,8 @@ def test_a_command_needs_its_fields():
         ("expires_after", True, "expires_after: wanted a number or None, got bool"),
         ("metadata", ["x"], "metadata: wanted a mapping, got list"),
         ("addresses", ["x"], "addresses: wanted a mapping, got list"),
-        ("addresses", {"sms": 49}, "addresses: there is something in it that does not fit: Expected `str`, got `int`"),
-        ("addresses", {"pigeon": "x"}, "addresses: there is something in it that does not fit: Invalid enum value"),
+        ("addresses", {"sms": 49}, "addresses: an item in it has the wrong type: Expected `str`, got `int`"),
+        ("addresses", {"pigeon": "x"}, "addresses: an item in it has the wrong type: Invalid enum value"),
     ],
 )
 def test_a_field_of_another_type_is_refused_where_the_command_is_made(field, value, problem):

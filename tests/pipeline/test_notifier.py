@@ -206,7 +206,7 @@ async def test_a_store_is_that_of_one_notifier_at_a_time(autojump_clock):
     store = MemoryStore()
     for _ in range(2):
         async with Notifier.open(store=store):
-            with pytest.raises(StoreInUse, match=r"^the store is that of another notifier"):
+            with pytest.raises(StoreInUse, match=r"^another notifier uses this store"):
                 await Notifier.open(store=store).__aenter__()
 
 

@@ -44,7 +44,7 @@ async def test_who_signs_in_comes_to_the_page_he_wanted(autojump_clock):
 
 
 @pytest.mark.parametrize(
-    ("token", "why"), [("nobody-0123456789abcdef", "Nobody has this token."), ("", "Nobody has"), (SHOP, "may ingest")]
+    ("token", "why"), [("nobody-0123456789abcdef", "No one has this token."), ("", "No one has"), (SHOP, "may ingest")]
 )
 async def test_who_may_see_nothing_is_told_so_and_gets_no_session(autojump_clock, token, why):
     async with running() as service:

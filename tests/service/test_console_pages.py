@@ -137,7 +137,7 @@ async def test_a_timeline_has_every_attempt_and_the_answer_as_it_came(autojump_c
             "Accepted",
             "Attempt 1 failed: 503 gateway down",
             "Attempt 2 failed: 503 gateway down",
-            "Given up: 503 gateway down",
+            "Dead-lettered: 503 gateway down",
         ]
         assert page.texts(".timeline .when")[2].endswith("+1 s")
         assert page.texts(".timeline pre") == ["HTTP/1.1 503 Service Unavailable"] * 2
@@ -340,7 +340,7 @@ async def test_a_dry_run_shows_what_it_is_about_and_does_nothing(autojump_clock)
         page = await browser.get(retry)
         assert page.text("h1") == "Retry 2 dead letters?"
         assert page.text(".facts dd") == "reason contains gateway"
-        assert page.rows("What it is about") == [["503 gateway down", "2", "100%"]]
+        assert page.rows("Reasons") == [["503 gateway down", "2", "100%"]]
         assert [row[0] for row in page.rows("Some of them")] == ["n-3", "n-2"]
         assert service.dead_letters.bulks() == []
         assert len(service.notifier.dead_letter_queue) == 3
@@ -366,7 +366,7 @@ async def test_a_bulk_run_does_what_its_dry_run_said_at_the_pace_that_was_set(au
         assert page.html.css("meta[http-equiv=refresh]") == []
         assert page.actions == set()
         assert [letter.notification_id for letter in service.notifier.dead_letter_queue] == ["n-99"]
-        assert "reason contains no such user , given up until" in page.text(".facts")
+        assert "reason contains no such user , dead-lettered until" in page.text(".facts")
         [row] = (await browser.get(BULKS)).rows("Bulk runs")
         assert row == ["Discard 10", "finished", "10", "0", "0", "10", "otto"]
 
@@ -422,10 +422,10 @@ async def test_an_operator_orders_a_breaker_about(autojump_clock):
     async with signed_in() as (_, browser):
         page = await browser.get(BREAKERS)
         page = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="the gateway asked us to")
-        assert "The order is given" in page.text("[role=status]")
+        assert "The breaker is overridden" in page.text("[role=status]")
         assert {row[0]: row[1] for row in page.rows("Now")} == {"email": "closed", "sms": "forced-open"}
         [transition] = page.rows("What the breakers did")
-        assert transition[:1] + transition[2:] == ["sms", "closed", "forced-open", "an operator's order"]
+        assert transition[:1] + transition[2:] == ["sms", "closed", "forced-open", "an operator's override"]
         again = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="once more")
         assert "changed nothing" in again.text("[role=status]")
         audit = (await browser.get("/console/audit")).rows("What was done")

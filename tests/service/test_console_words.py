@@ -116,7 +116,7 @@ def test_each_event_is_a_step_in_plain_words():
         ("Came again with another payload: a conflict; ignored", "care"),
         ("Attempt 1 failed: no answer", "care"),
         ("An attempt that does not count failed: 401", "bad"),
-        ("Given up: 401", "bad"),
+        ("Dead-lettered: 401", "bad"),
         ("Retried by otto", ""),
         ("Sent with attempt 1", "fine"),
         ("Suppressed: switched off", "care"),
@@ -131,7 +131,7 @@ def test_each_event_is_a_step_in_plain_words():
         "Next attempt 1 s later, at 00:01:03.",
     )
     assert steps[4].lines == (
-        "Fault of the channel; the provider says we are too fast; refused on our side, no provider was asked.",
+        "Fault of the channel; the provider says that we send too fast; refused on our side, no provider was asked.",
     )
     why, message, subject = steps[6].lines
     assert why == "Why: mended"

@@ -137,7 +137,7 @@ faults:
         ),
         (
             LEAST + "  - {name: x, role: reader, secret: shop-0123456789abcdef}\n",
-            ["service.yaml:6:37: tokens.1.secret: wanted a token that nobody else has, got the same twice"],
+            ["service.yaml:6:37: tokens.1.secret: wanted a token of its own, got the same twice"],
         ),
         (
             "store: {sqlite: a, node: b}\ntransports: {sms: {simulated: true}}\n" + TOKENS,

@@ -17,7 +17,7 @@ WINDOWS = (
     ("Last hour", timedelta(hours=1)),
     ("Last 24 hours", timedelta(days=1)),
 )
-"""Windows of time that can be had with one click."""
+"""Time windows that are one click away."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asked:
         return not any(self.problems.values())
 
     def up_to(self, instant: datetime) -> Asked:
-        """Return the same, without what is given up after `instant`."""
+        """Return the same, without what is dead-lettered after `instant`."""
         end = instant + timedelta(microseconds=1)  # a filter's end is none of its own
         if self.filter.until is not None and self.filter.until <= end:
             return self
@@ -98,8 +98,8 @@ _LABELS = {
     "channel": "channel",
     "recipient": "recipient contains",
     "id_prefix": "id begins with",
-    "since": "given up since",
-    "until": "given up until",
+    "since": "dead-lettered since",
+    "until": "dead-lettered until",
 }
 
 

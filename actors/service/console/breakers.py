@@ -1,4 +1,4 @@
-"""The page of the circuit breakers: how they are, what they did, and orders to them."""
+"""The page of the circuit breakers: their states, their transitions, and overrides."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ BREAKERS_SHOWN = 200
 
 ORDERS = (
     ("force-open", "Force open", "Nothing is sent; what arrives waits, until an operator closes it."),
-    ("close", "Close", "Begin anew with all counts at zero; those who waited go at a pace."),
+    ("close", "Close", "Start again with all counts at zero; what waits resumes at a limited rate."),
     ("disable", "Disable", "Let everything through, and count nothing."),
     ("metrics-only", "Metrics only", "Let everything through and count, but never open."),
 )
-"""What can be ordered: the order, what it is called, and what it means."""
+"""The overrides: the word for it, its label, and what it means."""
 
 CAUSES = {
     "trip": "too many failures",
-    "wait-over": "its open time was over: a probe may go",
+    "wait-over": "its open time has passed: a probe may go",
     "recover": "the probe succeeded",
-    "probes-overdue": "the probe told nothing in time",
-    "benefit-of-the-doubt": "the probe told nothing in time",
-    "force-open": "an operator's order",
-    "disable": "an operator's order",
-    "close": "an operator's order",
-    "metrics-only": "an operator's order",
+    "probes-overdue": "the probe gave no result in time",
+    "benefit-of-the-doubt": "the probe gave no result in time",
+    "force-open": "an operator's override",
+    "disable": "an operator's override",
+    "close": "an operator's override",
+    "metrics-only": "an operator's override",
 }
 """What the causes of transitions mean."""
 
 CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
-"""The states in which a breaker stays until an order comes."""
+"""The states in which a breaker stays until an operator overrides it."""
 
 _DONE = {
-    "ordered": Done("The order is given."),
-    "same": Done("The order changed nothing: it was so already.", "care"),
+    "ordered": Done("The breaker is overridden."),
+    "same": Done("Nothing changed: it was in this state already.", "care"),
 }
 
 
@@ -63,16 +63,16 @@ async def breakers_page(visit: Visit) -> Response:
 
 
 async def order(visit: Visit) -> Response:
-    """Order one about, or all of a channel."""
+    """Override one, or all of a channel."""
     service = visit.request.app.state.service
     texts = {name: visit.form.get(name, "").strip() for name in ("breaker", "order", "why")}
     problems = {}
     if texts["breaker"] not in dict(_choices(visit)):
         problems["breaker"] = "Choose a breaker."
     if texts["order"] not in {name for name, *_ in ORDERS}:
-        problems["order"] = "Choose an order."
+        problems["order"] = "Choose an override."
     if not texts["why"]:
-        problems["why"] = "Say why, for those who ask later."
+        problems["why"] = "Say why, for the audit trail."
     if problems:
         return _page(visit, texts, problems)
     channel, _, provider = texts["breaker"].partition("/")
@@ -116,12 +116,12 @@ def _row(breaker: BreakerNow, started: datetime) -> _Row:
         case BreakerState.CLOSED:
             what = ""
         case _:
-            what = "an order has to come"
+            what = "an operator has to change it"
     return _Row(breaker.name, breaker.host, breaker.state, breaker.since or started, what, next_at)
 
 
 def _choices(visit: Visit) -> list[tuple[str, str]]:
-    """Return what orders may go to: each channel, and each provider of those that have several."""
+    """Return what may be overridden: each channel, and each provider of those that have several."""
     choices = []
     for channel, stages in visit.request.app.state.service.notifier.pipeline.wiring.stages.items():
         choices.append((channel.value, channel.value))

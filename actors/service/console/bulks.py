@@ -21,12 +21,12 @@ USUAL_RATE_PER_S = "10"
 _DONE = {
     "started": Done("It has begun."),
     "cancelled": Done("It is cancelled: what was left stays in the queue."),
-    "over": Done("It was over already.", "care"),
+    "over": Done("It had finished already.", "care"),
 }
 
 
 async def new_page(visit: Visit) -> Response:
-    """Show what it would do, and ask whether that is wanted."""
+    """Show what it would do, and ask for confirmation."""
     return _dry_run(visit, _action(visit.query.get("action", "")), _sound(read_asked(visit.query)), {}, {})
 
 
@@ -40,7 +40,7 @@ async def start(visit: Visit) -> Response:
     if rate_per_s is None:
         problems["rate"] = f"Wanted a number of more than 0 and at most {RATE_MAX_PER_S:,.0f}."
     if action == "discard" and not texts["why"]:
-        problems["why"] = "Say why, for those who ask later."
+        problems["why"] = "Say why, for the audit trail."
     if rate_per_s is None or problems:
         return _dry_run(visit, action, asked, texts, problems)
     bulk = _dead_letters(visit).start_bulk(
@@ -116,7 +116,7 @@ def _action(text: str) -> Action:
 
 
 def _sound(asked: Asked) -> Asked:
-    """Return a filter all of which can be read: half of one would be about too many.
+    """Return a filter that can be read completely: a partial one would match too many.
 
     Raises:
         HTTPException: 400 when a part of it cannot be read.
@@ -137,7 +137,7 @@ def _rate(text: str) -> float | None:
 def _bulk(visit: Visit, bulk_id: str) -> Bulk:
     bulk = _dead_letters(visit).bulk(bulk_id)
     if bulk is None:
-        raise HTTPException(404, "There is no such bulk run; perhaps the service has been started anew since.")
+        raise HTTPException(404, "There is no such bulk run; perhaps the service has been restarted since.")
     return bulk
 
 

@@ -1,4 +1,4 @@
-"""Who may see a page or send a form, and what a browser is told about every answer.
+"""Who may see a page or send a form, and which headers every answer carries.
 
 A form counts only if it comes from a page of this console: it carries a token that belongs to the session, and the
 browser says that it comes from this site (`Sec-Fetch-Site`, or `Origin` where the connection is not encrypted; as in
@@ -65,7 +65,7 @@ class SafeHeaders:
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of somebody who may make it."""
+    """One authorised request."""
 
     request: Request
     who: Principal
@@ -79,12 +79,12 @@ class Visit:
 
     @property
     def may_act(self) -> bool:
-        """Whether he may change anything."""
+        """Whether they may change anything."""
         return self.who.may(Role.OPERATOR)
 
     @property
     def form_token(self) -> str:
-        """What every form of this page has to carry; empty when he is not here by a session."""
+        """The token that every form of this page must carry; empty without a session."""
         access: Access = self.request.app.state.service.access
         return access.form_token(self.request) or ""
 
@@ -94,10 +94,10 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def allow(request: Request, role: Role) -> Principal:
-    """Return who asks, when he is known and may do what `role` may.
+    """Return who asks, if they are known and may do what `role` may.
 
     Raises:
-        HTTPException: 401 when nobody knows him, 403 when he may not.
+        HTTPException: 401 when they are unknown, 403 when they may not.
     """
     access: Access = request.app.state.service.access
     principal = access.who(request)
@@ -129,7 +129,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def check_same_site(request: Request) -> None:
-    """Let only those forms pass that a browser has sent from a page of this site.
+    """Let only forms pass that a browser has sent from a page of this site.
 
     Raises:
         HTTPException: 403 for all others.
@@ -142,13 +142,13 @@ def check_same_site(request: Request) -> None:
     elif not origin or urlsplit(origin).netloc != request.headers.get("host"):
         raise HTTPException(
             403,
-            f"The form was sent from {origin or 'a place that was not told'} to {request.headers.get('host')}. "
+            f"The form was sent from {origin or 'an unknown origin'} to {request.headers.get('host')}. "
             "A proxy in between has to pass on the Host header as it came.",
         )
 
 
 def check_form_token(request: Request, form: Mapping[str, str]) -> None:
-    """Let only those forms pass that were made for this session.
+    """Let only forms pass that were made for this session.
 
     Raises:
         HTTPException: 403 for all others.
@@ -159,6 +159,6 @@ def check_form_token(request: Request, form: Mapping[str, str]) -> None:
 
 
 def sign_in_first(request: Request) -> Response:
-    """Send somebody who is not signed in to where he can be; afterwards he comes back to the page he wanted."""
+    """Redirect a visitor who is not signed in to the sign-in page, which leads back to the page they wanted."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/console/sign-in?next={quote(wanted)}", 303)

@@ -28,7 +28,7 @@ GROUPS_SHOWN = 100
 
 @dataclass(frozen=True)
 class Done:
-    """What a form has done, to be told on the page that follows."""
+    """What a form has done, shown on the page that follows."""
 
     text: str
     kind: Literal["fine", "care"] = "fine"
@@ -38,9 +38,9 @@ _DONE = {
     "retried": Done("It is being tried again, with a fresh set of attempts."),
     "edited": Done("Your changes are recorded, and it is being tried again with them."),
     "discarded": Done("It is discarded."),
-    "gone": Done("Nothing was done: it is no dead letter any more. Perhaps somebody else was quicker.", "care"),
+    "gone": Done("Nothing was done: it is no dead letter any more. Perhaps another operator was quicker.", "care"),
 }
-"""By the word for it in an address; nothing else that stands there is ever shown."""
+"""By its word in an address; any other word there is never shown."""
 
 
 def done_of(visit: Visit, texts: Mapping[str, Done] = _DONE) -> Done | None:
@@ -54,7 +54,7 @@ _STATES = {
     "sent": "It is sent.",
     "suppressed": "It is suppressed: nothing is sent to this address, or this user does not want it.",
     "discarded": "It is discarded.",
-    "ended": "It has come to an end. What happened to it is not kept; its id still is, so that it is not sent again.",
+    "ended": "It has ended. Its history is not kept; its id still is, so that it is not sent again.",
 }
 
 
@@ -95,7 +95,7 @@ async def list_page(visit: Visit) -> Response:
 
 
 async def notification_page(visit: Visit) -> Response:
-    """Show all that is known of one notification."""
+    """Show everything known about one notification."""
     return await _notification(visit, visit.query.get("id", ""))
 
 
@@ -103,23 +103,23 @@ async def retry(visit: Visit) -> Response:
     """Try one again."""
     notification_id, why = _id(visit), visit.form.get("why", "").strip() or None
     done = await _dead_letters(visit).retry(notification_id, by=visit.who.name, why=why)
-    return _told(notification_id, "retried" if done else "gone")
+    return _redirect(notification_id, "retried" if done else "gone")
 
 
 async def discard(visit: Visit) -> Response:
     """Remove one for good."""
     notification_id, why = _id(visit), visit.form.get("why", "").strip()
     if not why:
-        return await _notification(visit, notification_id, {"why": "Say why, for those who ask later."}, 422)
+        return await _notification(visit, notification_id, {"why": "Say why, for the audit trail."}, 422)
     done = await _dead_letters(visit).discard(notification_id, by=visit.who.name, why=why)
-    return _told(notification_id, "discarded" if done else "gone")
+    return _redirect(notification_id, "discarded" if done else "gone")
 
 
 async def edit_page(visit: Visit) -> Response:
     """Show the form to edit one."""
     letter = _letter(visit, visit.query.get("id", ""))
     if letter is None:
-        return _told(visit.query.get("id", ""), "gone")
+        return _redirect(visit.query.get("id", ""), "gone")
     return _edit_form(visit, letter, texts_of(letter.command) | {"why": ""}, {})
 
 
@@ -128,13 +128,13 @@ async def edit(visit: Visit) -> Response:
     notification_id = _id(visit)
     letter = _letter(visit, notification_id)
     if letter is None:
-        return _told(notification_id, "gone")
+        return _redirect(notification_id, "gone")
     texts = {name: visit.form.get(name, "") for name in (*LABELS,)}
     if visit.form.get("version") != version_of(letter):
         problem = "It has been tried since you opened this form. Look at it again, and send the form once more."
         differ = {name: now for name, now in texts_of(letter.command).items() if now != texts[name]}
-        told = {name: f"Now it is {now!r:.200}" if now else "Now it is empty" for name, now in differ.items()}
-        return _edit_form(visit, letter, texts, {"": problem, **told})
+        changed = {name: f"Now it is {now!r:.200}" if now else "Now it is empty" for name, now in differ.items()}
+        return _edit_form(visit, letter, texts, {"": problem, **changed})
     changes, problems = changes_of(letter.command, texts)
     if not problems:
         try:
@@ -144,7 +144,7 @@ async def edit(visit: Visit) -> Response:
         except EditRefused as refused:
             problems = {name: f"{problem[:1].upper()}{problem[1:]}." for name, problem in refused.problems.items()}
         else:
-            return _told(notification_id, ("edited" if changes else "retried") if done else "gone")
+            return _redirect(notification_id, ("edited" if changes else "retried") if done else "gone")
     return _edit_form(visit, letter, texts, problems)
 
 
@@ -302,7 +302,7 @@ def _id(visit: Visit) -> str:
     return visit.form.get("id", "")
 
 
-def _told(notification_id: str, done: str) -> Response:
+def _redirect(notification_id: str, done: str) -> Response:
     return RedirectResponse(address("/dead-letters/notification", id=notification_id, done=done), 303)
 
 

@@ -1,4 +1,4 @@
-"""Pages of what goes on: figures by channel, and who did what."""
+"""The overview, with metrics by channel, and the audit trail."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ENTRIES_MAX = 10_000
 """What is in the audit trail beyond these is for the command line."""
 
 _SEVERITY = ("forced-open", "open", "half-open", "disabled", "metrics-only", "closed")
-"""States of breakers, the one that most needs somebody first."""
+"""States of breakers, the one that most needs attention first."""
 
 
 @dataclass
 class Figures:
-    """What a channel has come to, or all of them together."""
+    """The metrics of a channel, or of all of them together."""
 
     in_flight: int = 0
     sent: int = 0
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that somebody should look at."""
+    """A problem that needs an operator's attention."""
 
     text: str
     path: str
@@ -56,7 +56,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class _Run:
-    """What somebody did several times on end for one reason, as in a bulk run; mostly it is only once."""
+    """Equal actions of one operator in a row, as in a bulk run; mostly it is only one."""
 
     latest: AuditEntry
     earliest: AuditEntry
@@ -65,7 +65,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Worst:
-    """The breaker of a channel that most needs somebody."""
+    """The breaker of a channel that most needs attention."""
 
     state: str
     since: datetime
@@ -80,7 +80,7 @@ class _Row:
 
 
 async def overview_page(visit: Visit) -> Response:
-    """Show the figures of every channel as they are now, and what is in a bad way."""
+    """Show the metrics of every channel as they are now, and the problems."""
     service = visit.request.app.state.service
     breakers = service.breakers.now(service.notifier.pipeline)
     started = service.status.started_at
@@ -139,7 +139,7 @@ def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
 
 
 def figures_of(metrics: Metrics) -> dict[str, Figures]:
-    """Return the figures of each channel: those that ``/metrics`` has."""
+    """Return the metrics of each channel: those that ``/metrics`` has."""
     fields = {
         "notifications_in_flight": "in_flight",
         "notifications_sent_total": "sent",
@@ -179,7 +179,7 @@ def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
         troubles.append(Trouble(what, address("/breakers"), "Look at the breakers"))
     if ordered := [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]:
         names = ", ".join(dict.fromkeys(f"{breaker.name} ({breaker.state})" for breaker in ordered))
-        troubles.append(Trouble(f"Until an operator orders otherwise: {names}.", address("/breakers"), "Change that"))
+        troubles.append(Trouble(f"Until an operator changes it: {names}.", address("/breakers"), "Change that"))
     if total.dead_letters:
         what = f"{counted(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
         troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))

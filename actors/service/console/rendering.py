@@ -44,7 +44,7 @@ _TITLES = {
 
 
 def page(answer: Answer, role: Role = Role.READER) -> Endpoint:
-    """Return the endpoint of a page that those may see who may do what `role` may; others are sent to sign in."""
+    """Return the endpoint of a page for visitors who may do what `role` may; others are sent to sign in."""
 
     @functools.wraps(answer)
     async def endpoint(request: Request) -> Response:
@@ -91,7 +91,7 @@ def now_of(request: Request) -> datetime:
 
 
 def render(visit: Visit, template: str, *, status_code: int = 200, **context: Any) -> Response:
-    """Return a page for somebody who may see it."""
+    """Return a page for a visitor who may see it."""
     return _page(
         visit.request,
         visit.who,
@@ -113,7 +113,7 @@ def refusal(request: Request, refused: HTTPException) -> Response:
 
 
 def render_outside(request: Request, template: str, *, status_code: int = 200, **context: Any) -> Response:
-    """Return a page for somebody who is not signed in."""
+    """Return a page for a visitor who is not signed in."""
     return _page(request, None, template, status_code, context)
 
 

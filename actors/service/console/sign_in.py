@@ -27,7 +27,7 @@ async def sign_in_page(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """Begin the session of whose token was sent, and show him the page that he wanted."""
+    """Begin a session for the token that was sent, and redirect to the page that was asked for."""
     try:
         check_same_site(request)
         form = await read_form(request)
@@ -39,8 +39,8 @@ async def sign_in(request: Request) -> Response:
     principal, session = access.bearer(token), access.begin_session(token)
     problem = None
     if principal is None or session is None:
-        problem = "Nobody has this token."
-        logger.warning("console: somebody tried to sign in with a token that nobody has")
+        problem = "No one has this token."
+        logger.warning("console: sign-in with an unknown token refused")
     elif not principal.may(Role.READER):
         problem = f"This is the token of {principal.name}, which may {principal.role} and see nothing here."
     if problem is not None or session is None:
@@ -59,7 +59,7 @@ async def sign_in(request: Request) -> Response:
 
 
 async def sign_out(request: Request) -> Response:
-    """End a session: the browser forgets it."""
+    """End a session: its cookie is deleted."""
     try:
         check_same_site(request)
         check_form_token(request, await read_form(request))
@@ -78,6 +78,6 @@ def _is_encrypted(request: Request) -> bool:
 
 
 def _page_to_go_to(wanted: str) -> str:
-    """Return the page of the console that somebody wanted; the overview for whatever is no such page."""
+    """Return the page of the console that was asked for, or the overview if there is no such page."""
     is_page = wanted.startswith(("/console/", "/console?")) and wanted.isprintable() and "\\" not in wanted
     return wanted if is_page and not wanted.startswith("/console/sign-") else "/console"

@@ -1,4 +1,4 @@
-"""What happened to one notification, told for people: a step for each event and for what somebody did."""
+"""The timeline of one notification, for people: a step for each event and for each action of an operator."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Step:
     """Whether it is good, asks for care or is bad; a page shows it by a shape beside the words."""
 
     lines: tuple[str, ...] = ()
-    """What else is to be known."""
+    """Further details."""
 
     answer: str | None = None
     """The provider's answer as it came."""
@@ -82,19 +82,19 @@ def _step(event: NotificationEvent) -> Step:
             return _failed(event)
         case NotificationSent():
             taken = (event.at - event.started).total_seconds()
-            told = (f"The answer came after {duration(taken)}.", *_provider(event))
-            return Step(event.at, f"Sent with attempt {event.attempt}", "fine", told)
+            details = (f"The answer came after {duration(taken)}.", *_provider(event))
+            return Step(event.at, f"Sent with attempt {event.attempt}", "fine", details)
         case NotificationDeferred():
             until = "" if event.resumes_at is None else f", until {event.resumes_at:%H:%M:%S} at least"
             return Step(event.at, f"Waits for {_WAITS_FOR[event.cause]}{until}", "care")
         case NotificationMovedToDeadLetter():
             tried = (f"After {counted(event.attempts, 'attempt')}.",)
-            return Step(event.at, f"Given up: {event.reason}", "bad", tried)
+            return Step(event.at, f"Dead-lettered: {event.reason}", "bad", tried)
         case NotificationSuppressed():
             return Step(event.at, f"Suppressed: {event.reason}", "care")
         case NotificationRedriven():
             changed = [f"Changed {name.replace('_', ' ')} to {_short(value)}" for name, value in event.edit.items()]
-            return Step(event.at, f"Retried by {event.by or 'somebody'}", lines=(*_why(event.why), *changed))
+            return Step(event.at, f"Retried by {event.by or 'an unknown operator'}", lines=(*_why(event.why), *changed))
         case DeadLetterDiscarded():
             who = event.by or "the queue itself"
             return Step(event.at, f"Discarded by {who}", "bad", _why(event.reason))
@@ -111,7 +111,7 @@ def _failed(event: NotificationFailed) -> Step:
     what = f"{which} failed: {event.reason}"
     how = [_KINDS.get(event.kind, event.kind)]
     if event.throttled:
-        how.append("the provider says we are too fast")
+        how.append("the provider says that we send too fast")
     if event.refused:
         how.append("refused on our side, no provider was asked")
     else:

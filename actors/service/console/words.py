@@ -21,7 +21,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return how long something takes, to two figures that matter: ``3 min 12 s``, ``1.25 s``, ``80 ms``."""
+    """Return how long something takes, to two or three significant digits: ``3 min 12 s``, ``1.25 s``, ``80 ms``."""
     if seconds < 0:
         return f"−{duration(-seconds)}"
     if float(f"{seconds * 1000:.3g}") < 1000:
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def ago(instant: datetime, now: datetime) -> str:
-    """Return how long an instant is past, or how soon it comes: ``3 min ago``, ``in 20 s``."""
+    """Return how long ago an instant was, or how soon it comes: ``3 min ago``, ``in 20 s``."""
     seconds = (now - instant).total_seconds()
     whole = _coarse(abs(seconds))
     if whole == "0 s":
@@ -66,7 +66,7 @@ def clock(instant: datetime, now: datetime, *, precise: bool = False) -> Markup:
 
 
 def fault(config: FaultConfig) -> str:
-    """Return what a fault does to whom: ``email: failure rate 60%, for 3 min``."""
+    """Describe a fault: ``email: failure rate 60%, for 3 min``."""
     where = ", ".join(config.channel)
     if config.provider is not None:
         where += f"/{config.provider}"

@@ -1,4 +1,4 @@
-"""Who asks, and what he may: tokens in a header, or the console's session in a cookie.
+"""Who asks, and what they may do: tokens in a header, or the console's session in a cookie.
 
 A session is a text that anybody may read and only the service can write: name, end, a random part, and an HMAC-SHA256
 over them whose key is derived from the token that was shown at the sign-in. So it needs no place of its own to be kept
@@ -44,7 +44,7 @@ class Principal:
     role: Role
 
     def may(self, role: Role) -> bool:
-        """Tell whether he may do what `role` may."""
+        """Tell whether they may do what `role` may."""
         return role in _ALLOWED[self.role]
 
 
@@ -62,7 +62,7 @@ class Access:
         self._clock = clock
 
     def who(self, request: HTTPConnection) -> Principal | None:
-        """Return who asks, by the token in the header or else by the session in the cookie; None: nobody known."""
+        """Return who asks, by the token in the header or else by the session in the cookie; None: unknown."""
         authorization = request.headers.get("authorization")
         if authorization is not None:
             scheme, _, token = authorization.partition(" ")
@@ -73,12 +73,12 @@ class Access:
         return None if found is None else found[1]
 
     def bearer(self, token: str) -> Principal | None:
-        """Return whose token this is; None: nobody's. How long that takes says nothing about the tokens there are."""
+        """Return whose token this is; None: no one's. How long that takes says nothing about the tokens there are."""
         found = self._find(token)
         return None if found is None else found[1]
 
     def begin_session(self, token: str) -> str | None:
-        """Return the session that signing in with `token` begins, for the cookie; None: it is nobody's token."""
+        """Return the session that signing in with `token` begins, for the cookie; None: it is no one's token."""
         found = self._find(token)
         if found is None:
             return None
@@ -125,10 +125,10 @@ def _signature(secret: bytes, purpose: str, content: str) -> str:
 
 
 def require(request: HTTPConnection, role: Role) -> Principal:
-    """Return who asks, when he may do what `role` may.
+    """Return who asks, if they may do what `role` may.
 
     Raises:
-        HTTPException: 401 when nobody knows him, 403 when he may not.
+        HTTPException: 401 when they are unknown, 403 when they may not.
     """
     access: Access = request.app.state.service.access
     principal = access.who(request)

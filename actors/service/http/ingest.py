@@ -246,7 +246,7 @@ def _submit_event(notifier: Notifier, event: Any) -> _Answer:
 
 
 def _of(submission: Submission) -> Result:
-    """Return what became of a command."""
+    """Return the outcome of a command."""
     notification_id, answer = submission.command.notification_id, submission.answer
     match answer:
         case IdempotencyConflict():

@@ -5,7 +5,7 @@
     GET  /api/dead-letters                  ?reason= &reason_is= &channel= &recipient= &id= &since= &until=
                                             &limit= &after= &order=oldest|newest
     GET  /api/dead-letters/groups           ?by=reason|channel|recipient, and the filter
-    GET  /api/dead-letters/{id}             all that is known of one notification, whatever has become of it
+    GET  /api/dead-letters/{id}             all that is known of one notification, whatever its state
     POST /api/dead-letters/{id}/retry       {"why": …, "edit": {"recipient": …, "subject": …, "message": …,
                                             "metadata": {…}, "expires_after": seconds}}; both may be left out
     POST /api/dead-letters/{id}/discard     {"why": …}

@@ -214,7 +214,7 @@ async def _delete_suppression(request: Request) -> Response:
     lifted = await live.lift(channel, address, by=who.name, why=given.get("why"))
     left = live.suppressions.find(NotificationChannel(channel), address)
     if left is not None:
-        problem = "a file says so, which only those who edit that can change"
+        problem = "it is in a file; edit that to change it"
         return JSONResponse({"problems": [problem], "lifted": lifted}, HTTPStatus.CONFLICT)
     return Response(status_code=HTTPStatus.NO_CONTENT) if lifted else _not_found("this address is not suppressed")
 

@@ -1,4 +1,4 @@
-"""How the service is: ``GET /healthz``, ``/healthz/live`` and ``/healthz/ready``, and its figures: ``GET /metrics``.
+"""How the service is: ``GET /healthz``, ``/healthz/live`` and ``/healthz/ready``, and its metrics: ``GET /metrics``.
 
 They need no token, and say nothing of any notification or user. ``/healthz/live`` is 200 for as long as the process
 answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down.
@@ -83,7 +83,7 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Return the figures, as Prometheus reads them."""
+    """Return the metrics, as Prometheus reads them."""
     service = request.app.state.service
     if service.config.store_kind == "postgres":
         service.metrics.look_at(service.notifier.pipeline)

@@ -1,6 +1,6 @@
-"""The figures of the service, for Prometheus: folded from the recorded events, as those of a simulation are.
+"""The metrics of the service, for Prometheus: folded from the recorded events, as those of a simulation are.
 
-So a simulation of the same scenario has the same figures: hand its events to :meth:`Metrics.record`::
+So a simulation of the same scenario has the same metrics: hand its events to :meth:`Metrics.record`::
 
     metrics = Metrics()
     simulation.run("outage.yaml", on_events=metrics.record_all)
@@ -167,7 +167,7 @@ class Metrics:
 
         Args:
             store: the pipeline's.
-            channels: that it has; each has its figures from now on, be they 0.
+            channels: that it has; each has its metrics from now on, at 0.
         """
         in_flight = Count(delivery.command.channel for delivery in store.open_deliveries(0))
         dead = Count(letter.command.channel for letter in store.dead_letters())
@@ -190,7 +190,7 @@ class Metrics:
             self._in_dlq.labels(channel).set(dead[channel])
 
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
-        """Have the states of the breakers among the figures; to be called once.
+        """Add the states of the breakers to the metrics; to be called once.
 
         Args:
             pipeline: returns the one that is running.
@@ -202,12 +202,12 @@ class Metrics:
         self._faults.set(count)
 
     def text(self) -> bytes:
-        """Return the figures as Prometheus reads them (text format 0.0.4)."""
+        """Return the metrics as Prometheus reads them (text format 0.0.4)."""
         return generate_latest(self.registry)
 
 
 class _BreakerStates(Collector):
-    """Asks the breakers for their states whenever somebody wants to know."""
+    """Asks the breakers for their states at each collection."""
 
     def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
         self._pipeline = pipeline

@@ -32,7 +32,7 @@ class BreakerNow:
 
     state: BreakerState
     since: datetime | None
-    """When it came into this state; None: it is so since the service started, or the host was first heard of."""
+    """When it came into this state; None: it is so since the service started, or the host was first seen."""
 
     retry_at: datetime | None
     """While open, when a probe may be let through at the earliest; None where an order has to come first."""
@@ -48,7 +48,7 @@ class BreakerNow:
 
 
 class BreakerWatch:
-    """Remembers the latest transitions of all breakers; hears of them by :meth:`record`, as metrics and logs do."""
+    """Remembers the latest transitions of all breakers; gets them by :meth:`record`, as metrics and logs do."""
 
     def __init__(self, kept: int = HISTORY_KEPT) -> None:
         """Remember so many transitions."""

@@ -23,7 +23,7 @@ RATE_MAX_PER_S = 10_000.0
 """The most dead letters a second that a bulk run may ask for."""
 
 CATCH_UP_S = 0.02
-"""How much time a bulk run that is late makes up for: a clock wakes nobody up at once."""
+"""How much time a bulk run that is late makes up for: no clock wakes a task exactly on time."""
 
 AT_ONCE = 100
 """How many orders of a bulk run may wait for the store at once."""

@@ -1,7 +1,7 @@
 """The dead letter queue as people work with it: look, try again, edit, discard, by the piece or in bulk.
 
-Whoever does something says who he is, and what was done, when and why stays in the store's audit trail. Two people who
-do the same at once do it once: the first takes the letter out of the queue, and the second is told that it was gone.
+Each action names who does it; what was done, when and why stays in the store's audit trail. Two people who
+do the same at once do it once: the first takes the letter out of the queue, and the second learns that it was gone.
 
 It needs no service round it::
 
@@ -76,7 +76,7 @@ class DeadLetters:
             filter: which of them.
             limit: how many at the most.
             after: `next` of the page before this one. None, or what is no such thing, for the first page.
-            newest_first: whether to begin with those that were given up last.
+            newest_first: whether to begin with those that were dead-lettered last.
         """
         return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
 

@@ -77,7 +77,7 @@ def of_event(event: RecordedEvent) -> Document:
 
 
 def of_audit(entry: AuditEntry) -> Document:
-    """Return what somebody did."""
+    """Return an audit entry."""
     return (
         parts_of(entry, "at", "by", "action") | {"id": entry.notification_id} | parts_of(entry, "about", "why", "edit")
     )

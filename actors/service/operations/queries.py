@@ -22,7 +22,7 @@ class Filter:
     """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
 
     reason: str | None = None
-    """Part of the reason for which they were given up; upper and lower case are the same."""
+    """Part of the reason for which they were dead-lettered; upper and lower case are the same."""
 
     reason_is: str | None = None
     """The whole reason, to the letter."""
@@ -36,10 +36,10 @@ class Filter:
     """How the notification's id begins."""
 
     since: datetime | None = None
-    """They were given up at this instant or later. With a time zone."""
+    """They were dead-lettered at this instant or later. With a time zone."""
 
     until: datetime | None = None
-    """They were given up before this instant. With a time zone."""
+    """They were dead-lettered before this instant. With a time zone."""
 
     def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
         """Return those of the dead letters that fit, in their order."""
@@ -89,7 +89,7 @@ class Page:
 
 
 class Queue(Protocol):
-    """Dead letters in the order in which they were given up: those of a dead letter queue, or of a store's file."""
+    """Dead letters in the order in which they came: those of a dead letter queue, or of a store's file."""
 
     @property
     def letters(self) -> Iterator[DeadLetterMessage]:
@@ -153,10 +153,10 @@ class Group:
 
     count: int
     oldest: datetime
-    """When the first of them was given up."""
+    """When the first of them was dead-lettered."""
 
     newest: datetime
-    """When the last of them was given up."""
+    """When the last of them was dead-lettered."""
 
 
 _KEYS: dict[By, Any] = {

@@ -129,7 +129,7 @@ class LiveSettings:
             try:
                 yield live
             except BaseException as error:
-                raised = error  # raised below: not inside a group because of a nursery that is nobody's business
+                raised = error  # raised below: not in the group of a nursery that is internal
             finally:
                 nursery.cancel_scope.cancel()
         if raised is not None:
@@ -147,7 +147,7 @@ class LiveSettings:
     async def set_preferences(
         self, user_id: str, preferences: UserPreferences, *, by: str | None = None, why: str | None = None
     ) -> None:
-        """Have the store keep what a user has set, in place of all that it has of him.
+        """Have the store keep what a user has set, in place of all that it has of theirs.
 
         Raises:
             ConfigurationError: the id, or the reason, is no text to be kept.
@@ -194,9 +194,9 @@ class LiveSettings:
     async def lift(
         self, channel: NotificationChannel | str, address: str, *, by: str | None = None, why: str | None = None
     ) -> bool:
-        """Send to an address again, whoever has suppressed it; tell whether the store had it so.
+        """Send to an address again, whatever suppressed it; tell whether the store had it suppressed.
 
-        One in a file stays: it is for those who edit that.
+        One in a file stays: edit the file to remove it.
 
         Raises:
             ConfigurationError: there is no such channel, or the reason is no text to be kept.

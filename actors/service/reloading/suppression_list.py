@@ -23,7 +23,7 @@ from actors.settings.base import unknown
 NEEDED = ("channel", "address", "reason")
 COLUMNS = (*NEEDED, "source", "since", "by")
 PROBLEMS_MAX = 100
-"""How many problems are told of one table; a wrong column would give as many as there are lines."""
+"""How many problems are reported of one table; a wrong column would give as many as there are lines."""
 
 CHARACTERS_MAX = 1_000
 YEARS = (1970, 2262)
