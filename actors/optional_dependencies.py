@@ -1,4 +1,4 @@
-"""Packages that need not be there: who imports what needs one, and has it not, is told what to install."""
+"""Packages that need not be there: importing what needs a missing one says what to install."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Settings)
 
 _OF_A_PIPELINE = {
-    "when_open": "whoever meets it open is refused at once",
-    "resume_rate": "nobody waits",
-    "resume_doubling": "nobody waits",
+    "when_open": "a caller that meets it open is refused at once",
+    "resume_rate": "no caller waits",
+    "resume_doubling": "no caller waits",
 }
 """The settings that mean nothing to a breaker alone, and why."""
 
@@ -97,7 +97,7 @@ class CircuitBreaker:
         """
         if not callable(function):
             if inspect.iscoroutine(function):
-                function.close()  # nobody will await it, which is said here already
+                function.close()  # nothing will await it, which is said here already
             raise WrongType(f"wanted an async function and its arguments, got {function!r}")
         async with self.guard():
             called = function(*args)

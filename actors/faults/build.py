@@ -1,4 +1,4 @@
-"""Who delivers on each channel: providers of one's own, or the unreliable ones that the settings describe."""
+"""The providers of each channel: custom ones, or the unreliable ones that the settings describe."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name:
 
 
 def stream_name(channel: NotificationChannel, name: str) -> str:
-    """Return what the random streams of this provider of a channel are called."""
+    """Return the name of the random streams of this provider of a channel."""
     return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
 
 
 def checked_providers(
     channels: Mapping[NotificationChannel, ChannelConfig], providers: Providers | Provider
 ) -> dict[NotificationChannel, dict[str, Provider]]:
-    """Return who delivers on each channel, by name in the order of its settings.
+    """Return the providers of each channel, by name in the order of its settings.
 
     Args:
         channels: the settings of each channel there is.
         providers: one for all, or those of each channel.
 
     Raises:
-        ConfigurationError: some are missing, or are no providers; all problems.
+        ConfigurationError: some are missing, or are no providers; it lists all problems.
     """
     problems: list[str] = []
     found: dict[NotificationChannel, dict[str, Provider]] = {}

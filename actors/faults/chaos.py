@@ -1,4 +1,4 @@
-"""A provider that fails as told round one that is real: chaos experiments with the same faults as in a simulation."""
+"""A provider that injects faults round a real one: chaos experiments with the same faults as in a simulation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from actors.settings.faults import FaultConfig
 
 
 class FaultyProvider(Provider):
-    """Passes judgement on each attempt as the unreliable provider does, and hands to another one what is to succeed.
+    """Decides the fate of each attempt as the unreliable provider does, and passes on what is to succeed.
 
     Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.SimulatedProvider`. What
     differs is what the wrapped provider does in its own time:
 
-    * An attempt that is to succeed is held back for the `latency` of the faults, and for its wait where they set a
+    * An attempt that is to succeed is delayed for the `latency` of the faults, and for its wait where they set a
       `capacity`; then the wrapped provider makes it, and its outcome counts, whatever it is.
     * `latency_factor` makes that provider slower as well: what it takes is stretched by as much.
-    * A lost reply: the attempt is made, what comes of it is thrown away, and no answer ever comes.
+    * A lost reply: the attempt is made, its outcome is dropped, and no answer ever comes.
     * All other faults answer, or hang, without asking the wrapped provider.
 
     ::
@@ -35,7 +35,7 @@ class FaultyProvider(Provider):
         outage = FaultConfig(channel="email", at=60.0, **{"for": 180.0}, outage=True)
         providers = {NotificationChannel.EMAIL: FaultyProvider(SmtpProvider(...), [outage])}
 
-    The instants of the faults are from the start of the system on. It remembers, so it is good for one run.
+    The instants of the faults are from the start of the system on. It has state, so it serves one run.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class FaultyProvider(Provider):
         """Wrap a provider.
 
         Args:
-            provider: who delivers what is to succeed.
+            provider: delivers what is to succeed.
             faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
             settings: what is so even when nothing goes wrong: its latency comes on top of the wrapped provider's.
-            rules: what decides by the state of things; see :data:`~actors.faults.rules.FailureRule`.
-            streams: where its luck comes from; a seed of 0 when None.
+            rules: what decides by the current state; see :data:`~actors.faults.rules.FailureRule`.
+            streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
@@ -77,7 +77,7 @@ class FaultyProvider(Provider):
         if not fate.delivers:
             if fate.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
-            return Foreseen(fate.delay_ns, fate.outcome) if fate.over is None else fate.over
+            return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
         effect = self._provider.attempt(attempt, now_ns)
         if fate.outcome is not None and fate.delay_ns == 0 and fate.latency_factor == 1:
             return effect
@@ -85,23 +85,23 @@ class FaultyProvider(Provider):
             if fate.outcome is None:
                 return Foreseen(NEVER_NS, SENT)
             delay_ns = round(effect.delay_ns * fate.latency_factor)
-            if fate.over is not None:
-                return self._later(fate.over, delay_ns, effect.result)
+            if fate.finished is not None:
+                return self._later(fate.finished, delay_ns, effect.result)
             return Foreseen(fate.delay_ns + delay_ns, effect.result)
-        return _disturbed(fate, effect) if callable(effect) else effect
+        return _delayed(fate, effect) if callable(effect) else effect
 
-    def _later(self, over: Promise, delay_ns: int, result: Any) -> Promise:
+    def _later(self, finished: Promise, delay_ns: int, result: Any) -> Promise:
         """Return a promise that is kept so long after another one."""
         system, later = self._system, Promise()
-        over.when_kept(lambda _: system.call_at(system.now_ns + delay_ns, lambda: later.keep(result)))
+        finished.when_kept(lambda _: system.call_at(system.now_ns + delay_ns, lambda: later.keep(result)))
         return later
 
 
-def _disturbed(fate: Fate, call: Callable[[], Awaitable[Any]]) -> Effect:
-    """Return an effect that does real I/O, later and more slowly, and perhaps to no avail."""
+def _delayed(fate: Fate, call: Callable[[], Awaitable[Any]]) -> Effect:
+    """Return an effect that does real I/O, later and more slowly, and whose answer may be lost."""
 
     async def attempt() -> Any:
-        await (trio.sleep(fate.delay_ns / NS_PER_S) if fate.over is None else fate.over())
+        await (trio.sleep(fate.delay_ns / NS_PER_S) if fate.finished is None else fate.finished())
         started = trio.current_time()
         try:
             return await call()

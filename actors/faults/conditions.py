@@ -1,4 +1,4 @@
-"""What holds at the unreliable provider from one instant to the next: its own settings, and the faults.
+"""The conditions at the unreliable provider from one instant to the next: its own settings, and the faults.
 
 A window is [at, at + for). Between two instants at which one begins or ends nothing changes but what the faults
 themselves remember, so it is all looked up once: that is the :class:`Conditions`.
@@ -50,7 +50,7 @@ class Countdown:
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def strikes(self) -> bool:
+    def fails_next(self) -> bool:
         """Tell whether this attempt is one of them, and count it if so."""
         if self.left == 0:
             return False
@@ -112,7 +112,7 @@ class Conditions(msgspec.Struct, frozen=True):
     """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
 
     is_calm: bool
-    """Whether nothing but the draw decides, whoever the recipient is."""
+    """Whether nothing but the draw decides, for every recipient."""
 
     by_host: Mapping[str, Conditions]
     """What holds for recipients at the hosts that a window names; for all others it is this."""
@@ -137,7 +137,7 @@ class Forecast:
             latency: draws the latency when no fault gives another.
             failure_rate: share of attempts that fail transiently when nothing is wrong.
             faults: what goes wrong, and when.
-            streams: where the luck of the faults comes from.
+            streams: the random streams of the faults.
             name: of the provider, which begins the names of their streams.
             is_ever_calm: whether there is nothing beside the faults that an attempt must be looked at for.
         """

@@ -1,8 +1,8 @@
-"""Servers of a provider that do not take whoever comes first first: stations, as queueing theory calls them.
+"""Servers of a provider with a discipline other than first-come-first-served: stations, in queueing theory.
 
 Under a first-come-first-served discipline it is known when an attempt ends as soon as it comes
-(:class:`~actors.faults.queue.ServiceQueue`). Here those who come later may change it, so a station is asked again and
-again: it is told what comes and how the time goes on, and tells who has ended. Plain objects with the time passed in.
+(:class:`~actors.faults.queue.ServiceQueue`). Here later arrivals may change it, so a station is asked repeatedly: it is
+given the arrivals and the time, and returns those that have ended. Plain objects with the time passed in.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class Station(ABC, Generic[T]):
-    """Servers whose number changes with time, and those who are there; none of them leaves before its work is done.
+    """Servers whose number changes with time, and their jobs; no job leaves before its work is done.
 
-    `now_ns` never goes back from one call to the next. Whoever ends at an instant has ended before anybody comes then.
+    `now_ns` never goes back from one call to the next. A job that ends at an instant has ended before any arrival then.
     """
 
     def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
@@ -42,21 +42,21 @@ class Station(ABC, Generic[T]):
 
     @abstractmethod
     def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
-        """Take in somebody with so much work for one server, and return what :meth:`advance` does."""
+        """Take in a job with so much work for one server, and return what :meth:`advance` does."""
 
     @property
     @abstractmethod
     def next_ns(self) -> int:
-        """When something may change if nobody comes; NEVER_NS if nothing will."""
+        """When something may change without an arrival; NEVER_NS if nothing will."""
 
     @property
     @abstractmethod
     def in_service(self) -> int:
-        """How many were being served when it was last told of the time."""
+        """How many were being served at the time of the last call."""
 
     @property
     def queued(self) -> int:
-        """How many were waiting until they are."""
+        """How many were waiting to be served then."""
         return 0
 
     @property
@@ -66,7 +66,7 @@ class Station(ABC, Generic[T]):
 
 
 class CriticalFirst(Station[T]):
-    """Who is critical goes before all who are not; among equals, who came first. Who is being served is left in peace.
+    """Critical jobs go before all others; among equals, first come, first served. A job in service is not interrupted.
 
     A queue with non-preemptive priority (Cobham 1954). Servers that are taken away finish what they are at.
     """
@@ -76,7 +76,7 @@ class CriticalFirst(Station[T]):
         self._serving: list[tuple[int, int, T]] = []
         """A heap: when each ends, and the order in which they were let in."""
         self._critical: deque[tuple[int, T]] = deque()
-        """Those who wait, each with its work."""
+        """Those that wait, each with its work."""
         self._ordinary: deque[tuple[int, T]] = deque()
 
     def advance(self, now_ns: int) -> list[T]:
@@ -125,16 +125,16 @@ GRAIN = 1 << 40
 """Parts of a nanosecond in which shares are counted: with whole numbers, so that the same comes out on any machine."""
 
 SLACK = GRAIN >> 20
-"""What rounding may add up to: a grain for each who shares, each time that one comes. So little late is on time."""
+"""What rounding may add up to: a grain for each job that shares, at each arrival. So little late is on time."""
 
 
 class ProcessorSharing(Station[T]):
-    """All who are there are served at once: up to c by a server each, and more of them share c servers equally.
+    """All jobs are served at once: up to c by a server each, and more of them share c servers equally.
 
     With one server it is processor sharing (Kleinrock 1967); with several, each gets at most one of them, as a thread
-    does that cannot use two processors. Nobody waits. When servers are taken away, all go on more slowly at once.
+    does that cannot use two processors. None waits. When servers are taken away, all go on more slowly at once.
 
-    All have been given the same since the later of any two came; so it is enough to count what one who is always there
+    Any two jobs have been given the same since the later of them came; so it is enough to count what a permanent job
     would have been given, and to know for each at which count its work is done.
     """
 

@@ -1,6 +1,6 @@
-"""The unreliable provider: delivers in its own time, and fails as it was told to; on any clock.
+"""The unreliable provider: delivers with a delay, and fails as configured; on any clock.
 
-What becomes of an attempt is decided by :class:`~actors.faults.rules.FaultRules`, in the order that is written down
+The fate of an attempt is decided by :class:`~actors.faults.rules.FaultRules`, in the order described
 there.
 """
 
@@ -23,9 +23,9 @@ from actors.settings.faults import FaultConfig
 
 
 class SimulatedProvider(Provider):
-    """A provider that fails as told, for the live pipeline and the simulated one alike.
+    """A provider that fails as configured, for the live pipeline and the simulated one alike.
 
-    It goes by the clock of its system from 0 on, and remembers; so it is good for one run.
+    It goes by the clock of its system from 0 on, and has state; so it serves one run.
 
     ::
 
@@ -57,10 +57,10 @@ class SimulatedProvider(Provider):
             fail_count: the first so many attempts fail transiently; at least 0.
             latency: seconds, or a distribution of durations. With a capacity: how long it works on each.
             capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
-            discipline: who is next, or who shares what, where there are more than that.
-            rules: what decides by the state of things.
+            discipline: which is next, or how they share, where there are more than that.
+            rules: what decides by the current state.
             faults: what goes wrong, and when; their `channel` is not looked at.
-            streams: where its luck comes from; a seed of 0 when None.
+            streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
@@ -105,7 +105,7 @@ class SimulatedProvider(Provider):
         self._rules.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
-        """Return what becomes of an attempt that starts now, and after how long; a promise where nobody knows yet."""
+        """Return the fate of an attempt that starts now, and after how long; a promise where it is not known yet."""
         conditions = self._rules.conditions
         if conditions.is_calm and now_ns < conditions.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
@@ -124,7 +124,7 @@ class SimulatedProvider(Provider):
             self.delivered += 1
         if fate.outcome is None:
             return Foreseen(NEVER_NS, SENT)
-        return Foreseen(fate.delay_ns, fate.outcome) if fate.over is None else fate.over
+        return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
 
 
 def _failing_first(count: Any) -> FaultConfig:
@@ -134,4 +134,4 @@ def _failing_first(count: Any) -> FaultConfig:
 
 
 NotificationService = SimulatedProvider
-"""The name that the specification has for it."""
+"""Its name in the specification."""

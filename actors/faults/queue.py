@@ -1,8 +1,8 @@
 """A provider that works on so many attempts at once while the others queue, first come first served.
 
 The fate of an attempt is fixed when it starts, and so is everything that may change the number of servers: the windows
-of the faults are known beforehand. So nothing has to be simulated: whoever joins the queue is told at once when its
-service starts (the recursion of Kiefer and Wolfowitz 1955, over a number of servers that changes with time).
+of the faults are known beforehand. So nothing has to be simulated: an attempt that joins the queue learns at once when
+its service starts (the recursion of Kiefer and Wolfowitz 1955, over a number of servers that changes with time).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 
 
 class ServiceQueue:
-    """The servers of one provider, and who waits for them.
+    """The servers of one provider, and the attempts that wait for them.
 
     A server that is free at an instant serves at that very instant. Servers that are added are free at once; those that
-    are removed finish what they are at. Nobody leaves the queue: the provider does not know who has stopped waiting for
-    the answer, so late work costs as much as any other.
+    are removed finish what they are at. No attempt leaves the queue: the provider does not know which senders have
+    stopped waiting for the answer, so late work costs as much as any other.
     """
 
     __slots__ = ("_ends_ns", "_latest_start_ns", "_servers", "_steps")
@@ -34,7 +34,7 @@ class ServiceQueue:
         """Those still to come, the next one last."""
         self._servers = self._steps.pop()[1]
         self._ends_ns: list[int] = []
-        """A heap of the instants at which the service of those ends who are served at `_latest_start_ns`."""
+        """A heap of the instants at which the service of those ends that are served at `_latest_start_ns`."""
         self._latest_start_ns = 0
 
     def join(self, now_ns: int, service_ns: int) -> int:
@@ -43,7 +43,7 @@ class ServiceQueue:
         `now_ns` never goes back from one call to the next.
         """
         ends_ns, steps = self._ends_ns, self._steps
-        start_ns = max(now_ns, self._latest_start_ns)  # nobody overtakes
+        start_ns = max(now_ns, self._latest_start_ns)  # none overtakes
         while True:
             while steps and steps[-1][0] <= start_ns:
                 self._servers = steps.pop()[1]
@@ -58,10 +58,10 @@ class ServiceQueue:
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a provider is at, at one instant, as a failure rule sees it: without the attempt that it is asked about.
+    """The work of a provider at one instant, as a failure rule sees it: without the attempt that it is asked about.
 
-    An attempt whose service ends at this instant has ended. What was refused at the door, met an outage or hangs is
-    nowhere in it.
+    An attempt whose service ends at this instant has ended. What was refused at the gate, met an outage or hangs is
+    not in it.
     """
 
     in_service: int
@@ -86,18 +86,18 @@ class LoadMeter:
 
     def __init__(self) -> None:
         self._starts_ns: deque[int] = deque()
-        """When those start who wait, in order."""
+        """When the waiting ones start, in order."""
         self._under_way: list[tuple[int, bool]] = []
-        """A heap of those who wait or are served: when each ends, and whether it is delivered then."""
+        """A heap of those that wait or are served: when each ends, and whether it is delivered then."""
         self._delivered = 0
 
     def add(self, start_ns: int, end_ns: int, *, delivers: bool) -> None:
-        """Take note of an attempt that is served in [start, end); each starts no earlier than the one before."""
+        """Record an attempt that is served in [start, end); each starts no earlier than the one before."""
         self._starts_ns.append(start_ns)
         heappush(self._under_way, (end_ns, delivers))
 
     def load(self, now_ns: int) -> Load:
-        """Return what there is to do at this instant."""
+        """Return the load at this instant."""
         starts_ns, under_way = self._starts_ns, self._under_way
         while starts_ns and starts_ns[0] <= now_ns:
             starts_ns.popleft()

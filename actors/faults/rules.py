@@ -1,4 +1,4 @@
-"""What becomes of each attempt at a provider that things go wrong with: rules in a fixed order, on any clock.
+"""The fate of each attempt at an unreliable provider: rules in a fixed order, on any clock.
 
 The fate of an attempt is fixed when it starts. In this order:
 
@@ -10,18 +10,18 @@ The fate of an attempt is fixed when it starts. In this order:
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
 5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled` one
-   is a refusal at the door, as that of 3; any other, a success too, is what the work on the attempt comes to.
+   is a refusal at the gate, as that of 3; any other, a success too, is what the work on the attempt comes to.
 6. `fail_first`: a transient failure, until so many attempts have met it.
 7. One draw decides about all rates together, so each is a share of the attempts that come this far and not of what
    another one left: with a `dead_destination_rate` of 2% and a `failure_rate` of 50%, 2% find the address gone and 50%
    fail, not 49%. The order is: dead destination, permanent, channel fault, lost reply, transient; rates of windows that
    overlap, the provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
 
-With a `capacity` (the provider's own or a fault's) whoever comes to step 5 and is not refused there is worked on for
-its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
-provider's `discipline` says otherwise. The answer comes when the work is over. That the sender has given up meanwhile
-does not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after
-what began it is over (Bronson et al., HotOS 2021).
+With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
+on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
+provider's `discipline` says otherwise. The answer comes when the work is done. That the sender has stopped waiting does
+not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
+trigger has ended (Bronson et al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from actors.settings.channel import ProviderConfig
 from actors.settings.faults import FaultConfig
 
 FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
-"""Decides about an attempt by the state of things: called with the attempt, the instant at which it starts (``now_ns``)
+"""Decides about an attempt by the current state: called with the attempt, the instant at which it starts (``now_ns``)
 and the provider's :class:`~actors.faults.queue.Load` without it; returns its outcome, or None to let the rest decide.
-It may remember what it likes; one that does is good for one run. If it raises, the attempt is ambiguous, as with any
+It may keep state; one that does serves one run. If it raises, the attempt is ambiguous, as with any
 provider that does::
 
     def collapses(attempt, now_ns, load):
@@ -65,7 +65,7 @@ class Fate(msgspec.Struct, frozen=True, gc=False):
     """How it ends; None: no answer ever comes."""
 
     delay_ns: int
-    """After how long it ends, where anybody hears of it and it is known; the latency, and the wait in the queue of a
+    """After how long it ends, where an answer comes and it is known; the latency, and the wait in the queue of a
     capacity."""
 
     delivers: bool
@@ -74,13 +74,13 @@ class Fate(msgspec.Struct, frozen=True, gc=False):
     latency_factor: float
     """How many times slower than usual the provider is; in `delay_ns` already."""
 
-    over: Promise | None = None
-    """Kept with the outcome when the work is over, where that hangs on what comes later. None: it is after
+    finished: Promise | None = None
+    """Kept with the outcome when the work is done, where that depends on what comes later. None: it is after
     `delay_ns`."""
 
 
 class FaultRules:
-    """Passes judgement on the attempts at one provider. It remembers, so it is good for one run.
+    """Decides the fates of the attempts at one provider. It has state, so it serves one run.
 
     `now_ns` starts at 0 and never goes back from one attempt to the next.
     """
@@ -98,8 +98,8 @@ class FaultRules:
         Args:
             config: what it is like when nothing goes wrong.
             faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
-            rules: what decides by the state of things.
-            streams: where its luck comes from.
+            rules: what decides by the current state.
+            streams: its random streams.
             name: of its random streams; fates of the same name and seed have the same seeds.
 
         Raises:
@@ -118,10 +118,10 @@ class FaultRules:
             is_ever_calm=not (steps or rules),
         )
         self.draw = streams.stream(f"{name}.fate").random
-        """The luck of the next attempt, between 0 and 1; drawn also where nothing hangs on it, so that the k-th attempt
-        has the same seeds whatever went wrong before."""
+        """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
+        k-th attempt has the same draw whatever went wrong before."""
         self.conditions = self._forecast.at(0)
-        """What held when it was last looked at."""
+        """The conditions at the latest attempt."""
         self._rules = tuple(rules)
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
@@ -143,7 +143,7 @@ class FaultRules:
             self._station.on_wired(system)
 
     def judge(self, attempt: Attempt, now_ns: int) -> Fate:
-        """Return what becomes of an attempt that starts now."""
+        """Return the fate of an attempt that starts now."""
         if now_ns >= self.conditions.until_ns:
             self.conditions = self._forecast.at(now_ns)
         conditions = self.conditions
@@ -193,10 +193,10 @@ class FaultRules:
         outcome: Outcome | None,
         critical: bool,
     ) -> Fate:
-        """Work on an attempt where it hangs on later ones when that is done. None: its reply will be lost."""
+        """Work on an attempt whose end depends on later ones. None: its reply will be lost."""
         delivers = outcome is None or type(outcome) is Sent
-        over = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
-        return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, over)
+        finished = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
+        return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, finished)
 
 
 def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
@@ -209,9 +209,9 @@ def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
 
 
 def _fate(conditions: Conditions, now_ns: int, drawn: float) -> Outcome | None:
-    """Return what luck decides. None: it is delivered, and the reply is lost."""
+    """Return the outcome of the draw. None: it is delivered, and the reply is lost."""
     for countdown in conditions.countdowns:
-        if countdown.strikes():
+        if countdown.fails_next():
             return FAILED
     if drawn < conditions.top:
         return on_the_ladder(conditions, drawn)
@@ -221,7 +221,7 @@ def _fate(conditions: Conditions, now_ns: int, drawn: float) -> Outcome | None:
 
 
 def on_the_ladder(conditions: Conditions, drawn: float) -> Outcome | None:
-    """Return what a draw below the top of the ladder comes to. None: it is delivered, and the reply is lost."""
+    """Return the outcome of a draw below the top of the ladder. None: it is delivered, and the reply is lost."""
     for upper_end, outcome in conditions.ladder:
         if drawn < upper_end:
             return outcome

@@ -1,4 +1,4 @@
-"""A station on the clock of a system: it goes on by itself, and keeps the promise of each attempt when that is done."""
+"""A station on a system's clock: it runs by itself, and keeps the promise of each attempt when its work is done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Job(NamedTuple):
 
 
 class RunningStation:
-    """The servers of one provider, and what is under way there. Nobody leaves because its sender has given up."""
+    """The servers of one provider, and what is under way there. No attempt leaves when its sender stops waiting."""
 
     def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]]) -> None:
         """Make an empty one.
@@ -51,7 +51,7 @@ class RunningStation:
             ActorSystemError: it went by that of another one before.
         """
         if self._system not in (None, system):
-            raise ActorSystemError("a simulated provider is good for one run: give each system providers of its own")
+            raise ActorSystemError("a simulated provider serves one run: give each system its own providers")
         self._system = system
 
     def work(self, now_ns: int, work_ns: int, result: Any, *, critical: bool, delivers: bool) -> Promise:
@@ -71,7 +71,7 @@ class RunningStation:
         return job.promise
 
     def load(self, now_ns: int) -> Load:
-        """Return what there is to do at this instant; of those who share servers, all are in service."""
+        """Return what there is to do at this instant; of those that share servers, all are in service."""
         self._note(self._station.advance(now_ns))
         station = self._station
         return Load(in_service=station.in_service, queued=station.queued, delivered=self._delivered)
@@ -82,10 +82,10 @@ class RunningStation:
             self._delivered += job.delivers
 
     def _plan(self) -> None:
-        """Have the clock ring when something may change next."""
+        """Set the timer for when something may change next."""
         next_ns = self._station.next_ns
         if self._over or next_ns == self._timer_ns:
-            return  # it rings now, or right then
+            return  # the timer fires now, or at that instant
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Actors: what they may ask of the world, and nothing of how the world is made.
+"""Actors: what they may ask of their system, whichever system it is.
 
 An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps
 on a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
@@ -44,7 +44,7 @@ def handles(*message_types: type) -> Callable[[F], F]:
     """Mark a method as the handler of these message types (exactly these: subclasses are types of their own).
 
     Raises:
-        WrongType: there are none, or what is no type.
+        WrongType: there are none, or one is not a type.
     """
     if not message_types or not all(isinstance(message_type, type) for message_type in message_types):
         got = ", ".join(map(repr, message_types)) or "nothing"
@@ -59,7 +59,7 @@ def handles(*message_types: type) -> Callable[[F], F]:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What happens to an actor that raises on a message nobody waits for an answer to, or as it starts.
+    """What happens to an actor that raises on a message without a waiting caller, or as it starts.
 
     It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
     `max_delay`; after more than `max_restarts` within `window`, its supervisor decides
@@ -81,8 +81,8 @@ class Supervision:
 STOP_ON_FAILURE = Supervision(max_restarts=0)
 """As pykka does it: an actor that raises is stopped."""
 
-_spawned_at: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("birthplace")
-"""The system, and the parent, that an actor is being started under."""
+_spawned_at: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("spawned_at")
+"""The system and the parent under which an actor is being started."""
 
 NOTHING: dict[type, Callable[[Any], Any]] = {}
 """The handlers of an actor that does not take messages now; see :attr:`Actor._accepting`."""
@@ -113,7 +113,7 @@ class ActorRef(pykka.ActorRef[A]):
 
 @dataclass(slots=True)
 class Incarnation:
-    """What a system has to know of an actor beside its state.
+    """What a system keeps of an actor besides its state.
 
     An object of its own, since Python is quick only with those that have fewer than thirty attributes.
     """
@@ -127,9 +127,9 @@ class Incarnation:
     restarts_ns: list[int] = field(default_factory=list)
     """When it was restarted."""
     number: int = 0
-    """How often it has begun."""
+    """How often it has started."""
     beginning: object = None
-    """The message that its next life begins with."""
+    """The message that starts its next incarnation."""
 
 
 class Actor(pykka.Actor):
@@ -152,7 +152,7 @@ class Actor(pykka.Actor):
     _run: HandlerRun | None = None
     """Its async handler under way, if there is one."""
 
-    # The identity of the actor, which a restart keeps; all else is made anew by __init__.
+    # The identity of the actor, which a restart keeps; all else is set again by __init__.
     _IDENTITY = frozenset(
         {
             "actor_urn",
@@ -188,12 +188,12 @@ class Actor(pykka.Actor):
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         if getattr(self, "_actor_ref", None) is None:  # looking into __dict__ would slow down every attribute for good
-            self._be_born()
+            self._set_identity()
         handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
         self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
         self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
 
-    def _be_born(self) -> None:
+    def _set_identity(self) -> None:
         try:
             system, parent = _spawned_at.get()
         except LookupError:
@@ -276,7 +276,7 @@ class Actor(pykka.Actor):
         self.system._watch(self, ref)
 
     async def sleep(self, delay: float) -> None:
-        """Wait `delay` seconds of the system's time (for ever if infinite), in an ``async`` handler."""
+        """Wait `delay` seconds of the system's time (without end if infinite), in an ``async`` handler."""
         system = self.system
         system._run_under_way("sleep")
         if delay == math.inf:
@@ -286,10 +286,10 @@ class Actor(pykka.Actor):
         await park(lambda resume: system.set_timer(due_ns, self, resume))
 
     def move_on_after(self, delay: float) -> DeadlineScope:
-        """Give up what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
+        """Cancel what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
 
         The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it cancelled.
-        As with trio's, everything that is awaited later inside the block is given up too.
+        As with trio's, everything that is awaited later inside the block is cancelled too.
         """
         return DeadlineScope(self.system, self, None if delay == math.inf else ns(delay))
 

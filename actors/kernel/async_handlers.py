@@ -1,6 +1,6 @@
 """Async handlers: what they wait on, and how they are resumed.
 
-A handler that waits yields a :class:`Parked` to whoever drives it. Its `arm` is called with the message that resumes
+A handler that waits yields a :class:`Parked` to its driver. Its `arm` is called with the message that resumes
 the handler when it is delivered to the actor, through the same queue as any other message: so the order of everything
 is the dispatcher's, on any clock.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_async(function: object) -> bool:
-    """Tell whether what a call of this returns is to be awaited: an ``async def``, or an object that is called so."""
+    """Tell whether what a call of this returns is to be awaited: an ``async def``, or an object called as one."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
@@ -47,7 +47,7 @@ class HandlerRun:
         self.coroutine = coroutine
         self.reply_to = reply_to
         self.park_count = 0
-        """Numbers the waits, so that a resume for an earlier one is known for stale."""
+        """Numbers the waits, so that a resume for an earlier one is recognised as stale."""
         self.waits_on: Cancellable | None = None
         """The timer it is parked on, if it is one."""
         self.whole = Scope(self)

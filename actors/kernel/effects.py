@@ -1,4 +1,4 @@
-"""Effects: what an actor asks its system to do in the outside world, and the message that says it is done."""
+"""Effects: what an actor asks its environment to do, and the message that says it is done."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Foreseen(msgspec.Struct, frozen=True, gc=False):
 
 
 class Promise:
-    """An effect that is under way already, and that somebody else brings to its end; for many who wait, perhaps.
+    """An effect that is under way already and is completed elsewhere.
 
-    Performing it takes no task that waits, which is what it is for, so it can be performed in simulated time as well;
-    live it can be called like any other effect, too. A time-out, or who cancels, only stops waiting: what is under way
-    goes on.
+    It may have many waiters. Performing it takes no task that waits, so it can be performed in simulated time as well;
+    live it can be called like any other effect, too. A time-out or a cancellation only stops the wait: what is under
+    way goes on.
     """
 
     __slots__ = ("_callbacks", "_result", "is_kept")
@@ -33,9 +33,9 @@ class Promise:
         self._result: Any = None
 
     def keep(self, result: Any = None) -> None:
-        """Tell those who wait, in the order in which they came, how it has ended: with an exception if it failed.
+        """Give the waiters, in the order in which they came, its result: an exception if it failed.
 
-        To be called once, in the thread of the system, and not by an actor: this is the world outside.
+        To be called once, in the thread of the system, and not by an actor: it belongs to the environment.
         """
         self.is_kept, self._result = True, result
         callbacks, self._callbacks = self._callbacks, []
@@ -66,7 +66,7 @@ class Promise:
 
 
 Effect: TypeAlias = Foreseen | Promise | Callable[[], Awaitable[Any]]
-"""Foreseen; a promise that somebody keeps; or a call that does real I/O (live only)."""
+"""Foreseen; a promise; or a call that does real I/O (live only)."""
 
 
 class Performed(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ class Performed(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: Any
-    """What was handed to `perform` along with it, to know it by."""
+    """What was passed to `perform` with it, to identify it."""
 
     result: Any
     """What it returned, the exception it raised, or what was agreed on for a time-out."""
@@ -89,4 +89,4 @@ class Cancellable(Protocol):
     """A timer or an effect under way."""
 
     def cancel(self) -> None:
-        """See to it that its message does not come. Once it has come, this does nothing."""
+        """Keep its message from being delivered. Once it has come, this does nothing."""

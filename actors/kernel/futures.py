@@ -70,7 +70,7 @@ class Future(pykka.Future[T]):
             try:
                 callback()
             except Exception:
-                logger.exception("a callback of %r raised", self)  # no concern of whoever gave the answer
+                logger.exception("a callback of %r raised", self)  # the caller that gave the answer cannot handle it
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have the answer computed by `func` when it is asked for."""

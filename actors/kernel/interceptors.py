@@ -1,4 +1,4 @@
-"""Interceptors: who stands between an actor system and its actors, to look on or to step in.
+"""Interceptors: hooks between an actor system and its actors, to watch or to intervene.
 
 A system is made with a list of them. Each overrides the hooks that it needs and is handed `go_on`: what would happen
 without it, which it calls, or not, or with something else::
@@ -9,8 +9,8 @@ without it, which it calls, or not, or with something else::
 
     SimulatedSystem(interceptors=[Late()])
 
-The first of the list is the outermost. Only what is overridden is put in: a system without interceptors, or a hook that
-nobody needs, costs nothing.
+The first of the list is the outermost. Only what is overridden is put in: a system without interceptors, or a hook
+that is not overridden, costs nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Next = Callable[..., Any]
 
 
 class Interceptor:
-    """Lets everything pass. One is good for one system."""
+    """Lets everything pass. An instance serves one system."""
 
     delivers_once: ClassVar[bool] = True
     """Whether each message still comes once, and those of one actor to another in order."""
@@ -35,17 +35,17 @@ class Interceptor:
     """The :class:`~actors.kernel.system.ActorSystem` that it was given to."""
 
     def attach(self, system: Any) -> None:
-        """Take note of the system, before it has any actors."""
+        """Get the system, before it has any actors."""
         self.system = system
 
     # ── what actors ask for ─────────────────────────────────────────────────────────────────────────────────────
 
     def tell(self, go_on: Next, actor: Any, message: Any) -> None:
-        """Have an actor be told something: by `tell`, by a route, or asked (then the message is in an envelope)."""
+        """Send an actor a message: by `tell`, by a route, or by `ask` (then the message is in an envelope)."""
         go_on(message)
 
     def ask(self, go_on: Next, ref: Any, message: Any) -> Any:
-        """Have an actor be asked something; returns the future of the answer."""
+        """Ask an actor; returns the future of the answer."""
         return go_on(ref, message)
 
     def set_timer(self, go_on: Next, instant_ns: int, actor: Any, message: Any) -> Cancellable:
@@ -67,7 +67,7 @@ class Interceptor:
     # ── what happens to actors ──────────────────────────────────────────────────────────────────────────────────
 
     def start(self, go_on: Next, actor: Any) -> None:
-        """Begin a life of an actor."""
+        """Start an incarnation of an actor."""
         go_on(actor)
 
     def handle(self, go_on: Next, actor: Any, message: Any) -> Any:
@@ -85,7 +85,7 @@ class Interceptor:
         go_on(actor, error)
 
     def lose(self, go_on: Next, actor: Any, message: Any, reason: str) -> None:
-        """Take note of a message that nobody handled."""
+        """Record a message that no handler took."""
         go_on(actor, message, reason)
 
 
@@ -96,13 +96,13 @@ _OF_THE_SYSTEM = {
     "handle": "_handle",
     "lose": "_not_delivered",
 }
-_OF_LIVES = {"start": "start_life", "fail": "failed", "end": "terminated"}
+_OF_LIFECYCLE = {"start": "start_incarnation", "fail": "failed", "end": "terminated"}
 
 
-def put_in(interceptor: Interceptor, system: Any, lives: Any) -> None:
+def put_in(interceptor: Interceptor, system: Any, lifecycle: Any) -> None:
     """Put an interceptor round a system, and round those that are in it already."""
     interceptor.attach(system)
-    for owner, hooks in ((system, _OF_THE_SYSTEM), (lives, _OF_LIVES)):
+    for owner, hooks in ((system, _OF_THE_SYSTEM), (lifecycle, _OF_LIFECYCLE)):
         for hook, method in hooks.items():
             if _overrides(interceptor, hook):
                 setattr(owner, method, partial(getattr(interceptor, hook), getattr(owner, method)))

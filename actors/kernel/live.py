@@ -1,9 +1,9 @@
-"""The actor system on trio: real time, real I/O, inside a user's service.
+"""The actor system on trio: real time, real I/O, inside an application.
 
 One task, the dispatcher, drains the ready queue. Effects run as tasks of their own. An ``async`` handler is a task too,
 to which the dispatcher hands a turn and waits until it parks on one of our primitives, ends, or goes to a foreign await
 (real I/O); from that it comes back in line through the queue. So handlers still run one at a time and in order, and
-trio's shuffling of tasks has nothing to shuffle.
+the random order in which trio runs its tasks has no effect.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MESSAGES_A_TURN = 256
 """How many messages are handled before other tasks get to run."""
 
 HEAP_SIZE_MIN = 1_000
-"""With fewer timers, nobody looks for cancelled ones among them."""
+"""With fewer timers, cancelled ones are not searched for."""
 
 CLOCK_STEP_NS = NS_PER_S
 """By how much the wall clock has to part from the monotonic one to have been set: reading both takes its time, too."""
@@ -59,12 +59,12 @@ class LiveTimer:
         self.message = message
 
     def cancel(self) -> None:
-        """See to it that the message does not come."""
+        """Keep the message from being delivered."""
         self.actor = self.message = None
 
 
 def _wall_clock_ahead_ns() -> int:
-    """Return by how much the wall clock is ahead of the monotonic one: the same, until somebody sets it."""
+    """Return by how much the wall clock is ahead of the monotonic one: the same, until the wall clock is set."""
     return time.time_ns() - time.monotonic_ns()
 
 
@@ -115,8 +115,8 @@ class LiveSystem(ActorSystem):
     """Actors under trio; use it as ``async with LiveSystem() as system:``.
 
     Leaving the block lets the messages that are ready be handled; then it stops all actors, and cancels what is under
-    way: also a handler's wait for a timer or an answer that is shielded, since neither comes any more. Questions nobody
-    has answered by then are answered with ActorDeadError. An error that ends the dispatcher cancels the block and is
+    way: also a handler's wait for a timer or an answer that is shielded, since neither comes any more. Questions
+    without an answer are answered with ActorDeadError. An error that ends the dispatcher cancels the block and is
     raised from it.
 
     `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
@@ -171,7 +171,7 @@ class LiveSystem(ActorSystem):
                 self.stop()
                 await self._stopped.wait()
             except BaseException as error:
-                raised = error  # raised below: not inside a group because of a nursery that is nobody's business
+                raised = error  # raised below: not in the group of a nursery that is internal
             finally:
                 nursery.cancel_scope.cancel()
         if self._crash is not None:
@@ -203,12 +203,12 @@ class LiveSystem(ActorSystem):
         heap = self._heap
         heapq.heappush(heap, (max(instant_ns, self.now_ns), 1, next(self._sequence), timer))
         if len(heap) > self._heap_size_max:
-            self._forget_cancelled_timers()
+            self._drop_cancelled_timers()
         if self._idle is not None:
             self._idle.set()
         return timer
 
-    def _forget_cancelled_timers(self) -> None:
+    def _drop_cancelled_timers(self) -> None:
         """Take cancelled timers out before they are due, as often as keeps the heap at most half full of them."""
         self._heap = [entry for entry in self._heap if entry[3].message is not None]
         heapq.heapify(self._heap)
@@ -216,7 +216,7 @@ class LiveSystem(ActorSystem):
 
     @property
     def present(self) -> datetime:
-        """The present instant in UTC, for those outside: `now_ns` is that of the latest message, however long ago."""
+        """The present instant in UTC, for callers that are no actors: `now_ns` is the latest message's, however old."""
         self._look_at_the_wall_clock()
         return utc(self.epoch_ns + max(self.now_ns, self._wall_ns()))
 
@@ -266,10 +266,10 @@ class LiveSystem(ActorSystem):
         deadline = self._trio_time(self._heap[0][0]) if self._heap else float("inf")
         with trio.CancelScope(deadline=deadline):
             await self._idle.wait()
-        told = self._idle.is_set()
+        woken = self._idle.is_set()
         self._idle = None
         self._look_at_the_wall_clock()
-        if told:
+        if woken:
             self._catch_up()
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -303,7 +303,7 @@ class LiveSystem(ActorSystem):
         self._nursery.cancel_scope.cancel()
 
     def _close(self) -> None:
-        """Leave no actor alive, and nobody waiting for an answer or a turn."""
+        """Leave no actor alive, and no waiter for an answer or a turn."""
         self._stopping = self._closed = True
         self._lifecycle.stop_all()
         while self._ready:
@@ -386,11 +386,11 @@ class LiveSystem(ActorSystem):
             self._enqueue(actor, message)
             return
         try:
-            self._trio_token.run_sync_soon(self._enqueue_from_outside, actor, message)
+            self._trio_token.run_sync_soon(self._enqueue_from_environment, actor, message)
         except trio.RunFinishedError:
             raise self._system_has_ended(actor) from None
 
-    def _enqueue_from_outside(self, actor: Actor, message: Any) -> None:
+    def _enqueue_from_environment(self, actor: Actor, message: Any) -> None:
         if self._closed:
             self._refuse(actor, message)
         else:
@@ -479,7 +479,10 @@ class LiveSystem(ActorSystem):
             assert waiting.turn is not None
             turn = waiting.turn
             if self._closed:
-                return turn, run.whole.error  # whatever keeps trio's cancellation out: nobody will ever resume it
+                return (
+                    turn,
+                    run.whole.error,
+                )  # whatever shields it from trio's cancellation: nothing will ever resume it
             if not waiting.cancelled:
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.
@@ -510,7 +513,7 @@ class LiveSystem(ActorSystem):
         assert waiting.turn is not None
         return waiting.turn
 
-    # ── the world outside ───────────────────────────────────────────────────────────────────────────────────────
+    # ── the environment ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
         if isinstance(effect, Promise):
@@ -537,7 +540,7 @@ class LiveSystem(ActorSystem):
             return
         self._catch_up()
         done = Performed(request=request, result=result, started_ns=started_ns, ended_ns=self.now_ns)
-        self._enqueue_from_outside(actor, done)
+        self._enqueue_from_environment(actor, done)
 
     def _may_block(self) -> bool:
         return threading.get_ident() != self._thread
@@ -552,7 +555,7 @@ class LiveSystem(ActorSystem):
         return self._run_now if threading.get_ident() == self._thread else None
 
     def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:
-        # Who waits may be in a trio run of its own, and who answers in any thread.
+        # The waiter may be in a trio run of its own, and the answer may come from any thread.
         answered, token, thread = trio.Event(), trio.lowlevel.current_trio_token(), threading.get_ident()
 
         def wake() -> None:

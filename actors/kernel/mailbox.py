@@ -35,7 +35,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.actor: Any = None
-        """Whose it is, from when that begins."""
+        """Its owner, from the owner's start on."""
         self.queue: deque[Any] = deque()
         self.deferred = 0
         """How many of them the actor could not take when it was their turn, and takes before anything else."""
@@ -47,8 +47,8 @@ class Inbox:
         self.queue.append(message)
         self.peak = max(self.peak, len(self.queue))
 
-    def owe(self, message: Any) -> None:
-        """Keep a message whose turn it was: behind those owed before it, and before any whose turn is still to come."""
+    def defer(self, message: Any) -> None:
+        """Keep a message whose turn it was: behind those deferred before it, and before any later one."""
         self.queue.insert(self.deferred, message)
         self.peak = max(self.peak, len(self.queue))
 

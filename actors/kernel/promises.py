@@ -1,4 +1,4 @@
-"""Waiting for promises, and the world outside that keeps them, on any clock."""
+"""Waiting for promises, and the environment that keeps them, on any clock."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from actors.kernel.runtime import Runtime
 
 
 class ScheduledCall(msgspec.Struct, frozen=True):
-    """Time for something that somebody outside has planned."""
+    """Time for a call that was scheduled from outside the actors."""
 
     function: Callable[[], object]
 
 
 class Environment(Actor):
-    """Stands for the world outside in the queue of messages, so that what goes on there has its place in their order.
+    """Stands for the environment in the queue of messages, so that what happens there has its place in their order.
 
-    It remembers nothing. An error out there is not one of the actors, so it ends the run.
+    It has no state. An error there is not one of the actors, so it ends the run.
     """
 
     supervision = Supervision(max_restarts=0, then="escalate")
     acts = False
-    """Whether it is doing something that was planned: then the clock of the system shows the instant of that."""
+    """Whether it is making a scheduled call: then the clock of the system shows the instant of that call."""
 
     @handles(ScheduledCall)
     def on_call(self, call: ScheduledCall) -> None:
@@ -38,7 +38,7 @@ class Environment(Actor):
 
 
 class Awaited:
-    """Waits for a promise in place of an actor, without a task: until it is kept, or for so long at most."""
+    """Waits for a promise in place of an actor, without a task: until it is kept, or until its time-out."""
 
     __slots__ = ("_actor", "_on_timeout", "_request", "_started_ns", "_system", "_time_out")
 
@@ -56,16 +56,16 @@ class Awaited:
         promise.when_kept(self._end)
 
     def cancel(self) -> None:
-        """See to it that the message does not come."""
+        """Keep the message from being delivered."""
         self._actor = self._request = None
         self._stop_the_clock()
 
     def _time_is_up(self) -> None:
-        # An answer at this very instant counts, and whoever keeps the promise may be due right behind this.
+        # An answer at this very instant counts, and the call that keeps the promise may be due right behind this.
         self._time_out = self._system.call_at(self._system.now_ns, lambda: self._end(self._on_timeout))
 
     def _end(self, result: Any) -> None:
-        """Bring the result to who waits for it."""
+        """Deliver the result to the waiting actor."""
         actor, system = self._actor, self._system
         if actor is None:
             return

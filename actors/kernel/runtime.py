@@ -1,4 +1,4 @@
-"""What actors, and the parts that they are made of, may ask of the system that they live in.
+"""What actors, and the parts that they are made of, may ask of their system.
 
 The modules that an actor system is built from name this protocol, and the system itself imports them: so none of them
 depends on the one above it. Actors are `Any` here, and so are the runs of their async handlers: both are written in
@@ -15,7 +15,7 @@ from actors.kernel.randomness import RandomStreams
 
 
 class Runtime(Protocol):
-    """An actor system, as seen from below; :class:`actors.kernel.system.ActorSystem` says what each of these does."""
+    """An actor system, as its parts see it; :class:`actors.kernel.system.ActorSystem` says what each of these does."""
 
     now_ns: int
     epoch_ns: int
@@ -37,7 +37,7 @@ class Runtime(Protocol):
     def step_wall_clock(self, by: float) -> None: ...
     def stop(self) -> None: ...
 
-    # How an actor begins, and is told something.
+    # How an actor starts and gets messages.
 
     def _new_urn(self) -> str: ...
     def _begin(self, actor: Any) -> None: ...
@@ -48,13 +48,13 @@ class Runtime(Protocol):
     def _enqueue(self, actor: Any, message: Any) -> None: ...
     def _post(self, actor: Any, message: Any) -> None: ...
 
-    # What looks after lives needs beside that.
+    # What the lifecycle needs besides that.
 
     def _take_up_deferred(self, actor: Any) -> None: ...
-    def _give_up(self, actor: Any, error: BaseException) -> None: ...
+    def _cancel_handler(self, actor: Any, error: BaseException) -> None: ...
     def _refuse(self, actor: Any, message: Any) -> None: ...
 
-    # How a handler, or who asks from outside, waits.
+    # How a handler waits, or a caller that is no actor.
 
     def _may_block(self) -> bool: ...
     def _would_deadlock(self) -> Exception: ...

@@ -1,7 +1,7 @@
-"""The lives of actors: how they begin, what becomes of one that fails, and how they end.
+"""The lifecycle of actors: how they start, what happens to one that fails, and how they end.
 
 An actor that raises is restarted by its :class:`~actors.kernel.actor.Supervision`, as often and after such waits as
-that says; then its parent decides, if it has one. It keeps its reference and its mailbox over a restart, and loses its
+it says; then its parent decides, if it has one. It keeps its reference and its mailbox over a restart, and loses its
 state, its children and the handler that it was in.
 """
 
@@ -42,13 +42,13 @@ class Restarted(msgspec.Struct, frozen=True):
 
 
 class Begin:
-    """The first message of an actor's life, and of each life after a restart."""
+    """The first message of each incarnation of an actor."""
 
     __slots__ = ()
 
 
 class Crash:
-    """Has an actor fail, whatever it is doing."""
+    """Makes an actor fail, whatever it is doing."""
 
     __slots__ = ("error", "restart_after_ns")
 
@@ -59,7 +59,7 @@ class Crash:
 
 
 class Lifecycle:
-    """The lives of the actors of one system, which for its part looks after how messages travel."""
+    """The lifecycle of the actors of one system; the system itself delivers messages."""
 
     def __init__(self, system: Runtime) -> None:
         self._system = system
@@ -69,13 +69,13 @@ class Lifecycle:
     # ── the beginning ───────────────────────────────────────────────────────────────────────────────────────────
 
     def refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
-        """Have an actor be gone that pykka has registered already, and raise."""
+        """Remove an actor that pykka has registered already, and raise."""
         actor.actor_stopped.set()
         pykka.ActorRegistry.unregister(actor.actor_ref)
         raise ActorSystemError(reason)
 
     def begin(self, actor: Actor) -> None:
-        """Have an actor be alive, and its first message be on its way."""
+        """Add an actor to those alive, and send its first message."""
         if self._system.has_ended:
             self.refuse_to_begin(actor, f"{actor} came too late: its system has ended")
         actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
@@ -85,13 +85,13 @@ class Lifecycle:
         actor._incarnation.beginning = Begin()
         self._system._post(actor, actor._incarnation.beginning)
 
-    def start_life(self, actor: Actor) -> None:
-        """Begin a life of an actor: its first, or the next one after a restart."""
+    def start_incarnation(self, actor: Actor) -> None:
+        """Start an incarnation of an actor: its first, or the next one after a restart."""
         try:
             if actor._incarnation.number:
-                self._make_anew(actor)
+                self._reset(actor)
             actor._incarnation.number += 1
-            answer = actor.on_start()  # type: ignore[func-returns-value]  # of pykka's; someone's may
+            answer = actor.on_start()  # type: ignore[func-returns-value]  # pykka's returns None; a subclass's may not
             if inspect.iscoroutine(answer):
                 answer.close()
                 raise ActorSystemError(
@@ -103,8 +103,8 @@ class Lifecycle:
         actor._accepting = actor._plain
         self._system._take_up_deferred(actor)
 
-    def _make_anew(self, actor: Actor) -> None:
-        """Give an actor the state it was born with; it is the same object, so that references to it stay good."""
+    def _reset(self, actor: Actor) -> None:
+        """Give an actor its initial state; it is the same object, so that references to it stay valid."""
         identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
         actor.__dict__.clear()
         actor.__dict__.update(identity)
@@ -128,9 +128,9 @@ class Lifecycle:
     # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
-        """Have an actor fail as if it had raised `error`, whatever it is doing (fault injection).
+        """Make an actor fail as if it had raised `error`, whatever it is doing (fault injection).
 
-        It happens in its turn, behind what has been told before. A dead actor stays as it is.
+        It happens in its turn, behind the messages sent before. A dead actor stays as it is.
 
         Args:
             ref: which actor.
@@ -204,12 +204,12 @@ class Lifecycle:
             self.failed(actor._incarnation.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
-        """Have an actor begin anew after a while; until then its mailbox keeps what comes."""
+        """Restart an actor after a while; until then its mailbox keeps what comes."""
         actor._accepting = NOTHING
-        actor._incarnation.beginning = Begin()  # one that is under way already counts no more
+        actor._incarnation.beginning = Begin()  # one that is under way already no longer counts
         self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.beginning)
         self._stop_children(actor)
-        self._system._give_up(actor, error)
+        self._system._cancel_handler(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -222,7 +222,7 @@ class Lifecycle:
         if actor._incarnation.parent is not None:
             actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
         self._stop_children(actor)
-        self._system._give_up(
+        self._system._cancel_handler(
             actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
         )
         inbox = inbox_of(actor)
@@ -231,16 +231,16 @@ class Lifecycle:
         self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
 
     def _stop_children(self, actor: Actor) -> None:
-        """Have the children of an actor whose life is over stop, behind what they have been told."""
+        """Stop the children of an actor that has ended, behind the messages they have been sent."""
         children, actor._incarnation.children = actor._incarnation.children, {}
         for child in children.values():
             self._system._enqueue(child, _ActorStop())
 
     def kill(self, ref: ActorRef[Any]) -> None:
-        """Have an actor and its children be gone at once and for good, as in a crash of their process.
+        """Remove an actor and its children at once and for good, as in a crash of their process.
 
-        Unlike an actor that stops, it handles nothing more of what it has been told, no hook of it is called, and none
-        of those who watch it hear of it. What timers and effects bring later is undelivered. From the system's own
+        Unlike an actor that stops, it handles none of its waiting messages, no hook of it is called, and no watcher is
+        notified. What timers and effects bring later is undelivered. From the system's own
         thread. A dead actor stays as it is.
         """
         actor = self.actors.pop(ref.actor_urn, None)
@@ -254,7 +254,7 @@ class Lifecycle:
         actor.actor_stopped.set()
         actor._accepting = NOTHING
         inbox_of(actor).queue.clear()
-        self._system._give_up(actor, pykka.ActorDeadError(f"{ref} is gone"))
+        self._system._cancel_handler(actor, pykka.ActorDeadError(f"{ref} is gone"))
 
     def stop_all(self) -> None:
         """Stop all actors at once, the youngest first as in pykka."""

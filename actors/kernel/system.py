@@ -1,11 +1,11 @@
-"""The actor system: one first-in-first-out queue of messages that are ready, and who drains it.
+"""The actor system: one first-in-first-out queue of ready messages, and the loop that drains it.
 
 Two systems share this code: :class:`actors.kernel.live.LiveSystem` on trio and
 :class:`simulation.engine.system.SimulatedSystem` on SimPy. They differ in where time comes from, and in nothing that
 decides the order of messages; that is why a run under trio's ``MockClock`` has the same history as one in simulated
-time. What becomes of an actor that fails is in :mod:`actors.kernel.supervision`.
+time. What happens to an actor that fails is in :mod:`actors.kernel.supervision`.
 
-Rules of order: messages are handled in the order in which they were told, whatever actor they are for; timers due at
+Rules of order: messages are handled in the order in which they were sent, whatever actor they are for; timers due at
 the same instant fire in the order in which they were set, and all that follows from one is handled before the next.
 """
 
@@ -44,11 +44,11 @@ A = TypeVar("A", bound=Actor)
 
 UNDELIVERED_KEPT = 1000
 START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where a run starts on the calendar when nothing else is said: fixed, so that runs are repeatable."""
+"""Where a run starts on the calendar by default: fixed, so that runs are repeatable."""
 
 
 class Undelivered(msgspec.Struct, frozen=True):
-    """A message nobody handled: a dead letter in the actors' sense, which has nothing to do with a notification's."""
+    """A message that no handler took: a dead letter in the actors' sense, unrelated to that of a notification."""
 
     recipient: str
     message: Any
@@ -64,7 +64,7 @@ class _NextFromInbox:
 
 _NEXT_FROM_INBOX = _NextFromInbox()
 _OF_THE_SYSTEM = (Resume, Cancel, Begin, Crash, _NextFromInbox, Terminated, Restarted)
-"""What nobody misses when the actor it was for has stopped."""
+"""Messages whose loss does not matter when their actor has stopped."""
 
 
 def _ignore(_event: RecordedEvent) -> None:
@@ -91,16 +91,16 @@ class ActorSystem(ABC):
             seed: what all random streams are derived from.
             start: the instant on the calendar at which the system's clock reads 0.
             record: receives every event of the history, in order.
-            interceptors: who stands between it and its actors, the outermost first.
+            interceptors: between it and its actors, the outermost first.
         """
         self.now_ns = 0
         self.epoch_ns = since_1970_ns(start)
         """Where on the calendar `now_ns` is 0, in nanoseconds since 1970: the wall clock shows their sum. It changes
-        when the wall clock steps, so who needs the calendar asks for it each time."""
+        when the wall clock steps, so read it each time the calendar is needed."""
         self.streams = RandomStreams(seed)
         self.record: Callable[[Any], None] = _ignore if record is None else record
         self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
-        """The latest messages nobody handled."""
+        """The latest messages that no handler took."""
         self.undelivered_count = 0
         self._urns = self.streams.stream("urn")
         self._ready: deque[tuple[Actor, Any]] = deque()
@@ -127,11 +127,11 @@ class ActorSystem(ABC):
 
     @abstractmethod
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
-        """Begin an effect whose end nobody foresees."""
+        """Begin an effect whose end is not known beforehand."""
 
     @abstractmethod
     def _catch_up(self) -> None:
-        """Set `now_ns` right for what comes from outside."""
+        """Bring `now_ns` up to date for a message from the environment."""
 
     @abstractmethod
     def _teller(self, actor: Actor) -> Callable[[Any], None]:
@@ -139,7 +139,7 @@ class ActorSystem(ABC):
 
     @abstractmethod
     def _wake(self) -> None:
-        """See to it that the ready queue will be drained."""
+        """Make sure that the ready queue will be drained."""
 
     @abstractmethod
     def _may_block(self) -> bool:
@@ -169,11 +169,11 @@ class ActorSystem(ABC):
     def _enter_trio_scope(self) -> Any:
         """Enter a trio cancel scope for a part of an async handler, where there is trio."""
 
-    # ── what people call ────────────────────────────────────────────────────────────────────────────────────────
+    # ── what callers use ────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def has_ended(self) -> bool:
-        """Whether all its actors have been stopped for good, so that none is there to be told anything."""
+        """Whether all its actors have been stopped for good, so that none is left to take a message."""
         return self._closed
 
     def step_wall_clock(self, by: float) -> None:
@@ -204,7 +204,7 @@ class ActorSystem(ABC):
     def perform(
         self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
     ) -> Cancellable:
-        """Begin an effect whose end is told to `actor`; see :meth:`Actor.perform`.
+        """Begin an effect whose end is reported to `actor`; see :meth:`Actor.perform`.
 
         An answer at the instant of the time-out counts.
         """
@@ -219,21 +219,21 @@ class ActorSystem(ABC):
         return self.set_timer(ended_ns, actor, done)
 
     def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
-        """Have the world outside do something at an instant; one in the past is now. It must not raise.
+        """Have the environment call a function at an instant; one in the past is now. It must not raise.
 
         For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
-        those who wait for it. Ties with timers go in the order in which all were set.
+        the actors that wait for it. Ties with timers go in the order in which all were set.
         """
         if self._environment is None:
             self._environment = self.spawn(Environment)
         return self.set_timer(instant_ns, self._environment.actor, ScheduledCall(function))
 
     def look_at_the_clock(self) -> None:
-        """Set `now_ns` right in what the world outside does, be it planned by `call_at` or not."""
+        """Bring `now_ns` up to date in a call from the environment, be it scheduled by `call_at` or not."""
         if self._environment is None or not self._environment.actor.acts:
             self._catch_up()
 
-    # ── births ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── spawning ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
         token = _spawned_at.set((self, parent))
@@ -322,13 +322,13 @@ class ActorSystem(ABC):
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
         if kind is Begin:
-            return self._lifecycle.start_life(actor) if message is actor._incarnation.beginning else None
+            return self._lifecycle.start_incarnation(actor) if message is actor._incarnation.beginning else None
         if kind is Crash:
             return self._lifecycle.failed(actor, None, message.error, message.restart_after_ns)
         inbox = inbox_of(actor)
         if actor._accepting is NOTHING:
             if kind is not _NextFromInbox:
-                inbox.owe(message)
+                inbox.defer(message)
             inbox.deferred += 1
             return None
         if kind is _NextFromInbox:
@@ -424,7 +424,7 @@ class ActorSystem(ABC):
         return None
 
     def _ended(self, run: HandlerRun) -> bool:
-        """Let the actor of a handler that has ended go on; tell whether it had not been given up before."""
+        """Let the actor of a handler that has ended go on; tell whether it had not been cancelled before."""
         actor = run.actor
         self._run_now = None
         run.whole.run = None
@@ -435,7 +435,7 @@ class ActorSystem(ABC):
         self._take_up_deferred(actor)
         return True
 
-    def _give_up(self, actor: Actor, error: BaseException) -> None:
+    def _cancel_handler(self, actor: Actor, error: BaseException) -> None:
         """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
         run, actor._run = actor._run, None
         if run is None:
@@ -464,7 +464,7 @@ class ActorSystem(ABC):
             else:
                 reply_to.set_exception((type(error), error, error.__traceback__))
         except queue.Full:
-            logger.warning("%r has been settled by someone else; the answer is lost", reply_to)
+            logger.warning("%r has been settled already; the answer is lost", reply_to)
 
     def _refuse(self, actor: Actor, message: Any) -> None:
         """Answer for an actor that is dead."""

@@ -1,4 +1,4 @@
-"""Who needs trio says so, where the event loop is another one."""
+"""An error that says so where trio is needed and the event loop is another one."""
 
 from __future__ import annotations
 

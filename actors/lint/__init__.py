@@ -2,5 +2,5 @@
 
 A rule is a function that yields what it finds as :class:`actors.lint.traffic.Found`: the path of a setting inside
 the channel's, and a text that goes on from it and gives the numbers. It says only what is certain or, with "on
-average", what holds in the long run; what is merely unusual is nobody's business.
+average", what holds in the long run; what is merely unusual is not reported.
 """

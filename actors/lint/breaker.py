@@ -24,14 +24,14 @@ _SOON_S = 3600.0
 
 
 def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `circuit_breaker`; nothing when it is switched off or only watches."""
+    """Yield findings about `circuit_breaker`; nothing when it is switched off or only watches."""
     breaker = config.circuit_breaker
     if breaker.enabled and breaker.initial_state == "forced-open" and not traffic.is_operated:
         flow = traffic.flow(config)
         come = "nothing" if not flow else f"nothing of the {rate(flow)} that arrive"
         yield (
             ("circuit_breaker", "initial_state"),
-            f"forced-open lets {come} through until an operator orders otherwise",
+            f"forced-open lets {come} through until an operator changes it",
         )
     if not breaker.enabled or breaker.initial_state in ("disabled", "metrics-only", "forced-open"):
         return

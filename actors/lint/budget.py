@@ -27,7 +27,7 @@ _LOOKED_AT = 1000
 
 
 def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `retry.budget`.
+    """Yield findings about `retry.budget`.
 
     Whether it lasts is looked at only where the retries follow from the failures alone: where all failures have the
     same settings, retries are not bounded by time, and no copies of hedged attempts are charged too.

@@ -1,9 +1,9 @@
 """The linter: settings that cannot do what they say, as warnings that give the numbers.
 
 Settings can each be valid and still not go together: a timeout below what the provider usually takes, a breaker that
-looks at a rate over more calls than there are. The loader accepts them, as somebody may want to see what comes of it;
-this says beforehand what will. It draws nothing and runs nothing: whatever it says follows from the settings and, where
-it is known, from the rate of arrivals. A live configuration is read without one, so there it says less.
+looks at a rate over more calls than there are. The loader accepts them, as they may be wanted for an experiment; the
+linter says beforehand what they lead to. It draws nothing and runs nothing: whatever it says follows from the settings
+and, where it is known, from the rate of arrivals. A live configuration is read without one, so there it says less.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Finding:
     """The keys that lead to it, as they are written: ``("channels", "email", "timeout")``."""
 
     text: str
-    """What is to be said of it, with the numbers."""
+    """The warning about it, with the numbers."""
 
     def __str__(self) -> str:
         return f"{'.'.join(self.path)}: {self.text}"
@@ -93,14 +93,14 @@ def lint(
 
 
 def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
-    """Return what is to be said of the settings that each provider of a channel may have of its own.
+    """Return findings about the settings that each provider of a channel may have of its own.
 
     The path of a finding leads to the further provider whose settings make it one, also where the key is the channel's;
-    but what comes of inherited settings alone is said once, of the channel.
+    but a finding about inherited settings alone is reported once, of the channel.
     """
     (_, primary), *others = config.by_provider().items()
     found = _of_provider(primary, traffic)
-    # A further provider gets what those before it do not take: of what arrives, nobody knows how much.
+    # A further provider gets what those before it do not take: how much of what arrives is not known.
     at_most = replace(traffic, is_bound=True)
     for name, own in others:
         given = config.failover[name].model_fields_set

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `failover`, `switch_after` and `fallback`."""
+    """Yield findings about `failover`, `switch_after` and `fallback`."""
     yield from _switch_after(config)
     yield from _fallback(config)
     if config.failover:
@@ -28,7 +28,7 @@ def _switch_after(config: ChannelConfig) -> Iterator[Found]:
     retry, after = config.retry, config.switch_after
     if after is None:
         return
-    # Each rule counts on its own, and the notification is given up when the first of them is spent.
+    # Each rule counts on its own, and the notification is dead-lettered when the first of them is exhausted.
     rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
     most = 1 + sum(own.max_attempts - 1 for own in (retry, *(retry.with_rule(rule) for rule in rules)))
     if after >= most:
@@ -52,7 +52,7 @@ def _fallback(config: ChannelConfig) -> Iterator[Found]:
 
 
 def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what all providers together cannot keep up with; who is not taken by one is taken by the next."""
+    """Yield what all providers together cannot keep up with; what one does not take, the next one takes."""
     arriving, lanes = traffic.per_s, config.by_provider()
     if arriving is None:
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of the `hedging` of one provider."""
+    """Yield findings about the `hedging` of one provider."""
     from actors.policies.hedging import MOST_SENDS
 
     hedging = config.hedging

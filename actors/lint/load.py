@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `rate_limit`; and of `quota`, `adaptive_rate`, slots and the provider's capacity.
+    """Yield findings about `rate_limit`; and of `quota`, `adaptive_rate`, slots and the provider's capacity.
 
     The latter where there is one provider: of several, what is too much for one goes to the next.
     """
@@ -27,7 +27,7 @@ def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
 
 def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of the `timeout` of one provider."""
+    """Yield findings about the `timeout` of one provider."""
     middle = median(config.provider.latency)
     if config.timeout < middle:
         share = share_above(config.provider.latency, config.timeout)
@@ -88,7 +88,7 @@ def growth(per_s: float, of: str = "") -> str:
 
 
 def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
-    """Return what becomes of so many a second that are too much for a limit."""
+    """Return what happens to so many a second that are too much for a limit."""
     return f"{_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
 
 
@@ -115,15 +115,15 @@ def _period(seconds: float) -> str:
 def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """Little's law: what is under way on average is the rate times the mean time that each takes.
 
-    A slot of the sender is free again when it gives up, at the latest. A place at the provider is not: what was given
-    up is worked on to its end, whatever the discipline.
+    A slot of the sender is free again at its timeout, at the latest. A place at the provider is not: what has timed
+    out is worked on to its end, whatever the discipline.
     """
     flow, latency = traffic.flow(config), config.provider.latency
     if flow is None:
         return
     at_sender, lasts_s = limited_mean(latency, config.timeout), traffic.lasts_s
     whole = mean(latency)
-    # In an hour, nobody's work takes up more of a place than an hour.
+    # In an hour, no attempt takes up more of a place than an hour.
     at_provider = whole if lasts_s is None else limited_mean(latency, lasts_s)
     cut = f", counted up to the {duration(lasts_s)} of arrivals," if lasts_s and at_provider < 0.999 * whole else ""
     bounds = (

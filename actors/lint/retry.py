@@ -22,7 +22,7 @@ _OF_RETRIES = (
 
 
 def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
-    """Yield what is to be said of `retry`, but for its `budget`."""
+    """Yield findings about `retry`, but for its `budget`."""
     retry = config.retry
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
     if retry.max_attempts == 1 and not has_rules:

@@ -13,7 +13,7 @@ NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
 Found: TypeAlias = "tuple[tuple[str, ...], str]"
-"""The path of a setting inside those of the channel, and what is to be said of it."""
+"""The path of a setting inside those of the channel, and the warning about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The admin alert: tells people that something needs them, and never gets in anyone's way."""
+"""The admin alert: notifies people of what needs them, and never delays a notification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 ALERTS_KEPT = 1000
 
 Notify: TypeAlias = Callable[[str], Awaitable[None] | None]
-"""Brings the text of an alert to people: a plain function that returns at once, or an ``async def`` that may not."""
+"""Delivers the text of an alert to people: a plain function that returns at once, or an ``async def`` that may not."""
 
 
 class Alert(Message, frozen=True, kw_only=True, gc=False):
@@ -49,7 +49,7 @@ class AdminAlert(Actor):
     """Raises one alert for each channel and reason; further ones within `quiet_for` seconds are only counted.
 
     Best effort: a `notify` that raises is reported in the log and harms nothing, and an ``async`` one may take its
-    time, since each alert is brought in an actor of its own.
+    time, since each alert is delivered in an actor of its own.
     """
 
     supervision = Supervision(then="restart")
@@ -90,7 +90,7 @@ class _Bring(Message, frozen=True, kw_only=True, gc=False):
 
 
 class _Messenger(Actor):
-    """Brings one alert and stops, so that a slow one keeps no other waiting."""
+    """Delivers one alert and stops, so that a slow one delays no other."""
 
     supervision = STOP_ON_FAILURE
 

@@ -31,7 +31,7 @@ class Channel(Actor):
         super().__init__()
         self._attempt = provider.attempt
         self._taken_unseen = OUTCOMES if provider.outcomes_are_plain else _SENT
-        """The outcomes that need no look at what is in them; of what was sent, nothing in it is told."""
+        """The outcomes whose content needs no check; the content of a Sent is not recorded."""
         self._timeout_ns = ns(lane.config.timeout)
         self._stages = stages
 
@@ -58,7 +58,7 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
     if isinstance(effect, Promise):
         return effect.then(outcome_of)
     if inspect.iscoroutine(effect):
-        effect.close()  # nobody will await it
+        effect.close()  # nothing will await it
         return Foreseen(0, _no_effect("a coroutine; attempt() itself is a plain function"))
     if not callable(effect):
         return Foreseen(0, _no_effect(repr(effect)))
@@ -77,7 +77,7 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
 
 
 def _no_effect(got: str) -> Ambiguous:
-    """Return the outcome of an attempt that a provider gave no effect for; what it did instead, nobody knows."""
+    """Return the outcome of an attempt that a provider gave no effect for; what it did instead is unknown."""
     return Ambiguous(reason=f"wanted an effect: an async function, Foreseen or a Promise, got {got}")
 
 

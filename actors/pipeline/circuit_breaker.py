@@ -1,7 +1,7 @@
-"""The circuit breaker of one channel, with bulkhead and quota: who may ask which provider now, and who waits.
+"""The circuit breaker of one channel, with bulkhead and quota: which attempt may go where now, and which waits.
 
 What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
-providers: an attempt goes to the first that takes it. Those whom none takes wait in order, in one line for the whole
+providers: an attempt goes to the first that takes it. Those that none takes wait in order, in one line for the whole
 channel, or in one for each host of recipients where breakers are per host. A line that waits for room at a provider is
 in the turns of that lane: the lines take turns for what they share, and none that comes later goes before them. However
 many wait, it costs one timer; behind a breaker that has closed they resume at a pace, not as one herd.
@@ -31,7 +31,7 @@ from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
 from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
-from actors.pipeline.lane import EVERYBODY, NO_ROOM, Blocked, BlockReason, Lane
+from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
@@ -43,7 +43,7 @@ THROTTLED_HERE = "adaptive throttle"
 
 
 class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
-    """An operator's order to the breakers of a channel; answered with whether it changed anything."""
+    """An operator's override of the breakers of a channel; answered with whether it changed anything."""
 
     order: Literal["force-open", "disable", "close", "metrics-only"]
 
@@ -52,7 +52,7 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
 
 
 class _Line(WaitingLine):
-    """Those who wait, all of one host where breakers are per host, and what for."""
+    """Waiting attempts, all of one host where breakers are per host, and what they wait for."""
 
     def __init__(self, host: str) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ class _Line(WaitingLine):
         self.asks_at_ns: int | None = None
         """When a breaker or a pace is worth asking again, as far as time decides; room comes to it by its turn."""
         self.is_up_to_time = False
-        """Whether it waits for room that only time brings, so that it is known how soon anybody goes."""
+        """Whether it waits for room that only time brings, so that it is known how soon the next one goes."""
         self.is_paced = False
         """Whether it is a pace alone that lets the next one go."""
         self.wake_ns: int | None = None
-        """When to look after it next, if nothing happens before."""
+        """When to look at it next, if nothing happens before."""
 
 
 class CircuitBreakerActor(Stage):
@@ -113,13 +113,13 @@ class CircuitBreakerActor(Stage):
                 lane.in_flight += 1
                 self._to_channels[0](Admitted(attempt=attempt, permit=permit))
             else:
-                self._wait_or_end(attempt, EVERYBODY, {0: lane.blocked_by_breaker(EVERYBODY, self.system.now_ns)})
+                self._wait_or_end(attempt, WHOLE_LANE, {0: lane.blocked_by_breaker(WHOLE_LANE, self.system.now_ns)})
             return
         lane = self._only
         if lane is not None and not self._lines and not lane.paces:
-            admitted = lane.try_admit(EVERYBODY, self.system.now_ns)
+            admitted = lane.try_admit(WHOLE_LANE, self.system.now_ns)
             if isinstance(admitted, Blocked):
-                self._wait_or_end(attempt, EVERYBODY, {0: admitted})
+                self._wait_or_end(attempt, WHOLE_LANE, {0: admitted})
             else:
                 self._to_channels[0](Admitted(attempt=attempt, permit=admitted, in_flight=lane.in_flight))
             return
@@ -129,9 +129,9 @@ class CircuitBreakerActor(Stage):
             self._join(line, attempt)
             return
         if self._lines:
-            self._take_turns()  # perhaps there is room since just now, and that is for those who were here before
+            self._take_turns()  # there may be room by now, which belongs to those that came before
         for lane in self._lanes:
-            lane.forget_unused_pace(host, self.system.now_ns)
+            lane.drop_unused_pace(host, self.system.now_ns)
         if blocked := self._admit(attempt, host):
             self._wait_or_end(attempt, host, blocked)
         if self._lines:
@@ -142,7 +142,7 @@ class CircuitBreakerActor(Stage):
         admitted: Admitted = performed.request
         self._has_news = False
         lane = self._lanes[admitted.lane]
-        host = lane.host_of(admitted.attempt) if self._is_per_host else EVERYBODY
+        host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
         lane.settle(
             admitted.permit,
             performed.result,
@@ -154,7 +154,7 @@ class CircuitBreakerActor(Stage):
         self._to_handler(performed)
         if self._lines:
             line = self._lines.get(host)
-            # Only time, or a change of the breaker's state, brings those forward who go at a pace.
+            # Only time, or a change of the breaker's state, releases those that go at a pace.
             is_of_interest = line is not None and (self._has_news or not line.is_paced)
             self._look_after((host,) if is_of_interest else ())
 
@@ -174,7 +174,7 @@ class CircuitBreakerActor(Stage):
         for turns in self._turns:
             turns.clear()
         for lane in self._lanes:
-            lane.wait_anew(self.now_ns)
+            lane.restart_paces(self.now_ns)
         self._set_timer()
 
     def _advance(self) -> None:
@@ -193,7 +193,7 @@ class CircuitBreakerActor(Stage):
                 self._lanes[number].breaker_of(host, now_ns).advance(now_ns)
         self._look_after(due)
 
-    # ── who goes ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _admit(self, attempt: Attempt, host: str) -> dict[int, Blocked]:
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
@@ -217,7 +217,7 @@ class CircuitBreakerActor(Stage):
         return self._lanes[first:] + self._lanes[:first]
 
     def _look_after(self, hosts: Collection[str]) -> None:
-        """Let those go who may go now: those whose turn it is, and those at hosts of whose breakers there is news."""
+        """Release those that may go now: those whose turn it is, and those at hosts whose breakers have changed."""
         self._take_turns()
         ready = deque(hosts)
         while ready:
@@ -228,10 +228,10 @@ class CircuitBreakerActor(Stage):
         self._set_timer()
 
     def _take_turns(self) -> None:
-        """Let those go for whom there is room: one of each line, and again from the first."""
+        """Release those for which there is room: one of each line, and again from the first."""
         now_ns = self.system.now_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
-            # Whom room alone does not help leaves these turns, so this comes to an end.
+            # A line that room alone does not help leaves these turns, so this loop ends.
             while turns and lane.room_at_ns(now_ns) == now_ns:
                 self._step(self._lines[next(iter(turns))])
 
@@ -275,7 +275,7 @@ class CircuitBreakerActor(Stage):
             until_ns = sooner(until_ns, pace.next_ns)
         return until_ns
 
-    # ── who waits ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _wait_or_end(self, attempt: Attempt, host: str, blocked: Mapping[int, Blocked]) -> None:
         reasons = _reasons(blocked.values())
@@ -288,8 +288,8 @@ class CircuitBreakerActor(Stage):
         self._set_timer()
 
     def _end(self, attempt: Attempt, blocked: Collection[Blocked], reasons: BlockReason) -> Refused | Rejected | None:
-        """Return what becomes of an attempt that is blocked so and is not to wait; None when it is."""
-        # `in` wherever it will do: `&` and `~` of a flag take ten times as long.
+        """Return the fate of an attempt that is blocked so and is not to wait; None when it is to wait."""
+        # `in` wherever it suffices: `&` and `~` of a flag take ten times as long.
         if BlockReason.THROTTLE in reasons:
             return Refused(attempt=attempt, outcome=Transient(reason=THROTTLED_HERE))
         if reasons in _SHUT:
@@ -308,13 +308,13 @@ class CircuitBreakerActor(Stage):
             self._reject(attempt, EXPIRED)
             return
         line.append(attempt)
-        self._tell_deferred(line)
+        self._report_deferred(line)
         if attempt.expires_at_ns is not None:
             self._set_wake(line)
             self._set_timer()
 
     def _note(self, line: _Line, blocked: Mapping[int, Blocked], reasons: BlockReason) -> None:
-        """Take note of what a line waits for."""
+        """Record what a line waits for."""
         line.cause = _cause(reasons)
         line.is_paced = reasons == BlockReason.PACE
         line.is_up_to_time = reasons not in _WAITS_FOR_THE_BREAKER and _is_up_to_time(blocked.values())
@@ -329,7 +329,7 @@ class CircuitBreakerActor(Stage):
                 until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
             asks_at_ns = sooner(asks_at_ns, until_ns)
         line.asks_at_ns = asks_at_ns
-        self._tell_deferred(line)
+        self._report_deferred(line)
         self._set_wake(line)
 
     def _resumes_at_ns(self, line: _Line) -> int | None:
@@ -340,18 +340,18 @@ class CircuitBreakerActor(Stage):
                 resumes_at_ns = sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
         return resumes_at_ns
 
-    def _tell_deferred(self, line: _Line) -> None:
-        if line.cause is None or not line.has_untold:
+    def _report_deferred(self, line: _Line) -> None:
+        if line.cause is None or not line.has_unreported:
             return
         resumes_at_ns = self._resumes_at_ns(line)
-        for attempt in line.untold():
-            self._say_deferred(attempt, line.cause, resumes_at_ns)
+        for attempt in line.unreported():
+            self._publish_deferred(attempt, line.cause, resumes_at_ns)
 
     def _drop(self, line: _Line) -> None:
         del self._lines[line.host]
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             turns.pop(line.host, None)
-            lane.nobody_waits(line.host)
+            lane.none_waits(line.host)
 
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -384,7 +384,7 @@ class CircuitBreakerActor(Stage):
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_transition(self, lane: Lane, host: str, transition: Transition) -> None:
-        self._say(
+        self._publish(
             BreakerTransitioned(
                 at_ns=self.now_ns,  # later than `transition.at_ns` where this actor was down when it was due
                 epoch_ns=self.epoch_ns,
@@ -419,7 +419,7 @@ def _reasons(blocked: Iterable[Blocked]) -> BlockReason:
 
 
 def _cause(reasons: BlockReason) -> DeferralCause | None:
-    """Return what to call a wait; one for slots alone is none that anybody is told of."""
+    """Return what to call a wait; one for slots alone is not reported."""
     if reasons == BlockReason.SLOT:
         return None
     is_over_a_rate = BlockReason.RATE in reasons or BlockReason.QUOTA in reasons

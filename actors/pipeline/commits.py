@@ -1,4 +1,4 @@
-"""What waits for the store: the handler's changes that are not durable yet, and whoever wants to know when they are."""
+"""What waits for the store: the handler's changes that are not durable yet, and the callers waiting for them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 
 @dataclass(slots=True, eq=False)
 class Commit:
-    """A change that the store has been handed and is not done with."""
+    """A change that the store has been given and has not finished."""
 
     event: NotificationEvent
     delivery: Delivery
     go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
     sender: Future[Any] | None = None
-    """Who sent the command, or redrives it, and waits for that to be durable, to be told when that fails; `go_on` tells
-    when it is done."""
+    """The answer to the caller that sent or redrives the command and waits until it is durable; set here when it fails,
+    and by `go_on` when it is done."""
     duplicates: list[Future[Any]] = field(default_factory=list)
-    """Those who sent the same command while its acceptance was under way; they are told when it is durable."""
+    """The answers to callers that sent the same command while its acceptance was under way."""
     taken_over: Delivery | None = None
-    """What this node has taken over of the same notification meanwhile, to go on with when this comes to nothing."""
+    """What this node has taken over of the same notification meanwhile, to resume when this fails."""
 
     @property
     def opens(self) -> bool:
@@ -38,11 +38,11 @@ class Commit:
 
     @property
     def waiting(self) -> list[Future[Any]]:
-        """Those who are to be told what becomes of it, the sender first."""
+        """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 
     def fail(self, error: Exception) -> None:
-        """Tell those who wait, and have no answer yet, that it came to nothing."""
+        """Fail the answers that are not set yet."""
         for answer in self.waiting:
             if not answer.done:
                 answer.set_exception((type(error), error, error.__traceback__))
@@ -64,7 +64,7 @@ class Commits:
         return commit
 
     def end(self, commit: Commit) -> None:
-        """Take note that the store is done with one."""
+        """Remove one that the store has finished."""
         del self.under_way[commit.event.notification_id]
         self.opening_count -= commit.opens
 

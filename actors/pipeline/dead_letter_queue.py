@@ -1,4 +1,4 @@
-"""The dead letter queue: keeps what was given up until someone has looked at it."""
+"""The dead letter queue: keeps notifications that could not be sent until an operator has looked at them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 RETENTION = "retention"
 FULL = "full"
-"""Why a letter is discarded by the queue itself: its time is up, or another one needs its room."""
+"""Why a letter is discarded by the queue itself: its retention has ended, or another one needs its room."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):
@@ -66,7 +66,7 @@ class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
 
     notification_id: str
     by: str | None = None
-    """Who wants that, for the record."""
+    """Who asked for it, for the record."""
 
     why: str | None = None
     """Why, for the record."""
@@ -80,11 +80,11 @@ class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     """Why, for the record."""
 
     by: str | None = None
-    """Who wants that, for the record."""
+    """Who asked for it, for the record."""
 
 
 class SubmitRedrive(msgspec.Struct, frozen=True):
-    """A RedriveDeadLetter of somebody who wants to know when it is durable, and may want the notification edited."""
+    """A RedriveDeadLetter whose caller waits until it is durable, and may want the notification edited."""
 
     order: RedriveDeadLetter
     edit: Mapping[str, Any]
@@ -95,7 +95,7 @@ class SubmitRedrive(msgspec.Struct, frozen=True):
 
 
 class SubmitDiscard(msgspec.Struct, frozen=True):
-    """A DiscardDeadLetter of somebody who wants to know when it is durable."""
+    """A DiscardDeadLetter whose caller waits until it is durable."""
 
     order: DiscardDeadLetter
     answer: Future[bool]
@@ -103,11 +103,11 @@ class SubmitDiscard(msgspec.Struct, frozen=True):
 
 
 class _LookAtAges(Message, frozen=True, gc=False):
-    """The time of the oldest letter may be up."""
+    """The retention of the oldest letter may have ended."""
 
 
 class _Discarding(NamedTuple):
-    """A discard that the store is not done with."""
+    """A discard that the store has not finished."""
 
     event: DeadLetterDiscarded
     answer: Future[bool] | None
@@ -117,7 +117,7 @@ Query: TypeAlias = Peek | Dequeue | Get | ListDeadLetters | RedriveDeadLetter | 
 
 
 class DeadLetterQueue(Actor):
-    """Dead letters by notification id, oldest first. What it has no more time or room for, it discards by itself.
+    """Dead letters by notification id, oldest first. It discards by itself what exceeds its retention or its room.
 
     Args:
         store: keeps them.
@@ -138,7 +138,7 @@ class DeadLetterQueue(Actor):
         self._keep_ns = None if bounds.keep is None else ns(bounds.keep)
         self._at_most = math.inf if bounds.at_most is None else bounds.at_most
         self._timer: Cancellable | None = None
-        """Comes when the time of the oldest is up, where there is a time."""
+        """Fires when the retention of the oldest ends, where there is one."""
         # Loaded here and not in on_start, so that the queue does not look empty until this actor has started.
         self._letters = OrderedDict(  # a dict from whose front much is taken is slow to give its first
             (letter.notification_id, letter)
@@ -181,7 +181,7 @@ class DeadLetterQueue(Actor):
 
     @handles(LettersChanged)
     def on_letters_changed(self, changed: LettersChanged) -> None:
-        """Take in what other nodes have done. That a letter has come is news for people, and they have told it."""
+        """Take in what other nodes have done. They have reported new letters to people themselves."""
         for notification_id in changed.gone:
             if not self._store.is_dead_letter(notification_id):
                 self._letters.pop(notification_id, None)
@@ -277,9 +277,9 @@ class DeadLetterQueue(Actor):
         self._look_at_ages()
 
     def _look_at_ages(self) -> None:
-        """Discard those that have been here for long enough, and come back when the time of the next one is up."""
+        """Discard those whose retention has ended, and set the timer for the next one."""
         if self._timer is not None:
-            self._timer.cancel()  # one that was set in an earlier life has come
+            self._timer.cancel()  # one that an earlier incarnation set has fired
             self._timer = None
         if self._keep_ns is None:
             return

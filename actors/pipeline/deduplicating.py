@@ -1,4 +1,4 @@
-"""Stages for a system that may bring a message twice, or late: they know a copy of an attempt that they have already.
+"""Stages for a system that may deliver a message twice, or late: they recognise a copy of an attempt that they have.
 
 An actor system delivers each message once, and those from one actor to another in order, so the stages do not look out
 for copies, and nothing slows them down. Where messages may be repeated and overtake each other, as between processes,
@@ -27,7 +27,7 @@ from actors.pipeline.wiring import Stages
 from actors.settings.channel import ChannelConfig, RateLimitConfig
 
 REMEMBERED_MAX = 10_000
-"""Attempts that a limiter knows again."""
+"""The attempts that a limiter has passed on."""
 
 
 class DeduplicatingLimiter(RateLimiterActor):
@@ -65,11 +65,11 @@ class InFlight:
         return True
 
     def admit(self, admitted: Admitted) -> None:
-        """Take note that an attempt is on its way to the provider."""
+        """Record that an attempt is on its way to the provider."""
         self._attempts[id(admitted.attempt)] = (admitted.attempt, admitted)
 
     def settle(self, admitted: Admitted) -> bool:
-        """Let an attempt go whose outcome is there; return False for a copy of what has been settled."""
+        """Remove an attempt whose outcome is there; return False for a copy of what has been settled."""
         _, expected = self._attempts.get(id(admitted.attempt), (None, None))
         # Compared by its parts, as a channel that hedges makes a new one of it.
         if expected is None or (expected.permit, expected.lane) != (admitted.permit, admitted.lane):
@@ -78,11 +78,11 @@ class InFlight:
         return True
 
     def drop(self, attempt: Attempt) -> None:
-        """Let an attempt go that is not sent."""
+        """Remove an attempt that is not sent."""
         self._attempts.pop(id(attempt), None)
 
     def flush(self) -> None:
-        """Let all go that wait."""
+        """Remove all that wait."""
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
 
@@ -115,11 +115,11 @@ class DeduplicatingBreaker(CircuitBreakerActor):
         self._to_handler = tell_handler
         self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
 
-    def _say_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        """Say nothing of a copy that waits after the attempt is over."""
+    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        """Publish nothing of a copy that waits after the attempt has ended."""
         is_current = self._stages.is_current
         if is_current is None or is_current(attempt):
-            super()._say_deferred(attempt, cause, resumes_at_ns)
+            super()._publish_deferred(attempt, cause, resumes_at_ns)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

@@ -1,6 +1,6 @@
 """What may be changed of a dead letter before it is tried again, and what it is checked for.
 
-The id stays, with the channel and whose preferences and limits apply: whoever sent the notification knows it by these.
+The id stays, with the channel and whose preferences and limits apply: the sender knows the notification by these.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def checked_edit(command: SendNotification, edit: Mapping[str, Any]) -> Mapping[
     """Return an edit of a command, frozen.
 
     Raises:
-        EditRefused: it has other fields, or values that cannot be in them or cannot be stored; all problems.
+        EditRefused: it has other fields, or values that are invalid or cannot be stored; it lists all problems.
     """
     problems = {name: problem for name, value in edit.items() if (problem := _problem(name, value)) is not None}
     if not problems:

@@ -1,8 +1,8 @@
-"""The event bus: domain events and notification events go to whoever subscribed to their type.
+"""The event bus: domain events and notification events go to the subscribers to their type.
 
 Subscribers are plain or ``async def`` functions, several to an event. Each gets the event in an actor of its own, so
 they run side by side; one that raises is reported, and the others neither notice nor wait. A subscriber may return the
-commands that the event gives rise to (one, or several), or send them itself::
+commands that the event leads to (one, or several), or send them itself::
 
     @bus.subscribe(OrderPlaced)
     def order_text(event):
@@ -45,7 +45,7 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class Submission(NamedTuple):
-    """A command that an event gave rise to, and what became of it: its acceptance, or why it was not accepted."""
+    """A command that an event led to, and its outcome: its acceptance, or why it was not accepted."""
 
     command: SendNotification
     answer: Acceptance | Exception
@@ -60,9 +60,9 @@ class _Publication:
         self.done = done
         self.open = 1
         self.submissions = submissions
-        """What was returned by subscribers and has been answered; None: nobody asks."""
+        """What was returned by subscribers and has been answered; None: it is not asked for."""
         self.failure: StoreFailed | NotifierClosed | None = None
-        """Why it may be that something of it is lost."""
+        """Why a part of it may be lost."""
 
     def one_done(self) -> None:
         self.open -= 1
@@ -81,7 +81,7 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class EventBus:
-    """What people hold: subscribe to types of events, publish events, send commands."""
+    """The interface for callers: subscribe to types of events, publish events, send commands."""
 
     def __init__(self, system: ActorSystem) -> None:
         self._system = system
@@ -95,7 +95,7 @@ class EventBus:
 
     @property
     def subscribed(self) -> Container[type]:
-        """The types of events that anybody subscribed to, as they are at any time."""
+        """The types of events that have had subscribers, always current."""
         return self._subscribers
 
     @property
@@ -115,7 +115,7 @@ class EventBus:
         An event is of a type when that is its class; an event of a subclass is of another one.
 
         Raises:
-            WrongType: none is given, or what is no class.
+            WrongType: none is given, or one is not a class.
         """
         if not event_types or not all(isinstance(event_type, type) for event_type in event_types):
             got = ", ".join(map(repr, event_types)) or "nothing"
@@ -146,10 +146,10 @@ class EventBus:
         """Bring an event to its subscribers.
 
         Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
-        when nobody awaits. An event of your own type needs a subscriber to it first.
+        when no one awaits it. An event of your own type needs a subscriber to it first.
 
         Raises (at once):
-            WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
+            WrongType: it is no event of the domain or of the system, and its type has no subscriber.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
@@ -159,11 +159,11 @@ class EventBus:
         return self._publish(event, None)
 
     def submit(self, event: Any) -> Awaitable[list[Submission]]:
-        """Publish an event; awaiting it gives what became of the commands that its subscribers returned, once each is
-        accepted durably or is not.
+        """Publish an event; awaiting it gives the outcomes of the commands that its subscribers returned, once each is
+        durably accepted or refused.
 
         Raises (at once):
-            WrongType: it is no event of the domain or of the system, and nobody subscribed to its type.
+            WrongType: it is no event of the domain or of the system, and its type has no subscriber.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited): as :meth:`publish`.
@@ -188,7 +188,7 @@ class EventBus:
         if self._system.has_ended:
             raise NotifierClosed
         done: Future[None] = self._system.future_class()
-        self.owe(done)
+        self.track(done)
         self.announce(event, done, submissions)
         return done
 
@@ -211,7 +211,7 @@ class EventBus:
     def announce(
         self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None
     ) -> None:
-        """Publish without anything to wait for; costs next to nothing when nobody subscribed."""
+        """Publish without anything to wait for; costs next to nothing without subscribers."""
         subscribers = self._subscribers.get(type(event))
         if subscribers:
             publication = _Publication(done, submissions)
@@ -226,14 +226,12 @@ class EventBus:
             done.set(None)
 
     def _check(self, event: Any) -> None:
-        """Refuse what would reach nobody, and what only looks like an event: a class of events, a command."""
+        """Refuse what has no subscriber, and what only looks like an event: a class of events, a command."""
         kind = type(event)
         if kind in self._subscribers or kind in _DOMAIN_EVENTS or isinstance(event, RecordedEvent):
             return
         hint = "; commands go to send()" if kind is SendNotification else ""
-        raise WrongType(
-            f"wanted an event: a domain event, or one of a type that somebody subscribed to; got {event!r}{hint}"
-        )
+        raise WrongType(f"wanted an event: a domain event, or one of a type that has a subscriber; got {event!r}{hint}")
 
     def _submit(self, command: SendNotification) -> Future[Acceptance]:
         if type(command) is not SendNotification:
@@ -242,13 +240,13 @@ class EventBus:
         answer: Future[Acceptance] = self._system.future_class()
         try:
             self.to_handler(Submit(command, answer))
-        except ActorDeadError:  # the handler is restarted as often as it takes: it is dead when all is over
+        except ActorDeadError:  # the handler is always restarted: it is dead only when the notifier has ended
             raise NotifierClosed from None
-        self.owe(answer)
+        self.track(answer)
         return answer
 
-    def owe(self, answer: Future[Any]) -> None:
-        """Take note that somebody waits for this answer, until there is one, be it that there will be none."""
+    def track(self, answer: Future[Any]) -> None:
+        """Count this answer as pending until it is set, also if it is set to an error."""
         self._pending[answer] = None
         answer.when_done(functools.partial(self._answered, answer))
 
@@ -258,10 +256,10 @@ class EventBus:
             self.when_idle()
 
     def end(self) -> None:
-        """Tell all who still wait for an answer that there will be none: its actors are gone."""
+        """Fail all pending answers: the actors are gone."""
         for answer in list(self._pending):
             if not answer.done:  # the answer before it may have been the last that this one waited for
-                error = NotifierClosed("the notifier was closed before it was known what becomes of this")
+                error = NotifierClosed("the notifier was closed before the outcome of this was known")
                 answer.set_exception((NotifierClosed, error, None))
 
 
@@ -335,7 +333,7 @@ def _settle(command: SendNotification, answer: Future[Acceptance], publication: 
     except (StoreFailed, NotifierClosed) as error:
         outcome = publication.failure = error
     except Exception as error:
-        if publication.submissions is None:  # else the one who asks is told
+        if publication.submissions is None:  # else it is in the submissions
             logger.exception("a command of a subscriber was not accepted")
         outcome = error
     if publication.submissions is not None:
@@ -352,7 +350,7 @@ def commands_of(result: Any) -> list[SendNotification]:
     if result is None:
         return []
     if inspect.iscoroutine(result):
-        result.close()  # nobody will await it
+        result.close()  # nothing will await it
         raise WrongType("wanted None, a SendNotification or several, got a coroutine: only an async def is awaited")
     commands = [result] if isinstance(result, SendNotification) else list(result)
     for command in commands:

@@ -1,4 +1,4 @@
-"""Fallback from one channel to another: what a channel gives up goes out on the next, as a notification of its own."""
+"""Fallback from one channel to another: what one dead-letters goes out on the next, as a notification of its own."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Fallbacks:
         return None if fallback is None or fallback.after is None else now_ns + wait_ns(fallback.after)
 
     def instead_of(self, command: SendNotification, now_ns: int, expires_at_ns: int | None) -> SendNotification | None:
-        """Return what goes out in place of a command that its channel has given up; None when nothing does.
+        """Return the fallback for a command that its channel has dead-lettered; None when there is none.
 
         Args:
-            command: what was given up.
+            command: what was dead-lettered.
             now_ns: the instant.
-            expires_at_ns: the last instant at which anybody wants it; None: there is none.
+            expires_at_ns: the last instant at which it is wanted; None: there is none.
         """
         fallback = self._by_channel.get(command.channel)
         if fallback is None:

@@ -70,18 +70,18 @@ logger = logging.getLogger(__name__)
 
 
 class _GoOn(Message, frozen=True, gc=False):
-    """The wait of this notification is over: for its retry, or for the end of quiet hours."""
+    """The wait of this notification has ended: for its retry, or for the end of quiet hours."""
 
     delivery: Delivery
 
 
 class Handler(Actor):
-    """Accepts notifications and sees each of them to its end.
+    """Accepts notifications and brings each of them to an end.
 
-    When it is restarted it takes every notification up again where the store says that it is. What was under way in the
-    stages is sent anew and their answers to the old attempt are stale, so that nothing is lost; an attempt that was at
-    the provider then reaches it twice, with the same id. Its retry budgets are then as new, and what is sent anew is to
-    them a first attempt.
+    When it is restarted it resumes every notification where the store says that it is. What was under way in the
+    stages is sent again and their answers to the old attempt are stale, so that nothing is lost; an attempt that was at
+    the provider then reaches it twice, with the same id. Its retry budgets are then as new, and what is sent again is a
+    first attempt to them.
     """
 
     supervision = Supervision(then="escalate")
@@ -151,36 +151,36 @@ class Handler(Actor):
             self._entrances[channel] = self.route(stages.entrance)
             for ref in stages.actors:
                 self.watch(ref)
-            self._let_stages_forget(stages)
+            self._flush_stages(stages)
         for notification_id, delivery in list(self._deliveries.items()):
             if notification_id not in self._commits.under_way:  # else it goes on when its commit is done
                 self._take_up(delivery)
 
     def _take_up(self, delivery: Delivery) -> None:
-        """Go on with what comes from the store; it may have been accepted by other settings."""
+        """Go on with what comes from the store; it may have been accepted under other settings."""
         if delivery.given_up is not None:
-            self._give_up_as_decided(delivery)
+            self._dead_letter_as_decided(delivery)
         elif delivery.command.channel not in self._stages:
-            self._give_up(delivery, f"channel {delivery.command.channel} is not configured")
+            self._dead_letter(delivery, f"channel {delivery.command.channel} is not configured")
         elif delivery.due_ns is None:
             self._prepare(delivery)
         else:
             self._wait(delivery)
 
-    def _let_stages_forget(self, stages: Stages) -> None:
+    def _flush_stages(self, stages: Stages) -> None:
         stages.entrance.tell(FlushQueue())  # along the way of the attempts, so that it overtakes none of them
 
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
-        """Send again what was under way in a stage that has lost its memory; what it may still answer is stale."""
+        """Send again what was under way in a stage that has lost its state; what it may still answer is stale."""
         for channel, stages in self._stages.items():
             if restarted.ref in stages.actors:
-                self._let_stages_forget(stages)
+                self._flush_stages(stages)
                 for delivery in list(self._deliveries.values()):
                     if delivery.current is not None and delivery.command.channel == channel:
                         charged = delivery.current.charged  # perhaps it had not come to the limiter yet
                         if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
-                            self._put_off(delivery, charged)
+                            self._requeue(delivery, charged)
                         else:
                             delivery.charged = charged
                             self._send(delivery)
@@ -188,9 +188,9 @@ class Handler(Actor):
     @handles(Takeover)
     def on_takeover(self, taken: Takeover) -> None:
         """Go on with what another node had, as after a restart."""
-        for past in taken.histories:
-            notification_id = past.command.notification_id
-            delivery = state_after(past.command, past.events, self.epoch_ns)
+        for history in taken.histories:
+            notification_id = history.command.notification_id
+            delivery = state_after(history.command, history.events, self.epoch_ns)
             delivery.keep_from_the_future(self.now_ns)
             commit = self._commits.opening(notification_id)
             if commit is not None:
@@ -207,7 +207,7 @@ class Handler(Actor):
 
     @handles(SendNotification)
     def on_send_notification(self, command: SendNotification) -> Acceptance:
-        """Accept a command that was told. Nobody is there to raise to, so what is refused is logged."""
+        """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
             return self._accept(command, self._prepare)
         except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
@@ -309,7 +309,7 @@ class Handler(Actor):
         """Wait for the end of quiet hours; or for preferences that raised, which is no event of a notification."""
         due_ns = obstacle.instant_ns
         if delivery.expires_at_ns is not None and due_ns > delivery.expires_at_ns:
-            self._give_up(delivery, EXPIRED)
+            self._dead_letter(delivery, EXPIRED)
             return
         delivery.due_ns = due_ns
         if obstacle.is_quiet:
@@ -326,11 +326,11 @@ class Handler(Actor):
     def on_go_on(self, message: _GoOn) -> None:
         delivery = message.delivery
         if self._deliveries.get(delivery.command.notification_id) is not delivery:
-            return  # set in an earlier life of this actor
+            return  # set by an earlier incarnation of this actor
         delivery.due_ns = None
         self._prepare(delivery)
 
-    # ── an attempt, and what comes of it ────────────────────────────────────────────────────────────────────────
+    # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
         command = delivery.command
@@ -341,18 +341,18 @@ class Handler(Actor):
         else:
             expires_at_ns = delivery.sent_until_ns
             if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
-                self._give_up(delivery, EXPIRED)
+                self._dead_letter(delivery, EXPIRED)
                 return
         if delivery.attempts and (retry_until_ns := self._retries.last_start_ns(delivery)) is not None:
             if self.system.now_ns > retry_until_ns:
-                self._give_up(delivery, RETRY_TIME_UP)
+                self._dead_letter(delivery, RETRY_TIME_UP)
                 return
             expires_at_ns = sooner(expires_at_ns, retry_until_ns)
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
                 command = filled_in(self._templates, command)
             except TemplateError as error:
-                self._give_up(delivery, str(error))
+                self._dead_letter(delivery, str(error))
                 return
         attempt = Attempt(
             command=command,
@@ -362,7 +362,7 @@ class Handler(Actor):
             edits=delivery.edits,
         )
         delivery.charged = True
-        if self._budgets is not None and delivery.current is None:  # else it is sent anew, and is under way already
+        if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
@@ -389,7 +389,7 @@ class Handler(Actor):
         attempt = request.attempt
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
-            return  # an answer to an attempt that is under way no more
+            return  # an answer to an attempt that is no longer under way
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
@@ -411,15 +411,15 @@ class Handler(Actor):
         if delivery is not None:
             is_expired = rejected.reason == EXPIRED
             reason = self._retries.reason_of_expiry(delivery, self.now_ns) if is_expired else rejected.reason
-            self._give_up(delivery, reason)
+            self._dead_letter(delivery, reason)
 
     @handles(Requeued)
     def on_requeued(self, requeued: Requeued) -> None:
         delivery = self._delivery_of(requeued.attempt)
         if delivery is not None:
-            self._put_off(delivery, requeued.charged)
+            self._requeue(delivery, requeued.charged)
 
-    def _put_off(self, delivery: Delivery, charged: bool) -> None:
+    def _requeue(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
@@ -445,7 +445,7 @@ class Handler(Actor):
         self._commit(event, delivery, None)
 
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int, admitted: Admitted | None) -> None:
-        """Record a failed attempt; then wait for the next one, or give up.
+        """Record a failed attempt; then wait for the next one, or dead-letter the notification.
 
         `admitted` is None where no provider was asked.
         """
@@ -473,15 +473,15 @@ class Handler(Actor):
         )
         delivery.note_failure(event)
         delivery.due_ns = retry_at_ns
-        self._commit(event, delivery, self._wait if given_up is None else self._give_up_as_decided)
+        self._commit(event, delivery, self._wait if given_up is None else self._dead_letter_as_decided)
 
-    # ── given up, and redriven ──────────────────────────────────────────────────────────────────────────────────
+    # ── dead-lettered, and redriven ──────────────────────────────────────────────────────────────────────────────
 
-    def _give_up_as_decided(self, delivery: Delivery) -> None:
+    def _dead_letter_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None
-        self._give_up(delivery, delivery.given_up)
+        self._dead_letter(delivery, delivery.given_up)
 
-    def _give_up(self, delivery: Delivery, reason: str) -> None:
+    def _dead_letter(self, delivery: Delivery, reason: str) -> None:
         if self._budgets is not None:
             self._budgets.settle(delivery, self.system.now_ns)
         delivery.current = None
@@ -501,7 +501,7 @@ class Handler(Actor):
         self._commit(event, delivery, bury)
 
     def _fall_back(self, delivery: Delivery) -> None:
-        """Send on another channel what this one has given up, where there is one, and once."""
+        """Send on another channel what this one has dead-lettered, if there is one, and once."""
         if self._fallbacks is None:
             return
         command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
@@ -550,7 +550,7 @@ class Handler(Actor):
             commit.sender = answer
 
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
-        """Leave a notification to the node that was first, unless it has come to this one since."""
+        """Leave a notification to the node that was first, unless this one has taken it over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
         self._commits.end(commit)
         del self._deliveries[notification_id]

@@ -25,16 +25,26 @@ class _Flight:
     """
 
     __slots__ = (
-        "admitted", "ambiguous", "copies", "deadline_ns", "failure", "gets_more", "is_over", "life", "not_before_ns",
-        "sent", "started_ns", "timer",
+        "admitted",
+        "ambiguous",
+        "copies",
+        "deadline_ns",
+        "failure",
+        "gets_more",
+        "incarnation",
+        "is_over",
+        "not_before_ns",
+        "sent",
+        "started_ns",
+        "timer",
     )  # fmt: skip
 
-    def __init__(self, admitted: Admitted, started_ns: int, deadline_ns: int, life: object) -> None:
+    def __init__(self, admitted: Admitted, started_ns: int, deadline_ns: int, incarnation: object) -> None:
         self.admitted = admitted
         self.started_ns = started_ns
         self.deadline_ns = deadline_ns
-        self.life = life
-        """Of the actor: after a restart the notification is sent anew, and this gets no more copies."""
+        self.incarnation = incarnation
+        """That of the actor: after a restart the notification is sent again, and this gets no more copies."""
         self.sent = 0
         self.copies: list[_Copy] = []
         """Those whose answers are awaited."""
@@ -81,7 +91,7 @@ class HedgingChannel(Channel):
     failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
 
     An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
-    notification anew since another stage crashed; not the breaker, by being open or half-open by then; not the quota
+    notification again since another stage crashed; not the breaker, by being open or half-open by then; not the quota
     and the adaptive rate, which are charged for it; and not the retry budget, to which it is a retry, with the late
     answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no attempts: not in the
     lane's `in_flight`, and for no slot of its bulkhead.
@@ -92,7 +102,7 @@ class HedgingChannel(Channel):
         assert lane.config.hedging is not None
         self._lane = lane
         self._schedule = HedgingSchedule(lane.config.hedging)
-        self._life = object()
+        self._incarnation_mark = object()
 
     def on_start(self) -> None:
         super().on_start()
@@ -102,7 +112,7 @@ class HedgingChannel(Channel):
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted) -> None:
         now_ns = self.system.now_ns
-        self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._life)))
+        self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._incarnation_mark)))
 
     def _send(self, copy: _Copy) -> None:
         flight, now_ns = copy.flight, self.system.now_ns
@@ -138,7 +148,7 @@ class HedgingChannel(Channel):
             self._end(flight, outcome)
 
     def _failed(self, flight: _Flight, outcome: Transient | Ambiguous) -> None:
-        """Take note of a failure that does not decide: another copy may do better."""
+        """Record a failure that does not decide: another copy may do better."""
         flight.failure, pushback = outcome, None
         if isinstance(outcome, Ambiguous):
             flight.ambiguous = outcome
@@ -182,7 +192,7 @@ class HedgingChannel(Channel):
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, flight: _Flight, next_ns: int | None) -> None:
-        """Have the next copy follow at an instant, in place of what was planned; never when it would be too late."""
+        """Schedule the next copy for an instant, in place of what was planned; not at all when it would be too late."""
         if flight.timer is not None:
             flight.timer.cancel()
             flight.timer = None
@@ -190,7 +200,7 @@ class HedgingChannel(Channel):
             flight.timer = self.at(next_ns, _Hedge(flight))
 
     def _may_get_more(self, flight: _Flight, at_ns: int) -> bool:
-        return flight.gets_more and flight.life is self._life and at_ns < flight.deadline_ns
+        return flight.gets_more and flight.incarnation is self._incarnation_mark and at_ns < flight.deadline_ns
 
     @handles(_Hedge)
     def on_hedge(self, message: _Hedge) -> None:
@@ -212,9 +222,9 @@ class HedgingChannel(Channel):
             self._send(copy)
 
     def _charged(self, flight: _Flight, kind: FailureKind, now_ns: int) -> _Copy | None:
-        """Return a copy that all has been charged for which a copy takes up; None, and nothing charged, if it may not.
+        """Return a copy, with all charged that a copy takes up; None, and nothing charged, if it may not go.
 
-        The budget is asked last, and so charged for no copy that something else keeps back.
+        The budget is asked last, and so not charged for a copy that something else blocks.
         """
         lane, attempt, is_current = self._lane, flight.admitted.attempt, self._stages.is_current
         if is_current is not None and not is_current(attempt):

@@ -1,4 +1,4 @@
-"""The journal: each change of a notification is made durable, recorded, and announced, and only then goes on."""
+"""The journal: each change of a notification is made durable, recorded and announced before anything follows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Journal:
     """What the handler writes down. It takes out of `deliveries` what has ended.
 
     Args:
-        handler: whose journal it is; hears of what the store has taken its time for.
+        handler: whose journal it is; notified when the store has finished a commit.
         store: makes changes durable.
         wiring: of the pipeline.
         deliveries: what is in flight, by notification.
@@ -84,7 +84,7 @@ class Journal:
             answer.set(Acceptance.DUPLICATE)
 
     def has_failed(self, error: Exception) -> NoReturn:
-        """Tell everybody who waits for a change to be durable that it is not, and end the system."""
+        """Fail all answers that wait for a change to be durable, and end the system."""
         for commit in self._commits.under_way.values():
             commit.fail(error)
         raise error

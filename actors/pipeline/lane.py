@@ -1,9 +1,9 @@
 """A lane: one provider of a channel, with all that stands in front of it, and whether it takes an attempt now.
 
 What an attempt has to pass, in this order: room (a slot of the bulkhead, the quota, the adaptive rate), the pace of
-those who resume behind a breaker that has closed, the breaker's permit, the adaptive throttle. Only who passes all of
+what resumes behind a breaker that has closed, the breaker's permit, the adaptive throttle. Only what passes all of
 them is charged: what has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the
-quota when they all go. A plain object with the time passed in; its stage keeps the lines of those who wait.
+quota when they all go. A plain object with the time passed in; its stage keeps the lines of waiting attempts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.kernel.actor import ActorRef
 
-EVERYBODY = ""
+WHOLE_LANE = ""
 """The key of what is counted for the whole lane."""
 
 
@@ -43,7 +43,7 @@ class BlockReason(IntFlag):
     """The quota or the adaptive rate does not allow another one yet."""
 
     QUOTA = 4
-    """The quota does not allow another one, and drops who comes over it."""
+    """The quota does not allow another one, and drops what exceeds it."""
 
     BREAKER = 8
     """The circuit breaker gives no permit."""
@@ -96,16 +96,16 @@ class Lane:
         self.number = number
         self.provider = provider
         self.provider_name = provider or PRIMARY
-        """What orders and faults call the provider, also where it is the only one."""
+        """The provider's name in overrides and faults, also where it is the only one."""
         self.name = breaker_name(channel, number, provider)
-        """What its breaker is called in the history."""
+        """The name of its breaker in the history."""
         self.config = config
         self.channel: ActorRef[Any] | None = None
         """The actor that asks the provider."""
         self.in_flight = 0
         """Attempts at the provider."""
-        self.on_transition: Callable[[Lane, str, Transition], None] = _hear_nothing
-        """Hears of the transitions of its breakers, with the host of each; ``""`` for that of the whole channel."""
+        self.on_transition: Callable[[Lane, str, Transition], None] = _ignore_transition
+        """Called with the transitions of its breakers and the host of each; ``""`` for that of the whole channel."""
 
         breaker = config.circuit_breaker
         self.breaker: Breaker | None = None
@@ -119,11 +119,11 @@ class Lane:
             self.breaker = Breaker(
                 breaker,
                 name=self.name,
-                on_transition=lambda transition: self._transition(EVERYBODY, transition),
+                on_transition=lambda transition: self._transition(WHOLE_LANE, transition),
                 random=stream(f"{self.name}.breaker"),
             )
         self.paces: dict[str, Pace] = {}
-        """By host, while those who waited for the breaker resume."""
+        """By host, while attempts that waited for the breaker resume."""
         self._slots = config.max_in_flight
         self._concurrency = (
             None
@@ -163,7 +163,7 @@ class Lane:
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
-            pace.release(now_ns)  # let through by a ramp or not: those who resume are the traffic of which a share goes
+            pace.release(now_ns)  # let through by a ramp or not: what resumes is the traffic of which a share goes
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
                 return Blocked(BlockReason.PACE, pace.next_ns)
@@ -190,22 +190,22 @@ class Lane:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
         allowed_ns = now_ns
         for limiter in self._rates:
-            allowed_ns = max(allowed_ns, limiter.fits_at(EVERYBODY, now_ns))
+            allowed_ns = max(allowed_ns, limiter.fits_at(WHOLE_LANE, now_ns))
         return allowed_ns
 
     def charge(self, now_ns: int) -> None:
         """Count a send under the quota and the adaptive rate, which allow it now."""
         for limiter in self._rates:
-            limiter.try_acquire(EVERYBODY, now_ns)
+            limiter.try_acquire(WHOLE_LANE, now_ns)
 
     def _blocked_without_room(self, host: str, now_ns: int, room_at_ns: int | None) -> Blocked:
-        """Return what blocks those for whom there is no room: no room would help who waits for an open breaker."""
+        """Return what blocks those without room: room would not help one that waits for an open breaker."""
         breaker = self.breaker_of(host, now_ns)
         if breaker.state in NOT_CLOSED and not breaker.would_admit(now_ns):
             return self.blocked_by_breaker(host, now_ns)
         if room_at_ns is None:
             return _NO_SLOT
-        is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(EVERYBODY, now_ns) != now_ns
+        is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(WHOLE_LANE, now_ns) != now_ns
         return Blocked(BlockReason.QUOTA if is_over else BlockReason.RATE, room_at_ns)
 
     def blocked_by_breaker(self, host: str, now_ns: int) -> Blocked:
@@ -225,7 +225,7 @@ class Lane:
 
     def host_of(self, attempt: Attempt) -> str:
         """Return the host whose breaker decides about an attempt; ``""`` where there is one breaker for all."""
-        return recipient_host(attempt.command.recipient) if self.breaker is None else EVERYBODY
+        return recipient_host(attempt.command.recipient) if self.breaker is None else WHOLE_LANE
 
     def breaker_of(self, host: str, now_ns: int) -> Breaker:
         """Return the breaker that decides about recipients at `host`."""
@@ -237,7 +237,7 @@ class Lane:
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, permit: int, outcome: Outcome, host: str, now_ns: int, duration_ns: int, in_flight: int) -> None:
-        """Take note that an attempt has ended.
+        """Record that an attempt has ended.
 
         Args:
             permit: what :meth:`try_admit` gave.
@@ -270,39 +270,39 @@ class Lane:
             # How soon a provider refuses says nothing about how much it can do.
             self._concurrency.on_result(max(1, duration_ns), in_flight, dropped=not answered)
 
-    # ── what the breaker says of those who wait ─────────────────────────────────────────────────────────────────
+    # ── the pace of waiting attempts ────────────────────────────────────────────────────────────────────────────
 
     def resume_paced(self, host: str, now_ns: int) -> None:
-        """Let those at `host` who wait for the breaker go one after the other from now on, and not as one herd."""
+        """Release those at `host` that wait for the breaker one after the other from now on, not as one herd."""
         config = self.config.circuit_breaker
         self.paces[host] = Pace(config.resume_rate, config.resume_doubling, now_ns)
 
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
-        """Let those at `host` whom the ramp has refused ask again at a pace; return when the first of them may."""
+        """Let those at `host` that the ramp has refused ask again at a pace; return when the first of them may."""
         self.resume_paced(host, now_ns)
-        self.paces[host].release(now_ns)  # the one who has just asked
+        self.paces[host].release(now_ns)  # the one that has just asked
         return self.paces[host].next_ns
 
-    def nobody_waits(self, host: str) -> None:
-        """Take note that nobody at `host` waits any more."""
+    def none_waits(self, host: str) -> None:
+        """Record that nothing at `host` waits any more."""
         self.paces.pop(host, None)
 
-    def wait_anew(self, now_ns: int) -> None:
-        """Take note that all who wait are let go of and come anew, at once: they go on at their paces."""
+    def restart_paces(self, now_ns: int) -> None:
+        """Restart the paces: all waiting attempts were flushed and come again at once."""
         for host, pace in self.paces.items():
             if pace.next_ns < now_ns:
                 self.resume_paced(host, now_ns)
 
-    def forget_unused_pace(self, host: str, now_ns: int) -> None:
-        """Take note that somebody comes to `host` and finds nobody who waits: a pace that nobody took up is over."""
+    def drop_unused_pace(self, host: str, now_ns: int) -> None:
+        """Drop the pace of a `host` with an empty line, if it was due and nothing used it."""
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns < now_ns:
             del self.paces[host]
 
-    # ── orders and transitions ──────────────────────────────────────────────────────────────────────────────────
+    # ── overrides and transitions ───────────────────────────────────────────────────────────────────────────────
 
     def override(self, event: BreakerEvent, now_ns: int) -> bool:
-        """Do what an operator orders with every breaker; return whether that changes anything."""
+        """Override every breaker; return whether that changes anything."""
         if self._group is not None:
             return self._group.override(event, now_ns)
         assert self.breaker is not None
@@ -314,7 +314,7 @@ class Lane:
 
     @property
     def begins(self) -> BreakerState:
-        """The state in which another one in its place has to begin, so that what operators have ordered holds on."""
+        """The state in which another one in its place has to begin, so that an operator's override stays in force."""
         if self._group is not None:
             return self._group.begins
         assert self.breaker is not None
@@ -332,7 +332,7 @@ class Lane:
             yield from self._group
         else:
             assert self.breaker is not None
-            yield EVERYBODY, self.breaker
+            yield WHOLE_LANE, self.breaker
 
     def _transition(self, host: str, transition: Transition) -> None:
         self.paces.pop(host, None)
@@ -373,5 +373,5 @@ def _learn_of_trouble(breaker: Breaker, outcome: Outcome, permit: int, now_ns: i
             assert_never(outcome)
 
 
-def _hear_nothing(_lane: Lane, _host: str, _transition: Transition) -> None:
-    """Take no note of a transition."""
+def _ignore_transition(_lane: Lane, _host: str, _transition: Transition) -> None:
+    """Ignore a transition."""

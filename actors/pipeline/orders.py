@@ -1,4 +1,4 @@
-"""What the handler is told from outside, and what it answers."""
+"""The messages from callers to the handler, and its answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
     letter: DeadLetterMessage
     by: str | None = None
-    """Who wants that, for the record."""
+    """Who asked for it, for the record."""
 
     why: str | None = None
     """Why, for the record."""
@@ -46,4 +46,4 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     """What to change of its command: fields that it has, with values that can be stored."""
 
     answer: Future[bool] | None = None
-    """Gets whether it was a dead letter, once that it is one no more is durable; or StoreFailed."""
+    """Gets whether it was a dead letter, once its redrive is durable; or StoreFailed."""

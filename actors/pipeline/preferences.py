@@ -1,4 +1,4 @@
-"""Preferences: which channels a user wants, and when not to be disturbed."""
+"""Preferences: which channels a user wants, and their quiet hours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SwitchedOff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quiet(msgspec.Struct, frozen=True, kw_only=True):
-    """A share of the users is not to be disturbed at these hours."""
+    """A share of the users has these quiet hours."""
 
     share: float
     """Between 0 and 1."""
@@ -41,7 +41,7 @@ class Preferences:
 
     Whether a user belongs to the share of a rule follows from the user's id alone, so it is the same in every run.
 
-    Those of a class of one's own may raise, as where they are in a database that is away: that is logged, and they are
+    A class of your own may raise, as when its database is not reachable: that is logged, and they are
     asked again ten seconds later, until the notification expires. It uses up no attempt.
     """
 
@@ -62,7 +62,7 @@ class Preferences:
         self._enabled[user_id, channel] = enabled
 
     def set_quiet_hours(self, user_id: str, hours: QuietHours | None) -> None:
-        """Set the hours at which a user is not to be disturbed on any channel; None: never quiet.
+        """Set a user's quiet hours on any channel; None: never quiet.
 
         Raises:
             WrongType: these are no quiet hours.
@@ -72,7 +72,7 @@ class Preferences:
         self._hours[user_id] = hours
 
     def quiet_hours_of(self, user_id: str, channel: NotificationChannel) -> list[QuietHours]:
-        """Return the hours at which the user is not to be disturbed on this channel: of each rule that applies."""
+        """Return the user's quiet hours on this channel: of each rule that applies."""
         if user_id in self._hours:
             hours = self._hours[user_id]
             return [] if hours is None else [hours]
@@ -93,7 +93,7 @@ class Preferences:
         )
 
     def quiet_until(self, user_id: str, channel: NotificationChannel, at: datetime) -> datetime | None:
-        """Return when the quiet hours that `at` lies in are over, or None when it lies in none."""
+        """Return when the quiet hours that `at` lies in end, or None when it lies in none."""
         ends = [hours.end_of_quiet(at) for hours in self.quiet_hours_of(user_id, channel)]
         return max((end for end in ends if end is not None), default=None)
 
@@ -101,8 +101,8 @@ class Preferences:
 class LivePreferences(Preferences):
     """What users have set in a store and, behind that, in a file; behind both, what :class:`Preferences` has.
 
-    Each thing a user may set is looked for by itself: who has set quiet hours in the store and has a channel switched
-    off in the file, has both. What changes holds from then on, for everything that is not sent yet.
+    Each thing a user may set is looked up by itself: a user with quiet hours in the store and a channel switched off in
+    the file has both. What changes holds from then on, for everything that is not sent yet.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from actors.settings.channel import RateLimitConfig
 
 
 class _UserLine(WaitingLine):
-    """Those of one user who wait, and the instant at which the first of them may fit."""
+    """The waiting attempts of one user, and the instant at which the first of them may fit."""
 
     fits_at_ns = 0
 
@@ -24,8 +24,8 @@ class RateLimiterActor(Stage):
     """Passes attempts on to the circuit breaker, at no more than each user's limit allows.
 
     A notification is counted once, when its first attempt passes here; so its retries pass at once, and what then waits
-    for an open breaker or the channel's quota has been counted already. Those of one user go in the order in which they
-    came.
+    for an open breaker or the channel's quota has been counted already. The attempts of one user go in the order in
+    which they came.
     """
 
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
@@ -63,11 +63,11 @@ class RateLimiterActor(Stage):
             self._wait(attempt, user, fits_at_ns)
 
     @handles(FlushQueue)
-    def on_flush_queue(self, forget: FlushQueue) -> None:
+    def on_flush_queue(self, flush: FlushQueue) -> None:
         self._lines.clear()
         self._wakes.clear()
         self._set_timer()
-        self._to_breaker(forget)
+        self._to_breaker(flush)
 
     def _advance(self) -> None:
         now_ns = self.now_ns

@@ -43,7 +43,7 @@ class Readiness:
     Args:
         system: says what time it is.
         suppressions: the addresses that nothing is sent to.
-        preferences: of the users; None: everybody wants everything, at any time.
+        preferences: of the users; None: every user wants everything, at any time.
     """
 
     def __init__(self, system: Runtime, suppressions: Suppressions, preferences: Preferences | None) -> None:
@@ -72,7 +72,7 @@ class Readiness:
         return NotBefore(wanted_at_ns, is_quiet=True) if wanted_at_ns > now_ns else None
 
     def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now, and nobody has suppressed the address.
+        """Tell whether the user of a command wants it now, and its address is not suppressed.
 
         One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
         """
@@ -84,17 +84,17 @@ class Readiness:
         try:
             return self._wanted_at_ns(self._preferences, command) == self._system.now_ns
         except Exception:
-            return False  # it is put off then, and `obstacle` asks anew and says what is raised
+            return False  # it is requeued then, and `obstacle` asks again and logs what is raised
 
     def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
         """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
 
-        Raises whatever preferences of somebody's own raise.
+        Raises whatever custom preferences raise.
         """
         user, channel = command.user, command.channel
         if not preferences.is_enabled(user, channel):
             return None
         now_ns, epoch_ns = self._system.now_ns, self._system.epoch_ns
         quiet_until = preferences.quiet_until(user, channel, utc(epoch_ns + now_ns))
-        # Quiet hours that are over would defer it without end, at this instant.
+        # Quiet hours that have ended would defer it without end, at this instant.
         return now_ns if quiet_until is None else max(now_ns, since_1970_ns(quiet_until) - epoch_ns)

@@ -1,4 +1,4 @@
-"""What follows a failed attempt: another one, and when; or none, and why."""
+"""What follows a failed attempt: a retry, and when; or none, and why."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Retries:
         return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
 
     def reason_of_expiry(self, delivery: Delivery, now_ns: int) -> str:
-        """Return why one is given up whose attempt came to be sent too late for its expiry or for its retries."""
+        """Return why one is dead-lettered whose attempt came too late for its expiry or for its retries."""
         until_ns = delivery.sent_until_ns
         is_in_time = until_ns is None or now_ns <= until_ns
         return RETRY_TIME_UP if is_in_time and self.last_start_ns(delivery) is not None else EXPIRED
@@ -103,6 +103,6 @@ def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
             if failure.kind == Ambiguous.__name__
             else Transient(reason=failure.reason, throttled=failure.throttled)
         )
-        assert failure.next_retry_at_ns is not None  # or the delivery would have been given up
+        assert failure.next_retry_at_ns is not None  # else the delivery would have been dead-lettered
         policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
     return progress

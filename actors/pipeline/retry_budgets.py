@@ -1,4 +1,4 @@
-"""The retry budgets of the channels that have one, and what each delivery holds of them."""
+"""The retry budgets of the channels that have one, and what each delivery has taken from them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class RetryBudgets:
         return self._budgets.get(channel)
 
     def set_out(self, delivery: Delivery, now_ns: int) -> None:
-        """Take note that an attempt begins."""
+        """Record that an attempt begins."""
         budget = self._budgets.get(delivery.command.channel)
         if budget is not None:
             budget.start(delivery.charge, now_ns)
 
     def attempt_has_ended(self, delivery: Delivery, succeeded: bool | None, now_ns: int) -> None:
-        """Take note that an attempt has ended; None where another one could not have done better."""
+        """Record that an attempt has ended; None where another one could not have done better."""
         budget = self._budgets.get(delivery.command.channel)
         if budget is not None:
             budget.end(delivery.charge, succeeded, now_ns)
@@ -51,7 +51,7 @@ class RetryBudgets:
         return True
 
     def settle(self, delivery: Delivery, now_ns: int) -> None:
-        """Clear what a notification that ends without a provider's answer still holds."""
+        """Clear what a notification that ends without a provider's answer still has."""
         if delivery.current is not None:
             self.attempt_has_ended(delivery, None, now_ns)
         elif delivery.charge:

@@ -1,4 +1,4 @@
-"""What the stages have in common in which attempts wait: one timer however many wait, and what they say of them."""
+"""The base of the stages in which attempts wait: one timer for all of them, and the events that they publish."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from actors.pipeline.wiring import Stages
 
 
 class _Advance(Message, frozen=True, gc=False):
-    """Time to look after those who wait."""
+    """Time to look at the waiting attempts."""
 
 
 _ADVANCE = _Advance()
@@ -38,11 +38,11 @@ class Stage(Actor):
         self._advance()
 
     def _advance(self) -> None:
-        """Let go who may go now, and set the timer anew."""
+        """Release the attempts that may go now, and set the timer again."""
         raise NotImplementedError
 
     def _wake_at(self, wake_ns: int | None) -> None:
-        """Have `_advance` called at this instant, and not at the one that was said before; None: at none."""
+        """Have `_advance` called at this instant, and not at the one set before; None: at none."""
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return
@@ -51,12 +51,12 @@ class Stage(Actor):
         if wake_ns is not None:
             self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
 
-    def _say(self, event: RecordedEvent) -> None:
+    def _publish(self, event: RecordedEvent) -> None:
         self.record(event)
         self._stages.announce(event)
 
-    def _say_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        self._say(
+    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        self._publish(
             NotificationDeferred(
                 at_ns=self.now_ns,
                 epoch_ns=self.epoch_ns,

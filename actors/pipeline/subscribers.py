@@ -1,4 +1,4 @@
-"""Which notifications a domain event gives rise to; the subscribers that every notifier starts with.
+"""Which notifications a domain event leads to; the subscribers that every notifier starts with.
 
 The id carries the type of the event, so that a second event on the same order is not taken for a duplicate.
 """

@@ -258,10 +258,10 @@ _SINGLE_BRACES = {
 
 
 def filled_in(templates: Templates, command: SendNotification) -> SendNotification:
-    """Return what templates, perhaps of somebody's own, make of a command.
+    """Return what templates, perhaps custom ones, make of a command.
 
     Raises:
-        TemplateError: they raise, or return anything else than this notification: that would never come back.
+        TemplateError: they raise, or return anything else than this notification.
     """
     try:
         filled = templates.fill_in(command)

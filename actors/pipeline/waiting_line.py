@@ -1,4 +1,4 @@
-"""Those who wait in a stage: first come, first served, and gone when they expire."""
+"""The attempts that wait in a stage: first come, first served, and removed when they expire."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from actors.domain.attempts import Attempt
 class WaitingLine:
     """Attempts in the order in which they came.
 
-    Keeps the expiries in a heap beside the line, so that its owner needs one timer for all who wait, however many.
+    Keeps the expiries in a heap beside the line, so that its owner needs one timer for all of them, however many.
     """
 
     def __init__(self) -> None:
         self.attempts: OrderedDict[int, Attempt] = OrderedDict()
         """By place; to look whether there are any, which is done for every attempt."""
         self._next_place = 0
-        self._told = 0
+        self._reported = 0
         self._expiries: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -39,26 +39,26 @@ class WaitingLine:
         return next(iter(self.attempts.values()))
 
     @property
-    def has_untold(self) -> bool:
-        """Whether any have come since :meth:`untold` was called last."""
-        return self._told != self._next_place
+    def has_unreported(self) -> bool:
+        """Whether any have come since :meth:`unreported` was called last."""
+        return self._reported != self._next_place
 
-    def untold(self) -> list[Attempt]:
+    def unreported(self) -> list[Attempt]:
         """Return those that have come since this was called last, in order."""
-        untold = []
+        unreported = []
         for place in reversed(self.attempts):
-            if place < self._told:
+            if place < self._reported:
                 break
-            untold.append(self.attempts[place])
-        self._told = self._next_place
-        return untold[::-1]
+            unreported.append(self.attempts[place])
+        self._reported = self._next_place
+        return unreported[::-1]
 
     def pop(self) -> Attempt:
         """Take the one that has waited longest."""
         return self.attempts.popitem(last=False)[1]
 
     def expired(self, now_ns: int) -> Iterator[Attempt]:
-        """Take out those that are no longer good."""
+        """Take out those that have expired."""
         while self._expiries and self._expiries[0][0] < now_ns:
             attempt = self.attempts.pop(heapq.heappop(self._expiries)[1], None)
             if attempt is not None:
@@ -66,7 +66,7 @@ class WaitingLine:
 
     @property
     def next_expiry_ns(self) -> int | None:
-        """The first instant at which someone waiting is no longer good; None when nobody ever expires."""
+        """The first instant at which a waiting attempt has expired; None when none ever expires."""
         while self._expiries and self._expiries[0][1] not in self.attempts:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] + 1 if self._expiries else None

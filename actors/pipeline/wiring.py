@@ -1,4 +1,4 @@
-"""Who is connected with whom: the references along each channel's way, and those of the whole pipeline."""
+"""The references between actors: those of each channel's stages, and those of the whole pipeline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.policies.retry.budgets import Budget
 
 
-def _announce_to_nobody(_event: Any) -> None:
+def _announce_nothing(_event: Any) -> None:
     """Announce nothing."""
 
 
@@ -25,7 +25,7 @@ def _announce_to_nobody(_event: Any) -> None:
 class Stages:
     """The references along one channel's way. Filled in while the pipeline is wired, read when its actors start."""
 
-    announce: Callable[[Any], None] = _announce_to_nobody
+    announce: Callable[[Any], None] = _announce_nothing
     """Publishes a recorded event on the bus."""
 
     handler: ActorRef[Any] | None = None
@@ -33,7 +33,7 @@ class Stages:
     circuit_breaker: ActorRef[Any] | None = None
 
     # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
-    # a user another quota. Those who wait are not kept; the handler knows them.
+    # a user another quota. Waiting attempts are not kept; the handler knows them.
     limiter: Limiter | None = None
     budget: Budget | None = None
     """The retry budget; the handler's."""
@@ -41,7 +41,7 @@ class Stages:
     """The providers in the order in which they are tried."""
 
     is_current: Callable[[Attempt], bool] | None = None
-    """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification anew, when
+    """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification again when
     another stage crashed. None: it always does."""
 
     is_wanted: Callable[[SendNotification], bool] | None = None
@@ -70,11 +70,11 @@ class Stages:
 class Wiring:
     """The references of the whole pipeline; filled in and read as :class:`Stages` are."""
 
-    announce: Callable[[Any], None] = _announce_to_nobody
+    announce: Callable[[Any], None] = _announce_nothing
     """Publishes a recorded event on the bus."""
 
     subscribed: Container[type] = ()
-    """The types of events that anybody subscribed to: the others need not be announced."""
+    """The types of events that have had subscribers: the others need not be announced."""
 
     handler: ActorRef[Any] | None = None
     dead_letter_queue: ActorRef[Any] | None = None

@@ -35,7 +35,7 @@ class HedgingSchedule:
     def after_failure(self, sent: int, now_ns: int, pushback: float | None = None) -> int | None:
         """Return when the next copy follows now that one of the `sent` ones failed but not for good: at once.
 
-        A `pushback` of the provider in seconds puts it off; one that is negative or no number means no more copies.
+        A `pushback` of the provider in seconds delays it; one that is negative or no number means no more copies.
         """
         if sent >= self._most:
             return None

@@ -1,4 +1,4 @@
-"""Quiet hours in somebody's own time zone, over midnight and over daylight-saving changes."""
+"""Quiet hours in a user's own time zone, over midnight and over daylight-saving changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEP = timedelta(hours=1)
 class QuietHours:
     """It is quiet while the clock on the wall in `zone` shows a time in ``[start, end)``.
 
-    The clock on the wall is all that counts. With `end` before `start` it is quiet over midnight. When the clock is
+    Only the clock on the wall counts. With `end` before `start` it is quiet over midnight. When the clock is
     put forward over `end`, quiet ends at the change; when it is put back over `end`, quiet ends at the first of the
     two, and comes back with the repeated hour.
 

@@ -100,7 +100,7 @@ class GradientConfig(_ConcurrencyBounds):
 
 
 class VegasConfig(_ConcurrencyBounds):
-    """A limit that keeps the queue at the provider short, which is told from the lowest latency there was."""
+    """A limit that keeps the queue at the provider short, which is derived from the lowest latency there was."""
 
     kind: Literal["vegas"]
     """Keep the queue short (as TCP Vegas)."""
@@ -118,13 +118,13 @@ class VegasConfig(_ConcurrencyBounds):
     """How much of the way to each new estimate it goes."""
 
     probe_multiplier: PositiveWholeNumber = 30
-    """The lowest latency is measured anew after about so many attempts for each one in the limit."""
+    """The lowest latency is measured again after about so many attempts for each one in the limit."""
 
 
 ConcurrencyLimitConfig: TypeAlias = Annotated[
     GradientConfig | VegasConfig, by_kind({"gradient": GradientConfig, "vegas": VegasConfig}, "gradient")
 ]
-"""How many attempts may be under way at once, as latency tells."""
+"""How many attempts may be under way at once, derived from latency."""
 
 
 class AdaptiveThrottleConfig(Settings):

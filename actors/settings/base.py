@@ -1,8 +1,8 @@
 """The base of all settings models: frozen, no unknown keys, and problems in plain words.
 
 pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each becomes
-what was wanted, or the nearest known key; whoever reports it adds the place and what was there. :func:`by_kind` is for
-settings of which `kind` says what the other keys are.
+what was wanted, or the nearest known key; the caller that reports it adds the place and what was there. :func:`by_kind`
+is for settings of which `kind` says what the other keys are.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
     # Most models are only ever read as a part of another, which builds them along with itself: none has a validator of
-    # its own until somebody asks. The texts below keys take long to read: `simulation.scenario.schema` reads them.
+    # its own until it is needed. The texts below keys take long to read: `simulation.scenario.schema` reads them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     wanted_text: ClassVar[str] = "a mapping"
     """What to say was wanted where something else than a mapping is given."""
 
     other_names: ClassVar[Mapping[str, str]] = {}
-    """Keys that it has not, but something by another name for: what to say of them."""
+    """Keys that it lacks but has under another name: what to say of them."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -200,7 +200,7 @@ def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[I
     problems = []
     for error in errors:
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
-            continue  # it is there, misspelt, and that is said already
+            continue  # it is there, misspelt, which is reported already
         problems.append(InitErrorDetails(type=_plain(model, known, error), loc=error["loc"], input=error["input"]))
     return problems
 

@@ -71,8 +71,8 @@ class OpenGrowth(Settings):
 class RampConfig(Settings):
     """After closing only a share of the calls is let through, and it grows in a straight line to all of them.
 
-    Those who waited for it to close ask at the pace of `resume_rate`, and the ramp lets its share of them through: both
-    hold together.
+    Those that waited for it to close ask at the pace of `resume_rate`, and the ramp lets its share of them through:
+    both hold together.
     """
 
     wanted_text: ClassVar[str] = "a mapping such as {over: 30s, start: 10%}"
@@ -143,7 +143,8 @@ class CircuitBreakerConfig(Settings):
     """How long it may be half-open without a decision. None: until the probes decide."""
 
     half_open_then: Literal["open", "closed", "probe"] = "open"
-    """What then: it opens again, it closes, or as many probes as have no result yet are let through anew (as Polly)."""
+    """What then: it opens again, it closes, or as many probes as have no result yet are let through again (as
+    Polly)."""
 
     ramp: RampConfig | None = None
     """Only a growing share of the calls is let through after it has closed. None: all at once."""
@@ -152,7 +153,7 @@ class CircuitBreakerConfig(Settings):
     """A notification that meets an open breaker waits and uses up no attempt, or fails at once and does."""
 
     resume_rate: PositiveRate = Rate(10.0, 1.0)
-    """The pace at which those who waited resume when it has closed; it grows until none waits."""
+    """The pace at which waiting notifications resume when it has closed; it grows until none waits."""
 
     resume_doubling: PositiveDuration = 10.0
     """How long it takes that pace to double."""
@@ -165,7 +166,7 @@ class CircuitBreakerConfig(Settings):
 
     initial_state: Literal["closed", "disabled", "forced-open", "metrics-only"] = "closed"
     """The state it begins in: disabled admits everything and counts nothing, forced-open refuses everything until an
-    operator says otherwise, metrics-only admits everything, counts, and never opens."""
+    operator changes it, metrics-only admits everything, counts, and never opens."""
 
     @model_validator(mode="after")
     def _settings_that_go_together(self) -> Self:

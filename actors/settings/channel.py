@@ -44,7 +44,7 @@ Discipline: TypeAlias = Literal["fifo", "critical_first", "processor_sharing"]
 
 
 class ProviderConfig(Settings):
-    """The simulated outside world behind a channel when nothing is wrong."""
+    """The simulated provider behind a channel when nothing is wrong."""
 
     latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
     """How long it takes to answer; with a capacity, how long it works on an attempt."""
@@ -56,7 +56,7 @@ class ProviderConfig(Settings):
     """How many it works on at once; the rest queue. None: no bound."""
 
     discipline: Discipline = "fifo"
-    """What becomes of more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
+    """What happens to more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
     notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
     become slower, as more than the capacity share it equally. Real email and SMS gateways slow down like that as load
     grows."""
@@ -197,7 +197,7 @@ class ChannelConfig(Settings):
 
 
 class DeadLettersConfig(Settings):
-    """How much the dead letter queue keeps. What it has no more time or room for is discarded, the oldest first."""
+    """How much the dead letter queue keeps. What exceeds either is discarded, the oldest first."""
 
     keep: PositiveDuration | None = None
     """How long a dead letter is kept. None: until it is redriven or discarded."""

@@ -120,8 +120,8 @@ class Lognormal(Settings):
         sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
         if sigma == 0.0:
             return lambda: self.median
-        # By inversion, one uniform draw each, so that two medians compared on the same seeds are both lucky or both
-        # not.
+        # By inversion, one uniform draw each, so that two medians compared on the same seeds draw the same
+        # quantiles.
         uniform, quantile, exp = random.random, NormalDist(mu, sigma).inv_cdf, math.exp
 
         def draw() -> float:
@@ -146,7 +146,7 @@ class Gamma(Settings):
         with needs("lab"):
             from scipy.special import gammaincinv
 
-        # By inversion, as all of them: one uniform draw each, and two means or shapes share their luck.
+        # By inversion, as all of them: one uniform draw each, and two means or shapes draw the same quantiles.
         mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv
         return lambda: min(mean * (float(quantile(shape, uniform())) / shape), LONGEST_S)
 

@@ -37,7 +37,7 @@ def load_settings(
         model: of the settings.
         path: of the file; JSON is YAML, too.
         context: for the model's validators, beside that this is a file.
-        private: a key at the top, below which the keys are for nobody's log: a problem there has ``*`` in their place.
+        private: a key at the top, below which no key may be logged: a problem there has ``*`` in their place.
 
     Raises:
         ConfigurationError: the file cannot be used. `problems` has one line for each thing that is wrong, in the order

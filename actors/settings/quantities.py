@@ -3,7 +3,7 @@
 Each is an annotated type for a settings model. A value that does not fit raises a problem whose text is what was
 wanted (``a duration such as 80ms, 10s, 5m or 2h``); who reports it adds the place and what was there. In Python a
 plain number is taken too (seconds, events a second, a share between 0 and 1); in a file the unit is required, so that
-nobody has to guess it: validate with ``context=FROM_FILE``.
+no reader has to guess it: validate with ``context=FROM_FILE``.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class PerOutcomeConfig(Settings):
     """Failed, another attempt may not; throttled ones excluded."""
 
     throttled: OutcomeRetryConfig | None = None
-    """The provider is healthy and says that we are too fast."""
+    """The provider is healthy and says that we send too fast."""
 
     ambiguous: OutcomeRetryConfig | None = None
     """Perhaps sent: the reply was lost, or did not come in time. Where a duplicate hurts, `max_attempts: 1`."""
@@ -210,7 +210,7 @@ class RetryConfig(Settings):
     and start the backoff anew; a hint that is negative or no number forbids the retry."""
 
     retry_after_jitter: Share = 0.0
-    """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those who were told the same time do not come back
+    """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back
     at the same time."""
 
     retry_after_excess: Duration | None = None

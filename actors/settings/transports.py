@@ -80,7 +80,7 @@ class SmtpConfig(TransportSettings):
     """What we call ourselves in EHLO; this machine's name when None."""
 
     timeout: PositiveDuration = 60.0
-    """How long the server may be silent during a mail before the connection is given up. An attempt that is cancelled
+    """How long the server may be silent during a mail before the connection is closed. An attempt that is cancelled
     does not wait for this."""
 
     connections: PositiveWholeNumber = 4
@@ -139,7 +139,7 @@ ApiUrl = Annotated[
 
 
 class TwilioConfig(HttpSettings):
-    """An account at Twilio, or at who has the same API."""
+    """An account at Twilio, or at a provider with the same API."""
 
     account_sid: Text
     """Which account: ``AC…``."""
@@ -159,7 +159,7 @@ class TwilioConfig(HttpSettings):
     base_url: ApiUrl = "https://api.twilio.com"
 
     status_callback: ApiUrl | None = None
-    """Where the provider reports what became of a message; the notification's id is added to it. None: nowhere."""
+    """Where the provider reports the outcome of a message; the notification's id is added to it. None: nowhere."""
 
     country_code: CountryCode | None = None
     """Of numbers that have none and whose notification names none either; they are refused when None."""

@@ -1,4 +1,4 @@
-"""A store for tests that takes its time to commit, and forgets at a crash what it had not committed by then."""
+"""A store for tests that commits with a delay, and loses at a crash what it had not committed by then."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LossyStore(MemoryStore):
         return Foreseen(self._commit_delay_ns, None)
 
     def change(self, change: SettingsChange) -> None:
-        """Have it so from now on; it is durable as soon as all that was handed over before it is."""
+        """Apply it from now on; it is durable as soon as all that was handed over before it is."""
         super().change(change)
         if self._under_way:
             self._under_way.append((self._under_way[-1][0], change))
@@ -44,7 +44,7 @@ class LossyStore(MemoryStore):
             self._durable.append(self._under_way.popleft()[1])
 
     def crash(self, now_ns: int) -> int:
-        """Forget what is not durable yet; return how many changes that were."""
+        """Drop what is not durable yet; return how many changes that were."""
         self._settle(now_ns)
         lost = len(self._under_way)
         self._under_way.clear()
@@ -55,7 +55,7 @@ class LossyStore(MemoryStore):
                 self._apply(change)
                 continue
             event, command = change
-            self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # forgets as it did then
+            self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # expires as it did then
             super().commit(event, command)
         entries = sorted((*self._audit, *notes), key=lambda entry: entry.at_ns)  # no note is lost
         self._audit.clear()

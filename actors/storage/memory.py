@@ -45,8 +45,8 @@ class Entry(msgspec.Struct, gc=False):
 class MemoryStore:
     """Keeps the histories of notifications that have not ended, and of dead letters.
 
-    Of the audit trail it keeps the latest 10,000 entries, and of notifications that have ended since somebody redrove
-    or discarded them the latest 1,000.
+    Of the audit trail it keeps the latest 10,000 entries, and of notifications that have ended since they were
+    redriven or discarded the latest 1,000.
     """
 
     on_news: Callable[[News], None] | None = None
@@ -56,7 +56,7 @@ class MemoryStore:
         self._open: dict[str, Entry] = {}
         self._dead: dict[str, Entry] = {}
         self._closed: dict[str, StoredHistory] = {}
-        """What has ended since somebody did something to it, the oldest first."""
+        """What has ended since an operator acted on it, the oldest first."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.suppressions = Suppressions()
         self.preferences: dict[str, UserPreferences] = {}
@@ -91,9 +91,9 @@ class MemoryStore:
                 self._close_case(entry, event)
         else:
             self._open[notification_id].events.append(event)
-            told = suppression_from(event, command.recipient)
-            if told is not None:
-                self.suppressions.add(told)
+            suppression = suppression_from(event, command.recipient)
+            if suppression is not None:
+                self.suppressions.add(suppression)
         return None
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
@@ -124,7 +124,7 @@ class MemoryStore:
         return list(itertools.islice(found, limit))
 
     def _apply(self, change: SettingsChange) -> None:
-        """Have it so from now on."""
+        """Apply it from now on."""
         for suppression in change.suppressed:
             self.suppressions.add(suppression)
         for key in change.lifted:
@@ -140,13 +140,13 @@ class MemoryStore:
         return None if entry is None else StoredHistory(entry.command, tuple(entry.events))
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:
-        """Keep that somebody did something to a dead letter."""
+        """Record an operator's action on a dead letter."""
         entry = entry_of(event)
         assert entry is not None
         self._audit.append(entry)
 
     def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
-        """Keep what happened to a notification that ends with an event, of those that people had to do with."""
+        """Keep the history of a notification that ends with an event, if an operator acted on it."""
         self._closed.pop(event.notification_id, None)
         self._closed[event.notification_id] = StoredHistory(entry.command, (*entry.events, event))
         if len(self._closed) > CLOSED_KEPT:
@@ -154,5 +154,5 @@ class MemoryStore:
 
 
 def closes_case(entry: Entry, event: NotificationEvent) -> bool:
-    """Tell whether a notification that ends with this event is one that people had to do with."""
+    """Tell whether an operator acted on a notification that ends with this event."""
     return entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None)

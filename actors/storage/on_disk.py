@@ -22,10 +22,10 @@ ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded}
 
 
 class StoreOnDisk(MemoryStore):
-    """Has in memory what it is asked for, and fails as a whole: what could not be made durable stops it for good."""
+    """Answers from memory, and fails as a whole: what could not be made durable stops it for good."""
 
     def __init__(self, name: str, *, remember_ids_ns: int) -> None:
-        """Be ready to run; `name` is what people are told of it by."""
+        """Get ready to run; `name` is its name in messages."""
         super().__init__(remember_ids_ns=remember_ids_ns)
         self.transactions = 0
         """How many transactions of changes have been committed since it was opened."""
@@ -40,7 +40,7 @@ class StoreOnDisk(MemoryStore):
 
     @asynccontextmanager
     async def _running(self) -> AsyncGenerator[Self, None]:
-        """Have the thread at work for as long as the block lasts; what was handed over is written at its end.
+        """Run the thread for as long as the block lasts; what was handed over is written at its end.
 
         Raises:
             Exception: what it could not be opened for.
@@ -60,7 +60,7 @@ class StoreOnDisk(MemoryStore):
             raise StoreFailed(self._failure)
 
     def _work(self) -> None:
-        """Do all the SQL, in the thread: set `_not_opened` or tell `_opened`, and tell `_ended` in the end."""
+        """Do all the SQL, in the thread: set `_not_opened` or `_opened`, and `_ended` in the end."""
         raise NotImplementedError
 
     def _begin_to_close(self) -> None:
@@ -76,7 +76,7 @@ class StoreOnDisk(MemoryStore):
         if self._failure is not None:
             raise StoreFailed(self._failure)
         if self._closing:
-            # Nothing will be durable any more: an actor that began anew would ask the providers once more for nothing.
+            # Nothing will be durable any more: a restarted actor would call the providers again to no avail.
             raise StoreFailed(f"{self._name} is closed")
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:

@@ -16,23 +16,23 @@ class SelfPipe:
         self._is_hung = False
 
     def hang(self) -> None:
-        """Have it ring when something comes; called with the lock held that guards what comes."""
+        """Arm it to wake the thread when something comes; called with the lock that guards it."""
         self._is_hung = True
 
     def wake(self) -> None:
-        """Ring, if anybody listens."""
+        """Wake the thread, if it waits."""
         if self._is_hung:
             self._is_hung = False
             with contextlib.suppress(OSError):
                 self._writer.send(b"!")
 
     def drain(self) -> None:
-        """Be silent again."""
+        """Disarm it."""
         self._is_hung = False
         with contextlib.suppress(BlockingIOError):
             self.reader.recv(4096)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self.reader.close()
         self._writer.close()

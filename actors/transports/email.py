@@ -12,7 +12,7 @@ a reply that is none, before the end            Transient       the same
 the end of the mail                                             address (RFC 3463)
 530, 534, 535, 538 to any command               ChannelFault    it wants a login, or another one (RFC 4954)
 5yz to the connection, EHLO, STARTTLS or AUTH   ChannelFault    no mail was spoken of: it is about us
-no STARTTLS, no AUTH, a certificate that does   ChannelFault    no mail goes out in the clear, or to somebody else
+no STARTTLS, no AUTH, a certificate that does   ChannelFault    no mail goes out in the clear, or to another server
 not verify
 other 5yz                                       Permanent       it does not take this mail; 550 without an enhanced
                                                                 code among them, which may be a matter of policy
@@ -104,9 +104,9 @@ class EmailProvider(Transport):
 
 
 class _Slots:
-    """So many threads at once; who does not get one in time gets :exc:`trio.TooSlowError`.
+    """So many threads at once; a caller that gets none in time gets :exc:`trio.TooSlowError`.
 
-    A thread that was abandoned has its slot until it ends, so there never are more connections than slots.
+    A cancelled attempt's thread has its slot until it ends, so there never are more connections than slots.
     """
 
     def __init__(self, count: int, patience: float) -> None:

@@ -49,7 +49,7 @@ class _Token(msgspec.Struct, frozen=True):
 
 
 class GoogleToken:
-    """The access token of a service account, renewed before it ends, by one of those who need it while the others wait.
+    """The access token of a service account, renewed before it ends, by one of its callers while the others wait.
 
     Raises:
         ConfigurationError: the account's key is no RSA key in PEM.
@@ -90,12 +90,15 @@ class GoogleToken:
         if answer.cut_off:
             raise Failed(Transient(reason="no access token: answer cut off"))
         said = answer.json
-        text, life = said.get("access_token"), said.get("expires_in")
+        text, lasts_s = said.get("access_token"), said.get("expires_in")
         if not (
-            200 <= answer.status < 300 and isinstance(text, str) and text.isascii() and isinstance(life, (int, float))
+            200 <= answer.status < 300
+            and isinstance(text, str)
+            and text.isascii()
+            and isinstance(lasts_s, (int, float))
         ):
             raise Failed(_outcome(answer))
-        return _Token(text, answer.at + max(0.0, life - self._config.refresh_before))
+        return _Token(text, answer.at + max(0.0, lasts_s - self._config.refresh_before))
 
     def _assertion(self) -> str:
         config, now = self._config, int(self._clock())

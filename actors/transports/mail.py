@@ -119,7 +119,7 @@ def mail_of(command: SendNotification, sender: Mailbox, now: float, *, key: str 
     is ``text`` of the metadata, or is made from the HTML. Content is encoded in seven bits, which any server takes.
 
     Args:
-        command: What to send to whom.
+        command: What to send, and its recipient.
         sender: Who it comes from.
         now: Seconds since 1970, for the Date.
         key: The idempotency key, for the Message-ID; the notification's id when None.

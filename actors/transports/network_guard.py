@@ -1,6 +1,6 @@
-"""Where requests to addresses of other people's choosing may go: to the internet, not to our own network.
+"""Where requests to addresses that other people choose may go: to the internet, not to our own network.
 
-Whoever registers a webhook or a push subscription chooses a host, and what it resolves to, at any time anew. So it is
+The person who registers a webhook or a push subscription chooses a host, and can change what it resolves to. So it is
 the resolved address that is checked, and the connection goes to that very address: what the name resolves to a moment
 later no longer matters.
 """
@@ -55,7 +55,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):
     """Connects to public addresses, and to those of `allowed` networks.
 
-    TLS is none of its business: certificates are verified against the name that was resolved.
+    It does not handle TLS: certificates are verified against the name that was resolved.
     """
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:

@@ -3,7 +3,7 @@
 ==================================== =============== ==============================================================
 the provider                         outcome         because
 ==================================== =============== ==============================================================
-2xx                                  Sent            it has taken the message; what becomes of it, it reports later
+2xx                                  Sent            it has taken the message; the outcome it reports later
                                                      (see :func:`status_callback`)
 code 21211, 21614, 21610             DeadDestination no such number, no mobile number, does not want any message
 401, or code 20003, 20005            ChannelFault    the login is wrong, or the account closed
@@ -177,7 +177,7 @@ class SmsStatus(msgspec.Struct, frozen=True, kw_only=True):
     """``queued``, ``sent``, ``delivered``, …"""
 
     outcome: Outcome | None
-    """What became of it in the end; None while it is on its way."""
+    """Its final outcome; None while it is on its way."""
 
     error_code: int | None = None
 

@@ -1,7 +1,7 @@
 """Connections to a mail server, kept for the next mail, and used in threads since `smtplib` blocks.
 
-A thread cannot be cancelled, so whoever no longer wants its mail to be sent cuts the connection under it: the thread
-wakes up at once, whatever it waited for, and throws the connection away.
+A thread cannot be cancelled, so a caller that no longer wants its mail to be sent cuts the connection under it: the
+thread wakes up at once, whatever it waited for, and throws the connection away.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class SmtpConnection:
                 sock.close()
                 raise ConnectionAbortedError("cut")
             self._smtp.sock = sock
-            self._smtp.file = None  # smtplib makes it anew; what came before TLS is gone
+            self._smtp.file = None  # smtplib makes a new one; what came before TLS is gone
 
     @property
     def _socket(self) -> socket.socket:
@@ -110,7 +110,7 @@ class SmtpConnection:
             raise Unreachable(ChannelFault(reason="the server offers no STARTTLS"))
         _check(*self._smtp.docmd("STARTTLS"), 220)
         self._start_tls()
-        _check(*self._smtp.ehlo(), 250)  # what was offered before may have come from anybody
+        _check(*self._smtp.ehlo(), 250)  # what was offered before may have come from anyone
 
     def _log_in(self, username: str, password: str) -> None:
         try:
@@ -133,7 +133,7 @@ class SmtpConnection:
         return code == 250
 
     def send(self, mail: Mail) -> Outcome:
-        """Send a mail over it, and return what became of it."""
+        """Send a mail over it, and return its outcome."""
         smtp = self._smtp
         options = ""
         if mail.needs_smtputf8:
@@ -188,7 +188,7 @@ class SmtpConnection:
                     socket.socket.shutdown(self._smtp.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close it, saying so where somebody may listen, and without waiting for an answer."""
+        """Close it, with a QUIT if the server is still there, and without waiting for an answer."""
         if self.is_usable:
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 self._smtp.putcmd("QUIT")
@@ -198,7 +198,7 @@ class SmtpConnection:
 
 
 class Flight:
-    """A mail on its way in a thread, which whoever waits for it may leave at any time."""
+    """A mail on its way in a thread, which its caller may leave at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -209,7 +209,7 @@ class Flight:
         """Take this connection.
 
         Raises:
-            Unreachable: nobody waits for the mail any more.
+            Unreachable: no caller waits for the mail any more.
         """
         with self._lock:
             if self._is_left:
@@ -223,7 +223,7 @@ class Flight:
             return not self._is_left
 
     def leave(self) -> None:
-        """See to it that nothing more is sent."""
+        """Keep anything more from being sent."""
         with self._lock:
             self._is_left = True
             if self._connection is not None:
@@ -231,7 +231,7 @@ class Flight:
 
 
 class SmtpPool:
-    """Connections that wait for the next mail. How many are in use at once is for those who call :meth:`deliver`."""
+    """Connections that wait for the next mail. How many are in use at once is up to the callers of :meth:`deliver`."""
 
     def __init__(self, config: SmtpConfig, context: ssl.SSLContext) -> None:
         self._config = config

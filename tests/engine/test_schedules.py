@@ -344,7 +344,7 @@ def test_a_search_with_enough_deviations_meets_every_legal_order():
         names = "abc"
         refs = [system.spawn(Starter, done, name) for name in names]
         for actor in [ref.actor for ref in refs]:
-            system._lifecycle.start_life(actor)
+            system._lifecycle.start_incarnation(actor)
         system._ready._queues.clear()  # their beginnings: only the numbers are to be ordered
         for number, ref in itertools.product(range(2), refs):
             ref.tell(number)

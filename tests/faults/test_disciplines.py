@@ -84,7 +84,7 @@ def test_without_the_clock_of_a_system_it_says_so():
     with SimulatedSystem() as one, SimulatedSystem() as other:
         provider.on_wired(one)
         provider.on_wired(one)
-        with pytest.raises(ActorSystemError, match="good for one run"):
+        with pytest.raises(ActorSystemError, match="serves one run"):
             provider.on_wired(other)
 
 

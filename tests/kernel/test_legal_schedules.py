@@ -145,7 +145,7 @@ def orders_of(program, most_deviations=5):
         system = ExploringSystem(schedule)
         refs = [system.spawn(Writer, written) for _ in range(2)]
         for ref in refs:
-            system._lifecycle.start_life(ref.actor)
+            system._lifecycle.start_incarnation(ref.actor)
         system._ready._queues.clear()  # their beginnings: only what is written is to be ordered
         program(system, *refs)
         system.run()

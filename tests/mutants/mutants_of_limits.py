@@ -69,8 +69,8 @@ MUTANTS = (
         LANE,
         "Whether there is room is asked, and nobody takes it.",
         (
-            "            limiter.try_acquire(EVERYBODY, now_ns)\n",
-            "            limiter.fits_at(EVERYBODY, now_ns)\n",
+            "            limiter.try_acquire(WHOLE_LANE, now_ns)\n",
+            "            limiter.fits_at(WHOLE_LANE, now_ns)\n",
         ),
         expected="quota",
     ),

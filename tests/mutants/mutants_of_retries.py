@@ -73,8 +73,8 @@ MUTANTS = (
             "    async def on_go_on(self, message: _GoOn) -> None:\n",
         ),
         (
-            "            return  # set in an earlier life of this actor\n",
-            "            return  # set in an earlier life of this actor\n"
+            "            return  # set by an earlier incarnation of this actor\n",
+            "            return  # set by an earlier incarnation of this actor\n"
             "        await self.sleep(max(0, delivery.due_ns - self.now_ns) / 1e9)\n",
         ),
         expected="answers",
@@ -131,8 +131,8 @@ MUTANTS = (
         HANDLER,
         "What waits for its retry has a timer, so a handler that starts again has nothing to do for it.",
         (
-            "        else:\n            self._wait(delivery)\n\n    def _let_stages_forget",
-            "\n    def _let_stages_forget",
+            "        else:\n            self._wait(delivery)\n\n    def _flush_stages",
+            "\n    def _flush_stages",
         ),
         expected="liveness",
     ),
@@ -158,7 +158,7 @@ MUTANTS = (
         HANDLER,
         "A crash between the last failure and the dead letter gives another attempt.",
         (
-            "        if delivery.given_up is not None:\n            self._give_up_as_decided(delivery)\n"
+            "        if delivery.given_up is not None:\n            self._dead_letter_as_decided(delivery)\n"
             "        elif delivery.command.channel",
             "        if delivery.command.channel",
         ),

@@ -128,7 +128,7 @@ MUTANTS = (
         "Any answer about a notification is about its latest attempt.",
         (
             "        if delivery is None or delivery.current is not attempt:\n"
-            "            return  # an answer to an attempt that is under way no more\n",
+            "            return  # an answer to an attempt that is no longer under way\n",
             "        if delivery is None:\n            return\n",
         ),
         expected="answers",

@@ -355,7 +355,7 @@ async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there
     store, refused = NeverDone(), []
 
     async def wait(call: Callable[[], Awaitable[Any]]) -> None:
-        with pytest.raises(NotifierClosed, match=r"^the notifier was closed before it was known what becomes of this$"):
+        with pytest.raises(NotifierClosed, match=r"^the notifier was closed before the outcome of this was known$"):
             await call()
         refused.append(call)
 

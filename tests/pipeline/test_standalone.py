@@ -232,12 +232,12 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
         (lambda: CircuitBreaker(config={"per": "host"}),
          "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"),
         (lambda: CircuitBreaker(config={"when_open": "wait"}),
-         "when_open: wanted none for a circuit breaker alone, where whoever meets it open is refused at once (in a "
+         "when_open: wanted none for a circuit breaker alone, where a caller that meets it open is refused at once (in a "
          "pipeline they wait), got 'wait'"),
         (lambda: CircuitBreaker(config=CircuitBreakerConfig(resume_doubling=5)),
-         "resume_doubling: wanted none for a circuit breaker alone, where nobody waits"),
+         "resume_doubling: wanted none for a circuit breaker alone, where no caller waits"),
         (lambda: CircuitBreaker(config={"resume_rate": "5/s"}),
-         "resume_rate: wanted none for a circuit breaker alone, where nobody waits"),
+         "resume_rate: wanted none for a circuit breaker alone, where no caller waits"),
         (lambda: RateLimiter(0), "max_per_minute: wanted a whole number of at least 1, got 0"),
         (lambda: RateLimiter(max_per_minute="100"), "max_per_minute: wanted a whole number of at least 1, got '100'"),
         (lambda: RateLimiter(100, config=RateLimitConfig(rate="1/s")), "wanted max_per_minute or config, got both"),

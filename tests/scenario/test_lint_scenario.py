@@ -127,7 +127,7 @@ channels:
         (HEAD + "channels: {email: {retry: {per_reason: {timed out: {max_attempts: 5}}}}}", []),
         (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}",
          ["channels.email.circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through "
-          "until an operator orders otherwise"]),
+          "until an operator changes it"]),
         (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}\n"
          "operations: [{at: 1m, channel: email, breaker: close}]", []),
         (HEAD + "channels: {email: {quota: {rate: 10/s}}}",

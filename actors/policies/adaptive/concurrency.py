@@ -1,6 +1,6 @@
-"""Adaptive concurrency limits: how large a bulkhead should be, told from latency.
+"""Adaptive concurrency limits: how large a bulkhead should be, derived from latency.
 
-Two ways to tell: by the gradient of latency, its long average against what it is now; or by the length of the
+Two ways to derive it: by the gradient of latency, its long average against what it is now; or by the length of the
 provider's queue, as TCP Vegas does.
 """
 
@@ -16,14 +16,14 @@ _WARM_UP = 10
 """So many attempts are averaged plainly before the long average is an exponential one."""
 
 _DRIFT = 2.0
-"""A long average of more than so many times the latency is a memory of bad times, and is let go faster."""
+"""A long average of more than so many times the latency is a memory of bad times, and decays faster."""
 
 _LET_GO = 0.9
 _STEEPEST = 0.5
 
 
 class ConcurrencyLimit(Protocol):
-    """What they have in common."""
+    """The interface of all of them."""
 
     __slots__ = ("_estimate",)
 
@@ -35,7 +35,7 @@ class ConcurrencyLimit(Protocol):
         return int(self._estimate)
 
     def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
-        """Take note of an attempt that has ended.
+        """Record an attempt that has ended.
 
         Args:
             latency_ns: how long it took, more than 0.
@@ -68,7 +68,7 @@ class GradientLimit(ConcurrencyLimit):
         config, estimate = self._config, self._estimate
         self._remember(latency_ns)
         if 2 * in_flight < estimate:
-            return  # it is not the limit that holds back, so nothing is known about a higher one
+            return  # the limit is not what restricts, so nothing is known about a higher one
         gradient = max(_STEEPEST, min(1.0, config.tolerance * self._average_ns / latency_ns))
         wanted = estimate * gradient + config.queue_size
         smoothed = (1 - config.smoothing) * estimate + config.smoothing * wanted
@@ -121,7 +121,7 @@ class VegasLimit(ConcurrencyLimit):
         if dropped:
             wanted = self._less(step)
         elif 2 * in_flight < estimate:
-            return  # it is not the limit that holds back, so nothing is known about a higher one
+            return  # the limit is not what restricts, so nothing is known about a higher one
         elif queued <= step:
             wanted = estimate + beta
         elif queued < alpha:

@@ -1,7 +1,8 @@
 """A limiter whose rate follows what the provider takes: throttling (a 429) cuts it, success lets it grow.
 
-Two laws say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to where it
-was cut, stays there for a while, and then tries more. :class:`RateClock` measures the rate at which something happens.
+Two formulas say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to where
+it was cut, stays there for a while, and then tries more. :class:`RateClock` measures the rate at which something
+happens.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Aimd:
     """Grows by `increase` a second for each second of success, and is multiplied by `decrease` when throttled.
 
     After Dah-Ming Chiu and Raj Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance",
-    1989: of the linear laws the one by which several senders come to equal shares. It grows by time and not by
+    1989: of the linear formulas the one by which several senders come to equal shares. It grows by time and not by
     success, so a fast sender gains nothing over a slow one; more than a second without any success counts as one.
     """
 
@@ -146,7 +147,7 @@ class AdaptiveRate:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered: none, they are not told apart."""
+        """Keys for which something is remembered: none, they are not distinguished."""
         return 0
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
@@ -165,7 +166,7 @@ class AdaptiveRate:
         """There is nothing to forget."""
 
     def on_success(self, now_ns: int) -> None:
-        """Take note that the provider took one."""
+        """Record that the provider took one."""
         measured = self._clock.record(now_ns)
         if self.rate is None:
             return
@@ -174,20 +175,20 @@ class AdaptiveRate:
             self._change(grown, now_ns)
 
     def on_throttled(self, now_ns: int) -> bool:
-        """Take note that the provider said we are too fast; return whether that cuts the rate."""
+        """Record that the provider said that we send too fast; return whether that cuts the rate."""
         measured = self._clock.record(now_ns)
         if self._cut_at_ns is not None and now_ns < self._cut_at_ns + self._cooldown_ns:
             return False
         self._cut_at_ns = now_ns
         sent = min(measured or math.inf, math.inf if self.rate is None else self.rate)
-        # Throttled from the very first: nobody knows how fast that was.
+        # Throttled from the very first: how fast that was is not known.
         cut = self._law.cut(sent if sent < math.inf else self._minimum, now_ns)
         self._change(min(self._maximum, max(self._minimum, cut)), now_ns)
         return True
 
     def _change(self, rate: float, now_ns: int) -> None:
         if self.rate is not None and self._free_at_ns > now_ns:
-            # Who waits, waits for as many as before, at the new rate.
+            # Those that wait have as many before them as before, at the new rate.
             self._free_at_ns = now_ns + round((self._free_at_ns - now_ns) * self.rate / rate)
         elif self.rate is None:
             self._free_at_ns = now_ns + wait_ns(1 / rate)

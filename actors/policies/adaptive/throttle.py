@@ -84,5 +84,5 @@ class AdaptiveThrottle:
         return admitted
 
     def on_accepted(self, now_ns: int) -> None:
-        """Take note that the provider took one: it did not refuse for overload, whatever became of the message."""
+        """Record that the provider took one: it did not refuse for overload, whatever happened to the message."""
         self._counts.add(0, 1, now_ns)

@@ -4,7 +4,7 @@ After Michael Nygard, *Release It!*, 2007; names and operator states as in resil
 transitions are :mod:`actors.policies.breaker.states`; what trips it is :mod:`actors.policies.breaker.tripping`, what
 probes decide :mod:`actors.policies.breaker.probes`, how long it stays open :mod:`actors.policies.breaker.recovery`,
 and what it lets through right after it has closed :mod:`actors.policies.breaker.recovery`. Here is only what each of
-them means to those who ask.
+them means to the caller.
 
 A permit is the number of the generation it was given in, and every transition begins a new generation. So a result is
 late exactly when its permit is not the current number, and a late result changes nothing: not the counts of a state
@@ -38,19 +38,19 @@ _METRICS_ONLY = BreakerState.METRICS_ONLY
 class Breaker:
     """One circuit breaker. `now_ns` never goes back from one call to the next.
 
-    `on_transition` hears of each transition after it has taken place, so nothing that it does can change it; an error
-    that it raises goes to the caller.
+    `on_transition` is called with each transition after it has taken place, so nothing that it does can change it; an
+    error that it raises goes to the caller.
 
-    Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. Nobody
-    has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it was
-    due. Who wants to hear of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
+    Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. No
+    caller has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it
+    was due. Who wants to hear of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
 
     Args:
         config: What it does.
         name: Which breaker this is, for errors.
         on_transition: Hears of each transition.
         random: The stream for the jitter of `open_growth`: one draw for each opening.
-        first_generation: The number of its first permits; for those who replace one breaker by another.
+        first_generation: The number of its first permits; for replacing one breaker by another.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None.
@@ -124,14 +124,14 @@ class Breaker:
 
     @property
     def reopen_at_ns(self) -> int | None:
-        """While open, the first instant at which a permit may be had; None in the other states."""
+        """While open, the first instant at which a permit may be given; None in the other states."""
         return self._changes_at_ns if self._state is _OPEN else None
 
     @property
     def changes_at_ns(self) -> int | None:
-        """The instant at which time alone makes a difference; None if only a result or an order does.
+        """The instant at which time alone makes a difference; None if only a result or an override does.
 
-        While open that is when a permit may be had, while half-open when it has been so for as long as it may, while
+        While open that is when a permit may be given, while half-open when it has been so for as long as it may, while
         closed the end of the ramp. What happens then: the half-open one changes with :meth:`advance` or any other
         call; the open one, and a half-open one that lets further probes out, only when a permit is asked for.
         """
@@ -176,9 +176,9 @@ class Breaker:
     def try_acquire(self, now_ns: int) -> int | None:
         """Return a permit, or None when refused. Every permit has to be settled by one of the `record` methods.
 
-        An open breaker whose time is over becomes half-open here, with this permit as its first probe. During a ramp
+        An open breaker whose time has passed becomes half-open here, with this permit as its first probe. During a ramp
         each request counts as one call of the traffic of which a share goes through, whether admitted or not; so ask
-        once for each call: whoever is refused and waits had better wait for the permit of a call that comes later, or
+        once for each call: a caller that is refused and waits should wait for the permit of a later call, or
         for :attr:`ramping_until_ns`.
         """
         if self._admits_all:
@@ -206,7 +206,7 @@ class Breaker:
     def admits_at_ns(self, now_ns: int) -> int | None:
         """Return the earliest instant from now on at which it is worth asking for a permit, if nothing else happens.
 
-        `now_ns` itself when one would be given now; None when only a result or an order can bring one. It is a lower
+        `now_ns` itself when one would be given now; None when only a result or an override can bring one. It is a lower
         bound in one case: where a half-open breaker whose probes are all out opens again instead of closing. During a
         ramp it is the instant for the next call, not for one that has been refused already.
         """
@@ -229,7 +229,7 @@ class Breaker:
             self._apply(BreakerEvent.PROBES_OVERDUE, due_ns)
         elif self._state is _HALF_OPEN and self._half_open_then == "closed":
             self._apply(BreakerEvent.BENEFIT_OF_THE_DOUBT, due_ns)
-            self.advance(now_ns)  # the ramp that began then may be over
+            self.advance(now_ns)  # the ramp that began then may have ended
 
     def record_success(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider did the work, in `duration_ns`. False, with nothing changed, if it is stale."""
@@ -285,7 +285,7 @@ class Breaker:
         return True
 
     def force_open(self, now_ns: int) -> None:
-        """Refuse everything until further orders.
+        """Refuse everything until the next override.
 
         Raises:
             IllegalTransition: it is forced open already.
@@ -293,7 +293,7 @@ class Breaker:
         self.override(BreakerEvent.FORCE_OPEN, now_ns)
 
     def disable(self, now_ns: int) -> None:
-        """Admit everything and count nothing until further orders.
+        """Admit everything and count nothing until the next override.
 
         Raises:
             IllegalTransition: it is disabled already.
@@ -301,7 +301,7 @@ class Breaker:
         self.override(BreakerEvent.DISABLE, now_ns)
 
     def metrics_only(self, now_ns: int) -> None:
-        """Admit everything and count, with all counts at zero, and never open, until further orders.
+        """Admit everything and count, with all counts at zero, and never open, until the next override.
 
         Raises:
             IllegalTransition: it is metrics-only already.
@@ -309,7 +309,7 @@ class Breaker:
         self.override(BreakerEvent.METRICS_ONLY, now_ns)
 
     def close(self, now_ns: int) -> None:
-        """Begin anew: closed, with all counts at zero.
+        """Start again: closed, with all counts at zero.
 
         Raises:
             IllegalTransition: it is closed already.
@@ -317,7 +317,7 @@ class Breaker:
         self.override(BreakerEvent.CLOSE, now_ns)
 
     def override(self, event: BreakerEvent, now_ns: int) -> None:
-        """Do what an operator orders.
+        """Apply an operator's override.
 
         Raises:
             IllegalTransition: it is in that state already.

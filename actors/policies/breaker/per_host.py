@@ -35,20 +35,20 @@ def recipient_host(recipient: str) -> str:
 class BreakerGroup:
     """A breaker for each key, made when it is first asked for.
 
-    Memory is bounded twice. A breaker that nobody has asked for in `idle_ns` is forgotten, whatever its state; that is
-    at least twice the longest open time, so that its open time is over by then, and all that is lost is its counts.
-    And beyond `keys_max` the one that was asked for longest ago is forgotten at once. A forgotten key begins anew, and
-    its permits from before are late: generations go on where those that were forgotten stopped.
+    Memory is bounded twice. A breaker that has not been asked for in `idle_ns` is forgotten, whatever its state; that
+    is at least twice the longest open time, so that its open time has passed by then, and all that is lost is its
+    counts. And beyond `keys_max` the one that was asked for longest ago is forgotten at once. A forgotten key begins
+    anew, and its permits from before are late: generations go on where those that were forgotten stopped.
 
-    What an operator orders holds for every key, also for those that come later.
+    An operator's override applies to every key, also to those that come later.
 
     Args:
         config: What each of them does.
         name: Which group this is; a breaker is named ``name/key``.
-        on_transition: Hears the key and the transition.
+        on_transition: Called with the key and the transition.
         random: The stream for the jitter of `open_growth`, shared by all keys.
-        keys_max: Breakers held at most.
-        idle_ns: How long one is held at least that nobody asks for.
+        keys_max: Breakers kept at most.
+        idle_ns: How long one that is not asked for is kept at least.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None; or `keys_max` is less than 1.
@@ -78,39 +78,37 @@ class BreakerGroup:
         """The longest unused first; with each the instant at which it was last asked for."""
         self._state = self._make("").state
         self._override: BreakerEvent | None = None
-        """What an operator ordered last."""
+        """The operator's latest override."""
 
     def __len__(self) -> int:
-        """Return how many are held."""
+        """Return how many there are."""
         return len(self._breakers)
 
     @property
     def begins(self) -> BreakerState:
-        """The state that a new one is in, once it has been told what was ordered."""
+        """The state that a new one is in, once it has been overridden."""
         return self._state
 
     def __iter__(self) -> Iterator[tuple[str, Breaker]]:
-        """Iterate over the keys and breakers that are held, the longest unused first; touches none of them."""
+        """Iterate over the keys and breakers, the longest unused first; touches none of them."""
         return ((key, breaker) for key, (breaker, _) in self._breakers.items())
 
     def breaker(self, key: str, now_ns: int) -> Breaker:
         """Return the breaker of `key`. `now_ns` never goes back from one call to the next."""
-        held = self._breakers.get(key)
-        if held is None:
+        kept = self._breakers.get(key)
+        if kept is None:
             self._forget(now_ns)
             breaker = self._make(key)
         else:
-            breaker = held[0]
+            breaker = kept[0]
         self._breakers[key] = (breaker, now_ns)
         self._breakers.move_to_end(key)
-        if held is None and self._override is not None and self._override in TRANSITIONS[breaker.state]:
-            breaker.override(
-                self._override, now_ns
-            )  # a transition as any other, so that whoever listens knows its state
+        if kept is None and self._override is not None and self._override in TRANSITIONS[breaker.state]:
+            breaker.override(self._override, now_ns)  # a transition as any other, so that the listener knows its state
         return breaker
 
     def override(self, event: BreakerEvent, now_ns: int) -> bool:
-        """Do what an operator orders with every breaker, now and in future; return whether that changes anything."""
+        """Override every breaker, now and in future; return whether that changes anything."""
         changed = False
         after = _STATE_BY_OVERRIDE[event]
         if after is not self._state:

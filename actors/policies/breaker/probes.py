@@ -48,7 +48,7 @@ class Probes:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: no probe under way, no result."""
+        """Start again: no probe under way, no result."""
         self.under_way = 0
         self._results = 0
         self._failures = 0
@@ -68,7 +68,7 @@ class Probes:
             self.under_way -= 1
 
     def give_up_on_those_under_way(self) -> None:
-        """Let as many probes out anew as have no result yet; whichever of them ends first counts."""
+        """Let as many probes out again as have no result yet; whichever of them ends first counts."""
         self.under_way = 0
 
     def settle(self, failed: bool, duration_ns: int) -> bool | None:

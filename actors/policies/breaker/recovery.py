@@ -1,4 +1,4 @@
-"""How a breaker comes back: how long it stays open, the pace of those who waited, and the ramp after closing."""
+"""How a breaker comes back: how long it stays open, the pace of waiting callers, and the ramp after closing."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ class OpenTime:
 class Pace:
     """A release rate that starts at `initial` and doubles with every `doubling` seconds.
 
-    So a provider that has just come back does not meet everybody at once, and yet the line empties in the end whatever
-    the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1) have been
-    released by t; solved for t this is the instant of the k-th release.
+    So a provider that has just come back does not meet all waiting callers at once, and yet the line empties in the end
+    whatever the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1)
+    have been released by t; solved for t this is the instant of the k-th release.
     """
 
     def __init__(self, initial: Rate, doubling: float, start_ns: int) -> None:

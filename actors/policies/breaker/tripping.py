@@ -3,7 +3,7 @@
 Which to choose. Consecutive failures react fast under light load and need neither a window nor a minimum; under heavy
 load with a share of failures they never trip, because some success always comes in between. A failure rate sees such a
 brownout, and needs traffic to see it: below the minimum number of calls it is blind. A slow-call rate sees a provider
-that still answers but drags everybody down with it.
+that still answers but slows its callers down with it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Window(Protocol):
         """Count a call that ended now."""
 
     def advance(self, now_ns: int, /) -> None:
-        """Let go of the calls that the window has left behind."""
+        """Drop the calls that the window has left behind."""
 
     def clear(self) -> None:
         """Forget all calls."""

@@ -86,7 +86,7 @@ class TimeWindow(_Window):
         self.duration_ns += duration_ns
 
     def advance(self, now_ns: int) -> None:
-        """Let go of the calls that the window has left behind."""
+        """Drop the calls that the window has left behind."""
         log, left_ns = self._log, now_ns - self._width_ns
         while log and log[0].at_ns <= left_ns:
             entry = log.popleft()

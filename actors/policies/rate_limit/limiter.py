@@ -5,8 +5,8 @@ and forgets keys that are idle by itself, so that its memory is bounded by the a
 
 Which to choose. `sliding_window` keeps the limit exactly, whatever the arrivals; `sliding_counter` nearly so, at two
 numbers a key; `fixed_window` only between its seams, as many providers count. `token_bucket` (`gcra` is another name
-for the same) allows a burst and then a steady pace; `leaky_bucket` allows no burst at all and so makes everybody wait
-who comes in one. Several `rates` hold at once: 3 a second and 100 a minute.
+for the same) allows a burst and then a steady pace; `leaky_bucket` allows no burst at all and so makes every caller
+wait who comes in one. Several `rates` hold at once: 3 a second and 100 a minute.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ __all__ = [
 
 
 class Limiter(Protocol):
-    """What they have in common."""
+    """The interface of all of them."""
 
     @property
     def active_keys(self) -> int:

@@ -9,11 +9,11 @@ State = TypeVar("State")
 
 
 class RecentKeys(ABC, Generic[State]):
-    """Keeps the state of each key for at least `horizon_ns` after it was last touched, and not for ever.
+    """Keeps the state of each key for at least `horizon_ns` after it was last touched, but not without end.
 
     Two generations: whatever is touched moves to the recent one; every horizon the older one is dropped whole and the
     recent one takes its place. So a key is dropped only when a whole horizon has passed without it, each key costs a
-    constant, and what is held is bounded by the keys that were active in the last two horizons in which anything
+    constant, and what is kept is bounded by the keys that were active in the last two horizons in which anything
     happened.
     """
 

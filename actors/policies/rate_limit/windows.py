@@ -115,7 +115,7 @@ class FixedWindow:
         return self._ends_at_ns
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop the counts of a window that is over; also happens by itself at the first request of the next one."""
+        """Drop the counts of a window that has ended; also happens by itself at the first request of the next one."""
         if now_ns >= self._ends_at_ns:
             self._counts = {}
             self._ends_at_ns = (now_ns // self._window_ns + 1) * self._window_ns
@@ -128,7 +128,7 @@ class SlidingCounter:
     as those of :class:`~actors.policies.rate_limit.windows.FixedWindow`, and the previous one counts by the share
     of it that a window ending now would cover, as if its admissions had been spread evenly. That estimate is rounded
     down, as in the `limits` library. Two numbers a key, whatever the limit; a burst at the end of a window may let a
-    few more through than the limit, or hold a few back for longer than it should.
+    few more through than the limit, or delay a few for longer than it should.
 
     Raises:
         ValueError: `limit` or `window_ns` is less than 1.

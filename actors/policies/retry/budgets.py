@@ -6,8 +6,8 @@ are three times the load. A budget bounds the retries by the work that is done a
 Which to choose. `finagle` reads as people say it, a share of the first attempts and a small rate besides. `grpc` asks
 how many attempts fail: with few failures all are retried, with many none. `envoy` bounds what is under way at once and
 so needs no clock, but says nothing about how many retries a second that makes. `aws` bounds the retries that have
-failed, and gives back what succeeded. `token_bucket` is a share of the first attempts too, but remembers for ever what
-it was not asked for, up to its capacity, and needs no clock.
+failed, and gives back what succeeded. `token_bucket` is a share of the first attempts too, but remembers without end
+what it was not asked for, up to its capacity, and needs no clock.
 
 The order of calls, for every attempt: :meth:`Budget.start`, then :meth:`Budget.end`; and after an attempt that failed
 and would be retried :meth:`Budget.try_retry`. What that returns is the charge of the retry, to be handed to its `start`
@@ -35,7 +35,7 @@ from actors.settings.retry import (
 
 
 class Budget:
-    """What they have in common. `now_ns` never goes back from one call to the next."""
+    """The interface of all of them. `now_ns` never goes back from one call to the next."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ class Budget:
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
         """An attempt has ended: it succeeded, or it failed in a way that another attempt may not.
 
-        None: neither, as of a permanent failure or of an attempt that was abandoned.
+        None: neither, as of a permanent failure or of an attempt that was cancelled.
         """
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
@@ -278,7 +278,7 @@ class TokenBudget(Budget):
             self._tokens = min(self._capacity, self._tokens + self._deposit)
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
-        """Take a token and return 1, or None if there is none to be had."""
+        """Take a token and return 1, or None if there is none left."""
         if self._tokens < self._least:
             return None
         self._tokens -= self._cost

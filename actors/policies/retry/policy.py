@@ -2,7 +2,7 @@
 
 How attempts are counted. An attempt counts under one rule: that of its reason if it has one, else that of its kind
 (transient, throttled, ambiguous) if it has one, else the settings of the channel. Each rule has its own count, its own
-`max_attempts` and its own backoff, and the notification is given up when the rule under which its latest attempt
+`max_attempts` and its own backoff, and the notification is dead-lettered when the rule under which its latest attempt
 counts is spent. So ten throttled attempts use up none of three others, and all in all there are never more than the
 sum of the limits. This is how urllib3's Retry counts connect, read and status errors, and Spring Retry's
 ExceptionClassifierRetryPolicy exceptions.
@@ -86,10 +86,10 @@ class RetryPolicy:
         self._draw = random.random
 
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
-        """Count an attempt that failed, and return how many nanoseconds to wait before the next; None to give up.
+        """Count an attempt that failed, and return how many nanoseconds to wait before the next; None if there is none.
 
-        A channel fault uses up nothing and is always retried, after at least the first delay without jitter. Whether
-        there is time for the next attempt, :meth:`last_start_ns` tells.
+        A channel fault uses up nothing and is always retried, after at least the first delay without jitter. For
+        whether there is time for the next attempt, see :meth:`last_start_ns`.
 
         Args:
             outcome: how the attempt ended.
@@ -131,10 +131,10 @@ class RetryPolicy:
         return max(delay_ns, self._spread(hint_ns))
 
     def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
-        """Count an attempt that failed in an earlier life of the process and was followed by a wait of `waited_ns`.
+        """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`.
 
         What was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
-        started the backoff anew) is made up for by what is most likely.
+        started the backoff anew) is replaced by what is most likely.
         """
         rule = self._rule_of(outcome)
         progress = _of_rule(progress, rule)

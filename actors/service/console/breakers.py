@@ -43,7 +43,7 @@ CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DI
 
 _DONE = {
     "ordered": Done("The breaker is overridden."),
-    "same": Done("Nothing changed: it was in this state already.", "care"),
+    "same": Done("The override changed nothing: it was in this state already.", "care"),
 }
 
 

@@ -128,7 +128,7 @@ class DeadLetters:
         order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why)
         answer: Future[bool] = self._future()
         self._tell(SubmitRedrive(order, NO_METADATA if edit is None else FrozenDict(edit), answer))
-        self._notifier.bus.owe(answer)
+        self._notifier.bus.track(answer)
         return await answer
 
     async def discard(self, notification_id: str, *, by: str | None, why: str) -> bool:
@@ -141,7 +141,7 @@ class DeadLetters:
         answer: Future[bool] = self._future()
         order = DiscardDeadLetter(notification_id=notification_id, reason=why, by=by)
         self._tell(SubmitDiscard(order, answer))
-        self._notifier.bus.owe(answer)
+        self._notifier.bus.track(answer)
         return await answer
 
     async def operate_breaker(

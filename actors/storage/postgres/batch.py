@@ -4,8 +4,8 @@ Each statement takes many rows, as arrays; so a batch of hundreds takes hardly m
 change. The arrays go in binary form: as text, those of bytes take ten times as long to write.
 
 Within a transaction the node's row comes first: by it a node that has lost its lease is kept from writing, and a
-transaction whose answer was lost with the connection is known for made or not. Whoever takes over what a node has must
-lock the same row, so of a commit and a take-over one is wholly before the other.
+transaction whose answer was lost with the connection is known for made or not. A node that takes over what another has
+must lock the same row, so of a commit and a take-over one is wholly before the other.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class Change(Promise):
         super().__init__()
         self.event = event
         self.command = command
-        """With what somebody has edited."""
+        """With its edits."""
         self.at_ns = event.epoch_ns + event.at_ns
         """When it happened, since 1970."""
         self.number = 0
         """Its place in its batch."""
         self.written = b""
-        """The command as it was accepted, where it is requested, or its past is kept."""
+        """The command as it was accepted, where it is requested, or its history is kept."""
         self.past = b""
         """All that happened to it, where it ends and that is to be kept."""
         self.dead_since_ns = 0
-        """When it was given up, as far as is known here, where it is redriven or discarded."""
+        """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
         self.has_history = True
         """Whether there may be anything in `history` that its end deletes."""
         self.entry: Entry | None = None
@@ -102,7 +102,7 @@ class Batch:
         self.unsure: set[Setting] = set()
         """Settings that its changes leave as they are where people have set them, perhaps at another node."""
         self.shared: Shared | None = None
-        """How things stand that those changes were about, and these settings."""
+        """The current state of what those changes were about, and of these settings."""
 
     @property
     def size(self) -> int:
@@ -238,8 +238,8 @@ class _Turn:
         ]
         if audited:
             sql.execute(_AUDIT, columns(audited))
-        told = sorted((*self.history, *taken), key=lambda change: change.number)
-        settings = write_suppressions(sql, ((change.event, change.command) for change in told))
+        known = sorted((*self.history, *taken), key=lambda change: change.number)
+        settings = write_suppressions(sql, ((change.event, change.command) for change in known))
         batch.unsure.update(settings)
         if self.change is not None:
             settings += write_change(sql, self.change)

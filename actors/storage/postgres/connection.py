@@ -1,4 +1,5 @@
-"""A node's connection to PostgreSQL: it may be lost and made again, and is where the node waits and hears of others.
+"""A node's connection to PostgreSQL: it may be lost and made again, and is where the node waits and is notified by
+others.
 
 What all SQL of a store in PostgreSQL has in common is here too.
 """
@@ -69,7 +70,7 @@ class Link:
         return self._sql
 
     def lose(self, error: psycopg.Error) -> None:
-        """Take note that it is of no use any more, or that what was done by it has to be done again."""
+        """Record that it is of no use any more, or that its work has to be done again."""
         self.losses += 1
         if self._sql is not None and not self._sql.closed and isinstance(error, _CONFLICTS):
             return
@@ -86,7 +87,7 @@ class Link:
                 sql.close()
 
     def shut(self) -> None:
-        """Let the thread that waits for an answer hear that none will come; from another thread."""
+        """Wake the thread that waits for an answer that will not come; from another thread."""
         sql = self._sql
         if sql is not None:
             with (
@@ -109,7 +110,7 @@ class Link:
         self._hinted |= self._sql is not None and notify.pid != self._sql.pgconn.backend_pid
 
     def wait(self, self_pipe: SelfPipe, timeout: float) -> None:
-        """Wait until the self-pipe rings, something comes from the database, or the time is up."""
+        """Wait until the self-pipe wakes it, something comes from the database, or the time has passed."""
         with selectors.DefaultSelector() as selector:
             selector.register(self_pipe.reader, selectors.EVENT_READ)
             if self._sql is not None and not self._sql.closed:

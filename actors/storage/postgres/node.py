@@ -1,7 +1,8 @@
-"""A node's place among those that share a store in PostgreSQL: its lease, what it takes over, and what it hears of.
+"""A node's place among those that share a store in PostgreSQL: its lease, what it takes over, and what it is notified
+of.
 
 Everything here is for the one thread that does the SQL of a node. Each function makes transactions of its own, and may
-be called again when the connection was lost in it. A node counts its own lease as over a bit before others may say so.
+be called again when the connection was lost in it. A node counts its own lease as ended a bit before others may say so.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from actors.storage.postgres.reading import Shared, entries, read_shared
 from actors.storage.postgres.settings import Setting, setting_named
 
 REMEMBERED_AT_START = 100_000
-"""How many ids of what has ended a node reads when it starts; of the others it hears when one of them comes again."""
+"""How many ids of what has ended a node reads when it starts; of the others it learns when one of them comes again."""
 
 TAKEN_AT_ONCE = 1_000
 """How many deliveries of another node are taken over by one transaction, so that others get their share."""
 
 FORGOTTEN_AT_ONCE = 20_000
-"""How many rows are deleted at a time because nobody needs them any more."""
+"""How many rows that are no longer needed are deleted at a time."""
 
 
 class Retention(NamedTuple):
-    """How long rows are kept that nobody needs to go on, in nanoseconds; and until when that is looked at."""
+    """How long rows are kept that are not needed to resume, in nanoseconds; and until when that is looked at."""
 
     remember_ids_ns: int
     keep_audit_ns: int
@@ -52,10 +53,10 @@ class State(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What has come of looking round."""
+    """The result of looking round."""
 
     expired: tuple[str, ...]
-    """The names of nodes whose lease was over, as was noticed now."""
+    """The names of nodes whose lease had ended, as was noticed now."""
 
     taken: int
     """How many deliveries have been taken over."""
@@ -83,7 +84,7 @@ def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
     """Keep the lease of a node, from now on.
 
     Raises:
-        Fenced: it is over, and has been taken notice of.
+        Fenced: it has ended, and that has been noticed.
     """
     kept = sql.execute(
         "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s' WHERE token = %s AND NOT gone",
@@ -134,7 +135,8 @@ def load(sql: Sql, token: int) -> State:
 def look_round(
     sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, retention: Retention
 ) -> Round:
-    """Keep the lease, notice whose is over, take over a share of what no living node has, and forget what is old.
+    """Keep the lease, notice leases that have ended, take over a share of what no living node has, and delete what is
+    old.
 
     Args:
         sql: the connection.
@@ -142,11 +144,11 @@ def look_round(
         lease_s: how long its lease is from now on, in seconds.
         seen: until which transaction it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
-        reaps: whether it may say of others that their lease is over.
-        retention: what to forget.
+        reaps: whether it may say of others that their lease has ended.
+        retention: what to delete.
 
     Raises:
-        Fenced: its own lease is over, and has been taken notice of.
+        Fenced: its own lease has ended, and that has been noticed.
     """
     with sql.transaction():
         kept = sql.execute(
@@ -213,9 +215,9 @@ def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return how those letters and settings stand that other nodes have changed, and until where that has been seen.
+    """Return the state of the letters and settings that other nodes have changed, and until where that has been seen.
 
-    A transaction is looked at when every one that began before it is over: so none is passed by that is slower than
+    A transaction is looked at when every one that began before it has ended: so none is passed by that is slower than
     a later one. How things stand is read afterwards, and so it is no matter in which order they came to be so.
     """
     with sql.transaction():
@@ -233,17 +235,17 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
 
 
 class Lease:
-    """Until when a node has what it has, unless it is kept up; watched in a thread of its own."""
+    """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
 
     def __init__(self, node: str, length_s: float, *, when_finished: Callable[[], None]) -> None:
-        """Be ready to be watched; `when_finished` is called in the thread that watches."""
+        """Get ready to be watched; `when_finished` is called in the thread that watches."""
         self._length_s = length_s
         self._when_finished = when_finished
         self._ends = 0.0
-        """When it is over, by the node's own monotonic clock and at the earliest."""
+        """When it ends, by the node's own monotonic clock and at the earliest."""
         self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
         self._watched = threading.Event()
-        """Set when nobody has to watch it any more."""
+        """Set when it need not be watched any more."""
 
     def keep_from(self, began: float) -> None:
         """Count it from an instant that was before it was prolonged; and end it a bit before others do."""
@@ -254,7 +256,7 @@ class Lease:
         self._watcher.start()
 
     def stop_watching(self) -> None:
-        """Let nobody watch it any more."""
+        """Stop watching it."""
         self._watched.set()
 
     def _watch(self) -> None:

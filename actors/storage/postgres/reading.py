@@ -1,4 +1,4 @@
-"""What a store in PostgreSQL reads: histories, how things stand that nodes share, and the audit trail."""
+"""What a store in PostgreSQL reads: histories, the state that nodes share, and the audit trail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actors.storage.postgres.settings import Setting, read_settings
 
 
 class Shared(NamedTuple):
-    """How things stand that all nodes share, as the database has them."""
+    """The state that all nodes share, as the database has it."""
 
     letters: dict[str, Entry | None]
     """Of notifications: the dead letter, or None where it is none."""
@@ -25,7 +25,7 @@ class Shared(NamedTuple):
 
 
 def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
-    """Return how these letters and settings stand."""
+    """Return the state of these letters and settings."""
     wanted = sorted(ids)
     dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
     return Shared({each: dead.get(each) for each in wanted}, read_settings(sql, settings))
@@ -56,7 +56,8 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
 
 
 def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
-    """Return what happened to a notification, of any node, that has not ended, or whose past is kept since it has."""
+    """Return what happened to a notification, of any node, that has not ended, or whose history is kept since it
+    has."""
     entry = entries(sql, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
     if entry is not None:
         return StoredHistory(entry.command, tuple(entry.events))

@@ -7,7 +7,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ================  ======================================================================================================
 ``notifications``  Every notification that is known, by its id: the one place that decides whether an id is new.
                    `state`: ``open``, ``dead`` (a dead letter), or ``ended`` (only its id is remembered).
-                   `owner`: the token of the node that sees to it while it is open; else null.
+                   `owner`: the token of the node that has it while it is open; else null.
                    `seq`: orders acceptances and what is in `history`. `at_ns`: when it came to be in its state.
                    `command`: as it was accepted. `requested`: the event of its acceptance.
                    `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
@@ -18,7 +18,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    provider has said that the address is gone, and a redrive lifts that.
 ``audit``          What people did, and what the dead letter queue discarded by itself: `seq`, `notification_id` (null
                    where it was done to something else), `at_ns`, `entry`.
-``closed``         What happened to those that ended after somebody redrove or discarded them: `notification_id`,
+``closed``         What happened to those that ended after they were redriven or discarded: `notification_id`,
                    `ended_ns`, `command`, `events`.
 ``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
                    `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
@@ -111,7 +111,7 @@ MIGRATIONS: tuple[str, ...] = (
 """What takes a schema from each version to the next one, the first from nothing to version 1."""
 
 OLDEST_SERVER = 140_000
-"""The oldest version of PostgreSQL that is still looked after, as its `server_version_num`."""
+"""The oldest version of PostgreSQL that is supported, as its `server_version_num`."""
 
 
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:

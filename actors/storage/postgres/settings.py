@@ -59,9 +59,9 @@ def write_suppressions(sql: Sql, happened: Iterable[tuple[NotificationEvent, Sen
     gone: dict[Setting, Suppression] = {}
     back: set[Setting] = set()
     for event, command in happened:
-        told = suppression_from(event, command.recipient)
-        if told is not None:
-            gone.setdefault(setting_of_suppression(told), told)
+        suppression = suppression_from(event, command.recipient)
+        if suppression is not None:
+            gone.setdefault(setting_of_suppression(suppression), suppression)
         elif type(event) is NotificationRedriven:
             back.add(setting_of(command))
             gone.pop(setting_of(command), None)
@@ -75,19 +75,19 @@ def write_suppressions(sql: Sql, happened: Iterable[tuple[NotificationEvent, Sen
 def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
     """Write a change of settings; return what it changes."""
     people = [each for each in change.suppressed if each.source is not SuppressionSource.PROVIDER]
-    told = {setting_of_suppression(each): each for each in change.suppressed if each not in people}
+    reported = {setting_of_suppression(each): each for each in change.suppressed if each not in people}
     given: dict[Setting, Suppression | UserPreferences] = {setting_of_suppression(each): each for each in people}
     given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
     gone = {(channel.value, address) for channel, address in change.lifted}
     gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
-    if told:
-        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(told))
+    if reported:
+        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(reported))
     if given:
         update = "ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, told = excluded.told"
         sql.execute(f"{_SET} {update}".encode(), _setting_columns(given))
     if gone:
         sql.execute(_UNSET.encode(), columns([_key(each) for each in sorted(gone)]))
-    return [*told, *given, *gone]
+    return [*reported, *given, *gone]
 
 
 _SET = "INSERT INTO settings SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bytea[], %b::bytea[], %b::boolean[])"

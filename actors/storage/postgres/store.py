@@ -1,20 +1,20 @@
-"""The durable store of several nodes: PostgreSQL, where each sees to what it has accepted, and to what another had that
+"""The durable store of several nodes: PostgreSQL, where each has what it has accepted, and what another had that
 is gone.
 
 **Group commit.** All SQL of a node is in one thread, by one connection: that of its
 :class:`~actors.storage.postgres.worker.Worker`. Changes that come while one transaction is under way go into the next
 one together.
 
-**Who sees to what.** A node has what it accepted, redrove or took over, for as long as its lease holds, which it keeps
+**Ownership.** A node has what it accepted, redrove or took over, for as long as its lease holds, which it keeps
 up by every transaction and by looking round about once a second. Each opening of a store has a fencing token of its
 own. Every transaction begins with the node's row, so a node whose lease another one has declared over writes nothing
 any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that has not reached the
 database for its lease ends by itself, just before another one may take over what it has.
 
 **Taking over.** A living node notices that the lease of another one is over (or that it has closed its store, or was
-started anew under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
-notifier takes that up exactly as after a restart. A node that has only just come back to the database says of no lease
-that it is over, for a third of its own: after the database has been away, everyone comes back first.
+restarted under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
+notifier resumes that exactly as after a restart. A node that has only just come back to the database ends no lease of
+another node, for a third of its own: after the database has been away, all nodes come back first.
 
 **What all nodes share.** The database decides whether an id is new, and who takes a dead letter: the acceptance of one
 that another node has accepted, the redrive and the discard of a letter that another node has taken raise
@@ -23,7 +23,7 @@ this node has, the ids of what has ended here (and the latest at the start), and
 preferences; of these, what other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on
 it.
 
-**A lost connection** is made again, by and by, and the transaction under way is written again; if its answer alone was
+**A lost connection** is made again, and the transaction under way is written again; if its answer alone was
 lost, that is found out. Until then changes wait. Their effects end when they are durable, or raise.
 
 The tables are described in :mod:`actors.storage.postgres.schema`. The connection must be a session's own: through a
@@ -94,7 +94,7 @@ class PostgresStore(StoreOnDisk):
         self.node = node
         """The name of this node."""
         self._under_way: Counter[str | Setting] = Counter()
-        """Letters and settings with changes under way: what is heard of them meanwhile is old."""
+        """Letters and settings with changes under way: news of them meanwhile is outdated."""
         self._to_do = ToDo()
         self._worker = Worker(
             self._to_do,
@@ -126,14 +126,14 @@ class PostgresStore(StoreOnDisk):
 
         Args:
             dsn: of the database, as libpq takes it: ``postgresql://user@host/database``, or ``key=value`` pairs.
-            node: the name of this node, for logs. A node that is started anew under the name of an earlier one takes
+            node: the name of this node, for logs. A node that is started under the name of an earlier one takes
                 over at once what that had; and if that is still alive, it ends. None: a new name, so that after a
-                crash others take over when the lease is over.
+                crash others take over when the lease has ended.
             lease: seconds for which a node keeps what it has when it cannot reach the database; at least 1. After a
                 crash, it takes so long until others take over; and a database may be away for so long.
             schema: in which the tables are.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
-            keep_audit: seconds for which the audit trail goes back, and the past of what people have redriven or
+            keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end.
 
         Raises:
@@ -243,7 +243,7 @@ class PostgresStore(StoreOnDisk):
         return answer
 
     def _take_in(self, outcome: Outcome) -> None:
-        """Take in what has come of the work in the database."""
+        """Take in the results of the work in the database."""
         match outcome:
             case Batch():
                 self._batch_is_done(outcome)
@@ -252,10 +252,10 @@ class PostgresStore(StoreOnDisk):
             case Taken():
                 self._take_over(outcome.entries)
             case Shared():
-                self._hear(outcome)
+                self._take_in(outcome)
 
     def _batch_is_done(self, batch: Batch) -> None:
-        """Take back what another node was faster with, and let everybody go on who waits for this batch."""
+        """Take back what another node was faster with, and resume all that wait for this batch."""
         self.transactions += 1
         for change in batch.overtaken:
             notification_id = change.event.notification_id
@@ -268,18 +268,18 @@ class PostgresStore(StoreOnDisk):
             if self._under_way[key] <= 0:
                 del self._under_way[key]
         if batch.shared is not None:
-            self._hear(batch.shared)
+            self._take_in(batch.shared)
         for promise in batch.promises:
             if not promise.is_kept:
                 promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
 
     def _take_over(self, taken: dict[str, Entry]) -> None:
-        """See to what another node had."""
+        """Take over what another node had."""
         self._open.update(taken)
         self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
-    def _hear(self, shared: Shared) -> None:
-        """Take in how things stand that other nodes have changed."""
+    def _take_in(self, shared: Shared) -> None:
+        """Take in what other nodes have changed."""
         found, gone = [], []
         for notification_id, entry in shared.letters.items():
             if notification_id in self._under_way or notification_id in self._open:
@@ -300,7 +300,7 @@ class PostgresStore(StoreOnDisk):
             self._tell_news(LettersChanged(tuple(found), tuple(gone)))
 
     def _set(self, setting: Setting, written: bytes | None) -> None:
-        """Take in how a setting stands."""
+        """Take in the state of a setting."""
         kind, name = setting
         if kind == USER:
             if written is None:
@@ -317,7 +317,7 @@ class PostgresStore(StoreOnDisk):
             self.on_news(news)
 
     def _is_lost(self) -> None:
-        """Let nobody wait, or go on, when nothing can be made durable any more."""
+        """Fail all waiters when nothing can be made durable any more."""
         assert self._failure is not None
         for work in self._to_do.clear():
             for promise in work.promises:
@@ -345,12 +345,12 @@ class PostgresStore(StoreOnDisk):
             self.remembered.add(command, ended_ns)
         for event, command in state.changes:
             super().commit(event, command)
-        self.suppressions.restore(())  # of those that came of that, some have been lifted
+        self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         for setting, written in state.settings.items():
             self._set(setting, written)
 
     def _lose(self, failure: str) -> None:
-        """Take note, in whichever thread, that nothing can be made durable any more."""
+        """Record, in whichever thread, that nothing can be made durable any more."""
         self._failure = failure
         self._tell(self._is_lost)
 

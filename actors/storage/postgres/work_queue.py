@@ -49,7 +49,7 @@ class ToDo:
 
     def __init__(self) -> None:
         self.self_pipe = SelfPipe()
-        """Rings when something comes, once there was nothing."""
+        """Wakes the thread when something comes, once there was nothing."""
         self.latest_ns = 0
         """The latest instant since 1970 at which anything has happened here."""
         self.is_closing = False
@@ -92,13 +92,13 @@ class ToDo:
         return query.promise
 
     def close(self) -> None:
-        """Take note that nothing more comes."""
+        """Record that nothing more comes."""
         with self._lock:
             self.is_closing = True
         self.self_pipe.wake()
 
     def clear(self) -> list[Work]:
-        """Forget all that is to do; return it, with what is being done."""
+        """Drop all that is to do; return it, with what is being done."""
         with self._lock:
             left, self._batch = [*self._to_do], None
             self._to_do.clear()
@@ -109,8 +109,8 @@ class ToDo:
     # ── in the thread of the SQL ────────────────────────────────────────────────────────────────────────────────
 
     def take(self) -> Work | None:
-        """Return what is to do next, which is in hand from now on; None: nothing, and the self-pipe rings when it
-        comes."""
+        """Return what is to do next, which is in hand from now on; None: nothing, and the self-pipe wakes the
+        thread when it comes."""
         with self._lock:
             if self._to_do:
                 work = self._in_hand = self._to_do.popleft()
@@ -122,7 +122,7 @@ class ToDo:
         return None
 
     def put_down(self) -> None:
-        """Take note that what was in hand is done."""
+        """Record that what was in hand is done."""
         self._in_hand = None
 
     @property

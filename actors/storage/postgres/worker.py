@@ -46,22 +46,22 @@ LOOK_ROUND = 1.0
 HINT_PAUSE = 0.05
 """Seconds between two hints to other nodes, at the least: a NOTIFY makes all transactions wait for each other."""
 
-FORGET_PAUSE = 10.0
-"""Seconds between two looks for rows that nobody needs any more."""
+DELETE_PAUSE = 10.0
+"""Seconds between two looks for rows that are no longer needed."""
 
 RECONNECT_PAUSES = (0.05, 2.0)
 """Seconds before the connection is tried again, the first time and at the most; they double."""
 
 
 class Taken(NamedTuple):
-    """What another node had, and this one sees to from now on."""
+    """What another node had, and this one has from now on."""
 
     entries: dict[str, Entry]
 
 
 Outcome: TypeAlias = Batch | Query | Taken | Shared
-"""What has come of the work: a batch that is durable, a question that is answered, what has been taken over, or how
-things stand that other nodes have changed."""
+"""The results of the work: a batch that is durable, a question that is answered, what has been taken over, or the
+state of what other nodes have changed."""
 
 
 class Worker:
@@ -79,7 +79,8 @@ class Worker:
         keep_audit_ns: int,
         when_lost: Callable[[str], None],
     ) -> None:
-        """Be ready to start; `when_lost` is told why nothing can be made durable any more, once and in any thread."""
+        """Get ready to start; `when_lost` gets the reason why nothing can be made durable any more, once and in any
+        thread."""
         self._to_do = to_do
         self._node = node
         self._schema = schema
@@ -90,8 +91,8 @@ class Worker:
         self._link = Link(dsn, schema, lease_s)
         self._lease = Lease(node, lease_s, when_finished=self._lease_has_expired)
         self._lock = threading.Lock()
-        """Guards that it gives up once."""
-        self._given_up = threading.Event()
+        """Guards that it fails once."""
+        self._failed = threading.Event()
         """Set when nothing can be made durable any more."""
         self._fencing_token, self._seen = 0, ""
         self._batches = 0
@@ -123,7 +124,7 @@ class Worker:
         return state
 
     def serve(self) -> Iterator[Outcome]:
-        """Do what is to do, in order, until nothing more comes and nothing is left; yield what comes of it.
+        """Do what is to do, in order, until nothing more comes and nothing is left; yield the results.
 
         It ends before that when nothing can be made durable any more.
         """
@@ -135,29 +136,29 @@ class Worker:
         except Exception as error:
             logger.exception("the store of node %r failed", self._node)
             with contextlib.suppress(_Finished):
-                self._give_up(f"the store cannot be written: {error}")
+                self._fail(f"the store cannot be written: {error}")
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self._lease.stop_watching()
         self._link.cut()
         self._to_do.self_pipe.close()
 
     def _serve(self) -> Iterator[Outcome]:
         pause = min(LOOK_ROUND, self._lease_s / 4)
-        looks_at, forgets_at, hints_at, has_hint = 0.0, 0.0, 0.0, False
+        looks_at, deletes_at, hints_at, has_hint = 0.0, 0.0, 0.0, False
         while True:
-            if self._given_up.is_set():
+            if self._failed.is_set():
                 raise _Finished
             now = time.monotonic()
             if has_hint and now >= hints_at:
                 self._repeat(self._hint)
                 has_hint, hints_at = False, time.monotonic() + HINT_PAUSE
             if now >= looks_at or self._link.is_hinted():
-                forgets = now >= forgets_at
-                has_more = yield from self._look_round(forgets)
-                if forgets and not has_more:
-                    forgets_at = now + FORGET_PAUSE
+                deletes = now >= deletes_at
+                has_more = yield from self._look_round(deletes)
+                if deletes and not has_more:
+                    deletes_at = now + DELETE_PAUSE
                 looks_at = now if has_more else now + pause
             work = self._next(min(looks_at, hints_at) if has_hint else looks_at)
             if work is None:
@@ -170,7 +171,7 @@ class Worker:
                 has_hint |= self._write(work)
             yield work
             self._to_do.put_down()
-        with contextlib.suppress(psycopg.Error):  # then others wait until its lease is over
+        with contextlib.suppress(psycopg.Error):  # then others wait until its lease has ended
             release(self._link.sql(), self._fencing_token)
             self._hint(self._link.sql())
 
@@ -188,15 +189,15 @@ class Worker:
 
         def write(sql: Sql) -> bool:
             began = time.monotonic()
-            tells = batch.write(sql, self._fencing_token, self._lease_s, self._remember_ids_ns)
+            is_news = batch.write(sql, self._fencing_token, self._lease_s, self._remember_ids_ns)
             self._lease.keep_from(began)
-            return tells
+            return is_news
 
         return self._repeat(write)
 
-    def _look_round(self, forgets: bool) -> Generator[Outcome, None, bool]:
-        """Keep the lease, take over what is left alone, hear what others have done; return whether there is more."""
-        now_ns = self._to_do.latest_ns if forgets else 0
+    def _look_round(self, deletes: bool) -> Generator[Outcome, None, bool]:
+        """Keep the lease, take over what has no node, read what others have done; return whether there is more."""
+        now_ns = self._to_do.latest_ns if deletes else 0
 
         def look(sql: Sql) -> Round:
             began = time.monotonic()
@@ -238,34 +239,34 @@ class Worker:
             try:
                 return work(self._link.sql())
             except Fenced:
-                self._give_up(f"node {self._node!r} has lost its lease: another node has taken over what it had")
+                self._fail(f"node {self._node!r} has lost its lease: another node has taken over what it had")
             except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
                 self._link.lose(error)
-                if self._given_up.wait(pause):
+                if self._failed.wait(pause):
                     raise _Finished from None
                 pause = min(2 * pause, longest, self._lease_s / 6)
             except psycopg.Error as error:
                 logger.exception("the store of node %r failed", self._node)
-                self._give_up(f"the store cannot be written: {str(error).strip()}")
+                self._fail(f"the store cannot be written: {str(error).strip()}")
 
     # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
 
     def _lease_has_expired(self) -> None:
-        """Give up, whatever the thread of the SQL hangs in; called in another one."""
+        """Fail, even if the thread of the SQL is stuck; called in another one."""
         with contextlib.suppress(_Finished):
-            self._give_up(
+            self._fail(
                 f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
                 f"{self._link.why}: another node may take over what it has"
             )
         self._link.shut()
 
-    def _give_up(self, failure: str) -> NoReturn:
+    def _fail(self, failure: str) -> NoReturn:
         """Make nothing durable any more."""
         with self._lock:
-            if not self._given_up.is_set():
+            if not self._failed.is_set():
                 logger.error("%s", failure)
                 self._when_lost(failure)
-                self._given_up.set()
+                self._failed.set()
         raise _Finished
 
 

@@ -19,7 +19,7 @@ APPLICATION_ID = 0x52744C62
 
 MIGRATIONS: tuple[str, ...] = (
     """
-    -- What has not ended, and dead letters. Their state is told by their history: the event by which they were
+    -- What has not ended, and dead letters. Their state follows from their history: the event by which they were
     -- requested is here, the later ones are in `history`.
     CREATE TABLE notifications (
         seq INTEGER PRIMARY KEY,
@@ -68,7 +68,7 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO audit
         SELECT seq, notification_id, CAST(strftime('%s', 'now') AS INTEGER) * 1000000000, event FROM audit_until_now;
     DROP TABLE audit_until_now;
-    -- What happened to notifications that have ended since somebody redrove or discarded them.
+    -- What happened to notifications that have ended since they were redriven or discarded.
     CREATE TABLE closed (
         seq INTEGER PRIMARY KEY,
         notification_id TEXT NOT NULL UNIQUE,
@@ -124,7 +124,7 @@ class SqliteFile:
         self._lock.close()
 
     def _locked(self) -> sqlite3.Connection:
-        """Return what holds the lock, for as long as it is open and this process lives.
+        """Return what holds the lock, for as long as it is open and this process runs.
 
         A transaction on a file beside the store's: so it works wherever SQLite does, and others may still read the
         store, to look into it or to make a copy.
@@ -192,7 +192,7 @@ class SqliteFile:
 
 
 def check_whose_it_is(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError if this is the database of another program; an empty one is nobody's."""
+    """Raise StoreError if this is the database of another program; an empty one is free."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application_id != APPLICATION_ID and (application_id or tables):

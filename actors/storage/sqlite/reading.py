@@ -1,4 +1,4 @@
-"""What is read from the file of a store in SQLite: by the store itself, and by who only looks into it."""
+"""What is read from the file of a store in SQLite: by the store itself, and by read-only access."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SqliteHistories(MemoryStore):
             remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
             for seq, notification_id, ended_ns, command in remembered:
                 last = max(last, seq)
-                if notification_id not in present:  # else its time was up, and it was accepted anew
+                if notification_id not in present:  # else its time had passed, and it was accepted again
                     self.remembered.add(decode_command(command), ended_ns)
             commands = {}
             changes = sql.execute(
@@ -90,7 +90,7 @@ class SqliteReader(SqliteHistories):
 
 @contextmanager
 def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
-    """Look into the file of a store, whether or not somebody has it open; nothing in it is changed, nor left beside it.
+    """Read the file of a store, whether or not it is open elsewhere; nothing in it is changed, nor left beside it.
 
     Raises:
         StoreError: there is no such file, it is no store's, or of another version than is known here.
@@ -114,8 +114,8 @@ def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
 def _tidy_up(path: Path) -> None:
     """Have SQLite remove the files ``-wal`` and ``-shm``, which a connection that may only read makes and leaves there.
 
-    Only SQLite can tell whether somebody else is there: the last connection that may write removes them when it is
-    closed, under a lock that nobody gets who is not the last. What a process that was killed has left in them stays.
+    Only SQLite can tell whether there are other connections: the last connection that may write removes them when it is
+    closed, under a lock that only the last one gets. What a process that was killed has left in them stays.
     """
     try:
         if path.with_name(path.name + "-wal").stat().st_size > 0:
@@ -124,11 +124,11 @@ def _tidy_up(path: Path) -> None:
             sql.execute("PRAGMA query_only = ON")
             sql.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except (OSError, sqlite3.Error):
-        return  # there are none, or somebody is just at work, and does it
+        return  # there are none, or another connection is at work, and does it
 
 
 def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
-    """Return what happened to a notification that has ended since somebody redrove or discarded it, if it is kept."""
+    """Return what happened to a notification that has ended since it was redriven or discarded, if it is kept."""
     select = "SELECT command, events FROM closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
     return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))

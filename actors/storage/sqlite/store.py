@@ -1,4 +1,4 @@
-"""The durable store of one process: a file of SQLite's, for a service that is to lose nothing it has accepted.
+"""The durable store of one process: a file of SQLite's, for a service that must not lose what it has accepted.
 
 A change is durable when its transaction is on the disk (write-ahead log, ``synchronous = FULL``). Changes that come
 while one transaction is being written go into the next one together, so that however many are under way, each waits
@@ -52,18 +52,18 @@ logger = logging.getLogger(__name__)
 A = TypeVar("A")
 
 BUSY_TIMEOUT = 30.0
-"""Seconds to wait for somebody who has the file locked to write into it, by hand for instance."""
+"""Seconds to wait for another process that has the file locked to write into it, such as a shell."""
 
 ROWS_A_STATEMENT = (128, 16, 1)
 """How many rows are written by one statement. The most is what older builds of SQLite have room for."""
 
 
 class Retention(NamedTuple):
-    """How long rows are kept that nobody needs to go on, in nanoseconds."""
+    """How long rows are kept that are not needed to resume, in nanoseconds."""
 
     remember_ids_ns: int
     keep_audit_ns: int
-    """Of the audit trail, and of the past of what people had to do with."""
+    """Of the audit trail, and of the history of what operators acted on."""
 
 
 _BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
@@ -113,9 +113,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         Args:
             path: of the file; in a directory that exists, on a local disk.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
-            keep_audit: seconds for which the audit trail goes back, and the past of what people have redriven or
+            keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end; 400 days, so that a year can be looked at.
-            busy_timeout: seconds to wait for somebody else who has the file locked to write into it.
+            busy_timeout: seconds to wait for another process that has the file locked to write into it.
 
         Raises:
             StoreInUse: another process has it open.
@@ -455,9 +455,9 @@ def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
 
 
 def _forget(sql: sqlite3.Connection, table: str, column: str, arrived: int, until_ns: int) -> None:
-    """Delete the oldest rows whose time is up, after so many have arrived.
+    """Delete the oldest rows whose time has passed, after so many have arrived.
 
-    Two for each that comes: so those whose time is up become fewer, and no transaction is much longer.
+    Two for each that comes: so those whose time has passed become fewer, and no transaction is much longer.
     """
     sql.execute(
         f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} ORDER BY seq LIMIT ?) AND {column} <= ?",
