@@ -14,7 +14,7 @@
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
-    ├── NotifierClosed                something came after the notifier's block, or has no answer by its end
+    ├── NotifierClosed                something came after the notifier's block, or was unanswered at its end
     ├── StoreError                    a store that cannot be opened, or is closed
     │   ├── StoreInUse                another process has it, or another notifier
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
@@ -121,7 +121,7 @@ class WrongType(RetrylabError, TypeError):
 
 
 class NotifierClosed(RetrylabError):
-    """The notifier's block is over, and with it all that would take up an event or a command, or answer for it."""
+    """The notifier's block has ended, and with it every actor that would take or answer an event or a command."""
 
     def __init__(self, message: str = "the notifier is closed") -> None:
         super().__init__(message)
@@ -139,7 +139,7 @@ class StoreFailed(StoreError):
     """A store could not make a change durable, as on a full disk, or when it is closed already.
 
     It ends the whole system: what goes on after that would not survive. What was answered as accepted is in the store,
-    and is taken up again when that can be opened again.
+    and is resumed when that can be opened again.
     """
 
 

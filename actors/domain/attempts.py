@@ -34,7 +34,7 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def idempotency_key(self) -> str:
-        """What the provider is to know it by: the same for every attempt with the same payload.
+        """The provider's key for it: the same for every attempt with the same payload.
 
         An edited notification is another payload. A provider that has seen the key before would drop it, or refuse the
         conflict; so each edit gives it a new one.
@@ -62,7 +62,7 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """How many were at that provider when it set out, itself included; 0 where it is not counted."""
 
     hedges: int = 0
-    """Copies of it that were sent beside it."""
+    """Hedged copies of it."""
 
 
 class Refused(Message, frozen=True, kw_only=True, gc=False):
@@ -73,11 +73,11 @@ class Refused(Message, frozen=True, kw_only=True, gc=False):
 
 
 class FlushQueue(Message, frozen=True, gc=False, tag="ForgetWaiting"):
-    """Let go of all attempts that wait, and say nothing about them: the handler sends anew what is under way."""
+    """Drop all attempts that wait, without an answer: the handler sends again what is under way."""
 
 
 class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
-    """An attempt that a stage will never let through; its notification is to be dead-lettered, for this reason."""
+    """An attempt that a stage will never let through; its notification is dead-lettered, for this reason."""
 
     attempt: Attempt
     reason: str
@@ -86,7 +86,7 @@ class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
 class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
     """An attempt that has waited in a stage, and is not wanted any more now that it is its turn.
 
-    Quiet hours have begun, or the user has switched the channel off: the handler decides anew.
+    Quiet hours have begun, or the user has switched the channel off: the handler decides again.
     """
 
     attempt: Attempt
@@ -110,7 +110,7 @@ class Provider:
         raise NotImplementedError
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Take note of whose clock it is on: called before the first attempt, by each pipeline that it is part of.
+        """Set the system whose clock it goes by: called before the first attempt, by each pipeline that it is part of.
 
         For providers that do things in their own time, and answer with a :class:`~actors.kernel.effects.Promise`.
         """

@@ -84,7 +84,7 @@ class Delivery(msgspec.Struct, gc=False):
             self.edits += not changes.keys() <= NO_PAYLOAD
 
     def note_failure(self, event: NotificationFailed) -> None:
-        """Take note of a failed attempt."""
+        """Record a failed attempt."""
         self.failures += (event,)
         self.given_up = event.given_up
         self._note_first_failure(event)
@@ -103,7 +103,7 @@ class Delivery(msgspec.Struct, gc=False):
 
     @property
     def expires_at_ns(self) -> int | None:
-        """The last instant at which anybody wants it."""
+        """The last instant at which it is wanted."""
         if self.command.expires_after is None:
             return None
         return self.fresh_since_ns + wait_ns(self.command.expires_after)

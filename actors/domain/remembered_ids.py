@@ -43,5 +43,5 @@ class RememberedIds:
         self._payloads[command.notification_id] = command
 
     def forget(self, notification_id: str) -> None:
-        """Forget an id that was kept, as of a dead letter that is redriven: it is in flight again."""
+        """Drop an id that was kept, as of a dead letter that is redriven: it is in flight again."""
         self._payloads.pop(notification_id, None)

@@ -60,11 +60,11 @@ class Takeover(msgspec.Struct, frozen=True):
 
 
 class LettersChanged(msgspec.Struct, frozen=True):
-    """Other nodes have given notifications up, or have redriven or discarded dead letters."""
+    """Other nodes have dead-lettered notifications, or have redriven or discarded dead letters."""
 
     found: tuple[DeadLetterMessage, ...]
     gone: tuple[str, ...]
-    """The ids of those that are dead letters no more."""
+    """The ids of those that are no longer dead letters."""
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ class Store(Protocol):
         """
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
-        """Return what people have done, and what the queue has discarded by itself, newest first.
+        """Return what operators have done, and what the queue has discarded by itself, newest first.
 
         Args:
             limit: how many at the most; None: all that is kept.

@@ -1,6 +1,6 @@
 """Suppressions: addresses that nothing is sent to, as after a bounce, a complaint or an unsubscription.
 
-A provider gives rise to one when it says that an address is gone; operators add and remove them; others stand in a file
+A provider causes one when it says that an address is gone; operators add and remove them; others stand in a file
 that a team edits. Nothing passes them, nothing critical either. Redriving a notification lifts what a provider has said
 of its address, since a person has decided that; what people have said stays until they take it back.
 """
@@ -32,7 +32,7 @@ REASON_MAX = 500
 def normal_address(channel: NotificationChannel, address: str) -> str:
     """Return the form of an address in which it is compared.
 
-    Emails are the same in upper and lower case: mailboxes that differ in nothing else are no use to anybody (RFC 5321,
+    Emails are the same in upper and lower case: mailboxes that differ in nothing else are of no use (RFC 5321,
     section 2.4, has the receiver decide). Phone numbers are the same with and without spaces, dashes, dots, slashes
     and brackets.
     """
@@ -135,7 +135,7 @@ class Suppressions:
             del self.in_force[key]
 
     def lift(self, channel: NotificationChannel, address: str) -> None:
-        """Forget what a provider has said of an address."""
+        """Drop what a provider has said of an address."""
         key = channel, normal_address(channel, address)
         stored = self._stored.get(key)
         if stored is not None and stored.source is SuppressionSource.PROVIDER:
@@ -160,7 +160,7 @@ class Suppressions:
 
 
 def suppression_from(event: NotificationEvent, address: str) -> Suppression | None:
-    """Return the suppression of a notification's address that a provider's answer gives rise to, or None."""
+    """Return the suppression of a notification's address that a provider's answer causes, or None."""
     if type(event) is not NotificationFailed or event.kind != DeadDestination.__name__:
         return None
     return Suppression(

@@ -111,7 +111,7 @@ class ActorSystem(ABC):
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
         self.delivers_once = all(interceptor.delivers_once for interceptor in interceptors)
-        """Whether each message comes once, and those of one actor to another in order, as both systems see to."""
+        """Whether each message comes once, and those of one actor to another in order, as both systems ensure."""
         for interceptor in reversed(interceptors):
             put_in(interceptor, self, self._lifecycle)
 

@@ -8,8 +8,8 @@ one ends it.
 What holds then: a breaker's permit is settled once, and what is in flight at a provider is what has been admitted and
 not settled. A user's limit is charged once for a notification, as far back as the limiter's memory goes. A copy of an
 attempt that has left the breaker by the time it arrives, and one of what goes from the breaker to the channel, cannot
-be told from a new one: it reaches the provider, with the same id. So a notification is tried there no more often than
-it has attempts and its messages have copies, together.
+be distinguished from a new one: it reaches the provider, with the same id. So a notification is tried there no more
+often than it has attempts and its messages have copies, together.
 """
 
 from __future__ import annotations

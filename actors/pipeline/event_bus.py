@@ -89,7 +89,7 @@ class EventBus:
         """Where commands go; set when the handler is there."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self._pending: dict[Future[Any], None] = {}
-        """The answers that publications, commands and orders wait for, in order."""
+        """The answers that publications, commands and operations wait for, in order."""
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
 
@@ -106,7 +106,7 @@ class EventBus:
 
     @property
     def under_way(self) -> int:
-        """How many publications, commands and orders have not been answered yet."""
+        """How many publications, commands and operations have not been answered yet."""
         return len(self._pending)
 
     def subscribe(self, *event_types: type) -> Callable[[S], S]:

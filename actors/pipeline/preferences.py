@@ -55,7 +55,7 @@ class Preferences:
         """Switch a channel on or off for a user.
 
         Raises:
-            WrongType: there is no such channel, or it is to be something else than on or off.
+            WrongType: there is no such channel, or the value is not on or off.
         """
         if channel not in _CHANNELS or not isinstance(enabled, bool):
             raise WrongType(f"wanted one of {', '.join(_CHANNELS)} and True or False, got {channel!r} and {enabled!r}")

@@ -102,7 +102,7 @@ class RateLimiterActor(Stage):
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))
         self._set_timer()
-        self._say_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
+        self._publish_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
 
     def _set_timer(self) -> None:
         self._wake_at(self._wakes[0][0] if self._wakes else None)

@@ -66,14 +66,14 @@ class StoreConfig(Settings):
     """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
 
     node: Text | None = None
-    """With PostgreSQL, the name of this node: one that is started anew under it takes over at once what it had. None: a
-    new name each time, so that after a crash others take over when the lease is over."""
+    """With PostgreSQL, the name of this node: one that is restarted under it takes over at once what it had. None: a
+    new name each time, so that after a crash others take over when the lease has ended."""
 
     lease: PositiveDuration = 30.0
     """With PostgreSQL, how long a node keeps what it has when it cannot reach the database; at least 1 s."""
 
     keep_audit: PositiveDuration = 400 * 86_400.0
-    """How long it is kept who did what."""
+    """How long the audit trail is kept."""
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:
@@ -106,7 +106,7 @@ class LogsConfig(Settings):
     """A JSON document a line, or text for people. auto: text on a terminal, else JSON."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged. info has what goes wrong, and what people do; debug has every step."""
+    """The least that is logged. info has what goes wrong, and what operators do; debug has every step."""
 
 
 class TracingConfig(Settings):

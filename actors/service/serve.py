@@ -3,7 +3,7 @@
 ===============  =======================================================================================================
 signal           what it does
 ===============  =======================================================================================================
-SIGTERM, SIGINT  nothing is taken any more (503), what is in flight ends within `drain` or is parked in the store; exit
+SIGTERM, SIGINT  nothing new is taken (503), what is in flight ends within `drain` or is parked in the store; exit
                  code 0. A second one ends the process at once, which loses nothing either: what is at a provider then
                  is sent again.
 SIGHUP           the settings are read again. If there is anything wrong with them the old ones hold.
@@ -14,8 +14,8 @@ Settings that are read again take effect like this:
 * `tokens`, `logs` and `drain` at once.
 * Everything else that has changed, by another pipeline in place of the one that runs, over the same store. First what
   is at a provider may come back, while nothing else goes out; then requests wait for the moment that it takes to change
-  over. What had not ended goes on where it was: nothing is lost or sent twice, and retries keep their times. Orders of
-  operators to breakers hold. What breakers, limits and budgets have counted begins anew, as after a restart. Faults
+  over. What had not ended goes on where it was: nothing is lost or sent twice, and retries keep their times. Operators'
+  overrides of breakers stay. What breakers, limits and budgets have counted starts again, as after a restart. Faults
   begin at that moment, too.
 * `store`, `remember_ids` and `listen` only by a restart.
 
@@ -52,7 +52,7 @@ from actors.service.observability import logs
 from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
 from actors.service.observability.tracing import Tracing
-from actors.service.operations.breaker_overrides import Orders, orders_of, with_orders
+from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.reloading.live_settings import LiveSettings
@@ -76,13 +76,13 @@ BY_RESTART = frozenset({"store", "remember_ids", "listen"})
 """Settings that cannot change while it runs."""
 
 
-class _Life:
+class _Incarnation:
     """One pipeline, from its preparation to its end."""
 
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
         self.gate = ProviderGate()
-        self.orders: Orders = {}
+        self.overrides: Overrides = {}
         self.notifier: Notifier
         self.may_start = trio.Event()
         self.started = trio.Event()
@@ -115,12 +115,12 @@ class Server:
         self.metrics = Metrics()
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
-        """Outlives a pipeline, and with it its bulk runs."""
+        """It outlives a pipeline, and so do its bulk runs."""
         self._path = path
         self._store = store
         self._nursery = nursery
         self._changing = trio.Lock()
-        self._life: _Life
+        self._incarnation: _Incarnation
 
     @classmethod
     @asynccontextmanager
@@ -138,15 +138,15 @@ class Server:
         async with open_store(config) as store, trio.open_nursery() as nursery:
             server = cls(path, config, store, nursery)
             server.metrics.watch_breakers(lambda: server.notifier.pipeline)
-            server._life = await nursery.start(server._live, config)
-            await server._start(server._life)
+            server._incarnation = await nursery.start(server._live, config)
+            await server._start(server._incarnation)
             yield server
             nursery.cancel_scope.cancel()
 
     @property
     def notifier(self) -> Notifier:
         """The one that runs now."""
-        return self._life.notifier
+        return self._incarnation.notifier
 
     async def listen(self) -> list[str]:
         """Serve HTTP from now on; return the URLs.
@@ -158,9 +158,9 @@ class Server:
 
     # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Life]) -> None:
+    async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Incarnation]) -> None:
         """Prepare a pipeline, and let it run when it may, until it is to end."""
-        life = _Life(config)
+        incarnation = _Incarnation(config)
         async with AsyncExitStack() as stack:
             tracing = None if config.tracing is None else Tracing.to_collector(config.tracing)
             if tracing is not None:
@@ -170,19 +170,19 @@ class Server:
             transports = open_transports(config.transports, channels, config.faults, streams, stack)
             providers = {
                 channel: {
-                    name: life.gate.guard(provider, channels[channel].by_provider()[name].timeout)
+                    name: incarnation.gate.guard(provider, channels[channel].by_provider()[name].timeout)
                     for name, provider in by_name.items()
                 }
                 for channel, by_name in transports.items()
             }
             live_settings = await stack.enter_async_context(_open_live_settings(config, self._store))
-            task_status.started(life)
-            await life.may_start.wait()
-            with life.scope:
+            task_status.started(incarnation)
+            await incarnation.may_start.wait()
+            with incarnation.scope:
                 self.metrics.start_from(self._store, channels)
                 async with (
                     Notifier.open(
-                        with_orders(config.notifier, life.orders),
+                        with_overrides(config.notifier, incarnation.overrides),
                         providers=providers,
                         store=self._store,
                         preferences=live_settings.preferences,
@@ -191,11 +191,11 @@ class Server:
                     ) as notifier,
                     trio.open_nursery() as nursery,
                 ):
-                    life.notifier = notifier
+                    incarnation.notifier = notifier
                     self._use(config, notifier, live_settings, nursery)
-                    life.started.set()
+                    incarnation.started.set()
                     await trio.sleep_forever()
-            life.ended.set()
+            incarnation.ended.set()
 
     def _hearing(self, tracing: Tracing | None) -> Callable[[RecordedEvent], None]:
         """Return the observer of every event of a pipeline."""
@@ -247,19 +247,19 @@ class Server:
             extra={"fields": {"channels": ", ".join(config.notifier.channels), "in_flight": notifier.in_flight}},
         )
 
-    async def _start(self, life: _Life) -> None:
-        life.may_start.set()
-        await life.started.wait()
+    async def _start(self, incarnation: _Incarnation) -> None:
+        incarnation.may_start.set()
+        await incarnation.started.wait()
 
-    async def _come_to_rest(self, life: _Life, at_most: float) -> None:
-        """Let nothing go out any more, and wait until what is under way has come back and is in the store."""
-        cut = await life.gate.close(at_most)
+    async def _come_to_rest(self, incarnation: _Incarnation, at_most: float) -> None:
+        """Send nothing more, and wait until what is under way has come back and is in the store."""
+        cut = await incarnation.gate.close(at_most)
         if cut:
             text = "attempts are cut off at their providers, and will be made again with the same key"
             logger.warning(text, extra={"fields": {"attempts": cut}})
         # An outcome is handed on by as many actors at most, each behind what was there before it.
         for _ in range(4):
-            await life.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
+            await incarnation.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
 
     # ── settings that are read again ────────────────────────────────────────────────────────────────────────────
 
@@ -286,7 +286,7 @@ class Server:
         if changed - AT_ONCE:
             await self._exchange(config)
         else:
-            self.config = self._life.config = config
+            self.config = self._incarnation.config = config
             service: Service = self.app.state.service
             self.app.state.service = replace(service, config=config, access=Access(config.tokens))
             self.status.settings_read_at = datetime.now(UTC)
@@ -297,34 +297,34 @@ class Server:
 
     async def _exchange(self, config: ServiceConfig) -> None:
         """Put another pipeline in place of the one that runs."""
-        new: _Life = await self._nursery.start(self._live, config)
-        old = self._life
+        new: _Incarnation = await self._nursery.start(self._live, config)
+        old = self._incarnation
         await self._come_to_rest(old, old.longest_attempt + 1)
         async with self.gate.closed(REQUESTS_PATIENCE):
             with trio.move_on_after(COMMITS_PATIENCE):
                 while old.notifier.pipeline.wiring.commits.under_way:
                     await trio.sleep(0.005)
-            new.orders = orders_of(old.notifier.pipeline, old.config)
+            new.overrides = overrides_of(old.notifier.pipeline, old.config)
             await old.end()
             await self._start(new)
-            self._life = new
+            self._incarnation = new
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def shut_down(self) -> int:
-        """Take nothing any more, and let what is in flight end, or park it; return how many are parked."""
+        """Accept nothing more, and let what is in flight end, or park it; return how many are parked."""
         self.status.draining = True
         async with self._changing:
-            life, drain = self._life, self.config.drain
+            incarnation, drain = self._incarnation, self.config.drain
             self.status.retry_after_s = max(1, round(drain))
-            logger.info("draining", extra={"fields": {"in_flight": life.notifier.in_flight, "for_s": drain}})
+            logger.info("draining", extra={"fields": {"in_flight": incarnation.notifier.in_flight, "for_s": drain}})
             # What goes out shortly before the end has the time to come back, so that it is not sent twice.
-            coming_back = min(life.longest_attempt, drain / 2)
-            if not await life.notifier.wait_until_quiet(drain - coming_back):
-                await self._come_to_rest(life, coming_back)
+            coming_back = min(incarnation.longest_attempt, drain / 2)
+            if not await incarnation.notifier.wait_until_quiet(drain - coming_back):
+                await self._come_to_rest(incarnation, coming_back)
             await self._http.stop()
-            left = life.notifier.in_flight
-            await life.end()
+            left = incarnation.notifier.in_flight
+            await incarnation.end()
         parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"
         if left:
             logger.warning("stopped; still in flight and %s: %d", parked, left)
@@ -344,7 +344,7 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
 
 
 async def check(config: ServiceConfig) -> None:
-    """See whether all files can be used that the settings name. Nothing is connected to, and no store is opened.
+    """Check whether all files that the settings name can be used. Nothing is connected to, and no store is opened.
 
     Raises:
         ConfigurationError: some cannot.

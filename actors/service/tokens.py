@@ -23,7 +23,7 @@ class Role(StrEnum):
     """See everything, change nothing."""
 
     OPERATOR = "operator"
-    """All that the others may, and redrive, discard, and order breakers about."""
+    """All that the others may, and redrive, discard, and override breakers."""
 
 
 class Token(Secret):

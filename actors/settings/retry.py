@@ -207,7 +207,7 @@ class RetryConfig(Settings):
 
     retry_after: Literal["lower_bound", "pushback", "ignore"] = "lower_bound"
     """What a provider's hint means. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then
-    and start the backoff anew; a hint that is negative or no number forbids the retry."""
+    and restart the backoff; a hint that is negative or no number forbids the retry."""
 
     retry_after_jitter: Share = 0.0
     """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back

@@ -3,7 +3,7 @@
 ==================================== =============== ==============================================================
 the provider                         outcome         because
 ==================================== =============== ==============================================================
-2xx                                  Sent            it has taken the message; the outcome it reports later
+2xx                                  Sent            it has taken the message; its outcome comes later
                                                      (see :func:`status_callback`)
 code 21211, 21614, 21610             DeadDestination no such number, no mobile number, does not want any message
 401, or code 20003, 20005            ChannelFault    the login is wrong, or the account closed

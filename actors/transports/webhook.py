@@ -5,7 +5,7 @@ the endpoint                         outcome         because
 ==================================== =============== ==============================================================
 2xx                                  Sent            it has taken the event
 410                                  DeadDestination it is disabled for good
-429, 502, 504                        Transient,      it is overloaded, or who stands before it says so
+429, 502, 504                        Transient,      it is overloaded, or a proxy before it says so
                                      throttled
 other 5xx, 408, 425                  Transient       it has failed, and says so
 3xx                                  Transient       a failure as any other, by the specification: an endpoint that has

@@ -232,8 +232,8 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
         (lambda: CircuitBreaker(config={"per": "host"}),
          "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"),
         (lambda: CircuitBreaker(config={"when_open": "wait"}),
-         "when_open: wanted none for a circuit breaker alone, where a caller that meets it open is refused at once (in a "
-         "pipeline they wait), got 'wait'"),
+         "when_open: wanted none for a circuit breaker alone, where a caller that meets it open is refused at once "
+         "(in a pipeline they wait), got 'wait'"),
         (lambda: CircuitBreaker(config=CircuitBreakerConfig(resume_doubling=5)),
          "resume_doubling: wanted none for a circuit breaker alone, where no caller waits"),
         (lambda: CircuitBreaker(config={"resume_rate": "5/s"}),

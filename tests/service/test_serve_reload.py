@@ -44,7 +44,7 @@ async def test_what_is_at_a_provider_comes_back_first_and_what_waits_is_sent_onc
         await arrived.wait()
         nursery.start_soon(lambda: served.change(store=store, channels=channels(timeout="20s")))
         with trio.fail_after(30):
-            while not served.server._life.gate._closed:
+            while not served.server._incarnation.gate._closed:
                 await trio.sleep(0.001)
         accepted = await served.post("/notifications", email(2))  # nobody is sent away meanwhile
         assert accepted.status_code == 202

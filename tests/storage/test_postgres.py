@@ -405,7 +405,7 @@ async def test_a_lease_that_is_over_is_noticed(dsn, caplog, monkeypatch):
         assert receiver.taken == []
         may_reap.append(True)
         await until(lambda: receiver.taken == ["a"])
-    assert "the lease of node 'killed' is over" in caplog.text
+    assert "the lease of node 'killed' has ended" in caplog.text
 
 
 async def test_a_node_that_is_started_anew_goes_on_at_once_and_the_earlier_one_ends(dsn):

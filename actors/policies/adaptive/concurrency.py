@@ -87,7 +87,7 @@ class VegasLimit(ConcurrencyLimit):
 
     After Lawrence Brakmo and Larry Peterson, "TCP Vegas", 1995, as in Netflix' concurrency-limits: with the lowest
     latency ever seen taken for that without a queue, ``limit · (1 − lowest / latency)`` of the attempts under way are
-    queueing. The lowest latency is measured anew now and then, at times drawn from `random`, because a provider may
+    queueing. The lowest latency is measured again now and then, at times drawn from `random`, because a provider may
     have become slower for good; measured under load it takes the queue for the provider, and the limit drifts upwards.
     Where load never lets up, set a large `probe_multiplier`.
     """

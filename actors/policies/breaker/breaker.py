@@ -43,12 +43,12 @@ class Breaker:
 
     Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. No
     caller has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it
-    was due. Who wants to hear of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
+    was due. A caller that wants to learn of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
 
     Args:
         config: What it does.
         name: Which breaker this is, for errors.
-        on_transition: Hears of each transition.
+        on_transition: Called with each transition.
         random: The stream for the jitter of `open_growth`: one draw for each opening.
         first_generation: The number of its first permits; for replacing one breaker by another.
 

@@ -33,7 +33,7 @@ class Ramp:
         self._credit = 0
 
     def start(self, now_ns: int) -> None:
-        """Begin anew at `now_ns`, with no credit."""
+        """Start again at `now_ns`, with no credit."""
         self._start_ns = now_ns
         self._credit = 0
 

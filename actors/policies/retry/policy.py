@@ -32,7 +32,7 @@ class Progress(msgspec.Struct, gc=False):
     """Attempts that counted under the rule that this is of."""
 
     step: int = 0
-    """The same, but from the latest hint on that starts the backoff anew."""
+    """The same, but from the latest hint on that restarts the backoff."""
 
     memory_ns: int | None = None
     """What the backoff has to remember."""
@@ -134,7 +134,7 @@ class RetryPolicy:
         """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`.
 
         What was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
-        started the backoff anew) is replaced by what is most likely.
+        restarted the backoff) is replaced by what is most likely.
         """
         rule = self._rule_of(outcome)
         progress = _of_rule(progress, rule)

@@ -1,6 +1,6 @@
 """Who asks, and what they may do: tokens in a header, or the console's session in a cookie.
 
-A session is a text that anybody may read and only the service can write: name, end, a random part, and an HMAC-SHA256
+A session is a text that anyone may read and only the service can write: name, end, a random part, and an HMAC-SHA256
 over them whose key is derived from the token that was shown at the sign-in. So it needs no place of its own to be kept
 in, outlives a restart, holds at every node that has the same tokens, and ends when its token is taken away.
 """
@@ -114,8 +114,8 @@ class Access:
         for secret, principal in self._bearers:
             if hmac.compare_digest(_signature(secret, "session", content).encode(), signature.encode()):
                 name, end_s, _ = content.split(".")
-                is_his = urlsafe_b64decode(name).decode() == principal.name  # tokens may be given another name
-                return (secret, principal) if is_his and self._clock() < int(end_s) else None
+                is_theirs = urlsafe_b64decode(name).decode() == principal.name  # tokens may be given another name
+                return (secret, principal) if is_theirs and self._clock() < int(end_s) else None
         return None
 
 

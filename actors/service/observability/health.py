@@ -25,10 +25,10 @@ class Status:
 
     started_at: datetime
     draining: bool = False
-    """Whether it is shutting down, and takes nothing any more."""
+    """Whether it is shutting down, and accepts nothing more."""
 
     retry_after_s: int = 1
-    """When who is sent away then may come again: at what may have taken its place."""
+    """When a refused caller may try again: at what may have taken its place."""
 
     settings_read_at: datetime | None = None
     """When the settings that hold were read."""

@@ -72,12 +72,12 @@ class Tracing:
 
     def close(self) -> None:
         """Hand over what is still on its way; notifications in flight have no span then. It may take seconds."""
-        self.forget()
+        self.drop_spans()
         if self._close is not None:
             self._close()
 
-    def forget(self) -> None:
-        """Let go of the spans of what is in flight: another pipeline takes that up."""
+    def drop_spans(self) -> None:
+        """Drop the spans of what is in flight: another pipeline resumes that."""
         self._open.clear()
 
     def record(self, event: RecordedEvent) -> None:

@@ -1,4 +1,4 @@
-"""What operators have ordered of breakers, and how it goes on to hold when another pipeline takes over."""
+"""The operators' overrides of breakers, and how they stay in force when another pipeline takes over."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from actors.notifier import Pipeline
 from actors.service.config import ServiceConfig
 from actors.settings.channel import PRIMARY, NotifierConfig
 
-Orders: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
-"""What operators have ordered: the state in which the breaker of a provider of a channel is to begin."""
+Overrides: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
+"""The operators' overrides: the state in which the breaker of a provider of a channel is to begin."""
 
 
-def orders_of(pipeline: Pipeline, config: ServiceConfig) -> Orders:
-    """Return what operators have ordered, and still holds, of the breakers of a pipeline with these settings."""
-    orders = {}
+def overrides_of(pipeline: Pipeline, config: ServiceConfig) -> Overrides:
+    """Return the overrides in force of the breakers of a pipeline with these settings."""
+    overrides = {}
     for channel, stages in pipeline.wiring.stages.items():
         by_provider = config.notifier.channels[channel].by_provider()
         for lane in stages.lanes:
             if lane.begins is not by_provider[lane.provider_name].circuit_breaker.begins:
-                orders[channel, lane.provider_name] = lane.begins
-    return orders
+                overrides[channel, lane.provider_name] = lane.begins
+    return overrides
 
 
-def with_orders(config: NotifierConfig, orders: Orders) -> NotifierConfig:
-    """Return settings with which what operators have ordered holds from the beginning."""
+def with_overrides(config: NotifierConfig, overrides: Overrides) -> NotifierConfig:
+    """Return settings with which the overrides are in force from the beginning."""
     channels = dict(config.channels)
-    for channel in {channel for channel, _ in orders} & channels.keys():
+    for channel in {channel for channel, _ in overrides} & channels.keys():
         breakers = {
             name: own.circuit_breaker
-            if (state := orders.get((channel, name))) is None
+            if (state := overrides.get((channel, name))) is None
             else own.circuit_breaker.model_copy(update={"enabled": True, "initial_state": state.value})
             for name, own in channels[channel].by_provider().items()
         }

@@ -1,4 +1,4 @@
-"""The circuit breakers of a running service as people and programs want to see them: now, and what they did."""
+"""The circuit breakers of a running service for people and programs: their current states, and their transitions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.pipeline.lane import Lane
 from actors.policies.breaker.breaker import Breaker
 
 HISTORY_KEPT = 500
-"""How many transitions are remembered; who wants more has the log."""
+"""How many transitions are remembered; the log has more."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class BreakerNow:
 
     channel: NotificationChannel
     provider: str
-    """What orders call the provider: ``primary``, or its name under `failover`."""
+    """The provider's name in overrides: ``primary``, or its name under `failover`."""
 
     host: str | None
     """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
@@ -35,7 +35,7 @@ class BreakerNow:
     """When it came into this state; None: it is so since the service started, or the host was first seen."""
 
     retry_at: datetime | None
-    """While open, when a probe may be let through at the earliest; None where an order has to come first."""
+    """While open, when a probe may be let through at the earliest; None where an operator has to override it first."""
 
     ramping_until: datetime | None
     """While only a growing share goes through after closing, when that ends; else None."""
@@ -55,7 +55,7 @@ class BreakerWatch:
         self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
 
     def record(self, event: RecordedEvent) -> None:
-        """Take note of an event, if it is a transition."""
+        """Record an event, if it is a transition."""
         if type(event) is BreakerTransitioned:
             self._history.append(event)
 

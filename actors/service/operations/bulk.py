@@ -26,7 +26,7 @@ CATCH_UP_S = 0.02
 """How much time a bulk run that is late makes up for: no clock wakes a task exactly on time."""
 
 AT_ONCE = 100
-"""How many orders of a bulk run may wait for the store at once."""
+"""How many changes of a bulk run may wait for the store at once."""
 
 
 @dataclass(frozen=True)

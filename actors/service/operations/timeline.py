@@ -1,4 +1,4 @@
-"""All that is known of one notification: what happened to it, where it is now, and what people did to it."""
+"""All that is known of one notification: what happened to it, where it is now, and what operators did to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Timeline:
     """Its dead letter, if it is one now."""
 
     command: SendNotification
-    """As it is tried now, with what has been edited."""
+    """As it is tried now, with its edits."""
 
     accepted: SendNotification
     """As it was accepted."""
@@ -42,7 +42,7 @@ class Timeline:
     """What happened to it, in order; none where it is not kept."""
 
     audit: tuple[AuditEntry, ...]
-    """What people did to it, in order."""
+    """What operators did to it, in order."""
 
     @property
     def attempts(self) -> list[NotificationFailed | NotificationSent]:
@@ -61,16 +61,16 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
     Raises:
         StoreError: the store cannot be read.
     """
-    past = await store.past(notification_id)
+    history = await store.past(notification_id)
     audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
-    if past is None:
+    if history is None:
         command = store.remembered.get(notification_id, now_ns)
         return None if command is None else Timeline(notification_id, "ended", None, command, command, (), audit)
     letter = None
     state: Any
-    match past.events[-1]:
+    match history.events[-1]:
         case NotificationMovedToDeadLetter() as moved:
-            state, letter = "dead letter", dead_letter_after(past.command, past.events, moved)
+            state, letter = "dead letter", dead_letter_after(history.command, history.events, moved)
         case NotificationSent():
             state = "sent"
         case NotificationSuppressed():
@@ -79,5 +79,5 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
             state = "discarded"
         case _:
             state = "in flight"
-    command = state_after(past.command, past.events, 0).command
-    return Timeline(notification_id, state, letter, command, past.command, past.events, audit)
+    command = state_after(history.command, history.events, 0).command
+    return Timeline(notification_id, state, letter, command, history.command, history.events, audit)

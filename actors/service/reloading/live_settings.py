@@ -1,10 +1,10 @@
 """Preferences, templates and suppressions that change while a notifier runs: from files, and from its store.
 
 A file that changes is read again within seconds, in a thread, and used as a whole when there is nothing wrong with it.
-Otherwise what was there before holds, and the log says all that is wrong, with line and column. Of templates each is a
-file of its own, so one that is broken keeps no other from being used. What operators set is in the store, at once and
-for good, and comes before what a file says. A change holds for everything that is not sent yet, be it that it waits for
-a retry, the end of quiet hours, a limiter or an open breaker; the handler looks at all of it in memory.
+Otherwise what was there before stays in use, and the log says all that is wrong, with line and column. Of templates
+each is a file of its own, so one that is broken keeps no other from being used. What operators set is in the store, at
+once and for good, and comes before what a file says. A change holds for everything that is not sent yet, be it that it
+waits for a retry, the end of quiet hours, a limiter or an open breaker; the handler looks at all of it in memory.
 
 ::
 
@@ -50,7 +50,7 @@ SET_PREFERENCES, FORGET_PREFERENCES = "set preferences", "forget preferences"
 
 
 class LiveSettings:
-    """The settings, and what operators do to them. Make one with :meth:`open`."""
+    """The settings, and how operators change them. Make one with :meth:`open`."""
 
     def __init__(
         self,

@@ -56,8 +56,8 @@ class Change(Promise):
         "entry",
         "event",
         "has_history",
+        "kept_history",
         "number",
-        "past",
         "written",
     )
 
@@ -72,7 +72,7 @@ class Change(Promise):
         """Its place in its batch."""
         self.written = b""
         """The command as it was accepted, where it is requested, or its history is kept."""
-        self.past = b""
+        self.kept_history = b""
         """All that happened to it, where it ends and that is to be kept."""
         self.dead_since_ns = 0
         """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
@@ -226,8 +226,10 @@ class _Turn:
             _all_ours(sql.execute(_END, (ids, at_ns, token)), ids)
         if gone := [change.event.notification_id for change in (*self.ended, *discarded) if change.has_history]:
             sql.execute("DELETE FROM history WHERE notification_id = ANY(%s)", (gone,))
-        if closed := [change for change in (*self.ended, *discarded) if change.past]:
-            rows = [(change.event.notification_id, change.at_ns, change.written, change.past) for change in closed]
+        if closed := [change for change in (*self.ended, *discarded) if change.kept_history]:
+            rows = [
+                (change.event.notification_id, change.at_ns, change.written, change.kept_history) for change in closed
+            ]
             sql.execute(_CLOSE, columns(rows))
         audited: list[tuple[Any, ...]] = [
             (base + change.number, change.event.notification_id, change.at_ns, encode_event(change.event))

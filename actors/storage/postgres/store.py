@@ -11,7 +11,7 @@ own. Every transaction begins with the node's row, so a node whose lease another
 any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that has not reached the
 database for its lease ends by itself, just before another one may take over what it has.
 
-**Taking over.** A living node notices that the lease of another one is over (or that it has closed its store, or was
+**Taking over.** A living node notices that the lease of another one has ended (or that it has closed its store, or was
 restarted under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
 notifier resumes that exactly as after a restart. A node that has only just come back to the database ends no lease of
 another node, for a third of its own: after the database has been away, all nodes come back first.
@@ -182,7 +182,7 @@ class PostgresStore(StoreOnDisk):
                 change.dead_since_ns = _since_ns(entry)
             if closes_case(entry, event):
                 change.written = encode_command(entry.command)
-                change.past = encode_events((*entry.events, event))
+                change.kept_history = encode_events((*entry.events, event))
             super().commit(event, command)
         elif kind is NotificationRedriven:
             change.dead_since_ns = _since_ns(self._dead[notification_id])
@@ -268,7 +268,7 @@ class PostgresStore(StoreOnDisk):
             if self._under_way[key] <= 0:
                 del self._under_way[key]
         if batch.shared is not None:
-            self._take_in(batch.shared)
+            self._take_in_shared(batch.shared)
         for promise in batch.promises:
             if not promise.is_kept:
                 promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
@@ -278,7 +278,7 @@ class PostgresStore(StoreOnDisk):
         self._open.update(taken)
         self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
-    def _take_in(self, shared: Shared) -> None:
+    def _take_in_shared(self, shared: Shared) -> None:
         """Take in what other nodes have changed."""
         found, gone = [], []
         for notification_id, entry in shared.letters.items():

@@ -216,7 +216,7 @@ class Worker:
         losses = self._link.losses
         found = self._repeat(look)
         for name in found.expired:
-            logger.warning("the lease of node %r is over; others take over what it had", name)
+            logger.warning("the lease of node %r has ended; others take over what it had", name)
         if found.taken or losses != self._link.losses:  # one whose answer was lost may have taken some
             taken = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
             self._via += 1

@@ -147,19 +147,19 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         self._check_open()
         kind = type(event)
-        written = past = b""
+        written = history = b""
         if kind is NotificationRequested:
             written = encode_command(command)
         elif kind in ENDS:
             entry = self._open.get(event.notification_id) or self._dead[event.notification_id]
             written = encode_command(entry.command)
             if closes_case(entry, event):
-                past = encode_events((*entry.events, event))
+                history = encode_events((*entry.events, event))
         super().commit(event, command)
         self._seq += 1
         with self._news:
             batch = self._batch_to_fill()
-            batch.add(self._seq, event, command, written, past)
+            batch.add(self._seq, event, command, written, history)
             if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
                 batch.suppress(key, self.suppressions.stored_at(key))
@@ -326,13 +326,15 @@ class _Batch(Promise):
         super().__init__()
         self.turns = [_Turn()]
 
-    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
+    def add(
+        self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, history: bytes
+    ) -> None:
         """Take a change in."""
         turn = self.turns[-1]
         if event.notification_id in turn.ids:
             turn = _Turn()
             self.turns.append(turn)
-        turn.add(seq, event, command, written, past)
+        turn.add(seq, event, command, written, history)
 
     def note(self, seq: int, entry: AuditEntry) -> None:
         """Take an entry of the audit trail in."""
@@ -375,7 +377,9 @@ class _Turn:
         self.suppressions: dict[Key, Suppression | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
 
-    def add(self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, past: bytes) -> None:
+    def add(
+        self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, history: bytes
+    ) -> None:
         """Take a change in.
 
         Args:
@@ -383,7 +387,7 @@ class _Turn:
             event: what happened.
             command: of the notification, with what is edited.
             written: its command as it was accepted, where it is requested, or ends.
-            past: all that happened to it, where it ends and that is to be kept.
+            history: all that happened to it, where it ends and that is to be kept.
         """
         kind, notification_id = type(event), event.notification_id
         self.ids.add(notification_id)
@@ -396,8 +400,8 @@ class _Turn:
             ended_ns = event.epoch_ns + event.at_ns
             self.ended.append(notification_id)
             self.remembered += (seq, notification_id, ended_ns, written)
-            if past:
-                self.closed += (seq, notification_id, ended_ns, written, past)
+            if history:
+                self.closed += (seq, notification_id, ended_ns, written, history)
             return
         self.history += (seq, notification_id, encode_event(event))
 
