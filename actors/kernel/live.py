@@ -479,10 +479,7 @@ class LiveSystem(ActorSystem):
             assert waiting.turn is not None
             turn = waiting.turn
             if self._closed:
-                return (
-                    turn,
-                    run.whole.error,
-                )  # whatever shields it from trio's cancellation: nothing will ever resume it
+                return turn, run.whole.error  # whatever shields it from trio: nothing will ever resume it
             if not waiting.cancelled:
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.

@@ -65,7 +65,7 @@ class ProviderGate:
         scope.cancel()
 
     async def passing(self, call: Callable[[], Awaitable[Outcome]], timeout: float) -> Outcome:
-        """Make an attempt, unless the gate is closed; then wait until that is of no use any more."""
+        """Make an attempt, unless the gate is closed; then wait until its pipeline has ended."""
         if self._closed:
             await trio.sleep(timeout * PATIENCE)
             self._urgent.set()

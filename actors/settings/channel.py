@@ -197,7 +197,7 @@ class ChannelConfig(Settings):
 
 
 class DeadLettersConfig(Settings):
-    """How much the dead letter queue keeps. What exceeds either is discarded, the oldest first."""
+    """How much the dead letter queue keeps. What exceeds its bounds is discarded, the oldest first."""
 
     keep: PositiveDuration | None = None
     """How long a dead letter is kept. None: until it is redriven or discarded."""

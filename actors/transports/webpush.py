@@ -18,7 +18,7 @@ a private, link-local, loopback,     Permanent       refused here, unless it is 
 multicast or reserved address                        their push service, and what calls itself a browser may be none
 no subscription, no https URL, a     Permanent       refused here
 message that is too large, a topic
-or an urgency that there is not
+or an unknown urgency
 an error that is cut off             Transient       it has not taken the message
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
@@ -121,7 +121,7 @@ class WebPushProvider(HttpTransport):
             raise Unpushable("a ttl that is no number of seconds")
         urgency = metadata.get("urgency", self._config.urgency)
         if urgency not in URGENCIES:
-            raise Unpushable("an urgency that there is not")
+            raise Unpushable("an unknown urgency")
         topic = metadata.get("topic", topic_of(command.notification_id))
         if not isinstance(topic, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", topic):
             raise Unpushable("a topic that is not up to 32 characters of base64url")

@@ -258,7 +258,7 @@ async def _notification(
 ) -> Response:
     timeline = await _dead_letters(visit).show(notification_id)
     if timeline is None:
-        raise HTTPException(404, f"Nothing is known, or nothing any more, of a notification {notification_id!r}.")
+        raise HTTPException(404, f"No notification {notification_id!r} is known, or it is no longer known.")
     letter, command = timeline.letter, timeline.command
     accepted = texts_of(timeline.accepted)
     edited = [(LABELS[name], accepted[name]) for name, text in texts_of(command).items() if text != accepted[name]]

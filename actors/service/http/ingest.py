@@ -17,7 +17,7 @@ conflict      409   the id was accepted before, with something else in it
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
 
-An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event gives rise
+An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
 to several notifications; its result lists them.
 """
 

@@ -70,7 +70,7 @@ class Link:
         return self._sql
 
     def lose(self, error: psycopg.Error) -> None:
-        """Record that it is of no use any more, or that its work has to be done again."""
+        """Record that it is broken, or that its work has to be done again."""
         self.losses += 1
         if self._sql is not None and not self._sql.closed and isinstance(error, _CONFLICTS):
             return

@@ -1,11 +1,11 @@
-"""The durable store of several nodes: PostgreSQL, where each has what it has accepted, and what another had that
+"""The durable store of several nodes: PostgreSQL, where each owns what it has accepted, and what another had that
 is gone.
 
 **Group commit.** All SQL of a node is in one thread, by one connection: that of its
 :class:`~actors.storage.postgres.worker.Worker`. Changes that come while one transaction is under way go into the next
 one together.
 
-**Ownership.** A node has what it accepted, redrove or took over, for as long as its lease holds, which it keeps
+**Ownership.** A node owns what it accepted, redrove or took over, for as long as its lease holds, which it keeps
 up by every transaction and by looking round about once a second. Each opening of a store has a fencing token of its
 own. Every transaction begins with the node's row, so a node whose lease another one has declared over writes nothing
 any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that has not reached the
