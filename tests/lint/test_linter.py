@@ -229,11 +229,11 @@ RULES = [
      "circuit_breaker.initial_state: metrics-only, and a channel fault uses up no attempt: without a max_elapsed, what "
      "meets one and has no expires_after is tried again, at least 90s apart, for as long as it lasts"),
     ({"circuit_breaker": {"initial_state": "forced-open"}}, {"arrivals_per_s": 20},
-     "circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through until an operator orders "
-     "otherwise"),
+     "circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through until an operator "
+     "changes it"),
     ({"failover": {"backup": {"circuit_breaker": {"initial_state": "forced-open"}}}}, {"arrivals_per_s": 20},
-     "failover.backup.circuit_breaker.initial_state: forced-open lets nothing through until an operator orders "
-     "otherwise"),
+     "failover.backup.circuit_breaker.initial_state: forced-open lets nothing through until an operator "
+     "changes it"),
     # several providers
     ({"switch_after": 3, "failover": {"backup": {}}}, {},
      "switch_after: 3 failed attempts never come before another one, as there are at most 3 attempts: no notification "
