@@ -155,7 +155,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
 
 
 def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
-    """Return the state of a notification whose dead letter is taken up again now.
+    """Return the state of a notification whose dead letter is redriven now.
 
     Its instants are on the clock that started at `epoch_ns`.
     """

@@ -1,4 +1,4 @@
-"""SMS over Twilio's REST API, or that of a provider who has the same.
+"""SMS over Twilio's REST API, or that of a provider with the same.
 
 ==================================== =============== ==============================================================
 the provider                         outcome         because

@@ -53,7 +53,7 @@ class Bulk:
 
     why: str | None
     rate_per_s: float
-    """How many are taken up a second at the most."""
+    """How many are started a second at the most."""
 
     total: int
     """How many dead letters fitted when it started; those that come later are none of its business."""
@@ -74,7 +74,7 @@ class Bulk:
     cancelled_by: str | None = None
 
     def cancel(self, by: str | None) -> bool:
-        """Let it end before its time; what it has not taken up stays. Tell whether it was still running."""
+        """Let it end before its time; what it has not started stays. Tell whether it was still running."""
         if self.state != "running":
             return False
         self.state, self.cancelled_by = "cancelled", by

@@ -116,7 +116,7 @@ class DeadLetters:
 
         Args:
             notification_id: which.
-            by: who wants it.
+            by: who asks for it.
             edit: fields to change first, of :data:`actors.pipeline.editing.EDITABLE`; what is not in it stays.
             why: the reason, for the record.
 
@@ -178,9 +178,9 @@ class DeadLetters:
         Args:
             action: what to do with each.
             filter: which.
-            by: who wants it.
+            by: who asks for it.
             why: the reason, for the record; a discard without one says ``bulk discard``.
-            rate_per_s: how many to take up a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
+            rate_per_s: how many to start a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
 
         Raises:
             ValueError: there is no such action, or the rate is out of range.
@@ -218,7 +218,7 @@ class DeadLetters:
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:
-        """Let a bulk run take up its letters, until it has ended."""
+        """Have a bulk run work through its letters, until it has ended."""
         if bulk.action == "retry":
             await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why))
         else:

@@ -40,7 +40,7 @@ def read_suppressions(
         name: what to call it in problems.
         now_ns: since when they are where the table does not say it, in nanoseconds since 1970.
         source: of all of them, whatever the table says; None: as it says, and where it does not, a file.
-        by: who wants them, where the table does not say it.
+        by: who asks for them, where the table does not say it.
 
     Raises:
         ConfigurationError: what is wrong, a line each: ``list.csv:3: channel: wanted one of email, …, got 'mail'``.

@@ -1,4 +1,4 @@
-"""What a node has to do in PostgreSQL, on its way from the thread of the system to the one that does all the SQL."""
+"""A node's work in PostgreSQL, on its way from the thread of the system to the one that does all the SQL."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class ToDo:
         """Whether nothing more comes."""
         self._to_do: deque[Work] = deque()
         self._lock = threading.Lock()
-        """Guards what is to do, and who sleeps."""
+        """Guards the work and the wake-up."""
         self._batch: Batch | None = None
-        """The last of what is to do, while more may go into it."""
+        """The last batch, while more may go into it."""
         self._in_hand: Work | None = None
         """What is being done."""
 
@@ -92,13 +92,13 @@ class ToDo:
         return query.promise
 
     def close(self) -> None:
-        """Record that nothing more comes."""
+        """Close the queue: nothing more comes."""
         with self._lock:
             self.is_closing = True
         self.self_pipe.wake()
 
     def clear(self) -> list[Work]:
-        """Drop all that is to do; return it, with what is being done."""
+        """Drop all work; return it, with what is being done."""
         with self._lock:
             left, self._batch = [*self._to_do], None
             self._to_do.clear()
@@ -109,7 +109,7 @@ class ToDo:
     # ── in the thread of the SQL ────────────────────────────────────────────────────────────────────────────────
 
     def take(self) -> Work | None:
-        """Return what is to do next, which is in hand from now on; None: nothing, and the self-pipe wakes the
+        """Return the next work, which is in hand from now on; None: nothing, and the self-pipe wakes the
         thread when it comes."""
         with self._lock:
             if self._to_do:

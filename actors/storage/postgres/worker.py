@@ -1,4 +1,4 @@
-"""All SQL of a node on a store in PostgreSQL, in one thread: what is to do, its lease, and what other nodes do."""
+"""All SQL of a node on a store in PostgreSQL, in one thread: its work, its lease, and news of other nodes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ state of what other nodes have changed."""
 
 
 class Worker:
-    """Does what is to do, and looks round in between. All of it is for the one thread that it is started in."""
+    """Does the queued work, and polls in between. All of it runs in the one thread that it is started in."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Worker:
         return state
 
     def serve(self) -> Iterator[Outcome]:
-        """Do what is to do, in order, until nothing more comes and nothing is left; yield the results.
+        """Do the queued work, in order, until the queue is closed and empty; yield the results.
 
         It ends before that when nothing can be made durable any more.
         """
@@ -176,7 +176,7 @@ class Worker:
             self._hint(self._link.sql())
 
     def _next(self, until: float) -> Work | None:
-        """Return what is to do next; None when it is time for something else."""
+        """Return the next work; None when it is time for something else."""
         work = self._to_do.take()
         if work is None and not self._to_do.is_closing:
             self._link.wait(self._to_do.self_pipe, until - time.monotonic())

@@ -91,9 +91,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._seq = 0
         self._to_do: deque[_Batch | _Query] = deque()
         self._news = threading.Condition()
-        """Guards what is to do, and says when there is something."""
+        """Guards the work, and notifies the thread when there is some."""
         self._batch: _Batch | None = None
-        """The last of what is to do, while more may go into it."""
+        """The last batch, while more may go into it."""
 
     @classmethod
     @asynccontextmanager
@@ -256,7 +256,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._tell(self._ended.set)
 
     def _serve(self, sql: sqlite3.Connection) -> None:
-        """Do what is to do, in order, until the store closes and nothing is left."""
+        """Do the queued work, in order, until the store closes and none is left."""
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._to_do or self._closing)
