@@ -14,7 +14,7 @@ from simulation.commands.shared import say
 
 
 class _Commands(TyperGroup):
-    """The commands. Who interrupts one is told that it heard; typer alone ends it without a word.
+    """The commands. An interrupted one says so; typer alone ends it without a word.
 
     And the paragraphs of a command's help are broken where the terminal ends, and not where the docstring's lines do.
     """

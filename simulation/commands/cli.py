@@ -30,7 +30,7 @@ def main() -> None:
         code = end.code
         if isinstance(end.__context__, BrokenPipeError):
             trouble = end.__context__  # of which typer makes a 1, which is what an expectation that does not hold is
-    # Python itself would flush at exit, too late to say what came of it.
+    # Python itself would flush at exit, too late to report a failure.
     trouble = _flush(sys.stdout) or trouble
     if trouble is not None:
         code = Exit.NOBODY_READS if isinstance(trouble, BrokenPipeError) else Exit.BAD_INPUT

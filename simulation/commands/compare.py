@@ -35,7 +35,7 @@ def compare(
     replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, with one seed after the other.")] = 10,
     seed: FirstSeed = None,
     metrics: Annotated[
-        list[str] | None, option("A figure of the summary, e.g. delivery_time_s.p99.", "--metric", metavar="PATH")
+        list[str] | None, option("A metric of the summary, e.g. delivery_time_s.p99.", "--metric", metavar="PATH")
     ] = None,
     sets: Sets = None,
     workers: Workers = None,

@@ -59,9 +59,9 @@ _Channel = Annotated[str | None, option("email, sms, push or webhook.", "--chann
 _Recipient = Annotated[str | None, option("Part of the address.", "--recipient", metavar="TEXT")]
 _IdPrefix = Annotated[str | None, option("How the id begins.", "--id", metavar="TEXT")]
 _Since = Annotated[
-    str | None, option("Given up since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
+    str | None, option("Dead-lettered since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
 ]
-_Until = Annotated[str | None, option("Given up before.", "--until", metavar="TIME")]
+_Until = Annotated[str | None, option("Dead-lettered before.", "--until", metavar="TIME")]
 _Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")]
 
 
@@ -191,14 +191,14 @@ def bulk(
     filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
     asks = not yes and not dry_run
     if asks and not (sys.stdin.isatty() and sys.stdout.isatty() and not as_json):
-        _refuse("wanted --yes or --dry-run where there is nobody to ask")
+        _refuse("wanted --yes or --dry-run where there is no terminal to ask on")
     if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
     order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
     with _asking(url, token_file) as source:
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
-            order["filter"] = dry["filter"]  # about those that are shown, and not what comes while somebody thinks
+            order["filter"] = dry["filter"]  # only the letters shown, and none that come before the answer
             _print(as_json, dry, lambda tables: tables.print_dry_run(action, dry))
             if dry_run:
                 return
@@ -307,7 +307,7 @@ def _asking(url: str | None, token_file: Path | None, store: str | None = None) 
 
 
 def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """Wait until a bulk run has ended, and show how far it is; who stops waiting does not stop the run."""
+    """Wait until a bulk run has ended, and show its progress; to stop waiting does not stop the run."""
     from simulation.reporting.terminal import watch_runs
 
     try:

@@ -1,4 +1,4 @@
-"""Where ``retrylab dlq`` asks: a running service over HTTP, or the file of a store that nobody needs to have open."""
+"""Where ``retrylab dlq`` asks: a running service over HTTP, or the file of a store, which needs no service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 class CannotAsk(Exception):
-    """The question makes no sense, or nobody is there who could answer it. The arguments are the lines to say."""
+    """The question makes no sense, or no service is there to answer it. The arguments are the lines to print."""
 
 
 class NotDone(Exception):
@@ -42,7 +42,7 @@ class Source(Protocol):
         """
 
     def post(self, path: str, content: Document) -> Document:
-        """Order something, and return what came of it.
+        """Order something, and return the result.
 
         Raises:
             CannotAsk: it cannot be ordered, or not here.
@@ -122,7 +122,7 @@ def service(url: str, token: str | None) -> Iterator[Service]:
 
 
 class LettersOfStore:
-    """The dead letters in the file of a store, in the order in which they were given up."""
+    """The dead letters in the file of a store, in the order in which they were dead-lettered."""
 
     def __init__(self, store: SqliteReader) -> None:
         self._store = store

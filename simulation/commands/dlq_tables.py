@@ -1,4 +1,4 @@
-"""What ``retrylab dlq`` prints for people. Nothing that came from outside can do anything to their terminal."""
+"""What ``retrylab dlq`` prints for people. No text from elsewhere can do anything to their terminal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def print_letters(letters: Sequence[Document], after: str | None) -> None:
         for each in letters
     ]
     console = stdout()
-    _print(console, ("id", "channel", "recipient", "reason", ">attempts", "given up, UTC"), rows, "no dead letters")
+    _print(
+        console, ("id", "channel", "recipient", "reason", ">attempts", "dead-lettered, UTC"), rows, "no dead letters"
+    )
     if after is not None:
         console.print(Text.assemble("more: --after ", plain(after)), style="dim", soft_wrap=True)
 
@@ -57,7 +59,7 @@ def print_audit(entries: Sequence[Document]) -> None:
         (at(each["at"]), each["by"] or "the system", each["action"], each["id"] or each["about"], _why(each))
         for each in entries
     ]
-    _print(stdout(), ("at, UTC", "who", "what", "to what", "why"), rows, "nobody has done anything")
+    _print(stdout(), ("at, UTC", "who", "what", "to what", "why"), rows, "no operator has done anything")
 
 
 def _why(entry: Document) -> str | None:
@@ -111,7 +113,7 @@ def print_notification(shown: Document) -> None:
                 table.add_row("", Text.assemble("accepted as ", plain(accepted)), style="dim")
     console.print(table)
     console.print()
-    rows = [(at(event["at"]), _words(event["event"]), _told(event)) for event in shown["events"]]
+    rows = [(at(event["at"]), _words(event["event"]), _details(event)) for event in shown["events"]]
     _print(console, ("at, UTC", "what happened", ""), rows, "what happened to it is not kept any more")
     if shown["audit"]:
         console.print()
@@ -132,11 +134,11 @@ _SHOWN_OF_EVENTS = (
 )
 
 
-def _told(event: Document) -> Text:
-    told = [f"{name.replace('_', ' ')}: {event[name]}" for name in _SHOWN_OF_EVENTS if event.get(name) is not None]
+def _details(event: Document) -> Text:
+    lines = [f"{name.replace('_', ' ')}: {event[name]}" for name in _SHOWN_OF_EVENTS if event.get(name) is not None]
     if event.get("edit"):
-        told.append(f"edited: {json.dumps(event['edit'], ensure_ascii=False)}")
-    return Text("\n").join(map(plain, told))
+        lines.append(f"edited: {json.dumps(event['edit'], ensure_ascii=False)}")
+    return Text("\n").join(map(plain, lines))
 
 
 def _words(name: str) -> str:

@@ -31,7 +31,7 @@ def explore(
             "Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left out.",
         ),
     ] = None,
-    as_json: Annotated[bool, json_option("what came of it as ")] = False,
+    as_json: Annotated[bool, json_option("the result as ")] = False,
 ) -> None:
     """Run many small cases of a scenario, with faults and operations drawn by seeds, and every invariant on.
 

@@ -54,7 +54,7 @@ def fit(
     outcome_map: OutcomeMap = None,
     channel: ChannelName = None,
     out: Annotated[Path | None, path_option("FILE", "Write a scenario with what was found here.")] = None,
-    as_json: Annotated[bool, json_option("all figures as ")] = False,
+    as_json: Annotated[bool, json_option("all metrics as ")] = False,
 ) -> None:
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError

@@ -17,7 +17,7 @@ class Exit(IntEnum):
     WORKER_LOST = 4
     INTERRUPTED = 130
     NOBODY_READS = 141
-    """Who read the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
+    """The reader of the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
 
 
 class Command(NamedTuple):

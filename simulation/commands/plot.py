@@ -66,7 +66,7 @@ def plot(
     ] = None,
     channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
     figure: Annotated[
-        str | None, _of_a_sweep("the figure to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
+        str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
     x: Annotated[str | None, _of_a_sweep("the setting to the right.")] = None,
     y: Annotated[str | None, _of_a_sweep("the setting upwards.")] = None,
@@ -80,7 +80,7 @@ def plot(
     seed: Annotated[int | None, option("Of a FILE: in place of its own seed.")] = None,
     sets: Annotated[list[str] | None, set_option("Of a FILE: change a setting.")] = None,
 ) -> None:
-    """Draw what came of a run or a sweep. Exit code 0: drawn; 2: bad input."""
+    """Draw the results of a run or a sweep. Exit code 0: drawn; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.reporting.plots.kinds import Options
 
@@ -137,7 +137,7 @@ def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:
 
 
 def _has(source: Path, name: str) -> bool:
-    """Return whether a file of this name is in a directory, also if it may not be read: who reads it will say so."""
+    """Return whether a directory has a file of this name. One that may not be read counts: reading it reports that."""
     from actors.errors import ConfigurationError
 
     try:

@@ -88,7 +88,7 @@ def run(
             break
     if as_json:
         typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
-    if unsaved is not None:  # said when the figures are out, which would be lost otherwise
+    if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
         refuse([unsaved])
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)

@@ -22,7 +22,7 @@ def serve(
 
     SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP has the settings read again.
 
-    Exit code 0: it was told to stop, and has; 1: it failed; 2: bad input.
+    Exit code 0: it was asked to stop, and has; 1: it failed; 2: bad input.
     """
     import trio
 

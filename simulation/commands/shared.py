@@ -31,7 +31,7 @@ def refuse(problems: Iterable[str]) -> NoReturn:
 
 
 def save(result: Result | Comparison, directory: Path) -> str | None:
-    """Write what has come of a command; return why where that cannot be done, to be said when the figures are out."""
+    """Write the results of a command; return why they cannot be written, to be said once the metrics are printed."""
     from actors.errors import ConfigurationError
     from simulation.saving import save as save_found
 
@@ -39,7 +39,7 @@ def save(result: Result | Comparison, directory: Path) -> str | None:
         save_found(result, directory)
     except OSError as error:
         return f"--out {directory}: {error.strerror}"
-    except ConfigurationError as error:  # somebody has been at the folder since the run began
+    except ConfigurationError as error:  # the folder has changed since the run began
         return f"--out {error.problems[0]}"
     return None
 
@@ -102,11 +102,11 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
 
     Args:
         file: the scenario's file.
-        out: the folder that keeps what is over, if there is one.
+        out: the folder that keeps finished runs, if there is one.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 
-    kept = "" if out is None else f"; what is over is in {out}, and the same command goes on from there"
+    kept = "" if out is None else f"; finished runs are in {out}, and the same command goes on from there"
     try:
         yield
     except ConfigurationError as error:
@@ -125,7 +125,7 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
 
 
 def check_who_does_them(workers: int | None, dask: str | None) -> None:
-    """See to it that runs are not to be done both by processes here and by a cluster.
+    """Check that runs are not to be done both by processes here and by a cluster.
 
     Raises:
         ConfigurationError: they are.

@@ -30,7 +30,8 @@ def sweep(
     out: Annotated[
         Path,
         path_option(
-            "DIR", "Write the tables here, and each run as soon as it is over; what is here already is not run again."
+            "DIR",
+            "Write the tables here, and each run as soon as it has finished; what is here already is not run again.",
         ),
     ],
     vary: Annotated[
@@ -49,7 +50,7 @@ def sweep(
     metrics: Annotated[
         list[str] | None,
         option(
-            "A figure of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
+            "A metric of the summary to print, e.g. delivery_time_s.p99; all of them are in the tables.",
             "--metric",
             metavar="PATH",
         ),
@@ -68,8 +69,8 @@ def sweep(
 
     A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
     channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
-    A sweep that was cut off goes on where it was. Exit code 0: it is over; 2: bad input; 3: an invariant broke; 4: a
-    process that did runs is gone.
+    A sweep that was cut off goes on where it was. Exit code 0: it has finished; 2: bad input; 3: an invariant broke;
+    4: a process that did runs is gone.
     """
     from simulation.experiments.sweeping.printing import METRICS, print_sweep
     from simulation.experiments.sweeping.sweep import Plan

@@ -41,12 +41,12 @@ def tune(
     minimize: Annotated[
         list[str] | None,
         option(
-            "A figure of the summary that is to be small: requests, the load on the providers, when left out. "
-            "Given several times, or beside --maximize, it is the Pareto set that is searched.",
-            metavar="FIGURE",
+            "A metric of the summary to minimize: requests, the load on the providers, when left out. "
+            "Given several times, or beside --maximize, the search is for the Pareto set.",
+            metavar="METRIC",
         ),
     ] = None,
-    maximize: Annotated[list[str] | None, option("A figure that is to be large.", metavar="FIGURE")] = None,
+    maximize: Annotated[list[str] | None, option("A metric to maximize.", metavar="METRIC")] = None,
     probability: Annotated[
         str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
     ] = "95%",
@@ -70,11 +70,11 @@ def tune(
         Path | None,
         path_option(
             "DIR",
-            "Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. What "
-            "is over is kept here too, and not done again by another search.",
+            "Write tuning.json, tables and tuned.yaml, the scenario with the setting that was found, here. Finished "
+            "runs are kept here too, and another search does not repeat them.",
         ),
     ] = None,
-    as_json: Annotated[bool, json_option("what came of it as ")] = False,
+    as_json: Annotated[bool, json_option("the result as ")] = False,
 ) -> None:
     """Search the cheapest settings that meet the expectations of a scenario.
 
@@ -124,8 +124,8 @@ def tune(
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 
-def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str, MetricKind]:
-    """Return what kind each figure is that is searched by; nothing where one is wrong, which the search will say."""
+def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str, MetricKind]:
+    """Return the kind of each objective's metric; nothing where one is wrong, which the search will report."""
     from actors.errors import ConfigurationError
     from simulation.experiments.tuning.goal import DEFAULT_FIGURE
     from simulation.running.replicates import checked_metrics
@@ -136,7 +136,7 @@ def _kinds(file: Path, sets: Sequence[str], figures: Sequence[str]) -> dict[str,
         (scenario,) = load_each(file, [sets])
         if isinstance(scenario, ConfigurationError):
             return {}
-        paths = checked_metrics(figures or [DEFAULT_FIGURE], [scenario], "")
+        paths = checked_metrics(metrics or [DEFAULT_FIGURE], [scenario], "")
         return {path: metric_kind(scenario.providers_used, path) for path in paths}
     except ConfigurationError:
         return {}

@@ -21,7 +21,7 @@ def validate(
     case: Annotated[
         list[str] | None, option("Only this case; may be given several times.", "--case", metavar="NAME")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another run of luck.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed; another one draws other random numbers.")] = 0,
     workers: Annotated[int | None, option("Processes that share the replications; as many as cores.", min=1)] = None,
     as_json: Annotated[bool, json_option("the findings as ")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the findings as a Markdown table.")] = False,

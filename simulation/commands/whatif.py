@@ -40,7 +40,7 @@ def whatif(
     outcome: OutcomeColumn = None,
     outcome_map: OutcomeMap = None,
     channel: ChannelName = None,
-    as_json: Annotated[bool, json_option("all figures as ")] = False,
+    as_json: Annotated[bool, json_option("all metrics as ")] = False,
 ) -> None:
     """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError

@@ -45,7 +45,7 @@ class RunMetrics:
     """What is kept of a run."""
 
     figures: Mapping[str, float | None]
-    """Every figure of the summary by its path, such as ``dlq.peak``; None where it is of nothing."""
+    """Every metric of the summary by its path, such as ``dlq.peak``; None where it is of nothing."""
 
     digest: str
     """Over the history; equal runs have equal ones."""

@@ -50,7 +50,7 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
         name: of the option or the argument, for the error.
 
     Raises:
-        ConfigurationError: it is no list of paths, or one is no figure of the summary of every scenario.
+        ConfigurationError: it is no list of paths, or one is no metric of the summary of every scenario.
     """
     check_texts(name, paths, "sent_fraction")
     shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
@@ -59,10 +59,10 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
         try:
             found = [Expectation.parse(f"{path} >= 0").problem(shape) for shape in shapes]
         except PydanticCustomError:
-            found = [f"wanted a figure of the summary such as sent_fraction, got {path!r}"]
+            found = [f"wanted a metric of the summary such as sent_fraction, got {path!r}"]
         problems += [f"{name} {path}: {problem}" for problem in found if problem is not None]
     if not paths:
-        problems.append(f"{name}: wanted a figure of the summary such as sent_fraction, got none")
+        problems.append(f"{name}: wanted a metric of the summary such as sent_fraction, got none")
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return tuple(dict.fromkeys(paths))

@@ -12,7 +12,7 @@ from actors.settings.base import nearest
 
 
 def check_word(name: str, value: object, words: Iterable[str]) -> None:
-    """See to it that an argument is one of the words that it may be.
+    """Check that an argument is one of the words that it may be.
 
     Args:
         name: of the argument, for the error.
@@ -28,11 +28,11 @@ def check_word(name: str, value: object, words: Iterable[str]) -> None:
 
 
 def check_metric(value: object, known: Iterable[str]) -> None:
-    """See to it that a figure is one that a sweep has.
+    """Check that a metric is one that a sweep has.
 
     Args:
         value: what was given.
-        known: the figures that it has.
+        known: the metrics that it has.
 
     Raises:
         ConfigurationError: it is something else.
@@ -45,7 +45,7 @@ def check_metric(value: object, known: Iterable[str]) -> None:
 
 
 def check_texts(name: str, value: Any, example: str) -> None:
-    """See to it that an argument is a list of texts, and no single text, whose characters would be taken for them.
+    """Check that an argument is a list of texts, and no single text, whose characters would be taken for them.
 
     Args:
         name: of the argument, for the error.
@@ -61,7 +61,7 @@ def check_texts(name: str, value: Any, example: str) -> None:
 
 
 def check_mapping(name: str, value: object, what: str) -> None:
-    """See to it that an argument is a mapping.
+    """Check that an argument is a mapping.
 
     Args:
         name: of the argument, for the error.
@@ -76,7 +76,7 @@ def check_mapping(name: str, value: object, what: str) -> None:
 
 
 def check_counts(**counts: Any) -> None:
-    """See to it that arguments are whole numbers of at least 1, or None; those of numpy are some, too.
+    """Check that arguments are whole numbers of at least 1, or None; numpy's count too.
 
     Args:
         counts: what was given, by the name of the argument.

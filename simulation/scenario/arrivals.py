@@ -36,7 +36,7 @@ from actors.settings.quantities import (
 
 DAY_NS = 86_400 * NS_PER_S
 COUNT_MAX = 10_000_000
-"""The most arrivals in one bucket of a trace, which is held in memory."""
+"""The most arrivals in one bucket of a trace, which is kept in memory."""
 
 
 class BurstArrivals(Settings):

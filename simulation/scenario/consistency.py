@@ -30,8 +30,8 @@ def findings(scenario: Any) -> Iterator[Finding]:
     if used is not None:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
-        yield from _hosts_of_nobody(scenario.get("faults"), scenario["workload"])
-        yield from _crashes_of_nobody(scenario.get("faults"), scenario.get("channels"))
+        yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
+        yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
         yield from _expectations(scenario.get("expect"), used)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
 
@@ -39,7 +39,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
 def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[str]] | None:
     """Return the channels that the file uses and each one's providers, in order.
 
-    None when what it says of them is wrong and so nobody knows.
+    None when what it says of them is wrong, and so they are not known.
     """
     used: set[NotificationChannel] = set()
     workload, channels = scenario.get("workload"), scenario.get("channels", {})
@@ -95,7 +95,7 @@ def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequen
                 yield (key, index, "provider"), text
 
 
-def _hosts_of_nobody(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
+def _hosts_without_recipients(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         named = _within(fault, "host")
         if named is None:
@@ -137,7 +137,7 @@ def _channels_named(fault: Any) -> list[NotificationChannel]:
     return [channel for channel in map(_channel, names) if channel is not None]
 
 
-def _crashes_of_nobody(faults: Any, channels: Any) -> Iterator[Finding]:
+def _crashes_of_missing_actors(faults: Any, channels: Any) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         if _within(fault, "crash", "actor") != "limiter":
             continue

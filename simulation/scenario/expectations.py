@@ -25,13 +25,13 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's luck"}
+_IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's seed"}
 _WANTED = "an expectation such as sent_fraction >= 0.99"
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A bound on one figure of the summary."""
+    """A bound on one metric of the summary."""
 
     text: str
     """As it was written."""
@@ -44,20 +44,20 @@ class Expectation:
     """Durations in seconds, shares between 0 and 1, rates a second."""
 
     def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool]:
-        """Return the figure in `summary` and whether it is as expected.
+        """Return the metric in `summary` and whether it is as expected.
 
-        A statistic over nothing is None, and None never holds, not even for ``!=``: no run has shown it.
+        A statistic of no values is None, and None never holds, not even for ``!=``: no run has shown it.
         """
-        figure: Any = summary
+        value: Any = summary
         for key in self.path:
-            figure = figure.get(key) if isinstance(figure, Mapping) else None
-        if isinstance(figure, bool) or not isinstance(figure, (int, float)):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None, False
-        return figure, self.holds_of(figure)
+        return value, self.holds_of(value)
 
-    def holds_of(self, figure: float | None) -> bool:
-        """Return whether the figure is as expected; None is not."""
-        return figure is not None and _COMPARE[self.op](figure, self.value)
+    def holds_of(self, measured: float | None) -> bool:
+        """Return whether the metric is as expected; None is not."""
+        return measured is not None and _COMPARE[self.op](measured, self.value)
 
     @classmethod
     def parse(cls, text: Any) -> Expectation:
@@ -81,9 +81,9 @@ class Expectation:
             part = part[key]
         path = ".".join(self.path)
         if not isinstance(part, MetricKind):
-            return f"wanted a single figure, such as {path}.{'.'.join(_first_figure(part))}, got {path}"
+            return f"wanted a single metric, such as {path}.{'.'.join(_first_metric(part))}, got {path}"
         if part in NO_FIGURES:
-            return f"wanted a figure of the summary, got {path}, which is {_IS[part]}"
+            return f"wanted a metric of the summary, got {path}, which is {_IS[part]}"
         match = _FORM.fullmatch(self.text)
         written = match[3] if match else ""
         if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
@@ -114,26 +114,26 @@ def _number(text: str) -> float | None:
     return duration if duration is not None else parse_share(text)
 
 
-def _unit_fits(text: str, figure: MetricKind) -> bool:
+def _unit_fits(text: str, kind: MetricKind) -> bool:
     if parse_duration(text) is not None:
-        return figure is MetricKind.SECONDS
+        return kind is MetricKind.SECONDS
     if parse_share(text) is not None:
-        return figure is MetricKind.SHARE
-    return figure is MetricKind.PER_SECOND
+        return kind is MetricKind.SHARE
+    return kind is MetricKind.PER_SECOND
 
 
 def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape) -> str:
     wrong = ".".join(path)
     if isinstance(part, MetricKind):
-        return f"wanted a figure of the summary, got {wrong}; {'.'.join(path[:depth])} is a single figure"
+        return f"wanted a metric of the summary, got {wrong}; {'.'.join(path[:depth])} is a single metric"
     known = [key for key, below in part.items() if below not in NO_FIGURES]
     near = nearest(path[depth], known)
     if near is not None:
-        return f"wanted a figure of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"
+        return f"wanted a metric of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"
     where = f"{'.'.join(path[:depth])} has" if depth else "known are"
-    return f"wanted a figure of the summary, got {wrong}; {where} {', '.join(known)}"
+    return f"wanted a metric of the summary, got {wrong}; {where} {', '.join(known)}"
 
 
-def _first_figure(shape: Shape) -> tuple[str, ...]:
+def _first_metric(shape: Shape) -> tuple[str, ...]:
     key, part = next(iter(shape.items()), ("", MetricKind.COUNT))
-    return (key,) if isinstance(part, MetricKind) else (key, *_first_figure(part))
+    return (key,) if isinstance(part, MetricKind) else (key, *_first_metric(part))

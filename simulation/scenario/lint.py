@@ -1,7 +1,7 @@
 """The linter over a scenario: each channel's settings against what arrives on it, and what the scenario itself says.
 
-Rates follow from the workload, its users and their preferences, by formula. What follows from luck, or from a fault
-that is there to show something, is no finding.
+Rates follow from the workload, its users and their preferences, by formula. What follows from chance, or from a
+fault that is there to show something, is no finding.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _WITHOUT_EFFECT_AT_0 = (
 )  # fmt: skip
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
-"""Why an attempt that may be retried fails where the provider is the simulated one and nobody gives it rules."""
+"""Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
 
 
 def lint_scenario(scenario: Scenario) -> list[Finding]:
@@ -153,18 +153,18 @@ def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Fi
 
 
 def _disciplines(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
-    """Yield that nobody is preferred where all are alike."""
+    """Yield that none is preferred where all are alike."""
     configs = [scenario.channel_config(used) for used in scenario.channels_used]
     is_fallback = any(other.fallback is not None and other.fallback.channel is channel for other in configs)
     come = [entry for entry in scenario.workload if is_fallback or channel in entry.channels]
     kinds = {getattr(entry, "critical", False) for entry in come}
     if len(kinds) != 1:
         return
-    who = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
+    which = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
     for name, settings in config.by_provider().items():
         if settings.provider.discipline == "critical_first":
             path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
-            yield Finding(path, f"critical_first, and {who}: it is first come, first served")
+            yield Finding(path, f"critical_first, and {which}: it is first come, first served")
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
@@ -312,7 +312,7 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
         if operation.at >= run_s:
             yield Finding(
                 ("operations", str(index), "at"),
-                f"{duration(operation.at)} is behind the end of the run at {duration(run_s)}: nobody carries it out",
+                f"{duration(operation.at)} is behind the end of the run at {duration(run_s)}: it is never carried out",
             )
 
 
@@ -344,8 +344,8 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
                 yield Finding(path, "never holds, as a share is between 0 and 1")
 
 
-def _holds(expectation: Expectation, figure: float) -> bool:
-    summary: Any = figure
+def _holds(expectation: Expectation, value: float) -> bool:
+    summary: Any = value
     for key in reversed(expectation.path):
         summary = {key: summary}
     return expectation.evaluate(summary)[1]

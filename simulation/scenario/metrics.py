@@ -1,6 +1,6 @@
-"""The shape of a run's summary: every key, and what kind of figure stands under it.
+"""The shape of a run's summary: every key, and the kind of metric under it.
 
-One place for those who build a summary, check an expectation against it, or document it.
+The one place for code that builds a summary, checks an expectation against it, or documents it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class MetricKind(StrEnum):
     """A whole number."""
 
     SHARE = "share"
-    """Between 0 and 1; null over nothing."""
+    """Between 0 and 1; null where there is nothing to measure."""
 
     RATIO = "ratio"
-    """A number; null over nothing."""
+    """A number; null where there is nothing to measure."""
 
     SECONDS = "seconds"
-    """A duration; null over nothing."""
+    """A duration; null where there is nothing to measure."""
 
     PER_SECOND = "per second"
     PER_MINUTE = "per minute"
     TEXT = "text"
     LIST = "list"
     SEED = "seed"
-    """A number, but one that was given, and of nothing that came of it."""
+    """A number that was given, and not a result."""
 
 
 NO_FIGURES = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
@@ -107,7 +107,7 @@ MEANINGS = {
     "providers.attempts": "attempts that ended at this provider",
     "providers.sent": "notifications that this provider sent",
 }
-"""What each figure is, by its path without the names of channels, breakers and providers; a group of statistics has one
+"""What each metric is, by its path without the names of channels, breakers and providers; a group of statistics has one
 sentence for all of them."""
 
 
@@ -140,7 +140,7 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
 
 
 def metric_kind(providers: Mapping[NotificationChannel, Sequence[str]], path: str) -> MetricKind:
-    """Return what kind of figure stands at a path, such as ``dlq.peak``, of the summary of a run."""
+    """Return the kind of metric at a path, such as ``dlq.peak``, of the summary of a run."""
     part: MetricKind | Shape = summary_shape(providers)
     for key in path.split("."):
         assert not isinstance(part, MetricKind)

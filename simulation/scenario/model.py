@@ -106,7 +106,7 @@ class ChannelWorkload(Settings):
 
     repeats: Share = 0.0
     """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
-    a sender that has not heard that it was accepted."""
+    a sender that got no answer and does not know that it was accepted."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -390,17 +390,17 @@ class Scenario(Settings):
 
     @property
     def arrivals_end_ns(self) -> int:
-        """When all arrivals are over: at `duration`, or at the end of a longer trace."""
+        """When all arrivals have ended: at `duration`, or at the end of a longer trace."""
         return max(self.arrivals_end_of(entry) for entry in self.workload)
 
     def arrivals_end_of(self, entry: WorkloadEntry) -> int:
-        """Return when the arrivals of one entry are over, in nanoseconds."""
+        """Return when the arrivals of one entry end, in nanoseconds."""
         trace = None if isinstance(entry, ClosedWorkload) else entry.arrivals.trace
         return ns(self.duration if trace is None else trace.duration)
 
     @property
     def activity_end_ns(self) -> int:
-        """When nothing comes from outside any more: arrivals are over, and the operator has given the last order.
+        """When no more input comes: arrivals have ended, and the operator has given the last order.
 
         That is when the store has made durable what the order changes, and one nanosecond more, as what follows from it
         at its instant may happen in any order.

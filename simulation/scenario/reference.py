@@ -2,7 +2,7 @@
 
 The text beside this module is the reference but for its tables. A line ``{keys: FaultConfig}`` in it stands for the
 sentence and the keys of that model, and ``{metrics}`` for every metric that `expect` knows. So a key that is added,
-renamed or described anew is in the reference as well, and a model that nobody has put there is told by a test.
+renamed or described anew is in the reference as well, and a test reports a model that is missing there.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ def _metrics() -> str:
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
     lines = ["| metric | value | |", "|---|---|---|"]
-    for path, figure in _flat({**run, **breaker, **channel}):
-        lines.append(f"| `{path}` | {_UNIT_OF[figure]} | {meaning_of(path)} |")
+    for path, kind in _flat({**run, **breaker, **channel}):
+        lines.append(f"| `{path}` | {_UNIT_OF[kind]} | {meaning_of(path)} |")
     return "\n".join(lines)
 
 

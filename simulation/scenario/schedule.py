@@ -54,12 +54,12 @@ def _true(value: Any, _unit_required: bool) -> bool | None:
 
 
 class ScheduleConfig(OneOf):
-    """Who is next where several actors are ready; give exactly one of the keys. Needs the simulated clock."""
+    """Which actor is next where several are ready; give exactly one of the keys. Needs the simulated clock."""
 
     wanted_text: ClassVar[str] = "a schedule such as {random_walk: true} or {deviations: [[12, 1]]}"
 
     random_walk: Annotated[Literal[True], Wanted("true", _true, {"const": True})] | None = None
-    """Whoever is ready is equally likely to be next, by the run's seed."""
+    """Every ready actor is equally likely to be next, by the run's seed."""
 
     pct: PctConfig | None = None
     """Strict priorities with a few changes, by the run's seed."""

@@ -1,4 +1,4 @@
-"""Which settings to vary, and the combinations that come of it: ``channels.email.retry.jitter=none,full``."""
+"""Which settings to vary, and the combinations that result: ``channels.email.retry.jitter=none,full``."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_figure_that_no_cell_has_is_refused_whatever_the_file_alone_would_have
     done = sweep(path, *words, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        f"--metric channels.email.sent: wanted a figure of the summary, got channels.email.sent; channels has {channel}"
+        f"--metric channels.email.sent: wanted a metric of the summary, got channels.email.sent; channels has {channel}"
         for channel in ("sms", "push")
     ]
     assert not (tmp_path / "out").exists()
@@ -116,7 +116,7 @@ def test_a_design_of_samples(path, tmp_path):
         ((), "wanted a sweep in the file, or --vary path=a,b, got neither"),
         (("--vary", "channels.email.retry.max_attempts=1..5"), "wanted values, steps in the range, or --design"),
         ((*VARY, "--metric", "sent_fractoin"), "did you mean sent_fraction?"),
-        ((*VARY, "--metric", "seed"), "--metric seed: wanted a figure of the summary, got seed"),
+        ((*VARY, "--metric", "seed"), "--metric seed: wanted a metric of the summary, got seed"),
         ((*VARY, "--dask", "tcp://127.0.0.1:9", "--workers", "2"), "wanted it without --workers"),
         (("--vary", "channels.email.retry.max_attempts=1,none"), "wanted a whole number of at least 1, got 'none'"),
     ],
@@ -167,6 +167,6 @@ def test_interrupted_it_says_what_is_kept_and_goes_on(path, tmp_path):
             except OSError:
                 break
         assert process.wait() == 130
-    assert b"interrupted; what is over is in" in seen
+    assert b"interrupted; finished runs are in" in seen
     assert b"Traceback" not in seen, seen.decode()
     assert (out / "runs.jsonl").read_text().endswith("}\n")

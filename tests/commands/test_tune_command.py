@@ -198,7 +198,7 @@ def test_a_figure_that_no_setting_has_is_refused(scenario):
     done = told(scenario, *CHANNELS, *QUICK, "--minimize", "channels.push.accepted")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "--minimize channels.push.accepted: wanted a figure of the summary, got channels.push.accepted; "
+        "--minimize channels.push.accepted: wanted a metric of the summary, got channels.push.accepted; "
         f"channels has {channel}"
         for channel in ("email", "sms")
     ]
@@ -215,7 +215,7 @@ def test_a_figure_that_no_setting_has_is_refused(scenario):
         (["contended.yaml", "--vary", "drain=1s..soon"],
          "--vary drain: to: wanted a number, a duration, a rate or a share, got 'soon'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--minimize", "seed"],
-         "--minimize seed: wanted a figure of the summary, got seed, which is the run's luck\n"),
+         "--minimize seed: wanted a metric of the summary, got seed, which is the run's seed\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--probability", "100%"],
          "--probability: wanted a share of more than 0% to 99.9%, got '100%'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--confidence", "much"],

@@ -132,10 +132,10 @@ def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
     with pytest.raises(ConfigurationError) as refused:
         simulation.compare(scenario, {ATTEMPTS: "1,2"}, metrics=["sent", "sent_fractoin", "dlq", "digest", "a b"])
     assert refused.value.problems == [
-        "--metric sent_fractoin: wanted a figure of the summary, got sent_fractoin; did you mean sent_fraction?",
-        "--metric dlq: wanted a single figure, such as dlq.final, got dlq",
-        "--metric digest: wanted a figure of the summary, got digest, which is text",
-        "--metric a b: wanted a figure of the summary such as sent_fraction, got 'a b'",
+        "--metric sent_fractoin: wanted a metric of the summary, got sent_fractoin; did you mean sent_fraction?",
+        "--metric dlq: wanted a single metric, such as dlq.final, got dlq",
+        "--metric digest: wanted a metric of the summary, got digest, which is text",
+        "--metric a b: wanted a metric of the summary such as sent_fraction, got 'a b'",
     ]
     with pytest.raises(ValueError, match="wanted replicates of at least 1, got 0"):
         simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=0)
@@ -202,7 +202,7 @@ def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
         (["contended.yaml", "--vary", "drain=1s,2s", "--set", "seed=x"],
          "--set seed: wanted a whole number of at least 0, got 'x'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--metric", "seed"],
-         "--metric seed: wanted a figure of the summary, got seed, which is the run's luck\n"),
+         "--metric seed: wanted a metric of the summary, got seed, which is the run's seed\n"),
     ],
 )  # fmt: skip
 def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):

@@ -277,14 +277,14 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
           f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h, got 5"]),
         ({"vary": {"seed": "1,2"}}, ["--vary seed: wanted a setting of the run, got seed"]),
         ({"minimize": ["requets"], "maximize": ["dlq"]},
-         ["--minimize requets: wanted a figure of the summary, got requets; did you mean requests?",
-          "--maximize dlq: wanted a single figure, such as dlq.final, got dlq"]),
+         ["--minimize requets: wanted a metric of the summary, got requets; did you mean requests?",
+          "--maximize dlq: wanted a single metric, such as dlq.final, got dlq"]),
         ({"minimize": ["sent"], "maximize": ["sent"]},
          ["--maximize sent: wanted a figure either small or large, got both"]),
         ({"sets": ["expect=[]"]},
          ["luck: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"]),
         ({"sets": ["expect=[sendt >= 1]"]},
-         ["--set expect: 0: wanted a figure of the summary, got sendt; did you mean sent?"]),
+         ["--set expect: 0: wanted a metric of the summary, got sendt; did you mean sent?"]),
     ],
 )  # fmt: skip
 def test_problems_in_plain_words(luck, arguments, problems):

@@ -99,7 +99,7 @@ channels:
         (TIMES + "workload: [{channel: sms, arrivals: {times: [0s, 599s, 10m, 11m]}}]",
          ["workload.0.arrivals.times: 2 of 4 are not before the 10m at which arrivals end: they do not come"]),
         (HEAD + "drain: 5m\noperations: [{at: 899s, redrive: all}, {at: 15m, redrive: all}]",
-         ["operations.1.at: 15m is behind the end of the run at 15m: nobody carries it out"]),
+         ["operations.1.at: 15m is behind the end of the run at 15m: it is never carried out"]),
         (TIMES + "drain: 2m\nworkload: [{channel: sms, clients: 5, think: 1s}]\n"
          "channels: {sms: {circuit_breaker: {timeout: 1h}}}",
          ["channels.sms.circuit_breaker.timeout: 1h is longer than the run of at most 12m: once open it stays open"]),
