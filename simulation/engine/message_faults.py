@@ -1,14 +1,14 @@
 """Messages that come twice, or late, so that the stages of the pipeline cannot rely on each other.
 
 It concerns what carries an attempt on its channel's way, from handler to limiter to breaker to channel to breaker to
-handler. Whatever else actors tell each other arrives once and in order. For each such message, when it is told:
+handler. Whatever else actors tell each other arrives once and in order. For each such message, when it is sent:
 
 1. Every window with a `duplicate_rate` that is open then draws, in the order of the file, and perhaps adds a copy.
 2. Each of them, the message itself and its copies, is late by what the open windows with `reorder` draw for it, in the
    order of the file, all together. What is late by nothing goes the usual way.
 
 The draws of each window and channel are those of a stream of its own. What is late comes by a timer, so it arrives also
-where the window is over, or where its sender has stopped.
+where the window has ended, or where its sender has stopped.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _MessageFaultRules:
         }
 
     def delays_ns(self, channel: NotificationChannel, now_ns: int) -> list[int]:
-        """Return by how much a message is late that is told now, and each of its copies."""
+        """Return by how much a message that is sent now is late, and each of its copies."""
         open_ = [window for window in self._windows[channel] if window.holds(now_ns)]
         copies = sum(window.draw() < window.duplicate_rate for window in open_ if window.duplicate_rate is not None)
         return [sum(ns(window.delay()) for window in open_ if window.delay is not None) for _ in range(1 + copies)]

@@ -1,9 +1,9 @@
 """Other orders of the same run: what actors do when ready messages are not handled first in, first out.
 
-The actor system handles messages in the order in which they were told, whatever actor they are for, and all that
+The actor system handles messages in the order in which they were sent, whatever actor they are for, and all that
 follows from a timer before the next one fires. What its actors may build on is less: that each receives its own
-messages in the order in which they were told, and that timers fire in the order in which they were set. Whatever else
-the order of a run leads to is luck, which another runtime need not have. An :class:`ExploringSystem` keeps what is
+messages in the order in which they were sent, and that timers fire in the order in which they were set. Whatever else
+the order of a run leads to is chance, which another runtime need not have. An :class:`ExploringSystem` keeps what is
 promised, and asks a :class:`Schedule` for the rest: whenever several actors have a message to take, which of them is
 next, or whether another timer that is due at this instant fires first.
 
@@ -18,7 +18,7 @@ those that do not matter, and :func:`search` tries all runs with a few of them::
             system.run()
         assert ...  # what must hold in any order
 
-    print(verdict(search(run, most_deviations=2), most_deviations=2))
+    print(search_result(search(run, most_deviations=2), most_deviations=2))
     walk = RandomWalk(random.Random(7))
     run(walk)  # where it breaks:
     shrink(run, walk.deviations)
@@ -44,7 +44,7 @@ from simulation.engine.system import _NO_CALLBACKS, SimulatedSystem
 
 
 class Clock:
-    """Stands among those who are ready for the next timer that is due at this instant."""
+    """Stands, among the ready actors, for the next timer that is due at this instant."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ class Clock:
 CLOCK = Clock()
 
 Ready: TypeAlias = Sequence[Actor | Clock]
-"""Who may be next, at least two: actors, the one with the oldest message first, and at last the clock if it may."""
+"""What may be next, at least two: actors, the one with the oldest message first, and at last the clock if it may."""
 
 
 class Deviation(NamedTuple):
@@ -66,7 +66,7 @@ class Deviation(NamedTuple):
 
 
 class Schedule(ABC):
-    """Chooses who is next, and notes what it chose. Good for one run."""
+    """Chooses what is next, and notes what it chose. Good for one run."""
 
     def __init__(self) -> None:
         self.deviations: list[Deviation] = []
@@ -76,7 +76,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def choose(self, ready: Ready) -> int:
-        """Return the index of who is next in `ready`."""
+        """Return the index in `ready` of what is next."""
 
     @property
     def decisions(self) -> int:
@@ -133,7 +133,7 @@ class Deviations(Schedule):
 
 
 class RandomWalk(Schedule):
-    """Whoever is ready is equally likely to be next."""
+    """Each ready actor is equally likely to be next."""
 
     def __init__(self, random: Random) -> None:
         super().__init__()
@@ -430,11 +430,11 @@ def minimal(items: Sequence[T], still: Callable[[list[T]], Sequence[T] | bool | 
         start = 0
         while start < len(kept):
             fewer = kept[:start] + kept[start + size :]
-            held = still(fewer) if fewer else None
-            if held is None or held is False:
+            result = still(fewer) if fewer else None
+            if result is None or result is False:
                 start += size
             else:
-                kept = fewer if held is True else list(held)
+                kept = fewer if result is True else list(result)
         if size > 1:
             size //= 2
         elif len(kept) == before:

@@ -63,7 +63,7 @@ class Timer(msgspec.Struct, eq=False):
     callbacks: list[Any] | None
 
     def cancel(self) -> None:
-        """See to it that the message does not come."""
+        """Cancel the message, so that it does not come."""
         if self.callbacks is not None:
             self.callbacks = _NO_CALLBACKS
             self.message = None
@@ -101,7 +101,7 @@ class SimulatedSystem(ActorSystem):
         self._next_eid = env._eid.__next__
         self.now_ns = ceil(env.now)
         self._idle = True
-        """Whether no handler is running: what is told or timed now comes from outside."""
+        """Whether no handler is running: what is sent or timed now comes from the environment."""
         self._drain_scheduled = False
         self._stopping = False
         self._fire_callbacks = [self._fire]
@@ -109,8 +109,8 @@ class SimulatedSystem(ActorSystem):
 
     def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
         ref = super()._spawn(parent, actor_class, args, kwargs)
-        # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and nobody
-        # ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
+        # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and
+        # nothing ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
         pykka.ActorRegistry.unregister(ref)
         return ref
 
@@ -230,7 +230,7 @@ class SimulatedSystem(ActorSystem):
             ActorSystemError: this is inside a handler.
         """
         if not self._idle:
-            raise ActorSystemError("a handler cannot close its system: stop() it, and close it outside")
+            raise ActorSystemError("a handler cannot close its system: stop() it, and close it outside of any handler")
         self._lifecycle.stop_all()
         self._drain()
         self._closed = True
@@ -267,7 +267,7 @@ class SimulatedSystem(ActorSystem):
 
     def _wake(self) -> None:
         if self._idle and not self._drain_scheduled:
-            # Told from outside a handler: drain when SimPy gets to it, at this same instant.
+            # Sent by no handler: drain when SimPy gets to it, at this same instant.
             self._drain_scheduled = True
             event = simpy.Event(self.env)
             event._ok, event._value = True, None

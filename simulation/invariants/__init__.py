@@ -1,4 +1,4 @@
-"""Invariants: laws that hold in every run, as observers that stop it at the first breach.
+"""Invariants: what holds in every run, as observers that stop it at the first breach.
 
 ::
 

@@ -48,7 +48,7 @@ class Conservation(Invariant):
 
 
 class NothingLost(Invariant):
-    """Over the crash of an actor no notification is lost: what was in flight before is in flight after.
+    """Across the crash of an actor no notification is lost: what was in flight before is in flight after.
 
     Where `conservation` counts, this goes by the id of each, after each crash and at the end.
     """

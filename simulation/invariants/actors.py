@@ -9,7 +9,7 @@ from simulation.invariants.text import seconds_text
 
 
 class Order(Invariant):
-    """What one actor tells another is handled in the order in which it was told, over a restart too.
+    """What one actor sends another is handled in the order in which it was sent, across a restart too.
 
     Does not apply where a fault has messages overtake each other, or come twice.
     """
@@ -20,11 +20,11 @@ class Order(Invariant):
 
     @observes(Overtaken)
     def on_overtaken(self, overtaken: Overtaken) -> Objection:
-        return f"{overtaken.receiver} handles {overtaken.message!r} after what {overtaken.sender} told it later"
+        return f"{overtaken.receiver} handles {overtaken.message!r} after what {overtaken.sender} sent it later"
 
 
 class AsksSettle(Invariant):
-    """Every question to an actor is settled, with an answer or an error, when the run is over at the latest.
+    """Every question to an actor is settled, with an answer or an error, when the run has finished at the latest.
 
     But for those that a crash of the whole process takes with it.
     """

@@ -1,4 +1,4 @@
-"""Addresses that are gone: nothing is suppressed for one of which nobody has said so."""
+"""Addresses that are gone: nothing is suppressed for one that was not reported gone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GoneAddresses(Invariant):
         recipient = self._recipient(suppressed.notification_id)
         if recipient is None or (suppressed.channel, recipient) in self._gone:
             return None
-        return f"{suppressed.notification_id} is suppressed, and nobody has said since that {recipient} is gone"
+        return f"{suppressed.notification_id} is suppressed, and it was not reported since that {recipient} is gone"
 
     def _recipient(self, notification_id: str) -> str | None:
         """Return to whom it went; None when it has not been tried."""

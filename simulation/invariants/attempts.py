@@ -20,7 +20,7 @@ from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
 _ROUNDING_NS = 1000
-"""What is left of the time of a notification is told in seconds when it falls back."""
+"""What is left of the time of a notification is given in seconds when it falls back."""
 
 
 def used_up(lifecycle: Lifecycle | None) -> int:
@@ -138,7 +138,7 @@ class InTime(Invariant):
 class Answers(Invariant):
     """What is recorded of an attempt is what its provider answered, at the instant at which it did.
 
-    Where a provider is sent copies, several answers make one outcome; and after a crash they come late, or to nobody.
+    Where a provider is sent copies, several answers make one outcome; and after a crash they come late, or to no actor.
     """
 
     name = "answers"
@@ -174,7 +174,7 @@ class Answers(Invariant):
 
 
 def _said(made: AttemptMade) -> str | None:
-    """Return the name of what came of an attempt for its sender; None where nobody knows."""
+    """Return the name of the outcome of an attempt for its sender; None where it is unknown."""
     if not made.answered:
         return Ambiguous.__name__ if made.outcome is not None or made.is_promised else None
     return None if made.outcome is None else type(made.outcome).__name__

@@ -1,4 +1,4 @@
-"""What nobody waits for any more is not sent: when a stage has restarted, the others let go of what is sent anew."""
+"""What no stage waits for any more is not sent: when a stage has restarted, the others let go of what is sent anew."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ class Awaited(Invariant):
         if is_current is None or is_current(attempt) or sent.at_ns <= settled_ns:
             return None
         notification_id = attempt.command.notification_id
-        return Finding(f"{notification_id} is let through, and nobody waits for that attempt", notification_id)
+        return Finding(f"{notification_id} is let through, and no stage waits for that attempt", notification_id)

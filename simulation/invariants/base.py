@@ -51,7 +51,7 @@ class Context:
     """How long the id of a notification that has ended is not sent again."""
 
     has_rules: bool = False
-    """Whether providers follow failure rules, of which nobody knows what they do and for how long."""
+    """Whether providers follow failure rules, whose effects and length are unknown."""
 
     in_flight_now: Callable[[], int] | None = None
     """Returns how many notifications the pipeline itself holds in flight. None: there is no pipeline to ask."""
@@ -60,7 +60,7 @@ class Context:
     """Returns the pipeline: the one of the moment, where its process crashes and starts again."""
 
     summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = None
-    """Returns the figures of a channel, or of all when None, for a run that has ended at an instant. None: there are
+    """Returns the metrics of a channel, or of all when None, for a run that has ended at an instant. None: there are
     none."""
 
     lifecycles: Lifecycles = field(default_factory=Lifecycles)
@@ -128,7 +128,7 @@ def observes(*kinds: type) -> Callable[[F], F]:
 
 
 class Invariant:
-    """A law that holds in every run, as an observer of what happens in one.
+    """A statement that holds in every run, as an observer of what happens in one.
 
     A subclass has methods that are marked by :func:`observes`, each of which returns None while all is well, and a
     sentence when it is broken: then the run stops. One is made for each run::
@@ -152,7 +152,7 @@ class Invariant:
     """What it is called in a report: a few words with hyphens. The class's name when empty."""
 
     receivers: ClassVar[frozenset[type]] = frozenset()
-    """Classes of actors: it can observe a `MessageSent` for each message that one of these is told."""
+    """Classes of actors: it can observe a `MessageSent` for each message that one of these is sent."""
 
     watches_actors: ClassVar[bool] = False
     """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
@@ -175,7 +175,7 @@ class Invariant:
         return not cls.needs or any(setting is not None for setting in settings)
 
     def at_end(self, now_ns: int) -> Objection:
-        """Look once more when the run is over."""
+        """Look once more when the run has finished."""
         return None
 
     def observers(self) -> dict[type, list[Callable[[Any], Objection]]]:

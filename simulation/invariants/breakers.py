@@ -55,7 +55,7 @@ class Breakers(Invariant):
         self._breakers[event.breaker, event.host] = _Breaker(BreakerState(event.to_state), event.at_ns)
 
     def _may_be_forgotten(self, key: BreakerKey, now_ns: int) -> bool:
-        """Tell whether a breaker may have begun anew: those of hosts do, that nobody has asked for in a while."""
+        """Tell whether a breaker may have begun anew: those of hosts do that have not been asked for in a while."""
         if key[1] is None:
             return False
         config, known = self._configs[key[0]], self._breakers[key]
@@ -68,8 +68,8 @@ class Breakers(Invariant):
 
 class BreakerTransitions(Breakers):
     """A circuit breaker changes its state by the table of its transitions only, from the state that it is in; and an
-    open one becomes half-open when its time is over, never before, and is so for no longer than it may; those who wait
-    for that are told no later time."""
+    open one becomes half-open when its time has passed, never before, and is so for no longer than it may; waiters
+    for that are given no later time."""
 
     name = "breaker-transitions"
 
@@ -131,7 +131,7 @@ class BreakerTransitions(Breakers):
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
-        """Look whether somebody who waits for an open breaker is to wait for longer than it stays open."""
+        """Look whether a waiter for an open breaker is to wait for longer than it stays open."""
         name = str(deferred.channel)
         config, breaker = self._configs.get(name), self._breakers.get((name, None))
         if deferred.cause is not DeferralCause.CIRCUIT_BREAKER or deferred.resumes_at_ns is None:
@@ -222,6 +222,6 @@ def _open_bounds_ns(config: CircuitBreakerConfig, openings: int) -> tuple[int, i
         return wait_ns(config.timeout), wait_ns(config.timeout) + 1
     exponent = (openings - 1) * math.log2(growth.multiplier)
     grown = math.inf if exponent > 60 else config.timeout * growth.multiplier ** (openings - 1)
-    # Rounded down, so that what is behind the comma of a product is not held against it.
+    # Rounded down, so that what is behind the comma of a product does not count against it.
     least_ns = wait_ns(min(growth.max, grown) * (1.0 - growth.jitter) * (1.0 - 1e-9)) - 2
     return max(0, least_ns), wait_ns(min(grown * (1.0 + growth.jitter), growth.max)) + 2

@@ -272,10 +272,10 @@ def _since(instants_ns: deque[int], since_ns: int) -> int:
 
 
 class RetryBudgets(Invariant):
-    """A retry is made only where the retry budget of its channel has something left, and given up for the budget only
-    where it has not.
+    """A retry is made only where the retry budget of its channel has something left, and a notification is exhausted
+    for the budget only where it has not.
 
-    Copies of a channel that hedges are charged too. Where what they cost depends on what came of them, what is refused
+    Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
     is not looked at; and a handler that has crashed has new budgets.
     """
 
@@ -351,5 +351,5 @@ class RetryBudgets(Invariant):
                 return f"{failed.notification_id} is to be tried again, and {spent}"
             account.grant(failed)
         elif failed.given_up == BUDGET_SPENT and failed.channel not in self._unknown and not account.may_refuse(failed):
-            return f"{failed.notification_id} is given up for the retry budget of {failed.channel}, which is not spent"
+            return f"{failed.notification_id} is exhausted for the retry budget of {failed.channel}, which is not spent"
         return None

@@ -132,7 +132,7 @@ class Checker:
                 self._system.stop()
 
     def end(self, now_ns: int) -> None:
-        """Look for the last time, when the run is over and its system has ended.
+        """Look for the last time, when the run has finished and its system has ended.
 
         Raises:
             InvariantBreach: an invariant is broken.
@@ -141,8 +141,8 @@ class Checker:
             for question in self._message_watch.unanswered():
                 self.note(question)
         for invariant in self._invariants:
-            if self.breach is None and (verdict := invariant.at_end(now_ns)) is not None:
-                self._break(_name(invariant), verdict, None, now_ns)
+            if self.breach is None and (objection := invariant.at_end(now_ns)) is not None:
+                self._break(_name(invariant), objection, None, now_ns)
         if self.breach is not None:
             raise self.breach
 
@@ -155,12 +155,12 @@ class Checker:
 
     def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
         for name, observe in observers:
-            verdict = observe(event)
-            if verdict is not None and self.breach is None:
-                self._break(name, verdict, event, event.at_ns)
+            objection = observe(event)
+            if objection is not None and self.breach is None:
+                self._break(name, objection, event, event.at_ns)
 
-    def _break(self, name: str, verdict: str | Finding, event: Any, at_ns: int) -> None:
-        text, notification_id = (verdict, None) if isinstance(verdict, str) else verdict
+    def _break(self, name: str, objection: str | Finding, event: Any, at_ns: int) -> None:
+        text, notification_id = (objection, None) if isinstance(objection, str) else objection
         notification_id = notification_id or getattr(event, "notification_id", None)
         history = history_lines(self._history(notification_id, event))
         self.breach = InvariantBreach(text, name, at_ns, history=history)

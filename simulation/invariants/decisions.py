@@ -31,7 +31,7 @@ _BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
 
 
 class _Book:
-    """What one breaker has been told since it last changed its state."""
+    """What one breaker has been given since it last changed its state."""
 
     def __init__(self, config: CircuitBreakerConfig) -> None:
         self.config = config

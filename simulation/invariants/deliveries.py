@@ -14,7 +14,7 @@ _ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DEAD, State.DISCARDED})
 class OneSuccess(Invariant):
     """A notification is delivered once.
 
-    More often only where nobody could have known: once more for each delivery whose answer was lost or came after the
+    More often only where that could not be known: once more for each delivery whose answer was lost or came after the
     timeout, for each further copy that a channel sent which hedges, and for each actor that failed since the
     notification was accepted or so shortly before that it may not have been running again: a restart has what was under
     way sent anew. That is the bound.
@@ -66,7 +66,7 @@ class NothingAfterTheEnd(Invariant):
 
 
 class Wanted(Invariant):
-    """Nothing but what is critical goes to who has switched the channel off, or in the user's quiet hours."""
+    """Nothing but what is critical goes to a user who has switched the channel off, or in the user's quiet hours."""
 
     name = "wanted"
 

@@ -1,4 +1,5 @@
-"""Failover: who has several providers asks the first that may be asked; and fallback, from one channel to another."""
+"""Failover: a channel with several providers asks the first that may be asked; and fallback, from one channel to
+another."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ class FailoverOrder(Breakers):
     """No further provider is asked while nothing keeps the first from being asked: its breaker has never opened, and it
     has no bounds that could be met.
 
-    Behind a breaker that has closed those who waited go at a pace, so that one may go to another provider. Of a channel
+    Behind a breaker that has closed the waiters go at a pace, so that one may go to another provider. Of a channel
     that switches providers by the number of the attempt the first is another one each time, which is not looked at.
     """
 
@@ -51,7 +52,7 @@ class FailoverOrder(Breakers):
 
 class Fallbacks(Invariant):
     """What goes out in place of another notification is for the same user, by the channel that the other one's falls
-    back to, and only once that one has been given up or suppressed."""
+    back to, and only once that one has been exhausted or suppressed."""
 
     name = "fallback"
     needs = ("fallback",)

@@ -34,7 +34,7 @@ def provider_of(admitted: Admitted) -> Key:
 
 
 def answer_in(sent: MessageSent) -> tuple[Admitted, Performed] | None:
-    """Return what is told where a breaker has taken note of an outcome and hands it on."""
+    """Return what is sent where a breaker has taken note of an outcome and hands it on."""
     message = sent.message
     if sent.sender is not CircuitBreakerActor or type(message) is not Performed:
         return None
@@ -42,7 +42,7 @@ def answer_in(sent: MessageSent) -> tuple[Admitted, Performed] | None:
 
 
 def lane_of(context: Context, admitted: Admitted) -> Lane | None:
-    """Return what stands before the provider of an attempt now; None where nobody knows."""
+    """Return what stands before the provider of an attempt now; None where that is unknown."""
     pipeline = context.pipeline()
     if pipeline is None:
         return None

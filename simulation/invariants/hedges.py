@@ -58,8 +58,8 @@ class _Flight:
 
 class Hedges(Invariant):
     """An attempt is sent as often as the `hedging` of its provider allows, the first time included; a copy goes a
-    `delay` after the one before, or once one has failed and the wait that came with that is over, but not when one has
-    decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
+    `delay` after the one before, or once one has failed and the wait that came with that has passed, but not when one
+    has decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
     ambiguous one before others.
 
     After a crash attempts are sent anew, and answers come late: then only the number of copies is looked at.

@@ -128,7 +128,7 @@ class Letters(Invariant):
         )
 
     def _contents(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
-        """Return what is wrong with what it says of the past."""
+        """Return what is wrong with the history that it tells."""
         failures = [each for each in lifecycle.history if type(each) is NotificationFailed]
         if list(letter.history) != failures:
             return f"has {len(letter.history)} failures, and not the {len(failures)} that there were"
@@ -148,7 +148,7 @@ class Letters(Invariant):
 
 
 class Reasons(Invariant):
-    """What is given up after a failed attempt has no attempt left, or no time, or no budget, as it says."""
+    """What is exhausted after a failed attempt has no attempt left, or no time, or no budget, as it says."""
 
     name = "given-up"
 
@@ -165,11 +165,11 @@ class Reasons(Invariant):
         if reason in (EXPIRED, RETRY_TIME_UP, BUDGET_SPENT):
             possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
             if not possible.get(reason, True) or spent:
-                return f"{_id(failed)} cannot be given up: {reason}"
+                return f"{_id(failed)} cannot be exhausted: {reason}"
             return self._too_early(failed, lifecycle, retry) if reason != BUDGET_SPENT else None
         if spent or (retry.retry_after == "pushback" and failed.throttled):
             return None
-        return f"{_id(failed)} is given up after attempt {failed.attempt}, and has attempts left"
+        return f"{_id(failed)} is exhausted after attempt {failed.attempt}, and has attempts left"
 
     def _too_early(self, failed: NotificationFailed, lifecycle: Lifecycle, retry: RetryConfig) -> Objection:
         """Return what is wrong where there was no time after which even the longest wait would have been in time."""
@@ -185,7 +185,7 @@ class Reasons(Invariant):
         if latest_ns >= expires_ns:
             return None
         until = seconds_text(expires_ns)
-        return f"{_id(failed)} is given up ({failed.given_up}), and could be tried again before {until}"
+        return f"{_id(failed)} is exhausted ({failed.given_up}), and could be tried again before {until}"
 
 
 def _id(event: NotificationFailed | DeadLetterMessage) -> str:

@@ -1,4 +1,4 @@
-"""The lives of notifications as the history tells them: what state each is in, and what has happened to it."""
+"""The lifecycles of notifications as the history tells them: what state each is in, and what has happened to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from actors.messages import (
 from simulation.invariants.observations import AttemptMade
 
 ENDED_KEPT = 20_000
-"""The lives of so many notifications that have ended are remembered, the latest."""
+"""The lifecycles of so many notifications that have ended are remembered, the latest."""
 
 
 class State(StrEnum):
@@ -52,7 +52,7 @@ NEXT: dict[State, dict[type[NotificationEvent], State]] = {
     State.SUPPRESSED: {NotificationRequested: State.IN_FLIGHT},
     State.DISCARDED: {NotificationRequested: State.IN_FLIGHT},
 }
-"""State, event, next state: every step there is in the life of a notification. A duplicate is no step."""
+"""State, event, next state: every step there is in the lifecycle of a notification. A duplicate is no step."""
 
 OPENING = frozenset({NotificationRequested, NotificationRedriven})
 STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
@@ -91,7 +91,7 @@ class Lifecycle:
 
 
 class Lifecycles:
-    """The lives of all that are in flight, and of the latest that have ended."""
+    """The lifecycles of all that are in flight, and of the latest that have ended."""
 
     def __init__(self, ended_kept: int = ENDED_KEPT) -> None:
         self.restarted_within_ns = 0
@@ -103,12 +103,12 @@ class Lifecycles:
         self._recent_crashes_ns: deque[int] = deque()
         """When those failed that may not have been settled yet."""
         self.forgotten = 0
-        """How many lives are no longer remembered."""
+        """How many lifecycles are no longer remembered."""
         self._lifecycles: dict[str, Lifecycle] = {}
         self._ended: deque[tuple[str, Lifecycle, int]] = deque()
         self._ended_kept = ended_kept
         self.get = self._lifecycles.get
-        """Return the life of a notification id, or None."""
+        """Return the lifecycle of a notification id, or None."""
 
     def in_flight(self) -> list[str]:
         """Return the ids of what is accepted and has not ended."""
@@ -171,7 +171,7 @@ class Lifecycles:
         return self.crashes - len(recent_ns)
 
     def _forget(self) -> None:
-        """Forget the one that ended longest ago, unless it has come back since."""
+        """Drop the one that ended longest ago, unless it has come back since."""
         notification_id, lifecycle, ended_ns = self._ended.popleft()
         if self._lifecycles.get(notification_id) is lifecycle and lifecycle.state_since_ns == ended_ns:
             del self._lifecycles[notification_id]

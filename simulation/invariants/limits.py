@@ -76,10 +76,10 @@ class UserLimit(Invariant):
         attempt = self._at_limiter.get(deferred.notification_id)
         if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
             return None
-        verdict = self._undue(attempt, deferred.at_ns, "has to wait")
+        breach = self._undue(attempt, deferred.at_ns, "has to wait")
         key = deferred.channel, attempt.command.user
         self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
-        return verdict
+        return breach
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -164,7 +164,7 @@ class Quota(Invariant):
     """No provider is asked more often than its `quota` allows, in any of its windows; every copy counts.
 
     What lies in the mailbox of a channel that is down goes late; so after a crash the windows are counted anew, once
-    all of that is over.
+    all of that is done.
     """
 
     name = "quota"

@@ -32,7 +32,7 @@ _SLACK = 60.0
 class Liveness(Invariant):
     """Once faults end, everything in flight ends, within a bound.
 
-    Faults have ended on a channel when its last window is over, no breaker of it is forced open, and no actor has
+    Faults have ended on a channel when its last window has ended, no breaker of it is forced open, and no actor has
     crashed just now; from then on, or from its acceptance if that is later, a notification has as long as it may take
     at worst: for each of its attempts the longest backoff, timeout and open breaker, and the window of each limit; for
     each of those that were ever in flight beside it, the interval at which limits, slots and resuming let one through,
@@ -120,7 +120,7 @@ class Liveness(Invariant):
                 return None
             return Finding(
                 f"{notification_id} is still in flight {seconds_text(now_ns - calm_ns)} after all faults on {channel} "
-                f"were over, of at most {seconds_text(bound_ns)}",
+                f"had ended, of at most {seconds_text(bound_ns)}",
                 notification_id,
             )
         return None
@@ -151,7 +151,7 @@ _DAY_NS = ns(86_400)
 
 
 def faults_end_ns(channel: NotificationChannel, faults: Sequence[FaultConfig]) -> int:
-    """Return when all faults on a channel are over; NEVER_NS when one goes on to the end of the run."""
+    """Return when all faults on a channel have ended; NEVER_NS when one goes on to the end of the run."""
     ends_ns = [0]
     for fault in faults:
         if fault.crash is not None or fault.clock_step is not None:

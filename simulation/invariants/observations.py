@@ -1,6 +1,6 @@
 """What invariants can observe beside the recorded events: what goes on at the providers, and between the actors.
 
-These are not part of the history of a run, and so not of its digest. They are made only for those who look.
+These are not part of the history of a run, and so not of its digest. They are made only for an invariant that looks.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
 
     attempt: Attempt
     outcome: Outcome | None
-    """What the provider makes of it. None: it raised, or nobody knows, since it is a real one or has promised it."""
+    """What the provider makes of it. None: it raised, or that is unknown, since it is a real one or has promised it."""
 
     delivered: bool
-    """Whether the notification reaches its recipient, whatever becomes of the answer."""
+    """Whether the notification reaches its recipient, whatever happens to the answer."""
 
     answered: bool
     """Whether the answer comes before the sender's timeout."""
@@ -60,11 +60,11 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
 
 
 class MessageSent(Observation, frozen=True, kw_only=True, gc=False):
-    """An actor of a class in :attr:`Invariant.receivers` was told something; observed when it is told, not when
+    """An actor of a class in :attr:`Invariant.receivers` was sent something; observed when it is sent, not when
     handled."""
 
     sender: type | None
-    """The class of the actor that told it. None: it came from outside, or from a timer."""
+    """The class of the actor that sent it. None: it came from the environment, or from a timer."""
 
     receiver: type
     message: Any
@@ -76,11 +76,11 @@ class Overtaken(Observation, frozen=True, kw_only=True, gc=False):
     sender: str
     receiver: str
     message: Any
-    """The one that came too late: told before another one, and handled after it."""
+    """The one that came too late: sent before another one, and handled after it."""
 
 
 class Unanswered(Observation, frozen=True, kw_only=True, gc=False):
-    """The run is over and its actors have ended, and this question has not been settled."""
+    """The run has finished and its actors have ended, and this question has not been settled."""
 
     asked_at_ns: int
     receiver: str

@@ -1,4 +1,4 @@
-"""Quiet hours, by what the clock on the user's wall shows: looked at without those who decide about them."""
+"""Quiet hours, by what the clock on the user's wall shows: computed apart from the code that decides about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOMENT = timedelta(microseconds=1)
 
 class QuietKept(Invariant):
     """Nothing but what is critical sets out while it is quiet for its user, further copies of what has set out before
-    not counted; and whoever waits for the end of quiet hours waits until then, and no longer."""
+    not counted; and what waits for the end of quiet hours waits until then, and no longer."""
 
     name = "quiet-hours"
 

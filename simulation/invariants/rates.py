@@ -1,4 +1,4 @@
-"""Adaptive rates: they follow what the provider answers as their laws say, and it is asked no faster than that."""
+"""Adaptive rates: they follow what the provider answers as their formulas say, and it is asked no faster than that."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Rate:
         self._half_second = 0
         self._answers = 0
         """Since the half second that was measured last."""
-        self._owed = 0.0
+        self._pending = 0.0
         """The part of a send that has to pass before the next one, at an instant."""
         self._due_at_ns = 0
         self._limited_at_ns = -1
@@ -51,7 +51,7 @@ class _Rate:
             return
         self._pass_until(now_ns)
         if self.rate is None:
-            self._owed, self._limited_at_ns = 1.0, now_ns
+            self._pending, self._limited_at_ns = 1.0, now_ns
         self.rate = rate
 
     def _measure(self, now_ns: int) -> None:
@@ -91,7 +91,7 @@ class _Rate:
 
     def _pass_until(self, now_ns: int) -> None:
         if self.rate is not None:
-            self._owed = max(0.0, self._owed - seconds(now_ns - self._due_at_ns) * self.rate)
+            self._pending = max(0.0, self._pending - seconds(now_ns - self._due_at_ns) * self.rate)
         self._due_at_ns = now_ns
 
     def send(self, now_ns: int) -> bool:
@@ -99,18 +99,18 @@ class _Rate:
         if self.rate is None:
             return True
         self._pass_until(now_ns)
-        keeps = self._owed <= _NEARLY or now_ns == self._limited_at_ns
-        self._owed = 1.0
+        keeps = self._pending <= _NEARLY or now_ns == self._limited_at_ns
+        self._pending = 1.0
         return keeps
 
     def forget_sends(self) -> None:
-        """Have nothing owed."""
-        self._owed = 0.0
+        """Have nothing pending."""
+        self._pending = 0.0
 
 
 class AdaptiveRates(Invariant):
-    """An adaptive rate is cut by throttling and grows by what the provider takes, as its law says and never out of its
-    bounds; and its provider is asked no faster than that.
+    """An adaptive rate is cut by throttling and grows by what the provider takes, as its formula says and never out of
+    its bounds; and its provider is asked no faster than that.
 
     What lies in the mailbox of a channel that is down goes late; so the sends are counted anew after a crash.
     """

@@ -1,4 +1,4 @@
-"""Behind a breaker that has closed, those who waited for it resume one after the other, and not as one herd."""
+"""Behind a breaker that has closed, its waiters resume one after the other, and not as one herd."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class _Closed:
 
     since_ns: int
     latest_ns: int | None = None
-    """When the latest of those went who had waited for it."""
+    """When the latest of its waiters went."""
 
 
 class ResumePace(Invariant):
-    """Those who have waited for an open circuit breaker resume at its `resume_rate`, which doubles again and again, and
+    """The waiters of an open circuit breaker resume at its `resume_rate`, which doubles again and again, and
     no two of them closer together than that: what could not go in time is not made up for.
 
-    Unless an actor has failed since: then who waits is not known any more.
+    Unless an actor has failed since: then the waiters are not known any more.
     """
 
     name = "resume-pace"

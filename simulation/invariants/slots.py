@@ -28,10 +28,10 @@ class _Slots:
         """Their number, once it has been seen."""
         self.most_at_once = most
         """The most there were at the instant of the latest answer."""
-        self.heard_ns = -1
+        self.answered_ns = -1
         self.fastest_ns: int | None = None
         self.under_way: dict[int, Attempt] = {}
-        """By identity, until the breaker has taken note of what came of it."""
+        """By identity, until the breaker has taken note of its outcome."""
 
 
 class ConcurrencyLimits(Invariant):
@@ -78,7 +78,7 @@ class ConcurrencyLimits(Invariant):
         if slots.now is None or made.at_ns <= self.context.lifecycles.up_at_ns:
             return None
         # One that was admitted before an answer of this very instant may come to the provider after it.
-        allowed = max(slots.now, slots.most_at_once) if slots.heard_ns == made.at_ns else slots.now
+        allowed = max(slots.now, slots.most_at_once) if slots.answered_ns == made.at_ns else slots.now
         if len(slots.under_way) <= allowed:
             return None
         place = f"at the {made.provider} provider of {made.channel}"
@@ -96,8 +96,8 @@ class ConcurrencyLimits(Invariant):
         slots, after = self._of(key), lane.slots
         slots.under_way.pop(id(admitted.attempt), None)
         before = slots.now
-        if slots.heard_ns != sent.at_ns:
-            slots.heard_ns, slots.most_at_once = sent.at_ns, after if before is None else before
+        if slots.answered_ns != sent.at_ns:
+            slots.answered_ns, slots.most_at_once = sent.at_ns, after if before is None else before
         slots.now, slots.most_at_once = after, max(slots.most_at_once, after)
         least, most = self._bounds[key]
         if not least <= after <= most:

@@ -27,7 +27,7 @@ class LegalSteps(Invariant):
     suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
     its id has been forgotten.
 
-    After a crash a stage may still say that an attempt waits which a restarted handler has given up.
+    After a crash a stage may still say that an attempt waits which a restarted handler has exhausted.
     """
 
     name = "legal-steps"
@@ -71,11 +71,11 @@ class RetryLimits(Invariant):
         if failed.attempt > most:
             return f"attempt {failed.attempt} of {failed.notification_id}, of at most {most}"
         if (retry_at_ns is None) == (failed.given_up is None):
-            return f"{failed.notification_id} is either to be tried again or given up, got {failed!r}"
+            return f"{failed.notification_id} is either to be tried again or exhausted, got {failed!r}"
         if retry_at_ns is None:
             return None
         if retry_at_ns < failed.at_ns:
-            return f"{failed.notification_id} is to be tried again at {seconds_text(retry_at_ns)}, which is over"
+            return f"{failed.notification_id} is to be tried again at {seconds_text(retry_at_ns)}, which has passed"
         if failed.kind in _FOR_GOOD:
             return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
         if is_spent(failed, lifecycle.failures, retry):

@@ -1,4 +1,4 @@
-"""The summary adds up: its figures are those that the history gives, counted one event after the other."""
+"""The summary adds up: its metrics are those that the history gives, counted one event after the other."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
     NotificationDeferred: {"deferred": 1},
     DuplicateIgnored: {"duplicates": 1},
 }
-"""What each event adds to the figures; which attempts are retries it takes more to know."""
+"""What each event adds to the metrics; which attempts are retries it takes more to know."""
 
 
 class _Books:
-    """The figures of one channel, or of all."""
+    """The metrics of one channel, or of all."""
 
     def __init__(self) -> None:
-        self.figures = Counter(dict.fromkeys(("retries", *(name for adds in _ADDS.values() for name in adds)), 0))
+        self.counts = Counter(dict.fromkeys(("retries", *(name for adds in _ADDS.values() for name in adds)), 0))
         self.slowest_ns: int | None = None
 
     def enter(self, event: NotificationEvent) -> None:
         """Take in an event."""
-        self.figures.update(_ADDS[type(event)])
+        self.counts.update(_ADDS[type(event)])
         if isinstance(event, NotificationSent):
-            self.figures["retries"] += event.attempt > 1
+            self.counts["retries"] += event.attempt > 1
             took_ns = event.at_ns - event.requested_at_ns
             self.slowest_ns = took_ns if self.slowest_ns is None else max(took_ns, self.slowest_ns)
         elif isinstance(event, NotificationFailed):
-            self.figures["retries"] += event.attempt != 1 or event.kind == ChannelFault.__name__
+            self.counts["retries"] += event.attempt != 1 or event.kind == ChannelFault.__name__
 
     def compare(self, summary: Mapping[str, Any], of: str) -> str | None:
         """Return what a summary says that is not so."""
         slowest_s = None if self.slowest_ns is None else self.slowest_ns / NS_PER_S
         sent = {**summary, "dlq.final": summary["dlq"]["final"]}
-        counted: dict[str, float | None] = dict(self.figures)
-        counted["sent_fraction"] = self.figures["sent"] / self.figures["accepted"] if self.figures["accepted"] else None
-        if not _is_near(slowest_s, told_s := summary["delivery_time_s"]["max"]):
-            return f"the summary of {of} says delivery_time_s.max {told_s}, and by the history it is {slowest_s}"
+        counted: dict[str, float | None] = dict(self.counts)
+        counted["sent_fraction"] = self.counts["sent"] / self.counts["accepted"] if self.counts["accepted"] else None
+        if not _is_near(slowest_s, shown_s := summary["delivery_time_s"]["max"]):
+            return f"the summary of {of} says delivery_time_s.max {shown_s}, and by the history it is {slowest_s}"
         for name, value in counted.items():
             if sent[name] != value:
                 return f"the summary of {of} says {name} {sent[name]}, and by the history it is {value}"
@@ -69,7 +69,7 @@ class _Books:
 
 
 class Summary(Invariant):
-    """The summary of a run has the figures that its history gives, all in all and for each channel."""
+    """The summary of a run has the metrics that its history gives, all in all and for each channel."""
 
     name = "summary"
 

@@ -54,7 +54,7 @@ def what_happened(event: Any) -> str:
             return f"sent with attempt {event.attempt}"
         case NotificationFailed():
             then = (
-                f"given up: {event.given_up}"
+                f"no more attempts: {event.given_up}"
                 if event.next_retry_at_ns is None
                 else f"again at {seconds_text(event.next_retry_at_ns)}"
             )
@@ -87,7 +87,7 @@ def _provider(made: AttemptMade) -> str:
 
 def _outcome(made: AttemptMade) -> str:
     if made.outcome is None:
-        return "nobody knows with what outcome"
+        return "with an unknown outcome"
     kind = type(made.outcome).__name__
     if made.answered:
         reason = f" ({made.outcome.reason})" if made.outcome.reason else ""

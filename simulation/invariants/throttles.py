@@ -51,7 +51,7 @@ class _Requests:
 
 class AdaptiveThrottles(Invariant):
     """An adaptive throttle refuses nothing while its provider takes enough, and else as many as its formula says: by
-    so many more or fewer that it is luck in hardly one of ten million runs.
+    so many more or fewer that it is chance in hardly one of ten million runs.
     """
 
     name = "adaptive-throttle"
@@ -115,7 +115,7 @@ class AdaptiveThrottles(Invariant):
 
 
 def _throttles(context: Context) -> dict[NotificationChannel, AdaptiveThrottleConfig]:
-    """Return those of channels with one provider; of several, it is not told which of their throttles has refused."""
+    """Return those of channels with one provider; of several, it is not known which of their throttles has refused."""
     return {
         channel: config.adaptive_throttle
         for channel, config in context.channels.items()

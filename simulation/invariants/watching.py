@@ -1,6 +1,6 @@
-"""Looking over the shoulder: providers that are observed, and who tells whom what.
+"""Observing a run: its providers, and which actor sends which message to which.
 
-Only made for those who look, so that a run that nobody checks does not pay for it.
+Only made for invariants that look, so that a run without them does not pay for it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ObservedProvider(Provider):
         """Make one.
 
         Args:
-            provider: who delivers.
+            provider: the one that delivers.
             channel: its channel.
             name: its name there.
             config: the settings that hold for it.
@@ -124,7 +124,7 @@ class ObservedProvider(Provider):
 
 
 class _Sending(msgspec.Struct):
-    """A message, with who told it, and the number that it has among all."""
+    """A message, with its sender, and the number that it has among all."""
 
     sender: Actor | None
     number: int
@@ -132,9 +132,9 @@ class _Sending(msgspec.Struct):
 
 
 class MessageWatch(Interceptor):
-    """Knows who tells whom what, and who has not been answered. For one thread.
+    """Knows which actor sends what to which, and which questions are not answered. For one thread.
 
-    What is told travels in an envelope of its own, which each actor is given a handler for, that opens it.
+    What is sent travels in an envelope of its own, which each actor is given a handler for, that opens it.
     """
 
     def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
@@ -142,13 +142,13 @@ class MessageWatch(Interceptor):
 
         Args:
             note: takes the observations.
-            receivers: the classes of the actors whose every message is told of.
+            receivers: the classes of the actors whose every message is observed.
         """
         self._note = note
-        self._hears = receivers
+        self._observed = receivers
         self._at_work: Actor | None = None
         """Whose handler is running."""
-        self._told = 0
+        self._sent_count = 0
         self._latest: dict[Actor, dict[Actor, int]] = {}
         """By receiver and sender: the number of the latest message that the one has handled from the other."""
         self._questions: list[tuple[Future[Any], Unanswered]] = []
@@ -159,7 +159,7 @@ class MessageWatch(Interceptor):
         self._questions = [entry for entry in self._questions if not entry[0].done]
         return [msgspec.structs.replace(question, at_ns=self.system.now_ns) for _, question in self._questions]
 
-    # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────
 
     def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
         is_question = type(message) is Envelope
@@ -169,12 +169,12 @@ class MessageWatch(Interceptor):
             return
         run = self.system._run_now
         sender = self._at_work if run is None else run.actor
-        self._told += 1
-        if type(actor) in self._hears:
-            suppression_from = None if sender is None else type(sender)
+        self._sent_count += 1
+        if type(actor) in self._observed:
+            sender_class = None if sender is None else type(sender)
             now_ns = self.system.now_ns
-            self._note(MessageSent(at_ns=now_ns, sender=suppression_from, receiver=type(actor), message=content))
-        sent = _Sending(sender, self._told, content)
+            self._note(MessageSent(at_ns=now_ns, sender=sender_class, receiver=type(actor), message=content))
+        sent = _Sending(sender, self._sent_count, content)
         go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
 
     def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
@@ -198,7 +198,7 @@ class MessageWatch(Interceptor):
         for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
             actor._plain[kind] = partial(self._at_work_on, actor, handler)
         if not actor._coroutine:
-            # The short way for what is told; what may wait comes by `handle`.
+            # The short way for what is sent; what may wait comes by `handle`.
             actor._plain[_Sending] = partial(self._open, actor, handlers)
 
     def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
@@ -225,7 +225,7 @@ class MessageWatch(Interceptor):
         return self._at_work_on(actor, partial(go_on, actor), message)
 
     def _take_note(self, actor: Actor, sent: _Sending) -> None:
-        """Look whether a message has been overtaken by one that the same sender told later."""
+        """Look whether a message has been overtaken by one that the same sender sent later."""
         sender = sent.sender
         if sender is None:
             return

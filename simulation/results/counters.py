@@ -1,4 +1,4 @@
-"""The figures of a run, or of one channel in it: folded from the history, a chunk of events at a time."""
+"""The metrics of a run, or of one channel in it: folded from the history, a chunk of events at a time."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ COUNTED_ALWAYS = Counted()
 
 
 class Figures:
-    """Counts and durations over some of the history."""
+    """Counts and durations of some of the history."""
 
     def __init__(self, *, exact: bool, counted: Counted = COUNTED_ALWAYS) -> None:
-        """Make figures of nothing.
+        """Begin with none.
 
         Args:
-            exact: whether statistics are over all durations there are, and not over a sketch of them.
+            exact: whether statistics are of all durations there are, and not of a sketch of them.
             counted: what may happen and so has to be counted.
         """
         self._counted = counted
@@ -157,7 +157,7 @@ class Figures:
 
     @property
     def retry_amplification(self) -> float | None:
-        """Attempts for each notification that was attempted; None over nothing."""
+        """Attempts for each notification that was attempted; None without any."""
         return self._attempts / self._first_attempts if self._first_attempts else None
 
     @property

@@ -32,7 +32,7 @@ KINDS = {
 
 
 def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path], name: str = "--out ") -> None:
-    """See to it that a folder may take the results of which `document` is one.
+    """Check that a folder may take the results of which `document` is one.
 
     Args:
         directory: the folder, which need not be there.
@@ -42,7 +42,7 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
 
     Raises:
         ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
-            scenario where a result would be, this one or somebody's; or nobody may look.
+            scenario where a result would be, this one or another's; or it may not be read.
     """
     kind = KINDS[document]
     try:
@@ -65,7 +65,7 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
 def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:
     """Return a folder that results may be written into, of which `document` is to be the last.
 
-    The folder is made if it is not there. Where it has a document already, that is removed: so who is interrupted
+    The folder is made if it is not there. Where it has a document already, that is removed: so an interrupted write
     leaves none, and never one beside tables of another run.
 
     Args:
@@ -88,7 +88,7 @@ def is_same(one: Path, other: Path) -> bool:
     """Return whether two paths lead to the same file, which then must not be written while it is read."""
     try:
         return one.samefile(other)
-    except OSError:  # one is not there, or may not be looked at: whoever opens it will say so
+    except OSError:  # one is not there, or may not be looked at: opening it reports that
         return False
 
 
@@ -96,7 +96,7 @@ def _is_there(path: Path) -> bool:
     """Return whether something is at a path.
 
     Raises:
-        OSError: nobody can tell, as `Path.exists` raises it too, but in some versions of Python only.
+        OSError: that cannot be found out, as `Path.exists` raises it too, but in some versions of Python only.
     """
     try:
         path.stat()
@@ -129,7 +129,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write into, which takes its place when the block is over; its folder is made if it is not there.
+    """Open a file to write into, which takes its place when the block ends; its folder is made if it is not there.
 
     A symbolic link stays one, and what it points to is written. A device or a pipe, which nothing can take the place
     of, is written through: what has been written into it when the block breaks off is out.

@@ -1,4 +1,4 @@
-"""What came of runs in words: figures with their units, and the one line that a notebook shows of an object."""
+"""Results of runs in words: metrics with their units, and the one line that a notebook shows of an object."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
     expectations = summary["expectations"]
     failing = sum(not expectation["holds"] for expectation in expectations)
     if not expectations:
-        verdict = "no expectations"
+        result = "no expectations"
     elif failing:
-        verdict = f"{failing} of {counted(len(expectations), 'expectation')} not met"
+        result = f"{failing} of {counted(len(expectations), 'expectation')} not met"
     else:
-        verdict = f"{counted(len(expectations), 'expectation')} met"
+        result = f"{counted(len(expectations), 'expectation')} met"
     sent = f"{summary['sent']:,} of {counted(summary['accepted'], 'notification')} sent"
-    return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, verdict])
+    return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, result])
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -63,10 +63,10 @@ def duration_text(seconds: float | None) -> str:
     return " ".join(in_a_unit(seconds, _UNITS))
 
 
-def metric_text(value: float, figure: MetricKind, digits: int = 4) -> str:
-    """Return a figure of at least 0, as suits its kind; what has no unit of its own with so many digits."""
-    if figure is MetricKind.SECONDS:
+def metric_text(value: float, kind: MetricKind, digits: int = 4) -> str:
+    """Return a metric of at least 0, as suits its kind; what has no unit of its own with so many digits."""
+    if kind is MetricKind.SECONDS:
         return duration_text(value)
-    if figure is MetricKind.SHARE:
+    if kind is MetricKind.SHARE:
         return f"{value:.5f}"
     return plain_number(value, digits)

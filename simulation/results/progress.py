@@ -1,4 +1,4 @@
-"""What is told while something long goes on: how a run stands, and how many of many runs are over."""
+"""Progress of something long: how a run stands, and how many of many runs have finished."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ P = ParamSpec("P")
 class RunSnapshot:
     """How a run stands at an instant of it.
 
-    It looks at what the run itself counts and copies nothing, so it is good for as long as it is handed over; asked
-    later, it tells what is so by then. Where a channel is wanted, None stands for all of them together.
+    It looks at what the run itself counts and copies nothing, so it is good only during the call; asked
+    later, it answers what is so by then. Where a channel is wanted, None stands for all of them together.
     """
 
     __slots__ = ("_begins", "_recorder", "at_ns")
@@ -39,7 +39,7 @@ class RunSnapshot:
 
     @property
     def seconds(self) -> float:
-        """The seconds of the run that are over."""
+        """The seconds of the run that have passed."""
         return self.at_ns / NS_PER_S
 
     @property
@@ -52,11 +52,11 @@ class RunSnapshot:
         return self._figures(channel).counts()
 
     def amplification_of(self, channel: NotificationChannel | None = None) -> float | None:
-        """Return the attempts for each notification that was attempted; None over nothing."""
+        """Return the attempts for each notification that was attempted; None without any."""
         return self._figures(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
-        """Return about how many seconds `share` of those sent took at most, within 0.4%; None over nothing."""
+        """Return about how many seconds `share` of those sent took at most, within 0.4%; None without any."""
         return self._figures(channel).delivery_time_so_far(share)
 
     def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
@@ -77,7 +77,7 @@ class RunSnapshot:
         return self._recorder.breaker_figures[name].now or {None: BreakerNow(self._begins[name], 0)}
 
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
-        """Return all figures as a result's summary has them; the exact quantiles take longer the longer the run."""
+        """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
         return self._recorder.summary_of(channel, self.at_ns)
 
     def _figures(self, channel: NotificationChannel | None) -> Figures:
@@ -85,10 +85,10 @@ class RunSnapshot:
 
 
 class Listener(Generic[P]):
-    """Calls a function of somebody's while a run goes on.
+    """Calls a caller's function while a run goes on.
 
     What happens in a run happens while some actor is at work, which would be taken for the one that failed if listening
-    did. So an error is kept until the run is over, and the function is not called again.
+    did. So an error is kept until the run has finished, and the function is not called again.
     """
 
     def __init__(self, function: Callable[P, object]) -> None:
@@ -110,22 +110,22 @@ class Listener(Generic[P]):
 
 
 class FinishedCell(NamedTuple):
-    """Settings all of whose runs are over, or a trial, and what came of them."""
+    """Settings all of whose runs have finished, or a trial, and their results."""
 
     label: str
     """What tells its settings from others', such as ``max_attempts=5, jitter=full``."""
 
     figures: Mapping[str, float | None]
-    """Figures by path, such as ``{"sent_fraction": 0.998}``; None where one is of nothing."""
+    """Metrics by path, such as ``{"sent_fraction": 0.998}``; None where there is nothing to measure."""
 
 
 class RunsProgress(Protocol):
     """What many runs call while they go on.
 
-    The first call is before any of them begins, with as many as were over already: none, or those that a resumed sweep
-    finds done. What is left is estimated by those that are over since. Then there is a call for each that ends, or for
-    each few of them; where that was the last of a cell, with what came of the cell.
+    The first call is before any of them begins, with as many as had finished already: none, or those that a resumed
+    sweep finds done. What is left is estimated by those that have finished since. Then there is a call for each that
+    ends, or for each few of them; where that was the last of a cell, with the results of the cell.
     """
 
-    def __call__(self, over: int, of: int, cell: FinishedCell | None = None, /) -> None:
-        """Say how many are over and of how many, and which cell is finished thereby, if any."""
+    def __call__(self, finished: int, of: int, cell: FinishedCell | None = None, /) -> None:
+        """Say how many have finished and of how many, and which cell that completes, if any."""

@@ -1,6 +1,6 @@
-"""The recorder: keeps the history of a run, or only its figures, and watches that nothing is lost in it.
+"""The recorder: keeps the history of a run, or only its metrics, and watches that nothing is lost in it.
 
-Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the figures in
+Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the metrics in
 one go, so that recording an event costs next to nothing.
 """
 
@@ -83,7 +83,7 @@ class Recorder:
         self.when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
         self.on_chunk: Callable[[int], None] | None = None
-        """Told now and then, when all is folded, the time of the latest event."""
+        """Called now and then, when all is folded, with the time of the latest event."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
         """Given a chunk of the history at a time."""
         self.refused_arrivals = 0
@@ -113,13 +113,13 @@ class Recorder:
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""
-        # Without folding: the digest is over chunks, and may not depend on who asks.
+        # Without folding: the digest is over chunks, and may not depend on when it is asked for.
         return self._in_flight + sum([CHANGE_OF_IN_FLIGHT.get(type(event), 0) for event in self._chunk])
 
     def end(self) -> None:
-        """Work up what is left when the run is over, and let go of who took part in it.
+        """Work up what is left when the run has finished, and let go of its actors.
 
-        Through them all that the pipeline remembers would be kept for as long as what came of the run is.
+        Through them all that the pipeline remembers would be kept for as long as the result of the run is.
 
         Raises:
             InvariantBreach: see :meth:`check`.
@@ -172,7 +172,7 @@ class Recorder:
             self.on_chunk(self._latest_ns)
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
-        """Return the figures of a channel so far, or those of all when it is None."""
+        """Return the metrics of a channel so far, or those of all when it is None."""
         self.fold()
         figures = self.figures if channel is None else self.channel_figures[channel]
         return figures.summary(simulated_ns)
@@ -189,7 +189,7 @@ class Recorder:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what there is to pickle of a run that is over: all but what it takes to record more."""
+        """Return what there is to pickle of a finished run: all but what it takes to record more."""
         return {name: value for name, value in vars(self).items() if name not in ("_digest", "_encoder")}
 
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""What came of a run: its summary and its tables. Who shows or saves it is in `simulation.reporting`."""
+"""The result of a run: its summary and its tables. `simulation.reporting` shows and saves it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Result:
         self._recorder = recorder
         self._simulated_ns = simulated_ns
         self.summary = self._summary(runtime)
-        """The figures of the run, as a plain dict that is also the JSON document."""
+        """The metrics of the run, as a plain dict that is also the JSON document."""
 
     def __repr__(self) -> str:
         return line_of_run("Result", self.summary)
@@ -105,8 +105,8 @@ class Result:
     def attempts(self) -> pd.DataFrame:
         """One row an attempt; empty with ``record: aggregates``.
 
-        `provider` is who was asked: ``primary``, or another name of the channel's `failover`; null where it was refused
-        on our side, and nobody was.
+        `provider` is the one that was asked: ``primary``, or another name of the channel's `failover`; null where it
+        was refused on our side, and none was.
         """
         from simulation.results.tables import attempts_table
 

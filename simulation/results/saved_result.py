@@ -33,7 +33,7 @@ class SavedResult:
     def __init__(self, directory: Path, summary: dict[str, Any], scenario: Scenario, missing: tuple[str, ...]) -> None:
         self.directory = directory
         self.summary = summary
-        """The figures of the run."""
+        """The metrics of the run."""
         self.scenario = scenario
         """What was run. A data file that is `missing` has a stand-in in it, so that it cannot be run again."""
         self.missing = missing
@@ -128,7 +128,7 @@ def opened(directory: str | Path) -> SavedResult:
 
 
 def scenario_kept(path: Path) -> tuple[Scenario, tuple[str, ...]]:
-    """Return the scenario that stands beside what came of it, and which data files it names are gone.
+    """Return the scenario that stands beside its result, and which data files it names are gone.
 
     Raises:
         ConfigurationError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Statistics over durations: exact when all are kept, within a known error when only their counts are."""
+"""Statistics of durations: exact when all are kept, within a known error when only their counts are."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Durations(ABC):
 
     @abstractmethod
     def quantile_so_far(self, share: float) -> float | None:
-        """Return about the value in seconds that `share` of them do not exceed; None over nothing.
+        """Return about the value in seconds that `share` of them do not exceed; None without any.
 
-        At most 0.4% off, and for who asks again and again while they come: it costs as much as what has come since.
+        At most 0.4% off, and cheap to ask again and again while they come: it costs as much as what has come since.
         """
 
     @abstractmethod
@@ -38,7 +38,7 @@ class Durations(ABC):
     def _count_total_max_ns(self) -> tuple[int, int, int]: ...
 
     def statistics(self) -> dict[str, float | None]:
-        """Return mean, quantiles and maximum in seconds; each is None over nothing."""
+        """Return mean, quantiles and maximum in seconds; each is None without any."""
         count, total_ns, max_ns = self._count_total_max_ns
         if not count:
             return dict.fromkeys(("mean", *QUANTILES, "max"))

@@ -98,8 +98,8 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
     `next_retry_at` is when the next one was to start; null where none was to follow.
-    `hedges` counts the copies of it that were sent beside it. `provider` is who was asked, ``primary`` where the
-    channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
+    `hedges` counts the copies of it that were sent beside it. `provider` is the one that was asked, ``primary`` where
+    the channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
     """
     attempts: list[NotificationSent | NotificationFailed] = []
     delays_ns: list[int | None] = []
@@ -200,8 +200,8 @@ def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
 
 
 def _asked(event: NotificationSent | NotificationFailed) -> str | None:
-    # Events name a provider where the channel has several. In a table that would be a null like that of nobody, with
-    # which the rows of all other channels fall out of a `groupby`.
+    # Events name a provider where the channel has several. In a table that would be a null like that of no provider,
+    # with which the rows of all other channels fall out of a `groupby`.
     if isinstance(event, NotificationFailed) and event.refused:
         return None
     return PRIMARY if event.provider is None else event.provider

@@ -1,4 +1,4 @@
-"""What decides about a run, as a hash: one that is over need not be done again, and no other is taken for it."""
+"""What decides about a run, as a hash: one that has finished need not be done again, and no other is taken for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulation.scenario import Scenario
 from simulation.scenario.writing import as_data
 
 _SAYS_NOTHING = ("description", "seed", "expect", "sweep")
-"""Keys of a scenario that change nothing in a run, and the seed, which is told apart from it."""
+"""Keys of a scenario that change nothing in a run, and the seed, which is kept apart from it."""
 
 
 def scenario_hash(scenario: Scenario) -> str:

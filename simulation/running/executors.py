@@ -1,4 +1,4 @@
-"""Who does many runs: this process, several processes, or a Dask cluster. What comes of a run is the same for all."""
+"""Where many runs are done: in this process, several processes, or a Dask cluster. All give the same results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RunMetrics:
     """What is kept of a run."""
 
     figures: Mapping[str, float | None]
-    """Every metric of the summary by its path, such as ``dlq.peak``; None where it is of nothing."""
+    """Every metric of the summary by its path, such as ``dlq.peak``; None where there is nothing to measure."""
 
     digest: str
     """Over the history; equal runs have equal ones."""
@@ -55,10 +55,10 @@ class Executor(ABC):
     """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, RunMetrics]]:
-        """Do the runs, and yield each with its place among the tasks as soon as it is over; in any order.
+        """Do the runs, and yield each with its place among the tasks as soon as it has finished; in any order.
 
         Raises:
-            InvariantBreach: a run broke a law that always holds: a bug.
+            InvariantBreach: a run broke an invariant: a bug.
             WorkerLost: a process or a node that did runs is gone.
         """
         return self.map(do, tasks)
@@ -68,7 +68,7 @@ class Executor(ABC):
         """Call a function with each argument, and yield what it returns with its place as soon as it is there.
 
         Args:
-            function: one of a module, or a `functools.partial` of one: it is sent to who calls it.
+            function: one of a module, or a `functools.partial` of one: it is sent to the process that calls it.
             arguments: what with; they are sent too.
 
         Raises:
@@ -81,7 +81,7 @@ def do(task: Task) -> RunMetrics:
     """Do a run in this process, and return what is kept of it.
 
     Raises:
-        InvariantBreach: it broke a law that always holds: a bug.
+        InvariantBreach: it broke an invariant: a bug.
     """
     from simulation.running.runner import run
 
@@ -94,14 +94,14 @@ def do(task: Task) -> RunMetrics:
 
 
 def figure_at(summary: Any, path: str) -> float | None:
-    """Return the figure of a summary at a path such as ``dlq.peak``; None where it is of nothing."""
+    """Return the metric of a summary at a path such as ``dlq.peak``; None where there is nothing to measure."""
     for key in path.split("."):
         summary = summary[key]
     return None if summary is None else float(summary)
 
 
 def metric_paths(scenario: Scenario) -> tuple[str, ...]:
-    """Return the paths of all figures in the summary of a scenario, in its order."""
+    """Return the paths of all metrics in the summary of a scenario, in its order."""
     return _paths(tuple((channel, tuple(names)) for channel, names in scenario.providers_used.items()))
 
 
@@ -120,7 +120,7 @@ def _below(shape: Shape, above: str = "") -> Iterator[str]:
 
 @contextmanager
 def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]:
-    """Give who does runs, for as long as the block lasts.
+    """Give an executor of runs, for as long as the block lasts.
 
     Args:
         workers: how many processes share them; all cores when None. A script that asks for more than one is imported by
@@ -165,8 +165,8 @@ class _Pool(Executor):
         }
         try:
             while places:
-                over, _ = wait(places, return_when=FIRST_COMPLETED)
-                for future in over:
+                finished, _ = wait(places, return_when=FIRST_COMPLETED)
+                for future in finished:
                     place = places.pop(future)
                     for next_place, argument in islice(waiting, 1):
                         places[self._pool.submit(function, argument)] = next_place
@@ -176,7 +176,7 @@ class _Pool(Executor):
         except (self._lost, CancelledError) as error:
             raise WorkerLost(f"the Dask cluster lost a run: {str(error).splitlines()[0]}") from None
         except KeyboardInterrupt:
-            # Left to who ends the pool and its processes: one that ends while a future is cancelled by us makes the
+            # Left to the end of the pool and its processes: one that ends while a future is cancelled by us makes the
             # thread of Python's pool fail, with a traceback (InvalidStateError, CPython until 3.12).
             places.clear()
             raise
@@ -200,7 +200,7 @@ def _client(cluster: Any) -> Iterator[Any]:
         except Exception as error:  # whatever is wrong with an address
             client.status = "closed"  # else it waits for what never began as it is thrown away, and complains
             if hasattr(client, "_loop_runner"):  # else it has not got so far
-                client._loop_runner.stop()  # whose thread nobody would end
+                client._loop_runner.stop()  # whose thread would never end
             problem = f"--dask {cluster}: wanted the address of a Dask scheduler, got: {error}"
             raise ConfigurationError([problem]) from None
         with client:
@@ -227,7 +227,7 @@ def _distributed() -> Any:
 
 
 def _check_workers(client: Any) -> None:
-    """See to it that there are workers, and that a run is the same on them as it would be here."""
+    """Check that there are workers, and that a run is the same on them as it would be here."""
     name = f"--dask {client.scheduler.address}"
     if not client.nthreads():
         raise ConfigurationError([f"{name}: wanted a cluster with workers, got one without"])

@@ -11,7 +11,8 @@
     print(simulation.predict("scenarios/provider-outage.yaml", workers=None).surprises(live.summary))
 
 What takes ten minutes in the scenario takes ten minutes. What arrives is what arrives in a simulation with the same
-seed, at the same instants; and so is the luck of the injected faults, as long as the attempts come in the same order.
+seed, at the same instants; and so are the random draws of the injected faults, as long as the attempts come in
+the same order.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ async def run_live(
 
     Args:
         scenario: a file, or a scenario that has been loaded.
-        providers: who delivers, one for all or those of each channel; where a channel has several, by their names. The
-            scenario's own unreliable ones, which deliver to nobody, when None.
+        providers: deliver, one for all or those of each channel; where a channel has several, by their names. The
+            scenario's own unreliable ones, which deliver nothing, when None.
         inject: what goes wrong here, round the providers that are given: the `faults` of the scenario alone, so that
             the latency and the failures of real ones count (``faults``); all that the scenario says of them, its
             `provider` settings too (``all``), for servers of a test that answer at once and refuse nothing, as a real
@@ -78,7 +79,7 @@ async def run_live(
         raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
     scenario = given(scenario, sets, seed)
     if scenario.schedule is not None:
-        raise ConfigurationError(["schedule: wanted none, as in real time nobody chooses the order"])
+        raise ConfigurationError(["schedule: wanted none, as in real time the order cannot be chosen"])
     plan = RunPlan(scenario, recorder_of(scenario))
     async with LiveSystem(**plan.system_options()) as system:
         wrapped = (

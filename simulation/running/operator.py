@@ -25,7 +25,7 @@ class _Act(msgspec.Struct, frozen=True):
 
 
 class Operator(Actor):
-    """Gives orders to a pipeline. What nobody is there to take, since the process is down, is lost."""
+    """Gives orders to a pipeline. An order that comes while the process is down is lost."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 

@@ -47,7 +47,7 @@ def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]
 
 
 def _end_with_the_parent() -> None:
-    """End this process when its parent is gone: one that was killed cannot end its pool, which would wait for ever."""
+    """End this process when its parent is gone: one that was killed cannot end its pool, which would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Some figures of many runs, in the order of the runs."""
+"""Some metrics of many runs, in the order of the runs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from simulation.scenario.arguments import check_texts
 from simulation.scenario.metrics import MetricKind, metric_kind, summary_shape
 
 Values: TypeAlias = "list[float | None]"
-"""A figure in each run, in the order of the seeds; None where it is of nothing. Or the figures of one run."""
+"""A metric in each run, in the order of the seeds; None where there is nothing to measure. Or the metrics of one
+run."""
 
 
 def figures_of_runs(
     tasks: Sequence[Task], paths: Sequence[str], workers: int | None, progress: Callable[[int, int], None] | None = None
 ) -> list[Values]:
-    """Return the figures of each run at these paths, in the order of the tasks.
+    """Return the metrics of each run at these paths, in the order of the tasks.
 
     Args:
         tasks: the runs.
-        paths: of the figures.
+        paths: of the metrics.
         workers: how many processes share the runs.
-        progress: called with how many runs are over, and of how many.
+        progress: called with how many runs have finished, and of how many.
 
     Raises:
-        InvariantBreach: a run broke a law that always holds: a bug.
+        InvariantBreach: a run broke an invariant: a bug.
         ValueError: `workers` is less than 1.
     """
     rows: dict[int, Values] = {}
@@ -42,7 +43,7 @@ def figures_of_runs(
 
 
 def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
-    """Return the paths of figures, each once.
+    """Return the paths of metrics, each once.
 
     Args:
         paths: such as ``dlq.peak``.
@@ -69,15 +70,15 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
 
 
 def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, MetricKind]:
-    """Return the paths of figures, each once, and what kind of figure each is.
+    """Return the paths of metrics, each once, and the kind of each.
 
     Args:
         paths: such as ``dlq.peak``.
-        scenarios: each figure is in the summary of one of them at least, as that of a provider that not all have.
+        scenarios: each metric is in the summary of one of them at least, as that of a provider that not all have.
         name: of the option or the argument, for the error.
 
     Raises:
-        ConfigurationError: one is a figure of none of the summaries; all problems.
+        ConfigurationError: one is a metric of none of the summaries; all problems.
     """
     unlike = list({str(scenario.providers_used): scenario for scenario in scenarios}.values())
     kinds: dict[str, MetricKind] = {}

@@ -1,4 +1,4 @@
-"""One run of a scenario: build the actors on a clock, let it run, and hand over what came of it."""
+"""One run of a scenario: build the actors on a clock, let it run, and return its result."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ class RunPlan:
     """Failure rules by channel, where the providers are the scenario's own."""
 
     providers: _ByName | None = None
-    """Who delivers, by channel and name; None: the unreliable ones that the scenario describes."""
+    """The providers, by channel and name; None: the unreliable ones that the scenario describes."""
 
     schedule: Schedule | None = None
-    """Who is next where several actors are ready; None: the one that has waited longest."""
+    """Chooses the next of several ready actors; None: the one that has waited longest."""
 
     checker: Checker | None = None
     """Of the invariants, if any are checked beside those that the recorder checks."""
@@ -108,7 +108,7 @@ _LOOK = _Look()
 
 
 class RunController(Actor):
-    """Ends the run when arrivals and operations are over and nothing is in flight."""
+    """Ends the run when arrivals and operations have ended and nothing is in flight."""
 
     def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
         super().__init__()
@@ -161,26 +161,26 @@ def run(
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
             :data:`actors.faults.provider.FailureRule`. Give each run new ones if they remember anything.
-        providers: who delivers, in place of the unreliable ones that the scenario describes; for every channel that it
+        providers: deliver, in place of the unreliable ones that the scenario describes; for every channel that it
             uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
             such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
             to it. Give each run new ones.
-        schedule: says who is next where several actors are ready, in place of the scenario's own schedule or the normal
-            order, on SimPy's clock; a new one for each run. See :mod:`simulation.engine.schedules`.
-        invariants: which laws to check, and to stop at the first breach of: ``"default"``, that nothing is lost;
-            ``"all"`` that apply to the scenario; or a list of ``"all"``, of names of
-            :data:`simulation.invariants.KNOWN`, of subclasses of :class:`simulation.invariants.Invariant`, and of
-            functions that are called with each recorded event and return what is wrong with it, or None.
+        schedule: chooses the next of several ready actors, in place of the scenario's own schedule or the normal order,
+            on SimPy's clock; a new one for each run. See :mod:`simulation.engine.schedules`.
+        invariants: which to check; the run stops at the first breach: ``"default"``, that nothing is lost; ``"all"``
+            that apply to the scenario; or a list of ``"all"``, of names of :data:`simulation.invariants.KNOWN`, of
+            subclasses of :class:`simulation.invariants.Invariant`, and of functions that are called with each recorded
+            event and return what is wrong with it, or None.
         on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
-            when the run breaks a law. What it raises is treated as what `progress` raises.
-        progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that are
-            over, the figures and the breakers so far; see :class:`simulation.results.progress.RunSnapshot`. What it
-            raises is raised when the run is over, and it is not called again.
+            when the run breaks an invariant. What it raises is treated as what `progress` raises.
+        progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that have
+            passed, the metrics and the breakers so far; see :class:`simulation.results.progress.RunSnapshot`. What it
+            raises is raised when the run has finished, and it is not called again.
 
     Raises:
         ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.
-        InvariantBreach: the run broke a law that always holds: a bug.
+        InvariantBreach: the run broke an invariant: a bug.
     """
     check_word("runtime", runtime, get_args(Runtime))
     only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
@@ -424,4 +424,4 @@ def _templates(scenario: Scenario) -> Templates:
 
 
 def _ignore_alert(_text: str) -> None:
-    """Alert nobody: the dead letters are in the result."""
+    """Send no alert: the dead letters are in the result."""

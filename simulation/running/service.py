@@ -1,8 +1,8 @@
 """The service under test: a pipeline, and after a crash of its process another one over the same store.
 
 A crash takes with it all that is in memory: messages, timers, what providers still answer (they deliver all the same,
-and nobody hears of it), the counts and states of breakers and limiters, and the changes that the store had not made
-durable before that very instant. Until the process is back nobody takes an arrival: its sender sees an error, and it is
+and the answers are lost), the counts and states of breakers and limiters, and the changes that the store had not made
+durable before that very instant. Until the process is back no arrival is accepted: its sender sees an error, and it is
 counted as refused, not as accepted. The pipeline that starts then finds in the store what has not ended. What waited
 for its retry, or for the end of quiet hours, goes on at its time; what was under way is sent again, and reaches its
 provider a second time if it had been there.
@@ -39,7 +39,7 @@ class Service:
         Args:
             system: what it runs on.
             store: what outlives its process.
-            recorder: told how many notifications are in flight, and how many arrivals were refused.
+            recorder: counts the notifications in flight and the arrivals that were refused.
             make: starts a pipeline over the store.
         """
         self._system = system

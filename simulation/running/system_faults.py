@@ -4,7 +4,7 @@ At one instant the entries go in the order of the file, and all of them before a
 entry the wall clock steps first; then the crash, so that what starts again reads the new time.
 
 After a step every event says where the wall clock stood by its `epoch_ns`, and its `at_ns` goes on as before. Timers
-are of the monotonic clock: who waits for the end of quiet hours wakes when that was foreseen, and asks the wall clock
+are of the monotonic clock: what waits for the end of quiet hours wakes when that was foreseen, and reads the wall clock
 anew; so after a step back it waits on, and after a step forward it is late by as much at the most. What is read from
 the store later, since the handler or the process has crashed, or since a dead letter is redriven, is read by the
 calendar, and is off by the step.

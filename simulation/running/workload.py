@@ -1,6 +1,6 @@
 """The workload: actors that send what a scenario says arrives, at the instants at which it arrives.
 
-An open one does not care what becomes of it. In a closed one each client waits for the end of its notification, so a
+An open one does not depend on the outcome. In a closed one each client waits for the end of its notification, so a
 slow service is asked less often, and what is under way is never more than there are clients.
 """
 
@@ -104,9 +104,9 @@ class Source(Actor):
 class Clients(Actor):
     """One closed entry of the workload: so many clients, each of which sends, waits for the end, and thinks.
 
-    It is told every event with which a notification ends, of whichever channel; those that are none of its own, or that
-    a redrive gives a second end, are nothing to it. Each client thinks once before its first notification too, and with
-    draws of its own, so that the k-th time it thinks takes as long whatever the others do.
+    It receives every event with which a notification ends, of whichever channel; those that are none of its own, or
+    that a redrive gives a second end, are nothing to it. Each client thinks once before its first notification too, and
+    with draws of its own, so that the k-th time it thinks takes as long whatever the others do.
     """
 
     supervision = Supervision(max_restarts=0, then="escalate")

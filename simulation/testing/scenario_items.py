@@ -101,7 +101,7 @@ class ScenarioFile(pytest.File):
                 runtime = self.config.getoption("--retrylab-runtime")
                 self._outcome = run(self.scenario, seed=seed, runtime=runtime, invariants="all")
             except InvariantBreach as breach:
-                # Without the command that it brings: that is for one who runs the scenario from Python.
+                # Without the command that it brings: that is for a caller who runs the scenario from Python.
                 report = InvariantBreach(breach.message, breach.invariant, breach.at_ns, breach.seed, breach.history)
                 self._outcome = NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
             except ConfigurationError as error:
@@ -137,7 +137,7 @@ class ScenarioItem(pytest.Item):
         return super().repr_failure(excinfo, *args, **kwargs)
 
     def again(self, *, broken: bool = False) -> str:
-        """Return the commands that run it again: with all figures and a picture, or up to the breach; and as a test."""
+        """Return the commands that run it again: with all metrics and a picture, or up to the breach; and as a test."""
         path, runtime = self.parent.shown_path, self.config.getoption("--retrylab-runtime")
         look = shell_command(path, self.seed, runtime=runtime, check=broken) + ("" if broken else " --out report")
         test = ["pytest", f"{path}::{self.name}"]
@@ -171,7 +171,7 @@ class ExpectationItem(ScenarioItem):
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
             runs = self.nodeid.replace(f"::{self.expectation.text}", f"::{RUNS}")
-            raise DoesNotHold("no figure", f"no figure: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
+            raise DoesNotHold("no metric", f"no metric: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
         value, holds = self.expectation.evaluate(outcome.summary)
         if not holds:
             from simulation.reporting.expectation_report import failure_text, verdict

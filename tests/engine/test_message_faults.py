@@ -24,7 +24,7 @@ from actors.messages import (
 )
 from actors.notifier import Pipeline
 from actors.settings.faults import FaultConfig
-from simulation.engine import disturbance
+from simulation.engine import message_faults
 from simulation.engine.system import SimulatedSystem
 from simulation.results.result import Result
 from simulation.running import runner
@@ -51,7 +51,7 @@ class Run:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        delays_ns = disturbance._MessageFaultRules.delays_ns
+        delays_ns = message_faults._MessageFaultRules.delays_ns
 
         def count(each: Any, *args: Any) -> list[int]:
             delays = delays_ns(each, *args)
@@ -63,7 +63,7 @@ class Run:
             return self.pipelines[-1]
 
         with (
-            mock.patch.object(disturbance._MessageFaultRules, "delays_ns", count),
+            mock.patch.object(message_faults._MessageFaultRules, "delays_ns", count),
             mock.patch.object(runner, "Pipeline", make),
         ):
             yield
@@ -158,7 +158,7 @@ def test_each_window_adds_a_copy_and_the_breaker_takes_none_that_it_has(windows:
 def test_luck_is_that_of_the_window_and_the_channel() -> None:
     def delays(*faults: dict[str, Any]) -> list[list[int]]:
         configs = [FaultConfig.model_validate(fault) for fault in faults]
-        found = disturbance._MessageFaultRules(configs, RandomStreams(7))
+        found = message_faults._MessageFaultRules(configs, RandomStreams(7))
         return [found.delays_ns(configs[0].channel[0], at) for at in range(200)]
 
     copies, late = {"channel": "email", "duplicate_rate": 0.5}, {"reorder": {"delay": {"exponential": {"mean": 1.0}}}}

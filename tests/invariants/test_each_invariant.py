@@ -111,9 +111,9 @@ def test_steps_that_there_are(events):
         ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=2)], "has used up its attempts"),
         ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=3)], "attempt 3 of n, of at most 2"),
         ({}, [failed(1, 2, kind="Permanent")], "failed for good (Permanent)"),
-        ({}, [failed(3, 2)], "to be tried again at 2 s, which is over"),
+        ({}, [failed(3, 2)], "to be tried again at 2 s, which has passed"),
         ({"max_elapsed": 10}, [failed(9, 10)], "after max_elapsed"),
-        ({}, [failed(1, 2, given_up="expired")], "either to be tried again or given up"),
+        ({}, [failed(1, 2, given_up="expired")], "either to be tried again or exhausted"),
     ],
 )
 def test_retries_beyond_the_limits(retry, events, text):

@@ -321,7 +321,7 @@ def test_what_is_sent_anew_is_not_let_through_twice():
     before = Before()
     admitted = let_through(5)
     assert breach("awaited", before, {}, (admitted, {"is_current": True})) is None
-    assert "nobody waits for that attempt" in str(breach("awaited", before, {}, (admitted, {"is_current": False})))
+    assert "no stage waits for that attempt" in str(breach("awaited", before, {}, (admitted, {"is_current": False})))
     assert breach("awaited", before, {}, (crashed(1), {}), (admitted, {"is_current": False})) is None
 
 

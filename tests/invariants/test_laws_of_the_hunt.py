@@ -143,11 +143,11 @@ def test_a_hint_is_waited_for():
 
 def test_what_is_given_up_had_no_attempt_left():
     check_breach(
-        "given-up", [requested(0), failed(1)], "given up after attempt 1", context_of(retry={"max_attempts": 2})
+        "given-up", [requested(0), failed(1)], "exhausted after attempt 1", context_of(retry={"max_attempts": 2})
     )
     assert breach_of("given-up", [requested(0), failed(1)], context_of(retry={"max_attempts": 1})) is None
     spent = failed(1, given_up="retry budget spent")
-    check_breach("given-up", [requested(0), spent], "cannot be given up: retry budget spent")
+    check_breach("given-up", [requested(0), spent], "cannot be exhausted: retry budget spent")
 
 
 # ── ids, quiet hours, errors, announcements ─────────────────────────────────────────────────────────────────────

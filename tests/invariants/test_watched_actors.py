@@ -133,7 +133,7 @@ def test_messages_that_overtake_each_other_are_a_breach(run):
         system._ready = TurnedRound()
         system.spawn(Sender).tell(Go(system.spawn(Receiver, []), (1, 2)))
 
-    with pytest.raises(InvariantBreach, match=r"Receiver handles Number\(value=1\) after what Sender told it later"):
+    with pytest.raises(InvariantBreach, match=r"Receiver handles Number\(value=1\) after what Sender sent it later"):
         run(checker_of("order"), program)
 
 

@@ -175,13 +175,13 @@ def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytest
         "run again    pytest outage.yaml::runs",
     ]
     assert shown(result, "an invariant broke") == report
-    assert shown(result, "no figure") == [
-        "no figure: an invariant broke, see outage.yaml::runs",
+    assert shown(result, "no metric") == [
+        "no metric: an invariant broke, see outage.yaml::runs",
         "",
         "look closer  retrylab run outage.yaml --seed 3 --check",
         "run again    pytest 'outage.yaml::sent_fraction >= 0.9'",
     ]
-    result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke", "FAILED *0.9 - no figure"])
+    result.stdout.fnmatch_lines(["FAILED outage.yaml::runs - an invariant broke", "FAILED *0.9 - no metric"])
 
 
 def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester, monkeypatch: Any) -> None:

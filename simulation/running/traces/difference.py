@@ -1,4 +1,4 @@
-"""Where two histories part, and how that is told to people."""
+"""Where two histories differ, in words."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ class _Events:
         self._file = file
         self.count = 0
         self.unwritten: OSError | None = None
-        """Why they could not be written; to be raised when the run is over, for within it, it would be some actor's
-        failure."""
+        """Why they could not be written; to be raised when the run has finished, for within it, it would be some
+        actor's failure."""
 
     def write(self, chunk: Sequence[RecordedEvent]) -> None:
         """Write some more."""
@@ -142,11 +142,11 @@ class _Events:
 
 
 def _check_place(path: Path) -> None:
-    """See to it that a trace takes the place of another one at the most.
+    """Check that a trace replaces another one at the most.
 
     Raises:
         ConfigurationError: there is a file that is none.
-        OSError: nobody can tell.
+        OSError: that cannot be found out.
     """
     if not path.is_file():
         return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of running a trace again, or of comparing it with another."""
+    """The result of running a trace again, or of comparing it with another."""
 
     events: int
     """How many events are the same, from the start on."""
@@ -74,7 +74,7 @@ def replay(
         seed: another seed.
         runtime: another clock; None is the one that it was recorded on. A trace recorded under a schedule can only be
             replayed on SimPy's.
-        invariants: the laws to check; None is those of the recorded run, as far as they are kept.
+        invariants: which to check; None is those of the recorded run, as far as they are kept.
         options: what else :func:`simulation.run` takes; what the recorded run was given has to be given again.
 
     Raises:

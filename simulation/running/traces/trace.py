@@ -45,7 +45,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """What was in it."""
 
     invariants: str | None = None
-    """Which laws were checked, ``"default"`` or ``"all"``; None if they were others."""
+    """Which invariants were checked, ``"default"`` or ``"all"``; None if they were others."""
 
     files: dict[str, str]
     """The texts of the data files that it refers to, by their paths from where it is."""

@@ -1,4 +1,4 @@
-"""The pytest plugin, by a name that nobody has for a folder of their own.
+"""The pytest plugin, by a name that no project has for a folder of its own.
 
 It reads the plugin from its file, so that the names `simulation` and `actors` stay free for packages of the project
 under test; see :mod:`simulation.testing.pytest_plugin`.

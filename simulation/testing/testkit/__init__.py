@@ -12,8 +12,8 @@
         kit.advance(60)
         assert boss.messages == ["tea"]
 
-:class:`ActorKit` spawns one actor in a world where nothing passes unless told. :func:`both_clocks` runs a whole program
-in simulated time and live, and sees to it that both have the same history.
+:class:`ActorKit` spawns one actor in a world where nothing passes until a test lets it. :func:`both_clocks` runs a
+whole program in simulated time and live, and checks that both have the same history.
 """
 
 from simulation.testing.testkit.clocks import CLOCKS, Clock, ClocksDiffer, Run, both_clocks, run_on

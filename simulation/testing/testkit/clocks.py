@@ -28,7 +28,7 @@ class ClocksDiffer(RetrylabError, AssertionError):
 
 @dataclass
 class Run(Generic[T]):
-    """What came of a program on one clock."""
+    """The result of a program on one clock."""
 
     system: ActorSystem
     """Its system, which has ended."""
@@ -47,14 +47,14 @@ def run_on(
     start: datetime = START_OF_TIME,
     history: Recorded | None = None,
 ) -> Run[T]:
-    """Run a program on one clock and return what came of it.
+    """Run a program on one clock and return its result.
 
     Args:
         clock: SimPy's (``simulated``), or trio's under `MockClock` (``live``). Neither waits for the wall's.
         program: puts actors into the system that it is given, tells them what to begin with, and returns; the clock
             starts then.
         until: where the run ends, in seconds from the start; what is due at that instant does not happen any more. A
-            program whose timers set further ones for ever needs it smaller.
+            program whose timers set further ones forever needs it smaller.
         seed: what all random streams of the system are derived from.
         start: the instant on the calendar at which the system's clock reads 0.
         history: takes the events, in place of a new list.
@@ -76,7 +76,7 @@ def run_on(
 def both_clocks(
     program: Callable[[ActorSystem], T], *, until: float = A_WHILE, seed: int = 0, start: datetime = START_OF_TIME
 ) -> Run[T]:
-    """Run a program on both clocks, see to it that it does the same on both, and return the simulated run.
+    """Run a program on both clocks, check that it does the same on both, and return the simulated run.
 
     The arguments are those of :func:`run_on`. What the program returns is compared as well, so it may return a list
     that its actors write into.

@@ -1,4 +1,4 @@
-"""One actor in a world of its own, where nothing passes unless told."""
+"""One actor in a world of its own, where nothing passes until a test lets it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Probe:
         """Make a probe.
 
         Args:
-            answer: what it answers to those who ask; or a function of the message that returns it, or raises.
+            answer: what it answers a question; or a function of the message that returns it, or raises.
         """
         self.answer = answer
         self.messages: list[Any] = []
@@ -119,7 +119,7 @@ class ActorKit(Generic[A]):
         return self._steps.call(lambda: self._system.spawn(actor_class, *args, **kwargs))
 
     def probe(self, answer: Any = None) -> Probe:
-        """Return a probe that lives in this world, for a message that carries a reference; see :class:`Probe`."""
+        """Return a probe in this world, for a message that carries a reference; see :class:`Probe`."""
         probe = Probe(answer)
         self._placed(probe)
         return probe
@@ -176,7 +176,7 @@ class ActorKit(Generic[A]):
         self._steps.call(self._noted.complete, effect, foreseen_result(effect.effect) if result is None else result)
 
     def crash(self, error: Exception | None = None, *, of: ActorRef[Any] | None = None) -> None:
-        """Have the actor fail, as if it had raised. It begins again when the wait of its `supervision` is over."""
+        """Have the actor fail, as if it had raised. It begins again when the wait of its `supervision` has passed."""
         self._steps.call(self._system.crash, of or self.ref, error or RuntimeError("crashed by the test"))
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class SteppedLiveSystem:
             seed: what all random streams are derived from.
             start: the instant on the calendar at which the system's clock reads 0.
             record: receives every event of the history, in order.
-            interceptors: who stands between it and its actors.
+            interceptors: stand between it and its actors.
         """
         self._clock = trio.testing.MockClock()
         self._open = threading.Event()
@@ -211,7 +211,7 @@ class SteppedLiveSystem:
         """Stop all actors and end trio's run.
 
         Raises:
-            BaseException: the one that ended the system, if one did and nobody has seen it.
+            BaseException: the one that ended the system, if one did and it was not raised yet.
         """
         if self._thread.is_alive():
             with contextlib.suppress(trio.RunFinishedError):  # it may just have ended by itself

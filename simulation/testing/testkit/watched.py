@@ -41,7 +41,7 @@ class SetTimer:
 
 
 class AskedEffect:
-    """An effect that an actor asked to perform, and which nobody performs: a test says how it ends."""
+    """An effect that an actor asked to perform, and which is not performed: a test says how it ends."""
 
     def __init__(self, ref: ActorRef[Any], effect: Effect, request: Any, asked_ns: int, timeout_ns: int | None) -> None:
         self.ref = ref
@@ -49,12 +49,12 @@ class AskedEffect:
         self.effect = effect
         """What it asked for: :class:`~actors.kernel.effects.Foreseen`, or a call that is not made here."""
         self.request = request
-        """What it handed over to know the answer by."""
+        """What it gave, to know the answer by."""
         self.asked_ns = asked_ns
         """When, in nanoseconds from the start."""
         self.timeout = None if timeout_ns is None else timeout_ns / NS_PER_S
-        """After how many seconds the actor gives up waiting; None: never."""
-        self.over: str | None = None
+        """After how many seconds the actor stops waiting; None: never."""
+        self.ending: str | None = None
         """``completed``, ``cancelled`` or ``timed out``; None while it is under way."""
         self._time_out: Cancellable | None = None
         self._times_out_ns = None if timeout_ns is None else asked_ns + timeout_ns
@@ -69,18 +69,18 @@ class AskedEffect:
         self._end("cancelled")
 
     def _end(self, how: str) -> None:
-        if self.over is None:
-            self.over = how
+        if self.ending is None:
+            self.ending = how
             if self._time_out is not None:
                 self._time_out.cancel()
 
     def _look_at_the_clock(self, now_ns: int) -> None:
         """Note that its time is up."""
-        if self.over is None and self._times_out_ns is not None and now_ns >= self._times_out_ns:
-            self.over = "timed out"
+        if self.ending is None and self._times_out_ns is not None and now_ns >= self._times_out_ns:
+            self.ending = "timed out"
 
     def __repr__(self) -> str:
-        return f"<{self.request!r}, {self.over or 'under way'} since {self.asked:g} s>"
+        return f"<{self.request!r}, {self.ending or 'under way'} since {self.asked:g} s>"
 
 
 _OF_THE_SYSTEM = (Begin, Resume, Cancel)
@@ -148,14 +148,14 @@ class TimersAndEffects(Interceptor):
         """Return the effects under way, in the order in which they were asked for."""
         for effect in self._effects:
             effect._look_at_the_clock(self.system.now_ns)
-        self._effects = [effect for effect in self._effects if effect.over is None]
+        self._effects = [effect for effect in self._effects if effect.ending is None]
         return list(self._effects)
 
     def complete(self, asked: AskedEffect, result: Any) -> None:
         """Tell the actor that asked for an effect how it ended."""
         asked._look_at_the_clock(self.system.now_ns)
-        if asked.over is not None:
-            raise ActorSystemError(f"the effect for {asked.request!r} is {asked.over}: its actor waits for nothing")
+        if asked.ending is not None:
+            raise ActorSystemError(f"the effect for {asked.request!r} is {asked.ending}: its actor waits for nothing")
         asked._end("completed")
         done = Performed(request=asked.request, result=result, started_ns=asked.asked_ns, ended_ns=self.system.now_ns)
         self.system._enqueue(asked.ref.actor, done)
