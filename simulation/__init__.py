@@ -1,4 +1,4 @@
-"""Scenarios on a simulated clock: run one, and look at what came of it.
+"""Scenarios on a simulated clock: run one, and look at its result.
 
 ::
 

@@ -1,4 +1,4 @@
-"""One way to save whatever came of runs."""
+"""One way to save any result of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def save(found: Result | Comparison | SweepResult | Tuning | Fit, path: str | Path) -> list[Path]:
-    """Write what came of a run, a comparison, a sweep, a search or a fit to disk; return the paths.
+    """Write the result of a run, a comparison, a sweep, a search or a fit to disk; return the paths.
 
     Args:
         found: what :func:`simulation.run`, `compare`, `sweep`, `tune` or `fit` returned.
@@ -50,4 +50,4 @@ def save(found: Result | Comparison | SweepResult | Tuning | Fit, path: str | Pa
 
     if isinstance(found, Fit):
         return save_fit(found, path)
-    raise TypeError(f"wanted what came of a run, a comparison, a sweep, a search or a fit, got {type(found).__name__}")
+    raise TypeError(f"wanted the result of a run, a comparison, a sweep, a search or a fit, got {type(found).__name__}")

@@ -32,7 +32,7 @@ def compare(
             metavar="PATH=A,B",
         ),
     ] = None,
-    replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, with one seed after the other.")] = 10,
+    replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, on consecutive seeds.")] = 10,
     seed: FirstSeed = None,
     metrics: Annotated[
         list[str] | None, option("A metric of the summary, e.g. delivery_time_s.p99.", "--metric", metavar="PATH")

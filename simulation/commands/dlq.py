@@ -24,7 +24,7 @@ POLL_S = 0.5
 
 dlq = typer.Typer(
     no_args_is_help=True,
-    help="Look at dead letters, try them again, discard them. Exit code 0: done; 1: there was nothing to do it to; "
+    help="Look at dead letters, try them again, discard them. Exit code 0: done; 1: there was no such letter; "
     "2: bad input, or no service that answers.",
 )
 
@@ -47,7 +47,7 @@ _Token = Annotated[
 ]
 _Store = Annotated[
     str | None,
-    option("Look into this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
+    option("Read this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
 ]
 _Json = Annotated[bool, json_option("")]
 _Why = Annotated[str | None, option("The reason, for the audit trail.", "--why", metavar="TEXT")]
@@ -57,12 +57,12 @@ _Reason = Annotated[str | None, option("Part of the reason.", "--reason", metava
 _ReasonIs = Annotated[str | None, option("The whole reason.", "--reason-is", metavar="TEXT")]
 _Channel = Annotated[str | None, option("email, sms, push or webhook.", "--channel")]
 _Recipient = Annotated[str | None, option("Part of the address.", "--recipient", metavar="TEXT")]
-_IdPrefix = Annotated[str | None, option("How the id begins.", "--id", metavar="TEXT")]
+_IdPrefix = Annotated[str | None, option("The start of the id.", "--id", metavar="TEXT")]
 _Since = Annotated[
     str | None, option("Dead-lettered since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
 ]
 _Until = Annotated[str | None, option("Dead-lettered before.", "--until", metavar="TIME")]
-_Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")]
+_Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
 
 
 @dlq.command("list")
@@ -75,7 +75,9 @@ def list_letters(
     since: _Since = None,
     until: _Until = None,
     limit: _Limit = 50,
-    after: Annotated[str | None, option("The page after this; a page says it.", "--after", metavar="TEXT")] = None,
+    after: Annotated[
+        str | None, option("Print the page after this; each page prints the value to give.", "--after", metavar="TEXT")
+    ] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     as_json: _Json = False,
     url: _Url = None,
@@ -91,7 +93,7 @@ def list_letters(
 
 @dlq.command()
 def groups(
-    by: Annotated[By, typer.Option("--by", help="What they have in common.")] = "reason",
+    by: Annotated[By, typer.Option("--by", help="What to group by.")] = "reason",
     reason: _Reason = None,
     reason_is: _ReasonIs = None,
     channel: _Channel = None,
@@ -175,9 +177,9 @@ def bulk(
     id_prefix: _IdPrefix = None,
     since: _Since = None,
     until: _Until = None,
-    rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="How fast at the most.")] = "10/s",
+    rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="The rate at most.")] = "10/s",
     why: _Why = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would be about.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what it would do.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     as_json: _Json = False,
@@ -211,7 +213,7 @@ def bulk(
             run = _wait_for(source, run, quiet=as_json or not sys.stderr.isatty())
     if not _printed_as_json(as_json, run):
         done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
-        gone = f", {skipped:,} were dead letters no more" if skipped else ""
+        gone = f", {skipped:,} were no longer dead letters" if skipped else ""
         wrong = f", {failed:,} failed" if failed else ""
         typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
@@ -318,7 +320,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
                 time.sleep(POLL_S)
                 run = source.get(f"bulks/{_part(run['bulk'])}")
     except KeyboardInterrupt:
-        _say(f"it goes on without you; to end it: retrylab dlq cancel {run['bulk']}")
+        _say(f"it goes on in the service; to cancel it: retrylab dlq cancel {run['bulk']}")
         raise typer.Exit(Exit.INTERRUPTED) from None
     return run
 

@@ -46,7 +46,7 @@ class Source(Protocol):
 
         Raises:
             CannotAsk: it cannot be ordered, or not here.
-            NotDone: nothing came of it.
+            NotDone: it was not done.
         """
 
 
@@ -167,7 +167,7 @@ class StoreFile:
             return self._show(rest)
         limit, newest_first, after = given.pop("limit"), given.pop("order") == "newest", given.pop("after", None)
         if after is not None and read_cursor(after) is None:
-            raise CannotAsk(f"--after: wanted what a page says of the one behind it, got {after!r}")
+            raise CannotAsk(f"--after: wanted the value that a page prints, got {after!r}")
         page = paged(self._letters, self._filter(given), limit=limit, after=after, newest_first=newest_first)
         return {"dead_letters": [documents.of_letter(letter) for letter in page.letters], "next": page.next}
 

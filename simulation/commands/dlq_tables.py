@@ -114,7 +114,7 @@ def print_notification(shown: Document) -> None:
     console.print(table)
     console.print()
     rows = [(at(event["at"]), _words(event["event"]), _details(event)) for event in shown["events"]]
-    _print(console, ("at, UTC", "what happened", ""), rows, "what happened to it is not kept any more")
+    _print(console, ("at, UTC", "what happened", ""), rows, "its events are no longer kept")
     if shown["audit"]:
         console.print()
         print_audit(shown["audit"])
@@ -148,7 +148,7 @@ def _words(name: str) -> str:
 
 
 def _print(console: Console, headings: Iterable[str], rows: Sequence[Sequence[Any]], nothing: str) -> None:
-    """Print a table; a heading that begins with ``>`` is of figures."""
+    """Print a table; a heading that begins with ``>`` is of numbers."""
     if not rows:
         console.print(nothing, style="dim")
         return

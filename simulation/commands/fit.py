@@ -30,7 +30,7 @@ TimeColumn = Annotated[
 ]
 LatencyColumn = Annotated[str | None, option("How long it took.", "--latency", metavar="COLUMN")]
 LatencyUnitOption = Annotated[
-    LatencyUnit | None, option("Of the latency; by the column's name when left out, as latency_ms.")
+    LatencyUnit | None, option("The unit of the latency; when left out, that of the column's name, such as latency_ms.")
 ]
 OutcomeColumn = Annotated[
     str | None, option("How it ended: sent, 200, failed, 429, timeout, …", "--outcome", metavar="COLUMN")
@@ -41,7 +41,7 @@ OutcomeMap = Annotated[
 ]
 ChannelName = Annotated[
     str | None,
-    option("Look at this channel alone; of a log without channels, what its channel is.", "--channel", metavar="NAME"),
+    option("Use only this channel; or name the channel of a log that has none.", "--channel", metavar="NAME"),
 ]
 
 

@@ -62,22 +62,23 @@ def plot(
         ),
     ] = None,
     notification: Annotated[
-        str | None, option("Of which to draw the timeline; the most tried one when left out.", metavar="ID")
+        str | None,
+        option("The notification whose timeline to draw; the one with the most attempts when left out.", metavar="ID"),
     ] = None,
     channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
     figure: Annotated[
         str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
-    x: Annotated[str | None, _of_a_sweep("the setting to the right.")] = None,
-    y: Annotated[str | None, _of_a_sweep("the setting upwards.")] = None,
-    by: Annotated[str | None, _of_a_sweep("the setting that tells lines apart.")] = None,
+    x: Annotated[str | None, _of_a_sweep("the setting on the x axis.")] = None,
+    y: Annotated[str | None, _of_a_sweep("the setting on the y axis.")] = None,
+    by: Annotated[str | None, _of_a_sweep("the setting with a line for each value.")] = None,
     gain: Annotated[
-        str | None, option("Of pareto: what more of is better; sent_fraction when left out.", metavar="PATH")
+        str | None, option("Of pareto: the metric to maximize; sent_fraction when left out.", metavar="PATH")
     ] = None,
     cost: Annotated[
-        str | None, option("Of pareto: what less of is better; requests when left out.", metavar="PATH")
+        str | None, option("Of pareto: the metric to minimize; requests when left out.", metavar="PATH")
     ] = None,
-    seed: Annotated[int | None, option("Of a FILE: in place of its own seed.")] = None,
+    seed: Annotated[int | None, option("Of a FILE: the seed, instead of its own.")] = None,
     sets: Annotated[list[str] | None, set_option("Of a FILE: change a setting.")] = None,
 ) -> None:
     """Draw the results of a run or a sweep. Exit code 0: drawn; 2: bad input."""

@@ -18,7 +18,7 @@ def replay(
     sets: Sets = None,
     runtime: Annotated[RuntimeName | None, option("Another clock.")] = None,
 ) -> None:
-    """Run again what a trace was recorded of, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
+    """Run a recorded trace again, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.running.traces.replaying import compare_traces, replay as replay_trace
 

@@ -26,7 +26,7 @@ Files = Annotated[list[Path], argument("FILE...", "Scenario files.")]
 
 def run(
     files: Files,
-    seed: Annotated[int | None, option("In place of the scenario's own seed.")] = None,
+    seed: Annotated[int | None, option("The seed, instead of the scenario's own.")] = None,
     sets: Sets = None,
     runtime: Annotated[RuntimeName, typer.Option(help="Simulated time, or trio under its MockClock.")] = "simpy",
     out: Annotated[

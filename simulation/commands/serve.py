@@ -20,7 +20,7 @@ def serve(
 ) -> None:
     """Run the notifier as a service, with real transports and HTTP in front.
 
-    SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP has the settings read again.
+    SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP reloads the settings.
 
     Exit code 0: it was asked to stop, and has; 1: it failed; 2: bad input.
     """
@@ -34,7 +34,7 @@ def serve(
         config = load(file)
         if check:
             trio.run(check_files, config)
-            typer.echo(f"{file}: nothing is wrong with it")
+            typer.echo(f"{file}: the settings are valid")
             return
         code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))
     except* ConfigurationError as group:

@@ -37,12 +37,12 @@ def sweep(
     vary: Annotated[
         list[str] | None,
         option(
-            "What a setting goes through, as above; several times for several. In place of the file's sweep.",
+            "A setting and its values, as above; may be given several times. Replaces the file's sweep.",
             metavar="PATH=VALUES",
         ),
     ] = None,
     replicates: Annotated[
-        int | None, option("Runs of each combination, with one seed after the other.", min=1, show_default="10")
+        int | None, option("Runs of each combination, on consecutive seeds.", min=1, show_default="10")
     ] = None,
     design: Annotated[DesignName | None, option("Every combination, or samples of them.", show_default="grid")] = None,
     samples: Annotated[int | None, option("How many combinations, where the design is no grid.", min=1)] = None,
@@ -69,8 +69,8 @@ def sweep(
 
     A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
     channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
-    A sweep that was cut off goes on where it was. Exit code 0: it has finished; 2: bad input; 3: an invariant broke;
-    4: a process that did runs is gone.
+    An interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an invariant broke;
+    4: a worker process is gone.
     """
     from simulation.experiments.sweeping.printing import METRICS, print_sweep
     from simulation.experiments.sweeping.sweep import Plan

@@ -50,10 +50,10 @@ def tune(
     probability: Annotated[
         str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
     ] = "95%",
-    confidence: Annotated[str, typer.Option(metavar="SHARE", help="With which that is to be shown.")] = "95%",
-    trials: Annotated[
-        int, typer.Option(min=1, help="How many settings to try; all of them where there are no more.")
-    ] = 40,
+    confidence: Annotated[
+        str, typer.Option(metavar="SHARE", help="The confidence with which that is to be shown.")
+    ] = "95%",
+    trials: Annotated[int, typer.Option(min=1, help="How many settings to try at most.")] = 40,
     replicates: Annotated[
         int, typer.Option(min=1, help="How many runs a setting gets at most, before the best is confirmed.")
     ] = 20,
@@ -76,7 +76,7 @@ def tune(
     ] = None,
     as_json: Annotated[bool, json_option("the result as ")] = False,
 ) -> None:
-    """Search the cheapest settings that meet the expectations of a scenario.
+    """Search for the cheapest settings that meet the expectations of a scenario.
 
     Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
     the best is confirmed with fresh seeds. A search takes a few hundred runs: to shorten it, set a shorter duration or

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def validate(
     full: Annotated[
-        bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; takes long.")
+        bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; slow.")
     ] = False,
     case: Annotated[
         list[str] | None, option("Only this case; may be given several times.", "--case", metavar="NAME")

@@ -25,12 +25,12 @@ def whatif(
     file: Annotated[Path, argument("FILE", "A scenario file with the policies.")],
     sets: SetsAsForRun = None,
     seed: Annotated[int | None, option("The first seed, in place of the file's.", min=0)] = None,
-    replicates: Annotated[int, typer.Option(min=1, help="Replays, with one seed after the other.")] = 5,
+    replicates: Annotated[int, typer.Option(min=1, help="Replays, on consecutive seeds.")] = 5,
     within: Annotated[
         str | None,
         option(
-            "An attempt ends as one of those recorded within so long of it, as 500ms; half the time in which the "
-            "record has ten when left out.",
+            "Draw each outcome from the attempts recorded within this time of it, such as 500ms; half the time in "
+            "which the record has ten when left out.",
             metavar="DURATION",
         ),
     ] = None,

@@ -15,7 +15,7 @@ from simulation.invariants.text import seconds_text
 
 
 class _Answer(NamedTuple):
-    """What comes of one send, to the sender: at the timeout of the whole attempt at the latest."""
+    """The outcome of one send, to the sender: at the timeout of the whole attempt at the latest."""
 
     sent_ns: int
     at_ns: int
@@ -43,11 +43,11 @@ class _Flight:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known what comes of each send, or will be when that has come."""
+        """Whether the outcome of each send is known, or will be when it has come."""
         return all(made.outcome is not None or made.is_promised for made in self.sends)
 
     def answers(self) -> list[_Answer]:
-        """Return what comes of each send, as far as that is known now."""
+        """Return the outcome of each send, as far as it is known now."""
         return [self._answer(made) for made in self.sends]
 
     def _answer(self, made: AttemptMade) -> _Answer:

@@ -25,7 +25,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     """A provider was asked to deliver: also where its answer never comes back, and for each copy of a hedged attempt.
 
-    Where the provider is a simulated one, it is known already what comes of it, unless it has given a promise: then
+    Where the provider is a simulated one, its outcome is known already, unless it has given a promise: then
     this says until it is kept what holds if it is not kept in time.
     """
 

@@ -50,7 +50,7 @@ class Counted(NamedTuple):
 COUNTED_ALWAYS = Counted()
 
 
-class Figures:
+class RunningMetrics:
     """Counts and durations of some of the history."""
 
     def __init__(self, *, exact: bool, counted: Counted = COUNTED_ALWAYS) -> None:
@@ -112,7 +112,7 @@ class Figures:
         return sum(self._counts.get(kind, 0) for kind in kinds)
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
-        """Return the figures as the summary names them."""
+        """Return the metrics as the summary names them."""
         counts = self.counts()
         simulated_s = simulated_ns / NS_PER_S
         return {
@@ -130,7 +130,7 @@ class Figures:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return those figures that are counts, as the summary names them."""
+        """Return those metrics that are counts, as the summary names them."""
         accepted = self._count(NotificationRequested)
         sent = self._count(NotificationSent)
         suppressed = self._count(NotificationSuppressed)
@@ -182,7 +182,7 @@ class BreakerNow(NamedTuple):
     since_ns: int
 
 
-class BreakerFigures:
+class BreakerMetrics:
     """How often one breaker opened, and for how long it was open; of all hosts together where each has its own."""
 
     def __init__(self) -> None:
@@ -204,12 +204,12 @@ class BreakerFigures:
             self._open_since_ns[transition.host] = transition.at_ns
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
-        """Return the figures as the summary names them."""
+        """Return the metrics as the summary names them."""
         still_open_ns = sum(simulated_ns - since_ns for since_ns in self._open_since_ns.values())
         return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S}
 
 
-class ProviderFigures:
+class ProviderMetrics:
     """What went to each provider of the channels that have several."""
 
     def __init__(self, providers: Mapping[NotificationChannel, Sequence[str]]) -> None:
@@ -228,7 +228,7 @@ class ProviderFigures:
                 self._sent.update(ended)
 
     def summary(self, channel: NotificationChannel) -> dict[str, Any]:
-        """Return the figures of a channel as the summary names them; nothing where it has only one provider."""
+        """Return the metrics of a channel as the summary names them; nothing where it has only one provider."""
         names = self._providers.get(channel)
         if names is None:
             return {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
-from simulation.results.counters import BreakerNow, Figures
+from simulation.results.counters import BreakerNow, RunningMetrics
 
 if TYPE_CHECKING:
     from simulation.results.recorder import Recorder
@@ -49,24 +49,24 @@ class RunSnapshot:
 
     def counts_of(self, channel: NotificationChannel | None = None) -> dict[str, int]:
         """Return the counts of a summary, such as `accepted`, `sent`, `dead_lettered`, `in_flight` and `attempts`."""
-        return self._figures(channel).counts()
+        return self._metrics(channel).counts()
 
     def amplification_of(self, channel: NotificationChannel | None = None) -> float | None:
         """Return the attempts for each notification that was attempted; None without any."""
-        return self._figures(channel).retry_amplification
+        return self._metrics(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
         """Return about how many seconds `share` of those sent took at most, within 0.4%; None without any."""
-        return self._figures(channel).delivery_time_so_far(share)
+        return self._metrics(channel).delivery_time_so_far(share)
 
     def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
         """Return how many are in the dead letter queue, and how many at most were so far."""
-        figures = self._figures(channel)
-        return figures.dlq_size, figures.dlq_peak
+        metrics = self._metrics(channel)
+        return metrics.dlq_size, metrics.dlq_peak
 
     def providers_of(self, channel: NotificationChannel) -> dict[str, dict[str, int]]:
         """Return `attempts` and `sent` of each provider of a channel that has several; else nothing."""
-        return dict(self._recorder.provider_figures.summary(channel).get("providers", {}))
+        return dict(self._recorder.provider_metrics.summary(channel).get("providers", {}))
 
     def breaker(self, name: str) -> Mapping[str | None, BreakerNow]:
         """Return the state of a breaker and since when; of each host's own, where there has been any, by host.
@@ -74,14 +74,14 @@ class RunSnapshot:
         Args:
             name: such as ``email``, or ``email/backup`` for a further provider.
         """
-        return self._recorder.breaker_figures[name].now or {None: BreakerNow(self._begins[name], 0)}
+        return self._recorder.breaker_metrics[name].now or {None: BreakerNow(self._begins[name], 0)}
 
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
         return self._recorder.summary_of(channel, self.at_ns)
 
-    def _figures(self, channel: NotificationChannel | None) -> Figures:
-        return self._recorder.figures if channel is None else self._recorder.channel_figures[channel]
+    def _metrics(self, channel: NotificationChannel | None) -> RunningMetrics:
+        return self._recorder.metrics if channel is None else self._recorder.channel_metrics[channel]
 
 
 class Listener(Generic[P]):

@@ -25,7 +25,14 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.pipeline.lane import breaker_name
-from simulation.results.counters import COUNTED_ALWAYS, BreakerFigures, Counted, Figures, ProviderFigures, by_type
+from simulation.results.counters import (
+    COUNTED_ALWAYS,
+    BreakerMetrics,
+    Counted,
+    ProviderMetrics,
+    RunningMetrics,
+    by_type,
+)
 from simulation.results.series import SeriesCounter
 
 CHUNK = 4096
@@ -64,19 +71,19 @@ class Recorder:
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
-        self.figures = Figures(exact=keep_history, counted=counted)
+        self.metrics = RunningMetrics(exact=keep_history, counted=counted)
         # With one channel there is nothing to tell apart.
-        self.channel_figures = (
-            {channels[0]: self.figures}
+        self.channel_metrics = (
+            {channels[0]: self.metrics}
             if len(channels) == 1
-            else {channel: Figures(exact=keep_history, counted=counted) for channel in channels}
+            else {channel: RunningMetrics(exact=keep_history, counted=counted) for channel in channels}
         )
-        self.breaker_figures = {
-            breaker_name(channel, number, name): BreakerFigures()
+        self.breaker_metrics = {
+            breaker_name(channel, number, name): BreakerMetrics()
             for channel, names in providers.items()
             for number, name in enumerate(names)
         }
-        self.provider_figures = ProviderFigures(providers)
+        self.provider_metrics = ProviderMetrics(providers)
         self.series = SeriesCounter(series_bucket_ns)
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
@@ -154,10 +161,10 @@ class Recorder:
             self.on_events(chunk)
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
-            self.breaker_figures[transition.breaker].fold(transition)
-        self.figures.fold(sorted_events)
+            self.breaker_metrics[transition.breaker].fold(transition)
+        self.metrics.fold(sorted_events)
         self._fold_channels(sorted_events)
-        self.provider_figures.fold(sorted_events)
+        self.provider_metrics.fold(sorted_events)
         self.series.fold(sorted_events)
         if self.keeps_history:
             self.history.extend(chunk)
@@ -174,13 +181,13 @@ class Recorder:
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
         """Return the metrics of a channel so far, or those of all when it is None."""
         self.fold()
-        figures = self.figures if channel is None else self.channel_figures[channel]
-        return figures.summary(simulated_ns)
+        metrics = self.metrics if channel is None else self.channel_metrics[channel]
+        return metrics.summary(simulated_ns)
 
     def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
-        for channel, figures in self.channel_figures.items():
-            if figures is not self.figures:
-                figures.fold(
+        for channel, metrics in self.channel_metrics.items():
+            if metrics is not self.metrics:
+                metrics.fold(
                     {
                         kind: [event for event in events if event.channel is channel]
                         for kind, events in sorted_events.items()

@@ -48,22 +48,22 @@ class Result:
     def _summary(self, runtime: str) -> dict[str, Any]:
         recorder, simulated_ns = self._recorder, self._simulated_ns
         digest = recorder.digest()
-        breakers = {str(name): figures.summary(simulated_ns) for name, figures in recorder.breaker_figures.items()}
+        breakers = {str(name): metrics.summary(simulated_ns) for name, metrics in recorder.breaker_metrics.items()}
         summary: dict[str, Any] = {
             "scenario": self.scenario.name,
             "seed": self.scenario.seed,
             "runtime": runtime,
             "simulated_s": simulated_ns / NS_PER_S,
             "refused_arrivals": recorder.refused_arrivals,
-            **recorder.figures.summary(simulated_ns),
+            **recorder.metrics.summary(simulated_ns),
             "breaker": breakers,
             "channels": {
                 str(channel): {
-                    **figures.summary(simulated_ns),
+                    **metrics.summary(simulated_ns),
                     "breaker": breakers[str(channel)],
-                    **recorder.provider_figures.summary(channel),
+                    **recorder.provider_metrics.summary(channel),
                 }
-                for channel, figures in recorder.channel_figures.items()
+                for channel, metrics in recorder.channel_metrics.items()
             },
         }
         expectations = []

@@ -19,7 +19,7 @@ from simulation.running.cache_key import code_hash
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
-from simulation.scenario.metrics import NO_FIGURES, MetricKind, Shape, summary_shape
+from simulation.scenario.metrics import NOT_METRICS, MetricKind, Shape, summary_shape
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -114,7 +114,7 @@ def _below(shape: Shape, above: str = "") -> Iterator[str]:
     for key, part in shape.items():
         if not isinstance(part, MetricKind):
             yield from _below(part, f"{above}{key}.")
-        elif part not in NO_FIGURES:
+        elif part not in NOT_METRICS:
             yield f"{above}{key}"
 
 

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
-from simulation.scenario.metrics import NO_FIGURES, MetricKind, Shape
+from simulation.scenario.metrics import NOT_METRICS, MetricKind, Shape
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -82,7 +82,7 @@ class Expectation:
         path = ".".join(self.path)
         if not isinstance(part, MetricKind):
             return f"wanted a single metric, such as {path}.{'.'.join(_first_metric(part))}, got {path}"
-        if part in NO_FIGURES:
+        if part in NOT_METRICS:
             return f"wanted a metric of the summary, got {path}, which is {_IS[part]}"
         match = _FORM.fullmatch(self.text)
         written = match[3] if match else ""
@@ -126,7 +126,7 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
     wrong = ".".join(path)
     if isinstance(part, MetricKind):
         return f"wanted a metric of the summary, got {wrong}; {'.'.join(path[:depth])} is a single metric"
-    known = [key for key, below in part.items() if below not in NO_FIGURES]
+    known = [key for key, below in part.items() if below not in NOT_METRICS]
     near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a metric of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"

@@ -275,12 +275,12 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
         if fault.at >= run_s:
             yield Finding(
                 (*path, "at"),
-                f"{duration(fault.at)} is behind the end of the run at {duration(run_s)}: nothing meets it",
+                f"{duration(fault.at)} is after the end of the run at {duration(run_s)}: it has no effect",
             )
         elif fault.at >= end_s:
             yield Finding(
                 (*path, "at"),
-                f"{duration(fault.at)} is behind the last arrivals at {duration(end_s)}: it meets only what is still "
+                f"{duration(fault.at)} is after the last arrivals at {duration(end_s)}: it affects only what is still "
                 "in flight then",
             )
         for key in _WITHOUT_EFFECT_AT_0:
@@ -303,7 +303,7 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
                 f"{duration(fault.flap.up)} up comes first, and all lasts {duration(lasts)}: it is never down",
             )
         if all(channel in quiet for channel in fault.channel):
-            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: nothing meets it")
+            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: it has no effect")
 
 
 def _operations(scenario: Scenario) -> Iterator[Finding]:
@@ -312,7 +312,7 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
         if operation.at >= run_s:
             yield Finding(
                 ("operations", str(index), "at"),
-                f"{duration(operation.at)} is behind the end of the run at {duration(run_s)}: it is never carried out",
+                f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
 
 

@@ -36,7 +36,7 @@ class MetricKind(StrEnum):
     """A number that was given, and not a result."""
 
 
-NO_FIGURES = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
+NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
 """What is in the summary and cannot be expected, compared or searched for."""
 
 Shape: TypeAlias = "dict[str, MetricKind | Shape]"
@@ -61,7 +61,7 @@ COUNTS: Shape = dict.fromkeys(
     MetricKind.COUNT,
 )
 
-FIGURES: Shape = {
+METRICS: Shape = {
     **COUNTS,
     "sent_fraction": MetricKind.SHARE,
     "throughput_per_s": MetricKind.PER_SECOND,
@@ -74,7 +74,7 @@ FIGURES: Shape = {
 
 BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
-CHANNEL: Shape = {**FIGURES, "breaker": BREAKER}
+CHANNEL: Shape = {**METRICS, "breaker": BREAKER}
 
 PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT}
 """Of each provider of a channel that has several."""
@@ -127,7 +127,7 @@ def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Sha
         "runtime": MetricKind.TEXT,
         "simulated_s": MetricKind.SECONDS,
         "refused_arrivals": MetricKind.COUNT,
-        **FIGURES,
+        **METRICS,
         "breaker": {
             breaker_name(channel, number, name): BREAKER
             for channel, names in providers.items()

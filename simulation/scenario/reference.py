@@ -20,7 +20,7 @@ from actors.messages import NotificationChannel
 from actors.settings.base import NotEmpty, Settings, known_keys
 from actors.settings.quantities import Wanted
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.metrics import BREAKER, FIGURES, MEANINGS, PROVIDER, STATISTICS, MetricKind, Shape
+from simulation.scenario.metrics import BREAKER, MEANINGS, METRICS, PROVIDER, STATISTICS, MetricKind, Shape
 from simulation.scenario.model import Scenario
 from simulation.scenario.ranges import Range
 from simulation.scenario.schema import json_schema
@@ -174,7 +174,7 @@ def _in_a_cell(text: str) -> str:
 
 def _metrics() -> str:
     """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
-    run: Shape = {"simulated_s": MetricKind.SECONDS, "refused_arrivals": MetricKind.COUNT, **FIGURES}
+    run: Shape = {"simulated_s": MetricKind.SECONDS, "refused_arrivals": MetricKind.COUNT, **METRICS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
     lines = ["| metric | value | |", "|---|---|---|"]

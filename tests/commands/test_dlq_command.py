@@ -285,7 +285,7 @@ async def test_a_store_is_gone_through_page_by_page_and_says_that_there_is_more(
     assert sorted(ids, reverse=bool(order)) == ids == list(dict.fromkeys(ids))
     refused = invoke(*words, "--after", "x")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == "--after: wanted what a page says of the one behind it, got 'x'\n"
+    assert refused.stderr == "--after: wanted the value that a page prints, got 'x'\n"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from actors.messages import NotificationChannel
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import NO_FIGURES, MetricKind, summary_shape
+from simulation.scenario.metrics import NOT_METRICS, MetricKind, summary_shape
 
 SUMMARY = {
     "sent_fraction": 0.99,
@@ -85,8 +85,8 @@ def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
     assert len(found) > 100
     for path, figure in found.items():
         problem = Expectation.parse(f"{'.'.join(path)} >= 1").problem(shape)
-        assert (problem is None) == (figure not in NO_FIGURES)
-    assert {path for path, figure in found.items() if figure in NO_FIGURES} == {
+        assert (problem is None) == (figure not in NOT_METRICS)
+    assert {path for path, figure in found.items() if figure in NOT_METRICS} == {
         ("scenario",), ("seed",), ("runtime",), ("expectations",), ("digest",),
     }  # fmt: skip
     assert ("channels", "webhook", "breaker", "open_s") in found

@@ -99,7 +99,7 @@ channels:
         (TIMES + "workload: [{channel: sms, arrivals: {times: [0s, 599s, 10m, 11m]}}]",
          ["workload.0.arrivals.times: 2 of 4 are not before the 10m at which arrivals end: they do not come"]),
         (HEAD + "drain: 5m\noperations: [{at: 899s, redrive: all}, {at: 15m, redrive: all}]",
-         ["operations.1.at: 15m is behind the end of the run at 15m: it is never carried out"]),
+         ["operations.1.at: 15m is after the end of the run at 15m: it is never carried out"]),
         (TIMES + "drain: 2m\nworkload: [{channel: sms, clients: 5, think: 1s}]\n"
          "channels: {sms: {circuit_breaker: {timeout: 1h}}}",
          ["channels.sms.circuit_breaker.timeout: 1h is longer than the run of at most 12m: once open it stays open"]),
@@ -162,8 +162,8 @@ channels:
         (HEAD + "drain: 0s", []),
         (HEAD + "drain: 1h\nfaults: [{channel: email, at: 10m, for: 1m, outage: true}, "
          "{channel: email, at: 70m, for: 1m, outage: true}, {channel: email, at: 599s, for: 1m, outage: true}]",
-         ["faults.0.at: 10m is behind the last arrivals at 10m: it meets only what is still in flight then",
-          "faults.1.at: 70m is behind the end of the run at 70m: nothing meets it"]),
+         ["faults.0.at: 10m is after the last arrivals at 10m: it affects only what is still in flight then",
+          "faults.1.at: 70m is after the end of the run at 70m: it has no effect"]),
         (HEAD + "faults: [{channel: email, failure_rate: 0%, latency_factor: 1}, {channel: email, lost_reply_rate: 0%},"
          "{channel: email, clock_step: 0s}, "
          "{channel: email, for: 30s, flap: {up: 30s, down: 5s}}, "
@@ -174,7 +174,7 @@ channels:
         (HEAD + "channels: {push: {}}\nfaults: [{channel: push, outage: true}, "
          "{channel: [push, email], outage: true}]\n"
          "expect: [channels.push.sent_fraction >= 0.9, breaker.push.opened == 0, sent_fraction >= 0]",
-         ["faults.0.channel: nothing arrives on push: nothing meets it",
+         ["faults.0.channel: nothing arrives on push: it has no effect",
           "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.2: always holds, as a share is between 0 and 1"]),

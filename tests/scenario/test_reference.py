@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from actors.messages import NotificationChannel
 from simulation.scenario import json_schema, load
-from simulation.scenario.metrics import MEANINGS, NO_FIGURES, MetricKind, Shape, summary_shape
+from simulation.scenario.metrics import MEANINGS, NOT_METRICS, MetricKind, Shape, summary_shape
 from simulation.scenario.reference import meaning_of, models_described, reference
 
 FILE = Path(__file__).parents[2] / "notebooks" / "guides" / "reference.md"
@@ -48,7 +48,7 @@ def leaves(shape: Shape, above: str = "") -> list[str]:
     paths = []
     for key, part in shape.items():
         if isinstance(part, MetricKind):
-            paths += [] if part in NO_FIGURES else [f"{above}{key}"]
+            paths += [] if part in NOT_METRICS else [f"{above}{key}"]
         else:
             paths += leaves(part, f"{above}{key}.")
     return paths

@@ -268,7 +268,7 @@ def test_bad_input_is_said_without_a_traceback(tmp_path, run):
     ]
     assert run(tmp_path / "none.yaml").stderr == f"{tmp_path}/none.yaml: no such file\n"
     fine = write(tmp_path / "fine.yaml")
-    assert run("--check", fine).stdout == f"{fine}: nothing is wrong with it\n"
+    assert run("--check", fine).stdout == f"{fine}: the settings are valid\n"
     smtp = {"host": "mail.example.com", "sender": "shop@example.com", "ca_file": "/nowhere"}
     config = write(tmp_path / "ca.yaml", transports={"email": {"smtp": smtp}})
     for ended in (run(config), run("--check", config)):

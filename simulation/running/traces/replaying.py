@@ -66,7 +66,7 @@ def replay(
     invariants: Choice | None = None,
     **options: Any,
 ) -> Replay:
-    """Run again what a trace was recorded of, and compare event by event.
+    """Run a recorded trace again, and compare event by event.
 
     Args:
         trace: the file.
