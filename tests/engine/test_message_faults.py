@@ -1,4 +1,4 @@
-"""Messages that come twice or late: what is injected, and that the laws of the pipeline hold all the same."""
+"""Messages that come twice or late: what is injected, and that the invariants of the pipeline hold all the same."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class Run:
         ended = self.ids(NotificationSent, NotificationMovedToDeadLetter)
         assert sorted(ended) == sorted(self.ids(NotificationRequested))
         for stages in self.pipelines[-1].wiring.stages.values():
-            # Nobody waits for late copies: some may be on their way when all has ended.
+            # Late copies are not waited for: some may be on their way when all has ended.
             assert stages.circuit_breaker is not None
-            held = stages.circuit_breaker.actor._held._attempts.values()
-            assert stages.in_flight == sum(admitted is not None for _, admitted in held)
+            in_flight = stages.circuit_breaker.actor._in_flight._attempts.values()
+            assert stages.in_flight == sum(admitted is not None for _, admitted in in_flight)
 
 
 def run(*faults: dict[str, Any], workload: Any = EVERY_SECOND, email: Any = None, **top: Any) -> Run:
@@ -155,7 +155,7 @@ def test_each_window_adds_a_copy_and_the_breaker_takes_none_that_it_has(windows:
     found.check()
 
 
-def test_luck_is_that_of_the_window_and_the_channel() -> None:
+def test_draws_are_those_of_the_window_and_the_channel() -> None:
     def delays(*faults: dict[str, Any]) -> list[list[int]]:
         configs = [FaultConfig.model_validate(fault) for fault in faults]
         found = message_faults._MessageFaultRules(configs, RandomStreams(7))
