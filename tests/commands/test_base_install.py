@@ -88,11 +88,11 @@ for name in dir(actors):
 
 
 def test_every_name_of_the_face_is_there_or_says_which_extra_it_needs():
-    code, told, problems = ended(FACE)
+    code, printed, problems = ended(FACE)
     assert (code, problems) == (0, "")
     wanted = re.compile(r"\w+ wanted the extra (live|postgres|service): pip install 'retrylab\[\1\]', got no \w+")
-    assert [line for line in told.splitlines() if not wanted.fullmatch(line)] == []
-    assert not re.search("^(Notifier|SqliteStore|Provider) ", told, re.MULTILINE)
+    assert [line for line in printed.splitlines() if not wanted.fullmatch(line)] == []
+    assert not re.search("^(Notifier|SqliteStore|Provider) ", printed, re.MULTILINE)
 
 
 def test_the_version_is_known():

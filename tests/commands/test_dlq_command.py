@@ -31,7 +31,7 @@ LETTERS = (
 
 
 class Shell:
-    """Somebody at a shell whose environment names the service, and a token."""
+    """An operator at a shell whose environment names the service, and a token."""
 
     def __init__(self, at: Desk, url: str) -> None:
         self.at = at

@@ -39,13 +39,13 @@ def retrylab(*arguments, cwd):
 
 def lock(folder):
     if ENTERS_ALL and not AS_OTHERS_DO:
-        pytest.skip("somebody is wanted who may not enter every folder, or setpriv")
+        pytest.skip("wanted a user who may not enter every folder, or setpriv")
     folder.mkdir(mode=0)
 
 
 @pytest.fixture(params=["locked", "too long"])
 def place(request, tmp_path):
-    """A path of which nobody can tell what is there, and why."""
+    """A path that cannot be looked at, and why."""
     if request.param == "too long":
         return "a" * 300, "File name too long"
     lock(tmp_path / "locked")
@@ -131,11 +131,11 @@ def test_a_result_does_not_take_the_place_of_any_of_several_scenarios(tmp_path):
 )
 def test_a_result_does_not_take_the_place_of_another_scenario(command, name, tmp_path):
     (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())
-    (tmp_path / name).write_text("somebody's")
+    (tmp_path / name).write_text("another's")
     done = retrylab(command, "mine.yaml", *MANY[command], "--out", ".", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"--out .: wanted a folder where {name} may be written, got one where that is no ")
-    assert (tmp_path / name).read_text() == "somebody's"
+    assert (tmp_path / name).read_text() == "another's"
     assert {path.name for path in tmp_path.iterdir()} == {name, "mine.yaml"}
 
 

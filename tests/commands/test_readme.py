@@ -173,8 +173,8 @@ def test_the_commands_of_a_live_service_are_such_as_there_are():
     (block,) = (block for block in blocks("service", "sh") if block.startswith("retrylab serve"))
     for line in block.splitlines():
         _, *words = shlex.split(line, comments=True)
-        told = CliRunner().invoke(app, [*words, "--help"])
-        assert told.exit_code == 0, told.output
+        printed = CliRunner().invoke(app, [*words, "--help"])
+        assert printed.exit_code == 0, printed.output
 
 
 async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):

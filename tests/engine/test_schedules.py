@@ -402,7 +402,7 @@ def test_deviations_have_to_be_in_order(deviations):
         Deviations(deviations)
 
 
-def test_what_cannot_be_done_any_more_is_told():
+def test_what_cannot_be_done_any_more_is_reported():
     schedule = Deviations([(0, 1), (1, 500), (10_000, 1)])
     deposits(CarefulClerk)(schedule)
     assert (schedule.deviations, schedule.missed) == ([(0, 1)], [(1, 500), (10_000, 1)])

@@ -18,7 +18,7 @@ from histories import (
     requested,
     sent,
 )
-from test_laws_of_the_hunt import attempt, told
+from test_laws_of_the_hunt import attempt, message_sent
 
 from actors.domain.attempts import Admitted, Refused
 from actors.kernel.effects import Performed
@@ -34,7 +34,7 @@ TOO_FAST = Transient(reason="429", throttled=True)
 
 
 class Before:
-    """What stands before the provider, as it is when somebody looks: a rate, slots, and whether a handler waits."""
+    """What stands before the provider, as it is when an invariant looks: a rate, slots, and whether a handler waits."""
 
     def __init__(self, rate=None, slots=None):
         self.name = "email"
@@ -53,7 +53,7 @@ def answered(seconds, outcome, *, takes=0.5, in_flight=1, id="n", of=None):
     performed = Performed(
         request=request, result=outcome, started_ns=round((seconds - takes) * S), ended_ns=round(seconds * S)
     )
-    return told(seconds, CircuitBreakerActor, Handler, performed)
+    return message_sent(seconds, CircuitBreakerActor, Handler, performed)
 
 
 def seen(before, *steps):
@@ -183,11 +183,11 @@ THROTTLE = {"adaptive_throttle": {"k": 2, "window": "60s", "padding": 1}}
 
 def refused(seconds):
     outcome = Transient(reason=THROTTLED_HERE)
-    return told(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
+    return message_sent(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
 
 
 def let_through(seconds):
-    return told(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
+    return message_sent(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
 
 
 def test_what_a_provider_takes_is_not_refused_and_the_rest_is_in_proportion():
@@ -259,7 +259,7 @@ def test_the_outcome_of_copies_is_the_first_that_decides_or_the_latest_ambiguous
 
 
 def sets_out(seconds, id):
-    return told(seconds, Handler, RateLimiterActor, attempt(id))
+    return message_sent(seconds, Handler, RateLimiterActor, attempt(id))
 
 
 def fails(seconds, id, again=True, **fields):
@@ -299,7 +299,7 @@ def test_a_token_bucket_is_as_full_as_first_attempts_have_made_it():
     check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b")], "b is to be tried again", spare)
 
 
-# ── averages, and what nobody waits for ─────────────────────────────────────────────────────────────────────────
+# ── averages, and what no stage waits for ───────────────────────────────────────────────────────────────────────
 
 
 def test_a_moving_average_weighs_the_latest_calls_most():
@@ -308,7 +308,7 @@ def test_a_moving_average_weighs_the_latest_calls_most():
     def calls(*outcomes):
         for number, outcome in enumerate(outcomes):
             each = attempt(f"n{number}")
-            yield told(number, CircuitBreakerActor, Channel, Admitted(attempt=each, permit=1))
+            yield message_sent(number, CircuitBreakerActor, Channel, Admitted(attempt=each, permit=1))
             yield answered(number + 0.5, outcome, of=each)
 
     # 1, then 0.61, 0.37: of a failure and successes; the second failure brings 0.39 + 0.61 * 0.37 = 0.62.

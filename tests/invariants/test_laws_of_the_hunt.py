@@ -46,7 +46,7 @@ from simulation.invariants import Context, MessageSent
 FAILS = Transient(reason="timed out")
 
 
-def told(seconds, sender, receiver, message):
+def message_sent(seconds, sender, receiver, message):
     return MessageSent(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
 
 
@@ -191,7 +191,7 @@ def test_only_injected_crashes_are_no_errors():
 
 def test_recorded_first():
     event = sent(1)
-    announced = told(1, Handler, _PlainSubscriber, _Call(event, None))
+    announced = message_sent(1, Handler, _PlainSubscriber, _Call(event, None))
     assert breach_of("recorded-first", [requested(0), event, announced]) is None
     check_breach("recorded-first", [requested(0), announced], "NotificationSent of n is announced")
 
@@ -203,9 +203,9 @@ def through_the_breaker(outcomes, start=0):
     """Return what is observed of attempts that are let through one after the other."""
     for number, outcome in enumerate(outcomes):
         admitted = Admitted(attempt=attempt(f"n{start + number}"), permit=1)
-        yield told(number, CircuitBreakerActor, Channel, admitted)
+        yield message_sent(number, CircuitBreakerActor, Channel, admitted)
         done = Performed(request=admitted, result=outcome, started_ns=number * S, ended_ns=number * S)
-        yield told(number, CircuitBreakerActor, Handler, done)
+        yield message_sent(number, CircuitBreakerActor, Handler, done)
 
 
 TWO = {"circuit_breaker": {"failure_threshold": 2}}
@@ -259,8 +259,8 @@ def test_those_who_waited_resume_at_a_pace():
 
 
 def passes(seconds, what):
-    yield told(seconds, Handler, RateLimiterActor, what)
-    yield told(seconds, RateLimiterActor, CircuitBreakerActor, what)
+    yield message_sent(seconds, Handler, RateLimiterActor, what)
+    yield message_sent(seconds, RateLimiterActor, CircuitBreakerActor, what)
 
 
 def test_a_limit_counts_once_and_holds_nobody_back_that_has_room():
@@ -269,11 +269,14 @@ def test_a_limit_counts_once_and_holds_nobody_back_that_has_room():
     check_breach(
         "user-limit", [*once, *passes(70, attempt("a", number=2))], "counts for the limit of ann once more", context
     )
-    waits = [requested(1, "b"), told(1, Handler, RateLimiterActor, attempt("b"))]
+    waits = [requested(1, "b"), message_sent(1, Handler, RateLimiterActor, attempt("b"))]
     full = deferred(1, 60, DeferralCause.RATE_LIMIT, "b")
     assert breach_of("user-limit", [*once, *waits, full], context) is None
     check_breach("user-limit", [*waits, full], "b has to wait for the limit of ann, which has room", context)
-    retry = [told(2, Handler, RateLimiterActor, attempt("a", 2, True)), deferred(2, 60, DeferralCause.RATE_LIMIT, "a")]
+    retry = [
+        message_sent(2, Handler, RateLimiterActor, attempt("a", 2, True)),
+        deferred(2, 60, DeferralCause.RATE_LIMIT, "a"),
+    ]
     check_breach("user-limit", [*once, *retry], "a has to wait for the limit of ann, and counts already", context)
 
 
@@ -283,7 +286,7 @@ def letter(**fields):
         "notification_id": "n", "command": command, "failure_reason": "timed out", "attempts": 1, "requested_at_ns": 0,
         "first_failure_ns": S, "last_failure_ns": S, "moved_at_ns": S, "epoch_ns": 0, "history": (failed(1),),
     }  # fmt: skip
-    return told(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
+    return message_sent(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
 
 
 @pytest.mark.parametrize(

@@ -31,17 +31,17 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("expect", "verdict"),
+    ("expect", "ending"),
     [
         ("[]", "no expectations"),
         ("[sent >= 1]", "1 expectation met"),
         ("[sent >= 1, sent >= 6]", "1 of 2 expectations not met"),
     ],
 )
-def test_a_result_says_what_was_run_and_whether_it_holds(expect, verdict, tmp_path):
+def test_a_result_says_what_was_run_and_whether_it_holds(expect, ending, tmp_path):
     result = simulation.run(parse(TEXT, sets=[f"expect={expect}"]))
     assert result.summary["sent"] == 5
-    assert repr(result) == f"<Result {RUN}5 of 10 notifications sent, {verdict}>"
+    assert repr(result) == f"<Result {RUN}5 of 10 notifications sent, {ending}>"
     assert not {"attempts", "notifications", "series"} & set(vars(result))
     simulation.save(result, tmp_path)
     assert repr(simulation.open_result(tmp_path)) == repr(result).replace("<Result", "<SavedResult")

@@ -1,4 +1,4 @@
-"""When a run is over: not while anything that was given up is just about to go out another way."""
+"""When a run has finished: not while anything that was exhausted is just about to go out another way."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_a_result_in_the_place_of_a_log_says_which_frame_is_one(small):
 
 
 @pytest.mark.parametrize("call", [plots.overview, plots.raster, lambda source: plots.timeline(source, "a")])
-def test_a_file_in_the_place_of_a_result_is_told(call):
+def test_a_file_in_the_place_of_a_result_is_reported(call):
     with pytest.raises(WrongType, match="wanted a result, got str"):
         call("small.yaml")
 

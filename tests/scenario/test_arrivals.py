@@ -1,4 +1,4 @@
-"""Laws of the arrival processes, and their statistics at fixed seeds.
+"""Invariants of the arrival processes, and their statistics at fixed seeds.
 
 Bounds of the statistics: five standard deviations of what is estimated, so that a right process fails about once in two
 million seeds, and one that is off by the margin that each test names always does.
@@ -46,7 +46,7 @@ def in_order_and_range(times: list[int], duration_ns: int) -> bool:
     return ordered and all(type(at_ns) is int and 0 <= at_ns < duration_ns for at_ns in times)
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 processes = st.one_of(

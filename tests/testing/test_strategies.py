@@ -63,7 +63,7 @@ def test_each_part_by_itself(data):
         assert 1 <= len(entry.arrivals.times) <= 4
         assert entry.arrivals.times[-1] <= 20
     orders = data.draw(operations(channels, within=20.0))
-    assert orders[-1].breaker in (None, "close"), "nobody leaves a breaker forced open"
+    assert orders[-1].breaker in (None, "close"), "no operation leaves a breaker forced open"
 
 
 def test_a_failing_property_keeps_its_smallest_case(tmp_path):
