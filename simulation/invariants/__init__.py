@@ -7,10 +7,10 @@
     from simulation.invariants import Invariant, observes
 
     @observes(NotificationMovedToDeadLetter)
-    def nothing_is_given_up(event):
+    def nothing_is_dead_lettered(event):
         return f"{event.notification_id} is dead-lettered"
 
-    simulation.run("scenarios/provider-outage.yaml", invariants=["all", nothing_is_given_up])
+    simulation.run("scenarios/provider-outage.yaml", invariants=["all", nothing_is_dead_lettered])
 
 What is broken is raised as an :class:`~actors.errors.InvariantBreach`: when, with which seed, what had happened until
 then to the notification concerned, and how to see it again.

@@ -64,7 +64,7 @@ class Context:
     none."""
 
     lifecycles: Lifecycles = field(default_factory=Lifecycles)
-    """What became of each notification, up to and without the event that is being observed."""
+    """The lifecycle of each notification, up to and without the event that is being observed."""
 
     def __post_init__(self) -> None:
         self.lifecycles.restarted_within_ns = self.restarted_within_ns

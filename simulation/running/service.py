@@ -97,7 +97,7 @@ class Service:
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, error: Exception) -> None:
-        """Have the process be gone at once. One that is down stays as it is."""
+        """Kill the process at once. One that is down stays as it is."""
         if self.is_down:
             return
         self.is_down = True

@@ -1,4 +1,4 @@
-"""The fault_injector: injects the faults that hit the system itself and not its providers, each at its window's start.
+"""The fault injector: injects the faults that hit the system itself and not its providers, each at its window's start.
 
 At one instant the entries go in the order of the file, and all of them before anything else that is due then. Within an
 entry the wall clock steps first; then the crash, so that what starts again reads the new time.
@@ -44,7 +44,7 @@ class _Restart(msgspec.Struct, frozen=True):
 
 
 def is_system_fault(fault: FaultConfig) -> bool:
-    """Tell whether there is anything in a fault for the fault_injector to do."""
+    """Tell whether there is anything in a fault for the fault injector to do."""
     return fault.crash is not None or fault.clock_step is not None
 
 

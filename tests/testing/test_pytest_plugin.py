@@ -186,11 +186,11 @@ def test_a_breach_fails_the_run_and_no_expectation_has_a_figure(pytester: Pytest
 
 def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester, monkeypatch: Any) -> None:
     @observes(NotificationMovedToDeadLetter)
-    def nothing_is_given_up(event: Any) -> str:
+    def nothing_is_dead_lettered(event: Any) -> str:
         return f"{event.notification_id} is dead-lettered"
 
     def strict(*args: Any, invariants: str, **kwargs: Any) -> Any:
-        return simulation.running.runner.run(*args, invariants=[invariants, nothing_is_given_up], **kwargs)
+        return simulation.running.runner.run(*args, invariants=[invariants, nothing_is_dead_lettered], **kwargs)
 
     monkeypatch.setattr(simulation.testing.scenario_items, "run", strict)
     pytester.makefile(".yaml", outage=OUTAGE)

@@ -73,12 +73,12 @@ def test_a_failing_property_keeps_its_smallest_case(tmp_path):
         phases=[Phase.generate, Phase.shrink], max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)
     )
     @given(scenarios(parse(PAIR)))
-    def nothing_is_given_up(scenario):
+    def nothing_is_dead_lettered(scenario):
         with keeping(scenario, tmp_path):
             assert simulation.run(scenario).summary["dead_lettered"] == 0
 
     with pytest.raises(AssertionError) as caught:
-        nothing_is_given_up()
+        nothing_is_dead_lettered()
     file = tmp_path / "hypothesis.yaml"
     assert f"to see it again: retrylab run {file} --check" in "".join(caught.value.__notes__)
     kept = load(file)
