@@ -181,7 +181,7 @@ def test_an_effect_that_its_actor_cancels_is_over(kit_of: Make) -> None:
     kit.tell(Pay("tea"))
     (effect,) = kit.effects
     kit.tell(Count())
-    assert (effect.over, list(kit.effects)) == ("cancelled", [])
+    assert (effect.ending, list(kit.effects)) == ("cancelled", [])
     with pytest.raises(ActorSystemError, match="is cancelled"):
         kit.complete(effect, "paid")
     kit.advance(60)
