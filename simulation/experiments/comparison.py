@@ -62,16 +62,16 @@ def compare(
         replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
             two for an interval.
         seed: the first seed; the scenario's own when None.
-        metrics: figures of the summary by path; :data:`METRICS` and those of the breakers when None.
+        metrics: of the summary, by path; :data:`METRICS` and those of the breakers when None.
         sets: ``path=value`` changes to the file that hold for every combination.
         workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
             that asks for more than one is imported by each, so what it does belongs under
             ``if __name__ == "__main__":``.
-        progress: called with how many runs are over, and of how many; first with 0.
+        progress: called with how many runs have finished, and of how many; first with 0.
 
     Raises:
         ConfigurationError: the file, a path, a value or a metric cannot be used; all problems.
-        InvariantBreach: a run broke a law that always holds: a bug.
+        InvariantBreach: a run broke an invariant that always holds: a bug.
         ValueError: `replicates` or `workers` is less than 1.
     """
     check_counts(replicates=replicates, workers=workers)
@@ -110,9 +110,9 @@ class Comparison:
         self.settings = settings
         self.seeds = seeds
         self.values = values
-        """By metric, for each setting, the figure in each run."""
+        """By metric, for each setting, its value in each run."""
         self.means = {metric: [mean(runs) for runs in of_setting] for metric, of_setting in values.items()}
-        """By metric, for each setting; None where no run has the figure."""
+        """By metric, for each setting; None where no run has it."""
         self.differences: dict[str, list[Difference | None]] = {
             metric: [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
             for metric, of_setting in values.items()
@@ -189,7 +189,7 @@ class Comparison:
         }
 
     def figure(self, metric: str) -> MetricKind:
-        """Return what kind of figure a metric is."""
+        """Return what kind of metric it is."""
         return metric_kind(self.scenario.providers_used, metric)
 
 

@@ -45,22 +45,22 @@ def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for metric, means in comparison.means.items():
-        figure = comparison.figure(metric)
+        kind = comparison.figure(metric)
         table.add_row(f"[bold]{escape(metric)}[/bold]")
         for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
-            cells = _difference_cells(comparison.differences[metric][number], figure, len(comparison.seeds))
-            table.add_row(f"  {escape(label)}", NOTHING if mean is None else metric_text(mean, figure), *cells)
+            cells = _difference_cells(comparison.differences[metric][number], kind, len(comparison.seeds))
+            table.add_row(f"  {escape(label)}", NOTHING if mean is None else metric_text(mean, kind), *cells)
     return table
 
 
-def _difference_cells(found: Difference | None, figure: MetricKind, replicates: int) -> tuple[str, str]:
+def _difference_cells(found: Difference | None, kind: MetricKind, replicates: int) -> tuple[str, str]:
     if found is None:
         return "", ""
     if found.mean == 0 and found.half_width == 0:
         difference, interval = "same", ""
     else:
-        difference = ("-" if found.mean < 0 else "+") + metric_text(abs(found.mean), figure, 3)
-        interval = "" if found.half_width is None else f"± {metric_text(found.half_width, figure, 3)}"
+        difference = ("-" if found.mean < 0 else "+") + metric_text(abs(found.mean), kind, 3)
+        interval = "" if found.half_width is None else f"± {metric_text(found.half_width, kind, 3)}"
     if found.excludes_0:
         interval += " *"
     if found.pairs < replicates:

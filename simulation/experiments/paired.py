@@ -18,7 +18,7 @@ class Difference:
     """The mean of the differences between two settings, run by run with the same seed."""
 
     pairs: int
-    """Seeds with which both settings have the figure."""
+    """Seeds with which both settings have the metric."""
 
     mean: float
     half_width: float | None
@@ -36,7 +36,7 @@ class Difference:
 
     @property
     def excludes_0(self) -> bool:
-        """Whether the settings differ by more than luck explains: the interval is to one side of 0."""
+        """Whether the settings differ by more than chance explains: the interval is to one side of 0."""
         return self.half_width is not None and abs(self.mean) > self.half_width
 
     @property
@@ -91,7 +91,8 @@ def difference(values: Sequence[float | None], baseline: Sequence[float | None])
 
     The interval is mean ± t · s / √n, with the standard deviation s of the n differences and the quantile t of
     Student's t for n - 1 degrees of freedom (Law, *Simulation Modeling and Analysis*, 10.2.1: the paired-t interval).
-    What luck does to both settings alike cancels out in a difference, so it is narrower than one from independent runs.
+    What the seeds do to both settings alike cancels out in a difference, so it is narrower than one from independent
+    runs.
     """
     pairs = zip(values, baseline, strict=True)
     differences = [value - base for value, base in pairs if value is not None and base is not None]

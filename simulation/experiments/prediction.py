@@ -1,4 +1,4 @@
-"""What a simulation predicts of a run to come, one in real time for instance: an interval for each figure.
+"""What a simulation predicts of a run to come, one in real time for instance: an interval for each metric.
 
 ::
 
@@ -33,7 +33,7 @@ FIGURES = ("sent_fraction", "retry_amplification")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a figure is expected to be, both ends included."""
+    """Where a metric is expected to be, both ends included."""
 
     low: float
     high: float
@@ -53,7 +53,7 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE,
     Args:
         values: of independent runs; at least :func:`replicates_needed`.
         confidence: more than 0 and less than 1.
-        figures: how many figures of one run are predicted, so that with this confidence none of them is outside
+        figures: how many metrics of one run are predicted, so that with this confidence none of them is outside
             (Bonferroni); at least 1.
 
     Raises:
@@ -84,30 +84,30 @@ def _exact(confidence: float) -> Fraction:
 
 
 class Prediction:
-    """What is predicted of one run: all its figures together are in their intervals with the confidence given."""
+    """What is predicted of one run: all its metrics together are in their intervals with the confidence given."""
 
     def __init__(self, scenario: Scenario, values: Mapping[str, Sequence[float]], confidence: float) -> None:
         self.scenario = scenario
         self.values = values
-        """By figure, in each replicate."""
+        """By metric, in each replicate."""
         self.confidence = confidence
-        self.intervals = {figure: prediction_interval(of, confidence, len(values)) for figure, of in values.items()}
-        """By figure."""
+        self.intervals = {metric: prediction_interval(of, confidence, len(values)) for metric, of in values.items()}
+        """By metric."""
 
     def __repr__(self) -> str:
         count = len(next(iter(self.values.values())))
-        facts = [counted(count, "run"), counted(len(self.values), "figure"), f"{self.confidence:.4g} confidence"]
+        facts = [counted(count, "run"), counted(len(self.values), "metric"), f"{self.confidence:.4g} confidence"]
         return line("Prediction", self.scenario.name, facts)
 
     def surprises(self, summary: Mapping[str, Any]) -> list[str]:
-        """Return in words which figures of a summary are not as predicted."""
+        """Return in words which metrics of a summary are not as predicted."""
         found = []
-        for figure, interval in self.intervals.items():
-            value = figure_at(summary, figure)
+        for metric, interval in self.intervals.items():
+            value = figure_at(summary, metric)
             if value not in interval:
                 shown = "null" if value is None else plain_number(value, 6)
                 low, high = plain_number(interval.low, 6), plain_number(interval.high, 6)
-                found.append(f"{figure} is {shown}, predicted {low} to {high}")
+                found.append(f"{metric} is {shown}, predicted {low} to {high}")
         return found
 
 
@@ -127,18 +127,18 @@ def predict(
     Args:
         scenario: a file, or a scenario that has been loaded.
         figures: of the summary, by path; :data:`FIGURES` and how often each breaker opens when None.
-        confidence: with which all figures of a run are in their intervals, if it goes as in the simulation.
+        confidence: with which all metrics of a run are in their intervals, if it goes as in the simulation.
         replicates: how many runs; as few as it takes when None.
         seed: of the first run, the others count up from it; the one after the scenario's own when None. A run that is
-            to be compared needs a luck of its own, so another seed than these.
+            to be compared needs random draws of its own, so another seed than these.
         sets: ``path=value`` changes to the file.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
-        progress: called with how many runs are over, and of how many.
+        progress: called with how many runs have finished, and of how many.
 
     Raises:
-        ConfigurationError: the file or a figure cannot be used, or a figure is null in one of the runs; all problems.
-        InvariantBreach: a run broke a law that always holds: a bug.
+        ConfigurationError: the file or a metric cannot be used, or a metric is null in one of the runs; all problems.
+        InvariantBreach: a run broke an invariant that always holds: a bug.
         ValueError: there are too few replicates, or arguments that do not go together.
     """
     scenario = given(scenario, sets)
@@ -157,13 +157,13 @@ def predict(
 
 
 def _columns(paths: Sequence[str], rows: Sequence[Sequence[float | None]], first: int) -> dict[str, list[float]]:
-    """Return the values of each figure, none of which may be null."""
+    """Return the values of each metric, none of which may be null."""
     columns = {}
     problems = []
     for column, path in enumerate(paths):
         values = [row[column] for row in rows]
         if None in values:
-            problems.append(f"figures {path}: is of nothing in the run with seed {first + values.index(None)}")
+            problems.append(f"figures {path}: has no value in the run with seed {first + values.index(None)}")
         columns[path] = [value for value in values if value is not None]
     if problems:
         raise ConfigurationError(problems)

@@ -16,7 +16,7 @@ from simulation.scenario.writing import write
 HOME = ".retrylab"
 _SETTINGS = ("channels", "preferences", "quiet_hours", "templates", "remember_ids")
 _MARK = "; to see it again:"
-"""Is in every kept case, and tells them from scenarios, which are nobody's to remove."""
+"""Is in every kept case, and marks it as one: other scenarios are never removed."""
 
 _IGNORE_ALL = "# Failing cases of explorations, found again by their seeds.\n*\n"
 
@@ -33,12 +33,12 @@ class Corpus:
         self.folder = folder
 
     def files(self) -> list[Path]:
-        """Return the files of the cases, in the order of their names; scenarios of somebody's own are none."""
+        """Return the files of the cases, in the order of their names; a user's own scenarios are not among them."""
         there = sorted(self.folder.glob("*.yaml")) if self.folder.is_dir() else []
         return [file for file in there if _is_marked(file)]
 
     def check(self, scenario: Path) -> None:
-        """See to it that the file of a scenario is not among the cases, which are replaced and removed.
+        """Check that the file of a scenario is not among the cases, which are replaced and removed.
 
         Raises:
             ConfigurationError: it is, or has the name of one.

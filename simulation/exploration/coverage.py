@@ -1,7 +1,7 @@
 """What an exploration should have seen at least once: assertions that something happens sometimes.
 
-Thousands of runs without a breach say little if none of them opened a breaker. So each run tells which of these it has
-reached, and an exploration that never reached one which its settings make possible fails.
+Thousands of runs without a breach say little if none of them opened a breaker. So each run records which of these it
+has reached, and an exploration that never reached one which its settings make possible fails.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Sometimes:
     """What, as a clause: ``a breaker opens``."""
 
     is_possible: Callable[[Scenario], bool]
-    """Tells whether the settings of a scenario and what a swarm draws make it possible."""
+    """Whether the settings of a scenario and what a swarm draws make it possible."""
 
     happened: Callable[[Events], bool]
-    """Tells whether it happened in a history."""
+    """Whether it happened in a history."""
 
     where: Callable[[ChannelConfig], bool] | None = None
     """Only what happened at providers with such settings is looked at. None: all."""
@@ -216,7 +216,7 @@ SOMETIMES = (
         _any(BreakerTransitioned, lambda event: event.to_state == BreakerState.FORCED_OPEN),
     ),
     Sometimes(
-        "an open breaker has somebody wait",
+        "an open breaker makes a notification wait",
         _any_lane(lambda config: _breaks(config) and config.circuit_breaker.when_open == "wait"),
         _waits_for(DeferralCause.CIRCUIT_BREAKER),
     ),
@@ -226,12 +226,12 @@ SOMETIMES = (
         _fails_by(BREAKER_OPEN),
     ),
     Sometimes(
-        "a limit has somebody wait",
+        "a limit makes a notification wait",
         lambda each: _limits("defer")(each) or _any_lane(_has("adaptive_rate"))(each),
         _waits_for(DeferralCause.RATE_LIMIT),
     ),
     Sometimes("a limit drops a notification", _limits("drop"), _dies_by(RATE_LIMIT_EXCEEDED)),
-    Sometimes("quiet hours have somebody wait", _has_quiet_hours, _waits_for(DeferralCause.QUIET_HOURS)),
+    Sometimes("quiet hours make a notification wait", _has_quiet_hours, _waits_for(DeferralCause.QUIET_HOURS)),
     Sometimes(
         "a channel that is switched off suppresses", lambda each: bool(each.preferences), _is_suppressed(SWITCHED_OFF)
     ),
@@ -289,4 +289,4 @@ SOMETIMES = (
         "the whole process restarts", _draws("crash_process"), _any(ActorFailed, lambda event: event.actor == "process")
     ),
 )
-"""In the order in which a report has them."""
+"""In the order of the report."""

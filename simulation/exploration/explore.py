@@ -151,7 +151,7 @@ def explore(
             importable from their modules.
         failures: the folder of the kept cases; see :func:`simulation.exploration.corpus.folder_of` when None.
         shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
-        progress: called with how many cases are over, and of how many; first with 0.
+        progress: called with how many cases have finished, and of how many; first with 0.
 
     Raises:
         ConfigurationError: the file, the schedule or the first seed cannot be used.
@@ -196,7 +196,7 @@ def _try_seeds(
         progress(0, len(seeds))
     with _outcomes(exploration, seeds, workers) as outcomes:
         for outcome in outcomes:
-            if outcome.failing_case is not None:  # before it counts as a case: whoever interrupts is told of both
+            if outcome.failing_case is not None:  # before it counts as a case: an interrupted run reports both
                 broken = case(scenario, outcome.seed, schedule=schedule)
                 exploration.failure = Failure(outcome.seed, broken, outcome.failing_case)
             exploration.cases += 1
@@ -227,7 +227,7 @@ def _try_kept(folder: Corpus, exploration: Exploration) -> None:
     for file in folder.files():
         kept = folder.case(file, exploration.scenario)
         if kept is None:
-            continue  # of other settings: left for whoever looks
+            continue  # of other settings: left where it is
         failing_case = attempt(kept, invariants=exploration.invariants).failing_case
         if failing_case is not None:
             exploration.failure = Failure(kept.seed, kept, failing_case, file)
@@ -245,7 +245,7 @@ _drawn: _Drawn | None = None
 
 @contextmanager
 def _outcomes(exploration: Exploration, seeds: range, workers: int) -> Iterator[Iterable[Outcome]]:
-    """Give the outcomes in the order of the seeds; those that nobody asks for are not run."""
+    """Give the outcomes in the order of the seeds; those that are not asked for are not run."""
     drawn = exploration.scenario, exploration.schedule, exploration.invariants
     if workers == 1:
         yield (_explore_one(drawn, seed) for seed in seeds)
@@ -267,7 +267,7 @@ def _explore_block(seeds: range) -> list[Outcome]:
     for seed in seeds:
         outcomes.append(_explore_one(_drawn, seed))
         if outcomes[-1].failing_case is not None:
-            break  # nobody asks for those behind it
+            break  # the later ones are not needed
     return outcomes
 
 

@@ -30,7 +30,7 @@ class _Deviated:
 
 
 class _Telling(Deviations):
-    """Tells of each deviation as it happens."""
+    """Reports each deviation as it happens."""
 
     def __init__(self, deviations: Sequence[tuple[int, int]], tell: Callable[[_Deviated], None]) -> None:
         super().__init__(deviations)
@@ -65,7 +65,7 @@ def interleaving(scenario: Scenario) -> list[str]:
         schedule = _Telling(scenario.schedule.deviations, happened.append)
         run(scenario, schedule=schedule, invariants=["all", hear])
     except Exception:
-        return _lines(happened)  # what it breaks by is told elsewhere
+        return _lines(happened)  # what it breaks is reported elsewhere
     return _lines(happened)
 
 

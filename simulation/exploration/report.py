@@ -1,4 +1,4 @@
-"""What an exploration came to, for people and as a plain document."""
+"""The report on an exploration, as text and as a plain document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report(exploration: Exploration) -> str:
 
 
 def interrupted(exploration: Exploration, seeds: int) -> str:
-    """Return what there is to say of an exploration of so many seeds that was interrupted."""
+    """Return the report on an exploration of so many seeds that was interrupted."""
     lines = list(_mended(exploration))
     failure, cases = exploration.failure, exploration.cases
     if failure is not None:
@@ -30,7 +30,7 @@ def interrupted(exploration: Exploration, seeds: int) -> str:
         lines.append(f"interrupted: {which} broke, and its case is not shrunk to the end; to see it again:")
         lines.append(exploration.replay)
     elif not cases:
-        lines.append("interrupted before a case was over")
+        lines.append("interrupted before a case had finished")
     else:
         lines.append(f"interrupted: no case broke in {counted(cases, 'case')}, {_seeds(exploration)}")
         if cases < seeds:

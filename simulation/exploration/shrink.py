@@ -174,7 +174,7 @@ class _Shrinking:
     # ── passes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _accept_as_written(self) -> None:
-        """Go over to arrivals one by one and to a schedule of deviations, as far as it breaks so too."""
+        """Change to arrivals one by one and to a schedule of deviations, if the case still breaks with them."""
         without = {key: value for key, value in self._data.items() if key != "schedule"}
         if self._needs_schedule and self._try(without):
             self._needs_schedule = False

@@ -40,7 +40,7 @@ def case(scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed") -> 
     """Return the case of a scenario that a seed draws.
 
     Args:
-        scenario: whose settings are tried. Each of its own faults and operations is in half of the cases.
+        scenario: its settings are tried. Each of its own faults and operations is in half of the cases.
         seed: draws the case, and is the seed of its run.
         schedule: which orders of ready messages are drawn.
     """
@@ -303,7 +303,7 @@ def _orders(scenario: Scenario, duration: float, random: Random) -> list[Operati
         on["provider"] = random.choice(scenario.providers_used[channel])
     order = random.choice(["force-open", "force-open", "disable", "metrics-only", "close"])
     orders = [{**on, "at": at, "breaker": order}]
-    if order != "close":  # nobody leaves it so
+    if order != "close":  # no operator leaves it so
         until = at + _log_uniform(random, duration / 30, duration)
         orders.append({"channel": channel, "at": _rounded(until), "breaker": "close"})
     return [Operation.model_validate(written) for written in orders]

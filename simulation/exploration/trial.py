@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simulation.running.runner import RulesByName
 
 UNNAMED = "conservation"
-"""The law that every run checks, and that breaks without a name of its own."""
+"""The invariant that every run checks, and that breaks without a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """Failures in bursts: Gilbert's two-state chain (1960) in continuous time, seen at the instants of attempts.
 
 The provider is in good and bad spells in turn, each exponentially long; an attempt fails with one probability in a good
-spell and with a higher one in a bad spell. Which spell it is nobody sees: a hidden Markov model, whose likelihood is a
-product of two-by-two matrices, one for each attempt (the forward algorithm; Rabiner 1989). Over a gap of t seconds the
-chain goes from good to bad with probability π_b (1 - exp(-t / τ)), with π_b the share of time that is bad and
+spell and with a higher one in a bad spell. Which spell it is cannot be observed: a hidden Markov model. Its likelihood
+is a product of two-by-two matrices, one for each attempt (the forward algorithm; Rabiner 1989). Over a gap of t seconds
+the chain goes from good to bad with probability π_b (1 - exp(-t / τ)), with π_b the share of time that is bad and
 1 / τ = 1 / mean_good + 1 / mean_bad. The product is taken as a tree of pairs: a million attempts are some twenty steps.
 
-When an attempt is made may hang on earlier outcomes, as retries and breakers have it; the likelihood of the outcomes,
+When an attempt is made may depend on earlier outcomes, as retries and breakers have it; the likelihood of the outcomes,
 each given those before it, stays the same.
 
 Bursts are only claimed where BIC says so, that is against failures that are independent of each other, and against so
 many windows of outage. Intervals are by the observed information, on logarithms and logits; where one of the failure
-rates is all or nothing its interval is that of the likelihood ratio, the others held.
+rates is all or nothing its interval is that of the likelihood ratio, the others fixed.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ _FALL = Z * Z
 
 
 def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
-    """Tell whether a rate may be nothing (that of good spells) or all, by the likelihood ratio."""
+    """Return whether a rate may be nothing (that of good spells) or all, by the likelihood ratio."""
     held = theta.copy()
     held[at] = -40.0 if at == 0 else 40.0
     others = np.arange(4) != at

@@ -148,7 +148,7 @@ def _notes(log: AttemptLog) -> list[str]:
     if len(log) < FEW:
         notes.append(f"{counted(len(log), 'attempt')}: too few to say anything of bursts, outages or a distribution")
     elif log.has_outcomes and not (log.kind == OutcomeKind.SENT).any():
-        notes.append("no attempt succeeded: a failure rate or one long outage, which the log cannot tell apart")
+        notes.append("no attempt succeeded: a failure rate or one long outage, which the log cannot distinguish")
     return notes
 
 

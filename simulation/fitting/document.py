@@ -110,7 +110,7 @@ def save_fit(fit: Fit, path: str | Path) -> list[Path]:
 
 
 def check_place(path: Path) -> None:
-    """See to it that a fit can be written to a place; who does so before there is a fit has not fitted in vain.
+    """Check that a fit can be written to a place; call it before fitting, so that no fit is lost.
 
     Raises:
         ConfigurationError: a file is there that no fit has written.

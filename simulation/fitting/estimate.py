@@ -26,7 +26,7 @@ class Estimate:
     high: float
 
     def contains(self, truth: float) -> bool:
-        """Tell whether a value is in the interval, its ends included."""
+        """Return whether a value is in the interval, its ends included."""
         return self.low <= truth <= self.high
 
     def times(self, factor: float) -> Estimate:

@@ -23,7 +23,7 @@ from simulation.fitting.windows import INSIDE, Window, find_windows
 MARGIN = 10.0
 """By so much must the BIC of bursts be lower than that of none: very strong evidence."""
 SPELLS_MIN = 3.0
-"""Of fewer bad spells than these nobody can say how long they are."""
+"""Of fewer bad spells than these the length cannot be estimated."""
 _TAKEN_OUT_MAX = 4
 """So many of the longest windows are tried as outages beside bursts."""
 
@@ -67,7 +67,7 @@ class Failing:
     """The BIC of each model that was compared; less is better."""
 
     def inside(self, start_s: Floats) -> Flags:
-        """Tell which instants lie in a window of outage."""
+        """Return which instants lie in a window of outage."""
         found: Flags = np.zeros(len(start_s), dtype=bool)
         for outage in self.outages:
             found |= outage.window.holds(start_s)

@@ -33,7 +33,7 @@ class LatencyFit:
 
     family: str
     parameters: dict[str, Estimate]
-    """In the terms of a scenario: durations in seconds, weights and exponents as they are."""
+    """As a scenario has them: durations in seconds, weights and exponents as they are."""
 
     log_likelihood: float
     free: int

@@ -1,12 +1,12 @@
 """Which family of distributions the latencies are of, and how well it fits.
 
-Families are compared by BIC, where a simpler one is given up only for a margin of ten (very strong, in the words of
+Families are compared by BIC, where a simpler one is rejected only for a margin of ten (very strong, in the words of
 Kass and Raftery 1995). Goodness of fit is the Kolmogorov-Smirnov distance, and without timeouts Anderson and Darling's
 statistic, which looks at the tails. As the parameters are estimated from the same values their p-values are not those
 of the tables (Lilliefors 1967; Stephens 1974) but by parametric bootstrap (Stute, González Manteiga and Presedo
 Quindimil 1993): samples are drawn from the fit, fitted themselves, and looked at how far off they are. Of a large log
 that is done with some two thousand of the attempts; with a million even a harmless rounding is significant, so the
-verdict goes by the distance too.
+decision goes by the distance too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from simulation.fitting.sample import Sample
 
 MARGIN = 10.0
 LOST_MIN = 5
-"""Of fewer timeouts nobody can say whether replies are lost."""
+"""Of fewer timeouts it is not known whether replies are lost."""
 THINNED = 2000
 CLOSE, FAIR = 0.02, 0.05
 """Distances: up to so much the distribution functions differ anywhere."""
@@ -110,7 +110,7 @@ class Latency:
 
     def measured(self, at_most: int = 1000) -> Floats:
         """Return values that stand for the sample: all of them, or evenly spaced quantiles; a timeout counts as long as
-        somebody waited."""
+        the sender waited."""
         values: Floats = np.sort(np.concatenate([self.sample.seen, self.sample.censored]))
         if len(values) <= at_most:
             return values

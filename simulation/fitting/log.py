@@ -38,7 +38,7 @@ class AttemptLog:
     """Seconds from the start of the log."""
 
     latency_s: Floats
-    """Seconds until the answer, or until the sender gave up; NaN where the log does not say."""
+    """Seconds until the answer, or until the sender timed out; NaN where the log does not say."""
 
     kind: NDArray[np.int8]
     """:class:`OutcomeKind` of each."""
@@ -59,7 +59,7 @@ class AttemptLog:
     """When its notification arrived, in seconds from the start; when the attempt started where the log does not say."""
 
     knows_notifications: bool
-    """Whether the log tells which attempts are of the same notification; else each stands for one of its own."""
+    """Whether the log says which attempts are of the same notification; else each stands for one of its own."""
 
     notes: tuple[str, ...] = ()
     """What had to be assumed, or left out, to read it."""

@@ -21,7 +21,7 @@ from simulation.fitting.sample import Sample
 from simulation.fitting.writing import duration
 
 LEAST = 30
-"""Of fewer than so many, two components cannot be told apart."""
+"""Of fewer than so many, two components cannot be distinguished."""
 _COMPONENT_MIN = 5
 _ROUNDS = 300
 _ROUNDS_FIRST = 40

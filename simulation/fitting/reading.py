@@ -1,4 +1,4 @@
-"""Reads a log of attempts: a CSV file of anybody's, the `attempts.parquet` of a run, or a data frame."""
+"""Reads a log of attempts: any CSV file, the `attempts.parquet` of a run, or a data frame."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class _Reader:
         if first_line and len(frame):
             empty = frame.isna().all(axis=1) | (frame.astype("object").fillna("") == "").all(axis=1)
             frame = frame[~empty]
-        if "refused" in frame:  # by the sender itself: nobody was asked
+        if "refused" in frame:  # by the sender itself: the provider was not asked
             frame = frame[~frame["refused"].astype("str").str.lower().isin(("true", "1"))]
         self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
         self._lines = frame.index.to_numpy() + first_line
@@ -287,7 +287,7 @@ class _Reader:
         )
         return guessed
 
-    # ── what came of it ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _kinds(self) -> np.ndarray[Any, np.dtype[np.int8]]:
         column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
@@ -346,7 +346,7 @@ class _Reader:
         names = there.where(there.notna() & (there != ""), None).to_numpy(dtype=object, copy=True)
         for each in dict.fromkeys(channel.tolist()):
             of_channel: Flags = channel == each
-            if set(names[of_channel].tolist()) == {PRIMARY}:  # so a run calls one that need not be told from others
+            if set(names[of_channel].tolist()) == {PRIMARY}:  # a run's name for the only provider of a channel
                 names[of_channel] = None
         return names
 

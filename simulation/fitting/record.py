@@ -3,7 +3,7 @@
 An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
 likely, with outcome and latency of the same one. Where the record is thinner than that it is one within twice the
 distance of the nearest, and before its beginning or after its end one of those there. That is a kernel estimate of what
-the provider was like at t. Always the nearest one would give all who ask at about one instant the same seeds; a wide
+the provider was like at t. Always the nearest one would give all attempts at about one instant the same outcome; a wide
 window would let an outage leak out at its ends.
 """
 
@@ -47,7 +47,7 @@ class RecordedProvider(Provider):
 
         Args:
             log: at least one attempt, with outcomes.
-            random: where its luck comes from.
+            random: its random stream.
             within_s: how far from the instant of an attempt those lie that it may end as; in seconds, at least 0. None:
                 :func:`usual_width_s`.
         """
@@ -59,13 +59,11 @@ class RecordedProvider(Provider):
         self._draw = random.random
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        """Return what becomes of an attempt that starts now, and after how long."""
+        """Return the outcome of an attempt that starts now, and after how long it comes."""
         index = self._chosen(now_ns / 1e9)
         kind = OutcomeKind(self._kind[index])
         if kind == OutcomeKind.AMBIGUOUS:
-            return Foreseen(
-                NEVER_NS, _OUTCOMES[OutcomeKind.SENT]
-            )  # longer than anybody waited: the sender gives up again
+            return Foreseen(NEVER_NS, _OUTCOMES[OutcomeKind.SENT])  # longer than the sender waited: it times out again
         return Foreseen(int(self._latency_ns[index]), _OUTCOMES[kind])
 
     def _chosen(self, now_s: float) -> int:

@@ -1,4 +1,4 @@
-"""What a fit says, line by line: each setting, its interval, and the evidence for it."""
+"""The report on a fit, line by line: each setting, its interval, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulation.fitting.latency import Latency
 
 NOT_LOOKED_FOR = (
-    "Not looked for: flapping (its bad spells are outages or bursts here), capacity, and failures that hang on load."
+    "Not looked for: flapping (its bad spells are outages or bursts here), capacity, and failures that depend on load."
 )
 
 
@@ -147,7 +147,7 @@ def _power(log10: float) -> str:
 
 
 def not_found(found: ProviderFit) -> str:
-    """Return what was looked for in vain."""
+    """Return what was looked for and not found."""
     missing = []
     failing = found.failing
     if failing is not None and not failing.outages:

@@ -1,4 +1,4 @@
-"""Latencies as a likelihood needs them: those that were seen, and those that are longer than somebody waited.
+"""Latencies as a likelihood needs them: those that were seen, and those that are longer than the sender waited.
 
 An attempt that timed out is right-censored: all that is known of its latency is that it is longer. Where replies are
 lost too, the rest of the sample is truncated at the timeout instead, and says nothing of how many are longer: that is
@@ -44,12 +44,12 @@ class Sample:
 
     @property
     def limit(self) -> float:
-        """Up to where everything is seen: the shortest of the waits that were given up; infinite if none was."""
+        """Up to where everything is seen: the shortest of the waits that timed out; infinite if none did."""
         return float(self.limits[0]) if len(self.limits) else np.inf
 
     @property
     def last_limit(self) -> float:
-        """The longest of the waits that were given up."""
+        """The longest of the waits that timed out."""
         return float(self.limits[-1])
 
     @cached_property

@@ -40,7 +40,7 @@ def find_brownouts(latency_s: Floats, start_s: Floats) -> list[Brownout]:
     """Return the windows in which nearly all attempts are slow.
 
     Args:
-        latency_s: Of each attempt, in order; of one that timed out, how long somebody waited.
+        latency_s: Of each attempt, in order; of one that timed out, how long the sender waited.
         start_s: When it started.
     """
     if len(latency_s) < 2 * LEAST or latency_s.min() == latency_s.max():

@@ -1,6 +1,6 @@
 """The quota that a provider enforces, by what it let through between refusals.
 
-Whoever is refused has found the token bucket empty, so between two refusals that follow each other soon it let through
+A refusal means that the token bucket was empty, so between two refusals that follow each other soon it let through
 what it was refilled with, give or take one: over all such stretches the rate is known as exactly as that. A long time
 without a refusal says nothing, since the bucket may have been full.
 """
@@ -28,10 +28,10 @@ class Throttling:
     """Attempts a second; its interval is a bound."""
 
     start_s: float
-    """When somebody was first refused."""
+    """When an attempt was first refused."""
 
     end_s: float
-    """When somebody was last refused."""
+    """When an attempt was last refused."""
 
     refusals: int
 

@@ -45,7 +45,7 @@ then in seconds."""
 
 @dataclass(frozen=True)
 class Replayed:
-    """One figure, of the record and of its replays."""
+    """One metric, of the record and of its replays."""
 
     recorded: float | None
     """None: there is none, as of the times of what was never sent."""
@@ -75,7 +75,7 @@ class Replayed:
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """What came of the replays."""
+    """The result of the replays."""
 
     scenario: Scenario
     """What was run: the policies of the file, the arrivals of the record."""
@@ -83,7 +83,7 @@ class WhatIf:
     seeds: tuple[int, ...]
     log: AttemptLog
     channels: dict[str, dict[str, Replayed]]
-    """The figures by channel, and in it by name as :data:`FIGURES` has them."""
+    """The metrics by channel, and in it by name as :data:`FIGURES` has them."""
 
     notes: tuple[str, ...]
 
@@ -93,7 +93,7 @@ class WhatIf:
 
     @property
     def document(self) -> dict[str, Any]:
-        """All figures as plain data: what ``--json`` prints."""
+        """All metrics as plain data: what ``--json`` prints."""
         return {
             "scenario": self.scenario.name,
             "log": self.log.source,
@@ -101,15 +101,15 @@ class WhatIf:
             "channels": {
                 channel: {
                     name: {
-                        "recorded": figure.recorded,
-                        "replayed": figure.mean,
-                        "half_width": figure.half_width,
-                        "difference": figure.difference,
-                        "values": list(figure.values),
+                        "recorded": metric.recorded,
+                        "replayed": metric.mean,
+                        "half_width": metric.half_width,
+                        "difference": metric.difference,
+                        "values": list(metric.values),
                     }
-                    for name, figure in figures.items()
+                    for name, metric in metrics.items()
                 }
-                for channel, figures in self.channels.items()
+                for channel, metrics in self.channels.items()
             },
             "notes": list(self.notes),
         }
@@ -174,8 +174,8 @@ def whatif(
     for name in dict.fromkeys(log.channel.tolist()):
         recorded = _figures_of_log(log.where(log.channel == name))
         channels[name] = {
-            figure: Replayed(recorded[figure], tuple(value for run in runs if (value := run[name][figure]) is not None))
-            for figure in FIGURES
+            metric: Replayed(recorded[metric], tuple(value for run in runs if (value := run[name][metric]) is not None))
+            for metric in FIGURES
         }
     return WhatIf(replayed, seeds, log, channels, (*log.notes, *_notes(log, policies)))
 
@@ -294,7 +294,7 @@ def _providers(
 
 
 def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
-    """Return the figures of the record; a notification arrives with its first attempt."""
+    """Return the metrics of the record; a notification arrives with its first attempt."""
     count = int(log.first.sum()) if not log.knows_notifications else len(np.unique(log.notification))
     numbers, at = np.unique(log.notification, return_inverse=True)
     arrived = np.full(len(numbers), np.inf)
@@ -309,14 +309,14 @@ def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
 def _figures_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, float | None]]:
     notifications, attempts = result.notifications, result.attempts
     attempts = attempts[~attempts["refused"]]
-    figures = {}
+    metrics = {}
     for name in dict.fromkeys(log.channel.tolist()):
         of_channel = notifications[notifications["channel"] == name]
         sent = of_channel[of_channel["outcome"] == "sent"]
         times = (sent["finished_at"] - sent["requested_at"]).to_numpy(dtype="float64")
         made = attempts[attempts["channel"] == name]
-        figures[name] = _figures(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
-    return figures
+        metrics[name] = _figures(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
+    return metrics
 
 
 def _figures(notifications: int, attempts: int, failures: int, times_s: Floats) -> dict[str, float | None]:

@@ -11,9 +11,9 @@ from simulation.results.formatting import NOTHING, duration_text, seeds_text
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
-    "however many ask. Where nobody asked, as behind an open breaker, it knows next to nothing, and no interval here "
-    "says so: other policies that ask then get the few answers there are. What timed out then never answers, whatever "
-    "the timeout is. Without a column requested_at an arrival is a recorded first attempt: what waited before it, as "
+    "however many ask. Where no attempt was made, as behind an open breaker, it knows next to nothing, and no interval "
+    "here says so: other policies that ask then get the few answers there are. What timed out then never answers, whatever the "
+    "timeout is. Without a column requested_at an arrival is a recorded first attempt: what waited before it, as "
     "at an open breaker, is taken to come later. What goes on after the end of the record meets the provider of its "
     "last moments."
 )
@@ -31,7 +31,7 @@ _LABELS = {
 
 
 def print_whatif(found: WhatIf) -> None:
-    """Print the figures on stdout."""
+    """Print the metrics on stdout."""
     console = stdout()
     seeds = found.seeds
     runs = seeds_text(seeds)
@@ -46,10 +46,10 @@ def print_whatif(found: WhatIf) -> None:
     table.add_column("", no_wrap=True)
     for heading in ("recorded", "replayed", "", "difference"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for channel, figures in found.channels.items():
+    for channel, metrics in found.channels.items():
         table.add_row(f"[bold]{escape(channel)}[/bold]")
-        for name, figure in figures.items():
-            table.add_row(f"  {_LABELS[name]}", *_cells(name, figure))
+        for name, metric in metrics.items():
+            table.add_row(f"  {_LABELS[name]}", *_cells(name, metric))
     print_table(table)
     if len(seeds) > 1:
         console.print(
@@ -58,7 +58,7 @@ def print_whatif(found: WhatIf) -> None:
     console.print(CANNOT_KNOW, style="dim", highlight=False)
 
 
-def _cells(name: str, figure: Replayed) -> tuple[str, str, str, str]:
+def _cells(name: str, metric: Replayed) -> tuple[str, str, str, str]:
     def text(value: float | None) -> str:
         if value is None:
             return NOTHING
@@ -68,11 +68,11 @@ def _cells(name: str, figure: Replayed) -> tuple[str, str, str, str]:
             return f"{100 * value:.2f}%"
         return f"×{value:.3f}" if name == "retry_amplification" else f"{value:,.0f}"
 
-    half, difference = figure.half_width, figure.difference
+    half, difference = metric.half_width, metric.difference
     if difference is None:
-        return text(figure.recorded), text(figure.mean), "", NOTHING
+        return text(metric.recorded), text(metric.mean), "", NOTHING
     beyond = half is not None and abs(difference) > half
     spread = "" if not half else f"± {text(half).lstrip('×')}{' *' if beyond else ''}"
     sign = "-" if difference < 0 else "+"
     changed = "same" if difference == 0 else f"{sign}{text(abs(difference)).lstrip('×')}"
-    return text(figure.recorded), text(figure.mean), spread, changed
+    return text(metric.recorded), text(metric.mean), spread, changed

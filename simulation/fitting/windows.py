@@ -24,7 +24,7 @@ INSIDE = 0.99
 LEAST = 3
 """Fewer failures in a row than these are no outage, however rare failures are."""
 USUAL_MAX = 0.9
-"""Where more than so many fail as a rule, nothing can be told apart."""
+"""Where more than so many fail as a rule, windows cannot be distinguished."""
 _ROUNDS = 20
 
 
@@ -57,7 +57,7 @@ class Window:
         return self.end_s.value - self.start_s.value
 
     def holds(self, start_s: Floats) -> Flags:
-        """Tell which instants lie in it, between its first attempt and its last one, these included."""
+        """Return which instants lie in it, between its first attempt and its last one, these included."""
         return (start_s >= self.start_s.high) & (start_s <= self.end_s.low)
 
 

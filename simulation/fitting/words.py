@@ -35,7 +35,7 @@ _STATUS = re.compile(r"([1-5])[0-9]{2}(?:\.0+)?")
 
 
 def kind_of(word: str, given: Mapping[str, OutcomeKind]) -> OutcomeKind | None:
-    """Return what a word means, or None when nobody knows.
+    """Return what a word means, or None when it is not known.
 
     Case, spaces, hyphens and underscores do not matter. `given` holds words as they are written, and comes first.
     """

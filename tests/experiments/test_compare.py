@@ -72,7 +72,7 @@ def test_the_table_has_means_and_paired_differences(scenario):
     assert not baseline["excludes_0"]
 
 
-def test_what_the_setting_leaves_alone_has_the_same_luck(scenario):
+def test_what_the_setting_leaves_alone_has_the_same_seeds(scenario):
     compared = simulation.compare(
         scenario, {ATTEMPTS: "2,6"}, replicates=4, metrics=["accepted", "channels.push.delivery_time_s.max"]
     )

@@ -10,7 +10,7 @@ from simulation.experiments.tuning.chance import Decision
 from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.trial import Trial
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
 from simulation.scenario.variations import Setting
 
@@ -24,15 +24,15 @@ class Coins:
         self.rng = random.Random(seed)
         self.probabilities = probabilities
         self.common = common
-        self.luck = []
+        self.draws = []
         self.ahead = 0
 
     def toss(self, trial, place):
         if not self.common:
             return self.rng.random() < self.probabilities[trial.number]
-        while len(self.luck) <= place:
-            self.luck.append(self.rng.random())
-        return self.luck[place] < self.probabilities[trial.number]
+        while len(self.draws) <= place:
+            self.draws.append(self.rng.random())
+        return self.draws[place] < self.probabilities[trial.number]
 
     def freshly(self, wanted):
         for trial, count in wanted:
@@ -45,7 +45,7 @@ class Coins:
 
 
 def run(holds, cost):
-    return Run({"sent": float(holds), "requests": float(cost), "attempts": -float(cost)}, "")
+    return RunMetrics({"sent": float(holds), "requests": float(cost), "attempts": -float(cost)}, "")
 
 
 def searched(count, objectives=("requests",)):
@@ -71,7 +71,7 @@ def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(com
         search = searched(9, objectives)
         bench = Coins(seed, [STATED - 0.002] * 9, common)
         confirmed += bool(confirm(search, bench))
-    # The whole of it may err in 5% of the cases, however many it tries and however much their luck is the same.
+    # The whole of it may err in 5% of the cases, however many it tries and even where their seeds are the same.
     assert confirmed <= binom.ppf(0.999, tries, 0.05)
 
 

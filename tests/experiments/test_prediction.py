@@ -126,7 +126,7 @@ def test_a_figure_that_is_null_is_a_surprise(path):
 def test_what_cannot_be_predicted_is_said(path):
     with pytest.raises(ConfigurationError, match=r"figures dlq\.top: "):
         simulation.predict(path, ["dlq.top"])
-    with pytest.raises(ConfigurationError, match=r"figures retry_delay_s\.p50: is of nothing in the run with seed 4"):
+    with pytest.raises(ConfigurationError, match=r"figures retry_delay_s\.p50: has no value in the run with seed 4"):
         simulation.predict(path, ["retry_delay_s.p50"], confidence=0.5, sets=["channels.email.retry.max_attempts=1"])
     with pytest.raises(ValueError, match="at least 199 replicates, got 198"):
         simulation.predict(path, ["sent"], replicates=198)
@@ -166,8 +166,8 @@ async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_
     described = simulation.load(path).channels.email.provider
 
     async def surprises(call):
-        luck = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
-        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": luck})
+        provider = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
+        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": provider})
         return prediction.surprises(live.summary)
 
     prediction = simulation.predict(path, ["retry_amplification"])

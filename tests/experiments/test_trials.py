@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 from simulation.experiments.tuning.goal import Goal, Objective, distance
 from simulation.experiments.tuning.margin import margins
 from simulation.experiments.tuning.trial import Trial, best, nearest, no_worse, ranked
-from simulation.running.executors import Run
+from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
 from simulation.scenario.variations import Setting
 
@@ -20,7 +20,7 @@ def on_trial(wanted, *of_each):
     trials = [Trial(0, Setting((), ""), None, wanted)]
     trials += [Trial(n, Setting((), f"{n}"), None, wanted, trials[0].reference) for n in range(1, len(of_each))]
     for trial, runs in zip(trials, of_each, strict=True):
-        trial.add([Run(figures, "") for figures in runs])
+        trial.add([RunMetrics(figures, "") for figures in runs])
     return trials
 
 
@@ -33,7 +33,7 @@ def test_one_with_few_runs_is_measured_by_the_reference_on_the_seeds_that_both_m
     assert own.costs == (15.0, -10.0)
     # On the first two seeds the reference has 5 on average, and this one 6: of all four it would be 16.
     assert other.costs == (16.0, -12.0)
-    other.add([Run({"requests": 21.0, "sent": 12.0}, ""), Run({"requests": 31.0, "sent": 12.0}, "")])
+    other.add([RunMetrics({"requests": 21.0, "sent": 12.0}, ""), RunMetrics({"requests": 31.0, "sent": 12.0}, "")])
     assert other.costs == (16.0, -12.0)
 
 
@@ -111,8 +111,10 @@ def test_the_distance_to_a_bound_is_on_the_side_where_it_holds(text, value, expe
 
 def test_margins_have_the_worst_run_and_what_the_stated_share_of_runs_keeps():
     wanted = goal(Objective("requests"), expect=("delivery_time_s.p99 <= 60s", "sent >= 5", "dead_lettered == 0"))
-    runs = [Run({"delivery_time_s.p99": float(n), "sent": 5.0 + n, "dead_lettered": 0.0}, "") for n in range(20, 40)]
-    runs[7] = Run({"delivery_time_s.p99": None, "sent": 4.0, "dead_lettered": 1.0}, "")
+    runs = [
+        RunMetrics({"delivery_time_s.p99": float(n), "sent": 5.0 + n, "dead_lettered": 0.0}, "") for n in range(20, 40)
+    ]
+    runs[7] = RunMetrics({"delivery_time_s.p99": None, "sent": 4.0, "dead_lettered": 1.0}, "")
     times, sent, dead = margins(wanted, runs)
     assert (times.held, times.runs, times.worst, times.spare_at_worst) == (19, 20, None, None)
     # Two of twenty runs may be worse: the one without, and 39.

@@ -280,7 +280,7 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
          ["--minimize requets: wanted a metric of the summary, got requets; did you mean requests?",
           "--maximize dlq: wanted a single metric, such as dlq.final, got dlq"]),
         ({"minimize": ["sent"], "maximize": ["sent"]},
-         ["--maximize sent: wanted a figure either small or large, got both"]),
+         ["--maximize sent: wanted a metric either small or large, got both"]),
         ({"sets": ["expect=[]"]},
          ["luck: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"]),
         ({"sets": ["expect=[sendt >= 1]"]},

@@ -145,7 +145,7 @@ def interrupt_at(monkeypatch, name, count):
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        (1, ["interrupted before a case was over"]),
+        (1, ["interrupted before a case had finished"]),
         (
             2,
             [
@@ -218,7 +218,7 @@ def test_only_what_the_settings_make_possible_is_demanded():
     assert plain & {"a breaker opens", "a dead letter is redriven"}
     assert not plain & {
         "a limit drops a notification", "an open breaker refuses", "a hedge is sent", "a retry budget is spent",
-        "quiet hours have somebody wait", "another provider takes over", "a notification expires",
+        "quiet hours make a notification wait", "another provider takes over", "a notification expires",
     }  # fmt: skip
     assert reached([], load(SWARM)) == frozenset()
 

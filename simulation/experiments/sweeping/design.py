@@ -26,7 +26,7 @@ def cells(space: Space, design: Design = "grid", samples: int | None = None, see
         design: how they are chosen; see :data:`simulation.scenario.sweep.Design`.
         samples: how many, at least 1; None for a grid. Combinations that come twice, as they do where there are few
             different values, are left out, so there may be fewer.
-        seed: of the luck; each path has its own, so one more path leaves the values of the others as they are.
+        seed: of the random draws; each path has its own, so one more path leaves the values of the others as they are.
 
     Raises:
         ConfigurationError: the design is none, or does not go with the samples or the ranges, or there are too many.

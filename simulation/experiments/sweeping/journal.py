@@ -1,8 +1,8 @@
-"""What is over of a sweep, on disk: a line for each run, as soon as it is over.
+"""The finished runs of a sweep, on disk: a line for each run, as soon as it has finished.
 
 A run is known by what decides about it (:mod:`simulation.running.cache_key`) and its seed. So a sweep that was cut off
-goes on where it was, and one with more values or more replicates does only what is new. Who is killed in the middle of
-a line loses that line.
+goes on where it was, and one with more values or more replicates does only what is new. A process killed in the
+middle of a line loses that line.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Journal:
             file.seek(0)
             text = file.read()
             if text and not text.endswith("\n"):
-                file.write("\n")  # whoever wrote the line was killed: what comes is not to be taken for its end
+                file.write("\n")  # the process that wrote the line was killed: what comes is not its end
                 file.flush()
             yield cls(path, dict(_runs_in(text)), file)
 

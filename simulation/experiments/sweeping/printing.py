@@ -1,4 +1,4 @@
-"""What a sweep looks like in a terminal: a row a cell, with the means of some figures and their intervals."""
+"""How a sweep is printed in a terminal: a row a cell, with the means of some metrics and their intervals."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
 CELLS_SHOWN = 50
 
 
-def print_sweep(sweep: SweepResult, figures: Mapping[str, MetricKind], plot_command: str, directory: Path) -> None:
-    """Print the cells of a sweep on stdout, with figures of these kinds, and where the rest is."""
+def print_sweep(sweep: SweepResult, metrics: Mapping[str, MetricKind], plot_command: str, directory: Path) -> None:
+    """Print the cells of a sweep on stdout, with metrics of these kinds, and where the rest is."""
     console = stdout()
     runs, cells = len(sweep.runs), len(sweep.settings)
     seeds = sorted(sweep.runs["seed"].unique())
-    luck = seeds_text(seeds)
+    shown_seeds = seeds_text(seeds)
     console.print(
-        f"[bold]{escape(sweep.scenario.name)}[/bold]  {luck} · {counted(cells, 'cell')} on the same seeds · "
+        f"[bold]{escape(sweep.scenario.name)}[/bold]  {shown_seeds} · {counted(cells, 'cell')} on the same seeds · "
         f"{counted(runs, 'run')}",
         highlight=False,
     )
-    console.print(_table(sweep, figures))
+    console.print(_table(sweep, metrics))
     if cells > CELLS_SHOWN:
         console.print(f"[dim]and {cells - CELLS_SHOWN:,} more cells, in cells.parquet[/dim]", highlight=False)
     if len(seeds) > 1:
@@ -43,21 +43,21 @@ def print_sweep(sweep: SweepResult, figures: Mapping[str, MetricKind], plot_comm
     )
 
 
-def _table(sweep: SweepResult, figures: Mapping[str, MetricKind]) -> Table:
+def _table(sweep: SweepResult, metrics: Mapping[str, MetricKind]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     names = short_names(sweep.varied)
     for path in sweep.varied:
         table.add_column(escape(names[path]), overflow="fold")
-    for figure in figures:
-        table.add_column(escape(figure), justify="right", overflow="fold")
+    for metric in metrics:
+        table.add_column(escape(metric), justify="right", overflow="fold")
     holds = HOLDS in sweep.figures
     if holds:
         table.add_column("as expected", justify="right")
     statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
     for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
         row = [escape(text) for _, text in setting.values]
-        for figure, kind in figures.items():
-            found = statistics[cell, figure]
+        for metric, kind in metrics.items():
+            found = statistics[cell, metric]
             half_width = max(found["high"] - found["mean"], found["mean"] - found["low"])
             row.append(_mean_text(found["mean"], half_width, kind))
         if holds:

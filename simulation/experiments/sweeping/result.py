@@ -1,4 +1,4 @@
-"""What came of a sweep: a row for each run, a row for each figure of each cell, and both on disk."""
+"""The result of a sweep: a row for each run, a row for each metric of each cell, and both on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
 
 HOLDS = "expectations_hold"
-"""The figure that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
+"""The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
 
 DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 
@@ -49,7 +49,7 @@ class SweepResult:
         self.settings = settings
         """What was set in each cell."""
         self.runs = runs
-        """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each figure of the
+        """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each metric of the
         summary by its path, `expectations_hold` if there are any, and `digest`.
 
         What was varied is a number where all its values are quantities, and text as it was written where they are not.
@@ -68,7 +68,7 @@ class SweepResult:
     ) -> SweepResult:
         """Return the result of the runs of each cell, in the order of the seeds; and of the scenario in a file."""
         by_cell = list(runs)
-        figures = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
+        metrics = dict.fromkeys(path for of_cell in by_cell for path in of_cell[0].figures)
         flat = [run for of_cell in by_cell for run in of_cell]
         cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
         columns: dict[str, Any] = {
@@ -76,7 +76,7 @@ class SweepResult:
             **{path: _column(path, settings, cells) for path in varied},
             "replicate": pd.Series([place for of_cell in by_cell for place in range(len(of_cell))], dtype="int64"),
             "seed": pd.Series([seed for _ in by_cell for seed in seeds], dtype="int64"),
-            **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in figures},
+            **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in metrics},
         }
         if scenario.expect:
             columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
@@ -96,27 +96,27 @@ class SweepResult:
 
     @property
     def figures(self) -> list[str]:
-        """The figures of each run, by their paths in the summary, and whether all expectations hold."""
+        """The metrics of each run, by their paths in the summary, and whether all expectations hold."""
         return list(self.runs.columns[3 + len(self.varied) : -1])
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row for each figure of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
+        """One row for each metric of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
 
         The interval has 95% confidence: Student's t of the mean, and Wilson's for the share of runs whose expectations
-        hold. It ends where the figure does: at 0, and of a share at 1. It is null with fewer than two runs.
+        hold. It ends where the metric does: at 0, and of a share at 1. It is null with fewer than two runs.
         """
         replicates = int(self.runs["replicate"].max()) + 1
-        values = {figure: self.runs[figure].to_list() for figure in self.figures}
+        values = {metric: self.runs[metric].to_list() for metric in self.figures}
         cells = [cell for cell in range(len(self.settings)) for _ in values]
-        shares = {figure for figure in values if figure.rpartition(".")[2] == "sent_fraction"}
+        shares = {metric for metric in values if metric.rpartition(".")[2] == "sent_fraction"}
         rows = []
         for cell in range(len(self.settings)):
-            for figure, of_all in values.items():
+            for metric, of_all in values.items():
                 of_cell = of_all[cell * replicates : (cell + 1) * replicates]
                 known = [value for value in of_cell if not math.isnan(value)]
-                mean, sd, low, high = (share_interval if figure == HOLDS else mean_interval)(known)
-                rows.append([len(known), mean, sd, max(low, 0.0), min(high, 1.0) if figure in shares else high])
+                mean, sd, low, high = (share_interval if metric == HOLDS else mean_interval)(known)
+                rows.append([len(known), mean, sd, max(low, 0.0), min(high, 1.0) if metric in shares else high])
         counts, *statistics = zip(*rows, strict=True)
         return pd.DataFrame(
             {
@@ -132,10 +132,10 @@ class SweepResult:
         )
 
     def values(self, cell: int, figure: str) -> list[float | None]:
-        """Return a figure in each run of a cell, in the order of the seeds; None where it is of nothing.
+        """Return a metric in each run of a cell, in the order of the seeds; None where the run has none.
 
         Raises:
-            ConfigurationError: there is no such cell, or no such figure.
+            ConfigurationError: there is no such cell, or no such metric.
         """
         self._check_cell("cell", cell)
         check_metric(figure, self.figures)
@@ -143,11 +143,11 @@ class SweepResult:
         return [None if math.isnan(value) else value for value in column]
 
     def difference(self, cell: int, figure: str, baseline: int = 0) -> Difference | None:
-        """Return by how much a figure of a cell differs from that of another, seed by seed; see
+        """Return by how much a metric of a cell differs from that of another, seed by seed; see
         :func:`simulation.experiments.paired.difference`.
 
         Raises:
-            ConfigurationError: there is no such cell, or no such figure.
+            ConfigurationError: there is no such cell, or no such metric.
         """
         self._check_cell("baseline", baseline)
         return difference(self.values(cell, figure), self.values(baseline, figure))
@@ -159,7 +159,7 @@ class SweepResult:
             raise ConfigurationError([f"{name}: wanted a cell of the sweep, {there}, got {shown(cell)}"])
 
     def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the sweep in short, as a plain dict that is also the JSON document, with some figures of each cell."""
+        """Return the sweep in short, as a plain dict that is also the JSON document, with some metrics of each cell."""
         statistics = self.cells.set_index(["cell", "figure"])[["n", "mean", "sd", "low", "high"]].to_dict("index")
         return {
             "scenario": self.scenario.name,
@@ -202,7 +202,7 @@ def open_sweep(directory: str | Path) -> SweepResult:
         ConfigurationError: there is none, or it cannot be read.
     """
     directory = Path(directory)
-    wanted = f"{directory}: wanted the folder of a sweep that is over, got one"
+    wanted = f"{directory}: wanted the folder of a finished sweep, got one"
     missing = [name for name in (DOCUMENT, SCENARIO_FILE, RUNS) if not (directory / name).is_file()]
     if missing:
         raise ConfigurationError([f"{wanted} without {missing[0]}"])

@@ -1,4 +1,4 @@
-"""A sweep: every cell run with the same seeds, and what is over kept on disk, so that it can go on."""
+"""A sweep: every cell run with the same seeds, and finished runs kept on disk, so that it can go on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sweep(
     out: str | Path | None = None,
     progress: RunsProgress | None = None,
 ) -> SweepResult:
-    """Run a scenario with many combinations of settings, and return their figures with confidence intervals.
+    """Run a scenario with many combinations of settings, and return their metrics with confidence intervals.
 
     Every combination, called a cell, has the same seeds, and every part of a run draws from a stream of its own: so
     cells have the same seeds as far as their settings leave it alone (*common random numbers*), and the difference
@@ -58,24 +58,25 @@ def sweep(
         design: how the cells are chosen; see :data:`simulation.scenario.sweep.Design`. What the file's `sweep` says
             when None; with `vary`, a grid.
         samples: how many cells, where the design is no grid.
-        seed: the first seed, and that of the design's luck; the scenario's own when None.
+        seed: the first seed, and the seed of the design's random draws; the scenario's own when None.
         sets: ``path=value`` changes to the file that hold for every cell.
         workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
             that asks for more than one is imported by each, so what it does belongs under
             ``if __name__ == "__main__":``.
         cluster: a Dask cluster that does the runs instead: the address of its scheduler, a cluster or a client. Takes
             the extra ``cluster``.
-        out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
+        out: a folder for the results, and for the runs that have finished; those that it has already are not done
             again. Nothing is kept when None.
-        progress: called with how many runs are over, and of how many; at first with those that were there already. When
-            a cell is finished, its means are a third argument; see :class:`simulation.results.progress.RunsProgress`.
+        progress: called with how many runs have finished, and of how many; at first with those that were there already.
+            When a cell is finished, its means are a third argument; see
+            :class:`simulation.results.progress.RunsProgress`.
 
     Raises:
         ConfigurationError: the file, a path, a value, the folder or the cluster cannot be used; all problems.
-        InvariantBreach: a run broke a law that always holds: a bug.
+        InvariantBreach: a run broke an invariant that always holds: a bug.
         OSError: the folder cannot be written.
         ValueError: `replicates` or `workers` is less than 1.
-        WorkerLost: a process that did runs is gone; what is over is kept in `out`.
+        WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
     check_counts(workers=workers)
     return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
@@ -126,11 +127,11 @@ class Plan:
     def run(
         self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
     ) -> SweepResult:
-        """Do the runs that are not over yet, and return what came of all; see :func:`sweep`."""
+        """Do the runs that have not finished yet, and return the results of all; see :func:`sweep`."""
         if out is not None:
             check_folder(Path(out), DOCUMENT, [self.path])
         kept = nullcontext() if out is None else Journal.opened(Path(out))
-        with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where nobody does any
+        with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where none is done
             done = _Done(self, journal, progress)
             for place, run in runs.run([self.task(*each) for each in done.missing]):
                 done.add(*done.missing[place], run)
@@ -146,7 +147,7 @@ class Plan:
 
 
 class _Done:
-    """The runs that are over, and those that are not."""
+    """The runs that have finished, and those that have not."""
 
     def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan

@@ -1,4 +1,4 @@
-"""Does the runs of settings on trial: which seeds there are, what is over already, and how far it all is."""
+"""Does the runs of settings on trial: which seeds there are, which runs have finished, and the progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from simulation.running.executors import Executor, RunMetrics, Task
 
 
 class Bench:
-    """Does runs, each only once. The same runs are done whoever does them, and trials get them in the same order."""
+    """Does runs, each only once. Which runs are done, and in which order trials get them, does not depend on the
+    process that does them."""
 
     def __init__(
         self,
@@ -26,16 +27,16 @@ class Bench:
         """Of the search."""
         self.first_fresh_seed = first_seed + replicates
         """Of those that the search does not see."""
-        self.over = 0
-        """How many runs are over."""
+        self.finished = 0
+        """How many runs have finished."""
         self.ahead = 0
-        """How many runs there will be besides those that have been asked for, as far as one can tell."""
+        """How many runs there will be besides those that have been asked for, by the current estimate."""
         self._executor = executor
         self._journal = journal
         self._progress = progress
 
     def search(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """See to it that each trial has at least so many runs in the search."""
+        """Do runs until each trial has at least so many in the search."""
         missing = [(trial, range(len(trial.searched), count)) for trial, count in wanted]
         for trial, runs in self._done(missing, self.first_seed):
             trial.add(runs)
@@ -43,7 +44,7 @@ class Bench:
                 self._tell(0, _cell(trial))
 
     def freshly(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """See to it that each trial has at least so many runs with fresh seeds."""
+        """Do runs until each trial has at least so many with fresh seeds."""
         missing = [(trial, range(len(trial.fresh), count)) for trial, count in wanted]
         for trial, runs in self._done(missing, self.first_fresh_seed):
             trial.fresh += runs
@@ -57,7 +58,7 @@ class Bench:
             run = None if self._journal is None else self._journal[hashes[trial], seed]
             if run is not None:
                 done[trial, seed] = run
-        self.over += len(done)
+        self.finished += len(done)
         left = [each for each in wanted if each not in done]
         self._tell(len(left))
         tasks = [Task(trial.scenario, seed, trial.setting.label) for trial, seed in left]
@@ -66,7 +67,7 @@ class Bench:
             done[trial, seed] = run
             if self._journal is not None:
                 self._journal.add(hashes[trial], seed, run)
-            self.over += 1
+            self.finished += 1
             self._tell(len(wanted) - len(done))
         return [(trial, [done[trial, first_seed + place] for place in places]) for trial, places in missing]
 
@@ -75,16 +76,16 @@ class Bench:
 
     def _tell(self, left: int, cell: FinishedCell | None = None) -> None:
         if self._progress is not None:
-            of = self.over + left + self.ahead
-            self._progress(self.over, of, cell) if cell is not None else self._progress(self.over, of)
+            of = self.finished + left + self.ahead
+            self._progress(self.finished, of, cell) if cell is not None else self._progress(self.finished, of)
 
 
 def _cell(trial: Trial) -> FinishedCell:
-    """Return a setting that has all runs of the search and is not given up, as who watches sees it."""
+    """Return a setting that has all runs of the search and is not given up, as the progress view shows it."""
     objectives = trial.goal.objectives
     costs = trial.costs or [None] * len(objectives)
-    figures = {
-        objective.figure: None if cost is None else objective.value(cost)
+    values = {
+        objective.metric: None if cost is None else objective.value(cost)
         for objective, cost in zip(objectives, costs, strict=True)
     }
-    return FinishedCell(trial.label, figures)
+    return FinishedCell(trial.label, values)

@@ -1,6 +1,6 @@
 """The confirmation: what looks best in the search has to show it once more, with seeds that the search has not seen.
 
-The best of many is the best by its luck, too. So it is judged anew, and the next best when it does not hold; and as
+The best of many is partly the best by chance. So it is judged anew, and the next best when it does not hold; and as
 each attempt is a chance to err, the later ones have to show more. The place of each trial is fixed before any fresh
 run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may: these shares add up to 1.
 """

@@ -1,4 +1,4 @@
-"""What is searched for: figures to make small or large, among the settings that meet the expectations."""
+"""What is searched for: metrics to make small or large, among the settings that meet the expectations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DEFAULT_FIGURE = "requests"
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A figure of the summary whose mean over the runs is to be small, or large."""
+    """A metric of the summary whose mean over the runs is to be small, or large."""
 
-    figure: str
+    metric: str
     """By its path, such as ``dlq.peak``."""
 
     maximize: bool = False
@@ -28,15 +28,15 @@ class Objective:
     @property
     def text(self) -> str:
         """For people: ``smallest requests``."""
-        return f"{'largest' if self.maximize else 'smallest'} {self.figure}"
+        return f"{'largest' if self.maximize else 'smallest'} {self.metric}"
 
     def cost(self, run: RunMetrics) -> float | None:
-        """Return the figure of a run, with its sign turned where it is to be large; None where it is of nothing."""
-        value = run.figures.get(self.figure)
+        """Return the metric of a run, with its sign turned where it is to be large; None where the run has none."""
+        value = run.figures.get(self.metric)
         return -value if self.maximize and value is not None else value
 
     def value(self, cost: float) -> float:
-        """Return the figure of a cost."""
+        """Return the metric of a cost."""
         return -cost if self.maximize else cost
 
 
@@ -89,22 +89,22 @@ def goal(
     confidence: float,
     replicates: int,
 ) -> Goal:
-    """Return what is searched for in a scenario; each figure is one of it, or of one of the others that it may become.
+    """Return what is searched for in a scenario; each metric is one of it, or of one of the others that it may become.
 
     Raises:
-        ConfigurationError: a figure is none, or comes twice, or nothing is said of what to search for.
+        ConfigurationError: there is no such metric, or it comes twice, or there is nothing to search for.
     """
     problems: list[str] = []
-    figures: dict[str, Objective] = {}
+    objectives: dict[str, Objective] = {}
     for name, paths, is_maximized in (("--minimize", minimize, False), ("--maximize", maximize, True)):
         if not paths:
             continue
         try:
             check_texts(name, paths, "sent_fraction")
             for path in kinds_of_metrics(paths, [scenario, *others], name):
-                if path in figures:
-                    problems.append(f"{name} {path}: wanted a figure either small or large, got both")
-                figures[path] = Objective(path, is_maximized)
+                if path in objectives:
+                    problems.append(f"{name} {path}: wanted a metric either small or large, got both")
+                objectives[path] = Objective(path, is_maximized)
         except ConfigurationError as error:
             problems += error.problems
     if not scenario.expect and not (minimize or maximize):
@@ -114,18 +114,18 @@ def goal(
     if problems:
         raise ConfigurationError(problems)
     return Goal(
-        tuple(figures.values()) or (Objective(DEFAULT_FIGURE),), scenario.expect, probability, confidence, replicates
+        tuple(objectives.values()) or (Objective(DEFAULT_FIGURE),), scenario.expect, probability, confidence, replicates
     )
 
 
 def value_in(run: RunMetrics, expectation: Expectation) -> float | None:
-    """Return the figure that an expectation is about, in a run; None where it is of nothing."""
+    """Return the metric that an expectation is about, in a run; None where the run has none."""
     return run.figures.get(".".join(expectation.path))
 
 
 def distance(expectation: Expectation, value: float | None) -> float:
-    """Return how far a figure is from the bound of an expectation, in the figure's unit: more than 0 on the side where
-    it holds, less on the other. A figure of nothing is infinitely far off."""
+    """Return how far a metric is from the bound of an expectation, in the metric's unit: more than 0 on the side where
+    it holds, less on the other. A metric that the run does not have is infinitely far off."""
     if value is None:
         return -math.inf
     if expectation.op in ("<=", "<"):

@@ -1,4 +1,4 @@
-"""How far a setting is from the bounds of the expectations, in the figures' own units."""
+"""How far a setting is from the bounds of the expectations, in the metrics' own units."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Margin:
     """In how many of these it holds."""
 
     worst: float | None
-    """The figure in the run that is nearest to the bound, or the furthest on the wrong side of it; None when the figure
+    """The metric in the run that is nearest to the bound, or the furthest on the wrong side of it; None when the metric
     is of nothing there."""
 
     usual: float | None
-    """The figure that is at least so good in the stated share of the runs; None when it is of nothing."""
+    """The metric that is at least so good in the stated share of the runs; None when there is none."""
 
     median: float | None
-    """The figure in the middle of the runs; None when it is of nothing."""
+    """The metric in the middle of the runs; None when there is none."""
 
     @property
     def spare(self) -> float | None:
-        """How far the stated share of the runs is inside of the bound, at least, in the figure's unit; less than 0
+        """How far the stated share of the runs is inside of the bound, at least, in the metric's unit; less than 0
         outside of it."""
         return None if self.usual is None else distance(self.expectation, self.usual)
 

@@ -77,7 +77,7 @@ class Points:
         """Return new points that are worth trying; fewer where no more are found.
 
         The sampler is Optuna's tree-structured Parzen estimator (Bergstra and others, *Algorithms for Hyper-Parameter
-        Optimization*, NIPS 24, 2011), which is told all points as they are known by now, with the shortfall as a
+        Optimization*, NIPS 24, 2011), which is given all points as they are known by now, with the shortfall as a
         constraint. A point that is proposed and not known yet counts as bad, so that those proposed together lie apart.
 
         Args:
@@ -85,7 +85,7 @@ class Points:
             learnt: of points that have been tried.
             taken: all points that are not to be proposed.
             objectives: how many costs each point has.
-            seed: of the sampler's luck, and of nobody else's.
+            seed: of the sampler's random draws, and of no others.
         """
         import optuna
 

@@ -60,10 +60,10 @@ def _heading(tuning: Tuning) -> str:
     seeds = seeds_text(range(tuning.first_seed, tuning.first_fresh_seed))
     which = "all " if tuning.exhaustive and not tuning.invalid else ""
     left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
-    over = "" if tuning.is_finished else " · interrupted"
+    state = "" if tuning.is_finished else " · interrupted"
     return (
         f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')} · {counted(runs, 'run')}"
-        f"{left_out}{over}"
+        f"{left_out}{state}"
     )
 
 
@@ -81,8 +81,8 @@ def _outcome(tuning: Tuning) -> Iterator[str]:
 
 def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     (objective,) = tuning.goal.objectives
-    value = _text(tuning.value(trial, objective), _kind(tuning, objective.figure))
-    yield f"{objective.figure} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
+    value = _text(tuning.value(trial, objective), _kind(tuning, objective.metric))
+    yield f"{objective.metric} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
     yield from _setting(tuning, trial)
     if trial.is_baseline:
         yield "These are the file's own settings."
@@ -135,10 +135,10 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
     beaten = [trial for trial in tuning.beaten if trial is not found]
     if not beaten:
         return
-    kind = _kind(tuning, objective.figure)
+    kind = _kind(tuning, objective.metric)
     long = [trial for trial in beaten if len(trial.label) > LABEL]
     names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
-    yield _row("what it beat", ["holds in", _short(objective.figure, CELL - 1), "difference"])
+    yield _row("what it beat", ["holds in", _short(objective.metric, CELL - 1), "difference"])
     for trial in beaten:
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
@@ -184,12 +184,12 @@ def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True)
     objectives = tuning.goal.objectives
     width = max(CELL, (COLUMNS - LABEL_OF_ONE - CELL) // len(objectives))
     if heading:
-        figures = [_short(objective.figure, width - 1) for objective in objectives]
-        yield f"{'':{LABEL_OF_ONE}}{'holds in':>{CELL}}" + "".join(f"{figure:>{width}}" for figure in figures)
+        headings = [_short(objective.metric, width - 1) for objective in objectives]
+        yield f"{'':{LABEL_OF_ONE}}{'holds in':>{CELL}}" + "".join(f"{heading:>{width}}" for heading in headings)
     for name, trial in trials.items():
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
-        values = [_text(tuning.value(trial, each), _kind(tuning, each.figure)) for each in objectives]
+        values = [_text(tuning.value(trial, each), _kind(tuning, each.metric)) for each in objectives]
         yield f"{name:{LABEL_OF_ONE}}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
 
 
@@ -200,10 +200,10 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     trial, goal = tuning.nearest, tuning.goal
     runs = tuning.runs_of(trial)
     if not runs:
-        yield "No run was over."
+        yield "No run had finished."
         return
     if all(each.costs is None for each in tuning.trials if each.in_space and each.searched):
-        yield f"No setting has the figure {' and '.join(each.figure for each in goal.objectives)} in every run."
+        yield f"No setting has the metric {' and '.join(each.metric for each in goal.objectives)} in every run."
         return
     share = _percent(goal.probability)
     if not tuning.is_finished:
@@ -282,7 +282,7 @@ def _written(value: Any) -> str:
 
 
 def _kind(tuning: Tuning, path: str) -> MetricKind:
-    """Return what kind of figure that is in the first setting that has it."""
+    """Return what kind of metric that is in the first setting that has it."""
     return kinds_of_metrics([path], [trial.scenario for trial in tuning.trials], "")[path]
 
 
@@ -295,7 +295,7 @@ def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 
 def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
-    """Return a figure beside the bound of an expectation, which is in seconds where it is a duration."""
+    """Return a metric beside the bound of an expectation, which is in seconds where it is a duration."""
     if value is None or kind is not MetricKind.SECONDS:
         return _text(value, kind, digits)
     return f"{metric_text(value, MetricKind.COUNT, digits)} s"

@@ -30,7 +30,7 @@ def save_tuning(tuning: Tuning, directory: str | Path) -> list[Path]:
     """
     directory = folder_to_fill(directory, DOCUMENT, tuning.path)
     for stale in directory.glob("tuned*.yaml"):
-        if _FOUND.fullmatch(stale.name):  # and not what somebody has called tuned-by-hand.yaml
+        if _FOUND.fullmatch(stale.name):  # and not a file that a user has called tuned-by-hand.yaml
             stale.unlink()
     written = [directory / name for name in (DOCUMENT, TRIALS, RUNS)]
     tuning.table.to_parquet(written[1], index=False)

@@ -17,13 +17,13 @@ from simulation.scenario.space import Space
 from simulation.scenario.variations import Setting, settings_of
 
 BATCH = 8
-"""So many points are proposed and tried together, whoever does the runs."""
+"""So many points are proposed and tried together, whichever process does the runs."""
 
 FIRST_RUNS = (1, COMMON_RUNS)
 """How many runs each setting gets, unless it is given up; the best get more, twice as many each time."""
 
 RUNS_EXPECTED = 4
-"""So many runs a setting takes on average, to tell how long a search goes on."""
+"""So many runs a setting takes on average, to estimate how long a search goes on."""
 
 
 class Search:
@@ -61,7 +61,7 @@ class Search:
         Args:
             bench: does the runs.
             trials_max: how many settings.
-            runs_after: how many runs there will be after the search, as far as one can tell.
+            runs_after: how many runs there will be after the search, by the current estimate.
         """
         bench.ahead = runs_after + round(min(self._points.count, trials_max)) * RUNS_EXPECTED
         bench.search([(self.baseline, self.goal.replicates)])
@@ -128,8 +128,8 @@ class Search:
             if trial.costs is not None
         }
         known = [*self._by_point, *self.invalid]
-        luck = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{len(known)}")
-        return self._points.propose(count, learnt, known, len(self.goal.objectives), luck.getrandbits(32))
+        random = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{len(known)}")
+        return self._points.propose(count, learnt, known, len(self.goal.objectives), random.getrandbits(32))
 
 
 def _identity(scenario: Scenario) -> str:

@@ -17,7 +17,7 @@ COMMON_RUNS = 2
 """So many runs each setting has that is not given up at once; the others only where it looks best."""
 
 Costs: TypeAlias = "tuple[float, ...]"
-"""The mean of each objective's figure, with its sign turned where it is to be large: less is better."""
+"""The mean of each objective's metric, with its sign turned where it is to be large: less is better."""
 
 
 class Trial:
@@ -73,7 +73,7 @@ class Trial:
 
     @property
     def costs(self) -> Costs | None:
-        """What it costs, as far as the search has seen; None when a run of it has no such figure, or none is over.
+        """What it costs, as far as the search has seen; None when a run of it has no such metric, or none has finished.
 
         The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
@@ -102,7 +102,7 @@ class Trial:
     def spare(self) -> float:
         """How far it is inside of the bound that it comes nearest to, from -1 to 1, in the worse one of its first runs.
 
-        More runs would bring worse ones, and who has more of them would come behind who has few.
+        More runs would bring worse ones, and a setting with more of them would come behind one with few.
         """
         return min((self.goal.spare(run) for run in self.searched[:COMMON_RUNS]), default=-1.0)
 

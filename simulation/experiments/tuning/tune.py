@@ -50,42 +50,42 @@ def tune(
     Every setting meets the same seeds, one after the other, until it is given up or others look better; see
     :func:`simulation.experiments.tuning.chance.hopeless`. Few combinations are all tried; of many, Optuna proposes
     which ones. The best is then confirmed with seeds that the search has not seen; see
-    :func:`simulation.experiments.tuning.chance.plan`. All of it is the same for the same arguments, whoever does the
-    runs.
+    :func:`simulation.experiments.tuning.chance.plan`. All of it is the same for the same arguments, whichever process
+    does the runs.
 
     Args:
         path: the scenario's file.
         vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
             ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
             file's `sweep` says when None.
-        minimize: figures of the summary by path, whose means over the runs are to be small; ``requests``, the load on
-            the providers, when there is neither this nor `maximize`. With several figures in both together, the Pareto
-            set is searched: those settings that no other is better than in one figure and as good in the rest.
-        maximize: figures whose means are to be large.
+        minimize: metrics of the summary by path, whose means over the runs are to be small; ``requests``, the load on
+            the providers, when there is neither this nor `maximize`. With several metrics in both together, the Pareto
+            set is searched: those settings that no other is better than in one metric and as good in the rest.
+        maximize: metrics whose means are to be large.
         probability: with which all expectations of a run are to hold, more than 0 and at most 0.999.
         confidence: with which that is to be shown, from 0.5 to 0.999. With several objectives: of all settings that are
             found together.
         trials: how many settings are tried at most, at least 1, besides the file's own.
         replicates: how many seeds each of them meets at most in the search, at least 1; so many fresh ones, at least,
             the file's own settings meet for comparison.
-        seed: the first seed, and that of the search's luck; the scenario's own when None.
+        seed: the first seed, and the seed of the search's random draws; the scenario's own when None.
         sets: ``path=value`` changes to the file that hold for every setting.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
         cluster: a Dask cluster that does the runs instead: the address of its scheduler, a cluster or a client. Takes
             the extra ``cluster``.
-        out: a folder for what comes of it, and for the runs that are over; those that it has already are not done
+        out: a folder for the results, and for the runs that have finished; those that it has already are not done
             again. Nothing is kept when None.
-        progress: called with how many runs are over, and of how many as far as one can tell; and with each setting that
-            holds in all runs of the search.
+        progress: called with how many runs have finished, and of how many by the current estimate; and with each
+            setting that holds in all runs of the search.
 
     Raises:
-        ConfigurationError: the file, a path, a value, a figure or the cluster cannot be used; all problems.
-        InvariantBreach: a run broke a law that always holds: a bug.
+        ConfigurationError: the file, a path, a value, a metric or the cluster cannot be used; all problems.
+        InvariantBreach: a run broke an invariant that always holds: a bug.
         OSError: the folder cannot be written.
         TuningInterrupted: a `KeyboardInterrupt` came; it has what the search had come to.
         ValueError: a number is out of its range.
-        WorkerLost: a process that did runs is gone; what is over is kept in `out`.
+        WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
     check_counts(trials=trials, replicates=replicates, workers=workers)
     if not 0 < probability <= PROBABILITY_MAX:

@@ -1,4 +1,4 @@
-"""What came of a search: what was found, what it beat, and all that was tried."""
+"""The result of a search: what was found, what it beat, and all that was tried."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Tuning:
         return margins(self.goal, self.runs_of(trial))
 
     def value(self, trial: Trial, objective: Objective) -> float | None:
-        """Return the mean of an objective's figure over the runs that say most of a trial; None where a run has none.
+        """Return the mean of an objective's metric over the runs that say most of a trial; None where a run has none.
 
         Of several that were found together, it is over the seeds that all of them met. Without fresh runs it is what
         the search reckons with, so that trials with few runs compare with others.
@@ -110,20 +110,20 @@ class Tuning:
             runs = trial.fresh
             if trial in self.found:
                 runs = runs[: min(len(each.fresh) for each in self.found)]
-            return mean([run.figures.get(objective.figure) for run in runs])
+            return mean([run.figures.get(objective.metric) for run in runs])
         if trial.costs is None:
             return None
         return objective.value(trial.costs[self.goal.objectives.index(objective)])
 
     def difference(self, trial: Trial, than: Trial, objective: Objective) -> Difference | None:
-        """Return by how much an objective's figure of a trial differs from that of another, on the same seeds; see
+        """Return by how much an objective's metric of a trial differs from that of another, on the same seeds; see
         :func:`simulation.experiments.paired.difference`.
 
         With fresh seeds where both have met some, or else with those of the search.
         """
         pair = (trial.fresh, than.fresh) if trial.fresh and than.fresh else (trial.searched, than.searched)
         count = min(map(len, pair))
-        one, other = ([run.figures.get(objective.figure) for run in runs[:count]] for runs in pair)
+        one, other = ([run.figures.get(objective.metric) for run in runs[:count]] for runs in pair)
         return difference(one, other)
 
     def own_values(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Tuning:
         return dict(trial.setting.values) or self.own_values()
 
     def status(self, trial: Trial) -> str:
-        """Return what became of a trial in a word."""
+        """Return the outcome of a trial in a word."""
         if trial.verdict is not None:
             return trial.verdict.value
         if not trial.searched:
@@ -144,9 +144,9 @@ class Tuning:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a trial: the number `trial`, what it sets, what came of it (`status`: confirmed, rejected, given up,
+        """One row a trial: the number `trial`, what it sets, its outcome (`status`: confirmed, rejected, given up,
         holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
-        its `shortfall`, and the mean of each objective's figure."""
+        its `shortfall`, and the mean of each objective's metric."""
         import pandas as pd
 
         rows = [
@@ -160,17 +160,17 @@ class Tuning:
                 "fresh_runs": len(trial.fresh),
                 "fresh_held": self.held(trial.fresh),
                 "shortfall": trial.shortfall,
-                **{objective.figure: self.value(trial, objective) for objective in self.goal.objectives},
+                **{objective.metric: self.value(trial, objective) for objective in self.goal.objectives},
             }
             for trial in self.trials
         ]
-        figures = [objective.figure for objective in self.goal.objectives]
-        return pd.DataFrame(rows).astype({**dict.fromkeys(figures, "float64"), **dict.fromkeys(self.space, "str")})
+        metrics = [objective.metric for objective in self.goal.objectives]
+        return pd.DataFrame(rows).astype({**dict.fromkeys(metrics, "float64"), **dict.fromkeys(self.space, "str")})
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: its `trial`, its `seed`, whether that is a `fresh` one, whether all expectations `hold`, and
-        each figure of the summary by its path."""
+        each metric of the summary by its path."""
         import pandas as pd
 
         rows = [
@@ -195,7 +195,7 @@ class Tuning:
             "sets": list(self.sets),
             "seeds": {"search": [self.first_seed, goal.replicates], "fresh": self.first_fresh_seed},
             "objectives": [
-                {"figure": objective.figure, "direction": "maximize" if objective.maximize else "minimize"}
+                {"figure": objective.metric, "direction": "maximize" if objective.maximize else "minimize"}
                 for objective in goal.objectives
             ],
             "expectations": [expectation.text for expectation in goal.expectations],
@@ -219,7 +219,7 @@ class Tuning:
         runs = self.runs_of(trial)
         return {
             **self._in_short(trial),
-            "figures": {objective.figure: self.value(trial, objective) for objective in self.goal.objectives},
+            "figures": {objective.metric: self.value(trial, objective) for objective in self.goal.objectives},
             "at_least": at_least(self.held(runs), len(runs), self.goal.confidence) if runs else 0.0,
             "margins": [margin.document for margin in self.margins(trial)] if runs else [],
         }
@@ -241,7 +241,7 @@ class Tuning:
         found = {}
         for objective in self.goal.objectives:
             apart = self.difference(trial, self.best, objective)
-            found[objective.figure] = None if apart is None else apart.document
+            found[objective.metric] = None if apart is None else apart.document
         return found
 
 
