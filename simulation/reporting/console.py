@@ -1,5 +1,4 @@
-"""What came of a run, or of many, as a terminal shows it; what it shows meanwhile is in
-`simulation.reporting.terminal`."""
+"""The results of a run, printed in a terminal; what is shown while it goes on is in `simulation.reporting.terminal`."""
 
 from __future__ import annotations
 

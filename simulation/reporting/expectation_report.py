@@ -1,4 +1,4 @@
-"""An expectation that failed, as text: by how much, and how what it is about went over the run."""
+"""An expectation that failed, as text: by how much, and the course of its metric over the run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SERIES_OF = {
     "retry_delay_s": ("failed", "in_flight"),
     "breaker": ("failed",),
 }
-"""Which series show what a figure is about; of others, the arrivals."""
+"""Which series show what a metric is about; of others, the arrivals."""
 
 BANDS = {
     BreakerState.DISABLED: "╌",
@@ -72,18 +72,18 @@ _WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"
 def verdict(expectation: Expectation, value: float | None) -> str:
     """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
     if value is None:
-        return "has no value: it is a statistic over nothing"
+        return "has no value: it is a statistic of no values"
     return f"is {_number(value)}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
 
 
 class Wording(NamedTuple):
-    """An expectation and what came of it, in words."""
+    """An expectation and its result, in words."""
 
     value: str
-    """What the figure is."""
+    """The value of the metric."""
 
     wanted: str
-    """What was wanted of it."""
+    """The wanted value."""
 
     off: str | None
     """How far it is from the bound: ``over by 121.402 s (2.02 min), 3 times as much``; None where it is nowhere, or at
@@ -91,17 +91,17 @@ class Wording(NamedTuple):
 
 
 def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
-    """Return an expectation of a run and the value of its figure in words, with units."""
-    figure = metric_kind(result.scenario.providers_used, ".".join(expectation.path))
+    """Return an expectation of a run and the value of its metric in words, with units."""
+    kind = metric_kind(result.scenario.providers_used, ".".join(expectation.path))
     wanted = expectation.value
-    wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, figure)}".lstrip()
+    wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, kind)}".lstrip()
     if value is None:
-        return Wording("nothing: a statistic, and there is nothing to take it over", wanted_text, None)
+        return Wording("nothing: it is a statistic of no values", wanted_text, None)
     off = None
     if value != wanted:
         side = "under by" if value < wanted else "over by"
-        off = f"{side} {_with_unit(abs(value - wanted), figure)}{_share(value, wanted)}"
-    return Wording(_with_unit(value, figure), wanted_text, off)
+        off = f"{side} {_with_unit(abs(value - wanted), kind)}{_share(value, wanted)}"
+    return Wording(_with_unit(value, kind), wanted_text, off)
 
 
 def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
@@ -122,11 +122,11 @@ def _number(value: float) -> str:
     return plain_number(value, 6)
 
 
-def _with_unit(value: float, figure: MetricKind) -> str:
-    if figure is MetricKind.SECONDS:
+def _with_unit(value: float, kind: MetricKind) -> str:
+    if kind is MetricKind.SECONDS:
         text = duration_text(value)
         return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
-    unit = {MetricKind.PER_SECOND: " a second", MetricKind.PER_MINUTE: " a minute"}.get(figure, "")
+    unit = {MetricKind.PER_SECOND: " a second", MetricKind.PER_MINUTE: " a minute"}.get(kind, "")
     return _number(value) + unit
 
 
@@ -201,7 +201,7 @@ def _row(label: str, line: str, most: str) -> str:
 
 
 def _scope(path: Sequence[str]) -> tuple[str | None, str]:
-    """Return the channel that a path is about, if it is one, and the figure of it."""
+    """Return the channel that a path is about, if it is one, and the metric of it."""
     if path[0] == "channels":
         return path[1], path[2]
     return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]

@@ -19,7 +19,7 @@ Span = tuple[float, float]
 """From and to, in seconds from the start."""
 
 FLAPS_MAX = 1000
-"""More dips than that are not told apart in a picture."""
+"""More dips than that cannot be distinguished in a picture."""
 
 
 class Window(NamedTuple):

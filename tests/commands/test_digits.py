@@ -13,7 +13,7 @@ from actors.settings.quantities import parse_duration
 from simulation.fitting import writing as fit_words
 from simulation.reporting.plots.sweep_table import value_text
 from simulation.results.formatting import duration_text, metric_text
-from simulation.scenario.metrics import Figure
+from simulation.scenario.metrics import MetricKind
 from simulation.validation import writing as validation_words
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -134,8 +134,8 @@ def test_a_large_number_is_whole_and_has_no_exponent(value, digits):
 @example(999.96, 1000.0)
 def test_figures_have_no_exponent_wherever_they_stand(value, other):
     writers = [
-        lambda figure: metric_text(figure, Figure.COUNT),
-        lambda figure: metric_text(figure, Figure.COUNT, 3),
+        lambda figure: metric_text(figure, MetricKind.COUNT),
+        lambda figure: metric_text(figure, MetricKind.COUNT, 3),
         plain_number,
         lambda figure: plain_number(figure, 6),
         value_text,
@@ -150,7 +150,7 @@ def test_figures_have_no_exponent_wherever_they_stand(value, other):
 
 
 def test_thousands_are_set_apart_but_not_between_settings():
-    assert metric_text(999.96, Figure.COUNT) == "1,000"
+    assert metric_text(999.96, MetricKind.COUNT) == "1,000"
     assert plain_number(-999.7) == "-1,000"
     assert validation_words.rounded(99.7) == "100"
     assert plain_number(1_234_567.8, 6) == "1,234,568"

@@ -86,10 +86,10 @@ def check_figures(browser):
 
 
 def read(browser):
-    """By keyboard alone: past what stands above the verdict, and into the scenario."""
+    """By keyboard alone: past what stands above the result, and into the scenario."""
     body = browser.find("body")
     body.send_keys(Keys.TAB)
-    assert browser.driver.switch_to.active_element.text == "To the verdict"
+    assert browser.driver.switch_to.active_element.text == "To the result"
     summary = browser.find("summary")
     assert not browser.find(".yaml").is_displayed()
     summary.send_keys(Keys.ENTER)

@@ -128,7 +128,7 @@ def test_what_a_file_or_a_provider_says_is_text():
     assert read.text(".description").startswith(name)
     assert any(cell == f"{name} again" for row in read.rows("Outcomes of attempts") for cell in row)
     assert any(row[0] == name for row in read.rows("Dead letters by reason"))
-    assert any(text.startswith(f"Given up: {name}") for text in read.texts(".timeline .what"))
+    assert any(text.startswith(f"Dead-lettered: {name}") for text in read.texts(".timeline .what"))
     assert f"550 {name}" in read.texts(".timeline pre")
     assert "evil.example" not in "".join(str(node.attributes) for node in read.html.css("*"))
 
@@ -148,9 +148,9 @@ def test_long_reasons_are_shortened_where_there_are_many():
 
 def test_a_run_that_fails_says_so_in_words_and_shapes():
     holds, fails = page_of(OUTAGE), page_of(FAILS)
-    assert (holds.text(".verdict h2"), fails.text(".verdict h2")) == ("✓ Holds", "✗ Fails")
-    assert holds.text(".verdict p") == "All 3 expectations hold."
-    assert fails.text(".verdict p") == "2 of 4 expectations do not hold."
+    assert (holds.text(".result h2"), fails.text(".result h2")) == ("✓ Holds", "✗ Fails")
+    assert holds.text(".result p") == "All 3 expectations hold."
+    assert fails.text(".result p") == "2 of 4 expectations do not hold."
     assert (holds.text("head > title")[0], fails.text("head > title")[0]) == ("✓", "✗")
     assert not holds.html.css(".failing")
     rows = fails.rows("Expectations")
@@ -165,7 +165,7 @@ def test_a_statistic_over_nothing_fails_and_is_no_number():
     read = page_of(NOTHING)
     failing = read.rows("Expectations")[0]
     assert failing[0] == "fails"
-    assert "nothing to take it over" in failing[2]
+    assert "a statistic of no values" in failing[2]
     assert "None" not in read.text()
     assert "nan" not in read.text().split()
 
@@ -215,7 +215,7 @@ def test_several_providers_have_a_table_and_lifelines_of_their_own():
 
 def test_of_a_run_that_keeps_no_rows_it_is_said_that_there_are_none_and_why():
     read = page_of(AGGREGATES)
-    assert not read.html.css(".told")
+    assert not read.html.css(".notification")
     assert "record: aggregates" in read.text("#worst")
     assert "aggregates only" in read.text("#numbers")
     assert "no curve of delivery times" in read.text("#course")
@@ -312,4 +312,4 @@ def test_of_a_large_run_no_more_is_drawn_than_can_be_seen():
 def test_what_did_not_end_is_among_the_worst(text):
     result, read = result_of(text), page_of(text)
     left = result.summary["in_flight"]
-    assert any("in flight" in why for why in read.texts(".told > p")) == bool(left)
+    assert any("in flight" in why for why in read.texts(".notification > p")) == bool(left)

@@ -9,22 +9,22 @@ from rich.console import Console
 
 from simulation.reporting.terminal.runs_view import LATEST, RunsView
 from simulation.results.progress import FinishedCell
-from simulation.scenario.metrics import Figure
+from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
-FIGURES = {"sent_fraction": Figure.SHARE, "delivery_time_s.p99": Figure.SECONDS, "dlq.peak": Figure.COUNT}
+FIGURES = {"sent_fraction": MetricKind.SHARE, "delivery_time_s.p99": MetricKind.SECONDS, "dlq.peak": MetricKind.COUNT}
 
 
 class Watched:
-    """A view, and a clock that passes only when told."""
+    """A view, and a clock that passes only when updated."""
 
     def __init__(self, *arguments, **options):
         self.now = 100.0
         self.view = RunsView(*arguments, **options, clock=lambda: self.now)
 
-    def tell(self, at, *told):
+    def update(self, at, *given):
         self.now = 100.0 + at
-        self.view.tell(*told)
+        self.view.update(*given)
 
     def text(self, width=100):
         console = Console(file=io.StringIO(), force_terminal=True, width=width, _environ={}, highlight=False)
@@ -43,28 +43,28 @@ def cell(label, value, **others):
 
 def test_time_left_goes_by_those_that_are_over_since_it_began():
     watched = Watched("runs")
-    watched.tell(0, 0, 40)
+    watched.update(0, 0, 40)
     assert " left" not in watched.text()
-    watched.tell(10, 10, 40)
+    watched.update(10, 10, 40)
     assert watched.text().startswith("10 of 40 runs · 1 runs/s · 30 s left")
 
 
 @given(before=st.integers(0, 900), done=st.integers(1, 50), rest=st.integers(1, 5000), seconds=st.integers(1, 100))
-def test_what_was_over_before_takes_no_part_in_the_estimate(before, done, rest, seconds):
+def test_what_had_finished_before_takes_no_part_in_the_estimate(before, done, rest, seconds):
     resumed, fresh = Watched(), Watched()
-    for watched, over in ((resumed, before), (fresh, 0)):
-        watched.tell(0, over, over + done + rest)
-        watched.tell(seconds, over + done, over + done + rest)
+    for watched, earlier in ((resumed, before), (fresh, 0)):
+        watched.update(0, earlier, earlier + done + rest)
+        watched.update(seconds, earlier + done, before + done + rest)
     lefts = [re.search(r"[\d.]+ \w+ left", watched.text(200)) for watched in (resumed, fresh)]
     assert lefts[0] is not None
     assert lefts[0][0] == lefts[1][0]
-    assert (f"{before:,} over before" in resumed.text(200)) == (before > 0)
+    assert (f"{before:,} finished before" in resumed.text(200)) == (before > 0)
 
 
 def test_time_left_shrinks_while_nothing_is_told_only_by_what_is_told():
     watched = Watched("cases")
-    watched.tell(0, 0, 4)
-    watched.tell(60, 1, 4)
+    watched.update(0, 0, 4)
+    watched.update(60, 1, 4)
     assert "1 cases/min · 3 min left" in watched.text()
     watched.now += 60  # the next one takes longer than that
     assert "0.5 cases/min · 6 min left" in watched.text()
@@ -72,9 +72,9 @@ def test_time_left_shrinks_while_nothing_is_told_only_by_what_is_told():
 
 def test_when_all_are_over_at_the_beginning_nothing_is_left():
     watched = Watched()
-    watched.tell(0, 40, 40)
+    watched.update(0, 40, 40)
     watched.now += 5
-    assert watched.text().startswith("40 of 40 runs · 40 over before\n")
+    assert watched.text().startswith("40 of 40 runs · 40 finished before\n")
 
 
 def test_nothing_is_known_before_the_first_word():
@@ -86,10 +86,10 @@ def test_nothing_is_known_before_the_first_word():
 )
 def test_the_extremes_among_the_finished_cells(better, names):
     watched = Watched(figures=FIGURES, better=better)
-    watched.tell(0, 0, 5, cell("first", 0.5))
+    watched.update(0, 0, 5, cell("first", 0.5))
     assert not any(name in watched.text() for name in names)  # of one alone
     for number, (label, value) in enumerate([("a", 0.5), ("b", 0.9), ("c", None), ("d", 0.1), ("e", 0.9)]):
-        watched.tell(number, number, 5, cell(label, value))
+        watched.update(number, number, 5, cell(label, value))
     most, least = names
     assert watched.row(most).split()[1:3] == ["b", "0.90000"]  # of equal ones the first
     assert watched.row(least).split()[1:3] == ["d", "0.10000"]
@@ -100,16 +100,16 @@ def test_the_extremes_among_the_finished_cells(better, names):
 def test_the_chosen_figure_decides_and_must_be_one_of_those_shown():
     watched = Watched(figures=FIGURES, chosen="dlq.peak", better="less")
     for label, share, peak in (("a", 0.9, 7), ("b", 0.8, 3)):
-        watched.tell(1, 1, 5, FinishedCell(label, {"sent_fraction": share, "dlq.peak": peak}))
+        watched.update(1, 1, 5, FinishedCell(label, {"sent_fraction": share, "dlq.peak": peak}))
     assert watched.row("best").split()[1] == "b"
-    with pytest.raises(ValueError, match=r"wanted one of the figures sent_fraction, .*, got 'attempts'"):
+    with pytest.raises(ValueError, match=r"wanted one of the metrics sent_fraction, .*, got 'attempts'"):
         RunsView(figures=FIGURES, chosen="attempts")
 
 
 def test_the_latest_cells_come_first_and_older_ones_make_room():
     watched = Watched(figures=FIGURES)
     for number in range(LATEST + 3):
-        watched.tell(number, number, 99, cell(f"cell-{number}", 0.5))
+        watched.update(number, number, 99, cell(f"cell-{number}", 0.5))
     lines = watched.text().splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("latest"))
     shown = [re.search(r"cell-\d+", line)[0] for line in lines[first:]]
@@ -118,21 +118,21 @@ def test_the_latest_cells_come_first_and_older_ones_make_room():
 
 def test_figures_are_written_as_their_kind_is_and_missing_ones_as_a_dash():
     watched = Watched(figures=FIGURES)
-    watched.tell(1, 1, 2, FinishedCell("a", {"sent_fraction": 0.5, "delivery_time_s.p99": 90.0, "dlq.peak": None}))
+    watched.update(1, 1, 2, FinishedCell("a", {"sent_fraction": 0.5, "delivery_time_s.p99": 90.0, "dlq.peak": None}))
     assert watched.row("latest").split() == ["latest", "a", "0.50000", "90", "s", "–"]
 
 
 def test_cells_without_figures_have_their_names_shown():
     watched = Watched()
-    watched.tell(1, 1, 2, FinishedCell("jitter=full", {}))
+    watched.update(1, 1, 2, FinishedCell("jitter=full", {}))
     assert watched.row("latest").split() == ["latest", "jitter=full"]
 
 
 @given(st.integers(1, 200), st.text(min_size=1, max_size=100))
 def test_no_line_is_longer_than_the_terminal_is_wide(width, label):
     watched = Watched(figures=FIGURES, chosen="dlq.peak")
-    watched.tell(0, 100, 8000)
-    watched.tell(3, 120, 8000, FinishedCell(label, {"sent_fraction": 0.98765, "dlq.peak": 12345}))
+    watched.update(0, 100, 8000)
+    watched.update(3, 120, 8000, FinishedCell(label, {"sent_fraction": 0.98765, "dlq.peak": 12345}))
     text = watched.text(width)
     assert all(len(line) <= width for line in text.splitlines() if line.isascii())
     if width >= 80:

@@ -187,7 +187,7 @@ def test_what_is_no_sweep_is_refused():
 
 def test_figures_that_are_of_nothing_have_no_place():
     undefined = cells().assign(mean=np.nan, low=np.nan, high=np.nan)
-    assert [text.get_text() for text in plots.pareto(undefined).texts] == ["no cell has both figures"]
+    assert [text.get_text() for text in plots.pareto(undefined).texts] == ["no cell has both metrics"]
     plots.sweep_lines(undefined, P99)
     plots.sweep_heatmap(undefined, P99)
 

@@ -387,7 +387,7 @@ def test_a_statistic_over_nothing_says_so(pytester: Pytester) -> None:
     pytester.makefile(".yaml", outage=text.replace("at: 30s, for: 30s", "at: 30.5s, for: 1ms"))
     result = run(pytester)
     result.assert_outcomes(passed=3, failed=1)
-    assert "is           nothing: a statistic, and there is nothing to take it over" in shown(result, "retry_delay_s")
+    assert "is           nothing: it is a statistic of no values" in shown(result, "retry_delay_s")
 
 
 @pytest.mark.parametrize("name", ["provider-outage", "quiet-hours", "flapping-provider", "burst-over-the-limit"])

@@ -1,4 +1,4 @@
-"""The report of a run: one page for somebody who has ten minutes before an incident review."""
+"""The report of a run: one page, to read in the ten minutes before an incident review."""
 
 from simulation.reporting.html.page import report
 

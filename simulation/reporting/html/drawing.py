@@ -36,7 +36,7 @@ def as_svg(figure: Figure, prefix: str, title: str, description: str, *, above_i
         figure: what to draw.
         prefix: what the ids in it begin with.
         title: what it is called.
-        description: what it shows, for those who do not see it.
+        description: what it shows, as a text alternative.
         above_in: how much of it to leave out at the top, in inches.
     """
     with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none", "svg.image_inline": True}):

@@ -1,4 +1,4 @@
-"""What the figures show, in words and numbers, for those who do not see them."""
+"""What the figures show, in words and numbers, as a text alternative."""
 
 from __future__ import annotations
 

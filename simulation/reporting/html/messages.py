@@ -1,9 +1,9 @@
 """The messages between the parts of the send path that a notification's history stands for, in order of time.
 
-The history has what happened, not each message; who sent which to whom follows from how the pipeline is wired
+The history has what happened, not each message; senders and receivers follow from how the pipeline is wired
 (:mod:`actors.notifier`): an attempt goes from the handler by the rate limiter, the breaker and the channel to a
-provider, and whoever it waits at sends it on. The outcome goes back to the breaker, and from there to the handler.
-A crash is in no notification's own history: who was under way then goes on, here, from where it last was.
+provider, and the part where it waits sends it on. The outcome goes back to the breaker, and from there to the handler.
+A crash is in no notification's own history: one that was under way then goes on, here, from where it last was.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", 
 
 
 class Spent(StrEnum):
-    """What the time of a notification goes into; in the order in which it is told."""
+    """What the time of a notification goes into; in the order of the report."""
 
     AT_PROVIDER = "at the provider"
     BACKOFF = "backing off before a retry"
@@ -70,7 +70,7 @@ class Message(NamedTuple):
     """Where the notification rests until the next message, and what for."""
 
     due_ns: int | None = None
-    """When its backoff is over, if it rests for one."""
+    """When its backoff ends, if it rests for one."""
 
     aside: bool = False
     """Whether the notification stays where it is meanwhile."""
@@ -115,7 +115,7 @@ def messages_of(events: Sequence[Any], notification_id: str, parts: Parts, end_n
         parts: that it met.
         end_ns: the end of the run, which comes last where the notification still waits for something.
     """
-    messages = sorted(_Telling(notification_id, parts).tell(events), key=lambda message: message.at_ns)
+    messages = sorted(_Journey(notification_id, parts).messages(events), key=lambda message: message.at_ns)
     for number, message in enumerate(messages):
         if message.aside and number:
             messages[number] = message._replace(then=messages[number - 1].then)
@@ -124,7 +124,7 @@ def messages_of(events: Sequence[Any], notification_id: str, parts: Parts, end_n
     return messages
 
 
-class _Telling:
+class _Journey:
     """Goes through a history, and knows where the notification is."""
 
     def __init__(self, notification_id: str, parts: Parts) -> None:
@@ -135,7 +135,7 @@ class _Telling:
         self._counted = False
         """Whether it has passed the user's limit, which counts it once."""
 
-    def tell(self, events: Sequence[Any]) -> Iterator[Message]:
+    def messages(self, events: Sequence[Any]) -> Iterator[Message]:
         for event in events:
             match event:
                 case NotificationRequested() if event.notification_id != self._id:
@@ -149,12 +149,12 @@ class _Telling:
                 case NotificationSent() | NotificationFailed():
                     yield from self._attempt(event)
                 case NotificationMovedToDeadLetter():
-                    if self._at != HANDLER:  # whoever it waits at lets go of it
-                        yield Message(event.at_ns, (self._at, HANDLER), f"abandoned: {event.reason}", "bad")
+                    if self._at != HANDLER:  # the part where it waits cancels it
+                        yield Message(event.at_ns, (self._at, HANDLER), f"cancelled: {event.reason}", "bad")
                         self._at = HANDLER
                     path = (HANDLER, DEAD_LETTERS)
                     resting = (DEAD_LETTERS, Spent.DEAD)
-                    yield Message(event.at_ns, path, f"given up: {event.reason}", "bad", then=resting)
+                    yield Message(event.at_ns, path, f"dead-lettered: {event.reason}", "bad", then=resting)
                 case NotificationRedriven():
                     self._at, self._counted = HANDLER, False
                     text = "redriven" if event.by is None else f"redriven by {event.by}"

@@ -1,4 +1,4 @@
-"""The notifications to look at first, each with its story, where its time went, and its messages."""
+"""The notifications to look at first, each with its steps, where its time went, and its messages."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Spending(NamedTuple):
     share: str
 
 
-class Told(NamedTuple):
-    """One notification, as the page tells it."""
+class Details(NamedTuple):
+    """One notification, as the page shows it."""
 
     key: str
     """What the ids of its elements begin with."""
@@ -64,19 +64,19 @@ class Told(NamedTuple):
     chart: Markup
 
 
-def worst_notifications(result: Result) -> list[Told]:
+def worst_notifications(result: Result) -> list[Details]:
     """Return the notifications of a run to look at first, in the order of
     :data:`simulation.reporting.html.worst.RULES`."""
     chosen = choose(result)
     histories = histories_of(result.history, [each.notification_id for each in chosen])
     rows = result.notifications.drop_duplicates("id", keep="last").set_index("id") if chosen else None
     return [
-        _tell(result, number, each, histories[each.notification_id], None if rows is None else rows.loc[each[0]])
+        _details(result, number, each, histories[each.notification_id], None if rows is None else rows.loc[each[0]])
         for number, each in enumerate(chosen, 1)
     ]
 
 
-def _tell(result: Result, number: int, chosen: Chosen, events: Sequence[Any], row: Any) -> Told:
+def _details(result: Result, number: int, chosen: Chosen, events: Sequence[Any], row: Any) -> Details:
     key, notification_id = f"worst-{number}", chosen.notification_id
     channel = NotificationChannel(row["channel"])
     end_ns = round(result.summary["simulated_s"] * NS_PER_S)
@@ -86,7 +86,7 @@ def _tell(result: Result, number: int, chosen: Chosen, events: Sequence[Any], ro
     parts = parts_of(channel, result.scenario.channel_config(channel), events, sender)
     messages = messages_of(events, notification_id, parts, end_ns)
     outcome, kind = OUTCOMES[row["outcome"]]
-    return Told(
+    return Details(
         key=key,
         notification_id=notification_id,
         why=chosen.why,

@@ -10,11 +10,11 @@ from markupsafe import Markup
 
 from actors.formatting import counted
 from simulation.reporting.html import words
+from simulation.reporting.html.expectations import expectation_results, overall
 from simulation.reporting.html.figures import figures
 from simulation.reporting.html.notifications import worst_notifications
 from simulation.reporting.html.reproduce import reproduction
 from simulation.reporting.html.tables import tables, tiles
-from simulation.reporting.html.verdicts import overall, verdicts
 from simulation.reporting.html.worst import RULES
 from simulation.scenario.writing import write
 
@@ -31,13 +31,13 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
         result: of the run.
         overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
     """
-    found = verdicts(result)
+    found = expectation_results(result)
     page = _environment.get_template("report.html").render(
         css=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),
         scenario=result.scenario,
         summary=result.summary,
         overall=overall(found),
-        verdicts=found,
+        expectations=found,
         warnings=_warnings(result),
         tiles=tiles(result),
         tables=tables(result),

@@ -71,7 +71,7 @@ def sequence_chart(messages: Sequence[Message], parts: Parts, label_id: str, lis
 def _lifelines(layout: _Layout, height: float) -> Iterator[Markup]:
     for key, name in layout.names.items():
         x = layout.x[key]
-        yield element("line", x1=x, x2=x, y1=TOP, y2=height - BOTTOM / 2, class_="life")
+        yield element("line", x1=x, x2=x, y1=TOP, y2=height - BOTTOM / 2, class_="lifeline")
         for number, line in enumerate(reversed(_heading(name))):
             yield element("text", line, x=x, y=TOP - 8 - LINE * number, class_="part", text_anchor="middle")
 
@@ -159,5 +159,5 @@ def _left_out(layout: _Layout, y: float, left_out: Sequence[Message], over_ns: i
 
 
 def _fitting(text: str, room: float, size: float) -> str:
-    """Return as much of a text as has room; measured in a wide font, as nobody knows the reader's."""
+    """Return as much of a text as has room; measured in a wide font, as the reader's is not known."""
     return cut(drawable(text), room / PIXELS_PER_INCH, size / PIXELS_PER_INCH * POINTS_PER_INCH)

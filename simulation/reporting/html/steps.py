@@ -1,4 +1,4 @@
-"""What happened to one notification, told in order: a step for each event of its history."""
+"""What happened to one notification, in order: a step for each event of its history."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Step(NamedTuple):
     what: str
     kind: Tone = ""
     details: tuple[str, ...] = ()
-    """What else is to be known, as markup or text."""
+    """Details, as markup or text."""
 
     answer: str | None = None
     """The provider's answer as it came."""
@@ -94,13 +94,13 @@ def _step(event: Any, notification_id: str) -> Step:
             return Step(event.at_ns, f"Waits for {WAITS_FOR[event.cause]}", "care", _until(event))
         case NotificationMovedToDeadLetter():
             tried = (f"After {counted(event.attempts, 'attempt')}.",)
-            return Step(event.at_ns, f"Given up: {event.reason}", "bad", tried)
+            return Step(event.at_ns, f"Dead-lettered: {event.reason}", "bad", tried)
         case NotificationSuppressed():
             return Step(event.at_ns, f"Suppressed: {event.reason}", "care")
         case NotificationRedriven():
             changed = [f"Changed: {', '.join(event.edit)}."] if event.edit else []
-            who = "" if event.by is None else f" by {event.by}"
-            return Step(event.at_ns, f"Taken out of the dead letter queue{who}", details=(*_why(event.why), *changed))
+            by = "" if event.by is None else f" by {event.by}"
+            return Step(event.at_ns, f"Taken out of the dead letter queue{by}", details=(*_why(event.why), *changed))
         case DeadLetterDiscarded():
             return Step(event.at_ns, f"Discarded by {event.by or 'the queue itself'}", "bad", _why(event.reason))
         case DuplicateIgnored():

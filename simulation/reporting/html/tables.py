@@ -36,7 +36,7 @@ class Table(NamedTuple):
     columns: list[Column]
     rows: list[list[Any]]
     note: str = ""
-    """What is to be said of it as a whole."""
+    """A note on the table as a whole."""
 
     total: bool = False
     """Whether the last row is about all the others together."""

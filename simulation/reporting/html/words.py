@@ -12,7 +12,7 @@ from simulation.results.formatting import NOTHING, duration_text
 _DAY_S, _HOUR_S = 86_400, 3600
 
 LONG = 120
-"""More characters of what others write are not shown in a table or in a sentence."""
+"""More characters of a user's text are not shown in a table or in a sentence."""
 
 
 def count(value: float) -> str:
@@ -21,18 +21,18 @@ def count(value: float) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text of somebody else, or its beginning and an ellipsis where it is long."""
+    """Return a user's text, or its beginning and an ellipsis where it is long."""
     return text if len(text) <= LONG else f"{text[:LONG].rstrip()}…"
 
 
 def quoted(text: str) -> str | Markup:
-    """Return a text of somebody else, shortened, with all of it in a title then."""
+    """Return a user's text, shortened, with all of it in a title then."""
     short = shortened(text)
     return text if short == text else _titled(short, text)
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent; what is not all is never called 100%, and what is not nothing never 0%."""
+    """Return a share in percent; less than all is never shown as 100%, nor more than none as 0%."""
     if share is None:
         return NOTHING
     if 0.9995 <= share < 1:

@@ -1,4 +1,4 @@
-"""Which notifications to look at first: those that were given up, those that still wait, those that took longest."""
+"""Which notifications to look at first: those that were dead-lettered, are still waiting, or took longest."""
 
 from __future__ import annotations
 

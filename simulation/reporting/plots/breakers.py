@@ -19,7 +19,7 @@ Spans = dict[BreakerState, list[tuple[float, float]]]
 """For each state the spans of time, from and to in seconds, in which a breaker was in it."""
 
 PIXELS = 2000
-"""Times across the picture that are told apart; what lies closer together is drawn as one."""
+"""So many times across the picture are distinguished; what lies closer together is drawn as one."""
 LABELS_MAX = 40
 LANE = 0.72
 LABEL_ROOM = LEFT - 0.15
@@ -27,7 +27,7 @@ LABEL_ROOM = LEFT - 0.15
 HEADROOM = 0.5
 """Room above the first lane for the letters of windows, in lanes."""
 NARROW_INCHES = 0.03
-"""A probe that takes less than this is drawn as a tick, half as high as the lane: as wide as it was, nobody saw it."""
+"""A probe that takes less than this is drawn as a tick, half as high as the lane: else it would not be seen."""
 
 
 class Look(NamedTuple):

@@ -58,7 +58,7 @@ def picture_bytes(figure: Figure, form: str) -> bytes:
 
 
 def in_words(figure: Figure) -> str:
-    """Return what a figure shows, for those who do not see it: the titles, the axes and the legends."""
+    """Return what a figure shows, as a text alternative: the titles, the axes and the legends."""
     sentences: list[str] = []
     for ax in figure.get_axes():
         legend = ax.get_legend()
@@ -87,7 +87,7 @@ def say(ax: Axes, text: str) -> None:
 def figure_of(ax: Axes) -> Figure:
     """Return the whole figure that axes are in."""
     figure = ax.get_figure(root=True)
-    assert figure is not None  # until somebody removes the axes
+    assert figure is not None  # unless the axes have been removed
     return figure
 
 

@@ -21,7 +21,7 @@ from simulation.results.formatting import duration_text
 
 WIDTH, HEIGHT = 7.6, 4.2
 POINTS_MAX = 1500
-"""Steps of a curve that are told apart; of more, those are drawn that lie evenly on the axes."""
+"""So many steps of a curve are distinguished; of more, those are drawn that lie evenly on the axes."""
 
 LABEL_ROOM = 3.4
 
@@ -114,7 +114,7 @@ def _draw(ax: Axes, number: int, label: str, curve: Curve) -> None:
 
 
 def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the curve, or so many of its points that nobody sees the difference."""
+    """Return the curve, or so many of its points that the difference cannot be seen."""
     if len(curve.times_s) <= POINTS_MAX:
         return curve.times_s, curve.longer
     ranks = np.arange(len(curve.times_s))

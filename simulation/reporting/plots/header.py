@@ -1,4 +1,4 @@
-"""The text above the panels: name, description, whether the run is as expected, and its main figures."""
+"""The text above the panels: name, description, whether the run is as expected, and its main metrics."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Line(NamedTuple):
 def header(result: PlottedRun) -> list[Line]:
     """Return the lines above the panels."""
     scenario, summary = result.scenario, result.summary
-    verdict, color = _verdict(summary["expectations"])
+    result_text, color = _result_text(summary["expectations"])
     return [
         *(
             Line(text, 0.3, TITLE_SIZE, weight="bold")
             for text in wrap(scenario.name, ROOM, TITLE_SIZE, NAME_LINES_MAX, "bold")
         ),
         *(Line(text, color=GREY) for text in wrap(scenario.description, ROOM, TEXT_SIZE, DESCRIPTION_LINES_MAX)),
-        Line(f"{verdict}  ·  seed {summary['seed']}", LINE + 0.07, color=color, weight="bold"),
+        Line(f"{result_text}  ·  seed {summary['seed']}", LINE + 0.07, color=color, weight="bold"),
         *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(summary["expectations"])),
         Line(_counts(summary)),
     ]
@@ -66,7 +66,7 @@ def _failures(expectations: list[dict[str, Any]]) -> list[str]:
     return lines if len(failed) <= FAILURES_MAX else [*lines, f"and {len(failed) - FAILURES_MAX} more"]
 
 
-def _verdict(expectations: list[dict[str, Any]]) -> tuple[str, str]:
+def _result_text(expectations: list[dict[str, Any]]) -> tuple[str, str]:
     holding = sum(expectation["holds"] for expectation in expectations)
     if not expectations:
         return "no expectations", GREY

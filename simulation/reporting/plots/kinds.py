@@ -46,7 +46,7 @@ class PlotKind(NamedTuple):
 
     options: tuple[str, ...] = ()
     possible: Callable[..., bool] = lambda _source: True
-    """Tells whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
+    """Whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
 
 
 def _timeline(run: PlottedRun, options: Options) -> Figure:

@@ -1,4 +1,4 @@
-"""How what is drawn is told apart: by colour, and in grey print by line, marker or hatching as well.
+"""How drawn things are distinguished: by colour, and in grey print by line, marker or hatching as well.
 
 The colours are those of Masataka Okabe and Kei Ito, "Color Universal Design", 2008.
 """

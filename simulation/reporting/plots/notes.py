@@ -1,4 +1,4 @@
-"""What stands beside the panels: the figures that one would otherwise read off them."""
+"""The notes beside the panels: the numbers that a reader would otherwise read off them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ ARRIVALS, DELIVERED, FAILED, IN_FLIGHT, DEAD = "#b8b8b8", "#0072b2", "#d55e00", 
 
 
 def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[pd.DataFrame, float]:
-    """Return the buckets of ``result.series`` in at most so many as can be told apart, and their width in seconds.
+    """Return the buckets of ``result.series`` in at most so many as can be distinguished, and their width in seconds.
 
     Counts are added up; of in flight and of DLQ size the highest value stands.
     """

@@ -26,16 +26,16 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     other gains as much for less, or more for as little.
 
     The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals, and where these overlap the order may be luck.
+    their 95% intervals, and where these overlap the order may be chance.
 
     Args:
         sweep: a sweep, or its frame `cells`.
-        gain: the figure of which more is better.
-        cost: the figure of which less is better; `requests` is the load on the provider.
+        gain: the metric of which more is better.
+        cost: the metric of which less is better; `requests` is the load on the provider.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:
-        ConfigurationError: the sweep has no such figure.
+        ConfigurationError: the sweep has no such metric.
     """
     cells = cells_of(sweep)
     gains, costs = cells.of(gain), cells.of(cost)
@@ -46,7 +46,7 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
         ax.set_xlabel(f"{cost} (less is better)")
         ax.set_ylabel(f"{gain} (more is better)")
         if both.empty:
-            say(ax, "no cell has both figures")
+            say(ax, "no cell has both metrics")
             return ax
         rest = both.drop(index=both.index[front])
         if len(rest):

@@ -30,7 +30,7 @@ TITLE_SHARE = 0.23
 def overview(result: PlottedRun) -> Figure:
     """Return a figure of a run over time.
 
-    From top to bottom: name, description and verdict; the windows of faults and quiet hours, which are shaded in all
+    From top to bottom: name, description and result; the windows of faults and quiet hours, which are shaded in all
     panels below; arrivals, deliveries and failed attempts a second; how many are in flight; the size of the dead letter
     queue; the states of each channel's circuit breaker.
 

@@ -22,7 +22,7 @@ from simulation.reporting.windows import windows
 
 WIDTH, AROUND, TALLEST = 8.6, 1.4, 6.0
 LIMIT_MAX = 5_000
-"""More lines than that are not told apart on any paper."""
+"""More lines than that cannot be distinguished on paper."""
 
 
 def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, ax: Axes | None = None) -> Axes:

@@ -70,12 +70,12 @@ def why_empty(run: PlottedRun | None) -> str:
 
 
 def arrivals_end_of(run: PlottedRun) -> float | None:
-    """Return when arrivals were over, in seconds; None where a trace that would say so is gone."""
+    """Return when arrivals ended, in seconds; None where a trace that would say so is gone."""
     return None if getattr(run, "missing", ()) else run.scenario.arrivals_end_ns / NS_PER_S
 
 
 def check_run(source: object) -> None:
-    """See to it that a source is a run, and no file or table.
+    """Check that a source is a run, and no file or table.
 
     Raises:
         WrongType: it is none.

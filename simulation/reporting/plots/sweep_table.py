@@ -1,4 +1,4 @@
-"""What a sweep plot is drawn from: the means of one figure by cell, and the settings that were varied."""
+"""What a sweep plot is drawn from: the means of one metric by cell, and the settings that were varied."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Cells(NamedTuple):
         return f"{path} (a second)" if any(parse_rate(text, unit_required=True) is not None for text in texts) else path
 
     def of(self, figure: str) -> pd.DataFrame:
-        """Return the rows of one figure of the summary.
+        """Return the rows of one metric of the summary.
 
         Raises:
-            ConfigurationError: the sweep has no such figure.
+            ConfigurationError: the sweep has no such metric.
         """
         rows = self.frame[self.frame["figure"] == figure]
         if rows.empty:
@@ -109,7 +109,7 @@ def _written(settings: Sequence[Setting]) -> dict[str, dict[Any, str]]:
 
 
 def is_number(values: pd.Series[Any]) -> bool:
-    """Tell whether the values of a setting are numbers; true and false are not."""
+    """Return whether the values of a setting are numbers; true and false are not."""
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 

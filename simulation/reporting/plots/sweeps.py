@@ -1,4 +1,4 @@
-"""The results of a sweep: a figure against settings, as lines or as a heat map."""
+"""The results of a sweep: a metric against settings, as lines or as a heat map."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ LOGARITHMIC_FROM = 30.0
 def sweep_lines(
     sweep: SweepSource, figure: str, *, x: str | None = None, by: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the mean of a figure with its 95% interval against a setting, a line for each value of the others.
+    """Draw the mean of a metric with its 95% interval against a setting, a line for each value of the others.
 
     Where hardly two cells lie on one line, as in a random or Latin hypercube design, they are drawn as points.
 
     Args:
         sweep: a sweep, or its frame `cells`.
-        figure: of the summary by its path, such as ``delivery_time_s.p99``.
+        figure: the metric, by its path in the summary, such as ``delivery_time_s.p99``.
         x: the setting on the axis; the first that is a number, or the first, when None.
-        by: the setting that tells the lines apart; all the others together when None. Those that are neither are
+        by: the setting that distinguishes the lines; all the others together when None. Those that are neither are
             averaged over, without intervals.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:
-        ConfigurationError: the sweep has no such figure, or did not vary such a setting.
+        ConfigurationError: the sweep has no such metric, or did not vary such a setting.
     """
     cells = cells_of(sweep)
     rows, x = cells.of(figure), cells.setting("x", x)
@@ -167,20 +167,20 @@ def _title(figure: str, x: str, averaged: Sequence[str]) -> str:
 def sweep_heatmap(
     sweep: SweepSource, figure: str, *, x: str | None = None, y: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the mean of a figure for each pair of values of two settings, as colour and as a number.
+    """Draw the mean of a metric for each pair of values of two settings, as colour and as a number.
 
     What was not run is hatched. Where the design is no grid, the cells are points in their places.
 
     Args:
         sweep: a sweep of two settings or more, or its frame `cells`. Of further settings the mean is taken, and the
             title says so.
-        figure: of the summary by its path.
+        figure: the metric, by its path in the summary.
         x: the setting from left to right; the first that is a number, or the first, when None.
         y: the setting from bottom to top; the next one when None.
         ax: where to draw; axes of a figure of its own when None. The bar of colours takes some of its room.
 
     Raises:
-        ConfigurationError: the sweep has no such figure, or did not vary such settings.
+        ConfigurationError: the sweep has no such metric, or did not vary such settings.
     """
     cells = cells_of(sweep)
     rows = cells.of(figure)

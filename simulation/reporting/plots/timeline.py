@@ -105,7 +105,7 @@ def course_in(result: PlottedRun, notification_id: str) -> tuple[Course, str]:
         for frame, column in ((result.attempts, "start"), (result.deferrals, "time"), (result.dlq, "time"))
     )
     if len(result.scenario.providers_used[first["channel"]]) == 1:
-        attempts = attempts.assign(provider=None)  # who was asked is no news
+        attempts = attempts.assign(provider=None)  # the provider says nothing new
     return course_of(first, attempts, deferrals, dlq, end_of(result)), str(first["channel"])
 
 

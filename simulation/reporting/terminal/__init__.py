@@ -1,7 +1,7 @@
-"""What a terminal shows while a run, or many of them, go on; when they are over it is gone.
+"""What a terminal shows while a run, or many of them, go on; it vanishes when they have finished.
 
-Where nobody would see it, there is nothing: standard error is a file or a pipe, or the terminal cannot move its cursor.
-The views are imported when there is somebody to see them.
+Nothing is shown where standard error is a file or a pipe, or the terminal cannot move its cursor. The views are
+imported only where they are shown.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ def watch_runs(
     chosen: str | None = None,
     better: Better | None = None,
 ) -> Iterator[RunsProgress | None]:
-    """Show on standard error how many runs are over for as long as the block lasts; gives what they are to call.
+    """Show on standard error how many runs have finished, for as long as the block lasts; gives the function to call.
 
     What is given is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
-    whenever one is over; by one thread at a time. It costs no more than a few numbers.
+    whenever one has finished; by one thread at a time. It costs no more than a few numbers.
 
     Args:
         what: what is counted.
         quiet: show nothing; None is given, as where there is no terminal.
-        figures: by path, what kind each figure is that is shown of a finished cell, in the order of the columns. Where
+        figures: by path, the kind of each metric that is shown of a finished cell, in the order of the columns. Where
             it is narrow the last ones are left out.
-        chosen: the figure whose extremes are shown among the finished cells; the first of `figures` when None.
+        chosen: the metric whose extremes are shown among the finished cells; the first of `figures` when None.
         better: which of the extremes is the better one; they are called the highest and the lowest when None.
     """
     if quiet or not is_seen():
@@ -76,11 +76,11 @@ def watch_runs(
 
     view = RunsView(what, figures or {}, chosen, better)
     with Canvas(view.lines, stderr()) as canvas, ticking(canvas):
-        yield view.tell
+        yield view.update
 
 
 def is_seen() -> bool:
-    """Return whether somebody sees at once what is drawn on standard error."""
+    """Return whether standard error is a terminal that shows at once what is drawn on it."""
     if not sys.stderr.isatty():
         return False
     from rich.console import Console

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment
 
 Lines: TypeAlias = Callable[[int], Sequence[RenderableType]]
-"""Returns what is to be seen, from the top down, in a terminal that is so many columns wide."""
+"""Returns what is shown, from the top down, in a terminal that is so many columns wide."""
 
 PAUSE_S = 1 / 8
 """At least so long from one drawing to the next."""
@@ -26,7 +26,7 @@ SHARE_MAX = 0.01
 """Of the time may be spent on drawing, at most."""
 
 AFTER_S = 0.25
-"""What is over sooner is not drawn at all: nobody could read it."""
+"""What ends sooner is not drawn at all: there would be no time to read it."""
 
 TICK_S = 0.5
 
@@ -108,7 +108,7 @@ class Canvas:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self._shown:
             return
-        options = options.update_width(max(1, options.max_width - len("^C")))  # whose echo would break the last line
+        options = options.update_width(max(1, options.max_width - len("^C")))  # its echo would break the last line
         rendered = [
             line for each in self._lines(options.max_width) for line in console.render_lines(each, options, pad=False)
         ]
@@ -122,7 +122,7 @@ class Canvas:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Put off an interrupt until the block is over, since what is drawn by half could not be taken away again."""
+    """Delay an interrupt until the end of the block, since a half-finished drawing could not be removed."""
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():  # an interrupt comes elsewhere
         yield
@@ -140,10 +140,10 @@ def _uninterrupted() -> Iterator[None]:
 @contextmanager
 def ticking(canvas: Canvas) -> Iterator[None]:
     """Draw now and then, in a thread, for as long as the block lasts."""
-    over = threading.Event()
+    finished = threading.Event()
 
     def tick() -> None:
-        while not over.wait(TICK_S):
+        while not finished.wait(TICK_S):
             if canvas.is_due():
                 canvas.draw()
 
@@ -152,5 +152,5 @@ def ticking(canvas: Canvas) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()

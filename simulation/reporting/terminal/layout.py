@@ -32,10 +32,10 @@ def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
     return lines
 
 
-def bar(over: float, of: float, width: int) -> ProgressBar:
-    """Return a bar that shows how much of something is over; not of the colour of what is wrong."""
+def bar(done: float, of: float, width: int) -> ProgressBar:
+    """Return a bar that shows how much is done; not in the colour of problems."""
     return ProgressBar(
-        total=of, completed=over, width=min(width, BAR_WIDTH_MAX), complete_style="cyan", finished_style="cyan"
+        total=of, completed=done, width=min(width, BAR_WIDTH_MAX), complete_style="cyan", finished_style="cyan"
     )
 
 

@@ -30,5 +30,5 @@ class Pace:
 
 
 def time_left(elapsed_s: float, share: float) -> float | None:
-    """Return the seconds that the rest takes, if it goes on as the share did that is over; None at the beginning."""
+    """Return the seconds that the rest takes, if the pace stays the same; None at the beginning."""
     return elapsed_s * (1 - share) / share if share > 0 else None

@@ -79,15 +79,15 @@ class RunView:
         self._notifications.see(self._seen_s, run.counts_of()["accepted"])
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what is to be seen in a terminal that is so many columns wide."""
+        """Return what is shown in a terminal that is so many columns wide."""
         run = self._run
         if run is None:
             return [self._name]
-        over = min(run.seconds, self._arrivals_end_s)
+        done_s = min(run.seconds, self._arrivals_end_s)
         return [
             *packed(list(self._clock_facts(run)), width, lines_max=2),
             *packed(list(self._facts(run)), width, lines_max=2),
-            bar(over, self._arrivals_end_s, width),
+            bar(done_s, self._arrivals_end_s, width),
             *self._table.draw(list(self._rows(run)), width),
             *self._wrong(run, width),
         ]

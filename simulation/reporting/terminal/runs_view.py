@@ -1,4 +1,4 @@
-"""Many runs while they go on: how many are over, how long the rest takes, and what came of those that are finished."""
+"""Many runs while they go on: how many have finished, how long the rest takes, and the results so far."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATEST = 5
 
 
 class RunsView:
-    """What is to be seen of many runs."""
+    """What is shown of many runs."""
 
     def __init__(
         self,
@@ -38,18 +38,18 @@ class RunsView:
         """Begin to watch; see :func:`simulation.reporting.terminal.watch_runs`.
 
         Raises:
-            ValueError: `chosen` is not among the figures.
+            ValueError: `chosen` is not among the metrics.
         """
         self._what = what
         self._figures = dict(figures or {})
         self._chosen = next(iter(self._figures), None) if chosen is None else chosen
         if self._chosen is not None and self._chosen not in self._figures:
-            raise ValueError(f"chosen: wanted one of the figures {', '.join(self._figures)}, got {chosen!r}")
+            raise ValueError(f"chosen: wanted one of the metrics {', '.join(self._figures)}, got {chosen!r}")
         self._better = better
         self._clock = clock
         self._base: tuple[float, int] | None = None
-        """When it was first told, and how many were over by then."""
-        self._over, self._of = 0, 0
+        """When it was first called, and how many had finished by then."""
+        self._done, self._of = 0, 0
         self._finished = 0
         self._latest: deque[FinishedCell] = deque(maxlen=LATEST)
         self._most: FinishedCell | None = None
@@ -62,11 +62,11 @@ class RunsView:
             need = len(self._figures) - number  # the last ones go first, and the chosen one never
             yield Column(self._headings[path], 8, need=0 if path == self._chosen else need)
 
-    def tell(self, over: int, of: int, cell: FinishedCell | None = None, /) -> None:
-        """Take in how many are over, as :class:`simulation.results.progress.RunsProgress` says."""
+    def update(self, done: int, of: int, cell: FinishedCell | None = None, /) -> None:
+        """Take in how many have finished, as :class:`simulation.results.progress.RunsProgress` says."""
         if self._base is None:
-            self._base = self._clock(), over
-        self._over, self._of = over, of
+            self._base = self._clock(), done
+        self._done, self._of = done, of
         if cell is None:
             return
         self._finished += 1
@@ -78,22 +78,22 @@ class RunsView:
             self._least = min(self._least or cell, cell, key=lambda each: self._value(each) or 0.0)
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what is to be seen in a terminal that is so many columns wide."""
-        over, of = self._over, self._of
+        """Return what is shown in a terminal that is so many columns wide."""
+        done, of = self._done, self._of
         facts = [Text(f"0 {self._what}")] if self._base is None else list(self._facts(*self._base))
-        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(over, max(of, 1), width)]
+        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(done, max(of, 1), width)]
         if self._latest:
             lines += self._table.draw(list(self._rows()), width)
         return lines
 
-    def _facts(self, begun_s: float, over_before: int) -> Iterator[Text]:
-        elapsed_s, done = self._clock() - begun_s, self._over - over_before
-        yield Text(f"{self._over:,} of {self._of:,} {self._what}", style="bold")
-        if over_before:
-            yield Text(f"{over_before:,} over before")
+    def _facts(self, begun_s: float, done_before: int) -> Iterator[Text]:
+        elapsed_s, done = self._clock() - begun_s, self._done - done_before
+        yield Text(f"{self._done:,} of {self._of:,} {self._what}", style="bold")
+        if done_before:
+            yield Text(f"{done_before:,} finished before")
         if done and elapsed_s:
             yield Text(_rate_text(done / elapsed_s, self._what))
-        rest = self._of - over_before
+        rest = self._of - done_before
         left_s = time_left(elapsed_s, done / rest) if rest > 0 else None
         if left_s is not None:
             yield Text(f"{duration_text(max(1.0, round(left_s)))} left")

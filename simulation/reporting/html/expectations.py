@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ExpectationResult(NamedTuple):
-    """What came of one expectation."""
+    """The result of one expectation."""
 
     text: str
     holds: bool
@@ -20,33 +20,35 @@ class ExpectationResult(NamedTuple):
 
 
 class Overall(NamedTuple):
-    """What came of all of them."""
+    """The result of all of them."""
 
     kind: str
     """``fine``, ``bad``, or ``off`` where nothing was expected."""
 
     mark: str
     word: str
-    """The verdict in one word."""
+    """The result in a word or two."""
 
     text: str
-    """The verdict in a sentence."""
+    """The result in a sentence."""
 
 
-def verdicts(result: Result) -> list[ExpectationResult]:
-    """Return what came of each expectation: those that fail first, each in the order of the file."""
+def expectation_results(result: Result) -> list[ExpectationResult]:
+    """Return the result of each expectation: those that fail first, each in the order of the file."""
     found = [
         ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
         for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
     ]
-    return sorted(found, key=lambda verdict: verdict.holds)
+    return sorted(found, key=lambda each: each.holds)
 
 
 def overall(found: list[ExpectationResult]) -> Overall:
-    """Return what these verdicts come to."""
-    failing = sum(not verdict.holds for verdict in found)
+    """Return the result of all of them together."""
+    failing = sum(not each.holds for each in found)
     if not found:
-        return Overall("off", "–", "No verdict", "The scenario expects nothing, so the run neither holds nor fails.")
+        return Overall(
+            "off", "–", "No expectations", "The scenario expects nothing, so the run neither holds nor fails."
+        )
     if len(found) == 1:
         text = "The one expectation does not hold." if failing else "The one expectation holds."
     elif failing:
