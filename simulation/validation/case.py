@@ -1,4 +1,4 @@
-"""A case: what somebody has published or proved, and how retrylab does the same."""
+"""A case: a published or proved result, and how retrylab reproduces it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Experiment:
     quantities: Sequence[Quantity]
 
     pilot: int = PILOT
-    """Replications to begin with, where there is luck: how they spread tells how many it takes."""
+    """Replications to begin with, where it is stochastic: their spread says how many it takes."""
 
     at_most: int = MOST_REPLICATIONS
     """Replications; what is not narrow enough by then is too wide."""
@@ -56,7 +56,7 @@ class Experiment:
 
     @property
     def stochastic(self) -> int:
-        """How many of its quantities have luck in them."""
+        """How many of its quantities are stochastic."""
         return sum(quantity.stochastic for quantity in self.quantities)
 
 
@@ -69,7 +69,7 @@ class Case:
 
     title: str
     source: str
-    """Who says so, and where."""
+    """The publication."""
 
     url: str = ""
     model: str
@@ -98,7 +98,7 @@ def scenario(
 
     Args:
         text: of the scenario, as it would stand in a file.
-        measure: returns the figures by name; a function of a module, or a `functools.partial` of one.
+        measure: returns the metrics by name; a function of a module, or a `functools.partial` of one.
         rules: returns new failure rules by channel, for each run.
         providers: returns new providers by channel for a seed, in place of the scenario's own.
     """

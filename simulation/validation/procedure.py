@@ -1,4 +1,4 @@
-"""The validation: a pilot, as many replications as the wanted intervals take, and a verdict for each quantity."""
+"""The validation: a pilot, as many replications as the wanted intervals take, and a result for each quantity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What came of a case."""
+    """The result of a case."""
 
     case: Case
     measured: tuple[Measured, ...]
@@ -43,13 +43,13 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Validation:
-    """What came of a validation."""
+    """The result of a validation."""
 
     results: tuple[CaseResult, ...]
     seed: int
     full: bool
     alpha: float = field(default=FALSE_ALARMS)
-    """How often each stochastic quantity may differ by luck alone."""
+    """How often each stochastic quantity may differ by chance alone."""
 
     left_out: int = 0
     """How many experiments of these cases only a full validation runs."""
@@ -93,11 +93,11 @@ def validate(
         cases: their names, or cases of yours (see :mod:`simulation.validation`); all that there are when None.
         full: every interval as narrow as its quantity says. Else no narrower than 5%, each may be 2.5 times as wide as
             its quantity says, and of cases given by name those experiments are left out that take long.
-        seed: another one is another run of luck. The same one gives the same figures for any number of workers.
+        seed: another one gives other random draws. The same one gives the same figures for any number of workers.
         workers: how many processes share the replications; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
-        on_result: told of each case as soon as it is done.
-        on_experiment: told what is being done.
+        on_result: called with each case as soon as it is done.
+        on_experiment: called with what is being done.
 
     Raises:
         ConfigurationError: there is no case of that name, all such names; or an experiment of yours cannot be run, or
@@ -118,13 +118,13 @@ def validate(
     tests = sum(each.stochastic for of_case in experiments.values() for each in of_case)
     rigor = Rigor(FALSE_ALARMS / max(1, tests), full)
     results = []
-    with executor(workers) as who:
+    with executor(workers) as runs:
         for case in chosen:
             measured: list[Measured] = []
             for experiment in experiments[case.name]:
                 if on_experiment is not None:
                     on_experiment(f"{case.name}: {experiment.name}")
-                measured.extend(_measure(case, experiment, seed, rigor, who))
+                measured.extend(_measure(case, experiment, seed, rigor, runs))
             if measured:
                 results.append(CaseResult(case, tuple(measured)))
                 if on_result is not None:
@@ -167,7 +167,7 @@ def find(cases: Sequence[str | Case] | None) -> list[Case]:
 
 
 def _check_sendable(cases: Sequence[Case]) -> None:
-    """See to it that what is to be run by other processes can be sent to them.
+    """Check that what other processes are to run can be sent to them.
 
     Raises:
         ConfigurationError: it cannot; all such experiments.
@@ -186,8 +186,8 @@ def _check_sendable(cases: Sequence[Case]) -> None:
         raise ConfigurationError(problems)
 
 
-def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor) -> Iterator[Measured]:
-    samples = _replications(case, experiment, seed, rigor, who)
+def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, runs: Executor) -> Iterator[Measured]:
+    samples = _replications(case, experiment, seed, rigor, runs)
     for quantity in experiment.quantities:
         figures = [sample[quantity.key] for sample in samples]
         finding = quantity.judge(figures, rigor)
@@ -197,9 +197,9 @@ def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: E
 
 
 def _replications(
-    case: Case, experiment: Experiment, seed: int, rigor: Rigor, who: Executor
+    case: Case, experiment: Experiment, seed: int, rigor: Rigor, runs: Executor
 ) -> list[Mapping[str, Any]]:
-    """Return what came of the pilot, and of as many more replications as all quantities want."""
+    """Return the results of the pilot, and of as many more replications as all quantities want."""
     samples: list[Mapping[str, Any]] = []
     count = experiment.pilot if experiment.stochastic else 1
     if not experiment.stochastic:
@@ -207,7 +207,7 @@ def _replications(
     while len(samples) < (count := min(count, experiment.at_most)):
         seeds = [replication_seed(seed, case, experiment, number) for number in range(len(samples), count)]
         try:
-            done: dict[int, Mapping[str, Any]] = dict(who.map(experiment.replicate, seeds))
+            done: dict[int, Mapping[str, Any]] = dict(runs.map(experiment.replicate, seeds))
         except ConfigurationError as error:
             where = f"{case.name}: {experiment.name}"
             raise ConfigurationError([f"{where}: {problem}" for problem in error.problems]) from error
@@ -222,17 +222,17 @@ def _replications(
 
 
 def _check_measured(case: Case, experiment: Experiment, samples: Sequence[Mapping[str, Any]]) -> None:
-    """See to it that each replication has measured everything, and was long enough for that.
+    """Check that each replication has measured everything, and was long enough for that.
 
     Raises:
-        ConfigurationError: a figure is missing or is none; of each quantity the first.
+        ConfigurationError: a metric is missing or cannot be used; of each quantity the first.
     """
     problems = []
     for quantity in experiment.quantities:
         for sample in samples:
             if quantity.key not in sample:
                 problem: str | None = (
-                    f"wanted a figure for {quantity.key!r}, got those for {', '.join(map(repr, sample))}"
+                    f"wanted a metric for {quantity.key!r}, got those for {', '.join(map(repr, sample))}"
                 )
             elif (wanted := quantity.complaint(sample[quantity.key])) is not None:
                 problem = f"wanted {wanted} for {quantity.key!r}, got {sample[quantity.key]!r}"
@@ -247,6 +247,6 @@ def _check_measured(case: Case, experiment: Experiment, samples: Sequence[Mappin
 
 
 def replication_seed(seed: int, case: Case, experiment: Experiment, number: int) -> int:
-    """Return the seed of a replication: no two of them share their luck."""
+    """Return the seed of a replication: no two of them share their random draws."""
     digest = hashlib.sha256(f"{seed}/{case.name}/{experiment.name}/{number}".encode()).digest()
     return int.from_bytes(digest[:6])

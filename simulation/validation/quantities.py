@@ -1,6 +1,6 @@
 """What is compared with theory, and when it agrees: numbers that are exact, means, variances, whole distributions.
 
-How much luck may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity
+How much chance may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity
 says how narrow the interval has to be (`within`), and so many replications are run as that takes. Every one of the m
 stochastic quantities of a validation is tested at 0.001 / m (Bonferroni), so that a validation of a right simulator
 fails once in a thousand times. The interval that decides is therefore wider than the one of 99.9% that is printed, and
@@ -58,7 +58,7 @@ class Rigor:
     """How strictly to test."""
 
     alpha: float
-    """How often each stochastic quantity may be found to differ by luck alone."""
+    """How often each stochastic quantity may be found to differ by chance alone."""
 
     full: bool
     """Whether intervals have to be as narrow as each quantity says, or only two and a half times that."""
@@ -81,7 +81,7 @@ class Finding:
     """What was measured, as a number if it is one."""
 
     interval: tuple[float, float] | None = None
-    """The 99.9% interval. None: there is no luck in it, or what was tested is a whole distribution."""
+    """The 99.9% interval. None: it is not stochastic, or what was tested is a whole distribution."""
 
     replications: int = 1
 
@@ -91,13 +91,13 @@ class Quantity(ABC):
     """One thing that theory, or a publication, says."""
 
     name: str
-    """Its key in what a replication returns, and what people read."""
+    """Its key in what a replication returns, and its name in the report."""
 
     because: str = ""
     """Where the target comes from, or why the tolerance is what it is, if the case does not say so already."""
 
     stochastic: ClassVar[bool] = True
-    """Whether luck is in it: it is then one of those that share the false alarms."""
+    """Whether chance is in it: it is then one of those that share the false alarms."""
 
     @property
     def key(self) -> str:
@@ -130,7 +130,7 @@ class Exactly(Quantity):
         return None
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
-        """Return 1: there is no luck in it."""
+        """Return 1: it is not stochastic."""
         return 1
 
     def judge(self, samples: Sequence[Any], rigor: Rigor) -> Finding:
@@ -197,7 +197,7 @@ class Mean(Quantity):
         t = _t(rigor.alpha, count)
         off = abs(mean - self.target)
         if off > max(t * math.hypot(own, self.error), _DETERMINISTIC * abs(self.target)):
-            # Where all figures are equal, what is rare may not have happened yet: near the target that proves nothing.
+            # Where all values are equal, what is rare may not have happened yet: near the target that proves nothing.
             are_equal = t * own <= _DETERMINISTIC * abs(self.target)
             is_near = are_equal and off <= rigor.within(self.within) * abs(self.target)
             verdict = Verdict.TOO_WIDE if is_near else Verdict.DIFFERS
@@ -250,7 +250,7 @@ class Between(Quantity):
 
 
 class _OfDraws(Quantity):
-    """One for which a replication returns a figure, or a list of independent ones."""
+    """One for which a replication returns a number, or a list of independent ones."""
 
     def complaint(self, figure: Any) -> str | None:
         """See :class:`Quantity`."""
@@ -259,9 +259,9 @@ class _OfDraws(Quantity):
 
 @dataclass(frozen=True, kw_only=True)
 class Variance(_OfDraws):
-    """The variance of independent and nearly normal figures, by the chi-square interval; both tails.
+    """The variance of independent and nearly normal numbers, by the chi-square interval; both tails.
 
-    A replication returns one figure, or a list of independent ones: counts in windows of a Poisson process, for
+    A replication returns one number, or a list of independent ones: counts in windows of a Poisson process, for
     example, of which this is the index of dispersion.
     """
 
@@ -273,7 +273,7 @@ class Variance(_OfDraws):
         _check(self.name, "within > 0", self.within > 0, self.within)
 
     def wanted(self, samples: Sequence[Any], rigor: Rigor) -> int:
-        """Return how many make the interval narrow enough, which does not depend on the figures."""
+        """Return how many make the interval narrow enough, which does not depend on the values."""
         each = len(_pooled(samples[:1]))
         aim = rigor.within(self.within)
         return max(2, math.ceil(_A_LITTLE_MORE * 2 * (_z(rigor.alpha) / aim) ** 2 / each))
@@ -312,11 +312,11 @@ class Spread(Quantity):
         return self.of
 
     def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
-        """Return how many it takes until a difference of `within` is not luck, on the error of both sides."""
+        """Return how many it takes until a difference of `within` is not chance, on the error of both sides."""
         left = (rigor.within(self.within) / _z(rigor.alpha)) ** 2 - 1 / (2 * self.observations)
         if left <= 0:
             raise ConfigurationError(
-                [f"{self.name}: wanted more observations, got {self.observations}, which do not tell {self.within:.0%}"]
+                [f"{self.name}: wanted more observations, got {self.observations}, which cannot show {self.within:.0%}"]
             )
         return math.ceil(1 / (2 * left))
 
@@ -425,7 +425,7 @@ def _are_numbers(figure: Any) -> bool:
 
 
 def _found(expected: str, verdict: Verdict, value: float, half_width: float, replications: int) -> Finding:
-    """Return the finding of a figure whose interval is symmetric."""
+    """Return the finding for a number with a symmetric interval."""
     measured = interval(value, half_width)
     return Finding(expected, measured, verdict, value, (value - half_width, value + half_width), replications)
 

@@ -1,4 +1,4 @@
-"""How long a queue that begins empty takes until that does not show any more, and so how long a run has to be.
+"""How long a queue takes to forget that it began empty, and so how long a run has to be.
 
 A queue forgets how it began in a few relaxation times, which grow as (1 − ρ)⁻² (Cohen, *The Single Server Queue*,
 1969; Abate and Whitt, Transient behavior of the M/M/1 queue, 1987): at a utilisation of 0.99 one is some 40,000
@@ -30,7 +30,7 @@ def servers(rate: float, mu: float, count: int) -> float:
 
 
 def places(rate: float, mu: float, count: int, room: int) -> float:
-    """Return the same of M/M/c/K with `room` for so many, who may be too many for the servers."""
+    """Return the same of M/M/c/K with `room` for so many, which may be too many for the servers."""
     working = min(count, room)
     waiting, total = room - working, working * mu
     # Karlin and McGregor's eigenvalues of M/M/1/K; of one with no place to wait it is the services that count.

@@ -22,13 +22,13 @@ def interval(mean: float, half_width: float) -> str:
 
 
 def bounds(value: float, low: float, high: float) -> str:
-    """Return a figure and its interval, which is not symmetric, all to the second digit of the width that counts."""
+    """Return a number and its interval, which is not symmetric, all to the second digit of the width that counts."""
     decimals = max(0, 1 - math.floor(math.log10((high - low) / 2))) if high > low else 0
     return f"{value:,.{decimals}f} ({low:,.{decimals}f} … {high:,.{decimals}f})"
 
 
 def written(value: Any) -> str:
-    """Return a value as people read it; a long list by its ends."""
+    """Return a value as text; a long list by its ends."""
     if isinstance(value, (list, tuple)):
         shown = [written(each) for each in value]
         return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])

@@ -54,7 +54,7 @@ def test_what_had_finished_before_takes_no_part_in_the_estimate(before, done, re
     resumed, fresh = Watched(), Watched()
     for watched, earlier in ((resumed, before), (fresh, 0)):
         watched.update(0, earlier, earlier + done + rest)
-        watched.update(seconds, earlier + done, before + done + rest)
+        watched.update(seconds, earlier + done, earlier + done + rest)
     lefts = [re.search(r"[\d.]+ \w+ left", watched.text(200)) for watched in (resumed, fresh)]
     assert lefts[0] is not None
     assert lefts[0][0] == lefts[1][0]

@@ -1,4 +1,4 @@
-"""The cases: what is exact of all of them, a few with luck in them, and in the slow run the whole quick slice."""
+"""The cases: what is exact of all of them, a few stochastic ones, and in the slow run the whole quick slice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_whatever_is_exact_is_exactly_so():
     assert json.loads(json.dumps(document(validation), allow_nan=False))["holds"] is True
 
 
-def test_some_that_have_luck_in_them():
+def test_some_that_are_stochastic():
     some = (
         "D=60 s base=1 s cap=30 s",
         "L=5 N=3 p=0.5",

@@ -56,7 +56,10 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
     (lambda: mm_c_k([], [(1, 1, 1, 1000)]), "mm_c_k: wanted a queue that has settled after 20,000 arrivals"),
     (lambda: mm_c_k([(3, 1e-7)], []), "mm_c_k: wanted a load from 0.001 to 100·c, got c=3 load=1e-07"),
     (lambda: mg_1([("exponential", 0.99)]), "mg_1: wanted a queue that has settled after 20,000 arrivals"),
-    (lambda: mg_1([("uniform", 1e-7)]), "mg_1: wanted ρ ≥ 0.0001, or hardly anybody comes, got law='uniform' ρ=1e-07"),
+    (
+        lambda: mg_1([("uniform", 1e-7)]),
+        "mg_1: wanted ρ ≥ 0.0001, or there are hardly any arrivals, got law='uniform' ρ=1e-07",
+    ),
     (lambda: priority([(0.001, 0.5, "exponential")]), "priority: wanted one in a hundred or more of either kind"),
     (lambda: priority([(0.5, 0.49, "exponential")]), "priority: wanted a queue that has settled"),
     (lambda: processor_sharing([(0.99, 1)], []), "processor_sharing: wanted a queue that has settled"),
@@ -64,7 +67,7 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
     (lambda: limited_sharing([(2.99, 1, 3)]), "limited_sharing: wanted a queue that has settled"),
     (lambda: product_form([(0.99, 1, 1, 0, 1, 0, "none")]), "product_form: wanted a queue that has settled"),
     (lambda: retrial_queue([(0.3, 1, 1e-6)]), "retrial_queue: wanted θ to be a rate from 0.001 to 1,000,000 a second"),
-    (lambda: retrial_queue([(0.005, 1, 1)]), "retrial_queue: wanted λ ≥ μ/100, or hardly anybody finds it busy"),
+    (lambda: retrial_queue([(0.005, 1, 1)]), "retrial_queue: wanted λ ≥ μ/100, or hardly any customer finds it busy"),
     (lambda: retrial_queue([(0.96, 1, 0.1)]), "retrial_queue: wanted a queue that has settled after 20,000 arrivals"),
     (lambda: retrial_queue([(0.5, 1, 1e6)]), "retrial_queue: wanted 1,000,000 attempts at most in a run"),
     (lambda: gas_station([1], 1e-9), "gas_station: wanted rate to be a rate from 0.001 to 1,000,000 a minute"),
@@ -253,7 +256,7 @@ def few(case: Case, replications: int) -> Case:
 
 
 def exact(case: Case) -> Case:
-    """Return the case with those of its experiments that have no luck in them."""
+    """Return the case with those of its experiments that are not stochastic."""
     return replace(case, experiments=tuple(each for each in case.experiments if not each.stochastic))
 
 
@@ -381,7 +384,7 @@ CDFS = {
         weight * stats.expon(scale=mean / 2 / 0.1099).cdf(x) for weight, mean in ((0.999, 0.1), (0.001, 10))
     ),
 }
-"""Of the laws with mean 1/2, all but that which is no luck."""
+"""Of the laws with mean 1/2, all but the constant one."""
 
 
 def _services(result) -> list[float]:

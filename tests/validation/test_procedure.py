@@ -48,13 +48,13 @@ def normal(mean: float, sd: float, seed: int) -> Mapping[str, float]:
 
 
 def exponentials(mean: float, seed: int) -> Mapping[str, list[float]]:
-    luck = Random(seed)
-    return {"x": [luck.expovariate(1 / mean) for _ in range(200)]}
+    random = Random(seed)
+    return {"x": [random.expovariate(1 / mean) for _ in range(200)]}
 
 
 def tosses(share: float, seed: int) -> Mapping[str, list[int]]:
-    luck = Random(seed)
-    heads = sum(luck.random() < share for _ in range(1000))
+    random = Random(seed)
+    heads = sum(random.random() < share for _ in range(1000))
     return {"x": [heads, 1000 - heads]}
 
 
@@ -168,10 +168,10 @@ def test_neighbours_of_which_few_are_expected_are_taken_together():
     shares = (*(2.0**-k for k in range(1, 40)), 2.0**-39)
 
     def geometric(seed: int) -> Mapping[str, list[int]]:
-        luck, counts = Random(seed), [0] * 40
+        random, counts = Random(seed), [0] * 40
         for _ in range(1000):
             k = 0
-            while luck.random() < 0.5 and k < 39:
+            while random.random() < 0.5 and k < 39:
                 k += 1
             counts[k] += 1
         return {"x": counts}
@@ -223,7 +223,7 @@ def test_figures_do_not_depend_on_how_many_share_the_work_but_on_the_seed():
         ),
         ({"x": math.inf}, Between(name="x", low=1.0), "wanted a finite number for 'x', got inf"),
         ({"x": None}, Mean(name="x", target=1.0), "wanted a finite number for 'x', got None"),
-        ({"y": 1.0, "z": 2.0}, Mean(name="x", target=1.0), "wanted a figure for 'x', got those for 'y', 'z'"),
+        ({"y": 1.0, "z": 2.0}, Mean(name="x", target=1.0), "wanted a metric for 'x', got those for 'y', 'z'"),
         ({"x": []}, Variance(name="x", target=1.0), "wanted a finite number, or a list of some for 'x', got []"),
         ({"x": []}, Follows(name="x", distribution="…", cdf=abs), "wanted a finite number, or a list of some"),
         (
@@ -232,7 +232,7 @@ def test_figures_do_not_depend_on_how_many_share_the_work_but_on_the_seed():
             "wanted a list of 1 counts, not all of them 0 for 'x', got [3, 4]",
         ),
         ({"x": [0, 0]}, Frequencies(name="x", distribution="…", shares=(0.5, 0.5)), "not all of them 0"),
-        ({"y": 1}, Spread(name="sd", of="x", target=1.0, observations=1000), "wanted a figure for 'x'"),
+        ({"y": 1}, Spread(name="sd", of="x", target=1.0, observations=1000), "wanted a metric for 'x'"),
     ],
 )
 def test_what_a_replication_returns_and_cannot_be_compared_is_said(figures, quantity, complaint):

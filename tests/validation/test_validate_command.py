@@ -16,7 +16,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_it_prints_source_expected_measured_and_verdict():
+def test_it_prints_source_expected_measured_and_result():
     code, out, _ = run(*EXACT, "--workers", "1")
     assert code == 0
     assert "  botocore, tests/unit/retries\n  https://github.com/boto/botocore" in out

@@ -98,12 +98,12 @@ def _truncated(p: float, n: int) -> Experiment:
     return Experiment(
         name=f"p={p:g} N={n}",
         replicate=scenario(_at_once(p, f"max_attempts: {n}, initial_delay: 0s", messages), partial(_counted, n)),
-        quantities=_always(p, n, messages) if certain else _by_luck(p, n, messages),
+        quantities=_always(p, n, messages) if certain else _by_chance(p, n, messages),
     )
 
 
 def _always(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
-    """Return what comes of attempts that all fail, or all succeed."""
+    """Return the outcomes of attempts that all fail, or all succeed."""
     number = n if p else 1
     return (
         Exactly(name="share dead-lettered", target=float(p)),
@@ -117,7 +117,7 @@ def _shares(p: float, n: int) -> list[float]:
     return [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
 
 
-def _by_luck(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
+def _by_chance(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
     # Of a rare event a replication of the same length says less: 5% of 1 in 1000 takes 10^7 messages.
     rare = 0.02 if p**n > 0.02 else 0.10
     quantities: list[Quantity] = []

@@ -1,4 +1,4 @@
-"""A bank with one counter, and customers who leave when they have waited for too long: SimPy's example, as a trace."""
+"""A bank with one counter, and customers that leave after waiting too long: SimPy's example, as a trace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Counter(Provider):
         self._services = services
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        """Serve the customer whom the id of the notification numbers."""
+        """Serve the customer with the number in the id of the notification."""
         return Foreseen(ns(self._services[_number(attempt.command.notification_id)]), Sent())
 
 
@@ -63,7 +63,7 @@ def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case
     customers = tuple(sorted(customers, key=itemgetter(0)))
     return Case(
         name="bank-renege",
-        title="A bank whose customers leave when they have waited for too long",
+        title="A bank with customers that leave after waiting too long",
         source="SimPy 4.1.2, examples, bank_renege.out",
         url="https://simpy.readthedocs.io/en/latest/examples/bank_renege.html",
         model="Customers come at the instants that the example draws with its seed, 42, to a bulkhead of one slot; "

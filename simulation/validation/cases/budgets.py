@@ -81,7 +81,7 @@ def _budget(p: float, share: float) -> Experiment:
 
 
 def _used_up(share: float) -> Quantity:
-    """Return that all of a budget is used: each run ends within a retry of it, so there is hardly any luck in it."""
+    """Return that all of a budget is used: each run ends within a retry of it, so there is hardly any chance in it."""
     return Between(
         name="load",
         low=1 + share - 1.1 / REQUESTS,
@@ -136,7 +136,7 @@ faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}
         quantities=(
             Mean(name="sent for each accepted", target=k, within=0.01),
             Mean(name="rejected for each accepted", target=k - 1, within=0.05, because="5% of a tenth, at 1.1"),
-            # With little to spare some of what the backend could accept is not sent when luck has it so.
+            # With little to spare some of what the backend could accept may happen not to be sent.
             *(
                 (Mean(name="sent a second", target=k * accepted, within=0.02),)
                 if _comes_short(k, accepted) < 0.01

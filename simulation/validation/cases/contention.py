@@ -20,7 +20,7 @@ READ = Transient(reason="read")
 CONFLICT = Transient(reason="conflict")
 
 PUBLISHED_RUNS = 1000
-"""Behind each figure of the table, from which the error of its standard deviations follows."""
+"""So many runs are behind each figure of the table, from which the error of its standard deviations follows."""
 
 EXACT = 10**9
 """In place of a number of runs, where there were none."""

@@ -31,7 +31,7 @@ def _text(workload: Iterable[tuple[float, str]], rho: float, settles_s: float, p
     Args:
         workload: arrivals a second, and what else is said of them.
         rho: the utilisation of the provider.
-        settles_s: after how many seconds it does not show any more that nobody was there to begin with.
+        settles_s: after how many seconds it has forgotten that it began empty.
         provider: its settings.
     """
     workload = list(workload)
@@ -161,7 +161,7 @@ def processor_sharing(
         laws = check.rows(laws, {"law": one_of(LAWS), "ρ": UTILISATION}, *LAW_SETTLES)
     return Case(
         name="processor-sharing",
-        title="M/G/1 processor sharing: the mean hangs on the mean alone",
+        title="M/G/1 processor sharing: the mean depends on the mean alone",
         source="Kleinrock 1967; Coffman, Muntz, Trotter 1970; Ciw, tests/test_processor_sharing.py",
         url=CIW,
         model="Poisson arrivals at a provider with capacity: 1 and discipline: processor_sharing. The mean sojourn is "
@@ -294,7 +294,7 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
     ]
     mean_sojourn: Quantity = settling.mean("mean sojourn, s", sojourn, rate / mu / servers)
     if law == "deterministic" and erlang_c(servers, rate / mu) < RARE:
-        # All take the same time, but for those who share a server: of so few some validations see none.
+        # All take the same time, but for those that share a server: of so few some validations see none.
         mean_sojourn = Between(
             name="mean sojourn, s", low=0.999 * sojourn, high=1.001 * sojourn, because=f"{sojourn:.7g} to 0.1%"
         )

@@ -30,7 +30,7 @@ CARS = "sms-0-"
 
 
 class Station:
-    """Turns away who finds the pump in use: cars always, motorcycles when the places to wait are taken too."""
+    """Turns away vehicles that find the pump in use: cars always, motorcycles when the places to wait are taken too."""
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -112,7 +112,7 @@ def gas_station(
         url="https://r-simmer.org/articles/simmer-07-ctmc.html",
         model="Poisson arrivals of cars and motorcycles at one pump, each with an exponential time of its own; cars go "
         "if it is in use, motorcycles if all places to wait are taken. Two entries of a workload, a provider with "
-        "capacity: 1 that is as fast as the recipient's host says, and a failure rule that sees who is there.",
+        "capacity: 1 that is as fast as the recipient's host says, and a failure rule that sees which are there.",
         experiments=tuple(_experiment(each, rate, cars, car_min, motorcycle_min) for each in places),
     )
 
@@ -173,9 +173,9 @@ def _shares(places: int, duration: float, result: Result) -> dict[str, float]:
 
     def share(waiting: int, of_cars: bool) -> float:
         """Return how long at least so many wait behind one of this kind."""
-        who = np.flatnonzero(is_car == of_cars)
-        who = who[who + waiting < len(served)]
-        return time_average(np.maximum(begins[who], comes[who + waiting]), leaves[who], since, duration)
+        those = np.flatnonzero(is_car == of_cars)
+        those = those[those + waiting < len(served)]
+        return time_average(np.maximum(begins[those], comes[those + waiting]), leaves[those], since, duration)
 
     shares = {"mean number of vehicles": time_average(comes, leaves, since, duration)}
     shares["share of the time: idle"] = 1 - share(0, True) - share(0, False)

@@ -34,18 +34,18 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Bottom(Actor):
-    """What everybody needs in the end: fails with some probability."""
+    """The layer that all others depend on: fails with some probability."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self._p = p
-        self._luck = self.stream("bottom")
+        self._random = self.stream("bottom")
         self.calls = 0
 
     @handles(Call)
     def on_call(self, _: Call) -> bool:
         self.calls += 1
-        return self._luck.random() >= self._p
+        return self._random.random() >= self._p
 
 
 class Layer(Actor):

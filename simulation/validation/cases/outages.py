@@ -1,4 +1,4 @@
-"""Outages: when what failed in one is delivered, and how those who failed together come back."""
+"""Outages: when what failed in one is delivered, and how those that failed together come back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fixed_outage(
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each triple, how long the outage is, D, the first wait, base, and the longest, cap, in
-    seconds: the first two from 0.00001 to 500,000, the last from 0.00001, or infinite. It is over within 999 retries.
+    seconds: the first two from 0.00001 to 500,000, the last from 0.00001, or infinite. It ends within 999 retries.
 
     Raises:
         ConfigurationError: a triple is out of its domain; all of them.
@@ -168,7 +168,7 @@ def inspection_paradox(
                 lambda mu, sigma, wait: wait < math.exp(mu + sigma**2 / 2),
             ),
             (
-                "exp(μ + 2σ² + 6σ) ≤ 1,000,000·δ, so many retries of whoever waits longest",
+                "exp(μ + 2σ² + 6σ) ≤ 1,000,000·δ, so many retries of the one that waits longest",
                 lambda mu, sigma, wait: math.exp(mu + 2 * sigma**2 + 6 * sigma) <= 1e6 * wait,
             ),
             (
@@ -178,7 +178,7 @@ def inspection_paradox(
         )
     return Case(
         name="residual-outage",
-        title="What is left of an outage to those who come into it",
+        title="What is left of an outage for those that come into it",
         source="Brooker, 2026; the inspection paradox",
         url="https://brooker.co.za/blog/2026/06/19/waiting.html",
         model="Poisson arrivals, outages again and again, constant waits δ between attempts: a delay is what is left, "
@@ -271,7 +271,7 @@ class Outages:
 
 
 def lognormal_residual(mu: float, sigma: float, wait: float) -> float:
-    """Return the mean of what is left of an outage to those who come into it, each rounded up to whole waits.
+    """Return the mean of what is left of an outage for those that come into it, each rounded up to whole waits.
 
     What is left is longer than x with probability E[max(0, X − x)]/E[X].
     """
@@ -282,7 +282,7 @@ def lognormal_residual(mu: float, sigma: float, wait: float) -> float:
 
 
 def _lognormal(mu: float, sigma: float, wait: float) -> Experiment:
-    # So few come that hardly two come into the same outage, and so many outages nobody sees: then each of those who
+    # So few come that hardly two come into the same outage, and so many outages see none: then each of those that
     # come into one sees another one, chosen by its length, and their mean has no bias and a variance far below that of
     # E[X²] over as many outages, in which a single one in thousands decides (the CV² of X² is e^4σ² − 1).
     gap = 30 * math.exp(mu + sigma**2 / 2)

@@ -1,4 +1,4 @@
-"""Overload: metastable failure, a pool of threads that hang, and customers who come again until they are served."""
+"""Overload: metastable failure, a pool of threads that hang, and customers that come again until they are served."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
         source="Bronson et al., Metastable Failures in Distributed Systems, HotOS 2021",
         url="https://sigops.org/s/conferences/hotos/2021/papers/hotos21-s11-bronson.pdf",
         model=f"A provider with capacity 1 that takes 1/{capacity} s and is frozen for {outage:g} s; timeout 1 s, two "
-        f"attempts. What was given up is worked on all the same: stuck for ever iff 2λ > {capacity}.",
+        f"attempts. What has timed out is worked on all the same: stuck for good iff 2λ > {capacity}.",
         experiments=tuple(_storm(rate, capacity, outage) for rate in rates),
     )
 
@@ -165,7 +165,7 @@ def bimodal_latency(
         title="Five per cent that hang take all threads",
         source="Site Reliability Engineering, ch. 22, 'Bimodal latency'",
         url="https://sre.google/sre-book/addressing-cascading-failures/",
-        model="A provider with so many threads that refuses whoever finds them all busy; most requests take 100 ms, "
+        model="A provider with so many threads that refuses requests when all are busy; most requests take 100 ms, "
         "some hang for 100 s on average. Errors are Erlang's B, whatever the law of the times: 19.6% are served.",
         experiments=tuple(_hanging(*each) for each in parameters),
     )
@@ -222,19 +222,19 @@ def _errors(warm_up: float, result: Result) -> dict[str, float]:
 
 
 class Counter(Provider):
-    """Serves one at a time; who finds it busy is told so at once, and comes again after an exponential time."""
+    """Serves one at a time, and refuses others at once; these come again after an exponential time."""
 
     def __init__(self, mu: float, theta: float, seed: int) -> None:
-        self._luck = RandomStreams(seed).stream("counter")
+        self._random = RandomStreams(seed).stream("counter")
         self._mu, self._theta = mu, theta
         self._free_at_ns = 0
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        """Be served, or be told when to come again."""
+        """Be served, or get the time to come again."""
         if now_ns < self._free_at_ns:
-            again_s = self._luck.expovariate(self._theta)
+            again_s = self._random.expovariate(self._theta)
             return Foreseen(0, Transient(reason="busy", throttled=True, retry_after=again_s))
-        service_ns = ns(self._luck.expovariate(self._mu))
+        service_ns = ns(self._random.expovariate(self._mu))
         self._free_at_ns = now_ns + service_ns
         return Foreseen(service_ns, Sent())
 
@@ -254,7 +254,7 @@ def retrial_queue(
             parameters,
             {"λ": RATE, "μ": RATE, "θ": RATE},
             ("λ < μ, or no queue is stable", lambda rate, mu, theta: rate < mu),
-            ("λ ≥ μ/100, or hardly anybody finds it busy", lambda rate, mu, theta: rate >= mu / 100),
+            ("λ ≥ μ/100, or hardly any customer finds it busy", lambda rate, mu, theta: rate >= mu / 100),
             settling.in_time(_orbit_settles, lambda rate, mu, theta: rate),
             (
                 "1,000,000 attempts at most in a run",
@@ -265,7 +265,7 @@ def retrial_queue(
         )
     return Case(
         name="retrial-queue",
-        title="Customers who find it busy come again until they are served",
+        title="Customers that find it busy come again until they are served",
         source="Artalejo and Falin, Rev. Mat. Complut. 15, 2002",
         model="M/M/1/1 with retrials: a provider of a few lines that says busy, with a Retry-After that is "
         "exponential. Orbit ρ/(1 − ρ)·(λ/θ + ρ), busy ρ, retries of each ρ/(1 − ρ)·(1 + θ/μ).",
@@ -281,8 +281,8 @@ def _mean_retries(rho: float, returns: float) -> float:
 def _orbit_settles(rate: float, mu: float, theta: float) -> float:
     """Return after how many seconds the orbit has settled: as a queue, and as slowly as those in it come back.
 
-    If that is slowly, they come back so often that as many are served as come: where n come back, and a share ρ meets
-    somebody being served, that goes on at the rate θ(1 − ρ)².
+    If that is slowly, they come back so often that as many are served as come: where n come back, and a share ρ finds
+    the server busy, that goes on at the rate θ(1 − ρ)².
     """
     return settling.servers(rate, mu, 1) + 4 / (theta * (1 - rate / mu) ** 2)
 

@@ -150,12 +150,12 @@ def _no_drift(ratio: float) -> Experiment:
 def _drifts(ratio: float, share: float, seed: int) -> dict[str, float]:
     """Half-fill a bucket that is never full nor empty, and see what many attempts make of it."""
     attempts = 20_000
-    budget, luck = GrpcBudget(4 * attempts, ratio), Random(seed)
+    budget, random = GrpcBudget(4 * attempts, ratio), Random(seed)
     for _ in range(2 * attempts):
         budget.end(0, False, 0)
     before = budget.tokens
     for _ in range(attempts):
-        budget.end(0, luck.random() >= share, 0)
+        budget.end(0, random.random() >= share, 0)
     return {"tokens gained each attempt": (budget.tokens - before) / attempts}
 
 

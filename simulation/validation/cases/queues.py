@@ -201,7 +201,7 @@ MOST_PLACES = 100_000
 
 
 class Room:
-    """A provider that refuses whoever finds so many there: a bounded mailbox."""
+    """A provider that refuses an attempt when so many are there: a bounded mailbox."""
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -247,8 +247,8 @@ def mm_c_k(
         title="Erlang B and M/M/c/K: a bounded mailbox",
         source="Erlang 1917; simmer vignette 06",
         url="https://r-simmer.org/articles/simmer-06-queueing.html",
-        model="A provider with capacity: c, and a failure rule that refuses whoever finds K there. What is refused is "
-        "dead-lettered at once.",
+        model="A provider with capacity: c, and a failure rule that refuses an attempt when K are there. What is refused "
+        "is dead-lettered at once.",
         experiments=(
             *(_bounded(load, 1, servers, servers) for servers, load in lost),
             *(_bounded(*each) for each in bounded),
@@ -334,7 +334,7 @@ def settles(law: str, rho: float) -> float:
 
 
 LAW_SETTLES: tuple[Relation, ...] = (
-    ("ρ ≥ 0.0001, or hardly anybody comes", lambda law, rho: rho >= 1e-4),
+    ("ρ ≥ 0.0001, or there are hardly any arrivals", lambda law, rho: rho >= 1e-4),
     settling.in_time(settles, lambda law, rho: rho / LAWS[law][1]),
 )
 """Of a law and the utilisation."""

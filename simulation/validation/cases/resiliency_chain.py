@@ -57,7 +57,7 @@ def plain() -> list[Step]:
 
 
 def retrying(backoffs_s: Sequence[float]) -> list[Step]:
-    """Return the steps of one that retries after waits of these means, and then gives up and thinks again."""
+    """Return the steps of one that retries after waits of these means, and then stops and thinks again."""
     waits = [THINK_S, *backoffs_s]
     return [Step(wait_s=wait, success=0, failure=(k + 1) % len(waits)) for k, wait in enumerate(waits)]
 
@@ -104,9 +104,9 @@ def _attempt(server: Server, step: Step, phase: int, failing: Array, succeeding:
     repair, repair_s = phases - 1, server.repair_s
     down = 0.0
     if phase == repair and repair_s:
-        down = repair_s / (repair_s + step.wait_s)  # it is in repair still when the wait is over
+        down = repair_s / (repair_s + step.wait_s)  # it is still in repair when the wait ends
         reward += down * repair_s * (1 - exp(-server.connect_timeout_s / repair_s))
-        down *= exp(-server.connect_timeout_s / repair_s)  # … and when the client gives up to connect
+        down *= exp(-server.connect_timeout_s / repair_s)  # … and when the client stops connecting
         _fail(server, step, repair, down, failing, reward)
     accepted = 1 - down
     served = 1 - exp(-server.response_timeout_s / server.service_s)

@@ -21,7 +21,7 @@ from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, POSITIVE_PROBA
 from simulation.validation.quantities import Mean
 
 WANTED = 100
-"""Successful responses, with which a run is over."""
+"""A run ends after so many successful responses."""
 
 SERVICE_S = 5.0
 RESPONSE_TIMEOUT_S = 10.0
@@ -33,12 +33,12 @@ UP_S = SERVICE_S * REQUESTS_TO_FAILURE
 class FailingServer(Provider):
     """Serves one at a time, fails once it is idle after every tenth request, and is then repaired.
 
-    A request during a repair connects as soon as that is over, or times out. Whether it is served or dropped at the
+    A request during a repair connects as soon as that has ended, or times out. Whether it is served or dropped at the
     response timeout, it counts. What a retry waits is the server's hint: exponential, with a mean that doubles.
     """
 
     def __init__(self, availability: float, connect_timeout_s: float, longest_backoff_s: float, seed: int) -> None:
-        self._luck = RandomStreams(seed).stream("server")
+        self._random = RandomStreams(seed).stream("server")
         self._repair_s = (1 / availability - 1) * UP_S
         self._connect_timeout_ns = ns(connect_timeout_s)
         self._longest_backoff_s = longest_backoff_s
@@ -49,15 +49,15 @@ class FailingServer(Provider):
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
         """Connect, if there is time for it, and be served."""
         if self._served == WANTED:
-            return Foreseen(NEVER_NS, Sent())  # it is over
+            return Foreseen(NEVER_NS, Sent())  # the run has ended
         waits_ns = max(0, self._up_at_ns - now_ns)
         if waits_ns > self._connect_timeout_ns:
             return Foreseen(self._connect_timeout_ns, self._failure(attempt, "connect timeout"))
         self._accepted += 1
-        service_s = self._luck.expovariate(1 / SERVICE_S)
+        service_s = self._random.expovariate(1 / SERVICE_S)
         took_ns = waits_ns + ns(min(service_s, RESPONSE_TIMEOUT_S))
         if self._accepted % REQUESTS_TO_FAILURE == 0 and self._repair_s:
-            self._up_at_ns = now_ns + took_ns + ns(self._luck.expovariate(1 / self._repair_s))
+            self._up_at_ns = now_ns + took_ns + ns(self._random.expovariate(1 / self._repair_s))
         if service_s > RESPONSE_TIMEOUT_S:
             return Foreseen(took_ns, self._failure(attempt, "response timeout"))
         self._served += 1
@@ -67,7 +67,7 @@ class FailingServer(Provider):
         if not self._longest_backoff_s:
             return Transient(reason=reason)
         mean_s = min(self._longest_backoff_s, SERVICE_S * 2 ** (attempt.number - 1))
-        return Transient(reason=reason, retry_after=self._luck.expovariate(1 / mean_s))
+        return Transient(reason=reason, retry_after=self._random.expovariate(1 / mean_s))
 
 
 RETRY = "max_attempts: 6, initial_delay: 0s, max_delay: 0s"
@@ -137,7 +137,7 @@ independent simulation."""
 
 
 CONNECT_TIMEOUT_S = 2.0
-"""In the figures that are published."""
+"""In the published figures."""
 
 SOLVED: tuple[tuple[str, float, float], ...] = (
     *((config, availability, CONNECT_TIMEOUT_S) for config in CONFIGS for availability in (0.6, 0.8)),

@@ -1,6 +1,6 @@
 """The chains behind Brooker's ways to retry, solved: what a client's bucket, and what its breaker, makes of its calls.
 
-A call and its retries are over before the next one, so a client is a Markov chain from call to call.
+A call and its retries end before the next one, so a client is a Markov chain from call to call.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def with_bucket(p: float, calls: int, share: float, capacity: int) -> tuple[floa
 
 
 def with_breaker(p: float, calls: int, share: float, retries: int) -> tuple[float, float]:
-    """Return attempts and successes for each call of a client whose breaker counts for ever, where attempts fail with
-    `p`: it retries, so many times, while failed attempts are at most a share of the calls."""
+    """Return attempts and successes for each call of a client with a breaker that never forgets, where attempts fail
+    with `p`: it retries, so many times, while failed attempts are at most a share of the calls."""
     exact = as_fraction(share)
     failures = np.zeros(1 + calls * (1 + retries))
     """How likely so many attempts have failed."""

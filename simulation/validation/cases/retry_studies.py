@@ -129,7 +129,7 @@ def _strategy(p: float, n: int) -> Experiment:
 
 
 def _is_seen(share: float) -> bool:
-    """Tell whether a replication has both failures and successes, or for certain one of them alone."""
+    """Return whether a replication has both failures and successes, or for certain one of them alone."""
     return share in (0, 1) or RARE < share < 1 - RARE
 
 
@@ -161,7 +161,7 @@ def _solved_success(success: float, calls: int) -> tuple[Quantity, ...]:
 
 
 def _clients(calls: int, retry: str, provider: str = "", count: int = 1) -> str:
-    # What is tried again at once is over before the next call of that client.
+    # What is tried again at once ends before the next call of that client.
     entries = ", ".join(["{channel: webhook, arrivals: {constant: 1/s}}"] * count)
     return f"""
 duration: {calls}s
@@ -198,14 +198,14 @@ class RetryBreaker:
 
     def __init__(self, p: float, share: float, seed: int) -> None:
         self._p, self._share = p, as_fraction(share)
-        self._luck = RandomStreams(seed).stream("breaker")
+        self._random = RandomStreams(seed).stream("breaker")
         self._calls: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
 
     def __call__(self, attempt: Attempt, _now_ns: int, _load: Load) -> Outcome | None:
         client = attempt.command.notification_id.rpartition("-")[0]
         self._calls[client] += attempt.number == 1
-        if self._luck.random() >= self._p:
+        if self._random.random() >= self._p:
             return None
         self._failures[client] += 1
         return AGAIN if self._failures[client] <= self._share * self._calls[client] else NOT_AGAIN
@@ -217,7 +217,7 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
     success_of_calls = Mean(name="success", target=success, within=0.005, because="solved")
     return Experiment(
         name=f"p={p:g} breaker, {calls} calls each",
-        # So many clients, for what becomes of one is so skewed that a few hundred of them mislead Student's t.
+        # So many clients, for the results of one are so skewed that a few hundred of them mislead Student's t.
         replicate=partial(_with_breaker, _clients(calls, retry, count=max(1, 2000 // calls)), p, share),
         quantities=(
             _load_of_breakers(load),

@@ -1,4 +1,4 @@
-"""Retry schedules that services publish: when each attempt is made of what fails for ever."""
+"""Retry schedules that services publish: when each attempt is made of what never succeeds."""
 
 from __future__ import annotations
 
