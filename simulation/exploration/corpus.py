@@ -1,7 +1,7 @@
 """The folder of failing cases: each is kept as a scenario file, and tried first in the next exploration.
 
 A case is kept with the settings that it was found with, so that its file alone shows what broke. When it is tried again
-it is tried on the settings of the day: it is mended when they no longer break, and its file is then removed.
+it is tried on the current settings: it is mended when they no longer break, and its file is then removed.
 """
 
 from __future__ import annotations

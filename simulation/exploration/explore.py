@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from simulation.invariants import Choice
 
 SEEDS_AT_ONCE = 8
-"""How many a process is given at a time."""
+"""How many seeds a process gets at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one case."""
+    """The result of one case."""
 
     seed: int
     notifications: int
@@ -64,7 +64,7 @@ class Failure:
 
 @dataclass
 class Exploration:
-    """What came of an exploration. It is the same for any number of processes."""
+    """The result of an exploration. It is the same for any number of processes."""
 
     scenario: Scenario
     path: Path
@@ -94,7 +94,7 @@ class Exploration:
 
     @property
     def never(self) -> list[str]:
-        """What should have happened sometimes and never did."""
+        """What should happen sometimes and never did."""
         return [each.text for each in demanded(self.scenario) if not self.coverage[each.text]]
 
     @property
@@ -113,7 +113,7 @@ class Exploration:
 
     @property
     def replay(self) -> str:
-        """The command that shows the failure again, or does the whole exploration again where nothing broke."""
+        """The command that repeats the failure, or the whole exploration when no case broke."""
         if self.failure is None:
             return self.command(self.first_seed, self.cases)
         if self.failure.kept is not None:
@@ -134,7 +134,7 @@ def explore(
     shrink_runs: int = RUNS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exploration:
-    """Run many cases of a scenario, and return what came of it: the first that broke, and what was reached.
+    """Run many cases of a scenario, and return the result: the first that broke, and what was reached.
 
     Cases that broke before and were kept are tried first. An exploration ends with the first case that breaks, in the
     order of the seeds; it is shrunk to a small one, which is kept.
@@ -155,7 +155,7 @@ def explore(
 
     Raises:
         ConfigurationError: the file, the schedule or the first seed cannot be used.
-        ExplorationInterrupted: a `KeyboardInterrupt` came; it has what the exploration had come to.
+        ExplorationInterrupted: a `KeyboardInterrupt` came; it has the result so far.
         OSError: a failing case cannot be kept.
         ValueError: `seeds` or `workers` is less than 1.
     """
@@ -183,7 +183,7 @@ class ExplorationInterrupted(KeyboardInterrupt):
     def __init__(self, so_far: Exploration) -> None:
         super().__init__("interrupted")
         self.so_far = so_far
-        """What it had come to; a case that had broken may not be shrunk, nor kept."""
+        """The result so far; a case that broke may not be shrunk, nor kept."""
 
 
 def _try_seeds(
@@ -209,7 +209,7 @@ def _try_seeds(
 
 
 def _kept(failure: Failure, folder: Corpus, exploration: Exploration, shrink_runs: int) -> Failure:
-    """Shrink a failing case, and keep what came of it."""
+    """Shrink a failing case, and keep the result."""
     shrunk = None
     if shrink_runs:
         shrunk = shrink(failure.case, failure.failing_case.kind, invariants=exploration.invariants, runs=shrink_runs)

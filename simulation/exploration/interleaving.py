@@ -21,7 +21,7 @@ LINES_MAX = 24
 
 @dataclass(frozen=True, slots=True)
 class _Deviated:
-    """A decision that was not for the actor whose message is oldest."""
+    """A decision that was not for the actor with the oldest message."""
 
     at_ns: int
     step: int
@@ -91,5 +91,5 @@ def _line(each: Any) -> str:
     at = f"{each.at_ns / NS_PER_S:12.6f} s"
     if type(each) is _Deviated:
         return f"> {at}  {each.chosen} goes before {' and '.join(each.others)} (decision {each.step})"
-    whose = f"{each.notification_id} " if isinstance(each, NotificationEvent) else ""
-    return f"  {at}  {whose}{what_happened(each)}"
+    subject = f"{each.notification_id} " if isinstance(each, NotificationEvent) else ""
+    return f"  {at}  {subject}{what_happened(each)}"

@@ -53,20 +53,20 @@ def _lines(exploration: Exploration) -> Iterator[str]:
         yield exploration.replay
         yield ""
         cases = counted(exploration.cases, "case")
-        yield f"no case broke, but of what the settings make possible this never happened in {cases}:"
+        yield f"no case broke, but this never happened in {cases}, though the settings make it possible:"
         yield from (f"  {text}" for text in exploration.never)
-        yield "try more seeds, or see what keeps it from happening"
+        yield "try more seeds, or find out what prevents it"
         yield ""
     else:
         yield f"{exploration.scenario.name}  {seeds} · {exploration.notifications:,} notifications · no case broke"
     yield from _mended(exploration)
-    yield f"in so many of {counted(exploration.cases, 'case')}"
+    yield f"reached, in how many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration)
 
 
 def _mended(exploration: Exploration) -> Iterator[str]:
     for file in exploration.mended:
-        yield f"mended: {file} broke before and does not any more"
+        yield f"mended: {file} broke before and no longer does"
 
 
 def _seeds(exploration: Exploration) -> str:
@@ -97,7 +97,7 @@ def _failed(failure: Failure) -> Iterator[str]:
     shrunk = failure.shrunk
     order = interleaving(shrunk.scenario)
     if order:
-        yield "in this order, which is not the usual one where it is marked:"
+        yield "in this order (deviations from the usual order are marked):"
         yield from (f"  {line}" for line in order)
     yield f"shrunk in {shrunk.runs:,} runs from {shrunk.before} to {shrunk.after}:"
     assert failure.file is not None
@@ -105,7 +105,7 @@ def _failed(failure: Failure) -> Iterator[str]:
     written = [line for line in text if not line.startswith("#")]
     yield from (f"  {line}" for line in written[:_LINES_OF_A_CASE])
     if len(written) > _LINES_OF_A_CASE:
-        yield f"  … and {len(written) - _LINES_OF_A_CASE} lines more"
+        yield f"  … and {len(written) - _LINES_OF_A_CASE} more lines"
     yield f"kept: retrylab run {failure.file} --check"
 
 

@@ -132,7 +132,7 @@ class _Shrinking:
     def _try(self, data: Data, *, walks: int = _WALKS) -> bool:
         """Run a candidate; if it breaks in the same way, it is the best so far.
 
-        Where the schedule matters, so many random walks are tried with it besides.
+        Where the schedule matters, so many random walks are tried with it too.
         """
         text = json.dumps(data, sort_keys=True)
         if text in self._tried:

@@ -25,7 +25,7 @@ from simulation.scenario.arrivals import Arrivals, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_notifications
 
 NOTIFICATIONS = (30, 300)
-"""A case has about so many notifications: log-uniform between these."""
+"""The number of notifications of a case is about log-uniform between these."""
 
 ScheduleKind: TypeAlias = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn. ``mixed``: in half of the cases as always, else one of the other two."""

@@ -37,7 +37,7 @@ class FailingCase:
     """Whether it is an exception, and no invariant that was broken."""
 
     history: tuple[str, ...] = ()
-    """What had happened until then to what it concerns, a line each."""
+    """The earlier events of what it concerns, a line each."""
 
     @property
     def headline(self) -> str:
@@ -48,7 +48,7 @@ class FailingCase:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a run: a result, or how it broke."""
+    """The outcome of a run: a result, or how it broke."""
 
     result: Result | None
     failing_case: FailingCase | None
@@ -60,7 +60,7 @@ def attempt(
     invariants: Choice = "all",
     rules: RulesByName | None = None,
 ) -> Trial:
-    """Run a scenario, and return what came of it. Whatever the run raises is a failing case, but for interrupts.
+    """Run a scenario, and return the outcome. Whatever the run raises is a failing case, but for interrupts.
 
     Args:
         scenario: what to run.

@@ -122,7 +122,7 @@ def fit_latency(sample: Sample, is_of: str, *, resamples: int, random: np.random
 
     Args:
         sample: The latencies.
-        is_of: Of which attempts they are, for people.
+        is_of: Of which attempts they are, in words.
         resamples: For the p-values; 0 for none of them.
         random: Draws these.
     """

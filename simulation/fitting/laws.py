@@ -57,4 +57,4 @@ LAWS: dict[str, tuple[Callable[..., Floats], Callable[..., Any]]] = {
     ),
     "mixture": (_share_of_two, _draw_of_two),
 }
-"""By family: the share up to each of some latencies, and so many draws, both of the parameters of a law besides."""
+"""By family: its distribution function and its random draws; both take the parameters of the law too."""

@@ -2,7 +2,7 @@
 
 Started by expectation maximisation (Dempster, Laird and Rubin 1977) from several places, and finished on the likelihood
 with the timeouts in it. The likelihood of a mixture has no maximum, since one component may shrink onto a single value
-(Kiefer and Wolfowitz 1956): a component narrower than a hundredth of the whole, or of fewer than five, is none.
+(Kiefer and Wolfowitz 1956): a component narrower than a hundredth of the whole, or of fewer than five, does not count.
 """
 
 from __future__ import annotations

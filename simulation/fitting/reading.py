@@ -99,7 +99,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
         other = _other_separator(path)
-        problem = text if other is None else f"one whose fields are parted by {other}"
+        problem = text if other is None else f"one with fields separated by {other}"
         raise ConfigurationError(
             [f"{path}: wanted a CSV file with commas, or a Parquet file of a run, got: {problem}"]
         ) from None

@@ -1,7 +1,7 @@
 """``simulation.whatif``: recorded attempts replayed by time under other policies.
 
 What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these.
-What each attempt comes to is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is
+The outcome of each attempt is what was recorded about then (:mod:`simulation.fitting.record`). What is done about it is
 decided by the policies of a scenario.
 """
 
@@ -48,7 +48,7 @@ class Replayed:
     """One metric, of the record and of its replays."""
 
     recorded: float | None
-    """None: there is none, as of the times of what was never sent."""
+    """None: there is no value, such as a time of what was never sent."""
 
     values: tuple[float, ...]
     """Of each replay that has it."""

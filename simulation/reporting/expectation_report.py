@@ -62,7 +62,7 @@ BANDS = {
     BreakerState.OPEN: "█",
     BreakerState.FORCED_OPEN: "█",
 }
-"""How the states of a breaker are drawn, a later one over an earlier one; closed goes without saying."""
+"""How the states of a breaker are drawn, a later one over an earlier one; closed is not drawn."""
 
 LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
 

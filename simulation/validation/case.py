@@ -30,7 +30,7 @@ class Experiment:
     """One setting of a case's parameters: a program that is run with many seeds, and what is to come of it."""
 
     name: str
-    """The parameters, for people; unique in its case."""
+    """The parameters, as they are displayed; unique in its case."""
 
     replicate: Replicate
     quantities: Sequence[Quantity]

@@ -94,7 +94,7 @@ class Quantity(ABC):
     """Its key in what a replication returns, and its name in the report."""
 
     because: str = ""
-    """Where the target comes from, or why the tolerance is what it is, if the case does not say so already."""
+    """Where the target comes from, or the reason for the tolerance, if the case does not say it already."""
 
     stochastic: ClassVar[bool] = True
     """Whether chance is in it: it is then one of those that share the false alarms."""

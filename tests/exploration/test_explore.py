@@ -193,7 +193,7 @@ def test_interrupted_it_says_of_cases_that_are_mended_and_gone(small, monkeypatc
     done = command(small, "--workers", 1)
     assert done.exit_code == 130
     assert not kept.exists()
-    assert done.stderr.startswith(f"mended: {kept} broke before and does not any more\ninterrupted: no case broke in 1")
+    assert done.stderr.startswith(f"mended: {kept} broke before and no longer does\ninterrupted: no case broke in 1")
 
 
 def test_what_never_happened_is_said_and_fails(small):
@@ -202,7 +202,7 @@ def test_what_never_happened_is_said_and_fails(small):
     assert not exploration.holds
     lines = report(exploration).splitlines()
     assert lines[:2] == ["seeds 0 to 1", f"retrylab explore {small} --first-seed 0 --seeds 2"]
-    assert lines[3] == "no case broke, but of what the settings make possible this never happened in 2 cases:"
+    assert lines[3] == "no case broke, but this never happened in 2 cases, though the settings make it possible:"
     never = [line.strip() for line in lines[4:] if line.startswith("  a")]
     assert set(exploration.never) >= set(never)
     assert never

@@ -29,7 +29,7 @@ def cells(space: Space, design: Design = "grid", samples: int | None = None, see
         seed: of the random draws; each path has its own, so one more path leaves the values of the others as they are.
 
     Raises:
-        ConfigurationError: the design is none, or does not go with the samples or the ranges, or there are too many.
+        ConfigurationError: no such design, it does not go with the samples or the ranges, or there are too many cells.
     """
     check_word("--design", design, get_args(Design))
     if design == "grid":

@@ -1,4 +1,4 @@
-"""What came of a search, as text of eighty columns."""
+"""The result of a search, as text of eighty columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABEL_OF_ONE = 16
 
 
 def report(tuning: Tuning, directory: Path | None = None) -> str:
-    """Return what came of a search, for people.
+    """Return the result of a search as text.
 
     Args:
         tuning: the search.

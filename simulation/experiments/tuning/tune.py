@@ -83,7 +83,7 @@ def tune(
         ConfigurationError: the file, a path, a value, a metric or the cluster cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.
         OSError: the folder cannot be written.
-        TuningInterrupted: a `KeyboardInterrupt` came; it has what the search had come to.
+        TuningInterrupted: a `KeyboardInterrupt` came; it has the result so far.
         ValueError: a number is out of its range.
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """

@@ -257,4 +257,4 @@ class TuningInterrupted(KeyboardInterrupt):
     def __init__(self, so_far: Tuning) -> None:
         super().__init__("interrupted")
         self.so_far = so_far
-        """What it had come to."""
+        """The result so far."""

@@ -77,7 +77,7 @@ class Message(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The parts of the send path of a channel, by their keys, each with its name for people."""
+    """The parts of the send path of a channel, by their keys, each with its displayed name."""
 
     names: dict[str, str]
     providers: dict[str | None, str]

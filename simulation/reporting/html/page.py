@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def report(result: Result, *, overview: Figure | None = None) -> str:
-    """Return the report of a run as a page of HTML that needs nothing besides: no network, no script.
+    """Return the report of a run as one page of HTML, without network or script.
 
     Args:
         result: of the run.

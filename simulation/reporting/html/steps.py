@@ -43,7 +43,7 @@ OUTCOMES = {
     "ChannelFault": "fault of the channel",
     "Ambiguous": "perhaps sent",
 }
-"""The outcomes of an attempt, for people."""
+"""The outcomes of an attempt, as they are displayed."""
 
 
 class Step(NamedTuple):

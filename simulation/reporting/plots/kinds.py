@@ -26,7 +26,7 @@ FIGURE = "sent_fraction"
 
 
 class Options(NamedTuple):
-    """What can be said about a picture besides its kind; None: the default."""
+    """The options of a picture besides its kind; None: the default."""
 
     notification: str | None = None
     channel: str | None = None

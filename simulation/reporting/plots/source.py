@@ -78,7 +78,7 @@ def check_run(source: object) -> None:
     """Check that a source is a run, and no file or table.
 
     Raises:
-        WrongType: it is none.
+        WrongType: it is not a run.
     """
     if not hasattr(source, "scenario") or not hasattr(source, "summary"):
         raise WrongType(f"wanted a result, got {type(source).__name__}")

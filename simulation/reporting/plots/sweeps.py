@@ -38,7 +38,7 @@ LINES_MAX = 12
 LABEL_ROOM = 3.0
 TICKS_MAX = 12
 SPARSE = 4
-"""A design with so many times fewer cells than a grid of its values is none."""
+"""A design with so many times fewer cells than a grid of its values is not drawn as a grid."""
 
 COLORS = "cividis"
 """Of even lightness steps, for the colour-blind and in grey print alike."""

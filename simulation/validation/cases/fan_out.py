@@ -112,8 +112,8 @@ def lost_replies(parameters: Iterable[tuple[float, int]] = ((0.01, 5), (0.1, 5),
         name="duplicates",
         title="What is delivered more than once when replies are lost",
         source="closed form",
-        model="Every attempt is delivered, and its reply lost with probability q; without a reply the sender tries again, "
-        "N times in all. Deliveries (1 − q^N)/(1 − q).",
+        model="Every attempt is delivered, and its reply lost with probability q; without a reply the sender tries "
+        "again, N times in all. Deliveries (1 − q^N)/(1 − q).",
         experiments=tuple(_lost(*each) for each in parameters),
     )
 

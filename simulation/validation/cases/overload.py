@@ -57,7 +57,7 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
         source="Bronson et al., Metastable Failures in Distributed Systems, HotOS 2021",
         url="https://sigops.org/s/conferences/hotos/2021/papers/hotos21-s11-bronson.pdf",
         model=f"A provider with capacity 1 that takes 1/{capacity} s and is frozen for {outage:g} s; timeout 1 s, two "
-        f"attempts. What has timed out is worked on all the same: stuck for good iff 2λ > {capacity}.",
+        f"attempts. What has timed out is still worked on: stuck for good iff 2λ > {capacity}.",
         experiments=tuple(_storm(rate, capacity, outage) for rate in rates),
     )
 

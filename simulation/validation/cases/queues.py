@@ -247,8 +247,8 @@ def mm_c_k(
         title="Erlang B and M/M/c/K: a bounded mailbox",
         source="Erlang 1917; simmer vignette 06",
         url="https://r-simmer.org/articles/simmer-06-queueing.html",
-        model="A provider with capacity: c, and a failure rule that refuses an attempt when K are there. What is refused "
-        "is dead-lettered at once.",
+        model="A provider with capacity: c, and a failure rule that refuses an attempt when K are there. What is "
+        "refused is dead-lettered at once.",
         experiments=(
             *(_bounded(load, 1, servers, servers) for servers, load in lost),
             *(_bounded(*each) for each in bounded),
