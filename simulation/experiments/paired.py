@@ -41,7 +41,7 @@ class Difference:
 
     @property
     def document(self) -> dict[str, Any]:
-        """It as plain data."""
+        """The difference as plain data."""
         return {"pairs": self.pairs, "mean": self.mean, "low": self.low, "high": self.high}
 
 

@@ -28,7 +28,7 @@ from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99
 FIGURES = ("sent_fraction", "retry_amplification")
-"""What is predicted unless it is said otherwise; and how often each breaker opens."""
+"""What is predicted by default, besides how often each breaker opens."""
 
 
 @dataclass(frozen=True, slots=True)

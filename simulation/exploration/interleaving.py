@@ -1,4 +1,4 @@
-"""What happened in a run under a schedule, in order, with the decisions that were not as always marked."""
+"""What happened in a run under a schedule, in order, with its deviations from the usual order marked."""
 
 from __future__ import annotations
 

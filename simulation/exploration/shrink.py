@@ -48,7 +48,7 @@ class Size:
     """How large a case is."""
 
     notifications: int
-    """Arrivals that are known one by one, and clients."""
+    """Arrivals given as instants, and clients."""
 
     faults: int
     operations: int
@@ -168,13 +168,13 @@ class _Shrinking:
         return True
 
     def _with(self, path: Path, value: Any) -> bool:
-        """Try the best so far with another value at a path; None takes what is there away."""
+        """Try the best so far with another value at a path; None removes the present one."""
         return self._try(_changed(self._data, path, value))
 
     # ── passes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _accept_as_written(self) -> None:
-        """Change to arrivals one by one and to a schedule of deviations, if the case still breaks with them."""
+        """Change to arrivals given as instants and to a schedule of deviations, if the case still breaks with them."""
         without = {key: value for key, value in self._data.items() if key != "schedule"}
         if self._needs_schedule and self._try(without):
             self._needs_schedule = False
@@ -248,7 +248,7 @@ class _Shrinking:
         minimal(times, still)
 
     def _fewer_settings(self, path: Path) -> None:
-        """Take settings away, whole groups before what is in them, and entries of lists."""
+        """Remove settings, whole groups before what is in them, and entries of lists."""
         group = _at(self._data, path)
         if isinstance(group, list):
             if path[-1] != "times" and len(group) > 1:

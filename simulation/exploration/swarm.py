@@ -28,7 +28,7 @@ NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
 
 ScheduleKind: TypeAlias = Literal["mixed", "normal", "random-walk", "pct"]
-"""How the order of ready messages is drawn. ``mixed``: in half of the cases as always, else one of the other two."""
+"""How the order of ready messages is drawn. ``mixed``: in half of the cases as usual, else one of the other two."""
 
 SHORTEST_S = 1.0
 _SHARE_OF_KINDS = 0.35
@@ -160,7 +160,7 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
 
 
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
-    """Return a share of arrivals that are known one by one, brought closer together, as instants."""
+    """Return a share of arrivals that are given as instants, brought closer together."""
     times_ns = arrival_times_ns(entry.arrivals, random, scenario.arrivals_end_of(entry))
     kept = [at_ns for at_ns in times_ns if random.random() < share]
     return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})

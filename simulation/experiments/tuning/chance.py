@@ -22,7 +22,7 @@ _ROUNDING = 1e-9
 
 
 class Decision(StrEnum):
-    """What fresh runs say of a setting."""
+    """The decision about a setting after its fresh runs."""
 
     CONFIRMED = "confirmed"
     """It reaches the probability, with the stated confidence."""
@@ -87,7 +87,7 @@ def confirmed_share(looks: Sequence[int], probability: float) -> float:
 
 
 def verdict(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None, int]:
-    """Return what fresh runs say of a setting, and after how many of them it was clear; None when it is not yet.
+    """Return the decision about a setting, and after how many fresh runs it was clear; None when it is not yet.
 
     It is rejected when more have failed than may.
 

@@ -1,4 +1,4 @@
-"""The confirmation: what looks best in the search has to show it once more, with seeds that the search has not seen.
+"""The confirmation: what looks best in the search is tested again, with seeds that the search has not seen.
 
 The best of many is partly the best by chance. So it is judged anew, and the next best when it does not hold; and as
 each attempt is a chance to err, the later ones have to show more. The place of each trial is fixed before any fresh

@@ -13,7 +13,7 @@ from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
 
 DEFAULT_FIGURE = "requests"
-"""What is made small unless it is said otherwise: what the providers have to bear."""
+"""What is made small by default: the load on the providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """For people: ``smallest requests``."""
+        """As it is displayed: ``smallest requests``."""
         return f"{'largest' if self.maximize else 'smallest'} {self.metric}"
 
     def cost(self, run: RunMetrics) -> float | None:

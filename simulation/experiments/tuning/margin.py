@@ -22,14 +22,14 @@ class Margin:
     """In how many of these it holds."""
 
     worst: float | None
-    """The metric in the run that is nearest to the bound, or the furthest on the wrong side of it; None when the metric
-    is of nothing there."""
+    """The metric in the run that is nearest to the bound, or the furthest on the wrong side of it; None when a run
+    does not have it."""
 
     usual: float | None
-    """The metric that is at least so good in the stated share of the runs; None when there is none."""
+    """The metric that is at least so good in the stated share of the runs; None when there is no such value."""
 
     median: float | None
-    """The metric in the middle of the runs; None when there is none."""
+    """The median of the metric over the runs; None when there is no such value."""
 
     @property
     def spare(self) -> float | None:
@@ -48,7 +48,7 @@ class Margin:
 
     @property
     def document(self) -> dict[str, Any]:
-        """It as plain data."""
+        """The margin as plain data."""
         return {
             "expectation": self.expectation.text,
             "held": self.held,

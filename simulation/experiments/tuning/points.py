@@ -36,7 +36,7 @@ STARTUP = 8
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What has been learnt of a point."""
+    """What is known of a point."""
 
     costs: tuple[float, ...]
     """Of each objective, less is better."""
@@ -212,7 +212,7 @@ def _number(value: Any) -> float | None:
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Have Optuna say only what it warns of, for the length of a block."""
+    """Have Optuna log only its warnings, for the length of a block."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -24,7 +24,7 @@ COLUMNS = 80
 LABEL = 34
 CELL = 13
 LABEL_OF_ONE = 16
-"""The label of one of several settings, which has a number for its name."""
+"""The width of the label of one of several settings, which is a number."""
 
 
 def report(tuning: Tuning, directory: Path | None = None) -> str:

@@ -133,5 +133,5 @@ class Search:
 
 
 def _identity(scenario: Scenario) -> str:
-    """Return what is equal for equal scenarios, also where one says what is the default anyway."""
+    """Return a key that is equal for equal scenarios, also where one of them spells out a default."""
     return scenario.model_dump_json(by_alias=True)

@@ -46,11 +46,11 @@ class Trial:
         self.failed = 0
         """In how many of these an expectation did not hold."""
         self.given_up = False
-        """Whether it failed too often for more runs to be worth it."""
+        """Whether it failed too often to be worth more runs."""
         self.fresh: list[RunMetrics] = []
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
         self.verdict: Decision | None = None
-        """What the fresh runs say; None when they were not asked, or not to the end."""
+        """The decision after the fresh runs; None when there are none, or not enough."""
 
     @property
     def is_baseline(self) -> bool:
@@ -59,7 +59,7 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """As it is displayed."""
         return "the file's own" if self.is_baseline else self.setting.label
 
     def add(self, runs: Sequence[RunMetrics]) -> None:

@@ -26,7 +26,7 @@ SLOWER_THAN_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 
 
 def of_the_faults(result: Result) -> str:
-    """Return when what goes wrong, and when it is quiet."""
+    """Return the faults and the quiet hours, with their times."""
     found = windows(result.scenario, _end_s(result))
     if not found:
         return "No faults and no quiet hours."

@@ -45,7 +45,7 @@ class Details(NamedTuple):
     """One notification, as the page shows it."""
 
     key: str
-    """What the ids of its elements begin with."""
+    """The prefix of the ids of its elements."""
 
     notification_id: str
     why: str
@@ -113,7 +113,7 @@ def _spending(spans: Sequence[Span]) -> Iterator[Spending]:
 
 
 def _sender(scenario: Scenario, notification_id: str, requested: NotificationRequested) -> str:
-    """Return what the lifeline is called that a notification comes from."""
+    """Return the name of the lifeline that a notification comes from."""
     if requested.instead_of is not None:
         return "fallback"
     events = [_KEBAB.sub("-", entry.event).lower() for entry in scenario.workload if isinstance(entry, EventWorkload)]

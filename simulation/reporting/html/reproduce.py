@@ -1,4 +1,4 @@
-"""How to have the same run again."""
+"""How to repeat a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 UNSAVED = "scenario.yaml"
-"""What the file is called that a scenario made in Python would be saved as."""
+"""The file name for a scenario that was made in Python."""
 
 
 LIVE = "live"
@@ -23,14 +23,14 @@ class Reproduction(NamedTuple):
     """What it takes."""
 
     shell: str | None
-    """The command; None where a part of the run can be said in Python only."""
+    """The command; None where a part of the run can be given in Python only."""
 
     saved_as: str | None
     """The file into which the scenario has to be saved first; None where there is one."""
 
     only_in_python: tuple[str, ...]
     was_live: bool
-    """Whether it ran in real time, which nothing repeats; the command and the call then simulate it."""
+    """Whether it ran in real time, which cannot be repeated; the command and the call then simulate it."""
 
     python: str
     retrylab: str

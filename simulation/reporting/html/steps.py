@@ -27,7 +27,7 @@ HEAD, TAIL = 8, 5
 """Of more steps than these together only so many at the beginning and at the end are shown."""
 
 Tone: TypeAlias = Literal["", "fine", "care", "bad"]
-"""Whether something is good, asks for care or is bad; shown by a shape beside the words."""
+"""Whether something is good, a warning or bad; shown by a shape beside the words."""
 
 WAITS_FOR = {
     DeferralCause.RATE_LIMIT: "a limit to allow it",

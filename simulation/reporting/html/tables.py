@@ -52,7 +52,7 @@ class Tile(NamedTuple):
 
 
 def tiles(result: Result) -> list[Tile]:
-    """Return the key figures; of those that are mostly 0 only what is not."""
+    """Return the key figures; those that are mostly 0 only when they are not."""
     summary, simulated_s = result.summary, result.summary["simulated_s"]
     accepted, times, dlq = summary["accepted"], summary["delivery_time_s"], summary["dlq"]
     dead = summary["dead_lettered"]

@@ -20,7 +20,7 @@ WIDTH, BAR, MARKS, EDGE = 480, 15, 12, 5
 
 
 def time_strip(spans: Sequence[Span], events: Sequence[Any], label_id: str) -> Markup:
-    """Return the strip as SVG; its text alternative says what took how long."""
+    """Return the strip as SVG; its text alternative says how long each part took."""
     from_ns, to_ns = spans[0].from_ns, spans[-1].to_ns
 
     def x(at_ns: int) -> float:
@@ -57,7 +57,7 @@ def _bars(spans: Sequence[Span], x: Callable[[int], float]) -> Iterator[Markup]:
 
 
 def spent_class(spent: Spent) -> str:
-    """Return the class that gives what time is spent on its look."""
+    """Return the CSS class for what time is spent on."""
     return f"bar spent-{spent.name.lower().replace('_', '-')}"
 
 

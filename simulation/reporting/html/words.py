@@ -1,4 +1,4 @@
-"""How durations, instants and shares are written on the page: short, with what was rounded off in a title."""
+"""How durations, instants and shares are written on the page: short, with the exact value in a title."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from simulation.results.formatting import duration_text
 WIDTH, HEIGHT = 7.6, 4.0
 
 ATTEMPTS_SHOWN = 10
-"""Of a policy with more attempts, unless it is said otherwise."""
+"""Of a policy with more attempts, by default."""
 
 ATTEMPTS_MAX = 200
 DRAWS = 4000

@@ -78,7 +78,7 @@ def size_in(ax: Axes) -> tuple[float, float]:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Write into axes without data why there is nothing to be seen, and take the ticks away."""
+    """Write into axes without data why they are empty, and remove the ticks."""
     ax.xaxis.set_major_locator(NullLocator())
     ax.yaxis.set_major_locator(NullLocator())
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)

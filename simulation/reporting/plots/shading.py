@@ -65,7 +65,7 @@ def draw_windows(axes: Axes, found: list[Window], notes: list[list[str]]) -> Non
 def shade(
     panels: list[Axes], found: list[Window], arrivals_end_s: float | None, end_s: float, *, tagged: bool = True
 ) -> None:
-    """Shade the windows in all `panels`; one that holds all the time would set nothing apart.
+    """Shade the windows in all `panels`; one that holds all the time is not shaded.
 
     Their letters are written into the shades unless they are not `tagged`.
     """
