@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.experiments.tuning.chance import Decision, at_least, confirmed_share, hopeless, plan, verdict
+from simulation.experiments.tuning.chance import Decision, at_least, confirmed_share, decide, hopeless, plan
 
 
 def judged(rng, looks, probability):
@@ -15,7 +15,7 @@ def judged(rng, looks, probability):
     held = []
     while True:
         held.append(rng.random() < probability)
-        found, runs = verdict(held, looks)
+        found, runs = decide(held, looks)
         if found is not None:
             assert runs == len(held)
             return found
@@ -57,9 +57,9 @@ def test_a_setting_that_fails_a_fifth_as_often_as_allowed_is_mostly_confirmed():
 def test_a_verdict_once_given_stays_whatever_comes(count, failing):
     looks = plan(0.95, 0.025)
     held = [number not in failing for number in range(count)]
-    found, runs = verdict(held, looks)
+    found, runs = decide(held, looks)
     for seen in range(count):
-        early, early_runs = verdict(held[:seen], looks)
+        early, early_runs = decide(held[:seen], looks)
         assert (early, early_runs) == ((found, runs) if found is not None and seen >= runs else (None, seen))
     if found is Decision.CONFIRMED:
         assert runs in looks

@@ -82,10 +82,10 @@ def test_the_cheapest_that_reaches_the_probability_is_found_behind_some_that_do_
         bench = Coins(seed, [0.3, 0.5, 0.7, 0.6, 0.995, 1.0, 1.0, 1.0], common=True)
         (trial,) = confirm(search, bench)
         assert trial.number in (4, 5)
-        assert trial.verdict is Decision.CONFIRMED
-        assert [each.verdict for each in search.trials[1:4]] == [Decision.REJECTED] * 3
+        assert trial.decision is Decision.CONFIRMED
+        assert [each.decision for each in search.trials[1:4]] == [Decision.REJECTED] * 3
         assert all(not each.fresh for each in search.trials[trial.number + 1 :])
-        assert search.baseline.verdict is Decision.REJECTED
+        assert search.baseline.decision is Decision.REJECTED
         found += trial.number == 4
         beaten = compared(search, [trial], bench)
         assert beaten[0] is search.baseline

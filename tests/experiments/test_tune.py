@@ -199,7 +199,7 @@ def test_combinations_that_a_scenario_cannot_have_are_left_out(luck):
     ]
 
 
-def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(luck, tmp_path, monkeypatch):
+def test_an_interrupted_search_has_its_result_so_far_and_goes_on_from_there(luck, tmp_path, monkeypatch):
     from simulation.running import executors
 
     done, do = [], executors.do
@@ -230,16 +230,16 @@ def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(lu
 
 
 def test_progress_ends_where_it_says(luck):
-    told = []
+    calls = []
     tuning = simulation.tune(
-        luck, {ATTEMPTS: "1..8"}, progress=lambda over, of, cell=None: told.append((over, of, cell)), **QUICK
+        luck, {ATTEMPTS: "1..8"}, progress=lambda over, of, cell=None: calls.append((over, of, cell)), **QUICK
     )
-    assert told[0][0] == 0
-    assert told[-1] == (tuning.document["runs"], tuning.document["runs"], None)
-    assert [over for over, _, _ in told] == sorted(over for over, _, _ in told)
-    assert all(over <= of for over, of, _ in told)
-    # Of the settings it has heard of those that hold, with what is searched by.
-    cells = {cell.label: cell.figures for _, _, cell in told if cell is not None}
+    assert calls[0][0] == 0
+    assert calls[-1] == (tuning.document["runs"], tuning.document["runs"], None)
+    assert [over for over, _, _ in calls] == sorted(over for over, _, _ in calls)
+    assert all(over <= of for over, of, _ in calls)
+    # Called with the settings that hold, and with the metrics that are searched for.
+    cells = {cell.label: cell.figures for _, _, cell in calls if cell is not None}
     holding = [trial for trial in tuning.trials if len(trial.searched) == 6 and not trial.given_up]
     assert cells == {trial.label: {"requests": trial.costs[0]} for trial in holding}
 

@@ -15,7 +15,7 @@ MISSED = 0.07
 
 
 def most_misses(tries, parameters):
-    """Return how many misses of one parameter in so many tries are still luck."""
+    """Return how many misses of one parameter in so many tries are still chance."""
     return int(stats.binom.isf(FALSE_ALARM / parameters, tries, MISSED))
 
 

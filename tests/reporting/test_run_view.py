@@ -50,7 +50,7 @@ def text_of(lines, width, **options):
 
 
 def watched(path, width=100):
-    """The result of a run, and what was seen by the seconds that were over, a second of the wall clock each time."""
+    """The result of a run, and what was seen by the simulated seconds, a second of the wall clock each time."""
     scenario = load(path)
     now = [0.0]
     view = RunView(scenario, clock=lambda: now[0])
@@ -111,15 +111,15 @@ def test_a_breaker_has_the_state_that_the_result_tells_of_then(broken):
 
 def test_faults_are_named_while_they_hold_and_a_flap_says_when_it_is_down(broken):
     _, seen = broken
-    told = {"outage": 0, "flaps": 0, "(down now)": 0}
+    counts = {"outage": 0, "flaps": 0, "(down now)": 0}
     for seconds, text in seen.items():
         now = text[text.index("\nnow") :]
         assert ("email: outage" in now) == (180 <= seconds < 360)
         assert ("push: flaps" in now) == (60 <= seconds < 540)
         assert ("(down now)" in now) == (60 <= seconds < 540 and (seconds - 60) % 60 >= 50)
-        for word in told:
-            told[word] += word in now
-    assert all(told.values())
+        for word in counts:
+            counts[word] += word in now
+    assert all(counts.values())
 
 
 def test_pace_and_time_left_by_the_wall_clock(broken):

@@ -96,11 +96,11 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
     }
     not_faults = {"channel", "provider", "host", "at", "for_", "restart_after"}
     kinds = [name for name in FaultConfig.model_fields if name not in not_faults]
-    told = [
+    texts = [
         fault_text(FaultConfig.model_validate({"channel": "sms", kind: given_values.get(kind, 0.5)})) for kind in kinds
     ]
-    assert len(set(told)) == len(kinds)
-    assert "fault" not in told
+    assert len(set(texts)) == len(kinds)
+    assert "fault" not in texts
 
 
 def test_the_dips_of_a_flapping_provider_are_those_of_its_window():

@@ -86,7 +86,7 @@ def confirmed_share(looks: Sequence[int], probability: float) -> float:
     return confirmed
 
 
-def verdict(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None, int]:
+def decide(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None, int]:
     """Return the decision about a setting, and after how many fresh runs it was clear; None when it is not yet.
 
     It is rejected when more have failed than may.

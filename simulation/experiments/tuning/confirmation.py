@@ -8,7 +8,7 @@ run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may
 from __future__ import annotations
 
 from simulation.experiments.tuning.bench import Bench
-from simulation.experiments.tuning.chance import Decision, plan, verdict
+from simulation.experiments.tuning.chance import Decision, decide, plan
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
@@ -45,13 +45,13 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
         if trial.given_up:
             continue
         judge(trial, bench, (1 - goal.confidence) / (place * (place + 1)))
-        if trial.verdict is Decision.CONFIRMED:
+        if trial.decision is Decision.CONFIRMED:
             confirmed.append(trial)
         else:
             rejected += 1
     bench.ahead = 0
     bench.freshly([(search.baseline, goal.replicates)])
-    if search.baseline.verdict is None:
+    if search.baseline.decision is None:
         judge(search.baseline, bench, 1 - goal.confidence)
     return best(confirmed)
 
@@ -64,7 +64,7 @@ def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
         return []
     best_costs = found[0].costs
     others = [trial for trial in ranked(search.trials) if trial.in_space and trial not in (*found, search.baseline)]
-    failing = [trial for trial in others if trial.given_up or trial.verdict is Decision.REJECTED]
+    failing = [trial for trial in others if trial.given_up or trial.decision is Decision.REJECTED]
     cheaper = [trial for trial in failing if not no_worse(best_costs, trial.costs)]
     cheaper.sort(key=lambda trial: (trial.shortfall, trial.number))
     next_best = [trial for trial in others if trial not in failing][:SHOWN_MAX]
@@ -91,12 +91,12 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
     goal = trial.goal
     if not goal.expectations:
         bench.freshly([(trial, goal.replicates)])
-        trial.verdict = Decision.CONFIRMED
+        trial.decision = Decision.CONFIRMED
         return
     looks = plan(goal.probability, error)
     while True:
         held = [goal.holds(run) for run in trial.fresh]
-        trial.verdict, runs = verdict(held, looks)
-        if trial.verdict is not None:
+        trial.decision, runs = decide(held, looks)
+        if trial.decision is not None:
             return
         bench.freshly([(trial, min(max(2 * runs, CHUNK), looks[held.count(False)]))])

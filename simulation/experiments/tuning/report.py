@@ -148,7 +148,7 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"
     yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
-    if any(trial.verdict is Decision.REJECTED and not trial.is_baseline for trial in beaten):
+    if any(trial.decision is Decision.REJECTED and not trial.is_baseline for trial in beaten):
         yield "Cheaper ones were refused: their fresh runs failed too often to confirm them."
 
 
@@ -208,7 +208,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     share = _percent(goal.probability)
     if not tuning.is_finished:
         yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
-    elif any(each.verdict is Decision.REJECTED and not each.is_baseline for each in tuning.trials):
+    elif any(each.decision is Decision.REJECTED and not each.is_baseline for each in tuning.trials):
         yield f"No setting was confirmed to meet the expectations in {share} of runs. The nearest one:"
     else:
         yield f"No setting meets the expectations in {share} of runs. The nearest one:"

@@ -49,7 +49,7 @@ class Trial:
         """Whether it failed too often to be worth more runs."""
         self.fresh: list[RunMetrics] = []
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
-        self.verdict: Decision | None = None
+        self.decision: Decision | None = None
         """The decision after the fresh runs; None when there are none, or not enough."""
 
     @property

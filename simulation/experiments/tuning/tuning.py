@@ -136,8 +136,8 @@ class Tuning:
 
     def status(self, trial: Trial) -> str:
         """Return the outcome of a trial in a word."""
-        if trial.verdict is not None:
-            return trial.verdict.value
+        if trial.decision is not None:
+            return trial.decision.value
         if not trial.searched:
             return "not run"
         return "given up" if trial.given_up else "holds" if trial.costs is not None else "no figure"
