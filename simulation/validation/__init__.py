@@ -15,10 +15,10 @@ parameters, which computes the targets from them by the formula of its source; s
 
     print(text(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5)))
 
-What a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, is said by
-:func:`validate`; what there is in ``result.summary`` is in what ``retrylab run --json`` prints.
+For what a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, see
+:func:`validate`; for what is in ``result.summary`` see the output of ``retrylab run --json``.
 
-And a case of yours is a scenario (or whatever else can be done with the public API), what is measured in one run of it,
+And a case of yours is a scenario (or anything else that uses the public API), what is measured in one run of it,
 and what that should be::
 
     from simulation.validation import Case, Experiment, Mean, scenario, text
@@ -26,14 +26,14 @@ and what that should be::
     def measured(result):
         return {"retries for each": result.summary["retries"] / result.summary["accepted"]}
 
-    text = '''
+    described = '''
     duration: 200s
     workload: [{channel: sms, arrivals: {poisson: 10/s}}]
     channels: {sms: {circuit_breaker: {enabled: false}, provider: {failure_rate: 20%}, retry: {max_attempts: 2}}}
     '''
     experiment = Experiment(
         name="p=0.2 N=2",
-        replicate=scenario(text, measured),
+        replicate=scenario(described, measured),
         quantities=[Mean(name="retries for each", target=0.2, within=0.01)],
     )
     case = Case(name="one-retry", title="One retry", source="by hand", model="…", experiments=[experiment])
