@@ -71,8 +71,8 @@ def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, 
 def _draw(ax: Axes, shown: pd.DataFrame, attempts: pd.DataFrame, end_s: float) -> list[Artist]:
     """Draw lines and marks, and return the entries of a legend."""
     lines = np.arange(len(shown))
-    finished_s = shown["finished_at"].fillna(end_s).to_numpy(float)
-    ax.hlines(lines, shown["requested_at"], finished_s, color="#999999", linewidth=0.7, label="accepted to end", zorder=2)
+    ended_s = shown["finished_at"].fillna(end_s).to_numpy(float)
+    ax.hlines(lines, shown["requested_at"], ended_s, color="#999999", linewidth=0.7, label="accepted to end", zorder=2)
     size = float(np.clip(900 / max(len(shown), 1), 3.0, 22.0))
     place = pd.Series(lines, index=shown["id"].to_numpy())
     place = place[~place.index.duplicated(keep="last")]
@@ -84,7 +84,7 @@ def _draw(ax: Axes, shown: pd.DataFrame, attempts: pd.DataFrame, end_s: float) -
     for outcome, look in ENDS.items():
         of_these = (shown["outcome"] == outcome).to_numpy()
         if of_these.any():
-            handles.append(_marks(ax, finished_s[of_these], lines[of_these], look, size * 1.6))
+            handles.append(_marks(ax, ended_s[of_these], lines[of_these], look, size * 1.6))
     return handles
 
 

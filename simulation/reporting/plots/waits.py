@@ -63,7 +63,7 @@ def course_of(
         dlq: its rows of ``result.dlq``.
         end_s: when the run ended.
     """
-    finished_s = end_s if pd.isna(row["finished_at"]) else float(row["finished_at"])
+    ended_s = end_s if pd.isna(row["finished_at"]) else float(row["finished_at"])
     changes = sorted(_changes(row, attempts, deferrals, dlq))
     found: list[Attempt] = []
     free_s = float(row["requested_at"])
@@ -84,8 +84,8 @@ def course_of(
         )
         free_s = one["end"]
     reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
-    waits = tuple(_between(changes, free_s, finished_s))
-    return Course(float(row["requested_at"]), tuple(found), waits, str(row["outcome"]), finished_s, reason)
+    waits = tuple(_between(changes, free_s, ended_s))
+    return Course(float(row["requested_at"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
 
 
 def _changes(
