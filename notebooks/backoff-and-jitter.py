@@ -33,7 +33,7 @@ from simulation import plots
 #
 # After the n-th failed attempt the wait is `initial_delay` · `backoff_multiplier`^(n − 1), and
 # never more than `max_delay`. The last column is how long a notification goes on trying: one with
-# five attempts gives up after four waits, 15 s, and one with ten after nine, two and a half
+# five attempts is exhausted after four waits, 15 s, and one with ten after nine, two and a half
 # minutes.
 
 # %%
@@ -44,10 +44,10 @@ waits["all waits so far in s"] = waits["wait in s"].cumsum()
 waits
 
 # %% [markdown]
-# ## What jitter makes of it
+# ## What jitter changes
 #
-# Without jitter everybody who failed at the same time waits for the same time. Jitter draws the
-# wait: `full` anywhere between nothing and the wait above, `equal` from its upper half,
+# Without jitter all that failed at the same time wait for the same time. Jitter draws the wait:
+# `full` anywhere between nothing and the wait above, `equal` from its upper half,
 # `decorrelated` from a range that depends on the wait before. The line is the median. With `full`
 # it is half of the wait without jitter, and so ten attempts go on for half as long.
 
@@ -57,9 +57,9 @@ policies = {jitter: plain.model_copy(update={"jitter": jitter}) for jitter in ki
 plots.backoff(policies).figure
 
 # %% [markdown]
-# The policy is a plain object, which can be asked step by step. It holds no clock and no state of
-# a notification: what it has to remember from one wait to the next is handed in and given back.
-# These are the waits of one notification with the luck of seed 7.
+# The policy is a plain object, which can be asked step by step. It has no clock and no state of a
+# notification: what it has to remember from one wait to the next is passed in and returned. These
+# are the waits of one notification with seed 7.
 
 # %%
 drawn = {}
@@ -103,7 +103,7 @@ pd.DataFrame.from_dict(
 ).round(1)
 
 # %% [markdown]
-# Without jitter half are lost: all who are left come back in the same instant, 25 of them get
+# Without jitter half are lost: all that are left come back in the same instant, 25 of them get
 # through, ten times in a row. A line in the next figure is one SMS, with a mark for each attempt.
 # They stand below each other.
 
@@ -117,8 +117,8 @@ plots.raster(runs["none"], limit=100).figure
 plots.raster(runs["full"], limit=100).figure
 
 # %% [markdown]
-# A curve is of what was delivered. In that without jitter half of the 500 are missing, as its
-# legend says, and of those who are in it half took more than 20 s. Which of the three kinds of
+# A curve shows what was delivered. In the one without jitter half of the 500 are missing, as its
+# legend says, and half of those that are in it took more than 20 s. Which of the three kinds of
 # jitter it is matters far less: they all end between 25 and 45 s.
 
 # %%
@@ -128,8 +128,8 @@ plots.delivery_times(runs).figure
 # ## Jitter spreads a herd, but knows of no limit
 #
 # With jitter an SMS still took four to five attempts on average, and all but one of them were
-# refused. Where the provider's limit is known, a quota on our side makes them wait at home: one
-# attempt each, and all are through in the 20 s that 500 at 25 a second take.
+# refused. Where the provider's limit is known, a quota makes them wait on our side: one attempt
+# each, and all are through in the 20 s that 500 at 25 a second take.
 
 # %%
 runs["full, quota of 25/s"] = simulation.run(
@@ -141,8 +141,8 @@ pd.DataFrame.from_dict(
 
 # %% [markdown]
 # A limiter is a plain object as well. It answers with the instant at which the call fits: now, or
-# later. Of 60 calls at 0 s, 25 are admitted, and the others hear that they fit one second later.
-# Who asks again then is admitted.
+# later. Of 60 calls at 0 s, 25 are admitted, and the others get the answer that they fit one second
+# later. A caller that asks again then is admitted.
 
 # %%
 limiter = make_limiter(RateLimitConfig(rate="25/s"))
@@ -159,7 +159,7 @@ print(
 # %% [markdown]
 # ## What to do
 #
-# Take any jitter, and `full` if nothing speaks against it. Give so many attempts that the sum of
+# Take any jitter, and `full` if nothing speaks against it. Allow enough attempts that the sum of
 # the waits outlasts a usual outage, or leave outages to a circuit breaker, behind which waiting
 # uses up no attempt. Where the provider states a limit, set a quota a little below it.
 #

@@ -16,8 +16,8 @@
 # %% [markdown]
 # # The circuit breaker, step by step
 #
-# The email provider went down. When did the breaker stop sending to it, what became of the mail
-# that arrived meanwhile, and who found out that the provider was back?
+# The email provider went down. When did the breaker stop sending to it, what happened to the mail
+# that arrived meanwhile, and what found out that the provider was back?
 
 # %%
 from random import Random
@@ -33,9 +33,9 @@ S = 1_000_000_000  # nanoseconds: policies count in whole ones, so that an insta
 # %% [markdown]
 # ## The table
 #
-# A breaker is in one of six states, and this is every transition there is. Three of them belong to
-# the daily business: `closed` lets everything through and counts failures, `open` refuses
-# everything, `half-open` lets one probe through. The other three are an operator's orders.
+# A breaker is in one of six states, and this is every transition there is. Three of them are for
+# normal operation: `closed` lets everything through and counts failures, `open` refuses
+# everything, `half-open` lets one probe through. The other three are an operator's overrides.
 
 # %%
 pd.DataFrame(TRANSITIONS).rename(index=str, columns=str).T.fillna("")
@@ -43,7 +43,7 @@ pd.DataFrame(TRANSITIONS).rename(index=str, columns=str).T.fillna("")
 # %% [markdown]
 # ## One breaker by hand
 #
-# It opens after five failures in a row and stays open for 60 s. It is a plain object: we hand in
+# It opens after five failures in a row and stays open for 60 s. It is a plain object: we pass in
 # the time, and nothing happens in between. A permit is asked for before each call, and settled
 # with the call's result.
 
@@ -87,7 +87,7 @@ pd.DataFrame(
 # ## In an outage of three minutes
 #
 # In `provider-outage` the email provider is down from 2 to 5 min; here with a quarter of its
-# traffic. The breaker opens within a second, and two probes find that the outage is not over. Mail
+# traffic. The breaker opens within a second, and two probes find that the outage goes on. Mail
 # waits, in order, and uses up no attempt.
 
 # %%
@@ -107,7 +107,7 @@ email = result.notifications.query("channel == 'email' and requested_at > 200").
 plots.timeline(result, email["id"]).figure
 
 # %% [markdown]
-# More than 800 wait when it closes. They leave at a pace that begins at `resume_rate`, 10 a
+# More than 800 wait when it closes. They leave at a rate that begins at `resume_rate`, 10 a
 # second, and doubles every ten seconds: within half a minute all are gone, and the provider that
 # has just come back did not get them in one second.
 
@@ -117,7 +117,7 @@ plots.in_flight(result).figure
 # %% [markdown]
 # ## How long should it stay open?
 #
-# Nobody tells the breaker that the provider is back: a probe has to find out, every `timeout`. So
+# Nothing tells the breaker that the provider is back: a probe has to find out, every `timeout`. So
 # the recovery is found half a `timeout` late on average, and never more than a whole one; and an
 # outage costs one failed attempt for each probe. Here for outages of 1 to 10 minutes, in steps of
 # a second:
@@ -155,7 +155,7 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("timeout").round(1)
 # ## False alarms
 #
 # Five failures in a row need no outage. At a share p of random failures it takes (1 − p⁵) / (p⁵ (1
-# − p)) calls on average until five in a row have come about, and each time the channel stands
+# − p)) calls on average until five in a row have failed, and each time the channel stands
 # still for `timeout`.
 
 # %%
@@ -175,10 +175,10 @@ calls.set_index("share of failures").round(1)
 
 # %%
 def openings(config, share, calls=2000):
-    breaker, luck, count = Breaker(config), Random(7), 0
+    breaker, draws, count = Breaker(config), Random(7), 0
     for number in range(calls):
         now_ns = number * S // 20
-        failed = luck.random() < share
+        failed = draws.random() < share
         permit = breaker.try_acquire(now_ns)
         if permit is not None:
             settle = breaker.record_failure if failed else breaker.record_success

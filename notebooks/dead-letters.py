@@ -17,7 +17,7 @@
 # # Dead letters: how they come, and how they go
 #
 # After the outage there are a thousand letters in the dead letter queue. What are they, how fast
-# did they come, and what happens to the provider if somebody presses *redrive all*?
+# did they come, and what happens to the provider if an operator presses *redrive all*?
 
 # %%
 import pandas as pd
@@ -55,7 +55,7 @@ plots.dlq_growth(day).figure
 # %% [markdown]
 # ## What they are
 #
-# Two kinds, and they want different answers. Those of the outage used up five attempts each: the
+# Two kinds, and they need different answers. Those of the outage used up five attempts each: the
 # message is fine, and another attempt would do. Those of the import were refused for good at the
 # first attempt, and would be again.
 
@@ -72,8 +72,8 @@ letters.groupby("reason").agg(
 # %% [markdown]
 # The first letter comes five seconds into the outage, as five attempts with full jitter take 7.5 s
 # of waiting on average. From then on the queue grows as fast as mail arrives, some ten a second,
-# and retries save only who comes in the last seconds of the outage. One of those that were given
-# up:
+# and retries save only what comes in the last seconds of the outage. One of those that were
+# dead-lettered:
 
 # %%
 given_up = letters.query("reason == 'provider outage'").iloc[500]
@@ -119,14 +119,14 @@ plots.dlq_growth(at_once).figure
 
 # %% [markdown]
 # The redrive has brought down a provider that was fine: of the mail that came after it none was
-# sent, as the table below has it. The load on the provider shows why it does not recover: five
+# sent, as the table below shows. The load on the provider shows why it does not recover: five
 # attempts for each email, as in the outage.
 
 # %%
 plots.amplification(at_once).figure
 
 # %% [markdown]
-# ## Redrive, with the queue at home
+# ## Redrive, with the queue on our side
 #
 # The same redrive, with `max_in_flight: 20`. The provider gets 20 emails at a time, and the others
 # wait here, where nothing times out.
@@ -159,16 +159,16 @@ print(f"{len(sent_at)} redriven at 420 s, the last one sent at {sent_at.max():.1
 # %% [markdown]
 # ## What to do
 #
-# Before a redrive: is the cause mended, and which reasons are worth it? Then redrive these only,
-# and at a pace:
+# Before a redrive: is the cause fixed, and which reasons are worth it? Then redrive these only, and
+# at a limited rate:
 #
 # ```sh
 # retrylab dlq groups
 # retrylab dlq bulk retry --reason 'provider outage' --rate 20/s --dry-run
 # ```
 #
-# And have a bound on what is under way, so that no redrive, whoever presses it, is more than the
-# provider can take; and a breaker, so that the next outage leaves nothing to redrive:
+# And have a bound on what is in flight, so that no redrive is more than the provider can take; and
+# a breaker, so that the next outage leaves nothing to redrive:
 #
 # ```yaml
 # channels:

@@ -42,7 +42,7 @@ TIMEOUT = "channels.email.circuit_breaker.timeout"
 print(Path(FILE).read_text())
 
 # %% [markdown]
-# What we have now does not do: enough arrive, but too late.
+# What we have now fails: enough arrive, but too late.
 
 # %%
 now = simulation.run(FILE)
@@ -51,7 +51,7 @@ pd.DataFrame(now.summary["expectations"]).set_index("text").round(4)
 # %% [markdown]
 # ## The sweep
 #
-# Each of the 20 settings runs with the same three seeds: it meets the same mails, latencies and
+# Each of the 20 settings runs with the same three seeds: it gets the same mails, latencies and
 # failures. So differences between settings are known much better than the settings themselves. At
 # the shell it is `retrylab sweep notebooks/short-outage.yaml --out DIR`.
 
@@ -71,7 +71,7 @@ plots.sweep_lines(sweep, "sent_fraction", x=ATTEMPTS, by=TIMEOUT).figure
 # %% [markdown]
 # The open time decides how late they are. Up to 10 s it is the outage itself that they wait for,
 # 90 to 100 s. The longer it is, the longer they wait for the next probe, of which one in ten fails
-# by mere bad luck.
+# by chance.
 
 # %%
 plots.sweep_heatmap(sweep, "delivery_time_s.p99", x=TIMEOUT, y=ATTEMPTS).figure
@@ -132,7 +132,7 @@ print(f"{earlier:.0f} s on average, with 95% confidence between {low:.0f} and {h
 # ## What to do
 #
 # Sweep the two or three settings that the argument is about, choose, and try the choice with fresh
-# seeds, before anybody relies on it.
+# seeds, before anyone relies on it.
 #
 # ```yaml
 # channels:

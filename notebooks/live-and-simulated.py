@@ -69,7 +69,7 @@ for result in (simulated, on_trio):
     print(f"{summary['runtime']:5}  {len(result.history)} events  {summary['digest'][:16]}…")
 
 # %% [markdown]
-# One of the notifications that came in the outage, as it went on both clocks:
+# One of the notifications that came in the outage, on both clocks:
 
 # %%
 ident = simulated.notifications.query("requested_at > 1.02 and attempts > 1").iloc[0]["id"]
@@ -83,9 +83,9 @@ pd.concat(both, names=["clock", None]).droplevel(1)
 # %% [markdown]
 # ## In real time
 #
-# Real time is a matter of luck: a timer fires a millisecond late, and from there on things go
-# another way. So the simulation does not say *what* a live run does, but within which bounds: here
-# those of three figures at once, with 95% confidence, as found by 119 runs.
+# Real time is random: a timer fires a millisecond late, and from there on the run differs. So the
+# simulation does not say *what* a live run does, but within which bounds: here those of three
+# metrics at once, with 95% confidence, as found by 119 runs.
 
 # %%
 prediction = simulation.predict(scenario, confidence=0.95)
@@ -98,19 +98,19 @@ pd.DataFrame(
 ).T.round(3)
 
 # %% [markdown]
-# And now the three seconds take three seconds. What goes wrong is injected round a provider that
-# delivers to nobody.
+# And now the three seconds take three seconds. The faults are injected around a provider that
+# delivers to no one.
 #
 # A notebook's own loop is asyncio's, and retrylab needs trio's. `trio.run(…)` in a cell starts
-# one, and the cell takes until it is over. Or say `%autoawait trio` once: from the next cell on,
+# one, and the cell takes until it has ended. Or say `%autoawait trio` once: from the next cell on,
 # `await simulation.run_live(scenario)` works as it stands.
 
-# %% tags=["luck"]
+# %% tags=["chance"]
 live = trio.run(simulation.run_live, scenario)
 prediction.surprises(live.summary)
 
 # %% [markdown]
-# No surprises: it is within the bounds, as 19 of 20 such runs are. The figures themselves differ
+# No surprises: it is within the bounds, as 19 of 20 such runs are. The metrics themselves differ
 # from run to run:
 
 # %% tags=["live"]
@@ -134,19 +134,19 @@ plots.delivery_times({"simulated": simulated, "live": live}).figure
 # ## With I/O of your own
 #
 # A provider is an object with one method, which returns what to do under trio. This one sleeps
-# where yours would send a request. The outage still is injected, and all else is the provider's
-# own doing.
+# where yours would send a request. The outage is still injected, and all else is what the
+# provider does.
 
 
-# %% tags=["luck"]
+# %% tags=["chance"]
 class Gateway(Provider):
     def __init__(self):
-        self.luck = Random(7)
+        self.draws = Random(7)
 
     def attempt(self, attempt, now_ns):
         async def deliver():
-            await trio.sleep(self.luck.lognormvariate(-3.9, 0.7))
-            if self.luck.random() < 0.05:
+            await trio.sleep(self.draws.lognormvariate(-3.9, 0.7))
+            if self.draws.random() < 0.05:
                 raise TransientError("503 from the gateway")
             return Sent()
 
@@ -159,8 +159,8 @@ prediction.surprises(own.summary)
 # %% [markdown]
 # ## Would it notice?
 #
-# A prediction that always comes true says nothing. So here is a live run in which somebody has
-# switched the breaker off:
+# A prediction that always comes true says nothing. So here is a live run with the breaker
+# switched off:
 
 # %% tags=["live"]
 breaker = "{failure_threshold: 5, timeout: 300ms, resume_rate: 100/s}"

@@ -29,7 +29,7 @@ from simulation import parse, plots
 # ## The storm
 #
 # Twenty webhooks a second go to a provider with ten servers of 250 ms each: it can do 40 a second,
-# twice what comes. An attempt is given up after 2 s, and there are up to four. From 30 s to 50 s
+# twice what comes. An attempt times out after 2 s, and there are up to four. From 30 s to 50 s
 # nine of its servers are gone. No circuit breaker.
 
 # %%
@@ -77,7 +77,7 @@ plots.amplification(plain).figure
 # ## Why it stays down
 #
 # Eighty attempts a second go to a provider that does 40. Its queue is longer than the timeout:
-# what it works on has been given up when it comes to it. So it works on what nobody waits for any
+# what it works on has timed out when it comes to it. So it works on what no one waits for any
 # more, and all of that is sent again. This is a webhook of a minute after the trigger, to a
 # provider that has been well for all that time:
 
@@ -113,8 +113,8 @@ pd.DataFrame({"sent in the last minute": triggers}).rename_axis("trigger in s").
 
 # %% [markdown]
 # It is the load with all its retries, against what the provider can do. At four attempts that is
-# four times the arrivals, and from 10/s on it is as much as the 40/s: there the same trigger is
-# never over. Below, the provider can work it off.
+# four times the arrivals, and from 10/s on it is as much as the 40/s: there the effect of the same
+# trigger never ends. Below, the provider can work it off.
 
 # %%
 rows = {
@@ -134,9 +134,9 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("arrivals")
 # - *no retries*: the load never exceeds the arrivals; but then a random failure loses a webhook.
 # - *a budget*: retries are at most 10% of the first attempts, and one a second. It behaves like no
 #   retries in a storm, and like retries on any other day.
-# - *slots*: at most 20 under way. The others wait here, where nothing times out, and the
+# - *slots*: at most 20 in flight. The others wait here, where nothing times out, and the
 #   provider's queue stays short.
-# - *a breaker*: it stops sending until a probe succeeds, and lets those who waited resume below
+# - *a breaker*: it stops sending until a probe succeeds, and then sends what waited below
 #   the 40/s.
 
 # %%
@@ -174,8 +174,8 @@ plots.throughput(answers["slots"]).figure
 # ## What to do
 #
 # Multiply: arrivals at the busiest hour × `max_attempts`. If that is more than the provider can
-# do, a short trouble may last until somebody switches retries off. Then have slots (about twice as
-# many as the provider works on at a time) and a breaker; and a budget in any case, which costs
+# do, a short trouble may last until an operator switches retries off. Then have slots (about twice
+# as many as the provider works on at a time) and a breaker; and a budget in any case, which costs
 # nothing on a good day. A budget's default `min_rate` of 10/s is for more traffic than this.
 #
 # ```yaml

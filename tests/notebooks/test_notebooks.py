@@ -52,10 +52,10 @@ def code_cells(notebook):
 def texts(cell):
     """What a cell says, figures aside.
 
-    With the tag `live` a number is as good as another: it is of real time. With `luck` nothing is: that a live run is
+    With the tag `live` a number is as good as another: it is of real time. With `chance` nothing is: that a live run is
     within bounds of 95% is true of 19 runs in 20.
     """
-    if "luck" in cell.metadata.get("tags", ()):
+    if "chance" in cell.metadata.get("tags", ()):
         return []
     found = [
         f"{output.name}: {output.text}" if output.output_type == "stream" else output.data["text/plain"]
@@ -72,7 +72,7 @@ def figures(cell):
 
 
 def problems(notebook):
-    """What went wrong in it: errors, and warnings or whatever else is written to stderr."""
+    """What went wrong in it: errors, warnings, and anything else that is written to stderr."""
     found = []
     for cell in code_cells(notebook):
         for output in cell.outputs:
