@@ -83,8 +83,8 @@ class Run:
         for stages in self.pipelines[-1].wiring.stages.values():
             # Late copies are not waited for: some may be on their way when all has ended.
             assert stages.circuit_breaker is not None
-            in_flight = stages.circuit_breaker.actor._in_flight._attempts.values()
-            assert stages.in_flight == sum(admitted is not None for _, admitted in in_flight)
+            attempts = stages.circuit_breaker.actor._in_flight._attempts.values()
+            assert stages.in_flight == sum(admitted is not None for _, admitted in attempts)
 
 
 def run(*faults: dict[str, Any], workload: Any = EVERY_SECOND, email: Any = None, **top: Any) -> Run:

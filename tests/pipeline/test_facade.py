@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from worlds import EMAIL, World, email, on_both_clocks
 
-from actors import Notifier, RetryConfig, SimulatedProvider
+from actors import NotificationService, Notifier, RetryConfig
 from actors.messages import NotificationFailed, NotificationMovedToDeadLetter, NotificationSent
 from actors.settings.channel import ChannelConfig, NotifierConfig
 
@@ -14,7 +14,7 @@ RETRY = RetryConfig(max_attempts=3, initial_delay=0.1)
 
 async def test_an_email_is_sent_on_the_third_attempt(autojump_clock):
     config = NotifierConfig(channels={EMAIL: ChannelConfig(retry=RETRY)})
-    async with Notifier.open(config, providers=SimulatedProvider(fail_count=2)) as notifier:
+    async with Notifier.open(config, providers=NotificationService(fail_count=2)) as notifier:
         await notifier.send(email("welcome-1"))
         await notifier.wait_until_quiet()
         sent, dead = notifier.sent_notifications, notifier.dead_letter_queue
@@ -26,7 +26,7 @@ async def test_an_email_is_sent_on_the_third_attempt(autojump_clock):
 
 async def test_an_email_that_always_fails_lands_in_the_dead_letter_queue(autojump_clock):
     config = NotifierConfig(channels={EMAIL: ChannelConfig(retry=RETRY)})
-    async with Notifier.open(config, providers=SimulatedProvider(failure_rate=1.0)) as notifier:
+    async with Notifier.open(config, providers=NotificationService(failure_rate=1.0)) as notifier:
         await notifier.send(email("welcome-1"))
         await notifier.wait_until_quiet()
         sent, dead = notifier.sent_notifications, notifier.dead_letter_queue
@@ -43,11 +43,11 @@ def test_calculate_delay_doubles_up_to_a_minute():
 
 def test_both_outcomes_are_the_same_on_both_clocks():
     def third_time_lucky(world: World) -> None:
-        world.open(SimulatedProvider(fail_count=2), email={"retry": RETRY})
+        world.open(NotificationService(fail_count=2), email={"retry": RETRY})
         world.send(email("a"))
 
     def hopeless(world: World) -> None:
-        world.open(SimulatedProvider(failure_rate=1.0), email={"retry": RETRY})
+        world.open(NotificationService(failure_rate=1.0), email={"retry": RETRY})
         world.send(email("a"))
 
     world = on_both_clocks(third_time_lucky)
@@ -64,7 +64,7 @@ def test_both_outcomes_are_the_same_on_both_clocks():
 def test_attempts_start_at_0_1_3_and_7_seconds_plus_send_times(latency):
     def scenario(world: World) -> None:
         world.open(
-            SimulatedProvider(failure_rate=1.0, latency=latency),
+            NotificationService(failure_rate=1.0, latency=latency),
             email={"retry": {"max_attempts": 4}, "circuit_breaker": {"enabled": False}},
         )
         world.send(email("a"))

@@ -13,7 +13,7 @@ import pytest
 import trio
 from worlds import EMAIL, SMS, World, email, on_both_clocks
 
-from actors import Foreseen, Notifier, SimulatedProvider, SqliteStore
+from actors import Foreseen, NotificationService, Notifier, SqliteStore
 from actors.domain.attempts import Attempt, Provider
 from actors.domain.codec import decode_event, encode_event
 from actors.errors import (
@@ -64,7 +64,7 @@ class Transport(Provider):
 
 
 async def test_an_event_goes_all_the_way(autojump_clock):
-    async with Notifier.open(providers=SimulatedProvider(latency=0.2)) as notifier:
+    async with Notifier.open(providers=NotificationService(latency=0.2)) as notifier:
         await notifier.publish(PLACED)
         assert notifier.in_flight == 2
     assert sorted(event.notification_id for event in notifier.sent_notifications) == [
@@ -75,7 +75,7 @@ async def test_an_event_goes_all_the_way(autojump_clock):
 
 
 async def test_an_operator_stops_a_channel_and_lets_it_go_on(autojump_clock):
-    async with Notifier.open(providers=SimulatedProvider()) as notifier:
+    async with Notifier.open(providers=NotificationService()) as notifier:
         assert await notifier.operate_breaker("email", "force-open")
         assert not await notifier.operate_breaker(EMAIL, "force-open", "primary")
         await notifier.publish(PLACED)
@@ -107,7 +107,7 @@ async def test_an_order_may_be_for_the_breaker_of_one_provider(autojump_clock):
 
 
 async def test_an_order_that_nobody_can_carry_out_is_refused_at_once(autojump_clock):
-    async with Notifier.open({"channels": {"email": {}}}, providers=SimulatedProvider()) as notifier:
+    async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
         with pytest.raises(UnknownChannel, match="got 'sms'"):
             notifier.operate_breaker("sms", "close")
         with pytest.raises(ConfigurationError) as caught:
@@ -121,14 +121,14 @@ async def test_an_order_that_nobody_can_carry_out_is_refused_at_once(autojump_cl
 
 
 async def test_leaving_the_block_lets_retries_end(autojump_clock):
-    async with Notifier.open(providers=SimulatedProvider(fail_count=2, latency=1.0)) as notifier:
+    async with Notifier.open(providers=NotificationService(fail_count=2, latency=1.0)) as notifier:
         await notifier.send(email("a"))
     assert [event.attempt for event in notifier.sent_notifications] == [3]
     assert trio.current_time() > 5
 
 
 async def test_leaving_the_block_also_waits_for_what_nobody_awaited(autojump_clock):
-    async with Notifier.open(providers=SimulatedProvider(latency=1.0)) as notifier:
+    async with Notifier.open(providers=NotificationService(latency=1.0)) as notifier:
 
         @notifier.bus.subscribe(OrderPlaced)
         async def slow(event: OrderPlaced) -> object:
@@ -149,12 +149,12 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
     store = MemoryStore()
     config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "20s"}}}}
     began = trio.current_time()
-    async with Notifier.open(config, providers=SimulatedProvider(fail_count=1), store=store) as notifier:
+    async with Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier:
         await notifier.send(email("a"))
     assert trio.current_time() - began == pytest.approx(5.0)
     assert notifier.sent_notifications == []
     assert "still in flight: 1" in caplog.text
-    async with Notifier.open(config, providers=SimulatedProvider(), store=store) as notifier:
+    async with Notifier.open(config, providers=NotificationService(), store=store) as notifier:
         await notifier.wait_until_quiet()
         assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
 
@@ -211,7 +211,7 @@ async def test_a_store_is_that_of_one_notifier_at_a_time(autojump_clock):
 
 
 async def test_a_breaker_that_stays_open_does_not_keep_the_service_from_ending(autojump_clock):
-    service = SimulatedProvider(faults=[FaultConfig.model_validate({"channel": "all", "outage": True})])
+    service = NotificationService(faults=[FaultConfig.model_validate({"channel": "all", "outage": True})])
     async with Notifier.open({"drain": "1s"}, providers=service) as notifier:
         for number in range(10):
             await notifier.send(email(f"n{number}"))
@@ -223,7 +223,7 @@ async def test_an_exception_in_the_block_comes_out_as_it_is_and_nothing_is_waite
     began = trio.current_time()
 
     async def block_that_raises() -> None:
-        async with Notifier.open(providers=SimulatedProvider(latency=10.0), store=store) as notifier:
+        async with Notifier.open(providers=NotificationService(latency=10.0), store=store) as notifier:
             await notifier.send(email("a"))
             raise ZeroDivisionError
 
@@ -236,7 +236,7 @@ async def test_an_exception_in_the_block_comes_out_as_it_is_and_nothing_is_waite
 async def test_a_block_that_is_cancelled_ends_at_once(autojump_clock):
     began = trio.current_time()
     with trio.move_on_after(3) as scope:
-        async with Notifier.open(providers=SimulatedProvider(latency=10.0)) as notifier:
+        async with Notifier.open(providers=NotificationService(latency=10.0)) as notifier:
             await notifier.send(email("a"))
             await trio.sleep_forever()
     assert scope.cancelled_caught
@@ -244,7 +244,7 @@ async def test_a_block_that_is_cancelled_ends_at_once(autojump_clock):
 
 
 async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
-    async with Notifier.open(providers=SimulatedProvider(latency=10.0)) as notifier:
+    async with Notifier.open(providers=NotificationService(latency=10.0)) as notifier:
         assert await notifier.wait_until_quiet()
         await notifier.send(email("a"))
         assert not await notifier.wait_until_quiet(timeout=3)
@@ -263,7 +263,7 @@ async def test_nobody_waits_for_quiet_longer_than_the_notifier_is_open(autojump_
             answers.append((await notifier.wait_until_quiet(), trio.current_time() - began))
 
         began = trio.current_time()
-        async with Notifier.open(config, providers=SimulatedProvider(fail_count=1)) as notifier:
+        async with Notifier.open(config, providers=NotificationService(fail_count=1)) as notifier:
             await notifier.send(email("a"))
             nursery.start_soon(wait)
             await trio.sleep(1)
@@ -281,7 +281,7 @@ async def test_two_notifiers_side_by_side(autojump_clock):
 
 async def test_on_the_real_clock():
     async with Notifier.open(
-        {"channels": {"email": {"retry": {"initial_delay": "10ms"}}}}, providers=SimulatedProvider(fail_count=2)
+        {"channels": {"email": {"retry": {"initial_delay": "10ms"}}}}, providers=NotificationService(fail_count=2)
     ) as notifier:
         before = datetime.now(UTC)
         await notifier.send(email("a"))
@@ -310,7 +310,7 @@ async def test_all_four_channels_without_settings_and_one_provider_for_each(auto
         for channel in ("email", "sms", "push", "webhook"):
             await notifier.send(email(channel, channel=channel))
     assert len(notifier.sent_notifications) == 4
-    services = {EMAIL: SimulatedProvider(failure_rate=1.0), SMS: SimulatedProvider()}
+    services = {EMAIL: NotificationService(failure_rate=1.0), SMS: NotificationService()}
     config = NotifierConfig.model_validate({"channels": {"email": {}, "sms": {}}})
     async with Notifier.open(config, providers=services) as notifier:
         await notifier.send(email("e"))
@@ -324,7 +324,7 @@ async def test_settings_that_cannot_be_used_are_refused_before_anything_starts()
         async with Notifier.open({"channels": {"email": {"retry": {"max_attempts": 0}}}}):
             raise AssertionError("not reached")
     with pytest.raises(ConfigurationError, match="providers: none for sms"):
-        async with Notifier.open({"channels": {"email": {}, "sms": {}}}, providers={EMAIL: SimulatedProvider()}):
+        async with Notifier.open({"channels": {"email": {}, "sms": {}}}, providers={EMAIL: NotificationService()}):
             raise AssertionError("not reached")
 
 
@@ -352,7 +352,7 @@ async def test_remembered_ids_follow_the_settings(autojump_clock):
 
 
 async def test_the_dead_letter_queue_can_be_asked(autojump_clock):
-    async with Notifier.open(providers=SimulatedProvider(fail_count=3)) as notifier:
+    async with Notifier.open(providers=NotificationService(fail_count=3)) as notifier:
         await notifier.send(email("a"))
         await notifier.wait_until_quiet()
         queue = notifier.pipeline.dead_letter_queue
@@ -375,7 +375,7 @@ async def test_alerts_may_be_async_and_slow(autojump_clock, is_object):
             await page(text)
 
     notify = Pager() if is_object else page
-    async with Notifier.open(providers=SimulatedProvider(failure_rate=1.0), notify=notify) as notifier:
+    async with Notifier.open(providers=NotificationService(failure_rate=1.0), notify=notify) as notifier:
         await notifier.send(email("a"))
         await notifier.wait_until_quiet()
         await trio.sleep(5)
@@ -634,7 +634,7 @@ class _Foresees(Provider):
         return Foreseen(0, self._outcome)
 
 
-class _ForeseesToo(SimulatedProvider):
+class _ForeseesToo(NotificationService):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
         self._outcome = outcome
@@ -648,7 +648,7 @@ class _ForeseesToo(SimulatedProvider):
     [
         _Foresees,
         _ForeseesToo,
-        lambda outcome: SimulatedProvider(latency=0, rules=[lambda attempt, now_ns, load: outcome]),
+        lambda outcome: NotificationService(latency=0, rules=[lambda attempt, now_ns, load: outcome]),
         lambda outcome: FaultyProvider(_Foresees(outcome), []),
     ],
     ids=["provider", "subclass", "rule", "wrapped"],

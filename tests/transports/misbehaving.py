@@ -1,4 +1,4 @@
-"""Servers on loopback that go wrong as a scenario says: each answer is the one that stands for a verdict."""
+"""Servers on loopback that go wrong as a scenario says: each answer stands for an outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http_servers import HANG, HttpServer, Reply, Request, Said, http_server
 from smtp_servers import Script
 
 from actors.faults.build import faults_of, stream_name
-from actors.faults.rules import Verdict, Verdicts
+from actors.faults.rules import Fate, FaultRules
 from actors.instants import NS_PER_S
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, SendNotification
@@ -27,10 +27,10 @@ _ATTEMPT = attempt_of(
 
 
 class Schedule:
-    """What becomes of each request at the provider of a channel, by a clock that reads 0 when it is started."""
+    """What happens to each request at the provider of a channel, by a clock that reads 0 when it is started."""
 
     def __init__(self, scenario: Scenario, channel: NotificationChannel) -> None:
-        self._verdicts = Verdicts(
+        self._rules = FaultRules(
             scenario.channel_config(channel).provider,
             faults_of(scenario.faults, channel, PRIMARY),
             (),
@@ -42,19 +42,19 @@ class Schedule:
     def start(self) -> None:
         self._began = time.monotonic()
 
-    def judge(self) -> Verdict:
+    def judge(self) -> Fate:
         now_ns = round((time.monotonic() - self._began) * NS_PER_S)
-        return self._verdicts.judge(_ATTEMPT, now_ns)
+        return self._rules.judge(_ATTEMPT, now_ns)
 
 
 def webhook_server(schedule: Schedule) -> AbstractAsyncContextManager[HttpServer]:
     """Run a receiver of webhooks."""
 
     def answer(request: Request) -> Said:
-        verdict = schedule.judge()
-        if verdict.outcome is None:
+        fate = schedule.judge()
+        if fate.outcome is None:
             return HANG
-        return _HTTP_ANSWERS[type(verdict.outcome)](verdict.outcome)._replace(after=verdict.delay_ns / NS_PER_S)
+        return _HTTP_ANSWERS[type(fate.outcome)](fate.outcome)._replace(after=fate.delay_ns / NS_PER_S)
 
     return http_server(answer)
 
@@ -77,11 +77,11 @@ class MisbehavingMail(Script):
         self._schedule = schedule
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        verdict = self._schedule.judge()
-        if verdict.outcome is None:
+        fate = self._schedule.judge()
+        if fate.outcome is None:
             await asyncio.sleep(3600)
-        await asyncio.sleep(verdict.delay_ns / NS_PER_S)
-        return _SMTP_REPLIES[type(verdict.outcome)]
+        await asyncio.sleep(fate.delay_ns / NS_PER_S)
+        return _SMTP_REPLIES[type(fate.outcome)]
 
 
 _SMTP_REPLIES = {
