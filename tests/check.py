@@ -2,8 +2,8 @@
 
 ``python tests/check.py [--jobs N]``; exit code 1 when one of them finds something.
 
-The quick tests are those of `ROOMS`, without what starts processes (`integration`) or takes long (`slow`), and those in
-files that have changed since the branch left `main`. Rooms that run whole scenarios are left to `python -m pytest -n
+The quick tests are those of `QUICK`, without what starts processes (`integration`) or takes long (`slow`), and those in
+files that have changed since the branch left `main`. Folders that run whole scenarios are left to `python -m pytest -n
 auto`. Types are checked of all modules: mypy remembers what has not changed, so that only its first run takes longer.
 """
 
@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
 
-ROOMS = ("kernel", "lint", "policies", "scenario", "settings")
+QUICK = ("kernel", "lint", "policies", "scenario", "settings")
 """The folders of tests of what everything else stands on."""
 
 
@@ -45,7 +45,7 @@ class Done(NamedTuple):
 
 def steps(jobs: int) -> list[Step]:
     """Return what is to be checked; what takes longest comes first."""
-    tests = [f"tests/{room}" for room in ROOMS] + changed_tests()
+    tests = [f"tests/{folder}" for folder in QUICK] + changed_tests()
     quick = ["-m", "not slow and not integration", "-n", str(jobs), "-q", "--no-header", "-p", "no:cacheprovider"]
     found = [
         Step("tests", [PYTHON, "-m", "pytest", *quick, *tests]),
@@ -65,11 +65,11 @@ def has_contracts() -> bool:
 
 
 def changed_tests() -> list[str]:
-    """Return the files of tests outside of `ROOMS` that have changed since the branch left `main`, or are new."""
+    """Return the files of tests not in `QUICK` that have changed since the branch left `main`, or are new."""
     base = git("merge-base", "HEAD", "main") or ["HEAD"]
     changed = git("diff", "--name-only", base[0]) + git("ls-files", "--others", "--exclude-standard")
     tests = [Path(name) for name in changed if name.startswith("tests/") and Path(name).name.startswith("test_")]
-    outside = {path for path in tests if path.suffix == ".py" and path.parts[1] not in ROOMS}
+    outside = {path for path in tests if path.suffix == ".py" and path.parts[1] not in QUICK}
     return sorted(str(path) for path in outside if (ROOT / path).exists())
 
 
@@ -103,8 +103,8 @@ def main() -> int:
                 print(done.output)
             last = done.output.splitlines()[-1].strip(" =") if done.output else ""
             print(f"{'fails' if done.code else 'ok':5}  {done.step.name:6}  {done.seconds:5.1f} s  {last}", flush=True)
-    verdict = f"fails: {', '.join(failed)}" if failed else "all ok"
-    print(f"{verdict}, in {time.perf_counter() - began:.1f} s")
+    conclusion = f"fails: {', '.join(failed)}" if failed else "all ok"
+    print(f"{conclusion}, in {time.perf_counter() - began:.1f} s")
     return 1 if failed else 0
 
 

@@ -13,7 +13,7 @@ asserted: a verdict depends on the machine.
 
 The hand-written models draw their luck as the product does, record the same rows and make the same figures of them.
 They have no digest of the history and no check that nothing is lost; they keep no payloads, and every id for good. The
-product does all that in the time it is given here. One model, `careful`, does so too: its ratio to the first says what
+product does all that in the time it is given here. One model, `checked`, does so too: its ratio to the first says what
 these duties cost, the product's to it what the actors do.
 """
 
@@ -37,7 +37,7 @@ sys.path.insert(0, str(HERE))  # for who imports this
 
 TEXTS = {
     "process": "SimPy, a process a notification",
-    "careful": "SimPy, a process, all duties",
+    "checked": "SimPy, a process, all duties",
     "stores": "SimPy, a Store a stage",
     "bare": "bare heapq, nothing recorded",
     "product": "retrylab, record: full",
@@ -126,14 +126,14 @@ def compare(load: str, text: str, sizes: Sizes) -> None:
     for side, label in TEXTS.items():
         relative = ratio(per_second, side, "process")
         print(f"  {label:<34} {median(per_second[side]):>9,.0f}/s   {relative:5.2f}")
-    for side, other in (("careful", "process"), ("product", "careful")):
-        verdict(f"{load}: {TEXTS[side]} against {TEXTS[other]}", ratio(per_second, side, other), "x")
+    for side, other in (("checked", "process"), ("product", "checked")):
+        judge(f"{load}: {TEXTS[side]} against {TEXTS[other]}", ratio(per_second, side, other), "x")
     for side, other, wanted in TARGETS:
         text = f"{load}: {TEXTS[side]} against {TEXTS[other]}"
-        verdict(text, ratio(per_second, side, other), "x", at_least=wanted)
+        judge(text, ratio(per_second, side, other), "x", at_least=wanted)
 
 
-def verdict(text: str, value: float, unit: str, *, at_least: float | None = None, below: float | None = None) -> None:
+def judge(text: str, value: float, unit: str, *, at_least: float | None = None, below: float | None = None) -> None:
     """Print a figure, and whether it is what was wanted; it is in the table at the end too."""
     sign, target, is_met = "", None, None
     if at_least is not None:
@@ -183,7 +183,7 @@ def messages(sizes: Sizes) -> None:
     for side in ("simulated", "live"):
         for other in ("threads", "channel"):
             text = f"messages: {MESSAGE_SIDES[side]} against {MESSAGE_SIDES[other]}"
-            verdict(text, ratio(per_second, side, other), "x")
+            judge(text, ratio(per_second, side, other), "x")
 
 
 def growth(sizes: Sizes) -> None:
@@ -202,9 +202,9 @@ def growth(sizes: Sizes) -> None:
         relative = cost / fmean(each["seconds"] / each["notifications"] for each in (before, after))
         megabytes = figures["peak_rss_bytes"] / 1e6
         print(f"  {figures['notifications']:>10,}: {cost * 1e6:6.2f} µs each, peak {megabytes:6.1f} MB")
-        verdict(f"growth: cost each at {size:,} against {usual:,}", relative, "x", below=1.15 if size > usual else None)
+        judge(f"growth: cost each at {size:,} against {usual:,}", relative, "x", below=1.15 if size > usual else None)
         if size == sizes.growing[-1]:
-            verdict(f"growth: peak at {size:,}", megabytes, "MB", below=500)
+            judge(f"growth: peak at {size:,}", megabytes, "MB", below=500)
 
 
 def memory(sizes: Sizes) -> None:
@@ -215,7 +215,7 @@ def memory(sizes: Sizes) -> None:
         small, large = (run_side(side, "steady", size) for size in (few, many))
         each = (large["peak_rss_bytes"] - small["peak_rss_bytes"]) / (large["notifications"] - small["notifications"])
         if side == "tables":
-            verdict("memory: retrylab, record: full, all tables made", each, "bytes a notification", below=2048)
+            judge("memory: retrylab, record: full, all tables made", each, "bytes a notification", below=2048)
         else:
             print(f"  {TEXTS[side]}, no tables: {each:,.0f} bytes a notification")
 
@@ -226,12 +226,12 @@ def start_up(sizes: Sizes) -> None:
     bare = _seconds_to_run([sys.executable, "-c", "pass"], sizes.starts)
     print(f"  python itself: {bare:.3f} s")
     actors = _seconds_to_run([sys.executable, "-c", "import actors"], sizes.starts)
-    verdict("start: import actors", actors, "s", below=0.25)
+    judge("start: import actors", actors, "s", below=0.25)
     retrylab = shutil.which("retrylab", path=str(Path(sys.executable).parent)) or shutil.which("retrylab")
     if retrylab is None:
         print("  retrylab --help: the command is not installed")
     else:
-        verdict("start: retrylab --help", _seconds_to_run([retrylab, "--help"], sizes.starts), "s", below=0.5)
+        judge("start: retrylab --help", _seconds_to_run([retrylab, "--help"], sizes.starts), "s", below=0.5)
 
 
 def _seconds_to_run(command: Sequence[str], times: int) -> float:
@@ -248,7 +248,7 @@ def sweeps(sizes: Sizes) -> None:
     print(f"\nsweep: 40 settings, {sizes.replicates} runs of each, by the wall; median of {sizes.rounds} rounds")
     ratios = _run("sweep.py", "--replicates", str(sizes.replicates), "--rounds", str(sizes.rounds), "--json")
     for who, ratio_to_one in ratios.items():
-        verdict(f"sweep: {who} against one", ratio_to_one, "x")
+        judge(f"sweep: {who} against one", ratio_to_one, "x")
 
 
 PARTS: dict[str, Callable[[Sizes], None]] = {

@@ -41,20 +41,20 @@ def stores(load: Load) -> tuple[Run, Count]:
 
 
 def _recorded(env: Any, rows: Any) -> tuple[Run, Count]:
-    import row_figures
+    import row_metrics
 
     def run() -> Any:
         env.run()
-        return row_figures.figures(rows)
+        return row_metrics.figures(rows)
 
     return run, lambda figures: (figures["accepted"], figures["attempts"])
 
 
-def careful(load: Load) -> tuple[Run, Count]:
+def checked(load: Load) -> tuple[Run, Count]:
     """Return the run of the SimPy model with the product's other duties."""
-    import simpy_careful
+    import simpy_checked
 
-    env, model = simpy_careful.build(load)
+    env, model = simpy_checked.build(load)
 
     def run() -> Any:
         env.run()
@@ -127,7 +127,7 @@ def _counts(result: Any) -> tuple[int, int]:
 
 SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
     "process": process,
-    "careful": careful,
+    "checked": checked,
     "stores": stores,
     "bare": bare,
     "product": product,

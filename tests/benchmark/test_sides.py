@@ -6,9 +6,9 @@ from collections import Counter
 
 import bare_heapq
 import pytest
-import row_figures
+import row_metrics
 import scenario_file
-import simpy_careful
+import simpy_checked
 import simpy_process
 import simpy_stores
 from load import LOADS
@@ -37,21 +37,21 @@ def test_the_hand_written_models_have_the_same_history(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOADS)
-def test_the_careful_model_has_the_same_history(name: str) -> None:
+def test_the_checked_model_has_the_same_history(name: str) -> None:
     load = LOADS[name](NOTIFICATIONS)
     env, model = simpy_process.build(load)
     env.run()
-    env, careful = simpy_careful.build(load)
+    env, checked = simpy_checked.build(load)
     env.run()
-    careful.recorder.end()
-    counts = careful.recorder.summary_of(None, int(env.now * 1e9))
+    checked.recorder.end()
+    counts = checked.recorder.summary_of(None, int(env.now * 1e9))
     assert counts["accepted"] == len(model.notifications) == NOTIFICATIONS
     assert counts["attempts"] == len(model.attempts)
     assert counts["deferred"] == len(model.deferred)
     assert counts["dlq"]["final"] == len(model.dead_letters)
-    ends = [event.at_ns for event in careful.recorder.history if type(event) in (NotificationSent, NotificationFailed)]
+    ends = [event.at_ns for event in checked.recorder.history if type(event) in (NotificationSent, NotificationFailed)]
     assert ends == [int(end * 1e9) for _, _, end, *_ in model.attempts]
-    turned = [event for event in careful.recorder.history if type(event) is BreakerTransitioned]
+    turned = [event for event in checked.recorder.history if type(event) is BreakerTransitioned]
     assert [(event.from_state, event.to_state) for event in turned] == [row[2:] for row in model.transitions]
 
 
@@ -75,7 +75,7 @@ def test_the_figures_of_a_model_are_those_of_the_summary() -> None:
     load = LOADS["steady"](NOTIFICATIONS)
     env, model = simpy_process.build(load)
     env.run()
-    figures = row_figures.figures(model)
+    figures = row_metrics.figures(model)
     summary = simulation.run(scenario_file.scenario(load)).summary
     for statistic in ("mean", "p50", "p90"):
         for durations in ("delivery_time_s", "retry_delay_s"):

@@ -211,7 +211,7 @@ def test_no_url_at_all_is_refused():
     assert invoke("list").stderr == "--url: wanted the URL of a running service, here or in RETRYLAB_URL, got none\n"
 
 
-async def test_somebody_elses_server_is_told_from_ours():
+async def test_someone_elses_server_is_told_from_ours():
     async def hello(_: Any) -> PlainTextResponse:
         return PlainTextResponse("hello")
 

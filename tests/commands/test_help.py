@@ -27,6 +27,6 @@ def test_nothing_is_cut_off_in_eighty_columns(names):
 
 @pytest.mark.parametrize("name", ["explore", "sweep", "tune"])
 def test_paragraphs_are_broken_where_the_terminal_ends(name):
-    paragraphs = get_command(app).commands[name].help.split("\n\n")
+    printed = get_command(app).commands[name].help.split("\n\n")
     lines = [line.strip() for line in help_of(name, columns=1000).splitlines()]
-    assert all(" ".join(paragraph.split()) in lines for paragraph in paragraphs)
+    assert all(" ".join(paragraph.split()) in lines for paragraph in printed)

@@ -22,7 +22,7 @@ FEW = [*SHORT, "--workers", "1", "--replicates", "2"]
 
 
 @pytest.fixture
-def nobody_reads():
+def no_one_reads():
     """The end of a pipe that is written to, whose other end is closed."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -56,14 +56,14 @@ def ended(code, *arguments, stdout, stderr=subprocess.PIPE):
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_every_command_says_that_nobody_reads(arguments, nobody_reads, tmp_path):
+def test_every_command_says_that_no_one_reads(arguments, no_one_reads, tmp_path):
     arguments = [tmp_path / "out" if argument == "DIR" else argument for argument in arguments]
-    assert ended(MAIN, *arguments, stdout=nobody_reads) == (141, "")
+    assert ended(MAIN, *arguments, stdout=no_one_reads) == (141, "")
 
 
-def test_what_goes_wrong_is_no_bad_input_where_nobody_hears_it(nobody_reads):
-    assert ended(MAIN, "lint", "nowhere.yaml", stdout=subprocess.DEVNULL, stderr=nobody_reads)[0] == 141
-    assert ended(MAIN, "lint", "nowhere.yaml", stdout=nobody_reads)[0] == 2
+def test_what_goes_wrong_is_no_bad_input_where_no_one_receives_it(no_one_reads):
+    assert ended(MAIN, "lint", "nowhere.yaml", stdout=subprocess.DEVNULL, stderr=no_one_reads)[0] == 141
+    assert ended(MAIN, "lint", "nowhere.yaml", stdout=no_one_reads)[0] == 2
 
 
 def test_head_gets_its_line():
@@ -75,13 +75,13 @@ def test_head_gets_its_line():
     assert (process.returncode, said) == (141, b"")
 
 
-def test_what_was_not_flushed_yet_is_found_out_before_the_end(nobody_reads):
+def test_what_was_not_flushed_yet_is_found_out_before_the_end(no_one_reads):
     """A text shorter than the buffer; Python alone would complain at exit, and end with 120."""
     unflushed = (
         "import sys, simulation.commands.app as app; "
         f"app.application = lambda names: lambda: sys.stdout.write('short'); {MAIN}"
     )
-    assert ended(unflushed, stdout=nobody_reads) == (141, "")
+    assert ended(unflushed, stdout=no_one_reads) == (141, "")
     assert ended(unflushed, stdout=subprocess.DEVNULL) == (0, "")
 
 

@@ -53,14 +53,14 @@ def place(request, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["run", STEADY, *SHORT], ["sweep", STEADY, *FEW], ["compare", STEADY, *FEW]])
-def test_out_of_which_nobody_can_tell_is_named(command, place, tmp_path):
+def test_out_of_which_no_one_can_tell_is_named(command, place, tmp_path):
     path, reason = place
     done = retrylab(*command, "--out", path, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"--out {path}: {reason}\n")
 
 
 @pytest.mark.parametrize("command", [["fit"], ["whatif", STEADY], ["plot"], ["run"]], ids=lambda words: words[0])
-def test_input_of_which_nobody_can_tell_is_named_as_what_it_is(command, place, tmp_path):
+def test_input_of_which_no_one_can_tell_is_named_as_what_it_is(command, place, tmp_path):
     path, reason = place
     name, *others = command
     done = retrylab(name, path, *others, cwd=tmp_path)

@@ -149,7 +149,7 @@ def test_the_service_shown_sends_what_it_says():
     )  # fmt: skip
 
 
-async def test_the_redrive_shown_sends_what_was_given_up_for_that_reason(autojump_clock, nursery, capsys):
+async def test_the_redrive_shown_sends_what_was_dead_lettered_for_that_reason(autojump_clock, nursery, capsys):
     (code,) = (block for block in blocks("service", "python") if "DeadLetters" in block)
     shown = {}
     exec(code, shown)
@@ -173,8 +173,8 @@ def test_the_commands_of_a_live_service_are_such_as_there_are():
     (block,) = (block for block in blocks("service", "sh") if block.startswith("retrylab serve"))
     for line in block.splitlines():
         _, *words = shlex.split(line, comments=True)
-        printed = CliRunner().invoke(app, [*words, "--help"])
-        assert printed.exit_code == 0, printed.output
+        run_result = CliRunner().invoke(app, [*words, "--help"])
+        assert run_result.exit_code == 0, run_result.output
 
 
 async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):

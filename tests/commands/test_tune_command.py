@@ -51,13 +51,13 @@ def retrylab(*arguments, cwd=ROOT, **environment):
     )
 
 
-def run_tune(*arguments):
+def printed(*arguments):
     return CliRunner().invoke(app, ["tune", *map(str, arguments)])
 
 
 def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(scenario, tmp_path):
     out = tmp_path / "out"
-    done = run_tune(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1, "--out", out)
+    done = printed(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1, "--out", out)
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert max(map(len, lines[:-1])) <= 80
@@ -124,7 +124,7 @@ def test_the_same_on_a_dask_cluster_of_two_processes(scenario, tmp_path):
 
 def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_path):
     out = tmp_path / "out"
-    done = run_tune(scenario, "--vary", f"{ATTEMPTS}=1,3", *QUICK, "--workers", 1, "--out", out,
+    done = printed(scenario, "--vary", f"{ATTEMPTS}=1,3", *QUICK, "--workers", 1, "--out", out,
                 "--set", "expect=[dead_lettered <= 1, sent >= 10, retry_delay_s.max > 9s]")  # fmt: skip
     assert done.exit_code == 1, done.output
     lines = done.output.splitlines()
@@ -141,7 +141,7 @@ def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_
 
 def test_several_objectives_are_a_table_of_the_pareto_set(scenario, tmp_path):
     out = tmp_path / "out"
-    done = run_tune(scenario, "--vary", f"{ATTEMPTS}=3..6", "--vary", "channels.email.retry.initial_delay=0.2s,1s,5s",
+    done = printed(scenario, "--vary", f"{ATTEMPTS}=3..6", "--vary", "channels.email.retry.initial_delay=0.2s,1s,5s",
                 "--minimize", "requests", "--minimize", "channels.email.delivery_time_s.mean", *QUICK,
                 "--maximize", "sent", "--workers", 1, "--out", out)  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -170,7 +170,7 @@ def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
         return do(task)
 
     monkeypatch.setattr(executors, "do", interrupted)
-    stopped = run_tune(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1)
+    stopped = printed(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1)
     assert stopped.exit_code == 130
     lines = stopped.output.splitlines()
     assert lines[0].endswith(" · interrupted")
@@ -185,17 +185,17 @@ CHANNELS = ("--vary", "workload.0.channel=email,sms", "--set", "channels={}", "-
 def test_a_figure_that_only_some_settings_have_is_searched_among_those(scenario, name, own):
     figure = f"channels.{name}.accepted"
     words = [scenario, *CHANNELS, *QUICK, "--workers", 1, "--maximize", figure]
-    found = json.loads(run_tune(*words, "--json").stdout)
+    found = json.loads(printed(*words, "--json").stdout)
     assert [each["setting"] for each in found["found"]] == [{"workload.0.channel": name}]
     assert found["found"][0]["figures"][figure] > 0
     assert (found["baseline"]["figures"][figure] is not None) is own
-    done = run_tune(*words)
+    done = printed(*words)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].startswith(figure)
 
 
 def test_a_figure_that_no_setting_has_is_refused(scenario):
-    done = run_tune(scenario, *CHANNELS, *QUICK, "--minimize", "channels.push.accepted")
+    done = printed(scenario, *CHANNELS, *QUICK, "--minimize", "channels.push.accepted")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "--minimize channels.push.accepted: wanted a metric of the summary, got channels.push.accepted; "
@@ -226,7 +226,7 @@ def test_a_figure_that_no_setting_has_is_refused(scenario):
 )  # fmt: skip
 def test_bad_input_exits_2_without_a_traceback(scenario, monkeypatch, arguments, problem):
     monkeypatch.chdir(scenario.parent)
-    done = run_tune(*arguments)
+    done = printed(*arguments)
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", problem)
 
 

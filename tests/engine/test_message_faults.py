@@ -126,7 +126,7 @@ def test_each_message_on_the_way_of_an_attempt_is_late() -> None:
     assert found.times(NotificationSent) == [at + 5 for at in range(10)]
 
 
-def test_a_refusal_is_late_too_and_what_is_nobodys_attempt_is_not() -> None:
+def test_a_refusal_is_late_too_and_what_is_no_ones_attempt_is_not() -> None:
     refusing = {"circuit_breaker": {"initial_state": "forced-open", "when_open": "fail"}, "retry": {"max_attempts": 1}}
     found = run({"reorder": {"delay": "1s"}}, email=refusing)
     assert found.times(NotificationMovedToDeadLetter) == [at + 2 for at in range(10)]

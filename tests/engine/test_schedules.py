@@ -92,7 +92,7 @@ class AsyncClerk(Clerk):
         self.account.tell(Write(balance + 1))
 
 
-class CarefulClerk(Clerk):
+class CheckingClerk(Clerk):
     """Leaves reading and writing to the account."""
 
     @handles(Deposit)
@@ -132,7 +132,7 @@ ASYNC_TAKES = 3  # an answer that is awaited is a turn of its own, so the first 
 BUGGY = pytest.mark.parametrize("run", [deposits(Clerk), deposits(AsyncClerk, ASYNC_TAKES)], ids=["plain", "async"])
 
 
-class Door(Actor):
+class Gate(Actor):
     """Opens, and shuts in its next turn."""
 
     is_open = False
@@ -145,25 +145,25 @@ class Door(Actor):
 
 
 class Thief(Actor):
-    def __init__(self, door):
+    def __init__(self, gate):
         super().__init__()
-        self.door, self.got_in = door, False
+        self.gate, self.got_in = gate, False
 
     @handles(Deposit)
     def on_deposit(self, _):
-        self.got_in = self.door.is_open
+        self.got_in = self.gate.is_open
 
 
 def theft(schedule):
     """A bug of depth 2: opening, then the thief, then shutting, the two of which are of one actor."""
     system = ExploringSystem(schedule)
-    door = system.spawn(Door)
-    thief = system.spawn(Thief, door.actor)
+    gate = system.spawn(Gate)
+    thief = system.spawn(Thief, gate.actor)
     last = thief
     for _ in range(3):
         last = system.spawn(Relay, last)
     system.run()
-    door.tell(1)
+    gate.tell(1)
     last.tell(Deposit())
     system.run()
     assert not thief.actor.got_in
@@ -275,7 +275,7 @@ def test_pct_promises_by_the_actors_it_has_seen():
     assert schedule.bound == 1 / (5 * 10**2)
 
 
-def test_a_priority_changes_for_whoever_would_be_next():
+def test_a_priority_changes_for_the_one_that_would_be_next():
     """Two actors, two changes at the one decision there may be: the first comes to the one, the second to the other."""
     for seed in range(20):
         schedule = PCT(Random(seed), depth=3, steps=1)
@@ -310,13 +310,13 @@ def test_a_search_finds_what_an_async_handler_does_between_its_waits():
 
 
 def test_a_search_shows_that_the_mended_program_has_no_bug():
-    found = search_result(search(deposits(CarefulClerk), most_deviations=2), most_deviations=2)
+    found = search_result(search(deposits(CheckingClerk), most_deviations=2), most_deviations=2)
     assert found.breach is None
     assert str(found) == f"no breach with 2 deviations, in any of {found.runs:,} schedules"
 
 
 def test_a_search_runs_each_schedule_once_the_fewest_deviations_first():
-    explored = list(search(deposits(CarefulClerk), most_deviations=2))
+    explored = list(search(deposits(CheckingClerk), most_deviations=2))
     orders = [each.deviations for each in explored]
     assert len(set(orders)) == len(orders)
     counts = [len(order) for order in orders]
@@ -383,7 +383,7 @@ def test_what_a_random_walk_finds_shrinks_to_what_matters(run):
 
 def test_what_does_not_break_does_not_shrink():
     with pytest.raises(ValueError, match="wanted deviations with which the run breaks"):
-        shrink(deposits(CarefulClerk), [(0, 1)])
+        shrink(deposits(CheckingClerk), [(0, 1)])
 
 
 # ── misuse ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -391,7 +391,7 @@ def test_what_does_not_break_does_not_shrink():
 
 def test_a_schedule_is_good_for_one_run():
     walk = RandomWalk(Random(1))
-    deposits(CarefulClerk)(walk)
+    deposits(CheckingClerk)(walk)
     with pytest.raises(ValueError, match="a new one for each run"):
         ExploringSystem(walk)
 
@@ -404,7 +404,7 @@ def test_deviations_have_to_be_in_order(deviations):
 
 def test_what_cannot_be_done_any_more_is_reported():
     schedule = Deviations([(0, 1), (1, 500), (10_000, 1)])
-    deposits(CarefulClerk)(schedule)
+    deposits(CheckingClerk)(schedule)
     assert (schedule.deviations, schedule.missed) == ([(0, 1)], [(1, 500), (10_000, 1)])
 
 
@@ -415,7 +415,7 @@ def test_a_choice_that_is_not_there_is_an_error(choice):
             return choice
 
     with pytest.raises(ActorSystemError, match=f"got {choice}"):
-        deposits(CarefulClerk)(Wrong())
+        deposits(CheckingClerk)(Wrong())
 
 
 @pytest.mark.parametrize(("depth", "steps"), [(0, 5), (1, 0)])

@@ -54,7 +54,7 @@ def test_a_setting_that_fails_a_fifth_as_often_as_allowed_is_mostly_confirmed():
 @example(200, {0})
 @example(200, {0, 1})
 @example(200, {0, 1, 2})
-def test_a_verdict_once_given_stays_whatever_comes(count, failing):
+def test_a_decision_once_made_stays_whatever_comes(count, failing):
     looks = plan(0.95, 0.025)
     held = [number not in failing for number in range(count)]
     found, runs = decide(held, looks)
@@ -83,7 +83,7 @@ def lost(probability, stated, of):
     return share_lost
 
 
-def test_few_are_given_up_wrongly_and_most_of_the_others_soon():
+def test_few_are_rejected_wrongly_and_most_of_the_others_soon():
     assert lost(0.95, 0.95, 20) == pytest.approx(0.28, abs=0.005)  # as its documentation says
     assert lost(0.99, 0.95, 20) < 0.03
     assert lost(0.5, 0.95, 2) == pytest.approx(0.75)  # the first failure is enough, and so are two
@@ -93,7 +93,7 @@ def test_few_are_given_up_wrongly_and_most_of_the_others_soon():
 
 
 @pytest.mark.parametrize("probability", [0.2, 0.5, 0.95])
-def test_what_never_failed_is_not_given_up_and_what_cannot_reach_the_share_any_more_is(probability):
+def test_what_never_failed_is_not_rejected_and_what_cannot_reach_the_share_any_more_is(probability):
     for of in (1, 5, 20):
         for runs in range(1, of + 1):
             assert not hopeless(0, runs, probability, of)

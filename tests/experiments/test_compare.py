@@ -93,11 +93,11 @@ def test_common_random_numbers_give_narrower_intervals_than_independent_ones(sce
 @pytest.mark.integration
 def test_the_result_is_the_same_for_any_number_of_workers(scenario):
     arguments = {"vary": {ATTEMPTS: "1,3", "channels.email.timeout": "5s,10s"}, "replicates": 2}
-    calls = []
+    reported = []
     alone = simulation.compare(scenario, **arguments)
-    shared = simulation.compare(scenario, **arguments, workers=3, progress=lambda over, of: calls.append((over, of)))
+    shared = simulation.compare(scenario, **arguments, workers=3, progress=lambda over, of: reported.append((over, of)))
     assert alone.document == shared.document
-    assert calls == [(over, 8) for over in range(9)]
+    assert reported == [(over, 8) for over in range(9)]
 
 
 def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):

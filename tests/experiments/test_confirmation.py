@@ -101,7 +101,7 @@ def test_of_several_objectives_all_that_none_is_better_than_are_confirmed():
     assert [trial.number for trial in confirmed] == [1, 3, 4]
 
 
-def test_it_gives_up_after_ten():
+def test_it_stops_after_ten():
     search = searched(30)
     assert confirm(search, Coins(1, [0.1] * 30, common=False)) == []
     assert [trial.number for trial in search.alive if trial.fresh] == list(range(1, REJECTED_MAX + 1))

@@ -53,9 +53,9 @@ def test_it_is_antisymmetric_and_in_any_order_the_same(pairs):
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
-    random_draws = random.Random(3)
+    draws = random.Random(3)
     trials, covered = 2000, 0
     for _ in range(trials):
-        found = difference([random_draws.gauss(1, 2) for _ in range(6)], [0.0] * 6)
+        found = difference([draws.gauss(1, 2) for _ in range(6)], [0.0] * 6)
         covered += found.low <= 1 <= found.high
     assert covered / trials == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / trials))

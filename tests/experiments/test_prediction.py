@@ -166,8 +166,8 @@ async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_
     described = simulation.load(path).channels.email.provider
 
     async def surprises(call):
-        provider = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
-        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": provider})
+        service = NotificationService(described.failure_rate, latency=described.latency, streams=RandomStreams(77))
+        live = await eval(call, {"simulation": simulation, "scenario": path, "providers": service})
         return prediction.surprises(live.summary)
 
     prediction = simulation.predict(path, ["retry_amplification"])

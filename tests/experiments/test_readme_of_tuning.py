@@ -25,7 +25,7 @@ def options(name):
     return [value for word, value in itertools.pairwise(WORDS) if word == name]
 
 
-def test_the_setting_shown_meets_with_other_luck_what_the_file_s_own_misses():
+def test_the_setting_shown_meets_with_other_seeds_what_the_file_s_own_misses():
     path, sets = ROOT / WORDS[1], options("--set")
     found = dict(re.findall(r"^  (\S+) +(\S+) +was", SHOWN, re.M))
     assert list(found) == [text.partition("=")[0] for text in options("--vary")]
@@ -39,8 +39,8 @@ def test_the_setting_shown_meets_with_other_luck_what_the_file_s_own_misses():
 def test_the_command_shown_prints_what_has_the_shape_shown():
     # The same search of a far shorter run, in which nothing goes wrong: the file's own settings will do.
     shorter = ["--set", "duration=2s", "--set", "drain=10s", "--set", "faults=[]", "--set", "expect=[sent >= 1]"]
-    shown = CliRunner().invoke(app, [*WORDS, *shorter, "--trials", "8", "--probability", "50%", "--workers", "1"])
-    assert shown.exit_code == 0, shown.output
+    printed = CliRunner().invoke(app, [*WORDS, *shorter, "--trials", "8", "--probability", "50%", "--workers", "1"])
+    assert printed.exit_code == 0, printed.output
 
     def shape(text):
         lines = [re.sub(r"[\d,.]+", "#", line).split("  ")[0] for line in text.splitlines()]
@@ -50,7 +50,7 @@ def test_the_command_shown_prints_what_has_the_shape_shown():
             if line.startswith(("provider-outage", "requests", "  channels", "confirmed", "what", "±"))
         ]
 
-    assert shape(shown.output) == shape(SHOWN)
+    assert shape(printed.output) == shape(SHOWN)
 
 
 @pytest.mark.integration

@@ -65,7 +65,7 @@ def test_each_run_is_that_of_the_run_command(path):
     assert row["expectations_hold"] == all(each["holds"] for each in summary["expectations"])
 
 
-def test_cells_that_a_setting_leaves_alone_have_the_same_luck(path):
+def test_cells_that_a_setting_leaves_alone_have_the_same_seeds(path):
     runs = simulation.sweep(path).runs
     assert runs.groupby("seed")["accepted"].nunique().to_list() == [1, 1, 1]
     assert runs["accepted"].nunique() > 1
@@ -115,7 +115,7 @@ def test_a_difference_is_taken_seed_by_seed(path):
 
 def test_a_cell_or_a_figure_that_is_not_there_is_told(path):
     swept = simulation.sweep(path, {ATTEMPTS: [1, 5]}, replicates=1)
-    for problem, ask in {
+    for reported, ask in {
         "cell: wanted a cell of the sweep, from 0 to 1, got 5": lambda: swept.values(5, "sent"),
         "cell: wanted a cell of the sweep, from 0 to 1, got -1": lambda: swept.difference(-1, "sent"),
         "baseline: wanted a cell of the sweep, from 0 to 1, got 2": lambda: swept.difference(1, "sent", baseline=2),
@@ -127,7 +127,7 @@ def test_a_cell_or_a_figure_that_is_not_there_is_told(path):
     }.items():
         with pytest.raises(ConfigurationError) as error:
             ask()
-        assert error.value.problems == [problem]
+        assert error.value.problems == [reported]
     alone = simulation.sweep(path, {ATTEMPTS: [1]}, replicates=1)
     with pytest.raises(ConfigurationError, match="cell: wanted a cell of the sweep, 0, the only one, got 1"):
         alone.values(1, "sent")
@@ -206,7 +206,7 @@ def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path, tmp_path):
+def test_a_large_one_gives_the_same_bytes_whatever_process_does_it_and_after_a_kill(path, tmp_path):
     path.write_text(SCENARIO.replace("[1, 3, 5]", "[1, 2, 3, 5, 8]").replace("steps: 2", "steps: 8"))
     path.write_text(path.read_text().replace("replicates: 3", "replicates: 20"))
     (tmp_path / "cluster.py").write_text(CLUSTER)
@@ -216,9 +216,9 @@ def test_a_large_one_gives_the_same_bytes_whoever_does_it_and_after_a_kill(path,
         simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
     words = [sys.executable, tmp_path / "killed.py", path, tmp_path / "killed", "400", "2"]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
-    calls = []
-    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: calls.append(counts[:2]))
-    assert (calls[0], calls[-1]) == ((400, 800), (800, 800))
+    reported = []
+    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: reported.append(counts[:2]))
+    assert (reported[0], reported[-1]) == ((400, 800), (800, 800))
     assert len(pd.read_parquet(tmp_path / "1" / "runs.parquet")) == 800
     for folder in ("2", "cluster", "address", "killed"):
         assert saved(tmp_path / folder) == saved(tmp_path / "1")
@@ -256,31 +256,31 @@ def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path
         assert len((tmp_path / "out" / "runs.jsonl").read_text().splitlines()) == over
     with (tmp_path / "out" / "runs.jsonl").open("a") as file:
         file.write('{"scenario": "cut off in the mid')
-    calls = []
-    simulation.sweep(path, out=tmp_path / "out", progress=lambda *counts: calls.append(counts[:2]))
-    assert calls == [(over, 18) for over in range(11, 19)]
+    reported = []
+    simulation.sweep(path, out=tmp_path / "out", progress=lambda *counts: reported.append(counts[:2]))
+    assert reported == [(over, 18) for over in range(11, 19)]
     simulation.sweep(path, out=tmp_path / "whole")
     assert saved(tmp_path / "out") == saved(tmp_path / "whole")
 
 
 @pytest.mark.integration
 def test_a_finished_cell_is_told_once_with_its_means_however_the_runs_were_shared(path, tmp_path):
-    calls = []
+    reported = []
 
     def progress(over, of, cell=None):
         if cell is not None:
-            calls.append(cell)
+            reported.append(cell)
 
     swept = simulation.sweep(path, workers=2, out=tmp_path / "out", progress=progress)
-    assert sorted(cell.label for cell in calls) == sorted(setting.label for setting in swept.settings)
+    assert sorted(cell.label for cell in reported) == sorted(setting.label for setting in swept.settings)
     means = swept.cells.set_index(["cell", "figure"])["mean"]
     labels = [setting.label for setting in swept.settings]
-    for cell in calls:
+    for cell in reported:
         for figure in ("sent_fraction", "attempts"):
             assert cell.figures[figure] == means[labels.index(cell.label), figure]
-    calls.clear()
+    reported.clear()
     simulation.sweep(path, workers=2, out=tmp_path / "out", progress=progress)
-    assert calls == []
+    assert reported == []
 
 
 def test_more_replicates_and_more_values_run_only_what_is_new(path, tmp_path, monkeypatch):

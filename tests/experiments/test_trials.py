@@ -82,7 +82,7 @@ def test_the_pareto_set_is_what_its_definition_says(pairs):
         )
 
 
-def test_it_is_given_up_once_it_has_failed_too_often_and_the_nearest_is_the_one_least_off():
+def test_it_is_rejected_once_it_has_failed_too_often_and_the_nearest_is_the_one_least_off():
     own, near, far, outside = on_trial(
         goal(Objective("requests"), expect=("sent >= 10", "dead_lettered <= 0")),
         [{"requests": 1.0, "sent": 2.0, "dead_lettered": 8.0}],

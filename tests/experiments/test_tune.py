@@ -14,8 +14,8 @@ from simulation.scenario import load
 ATTEMPTS = "channels.email.retry.max_attempts"
 DELAY = "channels.email.retry.initial_delay"
 
-NO_LUCK = """
-name: no-luck
+DETERMINISTIC = """
+name: deterministic
 seed: 3
 duration: 30s
 workload:
@@ -30,8 +30,8 @@ expect:
   - dead_lettered == 0
 """
 
-LUCK = """
-name: luck
+RANDOM = """
+name: random
 seed: 3
 duration: 20s
 workload:
@@ -52,23 +52,23 @@ QUICK = {"probability": 0.8, "replicates": 6}
 
 
 @pytest.fixture
-def no_luck(tmp_path):
-    path = tmp_path / "no-luck.yaml"
-    path.write_text(NO_LUCK)
+def deterministic(tmp_path):
+    path = tmp_path / "deterministic.yaml"
+    path.write_text(DETERMINISTIC)
     return path
 
 
 @pytest.fixture
-def luck(tmp_path):
-    path = tmp_path / "luck.yaml"
-    path.write_text(LUCK)
+def random(tmp_path):
+    path = tmp_path / "random.yaml"
+    path.write_text(RANDOM)
     return path
 
 
-def test_the_fewest_attempts_that_outlast_an_outage(no_luck):
+def test_the_fewest_attempts_that_outlast_an_outage(deterministic):
     # What arrives at 0 s is tried at 0, 5, 10 and, after the outage of 12 s, at 15 s: four attempts, and more are never
     # used. Fewer make fewer requests, and lose some.
-    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..8"}, **QUICK)
+    tuning = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, **QUICK)
     assert tuning.best.setting.values == ((ATTEMPTS, "4"),)
     assert tuning.exhaustive
     assert tuning.baseline.setting.values == ()
@@ -83,10 +83,10 @@ def test_the_fewest_attempts_that_outlast_an_outage(no_luck):
     assert (apart.mean, apart.half_width) == (-(2 * 2 + 5), 0.0)  # with two attempts the others are lost
 
 
-def test_a_delay_may_do_what_attempts_do(no_luck):
+def test_a_delay_may_do_what_attempts_do(deterministic):
     # With two attempts the second one has to come 12 s after the first, and people are to wait no longer than 12.5 s.
     tuning = simulation.tune(
-        no_luck,
+        deterministic,
         {DELAY: {"from": "1s", "to": "20s"}, ATTEMPTS: [1, 2, 3]},
         sets=["expect=[dead_lettered == 0, delivery_time_s.max <= 12.5]"],
         trials=40,
@@ -101,8 +101,8 @@ def test_a_delay_may_do_what_attempts_do(no_luck):
     assert not tuning.exhaustive
 
 
-def test_where_nothing_can_meet_them_the_nearest_is_said(no_luck):
-    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..3"}, **QUICK)
+def test_where_nothing_can_meet_them_the_nearest_is_said(deterministic):
+    tuning = simulation.tune(deterministic, {ATTEMPTS: "1..3"}, **QUICK)
     assert tuning.found == []
     assert tuning.best is None
     assert tuning.nearest.setting.values == ((ATTEMPTS, "3"),)
@@ -112,56 +112,56 @@ def test_where_nothing_can_meet_them_the_nearest_is_said(no_luck):
     assert tuning.document["nearest"]["setting"] == {ATTEMPTS: "3"}
 
 
-def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_has_not_seen(luck):
-    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, minimize=["attempts"], **QUICK)
+def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_has_not_seen(random):
+    tuning = simulation.tune(random, {ATTEMPTS: "1..8"}, minimize=["attempts"], **QUICK)
     best = tuning.best
     assert len(best.searched) == 6
     first = 3 + 6
     sets = [f"{ATTEMPTS}={dict(best.setting.values)[ATTEMPTS]}"]
-    seen = [simulation.run(luck, seed=seed, sets=sets) for seed in range(first, first + len(best.fresh))]
+    seen = [simulation.run(random, seed=seed, sets=sets) for seed in range(first, first + len(best.fresh))]
     assert [run.digest for run in best.fresh] == [result.summary["digest"] for result in seen]
     assert tuning.held(best.fresh) == sum(result.holds for result in seen)
     figures = tuning.document["found"][0]["figures"]
     assert figures == {"attempts": pytest.approx(statistics.mean(result.summary["attempts"] for result in seen))}
     runs = tuning.runs
     assert set(runs.loc[runs["fresh"], "seed"]).isdisjoint(runs.loc[~runs["fresh"], "seed"])
-    own = [simulation.run(luck, seed=seed) for seed in range(first, first + len(tuning.baseline.fresh))]
+    own = [simulation.run(random, seed=seed) for seed in range(first, first + len(tuning.baseline.fresh))]
     assert [run.digest for run in tuning.baseline.fresh] == [result.summary["digest"] for result in own]
 
 
-def test_nothing_cheaper_would_have_done(luck):
-    tuning = simulation.tune(luck, {ATTEMPTS: "1..6", "channels.email.retry.jitter": "none,full"}, **QUICK)
+def test_nothing_cheaper_would_have_done(random):
+    tuning = simulation.tune(random, {ATTEMPTS: "1..6", "channels.email.retry.jitter": "none,full"}, **QUICK)
     best = tuning.best
     for trial in tuning.trials[1:]:
         if trial.costs < best.costs:
             sets = [f"{path}={value}" for path, value in trial.setting.values]
-            held = [simulation.run(luck, seed=seed, sets=sets).holds for seed in range(100, 120)]
+            held = [simulation.run(random, seed=seed, sets=sets).holds for seed in range(100, 120)]
             assert sum(held) < 19, "it costs less, and holds in 95% of other runs"
 
 
-def test_the_file_s_own_settings_are_found_where_they_are_best(luck):
-    tuning = simulation.tune(luck, {ATTEMPTS: "5..8"}, sets=[f"{ATTEMPTS}=5"], **QUICK)
+def test_the_file_s_own_settings_are_found_where_they_are_best(random):
+    tuning = simulation.tune(random, {ATTEMPTS: "5..8"}, sets=[f"{ATTEMPTS}=5"], **QUICK)
     assert tuning.best is tuning.baseline
     assert len(tuning.trials) == 4  # 5 is not run twice
-    same = simulation.tune(luck, {"drain": "1h,60m"}, sets=["expect=[sent >= 1]"], **QUICK)
+    same = simulation.tune(random, {"drain": "1h,60m"}, sets=["expect=[sent >= 1]"], **QUICK)
     assert len(same.trials) == 1  # and neither are equal settings that are written in another way
 
 
-def test_what_is_not_searched_is_not_found_though_it_would_be_cheaper(luck):
-    tuning = simulation.tune(luck, {ATTEMPTS: "7,8"}, sets=[f"{ATTEMPTS}=6"], **QUICK)
+def test_what_is_not_searched_is_not_found_though_it_would_be_cheaper(random):
+    tuning = simulation.tune(random, {ATTEMPTS: "7,8"}, sets=[f"{ATTEMPTS}=6"], **QUICK)
     assert not tuning.baseline.in_space
     assert tuning.best.setting.values == ((ATTEMPTS, "7"),)
     assert tuning.beaten[0] is tuning.baseline
 
 
-def test_several_objectives_give_the_settings_that_none_is_better_than(no_luck):
+def test_several_objectives_give_the_settings_that_none_is_better_than(deterministic):
     delays = ["1s", "2s", "5s", "13s"]
     tuning = simulation.tune(
-        no_luck, {DELAY: delays, ATTEMPTS: [13]}, minimize=["requests", "delivery_time_s.max"], **QUICK
+        deterministic, {DELAY: delays, ATTEMPTS: [13]}, minimize=["requests", "delivery_time_s.max"], **QUICK
     )
     every = {}
     for delay in delays:
-        summary = simulation.run(no_luck, sets=[f"{DELAY}={delay}", f"{ATTEMPTS}=13"]).summary
+        summary = simulation.run(deterministic, sets=[f"{DELAY}={delay}", f"{ATTEMPTS}=13"]).summary
         every[delay] = (summary["requests"], summary["delivery_time_s"]["max"])
     front = {
         delay for delay, pair in every.items()
@@ -173,24 +173,24 @@ def test_several_objectives_give_the_settings_that_none_is_better_than(no_luck):
         assert tuple(entry["figures"].values()) == every[entry["setting"][DELAY]]
 
 
-def test_what_is_to_be_large_is(no_luck):
-    tuning = simulation.tune(no_luck, {ATTEMPTS: "1..3"}, maximize=["sent"], sets=["expect=[]"], **QUICK)
+def test_what_is_to_be_large_is(deterministic):
+    tuning = simulation.tune(deterministic, {ATTEMPTS: "1..3"}, maximize=["sent"], sets=["expect=[]"], **QUICK)
     assert tuning.best.setting.values == ((ATTEMPTS, "3"),)
     assert tuning.document["found"][0]["figures"] == {"sent": 28}
     assert tuning.document["expectations"] == []
 
 
-def test_without_vary_it_is_the_sweep_of_the_file(luck):
-    tuning = simulation.tune(luck, **QUICK)
+def test_without_vary_it_is_the_sweep_of_the_file(random):
+    tuning = simulation.tune(random, **QUICK)
     assert [dict(trial.setting.values).get(ATTEMPTS) for trial in tuning.trials] == [None, "4", "6"]
     assert tuning.best.setting.values in (((ATTEMPTS, "4"),), ((ATTEMPTS, "6"),))
 
 
-def test_combinations_that_a_scenario_cannot_have_are_left_out(luck):
+def test_combinations_that_a_scenario_cannot_have_are_left_out(random):
     # At most 10 at once, and 20 to begin with: one alone is not valid beside the defaults, and both are not.
     limit = "channels.email.concurrency_limit"
     tuning = simulation.tune(
-        luck, {f"{limit}.maximum": "10,30", f"{limit}.initial": "1,20"}, sets=["expect=[sent >= 1]"], **QUICK
+        random, {f"{limit}.maximum": "10,30", f"{limit}.initial": "1,20"}, sets=["expect=[sent >= 1]"], **QUICK
     )
     assert tuning.invalid == 1
     assert [trial.setting.values for trial in tuning.trials[1:]] == [
@@ -199,7 +199,7 @@ def test_combinations_that_a_scenario_cannot_have_are_left_out(luck):
     ]
 
 
-def test_an_interrupted_search_has_its_result_so_far_and_goes_on_from_there(luck, tmp_path, monkeypatch):
+def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(random, tmp_path, monkeypatch):
     from simulation.running import executors
 
     done, do = [], executors.do
@@ -213,7 +213,7 @@ def test_an_interrupted_search_has_its_result_so_far_and_goes_on_from_there(luck
     arguments = {"vary": {ATTEMPTS: "1..8"}, "out": tmp_path / "out", **QUICK}
     monkeypatch.setattr(executors, "do", interrupted)
     with pytest.raises(TuningInterrupted) as stopped:
-        simulation.tune(luck, **arguments)
+        simulation.tune(random, **arguments)
     so_far = stopped.value.so_far
     assert not so_far.is_finished
     assert so_far.found == []
@@ -221,36 +221,36 @@ def test_an_interrupted_search_has_its_result_so_far_and_goes_on_from_there(luck
     assert not (tmp_path / "out" / "tuned.yaml").exists()
     done.clear()
     monkeypatch.setattr(executors, "do", lambda task: done.append(task) or do(task))
-    gone_on = simulation.tune(luck, **arguments)
+    gone_on = simulation.tune(random, **arguments)
     assert len(done) == gone_on.document["runs"] - 30
-    assert gone_on.document == simulation.tune(luck, vary={ATTEMPTS: "1..8"}, **QUICK).document
+    assert gone_on.document == simulation.tune(random, vary={ATTEMPTS: "1..8"}, **QUICK).document
     done.clear()
-    simulation.tune(luck, **arguments)
+    simulation.tune(random, **arguments)
     assert done == []  # all of it is there
 
 
-def test_progress_ends_where_it_says(luck):
-    calls = []
+def test_progress_ends_where_it_says(random):
+    reported = []
     tuning = simulation.tune(
-        luck, {ATTEMPTS: "1..8"}, progress=lambda over, of, cell=None: calls.append((over, of, cell)), **QUICK
+        random, {ATTEMPTS: "1..8"}, progress=lambda over, of, cell=None: reported.append((over, of, cell)), **QUICK
     )
-    assert calls[0][0] == 0
-    assert calls[-1] == (tuning.document["runs"], tuning.document["runs"], None)
-    assert [over for over, _, _ in calls] == sorted(over for over, _, _ in calls)
-    assert all(over <= of for over, of, _ in calls)
-    # Called with the settings that hold, and with the metrics that are searched for.
-    cells = {cell.label: cell.figures for _, _, cell in calls if cell is not None}
+    assert reported[0][0] == 0
+    assert reported[-1] == (tuning.document["runs"], tuning.document["runs"], None)
+    assert [over for over, _, _ in reported] == sorted(over for over, _, _ in reported)
+    assert all(over <= of for over, of, _ in reported)
+    # Of the settings it has heard of those that hold, with what is searched by.
+    cells = {cell.label: cell.figures for _, _, cell in reported if cell is not None}
     holding = [trial for trial in tuning.trials if len(trial.searched) == 6 and not trial.given_up]
     assert cells == {trial.label: {"requests": trial.costs[0]} for trial in holding}
 
 
-def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
+def test_the_files_hold_it_all_and_the_scenario_that_was_found(random, tmp_path):
     out = tmp_path / "out"
-    tuning = simulation.tune(luck, {ATTEMPTS: "1..8"}, sets=["drain=2m"], seed=50, out=out, **QUICK)
+    tuning = simulation.tune(random, {ATTEMPTS: "1..8"}, sets=["drain=2m"], seed=50, out=out, **QUICK)
     text = (out / "tuned.yaml").read_text()
     best = dict(tuning.best.setting.values)[ATTEMPTS]
     assert text.startswith(
-        f"# luck.yaml with settings that `retrylab tune` found:\n# {ATTEMPTS}: {best}, was 2\n"
+        f"# random.yaml with settings that `retrylab tune` found:\n# {ATTEMPTS}: {best}, was 2\n"
         "# and changed with --set drain=2m\n# confirmed in 20 of 20 runs"
     )
     tuned = load(out / "tuned.yaml")
@@ -262,7 +262,7 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
     assert trials.loc[trials["status"] == "confirmed", ATTEMPTS].tolist() == [best]
     assert len(pd.read_parquet(out / "runs.parquet")) == tuning.document["runs"]
     # What an earlier search has left there is not taken for what this one has found.
-    simulation.tune(luck, {ATTEMPTS: "1,2"}, out=out, **QUICK)
+    simulation.tune(random, {ATTEMPTS: "1,2"}, out=out, **QUICK)
     assert not (out / "tuned.yaml").exists()
 
 
@@ -282,29 +282,29 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(luck, tmp_path):
         ({"minimize": ["sent"], "maximize": ["sent"]},
          ["--maximize sent: wanted a metric either small or large, got both"]),
         ({"sets": ["expect=[]"]},
-         ["luck: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"]),
+         ["random: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"]),
         ({"sets": ["expect=[sendt >= 1]"]},
          ["--set expect: 0: wanted a metric of the summary, got sendt; did you mean sent?"]),
     ],
 )  # fmt: skip
-def test_problems_in_plain_words(luck, arguments, problems):
+def test_problems_in_plain_words(random, arguments, problems):
     with pytest.raises(ConfigurationError) as refused:
-        simulation.tune(luck, **arguments)
+        simulation.tune(random, **arguments)
     assert refused.value.problems == problems
 
 
-def test_without_anything_to_vary_it_says_how(no_luck):
+def test_without_anything_to_vary_it_says_how(deterministic):
     with pytest.raises(ConfigurationError) as refused:
-        simulation.tune(no_luck)
+        simulation.tune(deterministic)
     assert refused.value.problems == [
-        f"{no_luck}: wanted settings to search, as in --vary channels.email.retry.max_attempts=1..10 or in the file's "
-        "sweep, got none"
+        f"{deterministic}: wanted settings to search, as in --vary channels.email.retry.max_attempts=1..10 or in the "
+        "file's sweep, got none"
     ]
 
 
 @pytest.mark.parametrize(
     "wrong", [{"trials": 0}, {"replicates": 0}, {"workers": 0}, {"probability": 1.0}, {"confidence": 0.2}]
 )
-def test_numbers_out_of_their_range_are_refused(luck, wrong):
+def test_numbers_out_of_their_range_are_refused(random, wrong):
     with pytest.raises(ValueError, match=r"^wanted "):
-        module.tune(luck, {ATTEMPTS: "1,2"}, **wrong)
+        module.tune(random, {ATTEMPTS: "1,2"}, **wrong)

@@ -21,7 +21,7 @@ DISCIPLINES = Path(__file__).with_name("disciplines.yaml")
 
 
 @pytest.mark.parametrize("seeds", [30, pytest.param(600, marks=pytest.mark.slow)])
-def test_no_case_breaks_a_law(seeds):
+def test_no_case_breaks_an_invariant(seeds):
     exploration = explore(DISCIPLINES, seeds=seeds)
     assert exploration.failure is None
     assert exploration.cases == seeds

@@ -75,8 +75,8 @@ def test_a_failure_begins_with_its_seed_and_the_command_that_replays_it(small):
 
 
 def test_a_failing_case_is_kept_tried_first_and_gone_when_it_is_mended(small):
-    invariants = ["all", OpensOnce]
-    first = explore(small, seeds=100, invariants=invariants)
+    checked = ["all", OpensOnce]
+    first = explore(small, seeds=100, invariants=checked)
     folder = folder_of(small)
     assert first.failure.file == folder / f"seed-{first.failure.seed}.yaml"
     assert (folder.parent.parent / ".gitignore").read_text().endswith("*\n")
@@ -85,13 +85,13 @@ def test_a_failing_case_is_kept_tried_first_and_gone_when_it_is_mended(small):
     assert f"# retrylab run {first.failure.file} --check" in text
     assert load(first.failure.file) == first.failure.shrunk.scenario
 
-    second = explore(small, seeds=100, first_seed=5000, invariants=invariants)
+    second = explore(small, seeds=100, first_seed=5000, invariants=checked)
     assert (second.cases, second.failure.kept) == (0, first.failure.file)
 
     never_opens = "circuit_breaker: {enabled: false}"
     mended = SMALL.replace("circuit_breaker: {failure_threshold: 2, timeout: 5s}", never_opens)
     small.write_text(mended.replace("email: {retry", f"email: {{{never_opens}, retry"))
-    third = explore(small, seeds=3, invariants=invariants)
+    third = explore(small, seeds=3, invariants=checked)
     assert third.mended == [first.failure.file]
     assert third.failure is None
     assert not first.failure.file.exists()
@@ -162,25 +162,25 @@ def interrupt_at(monkeypatch, name, count):
         ),
     ],
 )
-def test_interrupted_it_says_how_many_were_run_and_how_to_go_on(small, monkeypatch, at, lines):
+def test_interrupted_it_says_how_many_were_run_and_how_to_go_on(small, monkeypatch, at, shown):
     interrupt_at(monkeypatch, "_explore_one", at)
     done = command(small, "--first-seed", 20, "--workers", 1, "--set", "seed=3")
     assert (done.exit_code, done.stdout) == (130, "")
-    assert done.stderr.splitlines() == [line.format(file=small) for line in lines]
+    assert done.stderr.splitlines() == [line.format(file=small) for line in shown]
 
 
 def test_interrupted_while_it_shrinks_a_case_it_says_which_broke(small, monkeypatch):
-    invariants = ["all", OpensOnce]
-    failure = explore(small, seeds=100, invariants=invariants).failure
+    checked = ["all", OpensOnce]
+    failure = explore(small, seeds=100, invariants=checked).failure
     with monkeypatch.context() as patched:
         interrupt_at(patched, "shrink", 1)
         with pytest.raises(ExplorationInterrupted) as stopped:
-            explore(small, seeds=100, invariants=invariants)  # of the kept case, which is tried first
+            explore(small, seeds=100, invariants=checked)  # of the kept case, which is tried first
         assert interrupted(stopped.value.so_far, 100).startswith(f"interrupted: {failure.file} broke, ")
     failure.file.unlink()
     interrupt_at(monkeypatch, "shrink", 1)
     with pytest.raises(ExplorationInterrupted) as stopped:
-        explore(small, seeds=100, invariants=invariants)
+        explore(small, seeds=100, invariants=checked)
     assert interrupted(stopped.value.so_far, 100).splitlines() == [
         f"interrupted: seed {failure.seed} broke, and its case is not shrunk to the end; to see it again:",
         f"retrylab explore {small} --first-seed {failure.seed} --seeds 1",

@@ -41,8 +41,8 @@ def fails(provider: SimulatedProvider, *seconds: float) -> list[bool]:
 @given(st.integers(0, 999), st.lists(st.floats(0, 200), min_size=1).map(sorted))
 def test_it_is_the_same_whenever_it_is_asked(seed, instants):
     often, seldom = chain(seed), chain(seed)
-    told = {at: often.is_bad(ns(at)) for at in sorted({*instants, *(number / 7 for number in range(1400))})}
-    assert [seldom.is_bad(ns(at)) for at in instants] == [told[at] for at in instants]
+    states = {at: often.is_bad(ns(at)) for at in sorted({*instants, *(number / 7 for number in range(1400))})}
+    assert [seldom.is_bad(ns(at)) for at in instants] == [states[at] for at in instants]
 
 
 @given(st.integers(0, 999), st.floats(0, 100))
@@ -98,7 +98,7 @@ def test_it_fails_only_in_its_window():
     assert fails(provider, 9, 10.1, 14.9, 15) == [False, True, True, False]
 
 
-def test_a_burst_leaves_the_luck_of_all_else_as_it_was():
+def test_a_burst_leaves_the_draws_of_all_else_as_it_was():
     def drawn(*faults: FaultConfig) -> list[Any]:
         latencies = FaultConfig.model_validate({"channel": "all", "latency": {"exponential": {"mean": 1}}})
         provider = SimulatedProvider(0.3, faults=[latencies, *faults], streams=RandomStreams(4))

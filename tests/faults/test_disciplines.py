@@ -158,7 +158,7 @@ def test_a_rule_sees_what_is_under_way(discipline, seen):
     assert loads == seen
 
 
-def test_a_rule_that_refuses_at_the_door_answers_after_the_latency():
+def test_a_rule_that_refuses_at_admission_answers_after_the_latency():
     def full(_attempt: Any, _now_ns: int, load: Any) -> Transient | None:
         return Transient(reason="full", throttled=True) if load.under_way >= 1 else None
 
@@ -166,7 +166,7 @@ def test_a_rule_that_refuses_at_the_door_answers_after_the_latency():
     assert ends(provider, (0, False), (1, False)) == [(0, 2.0), (1, 3.0)]
 
 
-def test_the_luck_of_each_attempt_is_the_same_under_every_discipline():
+def test_the_draws_of_each_attempt_are_the_same_under_every_discipline():
     settings: dict[str, Any] = {
         "latency": Distribution.model_validate({"exponential": {"mean": 1}}),
         "failure_rate": 0.3,
@@ -338,7 +338,7 @@ faults:
 
 @pytest.mark.parametrize("discipline", ["critical_first", "processor_sharing"])
 @pytest.mark.parametrize(("hedging", "crash"), [("null", "channel"), ("{max_attempts: 3, delay: 1s}", "breaker")])
-def test_the_history_is_the_same_on_both_clocks_and_breaks_no_law(discipline, hedging, crash):
+def test_the_history_is_the_same_on_both_clocks_and_breaks_no_invariant(discipline, hedging, crash):
     scenario = parse(MIXED.format(discipline=discipline, hedging=hedging, crash=crash))
     simulated = simulation.run(scenario, invariants="all")
     assert simulated.history == simulation.run(scenario, runtime="trio").history

@@ -31,11 +31,11 @@ class Spy:
     """A rule that writes down what it is told, and lets the rest decide, or gives this outcome."""
 
     def __init__(self, outcome: Outcome | None = None) -> None:
-        self.told: list[tuple[float, Load]] = []
+        self.asked_with: list[tuple[float, Load]] = []
         self.outcome = outcome
 
     def __call__(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
-        self.told.append((now_ns / S, load))
+        self.asked_with.append((now_ns / S, load))
         return self.outcome
 
 
@@ -59,7 +59,7 @@ def test_the_load_is_what_a_count_over_all_that_went_before_gives(capacity, fail
         end = at + twin.attempt(ATTEMPT, at * S).delay_ns / S
         spans.append((end - 2, end, twin.delivered > before))
         provider.attempt(ATTEMPT, at * S)
-        now, load = spy.told[-1]
+        now, load = spy.asked_with[-1]
         earlier = spans[:-1]
         assert now == at
         assert load.in_service == sum(start <= at < end for start, end, _ in earlier)
@@ -74,7 +74,7 @@ def test_what_is_not_worked_on_is_no_load():
     provider = SimulatedProvider(latency=9, faults=faults, rules=[spy])
     for at in (0, 1, 2, 3):
         provider.attempt(ATTEMPT, at * S)
-    assert [(at, load.under_way) for at, load in spy.told] == [(2, 0), (3, 1)]
+    assert [(at, load.under_way) for at, load in spy.asked_with] == [(2, 0), (3, 1)]
 
 
 # ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -85,21 +85,21 @@ def test_the_first_rule_that_answers_decides():
     provider = SimulatedProvider(latency=2, rules=[silent, first, second])
     effect = provider.attempt(ATTEMPT, 0)
     assert (effect.delay_ns, effect.result) == (2 * S, OVERLOADED)
-    assert [len(rule.told) for rule in (silent, first, second)] == [1, 1, 0]
+    assert [len(rule.asked_with) for rule in (silent, first, second)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(("keys", "asked"), [
     ({"hang": True}, False), ({"outage": True}, False), ({"throttle": {"rate": "1/h"}}, False),
     ({"fail_first": 1}, True), ({"failure_rate": 1}, True), ({"lost_reply_rate": 1}, True),
 ])  # fmt: skip
-def test_rules_stand_between_outages_and_what_luck_decides(keys, asked):
+def test_rules_stand_between_outages_and_what_chance_decides(keys, asked):
     spy = Spy(OVERLOADED)
     provider = SimulatedProvider(faults=[fault(**keys)], rules=[spy])
     if "throttle" in keys:
         provider.attempt(ATTEMPT, 0)
-        spy.told.clear()
+        spy.asked_with.clear()
     assert (provider.attempt(ATTEMPT, 0).result == OVERLOADED) is asked
-    assert len(spy.told) == asked
+    assert len(spy.asked_with) == asked
 
 
 def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
@@ -117,13 +117,13 @@ def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
         (Transient(reason="busy", throttled=True), [2, 2, 2]),
     ],
 )
-def test_a_refusal_at_the_door_takes_up_no_capacity_and_failed_work_does(outcome, answers):
+def test_a_refusal_at_admission_takes_up_no_capacity_and_failed_work_does(outcome, answers):
     provider = SimulatedProvider(latency=2, capacity=1, rules=[Spy(outcome)])
     assert [provider.attempt(ATTEMPT, 0).delay_ns / S for _ in range(3)] == answers
     assert provider.delivered == 0
 
 
-def test_a_rule_may_have_an_attempt_succeed_against_all_luck():
+def test_a_rule_may_have_an_attempt_succeed_whatever_is_drawn():
     provider = SimulatedProvider(failure_rate=1, faults=[fault(lost_reply_rate=1)], rules=[Spy(Sent(answer="250 OK"))])
     effect = provider.attempt(ATTEMPT, 0)
     assert effect.result == Sent(answer="250 OK")
@@ -131,7 +131,7 @@ def test_a_rule_may_have_an_attempt_succeed_against_all_luck():
     assert provider.delivered == 1
 
 
-def test_a_rule_leaves_the_luck_of_later_attempts_as_it_was():
+def test_a_rule_leaves_the_draws_of_later_attempts_as_it_was():
     ruled = SimulatedProvider(0.5, rules=[lambda attempt, now_ns, load: OVERLOADED if now_ns < 50 else None])
     plain = SimulatedProvider(0.5)
     one, other = ([each.attempt(ATTEMPT, at).result for at in range(200)] for each in (ruled, plain))

@@ -81,15 +81,15 @@ instants = st.lists(st.integers(0, 40), max_size=40).map(sorted)
 
 
 @given(st.lists(faults, max_size=4), instants, st.integers(0, 99))
-def test_equal_seeds_give_the_verdicts_of_the_unreliable_provider(faults, instants, seed):
-    told = [
+def test_equal_seeds_give_the_fates_of_the_simulated_provider(faults, instants, seed):
+    answers = [
         [provider.attempt(attempt(), at * S) for at in instants]
         for provider in (
             SimulatedProvider(faults=faults, streams=RandomStreams(seed)),
             FaultyProvider(Scripted(), faults, streams=RandomStreams(seed)),
         )
     ]
-    assert told[0] == told[1]
+    assert answers[0] == answers[1]
 
 
 # Without a capacity, whose end may release several at one instant: which of two tasks trio then runs first is luck.

@@ -32,7 +32,7 @@ def fault(**keys: Any) -> FaultConfig:
     return FaultConfig.model_validate({"channel": "email", **keys})
 
 
-def told(faults: list[FaultConfig], visits: list[tuple[int, str]], **settings: Any) -> list[Any]:
+def outcomes_of(faults: list[FaultConfig], visits: list[tuple[int, str]], **settings: Any) -> list[Any]:
     provider = SimulatedProvider(faults=faults, streams=RandomStreams(5), **settings)
     return [provider.attempt(attempt_at(host), at * S) for at, host in visits]
 
@@ -56,9 +56,9 @@ windows = st.tuples(st.integers(0, 20), st.integers(1, 20)).map(lambda pair: {"a
 def test_a_fault_with_a_host_is_one_for_those_there_and_none_for_others(visits, when, keys, other_when, other, rate):
     others = [fault(**other_when, **other)]
     provider = {"failure_rate": rate, "latency": 0.5}
-    found = told([*others, fault(**when, **keys, host=["B.example", "x.example"])], visits, **provider)
-    everywhere = told([*others, fault(**when, **keys)], visits, **provider)
-    nowhere = told(others, visits, **provider)
+    found = outcomes_of([*others, fault(**when, **keys, host=["B.example", "x.example"])], visits, **provider)
+    everywhere = outcomes_of([*others, fault(**when, **keys)], visits, **provider)
+    nowhere = outcomes_of(others, visits, **provider)
     expected = [
         (there if host == "b.example" else elsewhere)
         for there, elsewhere, (_, host) in zip(everywhere, nowhere, visits, strict=True)
@@ -68,7 +68,9 @@ def test_a_fault_with_a_host_is_one_for_those_there_and_none_for_others(visits, 
 
 def test_what_a_fault_remembers_it_remembers_of_all_its_hosts_together():
     first = fault(fail_first=2, host=["a.example", "b.example"])
-    outcomes = told([first], [(0, "c.example"), (1, "a.example"), (2, "c.example"), (3, "b.example"), (4, "a.example")])
+    outcomes = outcomes_of(
+        [first], [(0, "c.example"), (1, "a.example"), (2, "c.example"), (3, "b.example"), (4, "a.example")]
+    )
     assert [type(effect.result).__name__ for effect in outcomes] == ["Sent", "Transient", "Sent", "Transient", "Sent"]
 
 

@@ -89,7 +89,7 @@ def test_the_queue_is_that_of_a_model_with_a_process_for_each(first, later, jobs
 
 
 @given(first=st.integers(1, 4), later=STEPS, jobs=JOBS)
-def test_never_are_more_started_than_there_are_servers_and_none_is_idle_while_somebody_waits(first, later, jobs):
+def test_never_are_more_started_than_there_are_servers_and_none_is_idle_while_any_waits(first, later, jobs):
     steps = [(0, first), *later]
     queue = ServiceQueue(steps)
     spans = [(at, start := queue.join(at, service), start + service) for at, service in jobs]
@@ -240,7 +240,7 @@ def test_what_is_not_worked_on_takes_up_nothing(keys, answer):
 
 
 @given(st.integers(1, 3), st.lists(st.sampled_from([0.0, 0.1, 1.0]), max_size=40))
-def test_a_capacity_leaves_the_luck_of_each_attempt_as_it_was(capacity, gaps):
+def test_a_capacity_leaves_the_draws_of_each_attempt_as_it_was(capacity, gaps):
     settings: dict[str, Any] = {
         "latency": Distribution.model_validate({"exponential": {"mean": 1}}),
         "failure_rate": 0.3,

@@ -54,7 +54,7 @@ BIG_JOBS = st.lists(st.tuples(st.integers(0, 10 * S), st.integers(0, 3 * S), st.
 # ── by hand ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_critical_ones_go_before_others_and_interrupt_nobody():
+def test_critical_ones_go_before_others_and_interrupt_no_one():
     jobs = [(0, 10, False), (1, 5, False), (2, 5, False), (3, 4, True), (4, 1, True), (15, 2, True)]
     # 0 is left in peace until 10; then 3 and 4 go, in their order. At 15, 4 has ended and 1 is let in before 5 comes,
     # which goes before 2.
@@ -192,7 +192,7 @@ def busy_until(jobs: Jobs, ended: dict[int, int]) -> set[int]:
 
 
 @given(jobs=JOBS | BIG_JOBS)
-def test_one_server_is_done_at_the_same_instants_whoever_is_next(jobs):
+def test_one_server_is_done_at_the_same_instants_whichever_is_next(jobs):
     fifo = fifo_ends([(0, 1)], jobs)
     done = busy_until(jobs, fifo)
     for station in (CriticalFirst[int]([(0, 1)]), ProcessorSharing[int]([(0, 1)])):

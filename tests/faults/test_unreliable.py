@@ -31,7 +31,7 @@ def service(*faults: FaultConfig, seed: int = 0, **settings: Any) -> SimulatedPr
     return SimulatedProvider(faults=faults, streams=RandomStreams(seed), **settings)
 
 
-def told(provider: SimulatedProvider, *seconds: float) -> list[str]:
+def outcomes_at(provider: SimulatedProvider, *seconds: float) -> list[str]:
     """Return, for attempts at these instants, what became of them."""
     return [short(provider.attempt(ATTEMPT, round(at * S))) for at in seconds]
 
@@ -53,8 +53,8 @@ def test_when_nothing_is_wrong_it_delivers_after_its_latency():
 
 
 def test_fail_count_is_the_first_attempts_of_all():
-    assert told(service(fail_count=2), 0, 5, 6, 7) == ["failed", "failed", "Sent", "Sent"]
-    assert told(service(fail_count=0), 0) == ["Sent"]
+    assert outcomes_at(service(fail_count=2), 0, 5, 6, 7) == ["failed", "failed", "Sent", "Sent"]
+    assert outcomes_at(service(fail_count=0), 0) == ["Sent"]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_settings_out_of_range_are_refused_in_plain_words(settings, problem):
 
 def test_windows_are_half_open():
     provider = service(fault(at="10s", **{"for": "5s"}, outage=True))
-    assert told(provider, 9.999999999, 10, 14.999999999, 15) == ["Sent", "outage", "outage", "Sent"]
-    assert told(service(fault(outage=True)), 0, 1e9) == ["outage", "outage"]
+    assert outcomes_at(provider, 9.999999999, 10, 14.999999999, 15) == ["Sent", "outage", "outage", "Sent"]
+    assert outcomes_at(service(fault(outage=True)), 0, 1e9) == ["outage", "outage"]
 
 
 def test_windows_that_overlap_each_hold_for_their_own_time():
@@ -87,7 +87,7 @@ def test_windows_that_overlap_each_hold_for_their_own_time():
         fault(at=15, **{"for": 10}, permanent_rate=1.0),
         fault(at=40, hang=True),
     )
-    assert told(provider, 9, 10, 19, 20, 24, 25, 39, 40) == [
+    assert outcomes_at(provider, 9, 10, 19, 20, 24, 25, 39, 40) == [
         "Sent", "outage", "outage", "Permanent", "Permanent", "Sent", "Sent", "never",
     ]  # fmt: skip
 
@@ -105,11 +105,11 @@ def test_the_first_of_the_order_wins():
     for first in range(1, len(names)):
         provider = service(*(fault(**everything[name]) for name in reversed(names[first:])))
         if names[first] == "throttled":
-            told(provider, 0)  # what the quota lets through
-        assert told(provider, 1) == [names[first]]
-    assert told(service(*(fault(**keys) for keys in everything.values())), 0, 1) == ["never", "never"]
-    assert told(service(fault(lost_reply_rate=1.0, failure_rate=1.0)), 0) == ["never"]
-    assert told(service(fault(permanent_rate=1.0, lost_reply_rate=1.0)), 0) == ["Permanent"]
+            outcomes_at(provider, 0)  # what the quota lets through
+        assert outcomes_at(provider, 1) == [names[first]]
+    assert outcomes_at(service(*(fault(**keys) for keys in everything.values())), 0, 1) == ["never", "never"]
+    assert outcomes_at(service(fault(lost_reply_rate=1.0, failure_rate=1.0)), 0) == ["never"]
+    assert outcomes_at(service(fault(permanent_rate=1.0, lost_reply_rate=1.0)), 0) == ["Permanent"]
 
 
 def test_an_outage_answers_after_the_latency_that_holds():
@@ -131,21 +131,21 @@ def test_the_last_latency_counts_and_all_factors_multiply():
 
 def test_flapping_is_up_first_and_counts_from_the_start_of_its_window():
     provider = service(fault(at=5, **{"for": 60}, flap={"up": "20s", "down": "10s"}))
-    assert told(provider, 0, 5, 24.999, 25, 34.999, 35, 54.999, 55, 64.999, 65) == [
+    assert outcomes_at(provider, 0, 5, 24.999, 25, 34.999, 35, 54.999, 55, 64.999, 65) == [
         "Sent", "Sent", "Sent", "outage", "outage", "Sent", "Sent", "outage", "outage", "Sent",
     ]  # fmt: skip
 
 
 def test_fail_first_counts_the_attempts_within_its_window():
     provider = service(fault(at=10, **{"for": 10}, fail_first=2))
-    assert told(provider, 9, 10, 11, 12, 13) == ["Sent", "failed", "failed", "Sent", "Sent"]
+    assert outcomes_at(provider, 9, 10, 11, 12, 13) == ["Sent", "failed", "failed", "Sent", "Sent"]
     provider = service(fault(at=10, **{"for": 10}, fail_first=5), fault(at=10, fail_first=1))
-    assert told(provider, 10, 25, 26) == ["failed", "failed", "Sent"]
+    assert outcomes_at(provider, 10, 25, 26) == ["failed", "failed", "Sent"]
 
 
 def test_a_throttle_is_a_real_quota_and_says_when_to_come_back():
     provider = service(fault(throttle={"rate": "10/s", "retry_after": "30s"}))
-    outcomes = told(provider, *(number / 100 for number in range(1000)))
+    outcomes = outcomes_at(provider, *(number / 100 for number in range(1000)))
     # A burst of 10 and then 10 a second: 110 in ten seconds, but for the last fraction.
     assert Counter(outcomes)["Sent"] == pytest.approx(110, abs=1)
     throttled = next(
@@ -157,8 +157,8 @@ def test_a_throttle_is_a_real_quota_and_says_when_to_come_back():
 
 
 def test_a_slow_quota_is_not_rounded_away():
-    assert told(service(fault(throttle={"rate": "1/10s"})), 0, 9.9, 10, 19.9, 20).count("Sent") == 3
-    assert told(service(fault(throttle={"rate": "0.5/s"})), 0, 1.9, 2, 3.9, 4).count("Sent") == 3
+    assert outcomes_at(service(fault(throttle={"rate": "1/10s"})), 0, 9.9, 10, 19.9, 20).count("Sent") == 3
+    assert outcomes_at(service(fault(throttle={"rate": "0.5/s"})), 0, 1.9, 2, 3.9, 4).count("Sent") == 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_slow_quota_is_not_rounded_away():
 def test_rates_are_shares_of_the_total(rates):
     provider = service(*(fault(**{key: rate}) for key, rate in rates.items()))
     count = 20_000
-    outcomes = Counter(told(provider, *[0.0] * count))
+    outcomes = Counter(outcomes_at(provider, *[0.0] * count))
     names = {
         "dead_destination_rate": "DeadDestination",
         "permanent_rate": "Permanent",
@@ -190,7 +190,7 @@ def test_rates_are_shares_of_the_total(rates):
 
 def test_rates_of_windows_that_overlap_add_up_with_the_providers_own():
     provider = service(fault(failure_rate=0.2), fault(failure_rate=0.3), failure_rate=0.1)
-    assert Counter(told(provider, *[0.0] * 20_000))["failed"] / 20_000 == pytest.approx(0.6, abs=0.012)
+    assert Counter(outcomes_at(provider, *[0.0] * 20_000))["failed"] / 20_000 == pytest.approx(0.6, abs=0.012)
 
 
 def test_the_outcomes_say_what_they_are():
@@ -212,27 +212,27 @@ def test_delivered_counts_lost_replies_and_not_what_hangs_or_fails():
         fault(at=1, **{"for": 1}, lost_reply_rate=1.0),
         fault(at=2, **{"for": 1}, outage=True),
     )
-    told(provider, 0, 0, 1, 1, 1, 2, 3)
+    outcomes_at(provider, 0, 0, 1, 1, 1, 2, 3)
     assert provider.delivered == 4
 
 
 # ── luck ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-LUCKY = {"latency": Distribution.model_validate({"exponential": {"mean": "1s"}}), "failure_rate": 0.3}
+RANDOM = {"latency": Distribution.model_validate({"exponential": {"mean": "1s"}}), "failure_rate": 0.3}
 
 
 def draws(provider: SimulatedProvider, *seconds: float) -> list[tuple[int, str]]:
     return [(effect.delay_ns, short(effect)) for effect in (provider.attempt(ATTEMPT, round(at * S)) for at in seconds)]
 
 
-def test_equal_seeds_and_names_have_equal_luck_and_others_do_not():
+def test_equal_seeds_and_names_have_equal_draws_and_others_do_not():
     instants = [0.0] * 50
-    same = draws(service(seed=1, **LUCKY), *instants)
-    assert draws(service(seed=1, **LUCKY), *instants) == same
-    assert draws(service(seed=2, **LUCKY), *instants) != same
-    other = SimulatedProvider(streams=RandomStreams(1), name="sms.provider", **LUCKY)
+    same = draws(service(seed=1, **RANDOM), *instants)
+    assert draws(service(seed=1, **RANDOM), *instants) == same
+    assert draws(service(seed=2, **RANDOM), *instants) != same
+    other = SimulatedProvider(streams=RandomStreams(1), name="sms.provider", **RANDOM)
     assert draws(other, *instants) != same
-    from_config = SimulatedProvider.from_config(ProviderConfig(**LUCKY), (), RandomStreams(1), "provider")
+    from_config = SimulatedProvider.from_config(ProviderConfig(**RANDOM), (), RandomStreams(1), "provider")
     assert draws(from_config, *instants) == same
 
 
@@ -248,11 +248,11 @@ def test_equal_seeds_and_names_have_equal_luck_and_others_do_not():
         ]
     )
 )
-def test_a_fault_leaves_the_luck_of_later_attempts_as_it_was(keys):
+def test_a_fault_leaves_the_draws_of_later_attempts_as_it_was(keys):
     """So two settings can be compared on the same seeds."""
     before_and_after = [0.0] * 20 + [10.0 + number for number in range(10)] + [30.0] * 50
-    plain = draws(service(seed=3, **LUCKY), *before_and_after)
-    faulty = draws(service(fault(at=10, **{"for": 10}, **keys), seed=3, **LUCKY), *before_and_after)
+    plain = draws(service(seed=3, **RANDOM), *before_and_after)
+    faulty = draws(service(fault(at=10, **{"for": 10}, **keys), seed=3, **RANDOM), *before_and_after)
     assert faulty[:20] == plain[:20]
     assert faulty[30:] == plain[30:]
     assert faulty[20:30] != plain[20:30]
@@ -261,8 +261,8 @@ def test_a_fault_leaves_the_luck_of_later_attempts_as_it_was(keys):
 def test_a_latency_fault_draws_from_its_own_stream():
     slow = fault(at=10, latency={"exponential": {"mean": "9s"}})
     late = [11.0] * 30
-    fates = [outcome for _, outcome in draws(service(slow, seed=3, **LUCKY), *late)]
-    assert fates == [outcome for _, outcome in draws(service(seed=3, **LUCKY), *late)]
+    fates = [outcome for _, outcome in draws(service(slow, seed=3, **RANDOM), *late)]
+    assert fates == [outcome for _, outcome in draws(service(seed=3, **RANDOM), *late)]
 
 
 # ── in the pipeline ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,8 +34,10 @@ def test_the_readme_leads_to_every_guide():
 
 @pytest.mark.parametrize("package", ["actors", "simulation"])
 def test_the_architecture_lists_the_folders_in_their_order(package):
-    (rooms,) = re.findall(rf"^{package}/\n(.*?)(?:\n\n|^```)", text_of("architecture"), flags=re.MULTILINE | re.DOTALL)
-    listed = re.findall(r"^  (\w+)/ ", rooms, flags=re.MULTILINE)
+    (folders,) = re.findall(
+        rf"^{package}/\n(.*?)(?:\n\n|^```)", text_of("architecture"), flags=re.MULTILINE | re.DOTALL
+    )
+    listed = re.findall(r"^  (\w+)/ ", folders, flags=re.MULTILINE)
     there = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
     assert sorted(listed) == sorted(there)
 

@@ -173,7 +173,7 @@ def test_what_is_redriven_may_be_sent_and_what_a_crash_left_behind_too():
     assert breach_of("nothing-after-the-end", [requested(0), crashed(1), dead(2), made(3)]) is None
 
 
-def test_nobody_is_sent_what_they_do_not_want():
+def test_no_one_is_sent_what_they_do_not_want():
     preferences = Preferences()
     preferences.set_channel("bob", EMAIL, False)
     preferences.set_quiet_hours("ann", QuietHours(time(0, 10), time(6), "UTC"))

@@ -156,7 +156,7 @@ def test_a_question_that_is_never_settled_is_a_breach(run):
         run(checker_of("asks-settle"), program)
 
 
-def test_what_nobody_got_is_reported_as_it_was_told():
+def test_what_no_one_got_is_reported_as_it_was_told():
     checker = checker_of("order")
     system = SimulatedSystem(interceptors=checker.interceptors)
     checker.watch(system)

@@ -237,7 +237,7 @@ class TestOutsideALiveSystemsActors:
 
         on_mock_clock(main)
 
-    def test_who_waits_may_give_up(self, on_mock_clock):
+    def test_a_caller_that_waits_may_cancel(self, on_mock_clock):
         async def main():
             async with LiveSystem() as system:
                 doubler = system.spawn(Doubler)
@@ -358,7 +358,7 @@ class TestAtTheTopLevelOfASimulation:
         other = system.spawn(Doubler)
         assert other.ask(Slowly(2, delay=10.0), timeout=10.0) == 4
 
-    def test_a_question_nobody_will_answer_is_not_waited_for(self):
+    def test_a_question_no_one_will_answer_is_not_waited_for(self):
         system = SimulatedSystem()
         with pytest.raises(pykka.Timeout):
             system.future_class().get()

@@ -120,7 +120,7 @@ def test_thousands_of_messages_wait_in_order_and_none_costs_more_than_another(ru
     assert messages_taken(2000) < 2.1 * messages_taken(1000)
 
 
-def test_a_handler_may_sleep_for_ever(run_on_both):
+def test_a_handler_may_sleep_forever(run_on_both):
     def program(system, trace):
         async def sleep(worker):
             with worker.move_on_after(math.inf) as unlimited:
@@ -321,7 +321,7 @@ class TestTriosOwnCancelScopesInAHandler:
         instants = [(True, ns(1.0)), (True, ns(2.0)), (True, ns(3.0)), ("slept", ns(4.0)), ("later", ns(4.0))]
         assert trace == instants
 
-    def test_a_timer_of_the_sleep_given_up_resumes_nothing(self, on_mock_clock):
+    def test_a_timer_of_the_cancelled_sleep_resumes_nothing(self, on_mock_clock):
         trace = []
 
         async def main():

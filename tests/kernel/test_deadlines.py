@@ -107,7 +107,7 @@ def test_of_what_is_due_together_what_was_set_first_happens(does):
     assert does(work) == [(True, ns(1.0)), (True, ns(1.0)), 1.0, (False, ns(2.0))]
 
 
-def test_of_nested_deadlines_the_one_that_strikes_ends_its_own_block(does):
+def test_of_nested_deadlines_the_one_that_passes_ends_its_own_block(does):
     async def work(worker, _):
         with worker.move_on_after(10.0) as outer:
             with worker.move_on_after(1.0) as inner:
@@ -122,7 +122,7 @@ def test_of_nested_deadlines_the_one_that_strikes_ends_its_own_block(does):
 
 
 @pytest.mark.parametrize("inner_first", [True, False])
-def test_of_nested_deadlines_at_one_instant_both_strike(does, inner_first):
+def test_of_nested_deadlines_at_one_instant_both_cancel(does, inner_first):
     async def work(worker, _):
         with worker.move_on_after(2.0 if inner_first else 1.0) as outer:
             await worker.sleep(1.0 if inner_first else 0.0)
@@ -235,7 +235,7 @@ class TestRoundRealIo:
 
         assert does_live(work) == [ns(3.0), (True, ns(3.0)), ns(8.0)]
 
-    def test_a_deadline_that_struck_where_nothing_waits_any_more_is_forgotten(self, does_live):
+    def test_a_deadline_that_passed_where_nothing_waits_any_more_is_forgotten(self, does_live):
         async def work(worker):
             with worker.move_on_after(1.0) as scope, trio.CancelScope(shield=True):
                 await trio.sleep(3.0)

@@ -314,7 +314,7 @@ class TestPromises:
         trace = run_on_both(doing(lambda doer: doer.after(1.0, Do(begin)))).trace
         assert trace == [("request", result, began, ended, ended)]
 
-    def test_who_waits_for_one_hears_of_it_once_and_in_order_on_both_clocks(self, run_on_both):
+    def test_who_waits_for_one_gets_it_once_and_in_order_on_both_clocks(self, run_on_both):
         def begin(doer):
             promise, other = Promise(), Promise()
             doer.perform(promise, 1)
@@ -367,7 +367,7 @@ class TestPromises:
         with pytest.raises(ConnectionError, match="gone"):
             await broken()
 
-    async def test_one_that_is_kept_after_the_end_reaches_nobody(self):
+    async def test_one_that_is_kept_after_the_end_reaches_no_one(self):
         trace, promise = [], Promise()
         async with LiveSystem() as system:
             system.spawn(Doer, trace).tell(Do(lambda doer: doer.perform(promise, 1)))
@@ -426,7 +426,7 @@ class TestTheDispatcherLeavesOthersTheirTurn:
 
 
 @pytest.mark.parametrize("until", [None, 1.0])
-def test_a_simulation_is_freed_when_nobody_holds_it(until):
+def test_a_simulation_is_freed_when_no_one_holds_it(until):
     """Also one that ends with an effect under way whose request refers to its actor."""
     system = SimulatedSystem()
     system.spawn(Doer, []).tell(Do(lambda doer: doer.perform(Foreseen(ns(2.0), "answer"), doer.on_do)))

@@ -254,22 +254,22 @@ class Tick:
 class Gossip(Actor):
     """Tells everybody its numbers, at once and by timers, and checks that those of each of the others rise."""
 
-    def __init__(self, name, everybody, random, checked):
+    def __init__(self, name, all_actors, random, checked):
         super().__init__()
-        self.name, self.everybody, self.random, self.checked = name, everybody, random, checked
-        self.told = 0
-        self.heard: dict[str, int] = {}
+        self.name, self.all_actors, self.random, self.checked = name, all_actors, random, checked
+        self.sent_count = 0
+        self.received: dict[str, int] = {}
         self.ticks = 0
 
     def check(self, message):
-        assert message.number > self.heard.get(message.sender, 0)
-        self.heard[message.sender] = message.number
+        assert message.number > self.received.get(message.sender, 0)
+        self.received[message.sender] = message.number
         self.checked.append(message)
 
     def tell_on(self, hops):
         for _ in range(2):
-            self.told += 1
-            self.random.choice(self.everybody).tell(Numbered(self.name, self.told, hops - 1))
+            self.sent_count += 1
+            self.random.choice(self.all_actors).tell(Numbered(self.name, self.sent_count, hops - 1))
 
     @handles(Numbered)
     def on_numbered(self, message):
@@ -298,11 +298,11 @@ class SlowGossip(Gossip):
 @given(make=schedules)
 def test_messages_from_one_to_another_arrive_in_order_and_so_do_timers(kinds: Any, make: Any):
     """A failed check would fail the run: an actor that raises is stopped here, and what is sent to it is counted."""
-    everybody, checked = [], []
+    all_actors, checked = [], []
     with ExploringSystem(make()) as system:
         for name, kind in enumerate(kinds):
-            everybody.append(system.spawn(kind, str(name), everybody, Random(name), checked))
-        for ref in everybody:
+            all_actors.append(system.spawn(kind, str(name), all_actors, Random(name), checked))
+        for ref in all_actors:
             ref.tell(Numbered("outside", 1, 4))
         failures = []
         system.record = failures.append

@@ -196,7 +196,7 @@ def test_a_capacity_of_none_is_no_bound_and_of_nothing_is_an_error():
         Mailbox(0)
 
 
-class TestMessagesNobodyHandled:
+class TestMessagesNotHandled:
     @pytest.mark.parametrize("actor_class", [Box, bounded(10, "refuse")])
     def test_to_a_dead_actor_raise_and_are_kept(self, run_on_both, actor_class):
         def program(system, trace):

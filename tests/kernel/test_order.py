@@ -49,9 +49,9 @@ def test_messages_are_handled_in_the_order_told_whatever_actor_they_are_for(run_
                 ref.tell(Note(number))
         a.tell(Do(lambda _: [ref.tell(Note("more")) for ref in (b, c, a, b)]))
 
-    told = [(name, number) for number in range(3) for name in "cab"]
+    sent = [(name, number) for number in range(3) for name in "cab"]
     more = [(name, "more") for name in "bcab"]
-    assert [(name, text) for name, text, _ in run_on_both(program).trace] == told + more
+    assert [(name, text) for name, text, _ in run_on_both(program).trace] == sent + more
 
 
 def test_timers_due_together_fire_in_the_order_set_each_with_all_that_follows(run_on_both):
@@ -129,7 +129,7 @@ def test_stop_ends_the_run_behind_what_is_ready(run_on_both):
     assert run.system.now_ns == ns(3.0)
 
 
-def test_nobody_of_many_actors_is_let_past_another(run_on_both):
+def test_no_one_of_many_actors_is_let_past_another(run_on_both):
     """Ten actors pass tokens on by rules that make ties the normal case."""
 
     def program(system, trace):

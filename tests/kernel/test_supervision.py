@@ -192,7 +192,7 @@ class TestARestart:
         assert run_on_both(program).trace == [(1, 0), ("ZeroDivisionError", 2, 0), (1, ns(0.1))]
         assert "in on_failure" in caplog.text
 
-    def test_stops_the_children_which_the_next_life_spawns_again(self, run_on_both):
+    def test_stops_the_children_which_the_next_incarnation_spawns_again(self, run_on_both):
         def program(system, trace):
             class Parent(Subject):
                 def on_start(self):
@@ -222,7 +222,7 @@ class TestARestart:
 
 
 class TestPastTheLimit:
-    def test_an_actor_stops_and_its_watchers_hear_of_it(self, run_on_both):
+    def test_an_actor_stops_and_its_watchers_are_notified(self, run_on_both):
         def program(system, trace):
             subject, watcher = system.spawn(under(STOP_ON_FAILURE), trace), system.spawn(Subject, trace)
             watcher.tell(Do(lambda watcher: watcher.watch(subject)))
@@ -245,7 +245,7 @@ class TestPastTheLimit:
         decisions = [decision for _, decision in failures(run_on_both(program))]
         assert decisions == ["restart", "stop"] if then == "stop" else ["restart"] * 4
 
-    def test_escalating_to_nobody_ends_the_run_with_the_error(self, run):
+    def test_escalating_to_no_one_ends_the_run_with_the_error(self, run):
         def program(system, trace):
             system.spawn(under(Supervision(max_restarts=0, then="escalate")), trace).tell(Do(fail))
 
@@ -379,7 +379,7 @@ class TestStopping:
 
 
 class TestACrash:
-    def test_strikes_a_handler_under_way_which_does_not_live_on_in_the_new_state(self, run_on_both):
+    def test_cancels_a_handler_under_way_which_does_not_live_on_in_the_new_state(self, run_on_both):
         def program(system, trace):
             async def work(subject):
                 try:
@@ -398,7 +398,7 @@ class TestACrash:
 
         assert run_on_both(program).trace == [("unwinds", ns(5.0)), (1, ns(5.1))]
 
-    def test_strikes_real_io_too(self, on_mock_clock):
+    def test_cancels_real_io_too(self, on_mock_clock):
         trace = []
 
         async def main():
@@ -495,7 +495,7 @@ class TestWhatEndsARun:
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, pytest.fail.Exception])
     @pytest.mark.parametrize("asked", [True, False])
-    def test_what_is_no_exception_ends_it_whoever_asked(self, run, error, asked):
+    def test_what_is_no_exception_ends_it_whatever_asked(self, run, error, asked):
         questions = []
 
         def raise_it(_):

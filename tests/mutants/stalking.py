@@ -146,13 +146,13 @@ def main() -> None:
     """Follow the route that is on standard input, as a JSON list of pairs."""
     copy = Path(sys.argv[1]).resolve()
     assert Path(runner.__file__).is_relative_to(copy), f"wanted the copy in {copy}, got {runner.__file__}"
-    signal.signal(signal.SIGALRM, _give_up)
+    signal.signal(signal.SIGALRM, _stop)
     logging.disable(logging.CRITICAL)
     runner.Pipeline = AwkwardCompany  # type: ignore[misc]
     print(json.dumps(stalk(map(tuple, json.load(sys.stdin)))))  # type: ignore[arg-type]
 
 
-def _give_up(_number: int, _frame: object) -> None:
+def _stop(_number: int, _frame: object) -> None:
     raise DoesNotEnd(f"the run had not ended after {LONGEST_S} s")
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from laws import Log, Logged
+from pipeline_invariants import Log, Logged
 from worlds import World, email, on_both_clocks, simulate
 
 from actors.faults.provider import SimulatedProvider

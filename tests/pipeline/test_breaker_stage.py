@@ -222,7 +222,7 @@ def test_a_probe_that_never_answers_is_a_failure_at_its_timeout_and_half_open_is
     assert len(world.sent_ids()) == 5
 
 
-def test_a_limit_on_half_open_is_kept_also_when_nobody_asks():
+def test_a_limit_on_half_open_is_kept_also_when_no_one_asks():
     def scenario(world: World) -> None:
         world.open(
             Scripted(outage(until=100), latency=lambda this: 9.0 if this.at == 60 else 0.0),
@@ -259,7 +259,7 @@ def test_several_probes():
     assert transitions(world)[-1] == (63.0, "closed", "recover")
 
 
-def test_during_a_ramp_a_growing_share_goes_through_and_nobody_is_stuck():
+def test_during_a_ramp_a_growing_share_goes_through_and_no_one_is_stuck():
     def scenario(world: World) -> None:
         world.open(
             Scripted(outage(until=50)),
@@ -438,7 +438,7 @@ def test_no_more_are_under_way_than_slots_and_nothing_passes_an_open_breaker(pro
     check_nothing_passes_an_open_breaker(world)
 
 
-def test_the_slot_comes_before_the_permit_so_that_nobody_with_a_permit_queues():
+def test_the_slot_comes_before_the_permit_so_that_no_one_with_a_permit_queues():
     """Ten wait for the one slot; the breaker opens with the first result, and none of the ten gets through."""
 
     def scenario(world: World) -> None:

@@ -40,7 +40,7 @@ def stage_of(world: World) -> Any:
 # ── on its own ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_dead_mail_server_holds_up_nobody_elsewhere():
+def test_a_dead_mail_server_holds_up_no_one_elsewhere():
     def scenario(world: World) -> None:
         world.open(Scripted(dead("dead.example")), email=settings_per_host())
         for number in range(100):
@@ -123,7 +123,7 @@ def test_those_whom_an_order_lets_go_take_turns_too():
     assert world.provider.ids == ["a0", "b0", "a1", "b1"]
 
 
-def test_who_comes_to_an_open_door_does_not_wait_behind_those_who_wait_elsewhere():
+def test_who_comes_to_an_open_lane_does_not_wait_behind_those_who_wait_elsewhere():
     """The hosts at the primary that are down wait for room at the backup; a host that is up there needs none."""
     primary, backup = Scripted(dead("down.example")), Scripted()
 

@@ -136,11 +136,11 @@ def test_retries_keep_their_time_through_a_crash(make_store):
         crash(world, "handler", at=15)
         crash(world, "handler", at=40)
 
-    def undisturbed(world: World) -> None:
+    def without_a_crash(world: World) -> None:
         world.open(Scripted([Transient(), Transient()]), store=make_store(), email={"retry": {"initial_delay": 20}})
         world.send(email("n"))
 
-    assert on_both_clocks(scenario).provider.times == simulate(undisturbed).provider.times
+    assert on_both_clocks(scenario).provider.times == simulate(without_a_crash).provider.times
 
 
 def test_a_retry_that_came_due_while_the_handler_was_down_is_made_as_soon_as_it_is_back():
@@ -197,7 +197,7 @@ def test_a_stage_that_crashes_doubles_nothing_that_waits_in_another():
 
 @pytest.mark.parametrize("kind", ["sliding_window", "fixed_window", "token_bucket"])
 @pytest.mark.parametrize("victim", ["limiter", "breaker", "handler"])
-def test_a_crash_gives_nobody_another_quota(kind, victim):
+def test_a_crash_gives_no_one_another_quota(kind, victim):
     def scenario(world: World) -> None:
         limit = {"rate": "3/60s", "kind": kind, **({"burst": 3} if kind == "token_bucket" else {})}
         world.open(Scripted(latency=0.5), email={"rate_limit": limit})
@@ -421,7 +421,7 @@ def test_a_sender_is_answered_also_when_the_handler_crashes_before_the_commit_is
 BUSY = {"max_in_flight": 2, "rate_limit": {"rate": "3/10s"}, "retry": {"initial_delay": 5.0}}
 
 
-def first_life(store: Store, gone_at: float) -> World:
+def before_the_crash(store: Store, gone_at: float) -> World:
     """Run a busy pipeline until the process is gone."""
 
     def fate(this: Try) -> object:
@@ -447,7 +447,7 @@ def first_life(store: Store, gone_at: float) -> World:
 @pytest.mark.parametrize("down_for", [0.0, 30.0])
 def test_what_was_answered_as_accepted_survives_the_process(delay_s, gone_at, down_for):
     store = LossyStore(commit_delay_ns=round(delay_s * 1e9)) if delay_s else MemoryStore()
-    first = first_life(store, gone_at)
+    first = before_the_crash(store, gone_at)
     accepted = {event.notification_id for event in first.events(NotificationRequested)}
     ended = {event.notification_id for event in first.events(NotificationSent)}
     dead = {letter.notification_id for letter in first.letters}
@@ -455,11 +455,11 @@ def test_what_was_answered_as_accepted_survives_the_process(delay_s, gone_at, do
     if isinstance(store, LossyStore):
         store.crash(round(gone_at * 1e9))
 
-    def second_life(world: World) -> None:
+    def after_the_crash(world: World) -> None:
         world.open(store=store, email=BUSY)
         world.at(0, lambda: world.notes.append({letter.notification_id for letter in world.letters}))
 
-    second = simulate(second_life, start=START + timedelta(seconds=gone_at + down_for))
+    second = simulate(after_the_crash, start=START + timedelta(seconds=gone_at + down_for))
     # Every one that was accepted has ended now; none ended twice, but for what was at the provider.
     assert dead <= second.notes[0]
     ends_now = set(second.sent_ids()) | {letter.notification_id for letter in second.letters}

@@ -186,7 +186,7 @@ def test_what_is_remembered_about_alerts_is_bounded():
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_an_alert_that_raises_or_takes_its_time_keeps_nobody_waiting(is_async, caplog):
+def test_an_alert_that_raises_or_takes_its_time_keeps_no_one_waiting(is_async, caplog):
     def scenario(world: World) -> None:
         def raises(text: str) -> None:
             raise ConnectionError("the pager is down")
@@ -250,7 +250,7 @@ def test_what_is_kept_for_long_enough_and_what_has_no_room_is_discarded_oldest_f
     assert world.letters == []
 
 
-def test_a_queue_that_starts_anew_keeps_its_terms():
+def test_a_queue_that_starts_anew_keeps_its_retention():
     def scenario(world: World) -> None:
         for number in range(3):
             world.send(email(f"n{number}", message="x"), at=number)

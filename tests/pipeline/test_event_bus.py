@@ -68,7 +68,7 @@ def test_an_order_has_three_subscribers_email_sms_and_a_counter():
     assert world.notes == [("counted", "7"), None]
 
 
-def test_plain_and_async_subscribers_run_side_by_side_and_a_slow_one_keeps_nobody_waiting():
+def test_plain_and_async_subscribers_run_side_by_side_and_a_slow_one_keeps_no_one_waiting():
     def scenario(world: World) -> None:
         bus = world.open().bus
         note = world.notes.append
@@ -155,19 +155,19 @@ def test_a_conflict_is_told_to_the_one_who_awaits_and_publishing_ends_all_the_sa
     assert world.events(ActorFailed) == []
 
 
-def test_nobody_hears_what_they_unsubscribed_from():
+def test_no_one_gets_what_they_unsubscribed_from():
     def scenario(world: World) -> None:
         bus = world.open().bus
 
-        def hear(event: object) -> None:
+        def receive(event: object) -> None:
             world.notes.append(type(event).__name__)
 
-        bus.subscribe(OrderPlaced, NotificationSent)(hear)
+        bus.subscribe(OrderPlaced, NotificationSent)(receive)
         world.at(0, lambda: bus.publish(PLACED))
-        world.at(1, bus.unsubscribe, hear, OrderPlaced)
+        world.at(1, bus.unsubscribe, receive, OrderPlaced)
         world.at(2, lambda: bus.publish(PLACED))
         world.send(email("a"), at=2)
-        world.at(3, bus.unsubscribe, hear)
+        world.at(3, bus.unsubscribe, receive)
         world.send(email("b"), at=4)
 
     world = on_both_clocks(scenario)
@@ -198,12 +198,12 @@ def test_the_actor_of_a_function_that_is_subscribed_to_nothing_stops_behind_what
 
         @bus.subscribe(OrderPlaced)
         @bus.subscribe(NotificationSent)
-        def hear(event: object) -> None:
+        def receive(event: object) -> None:
             world.notes.append(type(event).__name__)
 
         def last_words() -> None:
             world.note_answer(bus.publish(PLACED))
-            bus.unsubscribe(hear)
+            bus.unsubscribe(receive)
 
         world.at(1, last_words)
         world.at(2, lambda: world.notes.append(len(world.system._lifecycle.actors) - before))
@@ -253,7 +253,7 @@ class Recommended(msgspec.Struct, frozen=True):
     ],
     ids=repr,
 )
-def test_what_nobody_could_have_subscribed_to_is_refused_and_not_swallowed(junk, said):
+def test_what_no_one_could_have_subscribed_to_is_refused_and_not_swallowed(junk, said):
     def scenario(world: World) -> None:
         bus = world.open().bus
 
@@ -284,7 +284,7 @@ def test_an_event_of_ones_own_type_is_published_once_it_has_had_a_subscriber():
     assert world.notes == [None, None]
 
 
-def test_every_event_of_the_system_can_be_published_whether_anybody_hears_it_or_not():
+def test_every_event_of_the_system_can_be_published_whether_anyone_receives_it_or_not():
     def scenario(world: World) -> None:
         bus = world.open().bus
         event = NotificationRequested(at_ns=0, epoch_ns=0, notification_id="a", channel="email", user_id="ann")
@@ -525,14 +525,14 @@ def all_kinds_of_events(world: World) -> None:
 def test_every_event_of_the_system_is_on_the_bus_in_the_order_of_the_history():
     def scenario(world: World) -> None:
         all_kinds_of_events(world)
-        heard = []
+        received = []
         for kind in EVENTS:
-            world.pipeline.bus.subscribe(kind)(heard.append)
-        world.heard = heard
+            world.pipeline.bus.subscribe(kind)(received.append)
+        world.received = received
 
     world = on_both_clocks(scenario)
     assert {type(event) for event in world.history} == set(EVENTS)
-    assert world.heard == world.history
+    assert world.received == world.history
 
 
 def test_what_subscribers_and_alerts_do_changes_nothing_that_happens_to_notifications(caplog):
@@ -552,15 +552,15 @@ def test_what_subscribers_and_alerts_do_changes_nothing_that_happens_to_notifica
     assert on_both_clocks(raising).history == simulate(all_kinds_of_events).history
 
 
-def test_a_subscriber_whose_actor_is_gone_harms_nobody():
+def test_a_subscriber_whose_actor_is_gone_harms_no_one():
     def scenario(world: World) -> None:
         bus = world.open(email={}, sms={}).bus
 
         @bus.subscribe(OrderPlaced, NotificationSent)
-        def hear(event: object) -> None:
-            world.notes.append("heard")
+        def receive(event: object) -> None:
+            world.notes.append("received")
 
-        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is hear]
+        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is receive]
         world.at(0, lambda: refs[0].stop(block=False))
         world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
 
@@ -570,21 +570,21 @@ def test_a_subscriber_whose_actor_is_gone_harms_nobody():
     assert world.events(ActorFailed) == []
 
 
-def test_a_subscriber_whose_actor_crashes_over_and_over_still_hears_events():
+def test_a_subscriber_whose_actor_crashes_over_and_over_still_gets_events():
     def scenario(world: World) -> None:
         bus = world.open().bus
 
         @bus.subscribe(OrderPlaced)
-        def hear(event: object) -> None:
-            world.notes.append("heard")
+        def receive(event: object) -> None:
+            world.notes.append("received")
 
-        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is hear]
+        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is receive]
         for _ in range(20):
             world.at(0, world.system.crash, refs[0], RuntimeError("injected"))
         world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
 
     world = on_both_clocks(scenario)
-    assert world.notes == ["heard", None]
+    assert world.notes == ["received", None]
 
 
 def test_many_failures_of_one_bug_do_not_end_the_run():
@@ -603,7 +603,7 @@ def _raise(_text: str) -> None:
     raise RuntimeError("the pager is down")
 
 
-async def test_who_submits_an_event_is_told_what_became_of_each_command(autojump_clock):
+async def test_who_submits_an_event_is_told_what_happened_to_each_command(autojump_clock):
     async with Notifier.open({"drain": 0}) as notifier:
         first = await notifier.bus.submit(PLACED)
         again = await notifier.bus.submit(PLACED)

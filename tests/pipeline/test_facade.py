@@ -42,7 +42,7 @@ def test_calculate_delay_doubles_up_to_a_minute():
 
 
 def test_both_outcomes_are_the_same_on_both_clocks():
-    def third_time_lucky(world: World) -> None:
+    def sent_at_the_third_attempt(world: World) -> None:
         world.open(NotificationService(fail_count=2), email={"retry": RETRY})
         world.send(email("a"))
 
@@ -50,7 +50,7 @@ def test_both_outcomes_are_the_same_on_both_clocks():
         world.open(NotificationService(failure_rate=1.0), email={"retry": RETRY})
         world.send(email("a"))
 
-    world = on_both_clocks(third_time_lucky)
+    world = on_both_clocks(sent_at_the_third_attempt)
     assert world.times(NotificationFailed) == [0.0, 0.1]
     assert world.times(NotificationSent) == [pytest.approx(0.3)]
     assert world.letters == []

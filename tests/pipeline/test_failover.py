@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from laws import check_quota
+from pipeline_invariants import check_quota
 from pydantic import ValidationError
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks
 
@@ -77,7 +77,7 @@ def test_when_the_primary_is_out_the_backup_takes_over_at_once_and_gives_back_wh
     assert [failed.provider for failed in world.events(NotificationFailed)] == ["primary"] * 4
 
 
-def test_the_probe_is_the_next_attempt_after_the_open_time_whoever_it_is():
+def test_the_probe_is_the_next_attempt_after_the_open_time_whichever_it_is():
     def scenario(world: World) -> None:
         open_two(world, Scripted([DOWN], latency=0.5), Scripted(), circuit_breaker={"failure_threshold": 1})
         world.send(email("first"))
@@ -320,7 +320,7 @@ def test_who_waits_for_an_open_breaker_and_for_a_slot_elsewhere_is_deferred():
     assert len(deferred) == 3
 
 
-def test_what_to_do_when_nobody_takes_it_is_for_the_whole_channel_to_say():
+def test_what_to_do_when_no_one_takes_it_is_for_the_whole_channel_to_say():
     with pytest.raises(ValidationError, match="when_open only for the whole channel"):
         ChannelConfig.model_validate({"failover": {"backup": {"circuit_breaker": {"when_open": "fail"}}}})
 

@@ -34,7 +34,7 @@ def open_with(world: World, pushes: Scripted, texts: Scripted, fallback: object,
     world.open({PUSH: pushes, SMS: texts}, **channels)  # type: ignore[arg-type]
 
 
-def test_what_push_gives_up_goes_out_by_sms_to_the_same_person_under_an_id_of_its_own():
+def test_what_push_dead_letters_goes_out_by_sms_to_the_same_person_under_an_id_of_its_own():
     texts = []
 
     def scenario(world: World) -> None:
@@ -151,7 +151,7 @@ def test_no_address_no_fallback(caplog):
     assert "n: no address for a fallback to sms" in caplog.text
 
 
-def test_the_rest_of_the_expiry_goes_along_and_what_is_expired_is_wanted_by_nobody():
+def test_the_rest_of_the_expiry_goes_along_and_what_is_expired_is_wanted_by_no_one():
     def scenario(world: World) -> None:
         texts = Scripted([DOWN] * 9)
         open_with(world, Scripted([DOWN] * 9), texts, {"channel": "sms"}, retry={"max_attempts": 3})
@@ -232,7 +232,7 @@ def test_a_fallback_to_nowhere_is_refused(channels, problem):
 
 
 @given(st.lists(st.sampled_from(["ok", "down", "bad"]), max_size=40), st.sampled_from([None, 0.5, 2.0, 10.0]))
-def test_everybody_is_reached_on_exactly_one_channel(fates, after):
+def test_everyone_is_reached_on_exactly_one_channel(fates, after):
     outcomes = {"ok": OK, "down": DOWN, "bad": Permanent()}
 
     def scenario(world: World) -> None:

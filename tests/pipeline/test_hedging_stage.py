@@ -489,7 +489,7 @@ class ByTurns(Provider):
     slots=st.none() | st.integers(1, 3),
     crash_at=st.none() | SECONDS,
 )
-def test_whatever_the_answers_the_laws_hold(answers, max_attempts, delay, sends, budget, quota, slots, crash_at):
+def test_whatever_the_answers_the_invariants_hold(answers, max_attempts, delay, sends, budget, quota, slots, crash_at):
     settings = hedged(
         max_attempts,
         delay,

@@ -62,7 +62,7 @@ def test_a_conflict_says_which_id():
         answers[0].get()
 
 
-def test_a_conflict_that_is_told_and_not_asked_harms_nobody(caplog):
+def test_a_conflict_that_is_told_and_not_asked_harms_no_one(caplog):
     def scenario(world: World) -> None:
         handler = world.open(Scripted(latency=1.0)).handler
         world.at(0, handler.tell, email("a"))

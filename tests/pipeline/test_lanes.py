@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from laws import check_quota
+from pipeline_invariants import check_quota
 
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
@@ -63,7 +63,7 @@ def test_a_quota_says_when_the_next_one_fits(on_limit, reason):
     assert blocked(lane, 10) == (reason, 13.0)
 
 
-def test_quota_and_adaptive_rate_together_bar_until_both_have_room():
+def test_quota_and_adaptive_rate_together_block_until_both_have_room():
     lane = lane_of(
         quota={"rate": "1/10s", "on_limit": "drop"}, adaptive_rate={"initial_rate": "1/20s", "minimum_rate": "1/20s"}
     )
@@ -72,7 +72,7 @@ def test_quota_and_adaptive_rate_together_bar_until_both_have_room():
     assert blocked(lane, 10) == ("rate", 20.0)  # the quota has room, and drops nobody for the rate's sake
 
 
-def test_an_open_breaker_is_what_bars_also_where_there_is_no_room():
+def test_an_open_breaker_is_what_blocks_also_where_there_is_no_room():
     lane = lane_of(max_in_flight=1, quota={"rate": "1/h"}, circuit_breaker={"failure_threshold": 1})
     settle(lane, admit(lane, 0), DOWN, 1)
     assert blocked(lane, 2) == ("breaker", 61.0)
@@ -83,7 +83,7 @@ def test_an_open_breaker_is_what_bars_also_where_there_is_no_room():
     assert blocked(lane, 3601) == ("rate", 7200.0)
 
 
-def test_a_forced_open_breaker_bars_until_an_order():
+def test_a_forced_open_breaker_blocks_until_an_order():
     lane = lane_of()
     assert lane.override(BreakerEvent.FORCE_OPEN, S)
     assert not lane.override(BreakerEvent.FORCE_OPEN, 2 * S)
@@ -92,7 +92,7 @@ def test_a_forced_open_breaker_bars_until_an_order():
     admit(lane, 4)
 
 
-def test_a_ramp_bars_until_its_end_and_those_who_wait_ask_again_at_a_pace():
+def test_a_ramp_blocks_until_its_end_and_those_who_wait_ask_again_at_a_pace():
     lane = lane_of(
         circuit_breaker={"ramp": {"over": 10, "start": 0.0}, "resume_rate": "2/s", "resume_doubling": "1000h"}
     )
@@ -175,15 +175,15 @@ def test_a_provider_that_refuses_says_nothing_about_how_much_it_can_do():
 
 
 def test_each_host_has_a_breaker_and_all_share_the_quota():
-    heard: list[tuple[str, Transition]] = []
+    transitions: list[tuple[str, Transition]] = []
     lane = lane_of(circuit_breaker={"per": "host", "failure_threshold": 1}, quota={"rate": "3/h"})
-    lane.on_transition = lambda _, host, transition: heard.append((host, transition))
+    lane.on_transition = lambda _, host, transition: transitions.append((host, transition))
     settle(lane, admit(lane, 0, "a"), DOWN, 0, "a")
     assert blocked(lane, 1, "a") == ("breaker", 60.0)
     admit(lane, 1, "b")
     admit(lane, 1, "c")
     assert blocked(lane, 1, "b") == ("rate", 3600.0)
-    assert [(host, transition.to_state) for host, transition in heard] == [("a", "open")]
+    assert [(host, transition.to_state) for host, transition in transitions] == [("a", "open")]
 
 
 # ── names, and which lanes there are ────────────────────────────────────────────────────────────────────────────
@@ -241,7 +241,7 @@ steps = st.lists(
 
 @given(lane_settings, steps)
 @settings(max_examples=300)
-def test_the_laws_of_a_lane(chosen, program):
+def test_the_invariants_of_a_lane(chosen, program):
     lane = lane_of(**chosen)
     now_ns, under_way, starts = 0, [], []
     for what, argument in program:

@@ -118,7 +118,7 @@ def test_drop_dead_letters_at_once_and_is_no_attempt(gate):
 
 
 @pytest.mark.parametrize("expires_after", [9.0, 10.0, 15.0, 20.0])
-def test_what_cannot_fit_before_its_expiry_is_given_up(expires_after):
+def test_what_cannot_fit_before_its_expiry_is_dead_lettered(expires_after):
     def scenario(world: World) -> None:
         world.open(email={"rate_limit": {"rate": "1/10s"}})
         world.send(email("a"), email("b"), email("n", expires_after=expires_after), email("z"))
@@ -160,7 +160,7 @@ PROGRAM = st.lists(
 
 
 @given(PROGRAM, st.sampled_from(["sliding_window", "fixed_window", "token_bucket"]), st.integers(1, 4))
-def test_no_window_holds_more_than_the_limit_and_everybody_gets_through_or_expires(program, kind, limit):
+def test_no_window_holds_more_than_the_limit_and_everyone_gets_through_or_expires(program, kind, limit):
     def scenario(world: World) -> None:
         world.open(
             Scripted(lambda this: Transient() if this.number == 1 and this.at_ns % 3 == 0 else OK),

@@ -215,7 +215,7 @@ def test_metadata_cannot_be_changed_at_any_depth(change):
         change(msgspec.json.decode(msgspec.json.encode(COMMAND), type=SendNotification).metadata)
 
 
-def test_the_default_metadata_is_nobody_elses():
+def test_the_default_metadata_is_no_one_elses():
     first, second = email("a"), email("b")
     with pytest.raises(TypeError):
         first.metadata["x"] = 1  # type: ignore[index]

@@ -177,9 +177,9 @@ async def test_what_was_accepted_for_a_channel_that_is_not_configured_is_a_dead_
 @pytest.mark.parametrize("kind", [NotificationRedriven, DeadLetterDiscarded])
 async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autojump_clock, kind, orders_are_submitted):
     receiver = Receiver(Permanent(reason="bad"))
-    heard: list[object] = []
+    received: list[object] = []
     async with Notifier.open(providers=receiver, store=store) as notifier:
-        notifier.bus.subscribe(NotificationRedriven, DeadLetterDiscarded)(heard.append)
+        notifier.bus.subscribe(NotificationRedriven, DeadLetterDiscarded)(received.append)
         await notifier.send(A)
         await notifier.wait_until_quiet()
         store.decided_elsewhere = kind
@@ -203,7 +203,7 @@ async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autoj
             assert await answer is False
         assert await notifier.wait_until_quiet()
         assert notifier.dead_letter_queue == []
-    assert heard == receiver.taken == []
+    assert received == receiver.taken == []
 
 
 async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplog):

@@ -106,7 +106,7 @@ async def test_an_order_may_be_for_the_breaker_of_one_provider(autojump_clock):
     assert asked == ["backup", "primary"]
 
 
-async def test_an_order_that_nobody_can_carry_out_is_refused_at_once(autojump_clock):
+async def test_an_order_that_no_one_can_carry_out_is_refused_at_once(autojump_clock):
     async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
         with pytest.raises(UnknownChannel, match="got 'sms'"):
             notifier.operate_breaker("sms", "close")
@@ -127,7 +127,7 @@ async def test_leaving_the_block_lets_retries_end(autojump_clock):
     assert trio.current_time() > 5
 
 
-async def test_leaving_the_block_also_waits_for_what_nobody_awaited(autojump_clock):
+async def test_leaving_the_block_also_waits_for_what_no_one_awaited(autojump_clock):
     async with Notifier.open(providers=NotificationService(latency=1.0)) as notifier:
 
         @notifier.bus.subscribe(OrderPlaced)
@@ -254,7 +254,7 @@ async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
     assert caplog.text.count("still in flight") == 2
 
 
-async def test_nobody_waits_for_quiet_longer_than_the_notifier_is_open(autojump_clock, caplog):
+async def test_no_one_waits_for_quiet_longer_than_the_notifier_is_open(autojump_clock, caplog):
     answers = []
     config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "60s"}}}}
     async with trio.open_nursery() as nursery:
@@ -387,13 +387,13 @@ async def test_alerts_may_be_async_and_slow(autojump_clock, is_object):
 
 async def outcomes_of(deliver: Callable[[Attempt], Awaitable[Any]], **settings: Any) -> tuple[Notifier, list[Any]]:
     """Send one email over a transport, and return the notifier and what was recorded."""
-    heard: list[Any] = []
+    received: list[Any] = []
     config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "timeout": "10s", **settings}}}
-    async with Notifier.open(config, providers=Transport(deliver), notify=heard.append) as notifier:
-        notifier.bus.subscribe(NotificationFailed, NotificationSent, ActorFailed)(heard.append)
+    async with Notifier.open(config, providers=Transport(deliver), notify=received.append) as notifier:
+        notifier.bus.subscribe(NotificationFailed, NotificationSent, ActorFailed)(received.append)
         await notifier.send(email("a"))
         await notifier.wait_until_quiet(timeout=1000)
-    return notifier, heard
+    return notifier, received
 
 
 async def test_a_transport_gets_the_attempt_and_its_result_counts(autojump_clock):
@@ -427,8 +427,8 @@ async def test_what_a_transport_raises_becomes_an_outcome(autojump_clock, error,
             raise error
         return Sent()
 
-    notifier, heard = await outcomes_of(deliver)
-    failed = next(event for event in heard if isinstance(event, NotificationFailed))
+    notifier, received = await outcomes_of(deliver)
+    failed = next(event for event in received if isinstance(event, NotificationFailed))
     assert (failed.kind, failed.reason) == (kind, reason)
     if kind == "Permanent":
         assert [letter.failure_reason for letter in notifier.dead_letter_queue] == [reason]
@@ -436,7 +436,7 @@ async def test_what_a_transport_raises_becomes_an_outcome(autojump_clock, error,
         assert [event.attempt for event in notifier.sent_notifications] == [2]
     if kind == "Transient":
         assert (failed.next_retry_at_ns - failed.at_ns) / 1e9 == 7.0
-    assert not [event for event in heard if isinstance(event, ActorFailed)]
+    assert not [event for event in received if isinstance(event, ActorFailed)]
 
 
 class Down(TransientError):
@@ -482,15 +482,15 @@ async def test_what_is_not_as_it_should_be_about_an_end_of_an_attempt_does_not_c
             raise end
         return end
 
-    heard: list[Any] = []
+    received: list[Any] = []
     config = {"channels": {"email": {"retry": {"max_attempts": 1}}}}
     async with (
         SqliteStore.open(tmp_path / "store.db") as store,
-        Notifier.open(config, providers=Transport(deliver), store=store, on_event=heard.append) as notifier,
+        Notifier.open(config, providers=Transport(deliver), store=store, on_event=received.append) as notifier,
     ):
         await notifier.send(email("a"))
-    assert not [event for event in heard if isinstance(event, ActorFailed)]
-    failed = [(event.kind, event.reason) for event in heard if isinstance(event, NotificationFailed)]
+    assert not [event for event in received if isinstance(event, ActorFailed)]
+    failed = [(event.kind, event.reason) for event in received if isinstance(event, NotificationFailed)]
     assert failed == ([] if kind == "Sent" else [(kind, reason)])
     assert [sent.notification_id for sent in notifier.sent_notifications] == (["a"] if kind == "Sent" else [])
     async with SqliteStore.open(tmp_path / "store.db") as store:
@@ -546,14 +546,14 @@ async def test_a_transport_that_takes_too_long_is_cancelled_and_ambiguous(autoju
         return Sent()
 
     began = trio.current_time()
-    notifier, heard = await outcomes_of(deliver)
+    notifier, received = await outcomes_of(deliver)
     assert cancelled == [pytest.approx(began + 10)]
-    failed = next(event for event in heard if isinstance(event, NotificationFailed))
+    failed = next(event for event in received if isinstance(event, NotificationFailed))
     assert (failed.kind, failed.reason) == ("Ambiguous", "timed out")
     assert [event.attempt for event in notifier.sent_notifications] == [2]
 
 
-async def test_a_transport_whose_own_deadline_strikes_is_no_cancellation_of_ours(autojump_clock):
+async def test_a_transport_whose_own_deadline_passes_is_no_cancellation_of_ours(autojump_clock):
     async def deliver(attempt: Attempt) -> Outcome:
         with trio.move_on_after(1):
             await trio.sleep_forever()
@@ -562,8 +562,8 @@ async def test_a_transport_whose_own_deadline_strikes_is_no_cancellation_of_ours
                 await trio.sleep_forever()
         return Sent()
 
-    notifier, heard = await outcomes_of(deliver)
-    assert heard[0].reason.startswith("TooSlowError")
+    notifier, received = await outcomes_of(deliver)
+    assert received[0].reason.startswith("TooSlowError")
     assert [event.attempt for event in notifier.sent_notifications] == [2]
 
 
@@ -572,14 +572,14 @@ async def test_a_transport_may_return_any_of_the_six_and_nothing_else(autojump_c
         return [None, ChannelFault(reason="bad key"), "OK", Permanent(reason="no")][deliveries.pop(0)]
 
     deliveries = [0, 1, 2, 3]
-    notifier, heard = await outcomes_of(deliver, retry={"max_attempts": 5})
-    assert [event.kind for event in heard if isinstance(event, NotificationFailed)] == [
+    notifier, received = await outcomes_of(deliver, retry={"max_attempts": 5})
+    assert [event.kind for event in received if isinstance(event, NotificationFailed)] == [
         "Ambiguous",
         "ChannelFault",
         "Ambiguous",
         "Permanent",
     ]
-    assert "Channel email is broken: bad key" in heard
+    assert "Channel email is broken: bad key" in received
     assert notifier.dead_letter_queue[0].attempts == 3
 
 
@@ -654,10 +654,12 @@ class _ForeseesToo(NotificationService):
     ids=["provider", "subclass", "rule", "wrapped"],
 )
 @pytest.mark.parametrize(
-    ("outcome", "told"), WRONG_INSIDE, ids=["reason", "answer", "none", "throttled", "hint", "many digits", "no float"]
+    ("outcome", "expected_fields"),
+    WRONG_INSIDE,
+    ids=["reason", "answer", "none", "throttled", "hint", "many digits", "no float"],
 )
 def test_an_outcome_that_is_foreseen_with_something_wrong_in_it_is_told_as_one_that_can_be_read_again(
-    outcome, told, provider
+    outcome, expected_fields, provider
 ):
     def scenario(world: World) -> None:
         world.open(provider(outcome), email={"retry": {"max_attempts": 2, "jitter": "none"}})
@@ -667,7 +669,7 @@ def test_an_outcome_that_is_foreseen_with_something_wrong_in_it_is_told_as_one_t
     assert not world.events(ActorFailed)
     first = world.failures[0]
     assert decode_event(encode_event(first)) == first
-    assert {name: getattr(first, name) for name in told} == told
+    assert {name: getattr(first, name) for name in expected_fields} == expected_fields
 
 
 async def test_a_function_of_a_provider_that_is_not_async_is_no_effect_either(autojump_clock):
@@ -729,15 +731,15 @@ def test_the_log_of_a_library_is_silent_until_it_is_set_up():
     assert [type(handler) for handler in handlers] == [logging.NullHandler]
 
 
-async def test_every_event_is_told_at_once_and_what_hears_it_changes_nothing(autojump_clock, caplog):
-    heard = []
+async def test_every_event_is_told_at_once_and_what_receives_it_changes_nothing(autojump_clock, caplog):
+    received = []
 
     def on_event(event):
-        heard.append(type(event).__name__)
+        received.append(type(event).__name__)
         raise ValueError("cannot count")
 
     async with Notifier.open(on_event=on_event) as notifier:
         await notifier.send(email("1"))
         await notifier.wait_until_quiet()
-    assert heard == ["NotificationRequested", "NotificationSent"]
+    assert received == ["NotificationRequested", "NotificationSent"]
     assert caplog.messages == ["on_event raised on NotificationRequested", "on_event raised on NotificationSent"]

@@ -35,7 +35,7 @@ def run_under(schedule, scenario, seed):
 
 @given(setups, st.lists(st.tuples(instants, steps), max_size=40), st.one_of(walks, strict))
 @settings(max_examples=200)
-def test_the_laws_hold_in_any_order(setup, program, make):
+def test_the_invariants_hold_in_any_order(setup, program, make):
     world = run_under(make(), scenario_of(setup, program), setup.seed)
     check_safety(world, crashed=False)
     check_the_end(world)
@@ -43,7 +43,7 @@ def test_the_laws_hold_in_any_order(setup, program, make):
 
 @given(setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=40), st.one_of(walks, strict))
 @settings(max_examples=200)
-def test_the_laws_hold_in_any_order_with_crashes(setup, program, make):
+def test_the_invariants_hold_in_any_order_with_crashes(setup, program, make):
     program = at_most_five_crashes_an_actor(program)
     world = run_under(make(), scenario_of(setup, program), setup.seed)
     check_safety(world, crashed=True)

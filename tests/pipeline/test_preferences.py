@@ -141,7 +141,7 @@ def test_at_the_end_of_quiet_hours_preferences_are_looked_at_again():
 
 
 @pytest.mark.parametrize("expires_after", [7.5 * H, 8 * H])
-def test_what_expires_before_morning_is_given_up_and_at_the_very_instant_it_is_sent(expires_after):
+def test_what_expires_before_morning_is_dead_lettered_and_at_the_very_instant_it_is_sent(expires_after):
     def scenario(world: World) -> None:
         world.open(preferences=quiet())
         world.send(email("a", expires_after=expires_after), at=23 * H)

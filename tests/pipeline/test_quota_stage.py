@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from laws import check_quota
+from pipeline_invariants import check_quota
 from worlds import EMAIL, OK, SMS, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter
@@ -136,7 +136,7 @@ def test_no_quota_is_ever_exceeded(first, second, arrivals, outages, per, slots)
     st.sampled_from([None, {"initial": 2, "maximum": 3}]),
 )
 @settings(max_examples=100)
-def test_nobody_overtakes_in_a_line_whatever_it_waits_for(arrivals, first, second, slots, rate, concurrency):
+def test_no_one_overtakes_in_a_line_whatever_it_waits_for(arrivals, first, second, slots, rate, concurrency):
     provider = Scripted(latency=lambda this: 0.1 + this.at_ns % 7 / 10)
 
     def scenario(world: World) -> None:
@@ -198,7 +198,7 @@ def test_however_many_wait_for_the_quota_there_is_one_timer_and_one_setting_of_i
 # ── quota and breaker together ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_with_when_open_fail_the_quota_that_is_used_up_keeps_nobody_from_failing_at_once():
+def test_with_when_open_fail_the_quota_that_is_used_up_keeps_no_one_from_failing_at_once():
     def scenario(world: World) -> None:
         world.open(
             Scripted([DOWN]),
@@ -232,7 +232,7 @@ def test_a_quota_that_drops_lets_those_wait_whom_the_breaker_holds_and_drops_the
     assert all(moved.at_ns > 100 * S for moved in world.events(NotificationMovedToDeadLetter))
 
 
-def test_who_would_come_too_late_for_the_quota_is_given_up_at_once_but_not_if_a_slot_may_be_had_before():
+def test_who_would_come_too_late_for_the_quota_is_dead_lettered_at_once_but_not_if_a_slot_may_be_had_before():
     def scenario(world: World) -> None:
         provider = Scripted(latency=5.0)
         world.open(

@@ -11,9 +11,9 @@ from typing import Any
 import hypothesis
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from laws import (
+from pipeline_invariants import (
     Log,
-    check_nobody_waits_in_vain,
+    check_no_one_waits_in_vain,
     check_quotas,
     check_states,
     check_times,
@@ -373,11 +373,11 @@ def scenario_of(setup: Setup, program: list[tuple[float, tuple[str, Any]]]) -> A
 
 @given(setups, st.lists(st.tuples(instants, steps), max_size=40))
 @settings(max_examples=400)
-def test_the_laws_hold_under_any_program(setup, program):
+def test_the_invariants_hold_under_any_program(setup, program):
     def scenario(world: World) -> None:
         scenario_of(setup, program)(world)
         for second in range(round(BURNING)):
-            world.at(second + 0.123456789, check_nobody_waits_in_vain, world)
+            world.at(second + 0.123456789, check_no_one_waits_in_vain, world)
 
     world = simulate(scenario, until=AFTER, seed=setup.seed)
     check_safety(world, crashed=False)
@@ -386,7 +386,7 @@ def test_the_laws_hold_under_any_program(setup, program):
 
 @given(setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=40))
 @settings(max_examples=400)
-def test_the_laws_hold_under_any_program_with_crashes(setup, program):
+def test_the_invariants_hold_under_any_program_with_crashes(setup, program):
     program = at_most_five_crashes_an_actor(program)
     world = simulate(scenario_of(setup, program), until=AFTER, seed=setup.seed)
     check_safety(world, crashed=True)
@@ -475,7 +475,7 @@ class PipelineMachine(RuleBasedStateMachine):
                 delivery.command.notification_id for delivery in world.store.open_deliveries(self.system.epoch_ns)
             }
             assert in_store == set(world.pipeline.handler.actor._deliveries)
-            check_nobody_waits_in_vain(world)
+            check_no_one_waits_in_vain(world)
         check_safety(world, crashed=self.crashes > 0)
 
     def teardown(self) -> None:

@@ -480,7 +480,7 @@ def test_no_more_attempts_than_allowed_and_no_attempt_after_an_end(outcomes, max
     ],
     ids=["an open breaker", "the quota"],
 )
-def test_a_retry_that_waits_is_given_up_when_its_time_is_up(settings):
+def test_a_retry_that_waits_is_dead_lettered_when_its_time_is_up(settings):
     def scenario(world: World) -> None:
         world.open(
             Scripted([Transient(reason="down")]),

@@ -79,7 +79,7 @@ channels: {email: {rate_limit: {rate: 1/50s}}}
     assert sent_s(result) == [0, 50, 100]
 
 
-def test_what_expires_before_the_morning_is_given_up():
+def test_what_expires_before_the_morning_is_dead_lettered():
     result = run("""
 workload: [{channel: email, arrivals: {times: [0s, 0s, 0s]}, users: 1, expires_after: 1h}]
 channels: {email: {rate_limit: {rate: 1/50s}}}

@@ -14,8 +14,8 @@ from actors.settings.channel import CircuitBreakerConfig
 
 
 def make(**settings: Any) -> tuple[Breaker, list[Transition]]:
-    heard: list[Transition] = []
-    return Breaker(CircuitBreakerConfig(**settings), name="email", on_transition=heard.append), heard
+    transitions: list[Transition] = []
+    return Breaker(CircuitBreakerConfig(**settings), name="email", on_transition=transitions.append), transitions
 
 
 def permit(breaker: Breaker, at_s: float) -> int:
@@ -35,9 +35,9 @@ def results(breaker: Breaker, text: str, at_s: float) -> list[str]:
 
 
 def tripped(at_s: float, **settings: Any) -> tuple[Breaker, list[Transition]]:
-    breaker, heard = make(**settings)
+    breaker, transitions = make(**settings)
     breaker.trip(permit(breaker, at_s), ns(at_s))
-    return breaker, heard
+    return breaker, transitions
 
 
 def half_open(**settings: Any) -> Breaker:
@@ -49,7 +49,7 @@ def half_open(**settings: Any) -> Breaker:
 
 
 def test_five_failures_in_a_row_open_it_and_sixty_seconds_later_a_probe_closes_it() -> None:
-    breaker, heard = make()
+    breaker, transitions = make()
     assert results(breaker, "FFFF", 10) == ["closed"] * 4
     assert results(breaker, "F", 10) == ["open"]
     assert (breaker.opened_at_ns, breaker.reopen_at_ns) == (ns(10), ns(70))
@@ -58,7 +58,7 @@ def test_five_failures_in_a_row_open_it_and_sixty_seconds_later_a_probe_closes_i
     assert breaker.state is BreakerState.HALF_OPEN
     assert breaker.record_success(probe, ns(71))
     assert (breaker.state, breaker.consecutive_failures, breaker.reopen_at_ns) == (BreakerState.CLOSED, 0, None)
-    assert heard == [
+    assert transitions == [
         Transition(BreakerState.CLOSED, BreakerState.OPEN, BreakerEvent.TRIP, ns(10)),
         Transition(BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerEvent.WAIT_OVER, ns(70)),
         Transition(BreakerState.HALF_OPEN, BreakerState.CLOSED, BreakerEvent.RECOVER, ns(71)),
@@ -71,12 +71,12 @@ def test_v82_a_success_in_between_starts_the_count_anew() -> None:
 
 
 def test_v86_two_failures_then_a_probe_that_succeeds_and_one_that_fails() -> None:
-    breaker, heard = make(failure_threshold=2, timeout=10)
+    breaker, transitions = make(failure_threshold=2, timeout=10)
     results(breaker, "FF", 0)
     results(breaker, "S", 10)
     results(breaker, "FF", 20)
     results(breaker, "F", 30)
-    assert [(str(step.from_state), str(step.to_state)) for step in heard] == [
+    assert [(str(step.from_state), str(step.to_state)) for step in transitions] == [
         ("closed", "open"),
         ("open", "half-open"),
         ("half-open", "closed"),
@@ -131,21 +131,21 @@ def test_v60_neutral_probes_decide_nothing() -> None:
 
 
 def test_v62_disabled_it_admits_everything_and_counts_nothing() -> None:
-    breaker, heard = make(failure_threshold=1, enabled=False)
+    breaker, transitions = make(failure_threshold=1, enabled=False)
     assert results(breaker, "SFFFF", 0) == ["disabled"] * 5
     assert breaker.trip(permit(breaker, 1), ns(1))
-    assert (breaker.state, breaker.consecutive_failures, heard) == (BreakerState.DISABLED, 0, [])
+    assert (breaker.state, breaker.consecutive_failures, transitions) == (BreakerState.DISABLED, 0, [])
 
 
 @pytest.mark.parametrize("order", ["force_open", "disable", "metrics_only", "close"])
 def test_v64_a_refused_order_changes_nothing(order: str) -> None:
-    breaker, heard = make()
+    breaker, transitions = make()
     if order != "close":
         getattr(breaker, order)(ns(1))
-    before = (breaker.state, breaker.opened_at_ns, breaker.would_admit(ns(2)), list(heard))
+    before = (breaker.state, breaker.opened_at_ns, breaker.would_admit(ns(2)), list(transitions))
     with pytest.raises(IllegalTransition):
         getattr(breaker, order)(ns(2))
-    assert (breaker.state, breaker.opened_at_ns, breaker.would_admit(ns(2)), heard) == before
+    assert (breaker.state, breaker.opened_at_ns, breaker.would_admit(ns(2)), transitions) == before
 
 
 def test_the_refusal_names_the_breaker_its_state_and_the_event_and_can_be_rebuilt() -> None:
@@ -184,17 +184,17 @@ def test_it_reopens_exactly_where_floats_would_not(at_s: float) -> None:
 @pytest.mark.parametrize("late", ["record_success", "record_failure", "record_neutral", "record_reachable", "trip"])
 @pytest.mark.parametrize("state", ["open", "half-open", "closed-again"])
 def test_a_late_result_from_before_the_trip_changes_nothing(late: str, state: str) -> None:
-    breaker, heard = make(failure_threshold=1)
+    breaker, transitions = make(failure_threshold=1)
     late_permit = permit(breaker, 0)
     results(breaker, "F", 0)
     if state != "open":
         probe = permit(breaker, 60)
         if state == "closed-again":
             breaker.record_success(probe, ns(60))
-    before = (breaker.state, breaker.reopen_at_ns, breaker.consecutive_failures, len(heard))
+    before = (breaker.state, breaker.reopen_at_ns, breaker.consecutive_failures, len(transitions))
     admits = breaker.would_admit(ns(61))
     assert getattr(breaker, late)(late_permit, ns(61)) is False
-    assert (breaker.state, breaker.reopen_at_ns, breaker.consecutive_failures, len(heard)) == before
+    assert (breaker.state, breaker.reopen_at_ns, breaker.consecutive_failures, len(transitions)) == before
     assert breaker.would_admit(ns(61)) == admits
 
 

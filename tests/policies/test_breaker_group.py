@@ -42,19 +42,19 @@ def test_the_host_of_a_recipient(recipient: str, host: str) -> None:
 
 
 def test_one_host_does_not_close_the_way_to_another() -> None:
-    heard: list[tuple[str, Transition]] = []
+    transitions: list[tuple[str, Transition]] = []
     group = BreakerGroup(
-        CircuitBreakerConfig(), name="email", on_transition=lambda key, step: heard.append((key, step))
+        CircuitBreakerConfig(), name="email", on_transition=lambda key, step: transitions.append((key, step))
     )
     trip(group, "bad.example", 0)
     assert group.breaker("bad.example", 0).try_acquire(0) is None
     assert group.breaker("good.example", 0).try_acquire(0) is not None
-    assert [(key, str(step.to_state)) for key, step in heard] == [("bad.example", "open")]
+    assert [(key, str(step.to_state)) for key, step in transitions] == [("bad.example", "open")]
     with pytest.raises(IllegalTransition, match=r"email/good\.example"):
         group.breaker("good.example", 0).close(0)
 
 
-def test_who_is_not_asked_for_is_forgotten_when_his_open_time_is_over() -> None:
+def test_who_is_not_asked_for_is_forgotten_when_its_open_time_has_ended() -> None:
     group = BreakerGroup(CircuitBreakerConfig(timeout=60), idle_ns=ns(10))
     trip(group, "a", 0)
     group.breaker("b", ns(119))
@@ -102,16 +102,17 @@ def test_an_order_holds_for_those_who_come_later_too(event: BreakerEvent, state:
     assert {group.breaker(key, ns(2)).state for key in "abc"} == {BreakerState.CLOSED}
 
 
-def test_whoever_listens_hears_of_the_order_for_those_who_come_later() -> None:
-    heard: list[tuple[str, str, str]] = []
+def test_each_subscriber_gets_the_order_for_those_who_come_later() -> None:
+    transitions: list[tuple[str, str, str]] = []
     group = BreakerGroup(
-        CircuitBreakerConfig(), on_transition=lambda key, each: heard.append((key, each.from_state, each.to_state))
+        CircuitBreakerConfig(),
+        on_transition=lambda key, each: transitions.append((key, each.from_state, each.to_state)),
     )
     group.override(BreakerEvent.FORCE_OPEN, ns(1))
     group.breaker("a", ns(2))
     group.override(BreakerEvent.CLOSE, ns(3))
     group.breaker("b", ns(4))
-    assert heard == [("a", "closed", "forced-open"), ("a", "forced-open", "closed")]
+    assert transitions == [("a", "closed", "forced-open"), ("a", "forced-open", "closed")]
 
 
 def test_closing_is_an_order_to_those_that_are_open() -> None:

@@ -44,9 +44,9 @@ class Driven:
     """A breaker with what was heard of it, driven in seconds."""
 
     def __init__(self, settings: dict[str, Any], **changes: Any) -> None:
-        self.heard: list[Transition] = []
+        self.transitions: list[Transition] = []
         config = CircuitBreakerConfig(**(settings | changes))
-        self.breaker = Breaker(config, on_transition=self.heard.append, random=Random(1))
+        self.breaker = Breaker(config, on_transition=self.transitions.append, random=Random(1))
 
     @property
     def state(self) -> str:
@@ -54,7 +54,7 @@ class Driven:
 
     @property
     def events(self) -> list[str]:
-        return [str(step.event) for step in self.heard]
+        return [str(step.event) for step in self.transitions]
 
     def permit(self, at_s: float) -> int:
         permit = self.breaker.try_acquire(ns(at_s))
@@ -154,7 +154,11 @@ def test_v62_disabled_it_admits_says_nothing_and_counts_nothing() -> None:
     driven = Driven(RESILIENCE4J, initial_state="disabled")
     assert driven.results("SFFFF", 0) == ["disabled"] * 5
     assert driven.results("FFFF", 1) == ["disabled"] * 4
-    assert (driven.heard, driven.breaker.failure_rate(ns(1)), driven.breaker.consecutive_failures) == ([], None, 0)
+    assert (driven.transitions, driven.breaker.failure_rate(ns(1)), driven.breaker.consecutive_failures) == (
+        [],
+        None,
+        0,
+    )
 
 
 def test_v64_closed_does_not_become_half_open() -> None:
@@ -174,13 +178,13 @@ def test_v66_half_open_for_as_long_as_it_may_be(then: str, state: str, event: st
     driven.breaker.advance(ns(7) - 1)
     assert driven.state == "half-open"
     driven.breaker.advance(ns(7))
-    assert (driven.state, driven.events[-1], driven.heard[-1].at_ns) == (state, event, ns(7))
+    assert (driven.state, driven.events[-1], driven.transitions[-1].at_ns) == (state, event, ns(7))
     assert driven.breaker.record_success(probe, ns(7)) is False, "the probe is late"
     if then == "open":
         assert driven.breaker.reopen_at_ns == ns(12) + 1
 
 
-def test_v66_nobody_has_to_wake_it() -> None:
+def test_v66_no_one_has_to_wake_it() -> None:
     driven = Driven(RESILIENCE4J)
     driven.open_at(0)
     driven.permit(6)
@@ -397,7 +401,7 @@ def test_metrics_only_counts_and_never_opens() -> None:
     assert driven.results("F", 2) == ["metrics-only"]
     assert driven.results("FF", 3) == ["metrics-only"] * 2
     breaker = driven.breaker
-    assert (breaker.exceeded_at_ns, breaker.failure_rate(ns(3)), len(driven.heard)) == (ns(2), 1.0, 0)
+    assert (breaker.exceeded_at_ns, breaker.failure_rate(ns(3)), len(driven.transitions)) == (ns(2), 1.0, 0)
     breaker.close(ns(4))
     assert (breaker.exceeded_at_ns, breaker.failure_rate(ns(4))) == (None, None)
 

@@ -145,7 +145,7 @@ def test_without_growth_it_is_always_the_same() -> None:
     assert {open_time.next_ns(k) for k in (0, 1, 10**6)} == {ns(5)}
 
 
-def test_a_ramp_that_began_and_ended_while_nobody_asked_is_over() -> None:
+def test_a_ramp_that_began_and_ended_while_no_one_asked_is_over() -> None:
     breaker = Breaker(
         CircuitBreakerConfig(timeout=1, half_open_max=5, half_open_then="closed", ramp=RampConfig(over=30))
     )

@@ -67,7 +67,7 @@ def test_axes_that_are_given_are_drawn_on_and_returned_with_the_same_data_as_axe
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_style_of_the_caller_holds_on_his_axes_and_nothing_of_it_is_changed(name):
+def test_the_style_of_the_caller_holds_on_their_axes_and_nothing_of_it_is_changed(name):
     with matplotlib.rc_context({"axes.titlesize": 17.0, "xtick.labelsize": 5.0}):
         before = dict(matplotlib.rcParams)
         given = ALL[name](ax=Figure(figsize=(9, 5)).subplots())

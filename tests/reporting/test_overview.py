@@ -370,11 +370,11 @@ def test_the_end_of_arrivals_is_marked_when_a_drain_follows():
 # ── header ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_name_description_result_and_seed_are_on_top():
-    name, description, result, counts = header_lines(figure_of(OUTAGE))
+def test_name_description_verdict_and_seed_are_on_top():
+    name, description, conclusion, counts = header_lines(figure_of(OUTAGE))
     summary = result_of(OUTAGE).summary
     assert (name, description) == ("outage", "Email is down for a while.")
-    assert result == "✓ 2 of 2 expectations hold  ·  seed 4"
+    assert conclusion == "✓ 2 of 2 expectations hold  ·  seed 4"
     assert counts.startswith(f"{summary['accepted']:,} accepted  ·  {summary['sent']:,} delivered")
 
 

@@ -19,11 +19,11 @@ def test_the_last_snapshot_has_the_summary_of_the_result(record):
     assert len(snapshots) > 1
     for channel in (None, *result.scenario.channels_used):
         own = summary if channel is None else summary["channels"][channel]
-        shown = run.summary_of(channel)
-        # Rates are over the time that the run took, which ends a little later than its last event.
-        assert {key: shown[key] for key in ("attempts", "delivery_time_s", "retry_delay_s", "retry_amplification")} == {
-            key: own[key] for key in ("attempts", "delivery_time_s", "retry_delay_s", "retry_amplification")
-        }
+        reported = run.summary_of(channel)
+        # Rates are over the time that the run took, which is over a little later than its last event.
+        assert {
+            key: reported[key] for key in ("attempts", "delivery_time_s", "retry_delay_s", "retry_amplification")
+        } == {key: own[key] for key in ("attempts", "delivery_time_s", "retry_delay_s", "retry_amplification")}
         counts = run.counts_of(channel)
         assert counts == {key: own[key] for key in counts}
         assert run.amplification_of(channel) == own["retry_amplification"]
@@ -74,7 +74,7 @@ def test_what_on_events_raises_is_raised_when_the_run_is_over_and_is_no_failure_
 
 
 def test_a_breaker_is_as_it_began_until_it_changes():
-    calls = []
+    reported = []
     sets = [*SHORT, "channels.email.circuit_breaker.enabled=false"]
-    simulation.run(OUTAGE, sets=sets, progress=lambda run: calls.append(run.breaker("email")))
-    assert {(str(now.state), now.since_ns) for by_host in calls for now in by_host.values()} == {("disabled", 0)}
+    simulation.run(OUTAGE, sets=sets, progress=lambda run: reported.append(run.breaker("email")))
+    assert {(str(now.state), now.since_ns) for by_host in reported for now in by_host.values()} == {("disabled", 0)}

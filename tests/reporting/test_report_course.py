@@ -213,14 +213,14 @@ def test_a_fallback_is_told_by_both():
 
 def test_a_long_story_is_cut_in_the_middle_and_says_by_how_much():
     result, read = result_of(MILLISECONDS), page_of(MILLISECONDS)
-    [first, *_] = read.html.css(".notification")
+    [article, *_] = read.html.css(".told")
     chosen = choose(result)[0].notification_id
     steps = len(histories_of(result.history, [chosen])[chosen])
     assert steps > HEAD + TAIL + 1
-    shown = first.css(".timeline li")
+    shown = article.css(".timeline li")
     assert len(shown) == HEAD + TAIL + 1
     assert f"{steps - HEAD - TAIL} steps left out here" in shown[HEAD].text()
-    assert "left out here, over" in first.css_first(".sequence .cut").text()
+    assert "left out here, over" in article.css_first(".sequence .cut").text()
 
 
 def test_how_times_and_shares_are_written():

@@ -111,15 +111,15 @@ def test_a_breaker_has_the_state_that_the_result_tells_of_then(broken):
 
 def test_faults_are_named_while_they_hold_and_a_flap_says_when_it_is_down(broken):
     _, seen = broken
-    counts = {"outage": 0, "flaps": 0, "(down now)": 0}
+    shown_times = {"outage": 0, "flaps": 0, "(down now)": 0}
     for seconds, text in seen.items():
         now = text[text.index("\nnow") :]
         assert ("email: outage" in now) == (180 <= seconds < 360)
         assert ("push: flaps" in now) == (60 <= seconds < 540)
         assert ("(down now)" in now) == (60 <= seconds < 540 and (seconds - 60) % 60 >= 50)
-        for word in counts:
-            counts[word] += word in now
-    assert all(counts.values())
+        for word in shown_times:
+            shown_times[word] += word in now
+    assert all(shown_times.values())
 
 
 def test_pace_and_time_left_by_the_wall_clock(broken):

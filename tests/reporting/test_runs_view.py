@@ -16,15 +16,15 @@ FIGURES = {"sent_fraction": MetricKind.SHARE, "delivery_time_s.p99": MetricKind.
 
 
 class Watched:
-    """A view, and a clock that passes only when updated."""
+    """A view, and a clock that stands still until it is set."""
 
     def __init__(self, *arguments, **options):
         self.now = 100.0
         self.view = RunsView(*arguments, **options, clock=lambda: self.now)
 
-    def update(self, at, *given):
+    def tell(self, at, *news):
         self.now = 100.0 + at
-        self.view.update(*given)
+        self.view.tell(*news)
 
     def text(self, width=100):
         console = Console(file=io.StringIO(), force_terminal=True, width=width, _environ={}, highlight=False)

@@ -78,7 +78,7 @@ def test_a_suppression_is_an_end_unless_it_is_critical():
     assert critical.summary["sent"] == 5
 
 
-def test_users_are_drawn_from_so_many_and_else_everybody_is_new():
+def test_users_are_drawn_from_so_many_and_else_everyone_is_new():
     users = set(simulation.run(closed("clients: 5, think: 100ms, users: 3")).notifications["user"])
     assert users == {"user-0", "user-1", "user-2"}
     result = simulation.run(closed("clients: 5, think: 1s"))
@@ -99,7 +99,7 @@ def test_a_redrive_does_not_wake_a_client():
     assert world.sent_ids() == ["webhook-0-0", "webhook-0-1", "webhook-0-2"]
 
 
-def test_open_and_closed_side_by_side_hear_of_their_own_ends():
+def test_open_and_closed_side_by_side_get_their_own_ends():
     text = """
 duration: 20s
 workload:

@@ -152,9 +152,9 @@ def test_retries_limits_and_breakers_do_not_notice_that_the_wall_clock_steps(ste
     }
     workload = [{"channel": "email", "arrivals": {"constant": "1/s"}, "users": 2}]
     stepped = run({"at": "7500ms", "clock_step": step}, email=email, workload=workload).history
-    undisturbed = run(email=email, workload=workload).history
+    without_faults = run(email=email, workload=workload).history
     assert len({event.epoch_ns for event in stepped}) == 2
-    assert [msgspec.structs.replace(event, epoch_ns=undisturbed[0].epoch_ns) for event in stepped] == undisturbed
+    assert [msgspec.structs.replace(event, epoch_ns=without_faults[0].epoch_ns) for event in stepped] == without_faults
     before, after = [{event.epoch_ns for event in stepped if (event.at_ns > 7.5 * S) is late} for late in (False, True)]
     seconds = {"90s": 90, "-90s": -90, "-1h": -3600}[step]
     assert after == {epoch_ns + seconds * S for epoch_ns in before}
@@ -273,7 +273,7 @@ def test_while_the_process_is_down_arrivals_are_refused_and_all_else_ends() -> N
     assert [at for at, _ in log] == [*range(10), *range(15, 20)]
 
 
-def test_what_was_at_the_provider_is_sent_again_and_nobody_hears_of_the_first_answer() -> None:
+def test_what_was_at_the_provider_is_sent_again_and_no_one_gets_the_first_answer() -> None:
     log: list[tuple[float, str]] = []
     result = run({"at": 10, "crash": "process"}, email={"provider": {"latency": "3s"}}, log=log)
     # The answer for that of 7 s is due at the instant of the crash, and comes behind it.

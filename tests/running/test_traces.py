@@ -193,7 +193,7 @@ def test_what_is_lost_in_a_short_run_is_found_at_its_end(small, tmp_path, monkey
     assert Trace(tmp_path / "trace").ending.events == len(whole.history)
 
 
-def test_a_breach_of_ones_own_law_is_replayed_with_it(small, tmp_path):
+def test_a_breach_of_ones_own_invariant_is_replayed_with_it(small, tmp_path):
     def no_failure(event):
         return "that will do" if type(event) is NotificationFailed and event.at_ns > 5_000_000_000 else None
 
@@ -208,7 +208,7 @@ def test_a_breach_of_ones_own_law_is_replayed_with_it(small, tmp_path):
 
 
 @pytest.mark.parametrize("checked", ["default", "all"])
-def test_the_laws_that_were_checked_are_checked_again(small, tmp_path, monkeypatch, checked):
+def test_the_invariants_that_were_checked_are_checked_again(small, tmp_path, monkeypatch, checked):
     simulation.record(small, tmp_path / "trace", invariants=checked)
     given = []
 

@@ -28,16 +28,16 @@ channels:
 
 
 def test_it_is_what_the_provider_is_told(tmp_path):
-    received = {}
+    is_critical = {}
 
     def note(attempt, _now_ns, _load):
-        received[attempt.command.notification_id] = attempt.command.critical
+        is_critical[attempt.command.notification_id] = attempt.command.critical
 
     scenario = parse(MIXED)
     result = simulation.run(scenario, rules={channel: [note] for channel in ("email", "sms", "push")})
     table = result.notifications.set_index("id")["critical"]
     assert table.dtype == bool
-    assert table.to_dict() == received
+    assert table.to_dict() == is_critical
     # The second entry is critical, the eleventh and twelfth are not; nor are the events, but some fallbacks are.
     of = {
         beginning: set(table[table.index.str.startswith(beginning)]) for beginning in ("sms-1-", "sms-10-", "sms-11-")

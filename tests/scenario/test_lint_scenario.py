@@ -214,7 +214,7 @@ def test_what_it_says(text, warnings):
         ),
     ],
 )
-def test_where_all_are_alike_nobody_goes_first(workload, settings, places):
+def test_where_all_are_alike_no_one_goes_first(workload, settings, places):
     first = "provider: {capacity: 9, discipline: critical_first}"
     text = f"{TIMES}workload: [{workload}]\nchannels: {{email: {{{first}, failover: {{b: {{{first}}}}}}}, {settings}}}"
     who = "all that arrive are critical" if "critical: true" in workload else "nothing that arrives is critical"

@@ -20,9 +20,9 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOT
 
 
 def test_the_file_is_what_the_command_prints() -> None:
-    shown = CliRunner().invoke(app, ["schema", "--markdown"])
-    assert shown.exit_code == 0, shown.output
-    assert shown.stdout == reference() == TEXT
+    printed = CliRunner().invoke(app, ["schema", "--markdown"])
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout == reference() == TEXT
 
 
 def test_it_has_the_keys_of_every_model() -> None:

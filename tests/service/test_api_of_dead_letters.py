@@ -27,7 +27,7 @@ POSTS = [
 ]
 
 
-async def test_nobody_sees_anything_without_the_role_for_it(autojump_clock):
+async def test_no_one_sees_anything_without_the_role_for_it(autojump_clock):
     async with asked() as client:
         await client.at.die(*LETTERS)
         for path in ("/api/dead-letters", "/api/dead-letters/groups", "/api/dead-letters/a", "/api/bulks",
@@ -138,8 +138,8 @@ async def test_a_retry_with_an_edit_is_done_and_in_the_audit_trail_and_a_second_
         assert await client.post("/api/dead-letters/b/sms/retry", order) == (200, {"id": "b/sms", "retried": True})
         await client.at.notifier.wait_until_quiet()
         assert [attempt.command.recipient for attempt in client.at.provider.taken] == ["bob@example.org"]
-        status, told = await client.post("/api/dead-letters/b/sms/retry")
-        assert (status, told) == (409, {"detail": "it is no dead letter (any more), but sent"})
+        status, answered = await client.post("/api/dead-letters/b/sms/retry")
+        assert (status, answered) == (409, {"detail": "it is no dead letter (any more), but sent"})
         assert (await client.post("/api/dead-letters/x/retry"))[0] == 404
         assert await client.post("/api/dead-letters/c/discard", {"why": "test data"}) == (
             200,
@@ -204,8 +204,8 @@ async def test_a_bulk_run_is_tried_dry_started_watched_and_cancelled(autojump_cl
         assert (await client.get("/api/bulks"))[1] == {"bulks": [bulk]}
         status, bulk = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
         assert (status, bulk["state"], bulk["cancelled_by"]) == (200, "cancelled", "otto")
-        status, told = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
-        assert (status, told) == (409, {"detail": "it is cancelled already"})
+        status, answered = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
+        assert (status, answered) == (409, {"detail": "it is cancelled already"})
         assert (await client.get("/api/bulks/x"))[0] == 404
 
 
@@ -224,8 +224,8 @@ async def test_breakers_are_shown_with_their_history_and_ordered_about(autojump_
         _, of_sms = await client.get("/api/breakers", channel="sms")
         assert ([each["name"] for each in of_sms["breakers"]], of_sms["history"]) == (["sms"], [])
         assert (await client.post("/api/breakers/fax", {"order": "close"}))[0] == 404
-        status, told = await client.post("/api/breakers/email", {"order": "close", "provider": "backup"})
-        assert (status, told) == (422, {"problems": ["provider: wanted one of primary, got 'backup'"]})
+        status, answered = await client.post("/api/breakers/email", {"order": "close", "provider": "backup"})
+        assert (status, answered) == (422, {"problems": ["provider: wanted one of primary, got 'backup'"]})
         _, trail = await client.get("/api/audit")
         assert [(each["action"], each["about"], each["why"]) for each in trail["audit"]] == [
             ("breaker force-open", "email", "asked to")

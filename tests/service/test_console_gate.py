@@ -29,7 +29,7 @@ ACTIONS = [
 DEAD = [notification(1, "nobody@example.com")]
 
 
-async def test_who_signs_in_comes_to_the_page_he_wanted(autojump_clock):
+async def test_who_signs_in_comes_to_the_page_they_wanted(autojump_clock):
     async with running(DEAD) as service:
         browser = Browser(app_of(service))
         for path in PAGES + FOR_OPERATORS:
@@ -68,7 +68,7 @@ async def test_who_may_see_nothing_is_told_so_and_gets_no_session(autojump_clock
         "/console/sign-in",
     ],
 )
-async def test_nobody_is_sent_away_from_the_console(autojump_clock, wanted):
+async def test_no_one_is_sent_away_from_the_console(autojump_clock, wanted):
     async with running() as service:
         browser = Browser(app_of(service))
         page = await browser.post("/console/sign-in", {"token": OTTO, "next": wanted})

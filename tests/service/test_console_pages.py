@@ -198,7 +198,7 @@ async def test_an_address_that_was_tampered_with_is_no_error(autojump_clock):
         assert (await browser.get("/console/dead-letters/notification?id=%ff%00")).status == 404
 
 
-async def test_of_a_notification_that_nobody_knows_there_is_no_page(autojump_clock):
+async def test_of_a_notification_that_no_one_knows_there_is_no_page(autojump_clock):
     async with signed_in(DEAD) as (_, browser):
         page = await browser.get("/console/dead-letters/notification", id="n-99")
         assert page.status == 404
@@ -237,7 +237,7 @@ async def test_one_is_discarded_only_with_a_reason(autojump_clock):
         assert entry[2:] == ["discard", "n-1", "he left"]
 
 
-async def test_of_two_who_act_at_once_one_is_told_that_he_was_late(autojump_clock):
+async def test_of_two_who_act_at_once_one_is_told_that_they_were_late(autojump_clock):
     async with signed_in(DEAD) as (service, browser):
         page = await browser.get("/console/dead-letters/notification", id="n-2")
         await browser.send(page, "/console/dead-letters/retry")
@@ -313,7 +313,7 @@ async def test_what_cannot_be_is_told_at_its_field_and_nothing_is_lost(autojump_
         assert "Your changes are recorded" in page.text("[role=status]")
 
 
-async def test_a_form_that_somebody_else_has_overtaken_changes_nothing(autojump_clock):
+async def test_a_form_that_another_has_overtaken_changes_nothing(autojump_clock):
     async with signed_in(DEAD[:1]) as (service, browser):
         first = await browser.get(EDIT, id="n-1")
         await browser.send(await browser.get(EDIT, id="n-1"), EDIT, message="Of another operator")
@@ -540,6 +540,8 @@ async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):
             for field in html.css("input:not([type=hidden]):not([hidden]), select, textarea, progress"):
                 assert field.attributes["id"] in named
             for node in html.css("[aria-describedby], [aria-labelledby]"):
-                told = node.attributes.get("aria-describedby", "") + " " + node.attributes.get("aria-labelledby", "")
-                assert set(told.split()) <= set(known)
+                page_text = (
+                    node.attributes.get("aria-describedby", "") + " " + node.attributes.get("aria-labelledby", "")
+                )
+                assert set(page_text.split()) <= set(known)
             assert all(button.text().strip() for button in html.css("button, a"))

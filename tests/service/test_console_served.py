@@ -47,7 +47,7 @@ async def test_settings_that_cannot_be_used_are_told_on_every_page(autojump_cloc
         assert "are not used" not in (await browser.get("/console")).text()
 
 
-async def test_who_has_lost_his_token_is_out_at_once(autojump_clock, tmp_path):
+async def test_a_caller_whose_token_is_gone_is_out_at_once(autojump_clock, tmp_path):
     async with service(tmp_path) as served:
         browser = Browser(served.server.gate)
         await browser.sign_in(OTTO)

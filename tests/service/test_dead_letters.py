@@ -475,7 +475,7 @@ async def test_a_bulk_run_that_is_cancelled_while_it_is_cut_off_ends_with_the_ne
 async def test_what_waits_for_the_store_when_a_cancelled_bulk_run_is_cut_off_is_not_asked_again(autojump_clock):
     asked: list[str] = []
 
-    async def wait_for_ever(notification_id: str) -> bool:
+    async def wait_forever(notification_id: str) -> bool:
         asked.append(notification_id)
         await trio.sleep_forever()
         return True
@@ -485,12 +485,12 @@ async def test_what_waits_for_the_store_when_a_cancelled_bulk_run_is_cut_off_is_
         bulk = at.letters.start_bulk("discard", Filter(), by="ann", why="old", rate_per_s=1)
         with trio.move_on_after(0.5):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(bulk.run, wait_for_ever)
+                nursery.start_soon(bulk.run, wait_forever)
                 await trio.testing.wait_all_tasks_blocked()
                 bulk.cancel("bob")
         before = [*asked]
         with trio.move_on_after(60):
-            await bulk.run(wait_for_ever)
+            await bulk.run(wait_forever)
         assert asked == before
 
 

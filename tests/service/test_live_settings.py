@@ -217,7 +217,7 @@ async def test_an_invalid_file_changes_nothing_and_the_log_says_all_that_is_wron
         assert world.live.preferences.is_enabled("ann@example.org", EMAIL)
 
 
-async def test_who_starts_with_files_that_cannot_be_used_hears_of_all_that_is_wrong(autojump_clock, tmp_path):
+async def test_who_starts_with_files_that_cannot_be_used_is_told_all_that_is_wrong(autojump_clock, tmp_path):
     (tmp_path / "templates").mkdir()
     write(tmp_path / "templates" / "a.txt", "{% if %}")
     write(tmp_path / "preferences.yaml", "users: {ann: {channels: {fax: off}}}")
@@ -317,7 +317,7 @@ async def test_templates_that_a_team_edits_are_used_from_then_on_and_a_broken_on
 # ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_nothing_is_sent_to_an_address_that_an_operator_suppresses_until_he_lifts_that(autojump_clock):
+async def test_nothing_is_sent_to_an_address_that_an_operator_suppresses_until_they_lift_that(autojump_clock):
     async with running() as world:
         await world.live.suppress("email", "Ann@Example.org", reason="complaint", by="otto")
         await world.send("a", critical=True)

@@ -49,7 +49,7 @@ class Clock:
         ("Bearer \xe4", None),
     ],
 )
-def test_a_bearer_is_known_by_his_token(header, who):
+def test_a_bearer_is_known_by_their_token(header, who):
     assert Access(TOKENS).who(request(authorization=header)) == who
 
 
@@ -62,14 +62,14 @@ def test_what_each_role_may(role, ingest, reader, operator):
     assert [principal.may(asked) for asked in Role] == [ingest, reader, operator]
 
 
-def test_nobody_is_told_apart_from_somebody_who_may_not():
+def test_an_unknown_caller_is_told_apart_from_one_who_may_not():
     access = Access(TOKENS)
-    with pytest.raises(HTTPException) as nobody:
+    with pytest.raises(HTTPException) as unknown:
         require(request(access=access), Role.READER)
-    with pytest.raises(HTTPException) as not_he:
+    with pytest.raises(HTTPException) as not_allowed:
         require(request(access=access, authorization=f"Bearer {ANN}"), Role.OPERATOR)
-    assert (nobody.value.status_code, not_he.value.status_code) == (401, 403)
-    assert nobody.value.headers == {"WWW-Authenticate": "Bearer"}
+    assert (unknown.value.status_code, not_allowed.value.status_code) == (401, 403)
+    assert unknown.value.headers == {"WWW-Authenticate": "Bearer"}
     assert require(request(access=access, authorization=f"Bearer {OTTO}"), Role.READER).name == "ötto"
 
 
@@ -98,7 +98,7 @@ def test_a_session_outlives_the_process_but_not_its_token():
     assert Access([renamed]).who(in_session(session)) is None
 
 
-def test_nobody_writes_himself_a_session():
+def test_no_one_makes_a_session_of_their_own():
     access = Access(TOKENS)
     session = access.begin_session(ANN)
     name, end, rest = session.split(".", 2)

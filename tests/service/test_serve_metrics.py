@@ -93,7 +93,7 @@ def test_they_are_those_of_the_summary(simulated):
     assert summary["breaker"]["email"]["opened"] > 0
 
 
-def test_who_is_refused_by_a_limit_is_counted_whether_he_waits_or_is_dropped(simulated):
+def test_who_is_refused_by_a_limit_is_counted_whether_it_waits_or_is_dropped(simulated):
     metrics, result = simulated["simpy"]
     dropped = (result.dlq["reason"] == "rate limit exceeded").sum()
     refusals = values(metrics, "limiter_refusals_total")

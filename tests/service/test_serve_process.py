@@ -108,7 +108,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.life = 0
+        self.start_number = 0
         self.taken: defaultdict[str, list[int]] = defaultdict(list)
         """In which lives of the service each notification was taken."""
         self.busy: set[str] = set()
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.busy.add(event)
             code = 503
         else:
-            self.server.taken[event].append(self.server.life)
+            self.server.taken[event].append(self.server.start_number)
         self.send_response(code)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -229,7 +229,7 @@ def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
             while len(hooks.taken) < 2 and time.monotonic() < until:
                 time.sleep(0.01)
             assert served.end(signal.SIGINT) == 0
-    assert {event: len(lives) for event, lives in hooks.taken.items()} == {"n-1": 1, "n-2": 1}
+    assert {event: len(starts) for event, starts in hooks.taken.items()} == {"n-1": 1, "n-2": 1}
 
 
 @pytest.mark.integration
@@ -283,7 +283,7 @@ def test_bad_input_is_said_without_a_traceback(tmp_path, run):
     assert f"{tmp_path}/users.yaml:1:31: users.*.channels.sms: wanted on or off, got 'maybe'" in ended.stderr
 
 
-def test_an_address_or_a_store_that_is_not_to_be_had_is_said_in_a_line(tmp_path, run):
+def test_an_address_or_a_store_that_is_not_there_is_said_in_a_line(tmp_path, run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         config = write(tmp_path / "taken.yaml", listen=address)
@@ -343,8 +343,8 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
     in_flight: list[set[str]] = []
     with receiver() as hooks:
         config = write(tmp_path / "service.yaml", **settings(hooks))
-        for life in range(kills):
-            hooks.life = life
+        for start_number in range(kills):
+            hooks.start_number = start_number
             with process(config) as served:
                 clients = [Load(served, hooks, iter(numbers), accepted) for _ in range(2)]
                 for client in clients:
@@ -356,7 +356,7 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
                 hooks.come_to_rest()
             ended |= {line["notification_id"] for line in served.lines if line["event"] == "NotificationSent"}
             in_flight.append(hooks.taken.keys() - ended)
-        hooks.life = kills
+        hooks.start_number = kills
         with process(config) as served:
             until = time.monotonic() + WAIT_S
             while served.ask("GET", "/healthz", token=OTTO)[1]["in_flight"] and time.monotonic() < until:
@@ -369,7 +369,7 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
     assert accepted <= hooks.taken.keys() | dead
     assert not dead & hooks.taken.keys()
     assert all(int(event.removeprefix("n-")) % 11 == 0 for event in dead)
-    for event, lives in hooks.taken.items():
-        assert len(set(lives)) == len(lives), f"{event} was sent twice in one life"
-        for earlier in lives[:-1]:
+    for event, starts in hooks.taken.items():
+        assert len(set(starts)) == len(starts), f"{event} was sent twice in one life"
+        for earlier in starts[:-1]:
             assert event in in_flight[earlier], f"{event} was sent again although that was durable"

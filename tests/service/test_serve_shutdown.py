@@ -123,7 +123,7 @@ async def test_a_request_that_is_inside_for_too_long_is_sent_away_and_the_next_o
     assert inside == ["/slow", "/healthz", "/next"]
 
 
-async def test_the_door_to_the_providers_waits_for_those_who_are_there_and_no_longer(autojump_clock):
+async def test_the_gate_to_the_providers_waits_for_those_who_are_there_and_no_longer(autojump_clock):
     gate = ProviderGate()
 
     async def attempt():

@@ -67,7 +67,7 @@ def test_a_gamma_of_whole_shape_is_as_many_exponential_stages() -> None:
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(1e-6, 1e6), st.integers())
-def test_gammas_share_their_luck(shape: float, other_shape: float, mean: float, seed: int) -> None:
+def test_gammas_share_their_draws(shape: float, other_shape: float, mean: float, seed: int) -> None:
     """One draw of the stream each, of which they are the quantile: longer for one is longer for the other."""
     random, other, raw = Random(seed), Random(seed), Random(seed)
     draw = Distribution.model_validate({"gamma": {"mean": mean, "shape": shape}}).sampler(random)

@@ -100,7 +100,7 @@ def test_failures_in_a_row_hardly_ever_see_a_brownout_that_a_rate_and_slow_calls
 
 
 @few_or_many
-def test_in_calm_weather_with_twice_the_usual_failures_they_hardly_ever_open(replicates):
+def test_in_calm_conditions_with_twice_the_usual_failures_they_hardly_ever_open(replicates):
     calm = ["faults=[]", "expect=[]", *(f"channels.{channel}.provider.failure_rate=2%" for channel in BREAKERS)]
     opened = [
         sum(breaker["opened"] for breaker in result.summary["breaker"].values())

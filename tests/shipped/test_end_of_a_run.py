@@ -37,7 +37,7 @@ def test_its_actors_are_stopped_and_what_was_in_flight_is_in_the_result(systems,
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
-def test_also_when_it_broke_a_law(systems, runtime, monkeypatch):
+def test_also_when_it_broke_an_invariant(systems, runtime, monkeypatch):
     def breaks(*_):
         raise InvariantBreach("a bug")
 

@@ -293,7 +293,7 @@ def test_its_expectations_hold(name):
 
 @each_scenario
 @pytest.mark.parametrize("seed", OTHER_SEEDS)
-def test_its_expectations_hold_with_other_luck_too(name, seed):
+def test_its_expectations_hold_with_other_seeds_too(name, seed):
     summary = simulation.run(SCENARIOS[name], seed=seed).summary
     assert broken(summary) == {}
     assert summary["digest"] != summary_of(name)["digest"]

@@ -129,7 +129,7 @@ async def test_an_edit_of_the_address_lifts_no_more_than_the_new_one(kind, settl
         ([(DeadLetterDiscarded, 3, {})], False),  # by the queue itself: of these there may be very many
     ],
 )
-async def test_the_past_is_there_while_something_may_follow_and_after_that_of_what_people_had_to_do_with(
+async def test_the_history_is_there_while_something_may_follow_and_after_that_of_what_people_had_to_do_with(
     kind, settle, steps, is_kept_when_it_has_ended, tmp_path
 ):
     async with shelf(kind, tmp_path) as made:

@@ -23,13 +23,13 @@ pytestmark = pytest.mark.integration
 SERVICE = Path(__file__).with_name("killed_service.py")
 
 NUMBERS_A_NODE = 10**9
-LINES_A_LIFE = 2000
+LINES_A_PROCESS = 2000
 
 PATIENCE_S = 120
 """How long the other node may take to take over: the lease is 15 s, but the machine may be busy."""
 
 
-class Life:
+class NodeProcess:
     """A node that runs, and what it has said."""
 
     def __init__(self, database: str, first: int) -> None:
@@ -52,7 +52,7 @@ class Life:
                     self._lines += 1
                     self._news.notify()
         with self._news:
-            self._lines = LINES_A_LIFE  # nobody need wait for more
+            self._lines = LINES_A_PROCESS  # nobody need wait for more
             self._news.notify()
 
     def has_said(self, lines: int) -> None:
@@ -93,16 +93,16 @@ class Node:
     def __init__(self, database: str, number: int) -> None:
         self._database = database
         self._next = number * NUMBERS_A_NODE + 1
-        self.lives: list[Life] = []
+        self.processes: list[NodeProcess] = []
         self.accepted: set[str] = set()
 
     def start(self) -> None:
         """Start it (again), with the first number of which it is not known that it was accepted."""
-        if self.lives:
-            self.accepted.update(self.lives[-1].said["accepted"])
+        if self.processes:
+            self.accepted.update(self.processes[-1].said["accepted"])
         while str(self._next) in self.accepted:
             self._next += 1
-        self.lives.append(Life(self._database, self._next))
+        self.processes.append(NodeProcess(self._database, self._next))
 
 
 def _wait_until_taken_over(database: str) -> None:
@@ -121,21 +121,21 @@ async def test_what_a_killed_node_had_is_sent_by_the_other_and_nothing_else_come
         node.start()
     for _ in range(kills):
         node = random.choice(nodes)
-        node.lives[-1].has_said(random.randrange(LINES_A_LIFE))
-        node.lives[-1].kill()
+        node.processes[-1].has_said(random.randrange(LINES_A_PROCESS))
+        node.processes[-1].kill()
         node.start()
     for node in nodes:  # both are at work when the last of them take over
-        node.lives[-1].has_said(1)
+        node.processes[-1].has_said(1)
     _wait_until_taken_over(dsn)
     for node in nodes:
-        node.lives[-1].end()
+        node.processes[-1].end()
 
-    lives = [life for node in nodes for life in node.lives]
-    accepted = {number for life in lives for number in life.said["accepted"]}
-    takers: defaultdict[str, list[Life]] = defaultdict(list)
-    for life in lives:
-        for number in life.said["taken"]:
-            takers[number].append(life)
+    processes = [each for node in nodes for each in node.processes]
+    accepted = {number for each in processes for number in each.said["accepted"]}
+    takers: defaultdict[str, list[NodeProcess]] = defaultdict(list)
+    for each in processes:
+        for number in each.said["taken"]:
+            takers[number].append(each)
     assert len(accepted) > 100 * kills
     async with PostgresStore.open(dsn) as store:
         assert list(store.open_deliveries(0)) == []
@@ -149,6 +149,6 @@ async def test_what_a_killed_node_had_is_sent_by_the_other_and_nothing_else_come
     assert not dead & takers.keys()
     for number, by in takers.items():
         assert len(set(by)) == len(by), f"{number} was taken twice from one node"
-        assert sum(number not in life.in_flight for life in by) <= 1, f"{number} was taken again although it was sent"
+        assert sum(number not in each.in_flight for each in by) <= 1, f"{number} was taken again although it was sent"
     twice = sum(len(by) - 1 for by in takers.values())
-    assert twice <= sum(len(life.in_flight) for life in lives)
+    assert twice <= sum(len(each.in_flight) for each in processes)

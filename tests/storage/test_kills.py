@@ -29,15 +29,15 @@ class Ledger:
         self.in_flight: list[set[str]] = []
         """What the receiver had got at the end of each life, and of which it was not known that it was durable."""
 
-    def take(self, life: int, line: str) -> None:
+    def take(self, process: int, line: str) -> None:
         """Take note of what a service said."""
         what, number = line.split()
         if what == "taken":
-            self.taken[number].append(life)
+            self.taken[number].append(process)
         else:
             {"accepted": self.accepted, "sent": self.sent}[what].add(number)
 
-    def life_is_over(self) -> None:
+    def process_ended(self) -> None:
         """Take note of what was in flight."""
         self.in_flight.append(self.taken.keys() - self.sent)
 
@@ -50,7 +50,7 @@ class Ledger:
         return number
 
 
-def live(store: Path, ledger: Ledger, life: int, lines: int | None, notifications: int) -> None:
+def live(store: Path, ledger: Ledger, process: int, lines: int | None, notifications: int) -> None:
     """Run a service until it has said so many lines, then kill it; or with None until it ends."""
     argv = [sys.executable, str(SERVICE), str(store), str(ledger.next_number), str(notifications)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as service:
@@ -59,16 +59,16 @@ def live(store: Path, ledger: Ledger, life: int, lines: int | None, notification
             if said == lines:
                 service.kill()
             if line.endswith("\n"):
-                ledger.take(life, line)
+                ledger.take(process, line)
     assert service.returncode == (0 if lines is None else -9)
-    ledger.life_is_over()
+    ledger.process_ended()
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(kills, tmp_path):
     path, ledger, random = tmp_path / "store.db", Ledger(), Random(kills)
-    for life in range(kills):
-        live(path, ledger, life, lines=random.randrange(1500), notifications=10**9)
+    for process in range(kills):
+        live(path, ledger, process, lines=random.randrange(1500), notifications=10**9)
     live(path, ledger, kills, lines=None, notifications=100)
 
     assert len(ledger.accepted) > 100 * kills
@@ -81,7 +81,7 @@ async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(
     assert dead >= {number for number in ledger.accepted if int(number) % 11 == 0}
     assert all(int(number) % 11 == 0 for number in dead)
     assert not dead & ledger.taken.keys()
-    for number, lives in ledger.taken.items():
-        assert len(set(lives)) == len(lives), f"{number} was taken twice in one life"
-        for earlier in lives[:-1]:
+    for number, processes in ledger.taken.items():
+        assert len(set(processes)) == len(processes), f"{number} was taken twice from one process"
+        for earlier in processes[:-1]:
             assert number in ledger.in_flight[earlier], f"{number} was taken again although it had been sent"

@@ -237,7 +237,7 @@ async def test_the_letters_and_dead_addresses_of_one_node_are_seen_by_the_other(
         assert receiver.taken == ["a"]
 
 
-async def test_a_letter_is_redriven_once_whoever_asks_and_at_however_many_nodes(dsn):
+async def test_a_letter_is_redriven_once_by_any_caller_and_at_however_many_nodes(dsn):
     async def redrive(notifier: Notifier, order: RedriveDeadLetter) -> None:
         await notifier.pipeline.dead_letter_queue.ask(order, block=False)
 
@@ -579,8 +579,8 @@ async def test_a_closed_store_takes_nothing(dsn):
         await store.audit_trail()
 
 
-async def test_what_nobody_needs_any_more_leaves_the_database(dsn, monkeypatch):
-    monkeypatch.setattr(postgres_worker, "DELETE_PAUSE", 0.1)
+async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):
+    monkeypatch.setattr(postgres_worker, "FORGET_PAUSE", 0.1)
     async with PostgresStore.open(dsn, remember_ids=REMEMBER_S, keep_audit=2 * REMEMBER_S) as store:
         for each in (A, B):
             await happens(store, NotificationRequested, each)
@@ -661,7 +661,7 @@ async def test_a_database_that_is_not_there_is_said_to_be(dsn):
     await _cannot_be_opened(dsn, r"lease: wanted at least 1 s, got 0\.5", lease=0.5)
 
 
-async def test_who_takes_longer_to_start_than_his_lease_is_told(dsn, monkeypatch):
+async def test_who_takes_longer_to_start_than_the_lease_is_told(dsn, monkeypatch):
     def load(sql, token):
         declare_over(dsn, "slow")
         return postgres_node.load(sql, token)

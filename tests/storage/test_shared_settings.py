@@ -36,7 +36,7 @@ def reasons(store: PostgresStore) -> list[str]:
     return [each.reason for each in store.suppressions]
 
 
-async def test_what_one_node_sets_the_others_hear_of(dsn):
+async def test_what_one_node_sets_the_others_get(dsn):
     async with (
         PostgresStore.open(dsn, node="one") as one,
         PostgresStore.open(dsn, node="two") as two,

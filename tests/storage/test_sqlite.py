@@ -115,7 +115,7 @@ def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
     """On a clock that jumps when nothing has happened for a while: not while the disk is at work, as a rule."""
     config = {"drain": "1h", "channels": {"email": {"retry": {"initial_delay": "300s"}}}}
 
-    async def first_life() -> None:
+    async def first_process() -> None:
         async with (
             SqliteStore.open(path) as store,
             Notifier.open(config, providers=Receiver(Transient()), store=store) as notifier,
@@ -128,7 +128,7 @@ def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
 
     async def live() -> tuple[int, int]:
         with pytest.raises(ZeroDivisionError):
-            await first_life()
+            await first_process()
         async with (
             SqliteStore.open(path) as store,
             Notifier.open(config, providers=Receiver(), store=store) as notifier,
@@ -235,7 +235,7 @@ async def test_who_looks_into_it_leaves_nothing_beside_it(path):
     assert (set(path.parent.iterdir()), path.read_bytes()) == (there, content)
 
 
-async def test_who_looks_into_it_leaves_what_somebody_needs_who_has_opened_it_meanwhile(path):
+async def test_who_looks_into_it_leaves_what_a_process_needs_that_has_opened_it_meanwhile(path):
     async with SqliteStore.open(path) as store:
         await accept(store, A)
     looking = contextlib.ExitStack()
@@ -473,7 +473,7 @@ async def test_a_directory_that_does_not_exist_is_said(tmp_path):
     )
 
 
-async def test_a_file_that_somebody_is_writing_into_is_waited_for_and_then_said(path):
+async def test_a_file_that_another_process_is_writing_into_is_waited_for_and_then_said(path):
     async with SqliteStore.open(path):
         pass
     sql = sqlite3.connect(path, isolation_level=None)

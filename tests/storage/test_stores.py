@@ -157,9 +157,9 @@ async def test_an_address_that_is_gone_stays_so_until_its_notification_is_redriv
             ("email", "ann@example.org"),
             ("email", "bob@example.org"),
         }
-        told = made.store.suppressions.find(NotificationChannel.EMAIL, "Bob@example.org")
-        assert (told.reason, told.source, told.since_ns) == ("no such mailbox", "provider", EPOCH_NS + S)
-        assert type(told.channel) is NotificationChannel
+        found_one = made.store.suppressions.find(NotificationChannel.EMAIL, "Bob@example.org")
+        assert (found_one.reason, found_one.source, found_one.since_ns) == ("no such mailbox", "provider", EPOCH_NS + S)
+        assert type(found_one.channel) is NotificationChannel
         await made.happens(DeadLetterDiscarded, A, 2)
         await made.happens(NotificationRedriven, B, 2)
         await settle(made)

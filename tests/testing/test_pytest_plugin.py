@@ -466,7 +466,7 @@ def test_kit(actor_kit, request):
     kit.advance(3)
     assert kit.recorded.times(ActorFailed) == [3.0]
 
-def test_kits_had_the_same_draws():
+def test_kits_had_the_same_seeds():
     assert seen[-1] == seen[-2]
 """
     )

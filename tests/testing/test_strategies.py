@@ -34,10 +34,10 @@ def smallest(strategy, condition):
 
 
 def test_a_case_that_fails_shrinks_to_what_is_needed():
-    def gives_up_two(scenario):
+    def dead_letters_two(scenario):
         return simulation.run(scenario).summary["dead_lettered"] >= 2
 
-    found = smallest(scenarios(parse(PAIR)), gives_up_two)
+    found = smallest(scenarios(parse(PAIR)), dead_letters_two)
     assert sum(len(entry.arrivals.times) for entry in found.workload) == 2
     assert len(found.faults) == 1
     assert found.operations == ()

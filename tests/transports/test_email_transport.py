@@ -106,7 +106,7 @@ async def test_a_mail_that_cannot_be_handed_over_to_its_end_is_transient():
     assert (type(outcome), outcome.reason) == (Transient, "connection lost before the end of the mail")
 
 
-async def test_nobody_listens():
+async def test_no_one_listens():
     with mail_server() as server:
         pass
     async with EmailProvider(server.settings()) as provider:
@@ -178,7 +178,7 @@ async def sent(command: SendNotification, **settings: Any) -> Any:
     return server.script
 
 
-async def test_what_somebody_has_edited_is_another_mail():
+async def test_what_an_operator_has_edited_is_another_mail():
     with mail_server() as server:
         async with EmailProvider(server.settings()) as provider:
             for edits in (0, 1, 1, 2):
@@ -375,7 +375,7 @@ async def test_a_connection_that_the_server_has_closed_costs_no_attempt():
 
 
 @pytest.mark.parametrize(("settings", "connections"), [({"mails_per_connection": 2}, 2), ({"idle_max": 1e-9}, 4)])
-async def test_a_connection_is_not_used_for_ever(settings, connections):
+async def test_a_connection_is_not_used_forever(settings, connections):
     with mail_server() as server:
         async with EmailProvider(server.settings(**settings)) as provider:
             assert [type(await outcome_of(provider, mail())) for _ in range(4)] == [Sent] * 4
@@ -434,7 +434,7 @@ async def test_an_attempt_that_is_cancelled_before_it_is_connected_frees_its_slo
             assert (await outcome_of(provider, mail())).reason == "no connection"  # and not: none free
 
 
-def test_a_mail_that_nobody_waits_for_any_more_is_not_sent():
+def test_a_mail_that_no_one_waits_for_any_more_is_not_sent():
     with mail_server() as server:
         config = validated(SmtpConfig, server.settings())
         pool = SmtpPool(config, tls_context(None))

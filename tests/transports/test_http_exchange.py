@@ -67,7 +67,7 @@ async def test_an_answer_is_read_up_to_a_bound():
     assert answer.json == {}
 
 
-async def test_nobody_listens():
+async def test_no_one_listens():
     async with http_server([Reply(200)]) as server:
         pass
     assert (await failure(exchange_of(), server.url)).reason == "no connection"

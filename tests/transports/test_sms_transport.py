@@ -140,7 +140,7 @@ async def test_the_request_with_all_settings():
     assert request.headers["idempotency-key"] == "Bestellung%20f%C3%BCr%2017"
 
 
-async def test_what_somebody_has_edited_is_another_message_of_the_same_notification():
+async def test_what_an_operator_has_edited_is_another_message_of_the_same_notification():
     settings = {"idempotency_header": "Idempotency-Key", "status_callback": "https://shop.example/sms"}
     async with http_server([Reply(201)]) as server, provider_of(server, **settings) as provider:
         for edits in (0, 1):

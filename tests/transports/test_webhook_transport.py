@@ -168,7 +168,7 @@ async def test_another_attempt_has_the_same_id_and_body_and_a_timestamp_of_its_o
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
 
 
-async def test_what_somebody_has_edited_is_another_event():
+async def test_what_an_operator_has_edited_is_another_event():
     async with http_server([Reply(200)]) as server, provider_of() as provider:
         for edits in (0, 1, 1, 2):
             await outcome_of(provider, event(server.url, notification_id="n"), edits=edits)

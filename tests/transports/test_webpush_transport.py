@@ -172,8 +172,8 @@ async def test_how_long_and_how_urgently():
     async with http_server([Reply(201)]) as server, provider_of(ttl="1h", urgency="low") as provider:
         await outcome_of(provider, push(server.url))
         await outcome_of(provider, push(server.url, metadata={"ttl": 0, "urgency": "high", "topic": "orders"}))
-    told = [[request.headers[name] for name in ("ttl", "urgency", "topic")] for request in server.requests]
-    assert told == [["3600", "low", topic_of("push-17")], ["0", "high", "orders"]]
+    hints = [[request.headers[name] for name in ("ttl", "urgency", "topic")] for request in server.requests]
+    assert hints == [["3600", "low", topic_of("push-17")], ["0", "high", "orders"]]
 
 
 async def test_the_signature_is_ours_and_for_that_push_service():

@@ -48,7 +48,7 @@ def test_whatever_is_exact_is_exactly_so():
     assert json.loads(json.dumps(document(validation), allow_nan=False))["holds"] is True
 
 
-def test_some_that_are_stochastic():
+def test_some_that_are_random():
     some = (
         "D=60 s base=1 s cap=30 s",
         "L=5 N=3 p=0.5",
@@ -232,7 +232,7 @@ def test_the_chain_of_the_bucket_is_that_of_the_budget(p, calls, share, capacity
 
 
 @given(st.floats(0, 1), st.integers(1, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 3))
-def test_the_chain_of_the_breaker_counts_for_ever(p, calls, share, retries):
+def test_the_chain_of_the_breaker_counts_forever(p, calls, share, retries):
     def attempts(ends: Iterator[bool]) -> None:
         failures = 0
         for call in range(1, calls + 1):

@@ -48,13 +48,13 @@ def normal(mean: float, sd: float, seed: int) -> Mapping[str, float]:
 
 
 def exponentials(mean: float, seed: int) -> Mapping[str, list[float]]:
-    random = Random(seed)
-    return {"x": [random.expovariate(1 / mean) for _ in range(200)]}
+    draws = Random(seed)
+    return {"x": [draws.expovariate(1 / mean) for _ in range(200)]}
 
 
 def tosses(share: float, seed: int) -> Mapping[str, list[int]]:
-    random = Random(seed)
-    heads = sum(random.random() < share for _ in range(1000))
+    draws = Random(seed)
+    heads = sum(draws.random() < share for _ in range(1000))
     return {"x": [heads, 1000 - heads]}
 
 
@@ -168,10 +168,10 @@ def test_neighbours_of_which_few_are_expected_are_taken_together():
     shares = (*(2.0**-k for k in range(1, 40)), 2.0**-39)
 
     def geometric(seed: int) -> Mapping[str, list[int]]:
-        random, counts = Random(seed), [0] * 40
+        draws, counts = Random(seed), [0] * 40
         for _ in range(1000):
             k = 0
-            while random.random() < 0.5 and k < 39:
+            while draws.random() < 0.5 and k < 39:
                 k += 1
             counts[k] += 1
         return {"x": counts}

@@ -58,7 +58,7 @@ class Log(Provider):
         return effect
 
 
-class Life:
+class Course:
     """What the history says about one notification; that its steps are legal is for the invariants to say."""
 
     def __init__(self) -> None:
@@ -115,18 +115,18 @@ class Life:
         assert moved.attempts <= most_attempts(config.retry)
 
 
-def follow(world: World) -> dict[str, Life]:
+def follow(world: World) -> dict[str, Course]:
     """Follow every notification through the history, and return where each of them is."""
-    lives: dict[str, Life] = defaultdict(Life)
+    courses: dict[str, Course] = defaultdict(Course)
     for event in world.events(NotificationEvent):
-        lives[event.notification_id].take(event, world)
-    return lives
+        courses[event.notification_id].take(event, world)
+    return courses
 
 
 def check_states(world: World) -> Counter[str]:
     """Check that history, handler, dead letter queue and store agree about every notification; return how many."""
-    lives = follow(world)
-    states = {notification_id: life.state for notification_id, life in lives.items()}
+    courses = follow(world)
+    states = {notification_id: course.state for notification_id, course in courses.items()}
 
     def those(state: State) -> set[str]:
         return {notification_id for notification_id, each in states.items() if each == state}
@@ -134,8 +134,8 @@ def check_states(world: World) -> Counter[str]:
     assert world.pipeline.in_flight == len(those(State.IN_FLIGHT))
     assert {letter.notification_id for letter in world.letters} == those(State.DEAD)
     for letter in world.letters:
-        assert tuple(letter.history)[-len(lives[letter.notification_id].failures) or len(letter.history) :] == tuple(
-            lives[letter.notification_id].failures
+        assert tuple(letter.history)[-len(courses[letter.notification_id].failures) or len(letter.history) :] == tuple(
+            courses[letter.notification_id].failures
         )
     counts = Counter(states.values())
     assert sum(counts.values()) == len(world.events(NotificationRequested))
@@ -171,7 +171,7 @@ def check_quota(starts_ns: Sequence[int], quota: RateLimitConfig) -> None:
             assert most_in_a_window(starts_ns, round(rate.period * S)) <= rate.count
 
 
-def check_nobody_waits_in_vain(world: World) -> None:
+def check_no_one_waits_in_vain(world: World) -> None:
     """Check that there is none who waits for what could be had now, once all messages of this instant are handled."""
     now_ns = world.system.now_ns
     for stages in world.pipeline.wiring.stages.values():

@@ -35,7 +35,7 @@ EPOCH_NS = 1_767_225_600 * NS_PER_S
 CAUSES = {OPEN: "trip", HALF_OPEN: "wait over", CLOSED: "recover"}
 
 
-class CarefulModel(Model):
+class CheckedModel(Model):
     """The whole channel; its history is in `recorder`."""
 
     def __init__(self, load: Load, env: simpy.Environment) -> None:
@@ -197,9 +197,9 @@ class CarefulModel(Model):
         super().move_to(state)
 
 
-def build(load: Load) -> tuple[simpy.Environment, CarefulModel]:
+def build(load: Load) -> tuple[simpy.Environment, CheckedModel]:
     """Return the environment to run and its model."""
     env = simpy.Environment()
-    model = CarefulModel(load, env)
+    model = CheckedModel(load, env)
     env.process(model.source())
     return env, model

@@ -46,7 +46,7 @@ from simulation.invariants import Context, MessageSent
 FAILS = Transient(reason="timed out")
 
 
-def message_sent(seconds, sender, receiver, message):
+def told_message(seconds, sender, receiver, message):
     return MessageSent(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
 
 
@@ -141,7 +141,7 @@ def test_a_hint_is_waited_for():
     check_breach("backoff", [requested(0), asks, again], "the provider has asked for 30 s")
 
 
-def test_what_is_given_up_had_no_attempt_left():
+def test_what_is_dead_lettered_had_no_attempt_left():
     check_breach(
         "given-up", [requested(0), failed(1)], "exhausted after attempt 1", context_of(retry={"max_attempts": 2})
     )
@@ -153,7 +153,7 @@ def test_what_is_given_up_had_no_attempt_left():
 # ── ids, quiet hours, errors, announcements ─────────────────────────────────────────────────────────────────────
 
 
-def test_an_id_is_not_remembered_for_ever():
+def test_an_id_is_not_remembered_forever():
     again = DuplicateIgnored(at_ns=86_500 * S, epoch_ns=0, notification_id="n", channel=EMAIL, conflict=False)
     check_breach("ids", [requested(0), sent(1), again], "is still ignored 86499 s after it was sent")
     assert breach_of("ids", [requested(0), sent(101), again]) is None
@@ -173,7 +173,7 @@ def test_quiet_hours_by_the_clock_on_the_wall(at, is_quiet):
     assert (breach_of("quiet-hours", [requested(0), made(0)], context) is not None) == is_quiet
 
 
-def test_nobody_waits_beyond_the_end_of_quiet_hours():
+def test_no_one_waits_beyond_the_end_of_quiet_hours():
     preferences = Preferences()
     preferences.set_quiet_hours("ann", QuietHours(time(0), time(7), "UTC"))
     context = Context({EMAIL: ChannelConfig()}, preferences=preferences)
@@ -191,7 +191,7 @@ def test_only_injected_crashes_are_no_errors():
 
 def test_recorded_first():
     event = sent(1)
-    announced = message_sent(1, Handler, _PlainSubscriber, _Call(event, None))
+    announced = told_message(1, Handler, _PlainSubscriber, _Call(event, None))
     assert breach_of("recorded-first", [requested(0), event, announced]) is None
     check_breach("recorded-first", [requested(0), announced], "NotificationSent of n is announced")
 
@@ -203,9 +203,9 @@ def through_the_breaker(outcomes, start=0):
     """Return what is observed of attempts that are let through one after the other."""
     for number, outcome in enumerate(outcomes):
         admitted = Admitted(attempt=attempt(f"n{start + number}"), permit=1)
-        yield message_sent(number, CircuitBreakerActor, Channel, admitted)
+        yield told_message(number, CircuitBreakerActor, Channel, admitted)
         done = Performed(request=admitted, result=outcome, started_ns=number * S, ended_ns=number * S)
-        yield message_sent(number, CircuitBreakerActor, Handler, done)
+        yield told_message(number, CircuitBreakerActor, Handler, done)
 
 
 TWO = {"circuit_breaker": {"failure_threshold": 2}}
@@ -233,7 +233,7 @@ def test_a_late_success_does_not_close_a_breaker():
     assert breach_of("breaker-decisions", [*half_open, probe_out, closes, probe_back], context_of(**TWO)) is None
 
 
-def test_nobody_is_told_to_wait_longer_than_a_breaker_is_open():
+def test_no_one_is_told_to_wait_longer_than_a_breaker_is_open():
     context = context_of(circuit_breaker={"timeout": 10})
     opens = breaker(0, "closed", "open", "trip")
     assert breach_of("breaker-transitions", [opens, deferred(1, 10, DeferralCause.CIRCUIT_BREAKER)], context) is None
@@ -259,22 +259,22 @@ def test_those_who_waited_resume_at_a_pace():
 
 
 def passes(seconds, what):
-    yield message_sent(seconds, Handler, RateLimiterActor, what)
-    yield message_sent(seconds, RateLimiterActor, CircuitBreakerActor, what)
+    yield told_message(seconds, Handler, RateLimiterActor, what)
+    yield told_message(seconds, RateLimiterActor, CircuitBreakerActor, what)
 
 
-def test_a_limit_counts_once_and_holds_nobody_back_that_has_room():
+def test_a_limit_counts_once_and_holds_no_one_back_that_has_room():
     context = context_of(rate_limit={"rate": "1/min"})
     once = [requested(0, "a"), *passes(0, attempt("a"))]
     check_breach(
         "user-limit", [*once, *passes(70, attempt("a", number=2))], "counts for the limit of ann once more", context
     )
-    waits = [requested(1, "b"), message_sent(1, Handler, RateLimiterActor, attempt("b"))]
+    waits = [requested(1, "b"), told_message(1, Handler, RateLimiterActor, attempt("b"))]
     full = deferred(1, 60, DeferralCause.RATE_LIMIT, "b")
     assert breach_of("user-limit", [*once, *waits, full], context) is None
     check_breach("user-limit", [*waits, full], "b has to wait for the limit of ann, which has room", context)
     retry = [
-        message_sent(2, Handler, RateLimiterActor, attempt("a", 2, True)),
+        told_message(2, Handler, RateLimiterActor, attempt("a", 2, True)),
         deferred(2, 60, DeferralCause.RATE_LIMIT, "a"),
     ]
     check_breach("user-limit", [*once, *retry], "a has to wait for the limit of ann, and counts already", context)
@@ -286,7 +286,7 @@ def letter(**fields):
         "notification_id": "n", "command": command, "failure_reason": "timed out", "attempts": 1, "requested_at_ns": 0,
         "first_failure_ns": S, "last_failure_ns": S, "moved_at_ns": S, "epoch_ns": 0, "history": (failed(1),),
     }  # fmt: skip
-    return message_sent(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
+    return told_message(1, Handler, DeadLetterQueue, DeadLetterMessage(**{**made_of, **fields}))
 
 
 @pytest.mark.parametrize(

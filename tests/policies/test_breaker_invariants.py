@@ -86,11 +86,11 @@ class BreakerLaws(RuleBasedStateMachine):
     @initialize(chosen=any_settings())
     def begin(self, chosen: dict[str, Any]) -> None:
         self.config = CircuitBreakerConfig(**chosen)
-        self.heard: list[Transition] = []
-        self.breaker = Breaker(self.config, name="email", on_transition=self.heard.append, random=Random(7))
+        self.transitions: list[Transition] = []
+        self.breaker = Breaker(self.config, name="email", on_transition=self.transitions.append, random=Random(7))
         self.first_state = self.breaker.state
         self.now_ns = 0
-        self.held: list[tuple[int, int]] = []
+        self.permits_held: list[tuple[int, int]] = []
         """Permits not yet settled, each with the number of transitions heard before it was given."""
         self.counted: list[Call] = []
         """Results that count, since the last transition."""
@@ -103,7 +103,7 @@ class BreakerLaws(RuleBasedStateMachine):
     # What should happen, computed the naive way.
 
     def since_ns(self) -> int:
-        return self.heard[-1].at_ns if self.heard else 0
+        return self.transitions[-1].at_ns if self.transitions else 0
 
     def reaches(self, calls: list[Call]) -> bool:
         """Return whether the closed breaker trips with the last of these calls."""
@@ -148,7 +148,7 @@ class BreakerLaws(RuleBasedStateMachine):
 
     def after_transitions(self, known: int) -> None:
         """Follow what was heard since."""
-        for step in self.heard[known:]:
+        for step in self.transitions[known:]:
             self.counted, self.under_way, self.probing_since_ns = [], 0, step.at_ns
             shut = step.from_state in (*OPEN_STATES, BreakerState.HALF_OPEN)
             ramps = step.to_state is BreakerState.CLOSED and shut and self.config.ramp is not None
@@ -156,12 +156,12 @@ class BreakerLaws(RuleBasedStateMachine):
 
     def catch_up(self) -> None:
         """Let what is due happen, and see that it is just that, as of its instant."""
-        known, state, due_ns = len(self.heard), self.breaker.state, self.probing_since_ns + HALF_OPEN_NS
+        known, state, due_ns = len(self.transitions), self.breaker.state, self.probing_since_ns + HALF_OPEN_NS
         is_due = state is BreakerState.HALF_OPEN and self.config.half_open_max is not None and self.now_ns >= due_ns
         self.breaker.advance(self.now_ns)
         events = {"open": BreakerEvent.PROBES_OVERDUE, "closed": BreakerEvent.BENEFIT_OF_THE_DOUBT}
         event = events.get(self.config.half_open_then) if is_due else None
-        assert [(step.event, step.at_ns) for step in self.heard[known:]] == ([(event, due_ns)] if event else [])
+        assert [(step.event, step.at_ns) for step in self.transitions[known:]] == ([(event, due_ns)] if event else [])
         self.after_transitions(known)
         if self.ramp_credit is not None and self.now_ns >= self.since_ns() + RAMP_NS:
             self.ramp_credit = None
@@ -179,7 +179,7 @@ class BreakerLaws(RuleBasedStateMachine):
             breaker.admits_at_ns(self.now_ns),
             breaker.openings,
             breaker.exceeded_at_ns,
-            len(self.heard),
+            len(self.transitions),
         )
 
     @rule(step=STEPS)
@@ -189,7 +189,7 @@ class BreakerLaws(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         self.catch_up()
-        breaker, known = self.breaker, len(self.heard)
+        breaker, known = self.breaker, len(self.transitions)
         state, reopen_at_ns, expected = breaker.state, breaker.reopen_at_ns, breaker.would_admit(self.now_ns)
         permit = breaker.try_acquire(self.now_ns)
         assert (permit is not None) == expected
@@ -211,28 +211,28 @@ class BreakerLaws(RuleBasedStateMachine):
             assert permit, "a caller may write `if permit:`"
             assert breaker.state in (*ADMITTING, BreakerState.HALF_OPEN)
             self.under_way += breaker.state is BreakerState.HALF_OPEN
-            self.held.append((permit, len(self.heard)))
+            self.permits_held.append((permit, len(self.transitions)))
         else:
             at_ns = breaker.admits_at_ns(self.now_ns)
             assert at_ns is None or at_ns > self.now_ns or self.ramp_credit is not None
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.permits_held)
     @rule(data=st.data(), how=HOW, took_ns=TOOK_NS)
     def settle(self, data: st.DataObject, how: str, took_ns: int) -> None:
-        self.settle_one(*self.held.pop(data.draw(st.integers(0, len(self.held) - 1))), how, took_ns)
+        self.settle_one(*self.permits_held.pop(data.draw(st.integers(0, len(self.permits_held) - 1))), how, took_ns)
 
     @rule(calls=st.lists(st.tuples(st.integers(0, 5), HOW_MOST, TOOK_NS), min_size=1, max_size=10))
     def calls_one_after_another(self, calls: list[tuple[int, str, int]]) -> None:
         for step, how, took_ns in calls:
             self.now_ns += step
-            known = len(self.held)
+            known = len(self.permits_held)
             self.ask()
-            if len(self.held) > known:
-                self.settle_one(*self.held.pop(), how, took_ns)
+            if len(self.permits_held) > known:
+                self.settle_one(*self.permits_held.pop(), how, took_ns)
 
     def settle_one(self, permit: int, epoch: int, how: str, took_ns: int) -> None:
         self.catch_up()
-        breaker, config, known = self.breaker, self.config, len(self.heard)
+        breaker, config, known = self.breaker, self.config, len(self.transitions)
         state, is_current, before = breaker.state, epoch == known, self.snapshot()
         if how in ("neutral", "trip"):
             record = breaker.trip if how == "trip" else breaker.record_neutral
@@ -267,13 +267,13 @@ class BreakerLaws(RuleBasedStateMachine):
                 assert breaker.exceeded_at_ns == exceeded_at_ns
             elif exceeded:
                 expected = BreakerEvent.TRIP
-        assert [step.event for step in self.heard[known:]] == ([expected] if expected else [])
+        assert [step.event for step in self.transitions[known:]] == ([expected] if expected else [])
         self.after_transitions(known)
 
     @rule(order=st.sampled_from(sorted(ORDERS)))
     def operator(self, order: str) -> None:
         self.catch_up()
-        before, known = self.snapshot(), len(self.heard)
+        before, known = self.snapshot(), len(self.transitions)
         state, event = self.breaker.state, ORDERS[order]
         if event in TRANSITIONS[state]:
             getattr(self.breaker, order)(self.now_ns)
@@ -293,10 +293,10 @@ class BreakerLaws(RuleBasedStateMachine):
     @rule()
     def once_everything_is_settled_and_time_has_passed_a_permit_can_be_had(self) -> None:
         self.catch_up()
-        while self.held:
-            permit, epoch = self.held.pop()
+        while self.permits_held:
+            permit, epoch = self.permits_held.pop()
             self.breaker.record_neutral(permit, self.now_ns)
-            if epoch == len(self.heard) and self.under_way:
+            if epoch == len(self.transitions) and self.under_way:
                 self.under_way -= 1
         self.all_time_passes()
         assert self.breaker.would_admit(self.now_ns) == (self.breaker.state is not BreakerState.FORCED_OPEN)
@@ -309,10 +309,10 @@ class BreakerLaws(RuleBasedStateMachine):
 
     @invariant()
     def the_history_is_one_path_through_the_table(self) -> None:
-        if not hasattr(self, "heard"):
+        if not hasattr(self, "transitions"):
             return
         state, at_ns, openings = self.first_state, 0, 0
-        for step in self.heard:
+        for step in self.transitions:
             assert step.from_state is state
             assert step.to_state is TRANSITIONS[state][step.event]
             assert step.at_ns >= at_ns
@@ -337,14 +337,14 @@ class BreakerLaws(RuleBasedStateMachine):
 
     @invariant()
     def what_it_says_of_itself_is_true(self) -> None:
-        if not hasattr(self, "heard"):
+        if not hasattr(self, "transitions"):
             return
         breaker = self.breaker
-        is_open = breaker.state in OPEN_STATES and bool(self.heard)
-        assert breaker.opened_at_ns == (self.heard[-1].at_ns if is_open else None)
+        is_open = breaker.state in OPEN_STATES and bool(self.transitions)
+        assert breaker.opened_at_ns == (self.transitions[-1].at_ns if is_open else None)
         if breaker.state is BreakerState.OPEN:
             assert breaker.reopen_at_ns is not None
-            lasts_ns = breaker.reopen_at_ns - self.heard[-1].at_ns
+            lasts_ns = breaker.reopen_at_ns - self.transitions[-1].at_ns
             assert self.shortest_open_ns(breaker.openings) <= lasts_ns <= 4 * TIMEOUT_NS + 1
             if self.config.open_growth is None:
                 assert lasts_ns == TIMEOUT_NS + (self.config.reopen == "after")
@@ -369,11 +369,13 @@ TestBreakerLaws = BreakerLaws.TestCase
     st.lists(st.tuples(STEPS, st.sampled_from(["ask", "success", "failure", "neutral", "trip"])), max_size=60),
 )
 @settings(deadline=None)
-def test_it_makes_no_difference_whether_somebody_wakes_it(chosen: dict[str, Any], steps: list[tuple[int, str]]) -> None:
+def test_it_makes_no_difference_whether_a_caller_wakes_it(chosen: dict[str, Any], steps: list[tuple[int, str]]) -> None:
     config = CircuitBreakerConfig(**chosen)
     histories: list[list[Transition]] = [[], []]
-    woken, left_alone = (Breaker(config, on_transition=heard.append, random=Random(7)) for heard in histories)
-    now_ns, held = 0, []
+    woken, left_alone = (
+        Breaker(config, on_transition=transitions.append, random=Random(7)) for transitions in histories
+    )
+    now_ns, permits_held = 0, []
     for step, what in steps:
         wake_ns = woken.changes_at_ns
         while wake_ns is not None and now_ns < wake_ns <= now_ns + step:
@@ -384,9 +386,9 @@ def test_it_makes_no_difference_whether_somebody_wakes_it(chosen: dict[str, Any]
             permit = woken.try_acquire(now_ns)
             assert left_alone.try_acquire(now_ns) == permit
             if permit is not None:
-                held.append(permit)
-        elif held:
-            permit = held.pop(0)
+                permits_held.append(permit)
+        elif permits_held:
+            permit = permits_held.pop(0)
             name = "trip" if what == "trip" else f"record_{what}"
             assert getattr(woken, name)(permit, now_ns) == getattr(left_alone, name)(permit, now_ns)
     woken.advance(now_ns)

@@ -18,7 +18,7 @@ from histories import (
     requested,
     sent,
 )
-from test_laws_of_the_hunt import attempt, message_sent
+from test_invariants_of_the_hunt import attempt, told_message
 
 from actors.domain.attempts import Admitted, Refused
 from actors.kernel.effects import Performed
@@ -53,7 +53,7 @@ def answered(seconds, outcome, *, takes=0.5, in_flight=1, id="n", of=None):
     performed = Performed(
         request=request, result=outcome, started_ns=round((seconds - takes) * S), ended_ns=round(seconds * S)
     )
-    return message_sent(seconds, CircuitBreakerActor, Handler, performed)
+    return told_message(seconds, CircuitBreakerActor, Handler, performed)
 
 
 def seen(before, *steps):
@@ -120,7 +120,7 @@ def test_a_cubic_rate_is_back_where_it_was_cut_after_its_time():
     assert "should to 20.3" in str(breach("adaptive-rate", before, settings, *busy, cut, (again[0][0], {"rate": 30.0})))
 
 
-def test_nobody_asks_sooner_than_the_rate_allows():
+def test_no_one_asks_sooner_than_the_rate_allows():
     settings = {"adaptive_rate": {"initial_rate": 2}}
     assert breach_of("adaptive-rate", [made(0), made(0.5), made(1.0)], context_of(**settings)) is None
     check_breach("adaptive-rate", [made(0), made(0.4)], "sooner than at its rate of 2/s", context_of(**settings))
@@ -183,11 +183,11 @@ THROTTLE = {"adaptive_throttle": {"k": 2, "window": "60s", "padding": 1}}
 
 def refused(seconds):
     outcome = Transient(reason=THROTTLED_HERE)
-    return message_sent(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
+    return told_message(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
 
 
 def let_through(seconds):
-    return message_sent(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
+    return told_message(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
 
 
 def test_what_a_provider_takes_is_not_refused_and_the_rest_is_in_proportion():
@@ -259,7 +259,7 @@ def test_the_outcome_of_copies_is_the_first_that_decides_or_the_latest_ambiguous
 
 
 def sets_out(seconds, id):
-    return message_sent(seconds, Handler, RateLimiterActor, attempt(id))
+    return told_message(seconds, Handler, RateLimiterActor, attempt(id))
 
 
 def fails(seconds, id, again=True, **fields):
@@ -308,7 +308,7 @@ def test_a_moving_average_weighs_the_latest_calls_most():
     def calls(*outcomes):
         for number, outcome in enumerate(outcomes):
             each = attempt(f"n{number}")
-            yield message_sent(number, CircuitBreakerActor, Channel, Admitted(attempt=each, permit=1))
+            yield told_message(number, CircuitBreakerActor, Channel, Admitted(attempt=each, permit=1))
             yield answered(number + 0.5, outcome, of=each)
 
     # 1, then 0.61, 0.37: of a failure and successes; the second failure brings 0.39 + 0.61 * 0.37 = 0.62.
