@@ -37,7 +37,7 @@ gc.set_threshold(100_000, 20, 20)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and all whom the tests start would inherit that.
+# A shell starts what it puts in the background with Ctrl-C ignored, and all that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

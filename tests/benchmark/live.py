@@ -3,7 +3,7 @@
 ::
 
     python tests/benchmark/live.py            # some minutes
-    python tests/benchmark/live.py --quick    # a first impression: small runs, noisy figures
+    python tests/benchmark/live.py --quick    # a first impression: small runs, noisy numbers
     python tests/benchmark/live.py --only sqlite --only memory
 
 Each side has a process of its own; the rounds alternate between the sides, so that all see the same neighbours on a
@@ -14,7 +14,7 @@ the tests have it, in the directory for temporary files; its processor time is n
 
 Webhooks go to a receiver in another process, so many at once; against them a bare loop of httpx2 posts the same body as
 many at once to the same receiver, without headers of its own, signature, retry, breaker or store. Nothing is asserted:
-a verdict depends on the machine. Processor time is less so, and is printed too.
+a decision depends on the machine. Processor time is less so, and is printed too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))  # where the tests h
 SIDES = (*TARGETS, "webhook", "bare")
 CLIENTS = 500
 AT_ONCE = 50
-"""How many webhooks are under way at once, each over a connection of its own."""
+"""How many webhooks are in flight at once, each over a connection of its own."""
 
 WARM_UP = 1_000
 """Notifications before the timed ones."""
@@ -299,7 +299,7 @@ QUICK = (3, {"memory": 10_000, "sqlite": 5_000, "postgres": 5_000, "webhook": 2_
 
 
 def main() -> None:
-    """Print the comparison; or, with ``--side``, the figures of one side as JSON."""
+    """Print the comparison; or, with ``--side``, the numbers of one side as JSON."""
     parser = argparse.ArgumentParser(description="Measure how fast the live pipeline is.")
     parser.add_argument("--quick", action="store_true", help="small runs: a first impression")
     parser.add_argument("--only", action="append", choices=SIDES, help="this side only; may be repeated")

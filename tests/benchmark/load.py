@@ -34,7 +34,7 @@ class Load:
     failure_threshold: int = 10**9
     open_for: float = 5.0
     resume_rate: float = 10.0
-    """How many of those who waited for the breaker resume a second, when it has closed."""
+    """How many of those that waited for the breaker resume a second, when it has closed."""
 
     resume_doubling: float = 10.0
     """In how many seconds that pace doubles."""
@@ -56,7 +56,7 @@ class Load:
 
 
 class Draws:
-    """The luck of a hand-written side, drawn just as the product draws it, so that no side has cheaper draws."""
+    """The random draws of a hand-written side, made just as the product draws it, so that no side has cheaper draws."""
 
     def __init__(self, load: Load) -> None:
         latencies, self.fate = Random(load.seed).random, Random(load.seed + 1).random
@@ -69,7 +69,7 @@ class Draws:
         self.gap: Callable[[], float] = lambda: -log(1.0 - gaps()) * mean_gap
         """Until the next arrival, in seconds."""
         self.user: Callable[[], str] = lambda: f"user-{int(users() * count)}"
-        """Whom the next one is for."""
+        """The recipient of the next one."""
 
 
 def steady(notifications: int) -> Load:

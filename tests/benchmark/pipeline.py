@@ -3,15 +3,15 @@
 ::
 
     python tests/benchmark/pipeline.py                 # half an hour on a quiet machine
-    python tests/benchmark/pipeline.py --quick         # a first impression: small runs, noisy figures
+    python tests/benchmark/pipeline.py --quick         # a first impression: small runs, noisy numbers
     python tests/benchmark/pipeline.py --only steady --only memory
     python tests/benchmark/pipeline.py --profile       # where the time of a run goes, and nothing else
 
-All figures are ratios taken within one run of this program: the sides take turns, each time in a process of its own,
+All numbers are ratios taken within one run of this program: the sides take turns, each time in a process of its own,
 and a ratio is the median of those of the rounds. Times are of the processor, those of starting by the wall. Nothing is
-asserted: a verdict depends on the machine.
+asserted: a decision depends on the machine.
 
-The hand-written models draw their luck as the product does, record the same rows and make the same figures of them.
+The hand-written models draw as the product does, record the same rows and make the same metrics of them.
 They have no digest of the history and no check that nothing is lost; they keep no payloads, and every id for good. The
 product does all that in the time it is given here. One model, `checked`, does so too: its ratio to the first says what
 these duties cost, the product's to it what the actors do.
@@ -33,7 +33,7 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for who imports this
+sys.path.insert(0, str(HERE))  # for what imports this
 
 TEXTS = {
     "process": "SimPy, a process a notification",
@@ -80,7 +80,7 @@ QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3, re
 
 
 class Line(NamedTuple):
-    """A figure of the table at the end."""
+    """A line of the table at the end."""
 
     text: str
     value: float
@@ -120,7 +120,7 @@ def ratio(per_second: dict[str, list[float]], side: str, other: str) -> float:
 
 
 def compare(load: str, text: str, sizes: Sizes) -> None:
-    """Print a table of all sides on one load, and the verdicts on the ratios wanted."""
+    """Print a table of all sides on one load, and which ratios are as wanted."""
     print(f"\n{load}: {sizes.notifications:,} notifications, {text}; median of {sizes.rounds} rounds")
     per_second = rates(load, list(TEXTS), sizes)
     for side, label in TEXTS.items():
@@ -134,7 +134,7 @@ def compare(load: str, text: str, sizes: Sizes) -> None:
 
 
 def judge(text: str, value: float, unit: str, *, at_least: float | None = None, below: float | None = None) -> None:
-    """Print a figure, and whether it is what was wanted; it is in the table at the end too."""
+    """Print a number, and whether it is as wanted; it is in the table at the end too."""
     sign, target, is_met = "", None, None
     if at_least is not None:
         sign, target, is_met = ">=", at_least, value >= at_least
@@ -171,7 +171,7 @@ def policies(sizes: Sizes) -> None:
 
 
 def messages(sizes: Sizes) -> None:
-    """Print how many messages two who answer each other exchange in a second."""
+    """Print how many messages two actors that answer each other exchange in a second."""
     print(f"\nmessages: two who answer each other, {sizes.messages:,} messages; median of {sizes.rounds} rounds")
     per_second: dict[str, list[float]] = {side: [] for side in MESSAGE_SIDES}
     for _ in range(sizes.rounds):

@@ -37,7 +37,7 @@ class Connection(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve until nobody wants it any more."""
+    """Serve until the process is ended."""
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)

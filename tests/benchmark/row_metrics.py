@@ -1,4 +1,4 @@
-"""The figures that a scenario's summary and series have, from the rows that a hand-written model has recorded."""
+"""The metrics that a scenario's summary and series have, from the rows that a hand-written model has recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rows(Protocol):
     deferred: list[tuple[float, str, str]]
 
 
-def figures(rows: Rows) -> dict[str, Any]:
+def metrics(rows: Rows) -> dict[str, Any]:
     """Return counts, statistics of durations in seconds, and counts by bucket of time."""
     notifications, attempts = rows.notifications, rows.attempts
     requested_at = np.array([row[3] for row in notifications])

@@ -17,7 +17,7 @@ from typing import Any
 from load import LOADS, Load
 
 Run = Callable[[], Any]
-"""Does the work that is timed, the figures included; building the model or reading the scenario is not."""
+"""Does the work that is timed, the metrics included; building the model or reading the scenario is not."""
 
 Count = Callable[[Any], tuple[int, int]]
 """Returns how many notifications and attempts there were, from what the run returned."""
@@ -45,7 +45,7 @@ def _recorded(env: Any, rows: Any) -> tuple[Run, Count]:
 
     def run() -> Any:
         env.run()
-        return row_metrics.figures(rows)
+        return row_metrics.metrics(rows)
 
     return run, lambda figures: (figures["accepted"], figures["attempts"])
 

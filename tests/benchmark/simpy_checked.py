@@ -2,7 +2,7 @@
 
 Each notification is a command with a payload; ids are remembered for a day, and then forgotten; what has happened to
 one that has not ended is kept, as it would have to be to go on after a crash; the history is one of the product's own
-events, in the product's own store and recorder, with digest, figures and the check that nothing is lost.
+events, in the product's own store and recorder, with digest, metrics and the check that nothing is lost.
 """
 
 from __future__ import annotations

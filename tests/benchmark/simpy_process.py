@@ -1,6 +1,6 @@
 """The same work as a hand-written SimPy model: one process a notification, limiter and breaker inline.
 
-What someone writes who knows SimPy well and wants the answer soon. All is recorded as rows, as in the product.
+What a person writes who knows SimPy well and wants the answer soon. All is recorded as rows, as in the product.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Model:
     # ── circuit breaker ─────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
-        """Let nobody through, and a probe after a while."""
+        """Let no one through, and a probe after a while."""
         self.move_to(OPEN)
         self.reopens_at = self.env.now + self.load.open_for
         self.env.process(self.probe_later())
@@ -135,7 +135,7 @@ class Model:
         self.probing = True
 
     def close(self) -> None:
-        """Let everybody through, those who waited at a growing pace."""
+        """Let all through, what waited at a growing rate."""
         self.failures = 0
         self.move_to(CLOSED)
         if self.waiting:
@@ -148,14 +148,14 @@ class Model:
         self.probing = False
 
     def probe_later(self) -> Process:
-        """Let the first who waits through when the open time is over."""
+        """Let the first waiter through when the open time has ended."""
         yield self.env.timeout(self.load.open_for)
         if self.waiting:
             self.half_open()
             self.waiting.popleft().succeed()
 
     def resume(self) -> Process:
-        """Let go those who waited; the pace doubles every so many seconds."""
+        """Let the waiters go; the rate doubles every so many seconds."""
         env, load = self.env, self.load
         closed_at, released = env.now, 0
         per_doubling = load.resume_rate * load.resume_doubling

@@ -59,7 +59,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """To the breaker: look after those who wait."""
+    """To the breaker: look after the waiters."""
 
 
 class Stages:
@@ -171,7 +171,7 @@ class Stages:
             self.to_breaker.put(notification)
 
     def breaker(self) -> Process:
-        """Let attempts through, and learn from their outcomes; those who wait resume in order and paced."""
+        """Let attempts through, and learn from their outcomes; the waiters resume in order and at a limited rate."""
         env, load = self.env, self.load
         state, failures, reopens_at = CLOSED, 0, 0.0
         closed_at, released = 0.0, 0
@@ -247,7 +247,7 @@ class Stages:
         self.to_breaker.put(Result(notification))
 
     def dead_letter_queue(self) -> Process:
-        """Keep what was given up."""
+        """Keep what was dead-lettered."""
         while True:
             notification = yield self.to_dead_letters.get()
             self.dead_letters[notification.id] = (

@@ -75,7 +75,7 @@ def test_the_figures_of_a_model_are_those_of_the_summary() -> None:
     load = LOADS["steady"](NOTIFICATIONS)
     env, model = simpy_process.build(load)
     env.run()
-    figures = row_metrics.figures(model)
+    figures = row_metrics.metrics(model)
     summary = simulation.run(scenario_file.scenario(load)).summary
     for statistic in ("mean", "p50", "p90"):
         for durations in ("delivery_time_s", "retry_delay_s"):

@@ -1,4 +1,4 @@
-"""Who reads the output may go, as ``head`` does: every command then ends with 141, and says nothing of it.
+"""The reader of the output may go, as ``head`` does: every command then ends with 141, and says nothing of it.
 
 Or there is no room for it any more: then it says so, in a line.
 """

@@ -23,7 +23,7 @@ FEW = [*SHORT, "--vary", "channels.email.timeout=1s,2s", "--replicates", "2", "-
 
 
 ENTERS_ALL = hasattr(os, "geteuid") and os.geteuid() == 0
-"""Whether no folder is locked to who runs the tests, as to root in a container."""
+"""Whether no folder is locked to the user who runs the tests, as to root in a container."""
 
 AS_OTHERS_DO = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if ENTERS_ALL and shutil.which("setpriv") else []
 """Before a command: what root alone may do, it may not."""
@@ -45,7 +45,7 @@ def lock(folder):
 
 @pytest.fixture(params=["locked", "too long"])
 def place(request, tmp_path):
-    """A path that cannot be looked at, and why."""
+    """A path of which it cannot be known what is there, and why."""
     if request.param == "too long":
         return "a" * 300, "File name too long"
     lock(tmp_path / "locked")

@@ -67,7 +67,7 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert re.fullmatch(r"confirmed in \d\d of \d\d runs with fresh seeds \(at least 80%, 95% confidence\)", lines[3])
     assert lines[4].split() == ["worst", "run", "80%", "of", "runs", "to", "spare"]
     assert lines[5].startswith("dead_lettered <= 2  ")
-    assert lines[6] == "channels.email.delivery_time_s.p99 <= 20"  # long ones have their figures below
+    assert lines[6] == "channels.email.delivery_time_s.p99 <= 20"  # long ones have their numbers below
     assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[7])
     assert lines[8].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
     assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[9])

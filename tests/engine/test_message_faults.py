@@ -81,7 +81,7 @@ class Run:
         ended = self.ids(NotificationSent, NotificationMovedToDeadLetter)
         assert sorted(ended) == sorted(self.ids(NotificationRequested))
         for stages in self.pipelines[-1].wiring.stages.values():
-            # Late copies are not waited for: some may be on their way when all has ended.
+            # No one waits for late copies: some may be on their way when all has ended.
             assert stages.circuit_breaker is not None
             attempts = stages.circuit_breaker.actor._in_flight._attempts.values()
             assert stages.in_flight == sum(admitted is not None for _, admitted in attempts)
@@ -149,7 +149,7 @@ def test_delays_of_windows_that_overlap_add_up_and_those_of_other_channels_do_no
 @pytest.mark.parametrize(("windows", "sends"), [(1, 2), (2, 3), (4, 5)])
 def test_each_window_adds_a_copy_and_the_breaker_takes_none_that_it_has(windows: int, sends: int) -> None:
     found = run(*([{"duplicate_rate": 1.0}] * windows), email={"provider": {"latency": "100ms"}})
-    # Only a copy of what goes from the breaker to the channel cannot be told from a new attempt.
+    # Only a copy of what goes from the breaker to the channel cannot be distinguished from a new attempt.
     assert Counter(each for _, each in found.tries) == dict.fromkeys(found.ids(NotificationRequested), sends)
     assert found.result.summary["attempts"] == found.result.summary["sent"] == 10
     found.check()

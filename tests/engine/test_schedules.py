@@ -21,7 +21,7 @@ from simulation.engine.schedules import (
     shrink,
 )
 
-# ── programs: a lost update, the same mended; a bug that takes two constraints; one that only starvation brings out ─
+# ── programs: a lost update, the same fixed; a bug that takes two constraints; one that only starvation brings out ─
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Relay(Actor):
 
 
 def deposits(clerk, relays=2):
-    """Two deposits, the second of which takes so long that in the normal order the first is over by then."""
+    """Two deposits, the second of which takes so long that in the normal order the first has ended by then."""
 
     def run(schedule):
         system = ExploringSystem(schedule)

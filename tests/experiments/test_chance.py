@@ -1,4 +1,4 @@
-"""When a setting is given up, and when it is confirmed: how often that is wrong."""
+"""When a setting is rejected, and when it is confirmed: how often that is wrong."""
 
 import math
 import random
@@ -69,7 +69,7 @@ def test_a_decision_once_made_stays_whatever_comes(count, failing):
 
 
 def lost(probability, stated, of):
-    """Return how often a setting that holds with this probability is given up in so many runs."""
+    """Return how often a setting that holds with this probability is rejected in so many runs."""
     waiting, share_lost = {0: 1.0}, 0.0
     for runs in range(1, of + 1):
         after = {}

@@ -71,7 +71,7 @@ def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(com
         search = searched(9, objectives)
         bench = Coins(seed, [STATED - 0.002] * 9, common)
         confirmed += bool(confirm(search, bench))
-    # The whole of it may err in 5% of the cases, however many it tries and even where their seeds are the same.
+    # The whole of it may err in 5% of the cases, however many it tries and however much their seeds are the same.
     assert confirmed <= binom.ppf(0.999, tries, 0.05)
 
 

@@ -1,4 +1,4 @@
-"""A sweep is the runs it says, with their means; the same whoever does it and however often it is cut off."""
+"""A sweep is the runs it says, with their means; the same in any process and however often it is cut off."""
 
 import json
 import math

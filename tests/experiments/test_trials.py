@@ -16,7 +16,7 @@ def goal(*objectives, expect=("sent >= 10",), probability=0.9, replicates=4):
 
 
 def on_trial(wanted, *of_each):
-    """Return a trial for each list of runs, which are dicts of figures; the first is the file's own."""
+    """Return a trial for each list of runs, which are dicts of metrics; the first is the file's own."""
     trials = [Trial(0, Setting((), ""), None, wanted)]
     trials += [Trial(n, Setting((), f"{n}"), None, wanted, trials[0].reference) for n in range(1, len(of_each))]
     for trial, runs in zip(trials, of_each, strict=True):

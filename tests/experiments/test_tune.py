@@ -238,7 +238,7 @@ def test_progress_ends_where_it_says(random):
     assert reported[-1] == (tuning.document["runs"], tuning.document["runs"], None)
     assert [over for over, _, _ in reported] == sorted(over for over, _, _ in reported)
     assert all(over <= of for over, of, _ in reported)
-    # Of the settings it has heard of those that hold, with what is searched by.
+    # Of the settings it has been shown those that hold, with what is searched by.
     cells = {cell.label: cell.figures for _, _, cell in reported if cell is not None}
     holding = [trial for trial in tuning.trials if len(trial.searched) == 6 and not trial.given_up]
     assert cells == {trial.label: {"requests": trial.costs[0]} for trial in holding}

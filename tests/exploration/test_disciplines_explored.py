@@ -1,4 +1,4 @@
-"""Providers whose queues are not first come, first served, under swarms of faults: no law breaks, on either clock."""
+"""Providers that do not serve in order of arrival, under swarms of faults: no invariant breaks, on either clock."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ trio.run(main)
 
 
 def checked(tmp_path: Path, text: str) -> str:
-    """Return what ``mypy --strict`` says to a file of somebody who uses the packages."""
+    """Return what ``mypy --strict`` says to a file that uses the packages."""
     (tmp_path / "service.py").write_text(text)
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""Failures in bursts: the chain's law, its luck, and how its failures add up with others."""
+"""Failures in bursts: the chain's distribution, its draws, and how its failures add up with others."""
 
 from __future__ import annotations
 

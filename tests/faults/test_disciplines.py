@@ -1,4 +1,4 @@
-"""The discipline of a provider with a capacity: who is next, or who shares, in the pipeline and on both clocks."""
+"""The discipline of a provider with a capacity: which is next, or which share, in the pipeline and on both clocks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_without_the_clock_of_a_system_it_says_so():
             provider.on_wired(other)
 
 
-# ── what becomes of attempts ────────────────────────────────────────────────────────────────────────────────────
+# ── what happens to attempts ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_each_discipline_by_hand():
@@ -213,8 +213,8 @@ def test_a_timeout_does_not_cancel_the_work():
         world.send(email("b"))
 
     world = on_both_clocks(impatient)
-    # Both would end at 6, and are given up at 4 with 1 s of work left of each; at 5 both are tried again, with 0.5 left
-    # of each that nobody waits for: four share until 7, then two have 2.5 left each and end at 12, beyond 9.
+    # Both would end at 6, and time out at 4 with 1 s of work left of each; at 5 both are tried again, with 0.5 left
+    # of each that no one waits for: four share until 7, then two have 2.5 left each and end at 12, beyond 9.
     assert [failure.at_ns / S for failure in world.failures][:4] == [4.0, 4.0, 9.0, 9.0]
     assert {failure.reason for failure in world.failures} == {"timed out"}
 

@@ -1,4 +1,4 @@
-"""Failure rules of the user's: what they are told of the load, what their answers mean, and when they are asked."""
+"""Failure rules of the user's: what they get of the load, what their answers mean, and when they are asked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fault(**keys: Any) -> FaultConfig:
 
 
 class Spy:
-    """A rule that writes down what it is told, and lets the rest decide, or gives this outcome."""
+    """A rule that writes down what it gets, and lets the rest decide, or gives this outcome."""
 
     def __init__(self, outcome: Outcome | None = None) -> None:
         self.asked_with: list[tuple[float, Load]] = []

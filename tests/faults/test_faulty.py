@@ -1,4 +1,4 @@
-"""Injected faults round a live transport: the verdicts of the unreliable provider, and what a transport makes of it."""
+"""Injected faults around a live transport: the fates of the simulated provider, and what a transport makes of it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_equal_seeds_give_the_fates_of_the_simulated_provider(faults, instants, 
     assert answers[0] == answers[1]
 
 
-# Without a capacity, whose end may release several at one instant: which of two tasks trio then runs first is luck.
+# Without a capacity, whose end may release several at one instant: which of two tasks trio then runs first is random.
 @given(
     st.lists(faults.filter(lambda each: each.capacity is None), max_size=3),
     st.sampled_from([0.0, 0.3, 2.0]),
@@ -154,7 +154,7 @@ async def test_a_brownout_stretches_what_the_transport_takes_also_where_it_raise
         await called(FaultyProvider(Transport(2.0, [OSError("unplugged")]), brownout))
     assert trio.current_time() == 40
     await called(FaultyProvider(Transport(2.0), [fault(latency_factor=0.1)]))
-    assert trio.current_time() == 42  # nobody can make it faster
+    assert trio.current_time() == 42  # no one can make it faster
 
 
 @pytest.mark.parametrize("outcome", [Sent(), OSError("unplugged")])

@@ -271,7 +271,7 @@ def test_a_timeout_does_not_cancel_the_work():
         world.send(email("a"), email("b"))
 
     world = on_both_clocks(scenario)
-    # b is served in [3, 6) although nobody listens from 4 on; so its second attempt, at 5, is served in [6, 9).
+    # b is served in [3, 6) although no one listens from 4 on; so its second attempt, at 5, is served in [6, 9).
     assert world.sent_ids() == ["a", "b"]
     assert [failure.reason for failure in world.failures] == ["timed out"]
     assert world.times(NotificationSent) == [3.0, 9.0]

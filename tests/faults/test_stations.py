@@ -1,4 +1,4 @@
-"""Stations that do not serve whoever comes first first: traces by hand, laws, and naive models of them."""
+"""Stations that are not first come, first served: traces by hand, invariants, and naive models of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Jobs = list[tuple[int, int, bool]]
 
 
 def ends(station: Station[int], jobs: Jobs) -> dict[int, int]:
-    """Return when each job ends, in the order of the ends, by a clock that looks only when it is told to."""
+    """Return when each job ends, in the order of the ends, by a clock that looks only when it is set."""
     found: dict[int, int] = {}
 
     def look_until(at: int) -> None:
@@ -116,7 +116,7 @@ def test_what_there_is_to_do():
 
 
 def naive_critical_first(steps: list[tuple[int, int]], jobs: Jobs) -> dict[int, int]:
-    """Go through every nanosecond: who comes at one finds those served who could be before."""
+    """Go through every nanosecond: what comes at one finds those served that could be before."""
     found: dict[int, int] = {}
     waiting: list[int] = []
     serving: dict[int, int] = {}
@@ -179,7 +179,7 @@ def test_rounding_of_shares_never_adds_up_to_a_nanosecond(jobs, first):
     assert ends(ProcessorSharing([(0, first)]), jobs) == {number: -(-at // 1) for number, at in exact.items()}
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def busy_until(jobs: Jobs, ended: dict[int, int]) -> set[int]:

@@ -1,4 +1,4 @@
-"""The unreliable provider: which fault wins, shares of the total, windows, luck."""
+"""The simulated provider: which fault wins, shares of the total, windows, random draws."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def service(*faults: FaultConfig, seed: int = 0, **settings: Any) -> SimulatedPr
 
 
 def outcomes_at(provider: SimulatedProvider, *seconds: float) -> list[str]:
-    """Return, for attempts at these instants, what became of them."""
+    """Return, for attempts at these instants, what happened to them."""
     return [short(provider.attempt(ATTEMPT, round(at * S))) for at in seconds]
 
 
@@ -216,7 +216,7 @@ def test_delivered_counts_lost_replies_and_not_what_hangs_or_fails():
     assert provider.delivered == 4
 
 
-# ── luck ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── random draws ────────────────────────────────────────────────────────────────────────────────────────────────
 
 RANDOM = {"latency": Distribution.model_validate({"exponential": {"mean": "1s"}}), "failure_rate": 0.3}
 

@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 def _as_compared(text: str) -> str:
-    """Return a text without times of day, spaces at the ends of lines, and what the shell says of who was killed."""
+    """Return a text without times of day, spaces at the ends of lines, and what the shell says of what was killed."""
     text = re.sub(r"^bash: line \d+: +\d+ Killed .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "a time", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
@@ -76,7 +76,7 @@ class Guide:
                 yield Step(command.replace("\n> ", "\n").rstrip("\n"), printed)
 
     def run(self, directory: Path, **environment: str) -> None:
-        """Do in `directory` what the guide says, and see to it that everything is as it says."""
+        """Do in `directory` what the guide says, and check that everything is as it says."""
         for name, content in self.files.items():
             file = directory / name
             file.parent.mkdir(exist_ok=True)

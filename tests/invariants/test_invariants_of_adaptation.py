@@ -34,7 +34,7 @@ TOO_FAST = Transient(reason="429", throttled=True)
 
 
 class Before:
-    """What stands before the provider, as it is when an invariant looks: a rate, slots, and whether a handler waits."""
+    """What stands before the provider, as it is when a caller looks: a rate, slots, and whether a handler waits."""
 
     def __init__(self, rate=None, slots=None):
         self.name = "email"
@@ -299,7 +299,7 @@ def test_a_token_bucket_is_as_full_as_first_attempts_have_made_it():
     check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b")], "b is to be tried again", spare)
 
 
-# ── averages, and what no stage waits for ───────────────────────────────────────────────────────────────────────
+# ── averages, and what no one waits for ─────────────────────────────────────────────────────────────────────────
 
 
 def test_a_moving_average_weighs_the_latest_calls_most():

@@ -21,7 +21,7 @@ def run(request: pytest.FixtureRequest) -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def run_on_both() -> Callable[..., Run]:
-    """Run a program on both clocks, and see to it that it does the same on both."""
+    """Run a program on both clocks, and check that it does the same on both."""
 
     def run(program: Program, **options: Any) -> Run:
         simulated, live = (run_on(clock, program, **options) for clock in CLOCKS)

@@ -1,4 +1,4 @@
-"""Questions and answers: who may wait, where, and that every question is settled."""
+"""Questions and answers: what may wait, where, and that every question is settled."""
 
 import functools
 import threading

@@ -150,7 +150,7 @@ def test_only_an_async_handler_can_sleep(run):
 
 
 def test_two_hundred_handlers_with_very_many_ties_have_one_history():
-    """Five runs, since trio shuffles what is ready: what held once by luck does not hold five times."""
+    """Five runs, since trio shuffles what is ready: what held once by chance does not hold five times."""
 
     def program(system, trace):
         workers = [system.spawn(Worker, trace) for _ in range(200)]
@@ -443,7 +443,7 @@ class TestClosing:
                     await trio.sleep_forever()
             assert trio.current_time() == 0.0
 
-        for _ in range(10):  # trio shuffles who is cancelled first
+        for _ in range(10):  # trio shuffles which is cancelled first
             on_mock_clock(main)
 
     def test_lets_a_result_of_real_io_be_used_but_nothing_more_be_waited_for(self, on_mock_clock):

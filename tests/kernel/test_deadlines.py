@@ -61,7 +61,7 @@ def test_a_deadline_ends_a_sleep_and_the_handler_goes_on(does):
             await worker.sleep(5.0)
             worker.trace.append("never")
         worker.trace.append((scope.cancelled_caught, worker.now_ns))
-        await worker.sleep(10.0)  # over the instant of the sleep that was given up
+        await worker.sleep(10.0)  # over the instant of the cancelled sleep
         worker.trace.append(worker.now_ns)
 
     assert does(work) == [(True, ns(1.0)), ns(11.0)]
@@ -103,7 +103,7 @@ def test_of_what_is_due_together_what_was_set_first_happens(does):
             worker.trace.append(await answer)
         worker.trace.append((scope.cancelled_caught, worker.now_ns))
 
-    # The answer is told at the instant, behind its timer; the deadline's timer is next, and comes after what follows.
+    # The answer is sent at the instant, behind its timer; the deadline's timer is next, and comes after what follows.
     assert does(work) == [(True, ns(1.0)), (True, ns(1.0)), 1.0, (False, ns(2.0))]
 
 

@@ -1,4 +1,4 @@
-"""Effects: what an actor has done in the outside world, and the message that says it is done."""
+"""Effects: what an actor has done in its environment, and the message that says it is done."""
 
 import gc
 import weakref
@@ -231,7 +231,7 @@ class TestRealIo:
 
 
 class TestPromises:
-    """What is under way already, and somebody else brings to its end."""
+    """What is in flight already, and another task brings to its end."""
 
     @pytest.fixture
     def kept(self, on_mock_clock):
@@ -333,7 +333,7 @@ class TestPromises:
         ]
 
     def test_a_process_of_simpys_may_keep_it(self):
-        """Also at a fraction of a nanosecond: who waits hears of it at the next whole one."""
+        """Also at a fraction of a nanosecond: the waiter gets it at the next whole one."""
 
         def begin(doer):
             promise, env = Promise(), doer.system.env
@@ -427,7 +427,7 @@ class TestTheDispatcherLeavesOthersTheirTurn:
 
 @pytest.mark.parametrize("until", [None, 1.0])
 def test_a_simulation_is_freed_when_no_one_holds_it(until):
-    """Also one that ends with an effect under way whose request refers to its actor."""
+    """Also one that ends with an effect in flight whose request refers to its actor."""
     system = SimulatedSystem()
     system.spawn(Doer, []).tell(Do(lambda doer: doer.perform(Foreseen(ns(2.0), "answer"), doer.on_do)))
     system.run(until=until)

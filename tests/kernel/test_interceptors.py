@@ -1,4 +1,4 @@
-"""Interceptors: who stands between a system and its actors sees what passes, in the order of the list."""
+"""Interceptors: what stands between a system and its actors sees what passes, in the order of the list."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class NarrowEcho(Echo):
 
 
 class Adds(Interceptor):
-    """Adds a letter to each text that is told."""
+    """Adds a letter to each text that is sent."""
 
     def __init__(self, letter: str) -> None:
         self.letter = letter

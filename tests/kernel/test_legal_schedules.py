@@ -252,7 +252,7 @@ class Tick:
 
 
 class Gossip(Actor):
-    """Tells everybody its numbers, at once and by timers, and checks that those of each of the others rise."""
+    """Tells all its numbers, at once and by timers, and checks that those of each of the others rise."""
 
     def __init__(self, name, all_actors, random, checked):
         super().__init__()

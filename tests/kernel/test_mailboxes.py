@@ -1,4 +1,4 @@
-"""Mailboxes: bounds and what overflows, messages nobody handled, and telling from other threads."""
+"""Mailboxes: bounds and what overflows, messages that were not handled, and telling from other threads."""
 
 import threading
 from dataclasses import dataclass
@@ -108,12 +108,12 @@ def test_a_question_too_many_is_answered(run_on_both, overflow):
 
     run = run_on_both(program)
     assert run.trace == (["full", "full", 2, 3] if overflow == "drop_oldest" else [0, 1, "full", "full"])
-    assert undelivered(run) == []  # who asked knows
+    assert undelivered(run) == []  # the caller knows
 
 
 @pytest.mark.parametrize("overflow", POLICIES)
 def test_a_bounded_actor_that_is_busy_keeps_the_order(run_on_both, overflow):
-    """Timers come past the way that tell takes, and go in where their turn was."""
+    """Timers do not come the way that tell takes, and go in where their turn was."""
 
     def program(system, trace):
         box = system.spawn(bounded(5, overflow), trace)

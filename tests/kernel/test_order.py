@@ -153,7 +153,7 @@ def test_no_one_of_many_actors_is_let_past_another(run_on_both):
     assert len(run_on_both(program).trace) == 510
 
 
-# ── who handles what ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── which handles what ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

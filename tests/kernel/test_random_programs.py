@@ -160,7 +160,7 @@ class Player(Actor):
                     self.note("finally")
                     await self.do_slowly(last)
             case ("ask", *_):
-                pass  # of itself, which would wait for ever
+                pass  # of itself, which would wait forever
             case _:
                 self.do(step)
 

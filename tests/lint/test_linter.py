@@ -36,7 +36,7 @@ RULES = [
      {"arrivals_per_s": 1.5},
      "max_in_flight: 1 slot at a mean latency of 1s lets through 1/s, and 1.5/s arrive: "
      "the queue grows by 30 a minute"),
-    # The provider works for all of the hour, for nobody.
+    # The provider works for all of the hour, in vain.
     ({"timeout": 4, "circuit_breaker": OFF, "provider": {"capacity": 100, "latency": {"mixture": [
         {"weight": 3, "constant": 0}, {"weight": 1, "constant": 3600}]}}}, {"arrivals_per_s": 1.5},
      "provider.capacity: 100 places at a mean latency of 15m serve 6.67/min, and 1.5/s arrive: "
@@ -344,7 +344,7 @@ def test_what_it_says(settings, traffic, text):
           "provider": {"failure_rate": 0.3}}, {}),
         ({"retry": {"budget": {"share": 0.1, "min_rate": "5.8/s"}}, "circuit_breaker": OFF,
           "provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 20}),
-        # How much its min_rate is for each notification, nobody knows.
+        # How much its min_rate is for each notification, is unknown.
         ({"retry": {"budget": {"share": 0.1}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {}),
         ({"retry": {"budget": {"share": 0.1, "min_rate": None}, "per_outcome": {"transient": {"max_attempts": 2}}},
           "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {}),
@@ -377,7 +377,7 @@ def test_what_it_says(settings, traffic, text):
         ({"quota": {"rate": "8/s"}, "failover": {"backup": {"quota": {"rate": "4/s"}}}}, {"arrivals_per_s": 12}),
         ({"quota": {"rate": "8/s"}, "failover": {"backup": {"quota": None}}}, {"arrivals_per_s": 100}),
         ({"max_in_flight": 2, "provider": {"latency": 0.25}, "failover": {"backup": {}}}, {"arrivals_per_s": 100}),
-        # How often the second is asked, nobody knows.
+        # How often the second is asked, is unknown.
         ({"failover": {"backup": {"provider": {"failure_rate": 0.3}}}}, {"arrivals_per_s": 5}),
         ({"fallback": {"channel": "sms", "after": 0.25}, "provider": SLOW}, {}),
         ({"fallback": {"channel": "sms"}, "provider": SLOW}, {}),

@@ -1,4 +1,4 @@
-"""Hunt mutants: plant each mistake in a copy of the product, and look who finds it, and after how many seeds.
+"""Hunt mutants: plant each mistake in a copy of the product, and see what finds it, and after how many seeds.
 
 ``python tests/mutants/hunt.py [NAME…] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
 
@@ -135,7 +135,7 @@ def row(hunt: Hunt) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hunt, print the table, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Plants mistakes in copies of the product and looks who finds them.")
+    parser = argparse.ArgumentParser(description="Plants mistakes in copies of the product and shows what finds them.")
     parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all when left out")
     parser.add_argument("--seeds", type=int, default=200, help="how many of each scenario to try at most")
     parser.add_argument("--workers", type=int, default=2, help="how many mutants to hunt at a time")

@@ -21,13 +21,13 @@ class Mutant:
     """Where it is planted, from the project's root."""
 
     mistake: str
-    """What whoever makes it has in mind, or has not, in a sentence."""
+    """The mistake in a sentence: what its author has in mind, or has not."""
 
     changes: tuple[tuple[str, str], ...]
     """Old text and new text; the old one is in the file exactly once."""
 
     expected: str
-    """Who is expected to find it: an invariant by its name; ``expectations``, those of a scenario; or ``reopened``, a
+    """What is expected to find it: an invariant by its name; ``expectations``, those of a scenario; or ``reopened``, a
     store on disk that has to say what one in memory does."""
 
     def planted(self, text: str) -> str:

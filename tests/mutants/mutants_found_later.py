@@ -11,14 +11,14 @@ MUTANTS = (
     mutant(
         "last-come-first-served",
         "actors/pipeline/waiting_line.py",
-        "Whoever was added last is at the end that is popped.",
+        "What was added last is at the end that is popped.",
         ("self.attempts.popitem(last=False)[1]", "self.attempts.popitem()[1]"),
         expected="expectations",
     ),
     mutant(
         "limiter-wakes-once",
         "actors/pipeline/rate_limiter.py",
-        "When the first of a line has to wait on, nobody sets its alarm again.",
+        "When the first of a line has to wait on, its alarm is not set again.",
         (
             "                else:\n                    heapq.heappush(self._wakes, (line.fits_at_ns, user))\n",
             "",

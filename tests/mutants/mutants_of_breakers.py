@@ -1,4 +1,4 @@
-"""Mistakes about circuit breakers, and about those who wait for them."""
+"""Mistakes about circuit breakers, and about what waits for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MUTANTS = (
     mutant(
         "late-success-closes",
         BREAKER,
-        "Nobody asks from which state a result is.",
+        "From which state a result is, is not asked.",
         (
             "        if permit != self._generation:\n            return False\n        if self._state is _CLOSED:\n"
             "            if self._tripping.success(",
@@ -68,7 +68,7 @@ MUTANTS = (
     mutant(
         "timeouts-do-not-count",
         LANE,
-        "Nobody knows what became of it, so nobody counts it.",
+        "Its outcome is unknown, so it is not counted.",
         (
             "        case Transient() | Ambiguous():\n"
             "            breaker.record_failure(permit, now_ns, duration_ns)\n",
@@ -118,7 +118,7 @@ MUTANTS = (
     mutant(
         "herd-released-at-once",
         STAGE,
-        "When the breaker has closed, everybody may go.",
+        "When the breaker has closed, all may go.",
         ("            lane.resume_paced(host, self.now_ns)\n", "            pass\n"),
         expected="resume-pace",
     ),
@@ -140,9 +140,9 @@ MUTANTS = (
         expected="breaker-transitions",
     ),
     mutant(
-        "nobody-is-told-of-recovery",
+        "recovery-wakes-no-one",
         STAGE,
-        "Those who wait are looked after when the timer fires, and not when a probe has brought the breaker back.",
+        "What waits is looked after when the timer fires, and not when a probe has brought the breaker back.",
         (
             "            is_of_interest = line is not None and (self._has_news or not line.is_paced)\n",
             "            is_of_interest = False\n",

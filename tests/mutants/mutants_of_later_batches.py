@@ -1,4 +1,4 @@
-"""Mistakes that were planted later, ten and ten, each ten written down before anybody looked who would find them."""
+"""Mistakes that were planted later, ten and ten, each ten written down before anyone looked what would find them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MUTANTS = (
     mutant(
         "redriven-twice",
         HANDLER,
-        "The queue has taken the letter out, so nobody can redrive it again.",
+        "The queue has taken the letter out, so it cannot be redriven again.",
         ("        if not self._store.is_dead_letter(letter.notification_id):\n", "        if False:\n"),
         expected="no-errors",
     ),
     mutant(
         "channel-fault-uses-an-attempt",
         RETRIES,
-        "Every failure of an attempt uses one up, whoever is to blame.",
+        "Every failure of an attempt uses one up, whatever is to blame.",
         (
             "        if not isinstance(outcome, ChannelFault):\n            delivery.attempts += 1\n",
             "        delivery.attempts += 1\n",
@@ -71,7 +71,7 @@ MUTANTS = (
     mutant(
         "given-up-again-after-a-restart",
         "actors/domain/delivery.py",
-        "A redrive begins anew, but for why it was given up.",
+        "A redrive begins anew, but for why it was dead-lettered.",
         (
             "                delivery.charged = True\n                delivery.given_up = None\n",
             "                delivery.charged = True\n",
@@ -88,7 +88,7 @@ MUTANTS = (
     mutant(
         "timeout-is-transient",
         "actors/pipeline/channel.py",
-        "Who has not answered has not sent it.",
+        "A provider that has not answered has not sent it.",
         (
             "system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)",
             "system.perform(self._breaker, effect, admitted, self._timeout_ns, Transient(reason=TIMED_OUT.reason))",
@@ -98,11 +98,11 @@ MUTANTS = (
     mutant(
         "history-outlives-its-notification",
         "actors/storage/sqlite/store.py",
-        "The notification is deleted, and what hangs on it goes with it.",
+        "The notification is deleted, and what depends on it goes with it.",
         ('            _delete(sql, "history", self.ended)\n', ""),
         expected="reopened",
     ),
-    # The second ten, when the laws were there that the first had asked for.
+    # The second ten, when the invariants were there that the first had asked for.
     mutant(
         "orders-only-for-known-hosts",
         "actors/policies/breaker/per_host.py",
@@ -158,7 +158,7 @@ MUTANTS = (
     mutant(
         "address-gone-again-after-a-restart",
         "actors/storage/sqlite/store.py",
-        "That an address is good again, since somebody redrives, is not written.",
+        "That an address is good again, since an operator redrives, is not written.",
         ("            if kind is NotificationRedriven or suppression_from(", "            if suppression_from("),
         expected="reopened",
     ),
@@ -179,7 +179,7 @@ MUTANTS = (
     mutant(
         "fallback-forgets-whose-it-is",
         "actors/pipeline/fallback.py",
-        "The user of what falls back is whoever was given, if any was.",
+        "The user of what falls back is the one that was given, if any was.",
         ("            user_id=command.user,\n", "            user_id=command.user_id,\n"),
         expected="user-limit",
     ),

@@ -60,14 +60,14 @@ MUTANTS = (
     mutant(
         "window-closed-on-both-sides",
         "actors/policies/rate_limit/windows.py",
-        "What is exactly one width old is still counted, and who asks then is told to come back now.",
+        "What is exactly one width old is still counted, and a caller that asks then gets the answer to come back now.",
         ("        while log and log[0] <= outside_ns:\n", "        while log and log[0] < outside_ns:\n"),
         expected="quota",
     ),
     mutant(
         "quota-not-charged",
         LANE,
-        "Whether there is room is asked, and nobody takes it.",
+        "Whether there is room is asked, and it is not taken.",
         (
             "            limiter.try_acquire(WHOLE_LANE, now_ns)\n",
             "            limiter.fits_at(WHOLE_LANE, now_ns)\n",

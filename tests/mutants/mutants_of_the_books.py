@@ -1,4 +1,4 @@
-"""Mistakes about what is remembered, recorded, counted, and told to others."""
+"""Mistakes about what is remembered, recorded, counted, and sent to others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MUTANTS = (
     mutant(
         "ids-remembered-for-ever",
         "actors/domain/remembered_ids.py",
-        "Nobody takes an id out again.",
+        "Ids are not taken out again.",
         ("        while ended_ns and ended_ns[0] <= oldest_ns:\n", "        while False:\n"),
         expected="ids",
     ),
@@ -51,7 +51,7 @@ MUTANTS = (
     mutant(
         "announced-before-it-is-recorded",
         JOURNAL,
-        "Subscribers are told as soon as it is known.",
+        "Subscribers are notified as soon as it is known.",
         (
             "        self._system.record(event)\n"
             "        if kind in self._subscribed:\n            self._announce(event)\n",
@@ -136,7 +136,7 @@ MUTANTS = (
     mutant(
         "ended-and-still-held",
         JOURNAL,
-        "Nobody takes a notification that has ended out of the books of the handler.",
+        "A notification that has ended is not taken out of the books of the handler.",
         ("            self._deliveries.pop(event.notification_id, None)\n", "            pass\n"),
         expected="conservation",
     ),

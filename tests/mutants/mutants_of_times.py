@@ -37,7 +37,7 @@ MUTANTS = (
     mutant(
         "quiet-hours-end-where-they-ended-today",
         QUIET,
-        "The offset from UTC is that of the instant at which somebody asks.",
+        "The offset from UTC is that of the instant at which it is asked.",
         (
             "_since_midnight(self._local(instant).time())",
             "_since_midnight(instant.time())",
@@ -48,7 +48,7 @@ MUTANTS = (
     mutant(
         "quiet-hours-not-asked-again",
         HANDLER,
-        "Who has waited for the end of quiet hours may go, whatever the clock says.",
+        "What has waited for the end of quiet hours may go, whatever the clock says.",
         (
             "        delivery.due_ns = None\n        self._prepare(delivery)\n",
             "        delivery.due_ns = None\n        self._send(delivery)\n",
@@ -75,7 +75,7 @@ MUTANTS = (
     mutant(
         "expired-and-sent",
         "actors/pipeline/waiting_line.py",
-        "Who waits in a line is not looked at any more.",
+        "What waits in a line is not looked at any more.",
         ("        while self._expiries and self._expiries[0][0] < now_ns:\n", "        while False:\n"),
         ("        return self._expiries[0][0] + 1 if self._expiries else None\n", "        return None\n"),
         expected="in-time",

@@ -67,7 +67,7 @@ async def execute_all(paths: Sequence[Path], out: Path | None) -> None:
         written.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
     with tempfile.TemporaryDirectory() as folder:
-        # Jupyter's and IPython's settings of the one who runs this are left aside.
+        # Jupyter's and IPython's settings of the user who runs this are left aside.
         os.environ |= {"IPYTHONDIR": folder, "JUPYTER_CONFIG_DIR": folder, "JUPYTER_RUNTIME_DIR": folder}
         await asyncio.gather(*(one(path, Path(folder)) for path in paths))
 

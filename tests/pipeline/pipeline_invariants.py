@@ -1,4 +1,4 @@
-"""Laws of the pipeline, checked from outside: from the recorded history and from the providers' own logs."""
+"""Invariants of the pipeline, checked independently: from the recorded history and from the providers' own logs."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class Course:
             assert command.expires_after is not None, moved
             expires_ns = self.fresh_since_ns + round(command.expires_after * S)
             if moved.at_ns <= expires_ns:
-                # Given up early, since what it would have had to wait for comes later: with the failure, or instead of
-                # a deferral.
+                # Dead-lettered early, since what it would have had to wait for comes later: with the failure, or in
+                # place of a deferral.
                 assert latest is None or latest.next_retry_at_ns is None or latest.next_retry_at_ns <= moved.at_ns
         elif moved.reason == RATE_LIMIT_EXCEEDED:
             limits = (config.rate_limit, *(each.quota for each in config.by_provider().values()))
@@ -172,7 +172,7 @@ def check_quota(starts_ns: Sequence[int], quota: RateLimitConfig) -> None:
 
 
 def check_no_one_waits_in_vain(world: World) -> None:
-    """Check that there is none who waits for what could be had now, once all messages of this instant are handled."""
+    """Check that none waits for what could be taken now, once all messages of this instant are handled."""
     now_ns = world.system.now_ns
     for stages in world.pipeline.wiring.stages.values():
         assert stages.circuit_breaker is not None

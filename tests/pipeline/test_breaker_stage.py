@@ -1,4 +1,4 @@
-"""The circuit breaker and the bulkhead in the pipeline: who waits, in which order and how long; what counts."""
+"""The circuit breaker and the bulkhead in the pipeline: what waits, in which order and how long; what counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A breaker for each host of recipients: a dead server holds up nobody else; hosts take turns for what they share."""
+"""A breaker for each host of recipients: a dead server holds up no one else; hosts take turns for what they share."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_successes_give_back_what_failures_took():
 
 
 def test_other_limits_come_first_and_then_nothing_is_charged():
-    """By attempts, by expiry, by the time for retries: the budget is left for those who may go on."""
+    """By attempts, by expiry, by the time for retries: the budget is left for those that may go on."""
 
     def scenario(world: World) -> None:
         retry = {"max_attempts": 2, "initial_delay": 5, "budget": FINAGLE, "max_elapsed": 8}

@@ -1,4 +1,4 @@
-"""Several providers of a channel: who is asked when, what each of their breakers hears of, and the way back."""
+"""Several providers of a channel: which is asked when, what each of their breakers counts, and the way back."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_when_the_primary_is_out_the_backup_takes_over_at_once_and_gives_back_wh
     by_provider = [(event.started_ns / S, event.provider) for event in world.events(NotificationSent)]
     for at, provider in by_provider:
         assert provider == ("primary" if at < 10 or at >= opened + 120 else "backup")
-    # Nobody is late but for the attempts that the primary failed: three, and a probe.
+    # None are late except for the attempts that the primary failed: three, and a probe.
     assert [failed.provider for failed in world.events(NotificationFailed)] == ["primary"] * 4
 
 
@@ -243,7 +243,7 @@ def test_figures_of_providers_add_up_to_those_of_the_channel():
     assert summary["breaker"]["email"]["opened"] >= 1
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @given(
@@ -289,7 +289,7 @@ def test_each_attempt_goes_to_the_first_provider_whose_breaker_is_closed(outages
     for lane, name in enumerate(names):
         for each in world.by_name[name].tries:
             for before in ["email", "email/second", "email/third"][:lane]:
-                # What it was before that instant and what it became in it: one of them let nobody through.
+                # What it was before that instant and what it became in it: one of them let nothing through.
                 states = ["closed"] + [
                     event.to_state for event in changes if event.breaker == before and event.at_ns < each.at_ns
                 ]
@@ -348,7 +348,7 @@ def test_the_table_of_attempts_says_who_was_asked_also_where_there_is_but_one():
     }  # fmt: skip
     kept = result.attempts.groupby(["channel", "provider", "outcome"]).size().sum()
     assert kept == len(result.attempts) - rows["sms", "nobody", True]
-    # What is recorded names who it was only where there are several, as it always has: digests and traces hang on it.
+    # What is recorded names which it was only where there are several, as it always has: digests and traces depend on it.
     assert {event.provider for event in result.history if isinstance(event, NotificationSent)} == {
         None, "primary", "backup",
     }  # fmt: skip

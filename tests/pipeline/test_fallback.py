@@ -159,7 +159,7 @@ def test_the_rest_of_the_expiry_goes_along_and_what_is_expired_is_wanted_by_no_o
 
     world = on_both_clocks(scenario)
     letters = {letter.notification_id: letter for letter in world.letters}
-    # Given up at 3 s with 2 s left, of which one retry of the SMS takes 1 s and the next would take 3 s.
+    # Dead-lettered at 3 s with 2 s left, of which one retry of the SMS takes 1 s and the next would take 3 s.
     assert letters["in time/sms"].command.expires_after == pytest.approx(2.0)
     assert letters["in time/sms"].failure_reason == "expired"
     # Its retry at 3 s would have been too late; that was known at 1 s, and the SMS still had half a second.

@@ -443,7 +443,7 @@ def test_it_cuts_the_tail_and_costs_the_share_of_answers_beyond_the_delay(slow_s
         assert times[round(0.99 * count)] == pytest.approx(expected, abs=0.02)
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 OUTCOMES = st.sampled_from(
     [

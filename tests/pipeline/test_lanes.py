@@ -69,7 +69,7 @@ def test_quota_and_adaptive_rate_together_block_until_both_have_room():
     )
     admit(lane, 0)
     assert blocked(lane, 1) == ("quota", 20.0)
-    assert blocked(lane, 10) == ("rate", 20.0)  # the quota has room, and drops nobody for the rate's sake
+    assert blocked(lane, 10) == ("rate", 20.0)  # the quota has room, and drops none for the rate's sake
 
 
 def test_an_open_breaker_is_what_blocks_also_where_there_is_no_room():
@@ -133,7 +133,7 @@ def test_a_throttle_refuses_and_gives_the_permit_back():
     assert lane.in_flight == 1
 
 
-# ── what teaches whom ───────────────────────────────────────────────────────────────────────────────────────────
+# ── what teaches what ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_channel_has_a_lane_for_each_provider_with_its_own_settings():
     assert breaker_name("sms", 2, "other") == "sms/other"
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 lane_settings = st.fixed_dictionaries(
     {
@@ -257,7 +257,7 @@ def test_the_invariants_of_a_lane(chosen, program):
                 room_at_ns = lane.room_at_ns(now_ns)
                 answer = lane.try_admit(argument, now_ns)
                 if isinstance(answer, Blocked):
-                    # Who is blocked has taken no room; what is blocked for want of room is so where there is none.
+                    # What is blocked by others has taken no room; what is blocked for want of room is so where there is none.
                     assert lane.room_at_ns(now_ns) == room_at_ns
                     if answer.reason in (BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA):
                         assert room_at_ns != now_ns

@@ -180,7 +180,7 @@ def test_no_window_holds_more_than_the_limit_and_everyone_gets_through_or_expire
     for user, at_ns in first.items():
         most = most_in_a_window(at_ns, 10 * S)
         assert most <= (limit if kind == "sliding_window" else 2 * limit)
-        # Nobody overtakes another one of the same user.
+        # None overtakes another one of the same user.
         of_user = [f"n{number:02}" for number in arrived if program[number][1] == user]
         assert order[user] == [each for each in of_user if each in set(order[user])]
     assert world.pipeline.in_flight == 0

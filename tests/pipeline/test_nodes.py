@@ -220,7 +220,7 @@ async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplo
         store._dead["a"] = entry
         store.on_news(LettersChanged((letter,), ()))
         assert await queue.ask(ListDeadLetters(), block=False) == [letter]
-        assert caplog.text == ""  # who gave it up has told
+        assert caplog.text == ""  # the node that dead-lettered it has sent it
 
 
 async def test_a_store_that_is_lost_ends_the_notifier_though_nothing_is_to_be_written(store):

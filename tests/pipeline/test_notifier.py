@@ -1,4 +1,4 @@
-"""The notifier live: opening, draining, closing; real transports and what becomes of their errors."""
+"""The notifier live: opening, draining, closing; real transports and what happens to their errors."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_sa
 
 
 class Awaited:
-    """Hears of events only where it is awaited."""
+    """Gets events only where it is awaited."""
 
     async def __call__(self, event: NotificationSent) -> None:
         raise NotImplementedError
@@ -301,7 +301,7 @@ async def test_a_channel_that_is_not_configured_is_told_to_the_sender(autojump_c
         await notifier.send(email("a"))
         with pytest.raises(IdempotencyConflict):
             await notifier.send(email("a", message="other"))
-        await notifier.publish(PLACED)  # its SMS is nobody's
+        await notifier.publish(PLACED)  # its SMS has no owner
     assert len(notifier.sent_notifications) == 2
 
 

@@ -1,4 +1,4 @@
-"""The pipeline keeps its laws in any order that its actors may be given messages in."""
+"""The pipeline keeps its invariants in any order that its actors may be given messages in."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""The ramp after closing, in the pipeline: which share of those who come goes, and how those go who waited."""
+"""The ramp after closing, in the pipeline: which share of those that come goes, and how the waiters go."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_of_those_who_resume_at_a_pace_a_share_goes_that_follows_the_ramp_and_no
     world = on_both_clocks(scenario)
     starts = [each.at_ns - 10 * S for each in world.provider.tries]
     for t in (5.0, 10.0, 20.0, 40.0):
-        expected = rate * (0.1 * t + 0.9 * t * t / (2 * over))  # the integral of the share over the pace
+        expected = rate * (0.1 * t + 0.9 * t * t / (2 * over))  # the integral of the share over the rate
         assert sum(at_ns <= t * S for at_ns in starts) == pytest.approx(expected, abs=2)
     assert most_in_a_window(starts, S) <= rate + 1
     assert world.provider.ids == sorted(world.provider.ids)
@@ -124,7 +124,7 @@ def test_those_who_waited_for_room_while_it_closed_go_at_a_pace_through_the_ramp
 
 
 def test_a_pace_that_could_not_be_kept_is_not_made_up_for_in_a_burst():
-    """The one slot is taken for a minute; once it is free, those who resume go one by one and not all sixty at once."""
+    """The one slot is taken for a minute; once it is free, those that resume go one by one and not all sixty at once."""
 
     def latency(this: Try) -> float:
         return 60.0 if this.notification_id == "n00" else 0.0

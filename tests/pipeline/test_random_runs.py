@@ -1,6 +1,6 @@
-"""The whole pipeline under random programs: commands, faults, orders, crashes; the laws hold while it burns and after.
+"""The whole pipeline under random programs of commands, faults, orders and crashes: the invariants hold throughout.
 
-Once the faults are over and the operators have put everything back, every notification ends within a bound.
+Once the faults have ended and the operators have put everything back, every notification ends within a bound.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from simulation.invariants.lifecycles import State
 
 S = 1_000_000_000
 BURNING = 60.0
-"""Seconds until the faults are over."""
+"""Seconds until the faults have ended."""
 
 AFTER = 7200.0
 """Seconds until everything has ended: a dozen retries of at most a minute, a line resumed at its pace, a rate limit."""
@@ -54,7 +54,7 @@ INVARIANTS = (
     "bulkhead",
     "liveness",
 )
-"""Those of :data:`simulation.invariants.KNOWN` that hold whatever crashes, and whoever changes their mind."""
+"""Those of :data:`simulation.invariants.KNOWN` that hold whatever crashes, and whatever is changed meanwhile."""
 
 CHANNELS = ("email", "sms")
 USERS = ("ann", "bob")
@@ -329,7 +329,7 @@ def check_safety(world: World, *, crashed: bool) -> None:
 
 
 def check_the_end(world: World) -> None:
-    """Check that everything has ended, and that everybody was answered."""
+    """Check that everything has ended, and that every caller was answered."""
     world.checker.end(world.system.now_ns)
     counts = check_states(world)
     assert counts[State.IN_FLIGHT] == 0

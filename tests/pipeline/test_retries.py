@@ -445,7 +445,7 @@ def test_what_is_no_outcome_is_ambiguous(junk):
     assert world.events(ActorFailed) == []
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 OUTCOMES = st.sampled_from([Transient(), Transient(throttled=True), Ambiguous(), ChannelFault(), Permanent(), OK])
 

@@ -21,7 +21,7 @@ from actors.messages import DeadLetterDiscarded, NotificationChannel
 from simulation.results.progress import RunSnapshot
 
 EMAILS_A_SECOND, PUSHES_A_SECOND = 30, 20
-"""The mail server below takes 20 a second, and attempts that nobody waits for any more take up some of these."""
+"""The mail server below takes 20 a second, and attempts that no one waits for any more take up some of these."""
 
 GROWTH_MAX = 0.2
 """Blocks of memory for each notification: what comes and goes makes for less, in some minutes."""

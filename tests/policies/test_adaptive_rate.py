@@ -1,4 +1,4 @@
-"""The adaptive rate: its laws, the measured rate, and a provider with a quota that nobody told us."""
+"""The adaptive rate: its invariants, the measured rate, and a provider with an unknown quota."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rate_of(**settings: Any) -> AdaptiveRate:
     return AdaptiveRate(AdaptiveRateConfig.model_validate(settings, context=FROM_FILE))
 
 
-# Laws
+# Invariants
 
 
 def test_v104_cubic_is_back_after_k_seconds() -> None:

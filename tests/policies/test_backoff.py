@@ -1,4 +1,4 @@
-"""Backoff: the numbers of the specification and of peers, and the laws that hold for any settings."""
+"""Backoff: the numbers of the specification and of peers, and the invariants that hold for any settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_DRAW = 1 - 2**-53
 
 
 class Scripted(random.Random):
-    """Draws what it is told to, and says how often it was asked."""
+    """Draws what it is given, and says how often it was asked."""
 
     def __init__(self, draws: Iterable[float]) -> None:
         super().__init__(0)

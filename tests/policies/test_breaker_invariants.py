@@ -80,8 +80,8 @@ def any_settings(draw: st.DrawFn) -> dict[str, Any]:
     return chosen
 
 
-class BreakerLaws(RuleBasedStateMachine):
-    """Watches from outside: it knows only the settings, the permits it holds and the transitions it heard of."""
+class BreakerInvariants(RuleBasedStateMachine):
+    """Watches the breaker: it knows only the settings, the permits it holds and the transitions."""
 
     @initialize(chosen=any_settings())
     def begin(self, chosen: dict[str, Any]) -> None:
@@ -91,11 +91,11 @@ class BreakerLaws(RuleBasedStateMachine):
         self.first_state = self.breaker.state
         self.now_ns = 0
         self.permits_held: list[tuple[int, int]] = []
-        """Permits not yet settled, each with the number of transitions heard before it was given."""
+        """Permits not yet settled, each with the number of transitions before it was given."""
         self.counted: list[Call] = []
         """Results that count, since the last transition."""
         self.under_way = 0
-        """Probes without a result; those that were given up do not count."""
+        """Probes without a result; those that were abandoned do not count."""
         self.probing_since_ns = 0
         self.ramp_credit: Fraction | None = None
         """The sum of the shares less those that went through, while ramping."""
@@ -147,7 +147,7 @@ class BreakerLaws(RuleBasedStateMachine):
         return Fraction(1, 4) + Fraction(3, 4) * Fraction(elapsed, RAMP_NS)
 
     def after_transitions(self, known: int) -> None:
-        """Follow what was heard since."""
+        """Follow the transitions since."""
         for step in self.transitions[known:]:
             self.counted, self.under_way, self.probing_since_ns = [], 0, step.at_ns
             shut = step.from_state in (*OPEN_STATES, BreakerState.HALF_OPEN)
@@ -360,8 +360,8 @@ def whole(share: float) -> Fraction:
     return Fraction(share).limit_denominator(1000)
 
 
-BreakerLaws.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
-TestBreakerLaws = BreakerLaws.TestCase
+BreakerInvariants.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestBreakerInvariants = BreakerInvariants.TestCase
 
 
 @given(

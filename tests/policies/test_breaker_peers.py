@@ -41,7 +41,7 @@ TICK = 100
 
 
 class Driven:
-    """A breaker with what was heard of it, driven in seconds."""
+    """A breaker with its transitions, driven in seconds."""
 
     def __init__(self, settings: dict[str, Any], **changes: Any) -> None:
         self.transitions: list[Transition] = []
@@ -283,7 +283,7 @@ def test_v84_five_of_ten_is_not_reached() -> None:
 
 
 def test_v88_envoys_ejection_as_seen_from_outside() -> None:
-    # Envoy takes a host back without a probe. Five probes that all have to fail are the same to those who ask.
+    # Envoy takes a host back without a probe. Five probes that all have to fail are the same to callers.
     driven = Driven(
         {"failure_threshold": 5, "timeout": 30}
         | {"half_open_permits": 5, "decide": "when_all_used", "failure_rate": "100%"}

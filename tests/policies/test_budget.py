@@ -344,7 +344,7 @@ def test_aws_what_has_failed_never_costs_more_than_the_quota(capacity: int, even
 
 
 def test_brookers_bucket_of_five_allows_four_retries_to_begin_with_and_one_for_ten_calls_later() -> None:
-    """As in his simulator: a call puts a tenth in, up to five, and retries are made while there is more than one."""
+    """As in the simulator: a call puts a tenth in, up to five, and retries are made while there is more than one."""
     budget = TokenBudget(0.1, 5, inclusive=False)
     budget.start(0, 0)
     assert [budget.try_retry("transient", 0) for _ in range(6)] == [1] * 4 + [None] * 2

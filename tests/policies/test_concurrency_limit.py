@@ -97,7 +97,7 @@ def test_it_comes_near_to_what_the_provider_works_on_at_once(kind: str, initial:
     own = {"gradient": {"tolerance": 1}, "vegas": {"probe_multiplier": 10**6}}
     settings = {"kind": kind, "initial": initial} | own[kind]
     limit = make_concurrency_limit(adapter.validate_python(settings), random.Random(3))
-    for _ in range(40):  # what it has to be told before anything: that an empty provider is fast
+    for _ in range(40):  # what it has to get before anything: that an empty provider is fast
         limit.on_result(100 * MS, 1)
     seen = []
     for _ in range(1200):

@@ -87,7 +87,7 @@ def test_a_bucket_holds_its_burst_and_fills_one_by_one() -> None:
 
 
 def greedy(limiter: Limiter, count: int) -> list[int]:
-    """Return when `count` are admitted to one who asks again at each instant that is named."""
+    """Return when `count` are admitted to a caller that asks again at each instant that is named."""
     times: list[int] = []
     now_ns = 0
     while len(times) < count:

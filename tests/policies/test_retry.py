@@ -193,7 +193,7 @@ def test_any_hint_leads_to_a_wait_that_a_clock_can_make(
             assert means == "pushback"
 
 
-# An earlier life
+# An earlier process
 
 
 @pytest.mark.parametrize("jitter", ["none", "decorrelated"])

@@ -66,7 +66,7 @@ class InTerminal:
         assert select.select([self._master], [], [], DEADLINE_S)[0], f"nothing comes any more after {self.text!r}"
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # nobody has the terminal open any more
+        except OSError:  # no one has the terminal open any more
             return False
         self.text += data.decode()
         return bool(data)

@@ -74,7 +74,7 @@ def result_with(*events, runtime="simpy"):
     return Result(scenario, runtime, recorder, 100 * NS_PER_S)
 
 
-# ── laws, over every notification of runs of every kind ─────────────────────────────────────────────────────────────
+# ── invariants, over every notification of runs of every kind ───────────────────────────────────────────────────────
 
 
 @EVERY_KIND

@@ -1,4 +1,4 @@
-"""The report as a document: complete in itself, well formed, and no text of a user in it is markup."""
+"""The report as a document: complete in itself, well formed, and nothing in it that comes from others is markup."""
 
 import os
 import re

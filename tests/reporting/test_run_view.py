@@ -50,7 +50,7 @@ def text_of(lines, width, **options):
 
 
 def watched(path, width=100):
-    """The result of a run, and what was seen by the simulated seconds, a second of the wall clock each time."""
+    """The result of a run, and what was seen by the seconds that had passed, a second of the wall clock each time."""
     scenario = load(path)
     now = [0.0]
     view = RunView(scenario, clock=lambda: now[0])

@@ -223,7 +223,7 @@ def test_values_are_written_as_they_were_given(tmp_path):
     assert drawn.get_xlabel() == "channels.email.timeout (s)"
     drawn = plots.sweep_heatmap(swept, "sent", x="channels.email.timeout")
     assert [tick.get_text() for tick in drawn.get_xticklabels()] == ["100ms", "2m"]
-    # All four cells are equal in both figures: they stand in one place, which has one text.
+    # All four cells are equal in both metrics: they stand in one place, which has one text.
     drawn = plots.pareto(swept)
     assert [text.get_text() for text in drawn.texts] == ["1–4"]
     assert drawn.get_legend().get_texts()[1].get_text() == "1 timeout=100ms, max_attempts=1"

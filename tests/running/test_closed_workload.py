@@ -1,4 +1,4 @@
-"""Closed workloads: each client sends, waits for the end, thinks, and so on; by law and by theory."""
+"""Closed workloads: each client sends, waits for the end, thinks, and so on; by invariants and by theory."""
 
 from __future__ import annotations
 

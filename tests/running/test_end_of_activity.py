@@ -1,4 +1,4 @@
-"""When a run has finished: not while anything that was exhausted is just about to go out another way."""
+"""When a run has ended: not while anything dead-lettered is just about to go out another way."""
 
 from __future__ import annotations
 

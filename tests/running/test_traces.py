@@ -411,7 +411,7 @@ def test_a_pipe_is_written_through(small, tmp_path):
     simulation.record(small, tmp_path / "trace")
     os.mkfifo(tmp_path / "pipe")
     with open(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
-        simulation.record(small, tmp_path / "pipe")  # it holds the whole, so that no reader is needed meanwhile
+        simulation.record(small, tmp_path / "pipe")  # it holds the whole, so that no one need read meanwhile
         assert end.read() == (tmp_path / "trace").read_bytes()
     assert (tmp_path / "pipe").is_fifo()
 

@@ -58,7 +58,7 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
 
 @pytest.mark.parametrize("discipline", ["fifo", "critical_first", "processor_sharing"])
 def test_late_work_takes_up_the_provider_just_when_it_is_said_to(discipline):
-    """A fifth takes 20 s, and 19 s of that too late: a place takes 4.08 s for each, so 5/s need 20.4 of them."""
+    """A fifth takes 20 s, and 19 s of that in vain: a place takes 4.08 s for each, so 5/s need 20.4 of them."""
     text = """
 name: late
 duration: 10m
@@ -178,7 +178,7 @@ channels:
           "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.2: always holds, as a share is between 0 and 1"]),
-        # What email exhausts arrives on push, and what push exhausts on webhook.
+        # What email dead-letters arrives on push, and what push dead-letters on webhook.
         (HEAD + "channels: {email: {fallback: {channel: push}}, push: {fallback: {channel: webhook}}, webhook: {}}\n"
          "faults: [{channel: webhook, outage: true}]\n"
          "expect: [channels.push.accepted >= 1, channels.webhook.dead_lettered == 0]", []),

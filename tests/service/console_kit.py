@@ -185,7 +185,7 @@ class Browser:
 
 @asynccontextmanager
 async def signed_in(commands=(), token=OTTO, **settings):
-    """Give a service and the browser of somebody who has signed in."""
+    """Give a service and a browser that has signed in."""
     async with running(commands, **settings) as service:
         browser = Browser(app_of(service))
         await browser.sign_in(token)

@@ -77,7 +77,7 @@ class Scripted(Provider):
 
 
 class Served:
-    """The service, and somebody who asks it."""
+    """The service, and a client that asks it."""
 
     def __init__(self, server: Server, client: httpx2.AsyncClient, path: Path) -> None:
         self.server = server
@@ -91,7 +91,7 @@ class Served:
         return await self.client.post(path, json=content, headers=_headers(token))
 
     async def metric(self, name: str) -> float | None:
-        """Return the figure that is written like this in ``/metrics``; None: there is none."""
+        """Return the metric that is written like this in ``/metrics``; None: there is none."""
         for line in (await self.get("/metrics", None)).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])

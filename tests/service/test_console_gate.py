@@ -1,4 +1,4 @@
-"""Who gets into the console, and what is kept out."""
+"""Which users get into the console, and what is kept out."""
 
 import pytest
 from console_kit import ANN, HOST, OTTO, SHOP, Browser, Page, app_of, notification, running, signed_in

@@ -25,7 +25,7 @@ DEAD = [
 
 
 class Console(Chromium):
-    """What an operator does with his browser."""
+    """What an operator does in the browser."""
 
     def click(self, text: str) -> None:
         """Click the link or the button with this text, and wait for the page that follows."""
@@ -124,7 +124,7 @@ def only_read(browser: Console) -> None:
     assert "needs the role operator" in browser.text()
     [complaint] = browser.complaints()
     assert "403" in complaint
-    # he makes himself a form, with the token of his own session
+    # a form made by hand, with the token of another session
     browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     browser.open("/console/dead-letters/notification?id=n-phone")
     browser.driver.execute_script(

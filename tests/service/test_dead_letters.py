@@ -195,7 +195,7 @@ async def test_an_edit_is_tried_recorded_and_survives_a_restart(kind, tmp_path):
         assert letter.command == msgspec.structs.replace(original, **EDIT)
         assert (letter.accepted, letter.edits) == (original, 1)
         assert [failed.reason for failed in letter.history] == ["typo", "again"]
-        assert await at.notifier.send(original) is Acceptance.DUPLICATE  # whoever sent it knows of no edit
+        assert await at.notifier.send(original) is Acceptance.DUPLICATE  # its sender knows of no edit
         with pytest.raises(IdempotencyConflict):
             await at.notifier.send(letter.command)
         (entry,) = await at.letters.audit()

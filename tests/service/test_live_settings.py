@@ -39,7 +39,7 @@ def autojump_clock() -> MockClock:
     return MockClock(autojump_threshold=0.01)
 
 
-# Dead letters are kept for ever, since the clock may jump while a thread is waited for.
+# Dead letters are kept forever, since the clock may jump while a thread is waited for.
 SETTINGS = {"drain": 0, "dead_letters": {}}
 
 
@@ -246,7 +246,7 @@ async def test_a_file_is_read_when_it_has_stayed_the_same_for_a_moment(autojump_
     async with trio.open_nursery() as nursery:
         path.write_text("")
         nursery.start_soon(watched.reload_when_changed)
-        for length in range(1, 6):  # for a second somebody writes into it
+        for length in range(1, 6):  # for a second another process writes into it
             await trio.sleep(0.1)
             path.write_text("new"[:length] + "er" * length)
     assert read == ["whole", "newerererererer"[: len(read[-1])]]

@@ -1,4 +1,4 @@
-"""Who asks, and what he may do."""
+"""Who asks, and what they may do."""
 
 import pytest
 from starlette.exceptions import HTTPException

@@ -156,7 +156,7 @@ async def test_a_whole_surrogate_pair_is_text(tmp_path, autojump_clock):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_body_that_does_not_say_how_long_it_is_is_bounded_too(tmp_path, autojump_clock):
-    async def chunks():  # which nobody reads to its end
+    async def chunks():  # which is not read to its end
         for _ in range(2 * BODY_MAX // 1000):
             yield b" " * 1000
 

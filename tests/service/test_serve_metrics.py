@@ -1,4 +1,4 @@
-"""The figures of the service: the same as a simulation's."""
+"""The metrics of the service: the same as a simulation's."""
 
 import pytest
 from served import Scripted, email, service
@@ -45,7 +45,7 @@ def values(metrics: Metrics, name: str) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """The figures of a scenario on both clocks, and its summary."""
+    """The metrics of a scenario on both clocks, and its summary."""
     path = tmp_path_factory.mktemp("scenario") / "figures.yaml"
     path.write_text(SCENARIO)
     of = {}

@@ -110,7 +110,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.start_number = 0
         self.taken: defaultdict[str, list[int]] = defaultdict(list)
-        """In which lives of the service each notification was taken."""
+        """In which starts of the service each notification was taken."""
         self.busy: set[str] = set()
         self.up = True
         self._connections = 0
@@ -319,7 +319,7 @@ class Load(threading.Thread):
 
 
 class Numbers:
-    """Counts on over all lives, for several threads."""
+    """Counts on over all starts, for several threads."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -370,6 +370,6 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
     assert not dead & hooks.taken.keys()
     assert all(int(event.removeprefix("n-")) % 11 == 0 for event in dead)
     for event, starts in hooks.taken.items():
-        assert len(set(starts)) == len(starts), f"{event} was sent twice in one life"
+        assert len(set(starts)) == len(starts), f"{event} was sent twice by one process"
         for earlier in starts[:-1]:
             assert event in in_flight[earlier], f"{event} was sent again although that was durable"

@@ -46,7 +46,7 @@ async def test_what_is_at_a_provider_comes_back_first_and_what_waits_is_sent_onc
         with trio.fail_after(30):
             while not served.server._incarnation.gate._closed:
                 await trio.sleep(0.001)
-        accepted = await served.post("/notifications", email(2))  # nobody is sent away meanwhile
+        accepted = await served.post("/notifications", email(2))  # no one is sent away meanwhile
         assert accepted.status_code == 202
         assert served.server.notifier is before
         assert provider.taken == []

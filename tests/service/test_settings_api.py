@@ -1,4 +1,4 @@
-"""Preferences, suppressions and templates over HTTP: who may what, and what is answered."""
+"""Preferences, suppressions and templates over HTTP: which role may do what, and what is answered."""
 
 from __future__ import annotations
 

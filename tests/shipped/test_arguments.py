@@ -1,4 +1,4 @@
-"""What the scenarios that settle an argument claim in their descriptions, with other luck than theirs.
+"""What the scenarios that settle an argument claim in their descriptions, with other seeds than theirs.
 
 Each claim has to hold in every single run, and not on average: what is compared meets the same seeds, seed by seed.
 """
@@ -16,7 +16,7 @@ few_or_many = pytest.mark.parametrize("replicates", [2, pytest.param(12, marks=p
 
 
 def compared(name, path, choices, metrics, replicates, sets=()):
-    """Return for each choice, by its name, a tuple of figures for each run, after comparing the values at `path`."""
+    """Return for each choice, by its name, a tuple of metrics for each run, after comparing the values at `path`."""
     comparison = simulation.compare(
         SCENARIOS / f"{name}.yaml",
         {path: list(choices.values())},

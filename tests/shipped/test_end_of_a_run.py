@@ -1,4 +1,4 @@
-"""What is left of a run when it is over: its result, and no actor."""
+"""What is left of a run when it has ended: its result, and no actor."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The scenarios that ship, in other orders: every law holds, all of it ends, and what they expect holds."""
+"""The scenarios that ship, in other orders: every invariant holds, all of it ends, and what they expect holds."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""The scenarios that ship hold what they expect, with any luck, and would not if what they show went away."""
+"""The scenarios that ship hold what they expect, with any seed, and would not if what they show went away."""
 
 import json
 

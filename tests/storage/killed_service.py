@@ -2,7 +2,7 @@
 
 STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``, for a node among others. It sends
 notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7`` as their
-sender is told so, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
+sender gets its answer, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
 NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed.
 """
 
@@ -25,7 +25,7 @@ from actors.storage.postgres.store import PostgresStore
 CLIENTS = 40
 
 LEASE = 15.0
-"""Seconds until others take over what a node had that is killed; a busy disk may make the living wait for some."""
+"""Seconds until others take over what a node had that is killed; a busy disk may make the others wait for some."""
 
 CONFIG = {
     "channels": {

@@ -1,4 +1,4 @@
-"""What every store keeps of what people did: the audit trail, edits, and the past of what they had to do with."""
+"""What every store keeps of what people did: the audit trail, edits, and the history of what they had to do with."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def settle(request):
 
 
 async def note(made: Shelf, **fields: Any) -> None:
-    """Have the store note that somebody did something, and wait until that is durable."""
+    """Have the store note that an operator did something, and wait until that is durable."""
     effect = made.store.note(AuditEntry(**fields))
     if effect is not None:
         await effect()
 
 
 async def dies(made: Shelf, *steps: tuple[type[NotificationEvent], float, dict[str, Any]]) -> list[NotificationEvent]:
-    """Have A be given up, and then have this happen to it; return all its events."""
+    """Have A be dead-lettered, and then have this happen to it; return all its events."""
     command, events = A, []
     for what, at_s, fields in (
         (NotificationRequested, 0, {}),
@@ -167,5 +167,5 @@ async def test_what_is_older_than_it_is_kept_leaves_the_file(tmp_path):
 
 async def test_what_people_do_is_no_longer_a_secret_than_its_transaction_takes(tmp_path):
     async with SqliteStore.open(tmp_path / "store.db") as store:
-        store.note(AuditEntry(at_ns=1, action="bulk retry", by="ann"))  # nobody waits for it
+        store.note(AuditEntry(at_ns=1, action="bulk retry", by="ann"))  # no one waits for it
         assert [entry.by for entry in await store.audit_trail()] == ["ann"]

@@ -52,7 +52,7 @@ class NodeProcess:
                     self._lines += 1
                     self._news.notify()
         with self._news:
-            self._lines = LINES_A_PROCESS  # nobody need wait for more
+            self._lines = LINES_A_PROCESS  # no one need wait for more
             self._news.notify()
 
     def has_said(self, lines: int) -> None:
@@ -88,7 +88,7 @@ class NodeProcess:
 
 
 class Node:
-    """One of the two, over all its lives."""
+    """One of the two, over all its processes."""
 
     def __init__(self, database: str, number: int) -> None:
         self._database = database

@@ -19,15 +19,15 @@ SERVICE = Path(__file__).with_name("killed_service.py")
 
 
 class Ledger:
-    """What is known outside of the service, over all its lives."""
+    """What is known without the service, over all its processes."""
 
     def __init__(self) -> None:
         self.accepted: set[str] = set()
         self.sent: set[str] = set()
         self.taken: defaultdict[str, list[int]] = defaultdict(list)
-        """In which lives the receiver got each notification."""
+        """In which processes the receiver got each notification."""
         self.in_flight: list[set[str]] = []
-        """What the receiver had got at the end of each life, and of which it was not known that it was durable."""
+        """What the receiver had got at the end of each process, and of which it was not known that it was durable."""
 
     def take(self, process: int, line: str) -> None:
         """Take note of what a service said."""

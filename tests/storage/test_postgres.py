@@ -1,4 +1,4 @@
-"""The store in PostgreSQL, live: who decides between nodes, who takes over, and what becomes of a lost connection."""
+"""The store in PostgreSQL, live: what decides between nodes, which takes over, and lost connections."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def lose_connections(dsn: str) -> None:
 
 @contextmanager
 def database_away(server, dsn: str) -> Generator[None, None, None]:
-    """Have a database refuse everybody for as long as the block lasts."""
+    """Have a database refuse all for as long as the block lasts."""
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     set_open = "UPDATE pg_database SET datallowconn = %s WHERE datname = %s"
     execute(server.url, set_open, False, name)
@@ -106,7 +106,7 @@ def database_away(server, dsn: str) -> Generator[None, None, None]:
 
 
 def declare_over(dsn: str, node: str) -> None:
-    """Say of a node that its lease is over, as another node would."""
+    """Say of a node that its lease has expired, as another node would."""
     execute(dsn, "UPDATE retrylab.nodes SET gone = true WHERE name = %s", node)
 
 
@@ -272,7 +272,7 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
         await happens(one, NotificationFailed, A, kind="DeadDestination", next_retry_at_ns=None)
         await happens(one, NotificationMovedToDeadLetter, A, 1)
         async with PostgresStore.open(dsn, node="two") as two:
-            # Neither can have heard of the other's, and the database decides which of them is first.
+            # Neither can know the other's, and the database decides which of them is first.
             under_way = [
                 (store, kind, store.commit(event_of(kind, A, 2), A)) for store, kind in ((one, other), (two, mine))
             ]
@@ -306,7 +306,7 @@ async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch)
 
 
 async def test_a_slow_transaction_of_another_is_not_missed(dsn):
-    """Its number is lower than those of what is committed before it, which are seen when it is over."""
+    """Its number is lower than those of what is committed before it, which are seen when it has ended."""
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
         for each in (A, B):
             await happens(one, NotificationRequested, each)
@@ -429,7 +429,7 @@ async def test_a_node_that_is_started_anew_goes_on_at_once_and_the_earlier_one_e
 
 
 async def test_a_node_that_is_frozen_in_the_middle_ends_when_others_may_take_over(dsn, monkeypatch):
-    """Its connection hangs: it does not even hear that it is lost."""
+    """Its connection hangs: it does not even notice that it is lost."""
 
     async def hang() -> None:
         async with PostgresStore.open(dsn, node="one", lease=2) as one, Notifier.open(providers=Receiver(), store=one):
@@ -627,7 +627,7 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
 
 
 async def test_what_goes_wrong_right_after_opening_is_said_as_later(dsn, monkeypatch):
-    """Also where the thread of the system is too busy to hear of one before the other."""
+    """Also where the thread of the system is too busy to get one before the other."""
 
     def look_round(worker, forgets):
         raise RuntimeError("planted")

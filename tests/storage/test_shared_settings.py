@@ -1,4 +1,4 @@
-"""Suppressions and preferences of several nodes on one PostgreSQL: each hears of what the others set."""
+"""Suppressions and preferences of several nodes on one PostgreSQL: each gets what the others set."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_anothe
         PostgresStore.open(dsn, node="two") as two,
     ):
         await happens(one, NotificationRequested)
-        # At once, so that neither has heard of the other.
+        # At once, so that neither knows of the other.
         by_people = two.change(change(suppressed=(suppression("ann@example.org", "complaint"),)))
         await happens(one, NotificationFailed, 1, **GONE)
         await by_people()

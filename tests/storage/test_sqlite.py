@@ -1,4 +1,4 @@
-"""The store in SQLite, live: durable before it is answered, many in one transaction, and what becomes of its errors."""
+"""The store in SQLite, live: durable before it is answered, many in one transaction, and what happens to its errors."""
 
 from __future__ import annotations
 

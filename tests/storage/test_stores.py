@@ -115,7 +115,7 @@ async def test_dead_letters_are_kept_oldest_first_with_their_attempts(kind, sett
         letter = next(iter(made.store.dead_letters()))
         assert (letter.command, letter.failure_reason, [each.reason for each in letter.history]) == (B, "bad", ["bad"])
         assert made.store.is_dead_letter("a")
-        assert made.remembers("a", 1000 * REMEMBER_S)  # for as long as somebody may redrive it
+        assert made.remembers("a", 1000 * REMEMBER_S)  # for as long as an operator may redrive it
 
 
 async def test_what_is_redriven_is_open_again_with_its_history(kind, settle, tmp_path):

@@ -35,7 +35,7 @@ PATIENCE_S = 30
 
 
 class Chromium:
-    """What somebody does with his browser."""
+    """What a person does in a browser."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver

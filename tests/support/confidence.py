@@ -13,7 +13,7 @@ def check_mean(samples: Sequence[float], truth: float, *, within: float) -> None
     """Check that the 99.9% confidence interval of a mean holds the truth, and is narrow enough to say something.
 
     Args:
-        samples: one figure of each replicate.
+        samples: one number of each replicate.
         truth: what their mean should be.
         within: how wide half the interval may be, as a share of the truth.
     """

@@ -32,7 +32,7 @@ def command(notification_id: str = "n", **fields: Any) -> SendNotification:
 
 
 class Provided(Provider):
-    """Gives up on what says so in its message (``bad: why``, ``gone: why``), and takes everything else."""
+    """Dead-letters what says so in its message (``bad: why``, ``gone: why``), and takes everything else."""
 
     def __init__(self) -> None:
         self.taken: list[Attempt] = []
@@ -55,7 +55,7 @@ class Provided(Provider):
 
 
 class Desk:
-    """A notifier with what is dead in it, and who works with that."""
+    """A notifier with what is dead in it, and the operator who works with it."""
 
     def __init__(self, notifier: Notifier, letters: DeadLetters, provider: Provided) -> None:
         self.notifier = notifier
@@ -63,7 +63,7 @@ class Desk:
         self.provider = provider
 
     async def die(self, *commands: SendNotification, pace: float = 1) -> None:
-        """Have each be given up, so many seconds after the other."""
+        """Have each be dead-lettered, so many seconds after the other."""
         for each in commands:
             await self.notifier.send(each)
             await self.notifier.wait_until_quiet()
@@ -76,7 +76,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(store: Store | None = None, provider: Provided | None = None, **config: Any) -> AsyncGenerator[Desk]:
-    """Open a notifier with these settings, and somebody who works with its dead letters."""
+    """Open a notifier with these settings, and an operator who works with its dead letters."""
     provider = provider if provider is not None else Provided()
     async with Notifier.open(config, providers=provider, store=store) as notifier, trio.open_nursery() as nursery:
         yield Desk(notifier, DeadLetters(notifier, nursery), provider)
@@ -98,7 +98,7 @@ def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
 
 
 class Client:
-    """Somebody who asks the API."""
+    """A client of the API."""
 
     def __init__(self, at: Desk, client: httpx2.AsyncClient) -> None:
         self.at = at

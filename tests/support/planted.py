@@ -1,4 +1,4 @@
-"""Laws that are broken, for explorations to find. In a module, so that other processes can import them."""
+"""Invariants that are broken, for explorations to find. In a module, so that other processes can import them."""
 
 from __future__ import annotations
 

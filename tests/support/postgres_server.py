@@ -1,8 +1,8 @@
 """A PostgreSQL of our own for tests: from a wheel that carries its binaries, or else one that the machine has.
 
 It has its data in a directory that is gone when it ends, and listens on a socket there and on no network. What is
-written is synced to the disk, as in earnest. PostgreSQL refuses to run as root; then it runs as `nobody`, with a copy
-of the binaries that `nobody` may read.
+written is synced to the disk, as in production. PostgreSQL refuses to run as root; then it runs as `nobody`, with a
+copy of the binaries that `nobody` may read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Of the server, for whoever may do everything."""
+        """Of the server, as the user who may do everything."""
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
@@ -108,7 +108,7 @@ def running_server() -> Generator[Server, None, None]:
     problems = []
     with contextlib.ExitStack() as stack:
         for installation in _installations():
-            # Not pytest's own directory for temporary files: nobody else may enter that, and sockets need short names.
+            # Not pytest's own directory for temporary files: no one else may enter that, and sockets need short names.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postgres-")))
             user = None
             if os.geteuid() == 0:

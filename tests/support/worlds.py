@@ -191,7 +191,7 @@ class World:
         self.system.set_timer(ns(seconds), script, _Do(lambda: function(*args)))
 
     def send(self, *commands: SendNotification, at: float = 0.0) -> None:
-        """Send commands at an instant, and note what becomes of their acceptance."""
+        """Send commands at an instant, and note the outcome of their acceptance."""
         self.at(at, lambda: [self.note_answer(self.pipeline.bus.send(command)) for command in commands])
 
     def ask(self, ref: Any, message: Any, *, at: float) -> None:

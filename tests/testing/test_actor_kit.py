@@ -277,7 +277,7 @@ def test_what_ends_a_whole_system_is_raised_in_the_test(kit_of: Make) -> None:
 
 
 class Waiter(Actor):
-    """Asks the kitchen it is given, and passes on what it says."""
+    """Asks the kitchen that it is given, and passes on what it says."""
 
     def __init__(self, guest: ActorRef[Any], *, kitchen: ActorRef[Any]) -> None:
         super().__init__()

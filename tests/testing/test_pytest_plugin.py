@@ -331,7 +331,7 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
-# ── what a chart shows of other figures ─────────────────────────────────────────────────────────────────────────────
+# ── what a chart shows of other metrics ─────────────────────────────────────────────────────────────────────────────
 
 TWO_CHANNELS = """\
 name: two

@@ -67,7 +67,7 @@ def test_each_part_by_itself(data):
 
 
 def test_a_failing_property_keeps_its_smallest_case(tmp_path):
-    # As many as it takes to find one: which come first hangs on the modules that other tests have imported, whose
+    # As many as it takes to find one: which come first depends on the modules that other tests have imported, whose
     # constants Hypothesis tries.
     @settings(
         phases=[Phase.generate, Phase.shrink], max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)

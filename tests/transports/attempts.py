@@ -1,4 +1,4 @@
-"""Attempts, and what becomes of them, for the tests of transports."""
+"""Attempts, and their outcomes, for the tests of transports."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class HttpServer:
 
 @asynccontextmanager
 async def http_server(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpServer]:
-    """Run a server; its answers are those of the script, the last one for ever, or what a function says."""
+    """Run a server; its answers are those of the script, the last one forever, or what a function says."""
     server = HttpServer(script, "http" if tls is None else "https")
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -1,4 +1,4 @@
-"""Mail servers for tests: aiosmtpd that answers by a script, and one that says byte by byte what it is told to."""
+"""Mail servers for tests: aiosmtpd that answers by a script, and one that says byte by byte what its script says."""
 
 from __future__ import annotations
 

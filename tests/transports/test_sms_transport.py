@@ -193,7 +193,7 @@ def test_a_number_in_e164_stays_as_it_is(number):
     assert e164(number, "+1") == number
 
 
-# ── what becomes of it in the end ───────────────────────────────────────────────────────────────────────────────
+# ── its final outcome ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

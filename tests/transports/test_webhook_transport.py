@@ -314,7 +314,7 @@ async def deliver(resolver: Resolver, server: HttpServer, **settings: Any) -> An
 
 async def test_the_address_that_was_checked_is_the_one_that_is_connected_to():
     async with http_server([Reply(200)]) as server:
-        # Whoever resolves again comes out elsewhere.
+        # A second resolution comes out elsewhere.
         resolver = Resolver(["127.0.0.1"], ["10.0.0.1"])
         assert type(await deliver(resolver, server)) is Sent
         assert resolver.asked == 1

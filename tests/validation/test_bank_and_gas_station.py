@@ -1,4 +1,4 @@
-"""The examples of SimPy and simmer: their figures as they print them, and other customers and stations."""
+"""The examples of SimPy and simmer: their numbers as they print them, and other customers and stations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_station_s_chain_has_the_figures_of_the_vignette():
 
 @given(st.floats(0.01, 2), st.floats(0, 1), st.floats(0.1, 20), st.floats(0.1, 20))
 def test_a_station_without_places_is_a_loss_system(rate, cars, car, motorcycle):
-    """Of which the law of the services does not matter, but their mean (Erlang's formula; Sevastyanov 1957)."""
+    """The distribution of the services does not matter, but their mean (Erlang's formula; Sevastyanov 1957)."""
     idle = solved(rate, cars, car, motorcycle, 0)["idle"]
     assert 1 - idle == pytest.approx(erlang_b(1, rate * (cars * car + (1 - cars) * motorcycle)))
 

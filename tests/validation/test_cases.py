@@ -1,4 +1,4 @@
-"""The cases: what is exact of all of them, a few stochastic ones, and in the slow run the whole quick slice."""
+"""The cases: what is exact of all of them, a few that are random, and in the slow run the whole quick slice."""
 
 from __future__ import annotations
 

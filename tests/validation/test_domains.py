@@ -256,7 +256,7 @@ def few(case: Case, replications: int) -> Case:
 
 
 def exact(case: Case) -> Case:
-    """Return the case with those of its experiments that are not stochastic."""
+    """Return the case with those of its experiments that are not random."""
     return replace(case, experiments=tuple(each for each in case.experiments if not each.stochastic))
 
 
@@ -373,7 +373,7 @@ def test_the_fullest_bin_of_many_is_what_throwing_them_gives(thrown, simulated):
     assert abs(expected_largest(*thrown) - mean) < 3 * error
 
 
-# ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── distributions ───────────────────────────────────────────────────────────────────────────────────────────────
 
 CDFS = {
     "uniform": stats.uniform(0, 1).cdf,
@@ -384,7 +384,7 @@ CDFS = {
         weight * stats.expon(scale=mean / 2 / 0.1099).cdf(x) for weight, mean in ((0.999, 0.1), (0.001, 10))
     ),
 }
-"""Of the laws with mean 1/2, all but the constant one."""
+"""Of the distributions with mean 1/2, all but the one that is not random."""
 
 
 def _services(result) -> list[float]:
@@ -393,7 +393,7 @@ def _services(result) -> list[float]:
 
 @pytest.mark.parametrize("law", LAWS)
 def test_the_law_that_is_named_is_the_law_that_is_simulated(law):
-    """There are as many in the system whatever the law, so the figures would not show another one."""
+    """There are as many in the system whatever the law, so the metrics would not show another one."""
     (experiment,) = limited_sharing([(1, 2, 1000)], [law]).experiments
     services = scenario(experiment.replicate.args[0], _services)(1)
     if law == "deterministic":

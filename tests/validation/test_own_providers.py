@@ -28,7 +28,7 @@ class EverySecond(Provider):
 
 
 class Desk(Provider):
-    """Two clerks, as processes of SimPy's: who is critical goes first, and every clerk first makes a call of 100 ms."""
+    """Two clerks, as processes of SimPy's: what is critical goes first, and every clerk first makes a call of 100 ms."""
 
     def on_wired(self, system):
         self.env = system.env
@@ -59,7 +59,7 @@ channels: {sms: {timeout: 2500ms, retry: {max_attempts: 1}}}
     result = simulation.run(parse(text), providers={NotificationChannel.SMS: Desk()}, invariants=invariants)
     sent = result.notifications.query("outcome == 'sent'")
     assert sorted(sent["finished_at"]) == [1.0, 1.0, 2.0, 2.0]
-    assert result.summary["dead_lettered"] == 1  # its answer comes at 3 s: it is given up at 2.5 s
+    assert result.summary["dead_lettered"] == 1  # its answer comes at 3 s: it times out at 2.5 s
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])

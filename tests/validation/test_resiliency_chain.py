@@ -1,4 +1,4 @@
-"""The solved chain of the resiliency patterns, against figures that others have got in other ways."""
+"""The solved chain of the resiliency patterns, against numbers that others have got in other ways."""
 
 from __future__ import annotations
 
