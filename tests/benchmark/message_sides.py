@@ -1,4 +1,4 @@
-"""Two actors that send each other a message in turn, in this process, as JSON: ``python message_sides.py SIDE MESSAGES``."""
+"""Two actors send each other a message in turn, here, as JSON: ``python message_sides.py SIDE MESSAGES``."""
 
 from __future__ import annotations
 

@@ -348,7 +348,7 @@ def test_the_table_of_attempts_says_who_was_asked_also_where_there_is_but_one():
     }  # fmt: skip
     kept = result.attempts.groupby(["channel", "provider", "outcome"]).size().sum()
     assert kept == len(result.attempts) - rows["sms", "nobody", True]
-    # What is recorded names which it was only where there are several, as it always has: digests and traces depend on it.
+    # What is recorded names it only where there are several, as it always has: digests and traces depend on it.
     assert {event.provider for event in result.history if isinstance(event, NotificationSent)} == {
         None, "primary", "backup",
     }  # fmt: skip

@@ -257,7 +257,7 @@ def test_the_invariants_of_a_lane(chosen, program):
                 room_at_ns = lane.room_at_ns(now_ns)
                 answer = lane.try_admit(argument, now_ns)
                 if isinstance(answer, Blocked):
-                    # What is blocked by others has taken no room; what is blocked for want of room is so where there is none.
+                    # What is blocked has taken no room; what is blocked for want of room is so where there is none.
                     assert lane.room_at_ns(now_ns) == room_at_ns
                     if answer.reason in (BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA):
                         assert room_at_ns != now_ns

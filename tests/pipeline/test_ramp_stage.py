@@ -124,7 +124,7 @@ def test_those_who_waited_for_room_while_it_closed_go_at_a_pace_through_the_ramp
 
 
 def test_a_pace_that_could_not_be_kept_is_not_made_up_for_in_a_burst():
-    """The one slot is taken for a minute; once it is free, those that resume go one by one and not all sixty at once."""
+    """The one slot is taken for a minute; once it is free, those that resume go one by one not all sixty at once."""
 
     def latency(this: Try) -> float:
         return 60.0 if this.notification_id == "n00" else 0.0

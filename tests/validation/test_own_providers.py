@@ -28,7 +28,7 @@ class EverySecond(Provider):
 
 
 class Desk(Provider):
-    """Two clerks, as processes of SimPy's: what is critical goes first, and every clerk first makes a call of 100 ms."""
+    """Two clerks, as SimPy processes: what is critical goes first, and every clerk first makes a call of 100 ms."""
 
     def on_wired(self, system):
         self.env = system.env
