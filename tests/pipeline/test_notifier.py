@@ -106,14 +106,14 @@ async def test_an_order_may_be_for_the_breaker_of_one_provider(autojump_clock):
     assert asked == ["backup", "primary"]
 
 
-async def test_an_order_that_no_one_can_carry_out_is_refused_at_once(autojump_clock):
+async def test_an_override_that_cannot_be_done_is_refused_at_once(autojump_clock):
     async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:
         with pytest.raises(UnknownChannel, match="got 'sms'"):
             notifier.operate_breaker("sms", "close")
         with pytest.raises(ConfigurationError) as caught:
             notifier.operate_breaker("email", "shut", "backup")  # type: ignore[arg-type]
         assert caught.value.problems == [
-            "order: wanted one of force-open, disable, close, metrics-only, got 'shut'",
+            "override: wanted one of force-open, disable, close, metrics-only, got 'shut'",
             "provider: wanted one of primary, got 'backup'",
         ]
         await notifier.send(email("a"))
