@@ -143,7 +143,7 @@ def interrupt_at(monkeypatch, name, count):
 
 
 @pytest.mark.parametrize(
-    ("at", "lines"),
+    ("at", "shown"),
     [
         (1, ["interrupted before a case had finished"]),
         (
