@@ -32,18 +32,12 @@ def watch_run(
     if quiet or not is_seen():
         yield None
         return
-    from simulation.reporting.terminal.canvas import Canvas, stderr
+    from simulation.reporting.terminal.canvas import drawing
     from simulation.reporting.terminal.run_view import RunView
 
     view = RunView(scenario, part)
-    with Canvas(view.lines, stderr()) as canvas:
-
-        def show(run: RunSnapshot) -> None:
-            if canvas.is_due():
-                view.look(run)
-                canvas.draw()
-
-        yield show
+    with drawing(view.picture):
+        yield view.look
 
 
 @contextmanager
@@ -71,12 +65,12 @@ def watch_runs(
     if quiet or not is_seen():
         yield None
         return
-    from simulation.reporting.terminal.canvas import Canvas, stderr, ticking
+    from simulation.reporting.terminal.canvas import drawing
     from simulation.reporting.terminal.runs_view import RunsView
 
     view = RunsView(what, figures or {}, chosen, better)
-    with Canvas(view.lines, stderr()) as canvas, ticking(canvas):
-        yield view.update
+    with drawing(view.picture):
+        yield view.tell
 
 
 def is_seen() -> bool:

@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.table import Column
 from rich.text import Text
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker.states import NOT_CLOSED
-from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
+from simulation.reporting.terminal.layout import FittingTable, bar, figures_column, joined
 from simulation.reporting.terminal.pace import Pace, time_left
 from simulation.reporting.windows import Window, windows
 from simulation.results.counters import BreakerNow
@@ -22,19 +23,8 @@ from simulation.results.progress import RunSnapshot
 from simulation.scenario import Scenario
 from simulation.scenario.expected_arrivals import expected_notifications
 
-FAULT_LINES_MAX = 3
-
-_COLUMNS = (
-    Column("channel", left=True),
-    Column("accepted", need=3),
-    Column("sent", 7),
-    Column("dead", 5),
-    Column("in flight"),
-    Column("attempts", need=2),
-    Column("p50", 8, need=1),
-    Column("p99", 8, need=4),
-    Column("breaker", 13, left=True),
-)
+_SPARE = ("p50", "attempts", "accepted", "p99", "in flight")
+"""What a narrow terminal leaves out first."""
 
 _STYLES = {
     BreakerState.CLOSED: "dim",
@@ -68,29 +58,29 @@ class RunView:
         self._simulated, self._notifications = Pace(), Pace()
         self._simulated.see(self._begun_s, 0.0)
         self._notifications.see(self._begun_s, 0)
-        self._table = SteadyTable(_COLUMNS)
-        self._run: RunSnapshot | None = None
+        self._picture: RenderableType = self._name
+        self._is_wanted = True
+
+    def picture(self) -> RenderableType:
+        """Return what is to be seen."""
+        self._is_wanted = True
+        return self._picture
 
     def look(self, run: RunSnapshot) -> None:
-        """See how the run stands now."""
-        self._run = run
+        """See how the run stands now, if the picture has been asked for since the last time."""
+        if not self._is_wanted:
+            return
+        self._is_wanted = False
         self._seen_s = self._clock()
         self._simulated.see(self._seen_s, run.seconds)
         self._notifications.see(self._seen_s, run.counts_of()["accepted"])
-
-    def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what is shown in a terminal that is so many columns wide."""
-        run = self._run
-        if run is None:
-            return [self._name]
-        done_s = min(run.seconds, self._arrivals_end_s)
-        return [
-            *packed(list(self._clock_facts(run)), width, lines_max=2),
-            *packed(list(self._facts(run)), width, lines_max=2),
-            bar(done_s, self._arrivals_end_s, width),
-            *self._table.draw(list(self._rows(run)), width),
-            *self._wrong(run, width),
-        ]
+        self._picture = Group(
+            joined(self._clock_facts(run)),
+            joined(self._facts(run)),
+            bar(min(run.seconds, self._arrivals_end_s), self._arrivals_end_s),
+            self._table(run),
+            *self._wrong(run),
+        )
 
     def _clock_facts(self, run: RunSnapshot) -> Iterator[Text]:
         yield self._name
@@ -115,27 +105,35 @@ class RunView:
         if run.refused_arrivals:
             yield Text(f"{run.refused_arrivals:,} refused")
 
-    def _rows(self, run: RunSnapshot) -> Iterator[tuple[str, list[Text]]]:
+    def _table(self, run: RunSnapshot) -> FittingTable:
+        columns = [
+            Column("channel"),
+            figures_column("accepted"),
+            figures_column("sent", 7),
+            figures_column("dead", 5),
+            figures_column("in flight"),
+            figures_column("attempts"),
+            figures_column("p50", 8),
+            figures_column("p99", 8),
+            Column("breaker", min_width=13),
+        ]
+        table = FittingTable(columns, _SPARE)
         for channel, names in self._providers.items():
-            several = len(names) > 1
-            breaker = Text() if several else _breaker_text(run.breaker(channel.value), run.at_ns)
-            yield "", [*_figures(str(channel), run, channel), breaker]
+            own = {} if len(names) > 1 else run.breaker(channel.value)
+            table.add(*_figures(str(channel), run, channel), _breaker_text(own, run.at_ns) if own else "")
             for number, (name, figures) in enumerate(run.providers_of(channel).items()):
                 breaker = _breaker_text(run.breaker(breaker_name(channel, number, name)), run.at_ns)
-                sent = Text(f"{figures['sent']:,}")
-                yield "", [Text(f"  {name}"), Text(), sent, *(Text() for _ in range(5)), breaker]
+                table.add(f"  {name}", "", f"{figures['sent']:,}", *[""] * 5, breaker)
         if len(self._providers) > 1:
-            yield "bold", [*_figures("all", run, None), Text()]
+            table.add(*_figures("all", run, None), style="bold")
+        return table
 
-    def _wrong(self, run: RunSnapshot, width: int) -> list[Text]:
+    def _wrong(self, run: RunSnapshot) -> list[Text]:
         """Return the faults and quiet hours that hold now; a line in any case where there are any at some time."""
         if not self._windows:
             return []
         now = [_window_text(window, run.seconds) for window in self._windows if _holds(window.spans, run.seconds)]
-        if not now:
-            return [Text(f"now  {NOTHING}", style="dim")]
-        now[0] = Text().append("now  ", style="dim").append_text(now[0])
-        return packed(now, width, lines_max=FAULT_LINES_MAX)
+        return [Text.assemble(("now  ", "dim"), joined(now) if now else (NOTHING, "dim"))]
 
 
 class _Work:
@@ -154,17 +152,17 @@ class _Work:
         return math.fsum(expected_notifications(self._scenario, entry, until_s) for entry in self._scenario.workload)
 
 
-def _figures(name: str, run: RunSnapshot, channel: NotificationChannel | None) -> list[Text]:
+def _figures(name: str, run: RunSnapshot, channel: NotificationChannel | None) -> list[str | Text]:
     counts = run.counts_of(channel)
     dead = counts["dead_lettered"]
     return [
-        Text(name),
-        Text(f"{counts['accepted']:,}"),
-        Text(f"{counts['sent']:,}"),
+        name,
+        f"{counts['accepted']:,}",
+        f"{counts['sent']:,}",
         Text(f"{dead:,}", style="red" if dead else ""),
-        Text(f"{counts['in_flight']:,}"),
-        Text(amplification_text(run.amplification_of(channel))),
-        *(Text(duration_text(run.delivery_time_of(channel, share))) for share in (0.5, 0.99)),
+        f"{counts['in_flight']:,}",
+        amplification_text(run.amplification_of(channel)),
+        *(duration_text(run.delivery_time_of(channel, share)) for share in (0.5, 0.99)),
     ]
 
 
