@@ -235,3 +235,17 @@ def test_nothing_is_known_before_the_first_look():
 
     scenario = load(Path(__file__).parents[2] / "scenarios" / "steady-state.yaml")
     assert text_of(RunView(scenario).picture(), 80).strip() == "steady-state"
+
+
+def test_a_picture_is_made_only_when_the_last_one_has_been_asked_for(snapshot):
+    scenario, run = snapshot
+    seconds = [0.0]
+    view = RunView(scenario, clock=lambda: seconds[0])
+    shown = []
+    for seconds[0] in (1.0, 2.0, 4.0):
+        view.look(run)
+        if seconds[0] != 1.0:
+            shown.append(text_of(view.picture(), 100))
+    first, second = (re.search(r"×(\S+) real time", text)[1] for text in shown)
+    assert float(first) == pytest.approx(run.seconds, rel=0.01)
+    assert float(second.replace(",", "")) == pytest.approx(run.seconds / 4, rel=0.01)
