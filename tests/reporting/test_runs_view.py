@@ -22,9 +22,9 @@ class Watched:
         self.now = 100.0
         self.view = RunsView(*arguments, **options, clock=lambda: self.now)
 
-    def tell(self, at, *news):
+    def update(self, at, *news):
         self.now = 100.0 + at
-        self.view.tell(*news)
+        self.view.update(*news)
 
     def text(self, width=100):
         console = Console(file=io.StringIO(), width=width, _environ={}, highlight=False)

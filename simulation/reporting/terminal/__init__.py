@@ -70,7 +70,7 @@ def watch_runs(
 
     view = RunsView(what, figures or {}, chosen, better)
     with drawing(view.picture):
-        yield view.tell
+        yield view.update
 
 
 def is_seen() -> bool:

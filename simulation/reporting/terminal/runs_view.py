@@ -79,7 +79,7 @@ class RunsView:
         """Return what is to be seen."""
         facts = [Text(f"0 {self._what}")] if self._base is None else self._facts(*self._base)
         table = [self._table()] if self._latest else []
-        return Group(joined(facts), bar(self._over, max(self._of, 1)), *table)
+        return Group(joined(facts), bar(self._done, max(self._of, 1)), *table)
 
     def _facts(self, begun_s: float, done_before: int) -> Iterator[Text]:
         elapsed_s, done = self._clock() - begun_s, self._done - done_before
