@@ -1,18 +1,15 @@
-"""A picture that is drawn over and over: whatever happens meanwhile, nothing of it is left."""
+"""Lines that are drawn over and over: whatever happens meanwhile, nothing of them is left."""
 
 import io
-import os
 import signal
-import threading
 
 import pytest
 from hypothesis import given, strategies as st
-from rich.console import Console, Group
+from rich.console import Console
 from rich.text import Text
 from screen import Screen
 
-from simulation.reporting.terminal import canvas
-from simulation.reporting.terminal.canvas import PAUSE_S, SHARE_MAX, Canvas, drawing, pause_after
+from simulation.reporting.terminal.canvas import AFTER_S, PAUSE_S, SHARE_MAX, Canvas
 
 WIDTHS = st.integers(5, 120)
 
@@ -20,20 +17,19 @@ WIDTHS = st.integers(5, 120)
 class Terminal:
     """A screen, and a console that writes on it."""
 
-    def __init__(self, width=100, height=1000, file=None):
+    def __init__(self, width=100, height=1000):
         self.screen = Screen(width, height)
-        self.file = file or io.StringIO()
+        self.file = io.StringIO()
         self.console = Console(file=self.file, force_terminal=True, width=width, height=height, _environ={})
+        self.now = 0.0
+
+    def clock(self):
+        return self.now
 
     def show(self):
         self.screen.feed(self.file.getvalue())
         self.file.seek(0)
         self.file.truncate()
-
-    @property
-    def seen(self):
-        self.show()
-        return self.screen.text, self.screen.cursor_is_seen
 
     def resize(self, width):
         self.show()
@@ -41,42 +37,47 @@ class Terminal:
         self.console.width = width
 
 
-def lines(*lengths):
+def fitting(*lengths):
     """Lines of these lengths, or as long as there is room."""
-    return lambda: Group(*(Text("x" * length, no_wrap=True, overflow="crop") for length in lengths))
+    return lambda width: [Text("x" * min(length, width)) for length in lengths]
 
 
-def test_only_the_latest_picture_is_seen_and_none_at_the_end():
+def test_only_the_latest_lines_are_seen_and_none_at_the_end():
     terminal = Terminal()
     shown = ["one", "two"]
-    with Canvas(lambda: Group(*shown), terminal.console) as canvas:
-        canvas.refresh()
-        assert terminal.seen == ("one\ntwo", False)
+    with Canvas(lambda _: [Text(line) for line in shown], terminal.console) as canvas:
+        canvas.draw()
+        terminal.show()
+        assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("one\ntwo", False)
         shown[:] = ["three"]
-        canvas.refresh()
-        assert terminal.seen == ("three", False)
-    assert terminal.seen == ("", True)
+        canvas.draw()
+        terminal.show()
+        assert terminal.screen.text == "three"
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
 
 
 @given(st.lists(st.integers(0, 130), min_size=1, max_size=8), st.lists(WIDTHS, max_size=6), WIDTHS, WIDTHS)
 def test_nothing_is_left_however_the_terminal_is_resized(lengths, widths, first, last):
     terminal = Terminal(first)
     terminal.screen.feed("above\r\n")
-    with Canvas(lines(*lengths), terminal.console) as canvas:
-        canvas.refresh()
+    with Canvas(fitting(*lengths), terminal.console) as canvas:
+        canvas.draw()
         for width in widths:
             terminal.resize(width)
-            canvas.refresh()
+            canvas.draw()
+            terminal.show()
             expected = ["x" * min(length, max(1, width - 2)) for length in lengths]
-            assert terminal.seen[0] == "\n".join(["above", *expected]).rstrip()
+            assert terminal.screen.text == "\n".join(["above", *expected]).rstrip()
         terminal.resize(last)
-    assert terminal.seen == ("above", True)
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("above", True)
 
 
-def draw_twice(picture, console, error=None):
-    with Canvas(picture, console) as canvas:
-        canvas.refresh()
-        canvas.refresh()
+def draw_twice(lines, console, error=None):
+    with Canvas(lines, console) as canvas:
+        canvas.draw()
+        canvas.draw()
         if error is not None:
             raise error
 
@@ -85,8 +86,9 @@ def draw_twice(picture, console, error=None):
 def test_an_error_and_an_interrupt_leave_nothing_behind_either(error):
     terminal = Terminal()
     with pytest.raises(error):
-        draw_twice(lines(10, 20), terminal.console, error)
-    assert terminal.seen == ("", True)
+        draw_twice(fitting(10, 20), terminal.console, error)
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -94,95 +96,82 @@ def test_nor_does_one_in_the_middle_of_drawing(error):
     terminal = Terminal()
     drawn = []
 
-    def picture():
+    def lines(width):
         if drawn:
             raise error
-        drawn.append(1)
-        return Group("one", "two")
+        drawn.append(width)
+        return [Text("one"), Text("two")]
 
     with pytest.raises(error):
-        draw_twice(picture, terminal.console)
-    assert terminal.seen == ("", True)
+        draw_twice(lines, terminal.console)
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
 
 
-def test_what_is_printed_meanwhile_stands_above_and_stays():
-    terminal = Terminal()
-    with Canvas(lines(10, 20), terminal.console) as canvas:
-        canvas.refresh()
-        terminal.console.print("a warning")
-        canvas.refresh()
-    assert terminal.seen == ("a warning", True)
-
-
-def test_no_more_lines_than_the_terminal_has():
-    terminal = Terminal(height=3)
-    with Canvas(lines(*range(1, 10)), terminal.console) as canvas:
-        canvas.refresh()
-        assert terminal.seen[0] == "x\nxx\nxxx"
-    assert terminal.seen[0] == ""
-
-
-@pytest.fixture
-def draws_on(monkeypatch):
-    """Have `drawing` draw at once, on a terminal."""
-
-    def use(terminal, after_s=0.0):
-        monkeypatch.setattr(canvas, "AFTER_S", after_s)
-        monkeypatch.setattr(canvas, "Console", lambda **_: terminal.console)
-
-    return use
-
-
-def test_an_interrupt_while_it_is_written_waits_until_it_is(draws_on):
+def test_an_interrupt_while_it_is_written_waits_until_it_is():
     class Interrupting(io.StringIO):
         def flush(self):
             super().flush()
             if "x" in self.getvalue():
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
-    terminal = Terminal(file=Interrupting())
-    draws_on(terminal)
-    with pytest.raises(KeyboardInterrupt), drawing(lines(10, 20)):
-        threading.Event().wait(60)
-    assert terminal.seen == ("", True)
-
-
-def test_an_error_in_the_thread_that_draws_is_raised_when_the_block_ends(draws_on):
     terminal = Terminal()
-    draws_on(terminal)
-    called = threading.Event()
-
-    def picture():
-        called.set()
-        raise LookupError("mine")
-
-    with pytest.raises(LookupError, match="mine"), drawing(picture):
-        assert called.wait(60)
-    assert terminal.seen == ("", True)
+    terminal.file = terminal.console.file = Interrupting()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        draw_twice(fitting(10, 20), terminal.console)
+    terminal.show()
+    assert (terminal.screen.text, terminal.screen.cursor_is_seen) == ("", True)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_ends_at_once_is_not_drawn(draws_on):
+def test_what_is_printed_meanwhile_stands_above_and_stays():
     terminal = Terminal()
-    draws_on(terminal, after_s=60)
-    with drawing(lines(10)):
-        pass
-    assert terminal.file.getvalue() == ""
+    with Canvas(fitting(10, 20), terminal.console) as canvas:
+        canvas.draw()
+        terminal.console.print("a warning")
+        canvas.draw()
+    terminal.show()
+    assert terminal.screen.text == "a warning"
 
 
-@pytest.mark.parametrize("cost_s", [0.0, 0.001, 0.01, 1.0])
-def test_drawing_takes_a_small_share_of_the_time(cost_s):
-    pause_s = pause_after(cost_s)
-    assert pause_s >= PAUSE_S
-    assert cost_s / (cost_s + pause_s) <= SHARE_MAX
+def test_no_more_lines_than_the_terminal_has():
+    terminal = Terminal(height=3)
+    with Canvas(fitting(*range(1, 10)), terminal.console) as canvas:
+        canvas.draw()
+        terminal.show()
+        assert terminal.screen.text == "x\nxx\nxxx"
+    terminal.show()
+    assert terminal.screen.text == ""
 
 
-def test_a_terminal_that_is_gone_ends_the_drawing_and_nothing_else(draws_on):
+def test_what_is_over_at_once_is_not_drawn_and_drawing_takes_a_small_share_of_the_time():
+    terminal = Terminal()
+    cost = 0.0
+
+    def lines(_):
+        terminal.now += cost
+        return [Text("x")]
+
+    with Canvas(lines, terminal.console, terminal.clock) as canvas:
+        assert not canvas.is_due()
+        terminal.now += AFTER_S
+        for cost in (0.0, 1.0):
+            assert canvas.is_due()
+            canvas.draw()
+            pause = max(PAUSE_S, cost / SHARE_MAX)
+            terminal.now += pause * 0.99
+            assert not canvas.is_due()
+            terminal.now += pause * 0.02
+
+
+def test_a_terminal_that_is_gone_ends_the_drawing_and_nothing_else():
     class Gone(io.StringIO):
         def write(self, _):
-            tried.set()
             raise OSError(5, "Input/output error")
 
-    tried = threading.Event()
-    draws_on(Terminal(file=Gone()))
-    with drawing(lines(10)):
-        assert tried.wait(60)
+    console = Console(file=Gone(), force_terminal=True, width=80, _environ={})
+    with Canvas(fitting(10), console) as canvas:
+        canvas.draw()
+        assert not canvas.is_due()
+        canvas.draw()

@@ -27,9 +27,11 @@ class Watched:
         self.view.update(*news)
 
     def text(self, width=100):
-        console = Console(file=io.StringIO(), width=width, _environ={}, highlight=False)
-        console.print(self.view.picture())
-        return console.file.getvalue()
+        console = Console(file=io.StringIO(), force_terminal=True, width=width, _environ={}, highlight=False)
+        for line in self.view.lines(width):
+            console.print(line, end="")
+            console.print()
+        return re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
 
     def row(self, name):
         return next(line for line in self.text().splitlines() if line.startswith(name))

@@ -32,12 +32,18 @@ def watch_run(
     if quiet or not is_seen():
         yield None
         return
-    from simulation.reporting.terminal.canvas import drawing
+    from simulation.reporting.terminal.canvas import Canvas, stderr
     from simulation.reporting.terminal.run_view import RunView
 
     view = RunView(scenario, part)
-    with drawing(view.picture):
-        yield view.look
+    with Canvas(view.lines, stderr()) as canvas:
+
+        def show(run: RunSnapshot) -> None:
+            if canvas.is_due():
+                view.look(run)
+                canvas.draw()
+
+        yield show
 
 
 @contextmanager
@@ -65,11 +71,11 @@ def watch_runs(
     if quiet or not is_seen():
         yield None
         return
-    from simulation.reporting.terminal.canvas import drawing
+    from simulation.reporting.terminal.canvas import Canvas, stderr, ticking
     from simulation.reporting.terminal.runs_view import RunsView
 
     view = RunsView(what, figures or {}, chosen, better)
-    with drawing(view.picture):
+    with Canvas(view.lines, stderr()) as canvas, ticking(canvas):
         yield view.update
 
 

@@ -1,99 +1,156 @@
-"""A picture at the bottom of a terminal that is drawn over and over, and vanishes."""
+"""Lines at the bottom of a terminal that are drawn over and over, and vanish."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self, TypeAlias
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.control import Control
 from rich.live import Live
-from rich.segment import ControlType, Segment, SegmentLines
+from rich.segment import ControlType, Segment
 
-PAUSE_S = 0.5
-"""The shortest time from one drawing to the next."""
+Lines: TypeAlias = Callable[[int], Sequence[RenderableType]]
+"""Returns what is shown, from the top down, in a terminal that is so many columns wide."""
+
+PAUSE_S = 1 / 8
+"""At least so long from one drawing to the next."""
 
 SHARE_MAX = 0.01
-"""The largest share of the time that is spent on drawing."""
+"""Of the time may be spent on drawing, at most."""
 
 AFTER_S = 0.25
-"""What ends sooner is not drawn at all: it could not be read."""
+"""What ends sooner is not drawn at all: there would be no time to read it."""
+
+TICK_S = 0.5
 
 
-class Canvas(Live):
-    """Draws a picture with each `refresh`; what is printed meanwhile stands above it. When it stops, nothing is left.
+def stderr() -> Console:
+    """Return the terminal at standard error."""
+    return Console(stderr=True, highlight=False)
 
-    Beyond what `Live` does, a terminal that becomes narrower does not leave parts of earlier pictures behind.
+
+class Canvas:
+    """What is drawn at the bottom of a terminal, for as long as the block lasts.
+
+    Whatever else is printed meanwhile stands above it. When the block is left, by an error or an interrupt too, it is
+    gone and the cursor is back. A terminal that is gone itself ends the drawing, and nothing else.
     """
 
-    def __init__(self, picture: Callable[[], RenderableType], console: Console) -> None:
-        self._picture = picture
-        self._width = 0
-        self._drawn: list[int] = []
-        """How long each line was when it was last drawn."""
-        super().__init__(
+    def __init__(self, lines: Lines, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._lines = lines
+        self._console = console
+        self._clock = clock
+        self._live = Live(
+            self,
             console=console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=sys.stdout.isatty(),  # what goes to a file is not for the terminal
             vertical_overflow="crop",
         )
+        self._lock = threading.RLock()
+        self._due_s = clock() + AFTER_S
+        self._shown = True
+        self._width = 0
+        self._drawn: list[int] = []
+        """How long each line was when it was last drawn."""
 
-    def get_renderable(self) -> RenderableType:
-        """Return what is drawn."""
+    def __enter__(self) -> Self:
         return self
 
-    def refresh(self) -> None:
-        """Draw; first remove the rows into which a terminal that has become narrower broke the lines."""
-        with self._lock:
-            width = self.console.width
-            if width < self._width:
-                broken = sum(max(1, -(-length // width)) for length in self._drawn) - len(self._drawn)
-                self.console.control(Control(*[(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * broken))
-            self._width = width
-            super().refresh()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock, _uninterrupted():
+            self._make_room()
+            self._shown = False  # so that Live's last drawing is one of nothing
+            with suppress(OSError):  # the terminal is gone
+                self._live.stop()
+
+    def is_due(self) -> bool:
+        """Return whether it is time to draw again."""
+        return self._shown and self._clock() >= self._due_s
+
+    def draw(self) -> None:
+        """Draw."""
+        with self._lock, _uninterrupted():
+            if not self._shown:
+                return
+            begun_s = self._clock()
+            try:
+                self._make_room()
+                self._live.start()
+                self._live.refresh()
+            except OSError:
+                self._shown = False
+            ended_s = self._clock()
+            self._due_s = ended_s + max(PAUSE_S, (ended_s - begun_s) / SHARE_MAX)
+
+    def _make_room(self) -> None:
+        """Take away the rows into which lines were broken that have become too long for the terminal.
+
+        It breaks them itself when it becomes narrower, as most terminals do; Live knows of the lines alone.
+        """
+        width = self._console.width
+        if self._drawn and width < self._width:
+            broken = sum(max(1, -(-length // width)) for length in self._drawn) - len(self._drawn)
+            up = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * broken
+            self._console.control(Control(*up))
+        self._width = width
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the picture; nothing when it has stopped, so that nothing is left."""
-        if self.is_started:
-            options = options.update_width(max(1, options.max_width - len("^C")))  # its echo would break the last line
-            lines = console.render_lines(self._picture(), options, pad=False)[: options.size.height]
-            self._drawn = [Segment.get_line_length(line) for line in lines]
-            yield SegmentLines(lines, new_lines=True)
+        if not self._shown:
+            return
+        options = options.update_width(max(1, options.max_width - len("^C")))  # its echo would break the last line
+        rendered = [
+            line for each in self._lines(options.max_width) for line in console.render_lines(each, options, pad=False)
+        ]
+        rendered = rendered[: options.size.height]
+        self._drawn = [Segment.get_line_length(line) for line in rendered]
+        for number, line in enumerate(rendered):
+            if number:
+                yield Segment.line()
+            yield from line
 
 
 @contextmanager
-def drawing(picture: Callable[[], RenderableType]) -> Iterator[None]:
-    """Draw a picture on standard error over and over, for as long as the block lasts.
-
-    When the block is left, by an error or an interrupt too, nothing of it is left and the cursor is back. A terminal
-    that is gone itself ends the drawing, and nothing else. A thread draws, which an interrupt cannot stop half-way.
-    """
-    finished = threading.Event()
-    with ThreadPoolExecutor(1) as executor:
-        drawn = executor.submit(_draw, picture, Console(stderr=True, highlight=False), finished)
-        try:
-            yield
-        finally:
-            finished.set()
-            drawn.result()
-
-
-def _draw(picture: Callable[[], RenderableType], console: Console, finished: threading.Event) -> None:
-    if finished.wait(AFTER_S):
+def _uninterrupted() -> Iterator[None]:
+    """Delay an interrupt until the end of the block, since a half-finished drawing could not be removed."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():  # an interrupt comes elsewhere
+        yield
         return
-    with suppress(OSError), Canvas(picture, console) as canvas:  # the terminal is gone
-        pause_s = 0.0
-        while not finished.wait(pause_s):
-            begun_s = time.thread_time()
-            canvas.refresh()
-            pause_s = pause_after(time.thread_time() - begun_s)
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
 
 
-def pause_after(cost_s: float) -> float:
-    """Return how long to wait after a drawing that took so much of the processor's time."""
-    return max(PAUSE_S, cost_s / SHARE_MAX)
+@contextmanager
+def ticking(canvas: Canvas) -> Iterator[None]:
+    """Draw now and then, in a thread, for as long as the block lasts."""
+    finished = threading.Event()
+
+    def tick() -> None:
+        while not finished.wait(TICK_S):
+            if canvas.is_due():
+                canvas.draw()
+
+    thread = threading.Thread(target=tick, name="ticking", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()

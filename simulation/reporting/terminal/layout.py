@@ -1,73 +1,111 @@
-"""Lines of facts, bars and tables that fit a terminal."""
+"""Text and tables that fit a terminal, and stay where they are while their figures change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.padding import Padding
+from rich.cells import cell_len
 from rich.progress_bar import ProgressBar
-from rich.table import Column, Table
 from rich.text import Text
 
+GAP = 2
+"""Between columns; half of that where it is narrow."""
+
+SEPARATOR = " · "
 BAR_WIDTH_MAX = 100
-_WIDEST = 10_000
 
 
-def joined(parts: Iterable[Text]) -> Text:
-    """Return parts one after the other, with dots between."""
-    return Text.assemble((" · ", "dim")).join(parts)
+def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
+    """Return parts one after the other in as few lines as have room for them; at most so many, and an ellipsis."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(SEPARATOR) + part.cell_len <= width:
+            lines[-1].append(SEPARATOR, style="dim").append_text(part)
+        elif len(lines) < lines_max:
+            lines.append(Text(no_wrap=True).append_text(part))
+        else:
+            lines[-1].append(f"{SEPARATOR}…", style="dim")
+            break
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
 
 
-def bar(finished: float, of: float) -> Padding:
-    """Return a line with a bar that shows how much of something is finished; not of the colour of what is wrong."""
-    return Padding(ProgressBar(of, finished, BAR_WIDTH_MAX, complete_style="cyan", finished_style="cyan"), expand=False)
+def bar(done: float, of: float, width: int) -> ProgressBar:
+    """Return a bar that shows how much is done; not in the colour of problems."""
+    return ProgressBar(
+        total=of, completed=done, width=min(width, BAR_WIDTH_MAX), complete_style="cyan", finished_style="cyan"
+    )
 
 
-class FittingTable(Table):
-    """A table for narrow terminals too: columns come closer, then spare ones are left out, then text is cut off.
+class Column(NamedTuple):
+    """A column of a table."""
 
-    A column with a `max_width` is cut to it before others are left out; where there is room it is as wide as it needs.
+    heading: str
+    least: int = 0
+    """How wide it is from the beginning, for the figures to come."""
+
+    need: int = 0
+    """Where there is no room for all columns those with the smallest need go first; those of 0 stay."""
+
+    left: bool = False
+    """Its text begins at the left; figures end at the right."""
+
+    cut_to: int | None = None
+    """Where there is no room it is cut to so many characters before another column goes; None: never."""
+
+
+class SteadyTable:
+    """Rows under headings, drawn anew with other figures, in columns that grow and never shrink.
+
+    So nothing jumps to and fro when a figure has a digit more for a moment.
     """
 
-    def __init__(self, columns: Iterable[Column], spare: Sequence[str]) -> None:
-        """Begin with no rows.
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._widths = [max(cell_len(column.heading), column.least) for column in columns]
 
-        Args:
-            columns: the columns. Those with `no_wrap` are cut off only when there is nothing left of the others.
-            spare: the headings of columns that may be left out, in that order.
+    def draw(self, rows: Sequence[tuple[str, Sequence[Text]]], width: int) -> list[Text]:
+        """Return the lines of a table of some rows, each with its style; only those columns that have room.
+
+        Each line is one text: a table of rich's is measured anew each time, which takes several times as long.
         """
-        super().__init__(*columns, box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
-        self._spare = spare
+        for _, cells in rows:
+            self._widths = [max(old, cell.cell_len) for old, cell in zip(self._widths, cells, strict=True)]
+        kept, gap, widths = self._fitting(width)
+        headings = [Text(column.heading) for column in self._columns]
+        lines = []
+        for style, cells in [("bold", headings), *rows]:
+            shown = [cells[number].copy() for number in kept]
+            for cell, number in zip(shown, kept, strict=True):
+                cell.truncate(widths[number], overflow="ellipsis")
+                cell.align("left" if self._columns[number].left else "right", widths[number])
+            line = Text(" " * gap, style=style, no_wrap=True).join(shown)
+            line.rstrip()
+            line.truncate(width, overflow="ellipsis")
+            lines.append(line)
+        return lines
 
-    def add(self, *cells: str | Text, style: str = "") -> None:
-        """Add a row of one line."""
-        self.add_row(*(Text.assemble(cell, no_wrap=True, overflow="ellipsis") for cell in cells), style=style)
+    def _fitting(self, width: int) -> tuple[list[int], int, list[int]]:
+        """Return which columns there is room for, how far apart, and how wide each is."""
+        kept, gap = list(range(len(self._columns))), GAP
+        widths = [
+            full if column.cut_to is None else min(full, column.cut_to)
+            for full, column in zip(self._widths, self._columns, strict=True)
+        ]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw what there is room for."""
-        wide = options.update(max_width=_WIDEST)
-        spare = iter(self._spare)
-        while Measurement.get(console, wide, self).maximum > options.max_width:
-            if self.padding[3] > 1:
-                self.padding = (0, 0, 0, 1)
-            elif heading := next(spare, None):
-                self.columns = [column for column in self.columns if column.header != heading]
+        def room() -> int:
+            return width - sum(widths[number] for number in kept) - gap * (len(kept) - 1)
+
+        needed = sorted((number for number in kept if self._columns[number].need), key=lambda n: self._columns[n].need)
+        while room() < 0:
+            if gap > 1:
+                gap = 1
+            elif needed:
+                kept.remove(needed.pop(0))
             else:
-                for column in self.columns:
-                    column.min_width = None
                 break
-        for column in self.columns:
-            column.max_width = None
-        return super().__rich_console__(console, options)
-
-
-def figures_column(heading: str, min_width: int | None = None) -> Column:
-    """Return a column of figures, which end at the right.
-
-    Args:
-        heading: what stands above it.
-        min_width: room for the figures to come, so that the columns stay where they are.
-    """
-    return Column(heading, justify="right", no_wrap=True, min_width=min_width)
+        for number in kept:
+            widths[number] += min(max(room(), 0), self._widths[number] - widths[number])
+        return kept, gap, widths

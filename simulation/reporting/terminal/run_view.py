@@ -6,15 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rich.console import Group, RenderableType
-from rich.table import Column
+from rich.console import RenderableType
 from rich.text import Text
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker.states import NOT_CLOSED
-from simulation.reporting.terminal.layout import FittingTable, bar, figures_column, joined
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import Pace, time_left
 from simulation.reporting.windows import Window, windows
 from simulation.results.counters import BreakerNow
@@ -23,8 +22,19 @@ from simulation.results.progress import RunSnapshot
 from simulation.scenario import Scenario
 from simulation.scenario.expected_arrivals import expected_notifications
 
-_SPARE = ("p50", "attempts", "accepted", "p99", "in flight")
-"""What a narrow terminal leaves out first."""
+FAULT_LINES_MAX = 3
+
+_COLUMNS = (
+    Column("channel", left=True),
+    Column("accepted", need=3),
+    Column("sent", 7),
+    Column("dead", 5),
+    Column("in flight"),
+    Column("attempts", need=2),
+    Column("p50", 8, need=1),
+    Column("p99", 8, need=4),
+    Column("breaker", 13, left=True),
+)
 
 _STYLES = {
     BreakerState.CLOSED: "dim",
@@ -58,29 +68,29 @@ class RunView:
         self._simulated, self._notifications = Pace(), Pace()
         self._simulated.see(self._begun_s, 0.0)
         self._notifications.see(self._begun_s, 0)
-        self._picture: RenderableType = self._name
-        self._is_wanted = True
-
-    def picture(self) -> RenderableType:
-        """Return what is to be seen."""
-        self._is_wanted = True
-        return self._picture
+        self._table = SteadyTable(_COLUMNS)
+        self._run: RunSnapshot | None = None
 
     def look(self, run: RunSnapshot) -> None:
-        """See how the run stands now, if the picture has been asked for since the last time."""
-        if not self._is_wanted:
-            return
-        self._is_wanted = False
+        """See how the run stands now."""
+        self._run = run
         self._seen_s = self._clock()
         self._simulated.see(self._seen_s, run.seconds)
         self._notifications.see(self._seen_s, run.counts_of()["accepted"])
-        self._picture = Group(
-            joined(self._clock_facts(run)),
-            joined(self._facts(run)),
-            bar(min(run.seconds, self._arrivals_end_s), self._arrivals_end_s),
-            self._table(run),
-            *self._wrong(run),
-        )
+
+    def lines(self, width: int) -> Sequence[RenderableType]:
+        """Return what is shown in a terminal that is so many columns wide."""
+        run = self._run
+        if run is None:
+            return [self._name]
+        done_s = min(run.seconds, self._arrivals_end_s)
+        return [
+            *packed(list(self._clock_facts(run)), width, lines_max=2),
+            *packed(list(self._facts(run)), width, lines_max=2),
+            bar(done_s, self._arrivals_end_s, width),
+            *self._table.draw(list(self._rows(run)), width),
+            *self._wrong(run, width),
+        ]
 
     def _clock_facts(self, run: RunSnapshot) -> Iterator[Text]:
         yield self._name
@@ -105,35 +115,27 @@ class RunView:
         if run.refused_arrivals:
             yield Text(f"{run.refused_arrivals:,} refused")
 
-    def _table(self, run: RunSnapshot) -> FittingTable:
-        columns = [
-            Column("channel"),
-            figures_column("accepted"),
-            figures_column("sent", 7),
-            figures_column("dead", 5),
-            figures_column("in flight"),
-            figures_column("attempts"),
-            figures_column("p50", 8),
-            figures_column("p99", 8),
-            Column("breaker", min_width=13),
-        ]
-        table = FittingTable(columns, _SPARE)
+    def _rows(self, run: RunSnapshot) -> Iterator[tuple[str, list[Text]]]:
         for channel, names in self._providers.items():
-            own = {} if len(names) > 1 else run.breaker(channel.value)
-            table.add(*_figures(str(channel), run, channel), _breaker_text(own, run.at_ns) if own else "")
+            several = len(names) > 1
+            breaker = Text() if several else _breaker_text(run.breaker(channel.value), run.at_ns)
+            yield "", [*_figures(str(channel), run, channel), breaker]
             for number, (name, figures) in enumerate(run.providers_of(channel).items()):
                 breaker = _breaker_text(run.breaker(breaker_name(channel, number, name)), run.at_ns)
-                table.add(f"  {name}", "", f"{figures['sent']:,}", *[""] * 5, breaker)
+                sent = Text(f"{figures['sent']:,}")
+                yield "", [Text(f"  {name}"), Text(), sent, *(Text() for _ in range(5)), breaker]
         if len(self._providers) > 1:
-            table.add(*_figures("all", run, None), style="bold")
-        return table
+            yield "bold", [*_figures("all", run, None), Text()]
 
-    def _wrong(self, run: RunSnapshot) -> list[Text]:
+    def _wrong(self, run: RunSnapshot, width: int) -> list[Text]:
         """Return the faults and quiet hours that hold now; a line in any case where there are any at some time."""
         if not self._windows:
             return []
         now = [_window_text(window, run.seconds) for window in self._windows if _holds(window.spans, run.seconds)]
-        return [Text.assemble(("now  ", "dim"), joined(now) if now else (NOTHING, "dim"))]
+        if not now:
+            return [Text(f"now  {NOTHING}", style="dim")]
+        now[0] = Text().append("now  ", style="dim").append_text(now[0])
+        return packed(now, width, lines_max=FAULT_LINES_MAX)
 
 
 class _Work:
@@ -152,17 +154,17 @@ class _Work:
         return math.fsum(expected_notifications(self._scenario, entry, until_s) for entry in self._scenario.workload)
 
 
-def _figures(name: str, run: RunSnapshot, channel: NotificationChannel | None) -> list[str | Text]:
+def _figures(name: str, run: RunSnapshot, channel: NotificationChannel | None) -> list[Text]:
     counts = run.counts_of(channel)
     dead = counts["dead_lettered"]
     return [
-        name,
-        f"{counts['accepted']:,}",
-        f"{counts['sent']:,}",
+        Text(name),
+        Text(f"{counts['accepted']:,}"),
+        Text(f"{counts['sent']:,}"),
         Text(f"{dead:,}", style="red" if dead else ""),
-        f"{counts['in_flight']:,}",
-        amplification_text(run.amplification_of(channel)),
-        *(duration_text(run.delivery_time_of(channel, share)) for share in (0.5, 0.99)),
+        Text(f"{counts['in_flight']:,}"),
+        Text(amplification_text(run.amplification_of(channel))),
+        *(Text(duration_text(run.delivery_time_of(channel, share))) for share in (0.5, 0.99)),
     ]
 
 

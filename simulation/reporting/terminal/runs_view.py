@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from rich.cells import cell_len
-from rich.console import Group
-from rich.table import Column
+from rich.console import RenderableType
 from rich.text import Text
 
 from actors.formatting import plain_number
-from simulation.reporting.terminal.layout import FittingTable, bar, figures_column, joined
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import time_left
 from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
 from simulation.results.progress import FinishedCell
@@ -57,7 +55,12 @@ class RunsView:
         self._most: FinishedCell | None = None
         self._least: FinishedCell | None = None
         self._headings = short_names(self._figures, keys_min=2)  # a mere `p99` says too little
-        self._label_width = 0
+        self._table = SteadyTable([Column("", left=True), Column("", left=True, cut_to=LABEL_MAX), *self._columns()])
+
+    def _columns(self) -> Iterator[Column]:
+        for number, path in enumerate(self._figures):
+            need = len(self._figures) - number  # the last ones go first, and the chosen one never
+            yield Column(self._headings[path], 8, need=0 if path == self._chosen else need)
 
     def update(self, done: int, of: int, cell: FinishedCell | None = None, /) -> None:
         """Take in how many have finished, as :class:`simulation.results.progress.RunsProgress` says."""
@@ -68,18 +71,20 @@ class RunsView:
             return
         self._finished += 1
         self._latest.append(cell)
-        self._label_width = min(max(self._label_width, cell_len(cell.label)), LABEL_MAX)
         value = self._value(cell)
         if value is not None:
             # Of equal ones the first.
             self._most = max(self._most or cell, cell, key=lambda each: self._value(each) or 0.0)
             self._least = min(self._least or cell, cell, key=lambda each: self._value(each) or 0.0)
 
-    def picture(self) -> Group:
-        """Return what is to be seen."""
-        facts = [Text(f"0 {self._what}")] if self._base is None else self._facts(*self._base)
-        table = [self._table()] if self._latest else []
-        return Group(joined(facts), bar(self._done, max(self._of, 1)), *table)
+    def lines(self, width: int) -> Sequence[RenderableType]:
+        """Return what is shown in a terminal that is so many columns wide."""
+        done, of = self._done, self._of
+        facts = [Text(f"0 {self._what}")] if self._base is None else list(self._facts(*self._base))
+        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(done, max(of, 1), width)]
+        if self._latest:
+            lines += self._table.draw(list(self._rows()), width)
+        return lines
 
     def _facts(self, begun_s: float, done_before: int) -> Iterator[Text]:
         elapsed_s, done = self._clock() - begun_s, self._done - done_before
@@ -95,11 +100,7 @@ class RunsView:
         if self._finished:
             yield Text(f"{self._finished:,} cell{'s' * (self._finished > 1)} finished")
 
-    def _table(self) -> FittingTable:
-        figures = [figures_column(heading, 8) for heading in self._headings.values()]
-        spare = [heading for path, heading in reversed(self._headings.items()) if path != self._chosen]
-        label = Column(min_width=self._label_width, max_width=LABEL_MAX)
-        table = FittingTable([Column(min_width=len("highest"), no_wrap=True), label, *figures], spare)
+    def _rows(self) -> Iterator[tuple[str, list[Text]]]:
         names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("highest", "lowest")}[self._better]
         extremes = list(zip(names, (self._most, self._least), strict=True))
         if self._better == "less":
@@ -107,13 +108,12 @@ class RunsView:
         named = [(name, cell) for name, cell in extremes if cell is not None and self._finished > 1]
         named += [("" if number else "latest", cell) for number, cell in enumerate(reversed(list(self._latest)))]
         for name, cell in named:
-            values = [self._figure_text(path, cell) for path in self._figures]
-            table.add(name, cell.label, *values, style="bold" if name in names else "")
-        return table
+            figures = [self._figure_text(path, cell) for path in self._figures]
+            yield "bold" if name in names else "", [Text(name), Text(cell.label), *figures]
 
-    def _figure_text(self, path: str, cell: FinishedCell) -> str:
+    def _figure_text(self, path: str, cell: FinishedCell) -> Text:
         value = cell.figures.get(path)
-        return NOTHING if value is None else metric_text(value, self._figures[path])
+        return Text(NOTHING if value is None else metric_text(value, self._figures[path]))
 
     def _value(self, cell: FinishedCell) -> float | None:
         return None if self._chosen is None else cell.figures.get(self._chosen)
