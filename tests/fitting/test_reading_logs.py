@@ -80,9 +80,12 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
         ("", "an empty file"),
         ("a,b\n1,2\n", "wanted a column such as start (or --time NAME), got a, b"),
         ("time,latency\n1,2,3\n", "wanted a CSV file"),
-        ("time\tlatency\n1\t2\n", "wanted a CSV file with commas, or a Parquet file of a run, got: one whose fields"),
-        ("time\tlatency\n1\t2\n", "parted by tabs"),
-        ("time;latency\n1;2.5\n", "parted by semicolons"),
+        (
+            "time\tlatency\n1\t2\n",
+            "wanted a CSV file with commas, or a Parquet file of a run, got: one with fields separated",
+        ),
+        ("time\tlatency\n1\t2\n", "separated by tabs"),
+        ("time;latency\n1;2.5\n", "separated by semicolons"),
         ("time,latency\n-1,2\n3,4\n", "seconds from the start"),
     ],
 )

@@ -213,7 +213,7 @@ def test_a_fallback_is_told_by_both():
 
 def test_a_long_story_is_cut_in_the_middle_and_says_by_how_much():
     result, read = result_of(MILLISECONDS), page_of(MILLISECONDS)
-    [article, *_] = read.html.css(".told")
+    [article, *_] = read.html.css(".notification")
     chosen = choose(result)[0].notification_id
     steps = len(histories_of(result.history, [chosen])[chosen])
     assert steps > HEAD + TAIL + 1

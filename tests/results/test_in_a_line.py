@@ -59,7 +59,7 @@ def test_results_of_many_runs_say_how_many_and_of_what(file):
     tuned = simulation.tune(file, VARY, replicates=2, sets=["expect=[sent >= 11]"])
     assert repr(tuned) == "<Tuning of 'two\\nlines': 2 settings tried, none found>"
     predicted = simulation.predict(file, ["sent"], confidence=0.5)
-    assert repr(predicted) == "<Prediction of 'two\\nlines': 3 runs, 1 figure, 0.5 confidence>"
+    assert repr(predicted) == "<Prediction of 'two\\nlines': 3 runs, 1 metric, 0.5 confidence>"
 
 
 def test_what_came_of_a_log_is_shown_without_the_log(file):

@@ -58,6 +58,7 @@ class Canvas:
         self._lock = threading.RLock()
         self._due_s = clock() + AFTER_S
         self._shown = True
+        self._has_drawn = False
         self._width = 0
         self._drawn: list[int] = []
         """How long each line was when it was last drawn."""
@@ -91,7 +92,10 @@ class Canvas:
             except OSError:
                 self._shown = False
             ended_s = self._clock()
-            self._due_s = ended_s + max(PAUSE_S, (ended_s - begun_s) / SHARE_MAX)
+            # The first drawing imports what it needs, so its cost says nothing of the next one.
+            cost_s = ended_s - begun_s if self._has_drawn else 0.0
+            self._has_drawn = True
+            self._due_s = ended_s + max(PAUSE_S, cost_s / SHARE_MAX)
 
     def _make_room(self) -> None:
         """Take away the rows into which lines were broken that have become too long for the terminal.
