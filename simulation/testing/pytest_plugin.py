@@ -13,6 +13,8 @@ files that match one of them instead, whatever is in them, and those named on th
 This module is imported whenever pytest starts, in every project of an environment that retrylab is installed in. So
 what is heavy is imported when it is needed, and nothing of `simulation` or `actors` before: a project that has a folder
 of that name has its own tests import it, and not this one. There, and without the extra `lab`, the plugin stands aside.
+
+PYTEST_DONT_REWRITE: it asserts nothing, and pytest would warn where it runs inside another pytest.
 """
 
 from __future__ import annotations
