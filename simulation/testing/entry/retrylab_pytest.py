@@ -2,8 +2,6 @@
 
 It reads the plugin from its file, so that the names `simulation` and `actors` stay free for packages of the project
 under test; see :mod:`simulation.testing.pytest_plugin`.
-
-PYTEST_DONT_REWRITE: it asserts nothing, and pytest would warn where it runs inside another pytest.
 """
 
 import sys
