@@ -580,7 +580,7 @@ async def test_a_closed_store_takes_nothing(dsn):
 
 
 async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):
-    monkeypatch.setattr(postgres_worker, "FORGET_PAUSE", 0.1)
+    monkeypatch.setattr(postgres_worker, "DELETE_PAUSE", 0.1)
     async with PostgresStore.open(dsn, remember_ids=REMEMBER_S, keep_audit=2 * REMEMBER_S) as store:
         for each in (A, B):
             await happens(store, NotificationRequested, each)

@@ -252,7 +252,7 @@ class PostgresStore(StoreOnDisk):
             case Taken():
                 self._take_over(outcome.entries)
             case Shared():
-                self._take_in(outcome)
+                self._take_in_shared(outcome)
 
     def _batch_is_done(self, batch: Batch) -> None:
         """Take back what another node was faster with, and resume all that wait for this batch."""
