@@ -1,31 +1,53 @@
-"""Serves an application over HTTP."""
+"""Serves an application over HTTP/1.1: accepts connections, and decides which go when there are too many."""
 
 from __future__ import annotations
 
+import errno
+import heapq
 import logging
+import resource
 import socket
-from functools import partial
-from typing import cast
+import traceback
+from operator import itemgetter
 
-import hypercorn.trio
 import trio
-from hypercorn import Config
-from hypercorn.typing import ASGIFramework
 from starlette.types import ASGIApp
+
+from actors.service.http_connection import Connection, Limits, Waits
 
 logger = logging.getLogger("retrylab.service")
 
 CONNECTIONS_PATIENCE = 3.0
-"""Seconds that the end waits for connections."""
+"""Seconds that the end waits for answers."""
+
+ACCEPT_PAUSE = 0.1
+"""Seconds until a connection is accepted again where the system has no room for one."""
+
+LIMITS = Limits()
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class HttpServer:
-    """Serves one application from `listen` on, until `stop` or the end of the nursery."""
+    """Serves one application from `listen` on, until `stop` or the end of the nursery.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A stranger can have as many connections as there may be. So there is no waiting for one to become free: for a new
+    one, that which has been waited for the longest is closed, be it for a request, the rest of one, or for its client
+    to take an answer. What is being answered is left alone. Bodies share their room in the same way.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits = LIMITS) -> None:
+        """Serve an application, with limits for its clients."""
         self._app = app
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._held = 0
+        """Bytes of bodies whose requests are not answered yet."""
+        self._changes = trio.lowlevel.ParkingLot()
+        self._accepting = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._has_ended = trio.Event()
         self._runs = False
-        self._stop, self._stopped = trio.Event(), trio.Event()
 
     async def listen(self, address: str, nursery: trio.Nursery) -> list[str]:
         """Serve at an address from now on; return the URLs.
@@ -33,46 +55,122 @@ class HttpServer:
         Raises:
             OSError: the address is not available.
         """
-        serve = partial(
-            hypercorn.trio.serve,
-            cast(ASGIFramework, self._app),
-            _hypercorn(address),
-            shutdown_trigger=self._stop.wait,
-            mode="asgi",
-        )
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bound(address)))
+        host, port = listener.socket.getsockname()[:2]
+        urls = [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"]
         self._runs = True
-
-        async def serve_and_say(task_status: trio.TaskStatus[list[str]]) -> None:
-            try:
-                await serve(task_status=task_status)
-            finally:
-                self._stopped.set()
-
-        urls: list[str] = await nursery.start(serve_and_say)
+        nursery.start_soon(self._serve, listener)
         logger.info("listening", extra={"fields": {"url": ", ".join(urls)}})
         return urls
 
     async def stop(self) -> None:
-        """Take no more connections, and wait until those that there are have ended."""
-        self._stop.set()
+        """Take no more connections and requests, and wait until those that there are have been answered.
+
+        A client that has not finished its request is sent away.
+        """
+        self._accepting.cancel()
+        for connection in self._connections:
+            connection.is_last = True
+            if connection.waits is not None and connection.waits[0] is not Waits.TAKE:
+                connection.send_away()
         if self._runs:
-            await self._stopped.wait()
+            self._serving.deadline = trio.current_time() + CONNECTIONS_PATIENCE
+            await self._has_ended.wait()
+
+    # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _serve(self, listener: trio.SocketListener) -> None:
+        try:
+            async with listener:
+                with self._serving:
+                    async with trio.open_nursery() as nursery:
+                        with self._accepting:
+                            await self._accept(listener, nursery, _connections_max(self._limits.connections))
+                        await listener.aclose()
+        finally:
+            self._has_ended.set()
+
+    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery, at_most: int) -> None:
+        has_said = False
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:  # whatever it is, those that there are go on
+                if not has_said:
+                    logger.error("no connection can be accepted: %s", error.strerror)
+                    has_said = True
+                if error.errno in _NO_ROOM:
+                    self._send_away(1)
+                await trio.sleep(ACCEPT_PAUSE)
+                continue
+            connection = Connection(stream, self._app, self._limits, self)
+            self._connections.add(connection)
+            nursery.start_soon(self._answer, connection, stream)
+            while not self._has_room(connection, at_most):
+                await self._changes.park()
+
+    def _has_room(self, newest: Connection, at_most: int) -> bool:
+        """Tell whether another connection may be accepted; those that have been waited for the longest make way."""
+        staying = sum(not each.is_sent_away for each in self._connections)
+        if staying > at_most and not self._send_away(max(1, at_most // 50), but=newest):
+            return False
+        return len(self._connections) <= at_most + at_most // 4  # some are still on their way out
+
+    async def _answer(self, connection: Connection, stream: trio.SocketStream) -> None:
+        """Serve a connection; what it raises ends nothing else."""
+        try:
+            await connection.serve()
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}"
+            logger.error("a connection failed: %s", type(error).__name__, extra={"fields": {"at": place}})
+        finally:
+            self._connections.discard(connection)
+            stream.socket.close()
+            self.changed()
+
+    def _send_away(self, at_most: int, but: Connection | None = None) -> bool:
+        """End those connections that have been waited for the longest; tell whether there is one."""
+        waiting = [(each.waits[1], each) for each in self._connections if each.waits is not None and each is not but]
+        for _, connection in heapq.nsmallest(at_most, waiting, key=itemgetter(0)):
+            connection.send_away()
+        return bool(waiting)
+
+    # ── what connections share ──────────────────────────────────────────────────────────────────────────────────
+
+    def changed(self) -> None:
+        """Note that a connection begins to wait for its client, or has ended."""
+        self._changes.unpark_all()
+
+    def hold(self, connection: Connection, size: int) -> bool:
+        """Note that a part of a body is held; tell whether there is room, for which another may have to go."""
+        self._held += size
+        if self._held <= self._limits.bodies_bytes:
+            return True
+        reading = [
+            (each.reads_since, each)
+            for each in self._connections
+            if each is not connection and each.reads_since is not None
+        ]
+        if not reading:
+            return False
+        min(reading, key=itemgetter(0))[1].send_away()
+        return True
+
+    def release(self, size: int) -> None:
+        """Note that so many bytes are held no more."""
+        self._held -= size
 
 
-def _hypercorn(address: str) -> Config:
-    settings = Config()
-    settings.bind = [f"fd://{_bound(address).detach()}"]
-    settings.errorlog = logging.getLogger("hypercorn.error")
-    settings.include_server_header = False
-    settings.graceful_timeout = CONNECTIONS_PATIENCE
-    return settings
+def _connections_max(at_most: int) -> int:
+    """Return how many connections there may be: half of the descriptors are for the store, providers and files."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return at_most if limit == resource.RLIM_INFINITY else max(1, min(at_most, limit // 2))
 
 
 def _bound(address: str) -> socket.socket:
-    """Return a socket that listens at an address; Hypercorn would leave one open where it cannot."""
+    """Return a socket that listens at an address."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family, _, _, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listening = socket.create_server(place, family=family)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
+    return socket.create_server(place, family=family)

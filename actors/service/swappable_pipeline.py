@@ -100,7 +100,9 @@ class _Guarded(Provider):
 class RequestGate:
     """ASGI middleware: requests wait while the pipeline is being exchanged, and that waits for those inside.
 
-    Requests to `open_paths`, which only read, are always let in.
+    A request whose body is still being read is not inside: its client decides how long that takes. It goes in when
+    it has all of it, perhaps to another pipeline than there was when it began. Requests to `open_paths`, which only
+    read, are always let in.
     """
 
     def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ("/healthz", "/metrics")) -> None:
@@ -135,28 +137,44 @@ class RequestGate:
             self._emptied = trio.Event()
             await self._emptied.wait()
 
+    async def _enter(self, inside: trio.CancelScope) -> None:
+        while self._opened is not None:
+            await self._opened.wait()
+        self._inside.add(inside)
+
+    def _leave(self, inside: trio.CancelScope) -> None:
+        self._inside.discard(inside)
+        if not self._inside:
+            self._emptied.set()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(self._open_paths):
             await self.app(scope, receive, send)
             return
-        while self._opened is not None:
-            await self._opened.wait()
-        has_answered = False
+        has_answered = has_body = False
+        inside = trio.CancelScope()
 
         async def send_and_note(message: Any) -> None:
             nonlocal has_answered
             has_answered = True
             await send(message)
 
-        inside = trio.CancelScope()
-        self._inside.add(inside)
+        async def receive_outside() -> Any:
+            nonlocal has_body
+            if has_body or has_answered:
+                return await receive()
+            self._leave(inside)
+            message = await receive()
+            has_body = not message.get("more_body", False)
+            await self._enter(inside)
+            return message
+
+        await self._enter(inside)
         try:
             with inside:
-                await self.app(scope, receive, send_and_note)
+                await self.app(scope, receive_outside, send_and_note)
         finally:
-            self._inside.discard(inside)
-            if not self._inside:
-                self._emptied.set()
+            self._leave(inside)
         if inside.cancelled_caught and not has_answered:
             refusal = JSONResponse({"detail": "the service was reading its settings"}, 503, {"Retry-After": "1"})
             await refusal(scope, receive, send)

@@ -32,7 +32,7 @@ class Command(NamedTuple):
 
 _SHELL = ("rich", "typer")
 _LAB = (*_SHELL, "matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy", "simpy")
-_SERVICE = (*_SHELL, "hypercorn", "httpx2", "prometheus_client", "starlette")
+_SERVICE = (*_SHELL, "h11", "httpx2", "prometheus_client", "starlette")
 
 COMMANDS = {
     "run": Command("simulation.commands.run", "lab", _LAB),

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_THE_LAB = ("matplotlib", "numpy", "optuna", "pandas", "pyarrow", "rich", "scipy", "simpy", "typer")
-OF_OTHER_EXTRAS = ("cryptography", "distributed", "http_ece", "httpx2", "hypercorn", "prometheus_client", "psycopg")
+OF_OTHER_EXTRAS = ("cryptography", "distributed", "h11", "http_ece", "httpx2", "prometheus_client", "psycopg")
 
 ALONE = f"""\
 import sys

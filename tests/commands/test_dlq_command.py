@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hypercorn.trio
 import pytest
 import trio
 from console_command import app
 from desks import ANN, OTTO, SHOP, SMS, Desk, app_of, command, desk
-from hypercorn import Config
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from actors.service.http_server import HttpServer
 from actors.storage.sqlite.store import SqliteStore
 
 LETTERS = (
@@ -59,14 +58,11 @@ def invoke(*words: str, env: dict[str, str | None] | None = None) -> Any:
 @asynccontextmanager
 async def served(application: Any) -> AsyncGenerator[str]:
     """Serve an application on loopback."""
-    settings, stop = Config(), trio.Event()
-    settings.bind = ["127.0.0.1:0"]
-    settings.graceful_timeout = 0.1
     async with trio.open_nursery() as nursery:
-        serve = partial(hypercorn.trio.serve, application, settings, shutdown_trigger=stop.wait, mode="asgi")
-        (url,) = await nursery.start(serve)
+        server = HttpServer(application)
+        (url,) = await server.listen("127.0.0.1:0", nursery)
         yield url
-        stop.set()
+        await server.stop()
 
 
 @asynccontextmanager

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from chromium import DESK, PHONE, Chromium, chromium, needs_chromium
 from console_kit import ANN, OTTO, app_of, notification, running
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+
+from actors.service.http_server import HttpServer
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 
@@ -138,11 +137,8 @@ def only_read(browser: Console) -> None:
 
 @asynccontextmanager
 async def listening(app):
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.graceful_timeout = 0
     async with trio.open_nursery() as nursery:
-        [url] = await nursery.start(functools.partial(serve, app, config))
+        [url] = await HttpServer(app).listen("127.0.0.1:0", nursery)
         yield url
         nursery.cancel_scope.cancel()
 

@@ -1,10 +1,12 @@
 """Settings that are read again while the service runs: what takes effect, and that nothing is lost or sent twice."""
 
+import json
 import logging
 from collections import Counter
 
 import pytest
 import trio
+import trio.testing
 from served import SHOP, Scripted, email, service, write
 
 from actors.outcomes import Sent, Transient
@@ -273,6 +275,28 @@ async def test_faults_are_injected_on_a_game_day_and_that_is_loud(tmp_path, prov
         await served.server.notifier.wait_until_quiet()
         assert await served.metric('notifications_in_dlq{channel="email"}') == 1
     assert provider.taken == ["n-0", "n-2", "n-4"]
+
+
+async def test_slow_clients_do_not_hold_up_settings_that_are_read_again_and_are_answered_by_what_comes_then(
+    tmp_path, provider, monkeypatch
+):
+    monkeypatch.setattr("actors.service.serve.REQUESTS_PATIENCE", 1e6)
+    body = json.dumps(email(1)).encode()
+    head = f"POST /notifications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {SHOP}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    async with service(tmp_path, listen="127.0.0.1:0") as served:
+        (url,) = await served.server.listen()
+        slow = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+        await slow.send_all(head.encode() + body[:5])
+        await trio.testing.wait_all_tasks_blocked()
+        before = served.server.notifier
+        with trio.fail_after(60):
+            assert await served.change(channels={"email": {"retry": {"max_attempts": 7}}}, listen="127.0.0.1:0")
+        assert served.server.notifier is not before
+        await slow.send_all(body[5:])
+        assert (await slow.receive_some()).startswith(b"HTTP/1.1 202 ")
+        await slow.aclose()
+        await served.server.notifier.wait_until_quiet()
 
 
 async def test_a_service_that_shuts_down_reads_no_settings(tmp_path, autojump_clock):

@@ -77,10 +77,9 @@ async def receive_notifications(request: Request) -> Response:
 
 async def _receive(request: Request, read: Callable[[Any], T], submit: Callable[[Notifier, T], _Answer]) -> Response:
     require(request, Role.INGEST)
-    service = request.app.state.service
-    if service.status.draining:
-        raise HTTPException(503, "the service is shutting down", {"Retry-After": str(service.status.retry_after_s)})
+    _taking(request)
     content = await content_of(request)
+    service = _taking(request)  # while the body came another one may have taken over, or the last one may be ending
     is_list = isinstance(content, list)
     items = content if is_list else [content]
     if len(items) > ITEMS_MAX:
@@ -98,6 +97,13 @@ async def _receive(request: Request, read: Callable[[Any], T], submit: Callable[
     if not is_list:
         return JSONResponse(results[0], results[0]["code"])
     return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207)
+
+
+def _taking(request: Request) -> Any:
+    service = request.app.state.service
+    if service.status.draining:
+        raise HTTPException(503, "the service is shutting down", {"Retry-After": str(service.status.retry_after_s)})
+    return service
 
 
 async def content_of(request: Request) -> Any:

@@ -111,8 +111,8 @@ async def _get_preferences(request: Request) -> Response:
 @_telling_problems
 async def _put_preferences(request: Request) -> Response:
     who = require(request, Role.OPERATOR)
-    live, user = _live(request), request.path_params["user"]
     preferences = validated(UserPreferences, await _json(request))
+    live, user = _live(request), request.path_params["user"]  # after the body: it may have come to another pipeline
     await live.set_preferences(user, preferences, by=who.name, why=request.query_params.get("why"))
     return JSONResponse(_preferences_of(live, user))
 
@@ -194,14 +194,14 @@ async def _export_suppressions(request: Request) -> Response:
 @_telling_problems
 async def _add_suppressions(request: Request) -> Response:
     who = require(request, Role.OPERATOR)
-    live = _live(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/csv":
         try:
             table = (await _body(request)).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise _Unreadable(HTTPStatus.BAD_REQUEST, "wanted text in UTF-8") from None
-        return JSONResponse({"imported": await live.import_suppressions(table, by=who.name)})
+        return JSONResponse({"imported": await _live(request).import_suppressions(table, by=who.name)})
     new = validated(_NewSuppression, await _json(request))
+    live = _live(request)
     made = await live.suppress(new.channel, new.address, reason=new.reason, by=who.name)
     return JSONResponse(_suppression(live, made), HTTPStatus.CREATED)
 
@@ -252,9 +252,9 @@ async def _list_templates(request: Request) -> Response:
 @_telling_problems
 async def _preview(request: Request) -> Response:
     require(request, Role.READER)
-    live, asked = _live(request), validated(_Preview, await _json(request))
+    asked = validated(_Preview, await _json(request))
     try:
-        made = live.preview(request.path_params["name"], asked.variables, language=asked.lang)
+        made = _live(request).preview(request.path_params["name"], asked.variables, language=asked.lang)
     except TemplateError as error:
         raise ConfigurationError([str(error)]) from None
     return JSONResponse({"subject": made.subject, "message": made.message, "html": made.metadata.get("html", False)})

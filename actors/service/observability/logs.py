@@ -105,7 +105,7 @@ def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(config.level.upper())
-    for chatty in ("httpcore2", "httpx2", "hypercorn.error", "mail.log"):  # of what each request and reply says
+    for chatty in ("httpcore2", "httpx2", "mail.log"):  # of what each request and reply says
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     return handler
 

@@ -1,0 +1,484 @@
+"""One HTTP/1.1 connection: what comes is parsed by h11 and answered by an ASGI application, in the task that serves it.
+
+It is made for clients who mean harm. All that waits for a client has a deadline, and can be ended by the server when it
+needs the room. A body is read only when the application asks for it, so that one which nobody wants costs nothing.
+What is wrong with a request ends its connection: with an answer where one can be sent, and never with an exception.
+
+============================================  ========================================================================
+what comes                                    answer
+============================================  ========================================================================
+no request on a new connection, or half one   closed, or 408, after `head_s`
+no further request                            closed after `idle_s`
+a body slower than `body_bytes_per_s`         408, `body_s` after that which would have been in time
+an answer that is not taken                   closed after `send_s`
+Content-Length beside Transfer-Encoding       400 and closed: two servers could read it differently (RFC 9112, 6.1)
+HTTP/2, other versions                        505 and closed
+an upgrade, such as to WebSocket or h2c       the request is answered as if it had not been asked for (RFC 9110, 7.8)
+what is no HTTP, or a head that is too long   400, 431
+============================================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+from collections.abc import Generator, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from enum import Enum, auto
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
+
+import h11
+import trio
+from starlette.types import ASGIApp
+
+logger = logging.getLogger("retrylab.service")
+
+READ_BYTES: Final = 2**16
+"""The most that is read at once, and that is sent before a client's progress is looked at again."""
+
+LINGER_S: Final = 1.0
+"""Seconds for a client to take the last answer: a connection that is closed with unread bytes is reset, and an answer
+that is on its way may be lost with it (RFC 9112, section 9.6)."""
+
+HURRIED_LINGER_S: Final = 0.05
+"""The same where somebody else waits for the room."""
+
+DISCARDED_MAX: Final = 100
+"""Parts of a body that nobody wanted, and that has come already, which are passed over to keep a connection."""
+
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+"""A Host header (RFC 9110, section 7.2); what else there is would be an address that cannot be parsed."""
+
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+"""The beginning of a target as proxies are sent it, which a server has to take as well (RFC 9112, section 3.2.2)."""
+
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+"""What a stream raises when its client has gone."""
+
+Message = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long clients may take, in seconds, and how much they may hold."""
+
+    connections: int = 1_000
+    """Connections at once; at most half of the file descriptors that the process may have. For one more, that which
+    has been waited for the longest is closed."""
+
+    idle_s: float = 75.0
+    """Until a further request begins; more than the proxies in front have, so that these close first."""
+
+    head_s: float = 10.0
+    """For a request line and its headers."""
+
+    body_s: float = 20.0
+    """For a body, beside the time that it takes at `body_bytes_per_s`."""
+
+    body_bytes_per_s: int = 2**15
+    """The slowest that a body may come, in the long run."""
+
+    send_s: float = 20.0
+    """For a client to take 64 KiB of an answer."""
+
+    head_bytes: int = 2**14
+    """Bytes of a request line and its headers."""
+
+    bodies_bytes: int = 64 * 2**20
+    """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
+
+
+class Waits(Enum):
+    """What a connection waits for its client to do."""
+
+    BEGIN = auto()
+    """Begin a request."""
+    FINISH = auto()
+    """Finish what it has begun: a head, or a body."""
+    TAKE = auto()
+    """Take an answer."""
+
+
+class Room(Protocol):
+    """What a connection asks of its server."""
+
+    def changed(self) -> None:
+        """Note that a connection begins to wait for its client, and may be sent away."""
+
+    def hold(self, connection: Connection, size: int) -> bool:
+        """Note that a part of a body is held; tell whether there is room for it."""
+
+    def release(self, size: int) -> None:
+        """Note that so many bytes are held no more."""
+
+
+class _Ended(Exception):
+    """A connection is to end: with this status where it can still be sent, else without a word."""
+
+    def __init__(self, status: int | None = None, why: str = "") -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+
+
+class Connection:
+    """One connection of a server. Nothing that comes over it raises out of :meth:`serve`, save bugs of this module."""
+
+    def __init__(self, stream: trio.SocketStream, app: ASGIApp, limits: Limits, room: Room) -> None:
+        """Take over a stream.
+
+        Args:
+            stream: to be closed by who has made it.
+            app: answers requests.
+            limits: for its client.
+            room: what it shares with other connections.
+        """
+        self.is_last = False
+        """Whether the request that is being answered, or comes next, is the last one."""
+        self._stream = stream
+        self._app = app
+        self._limits = limits
+        self._room = room
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._waits_for: Waits | None = None
+        self._waits_since = trio.current_time()
+        self._scope: trio.CancelScope | None = None
+        self._is_first = True
+        self.is_sent_away = False
+        """Whether it is to end as soon as it would wait for its client."""
+        self._is_broken = False
+        """Whether the client has gone."""
+        self._begin_request()
+
+    def _begin_request(self) -> None:
+        self._method = b""
+        self._body_bytes = 0
+        self._body_since: float | None = None
+        self._has_body_ended = False
+        self._head = b""
+        """The head of the answer, until something of its body is there: both go out together."""
+        self._has_content = True
+        self._has_started = self._has_answered = False
+        self._is_over = False
+        """Whether the application is told that the client has gone: it has, or has been answered in its place."""
+
+    # ── the server's side ───────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def waits(self) -> tuple[Waits, float] | None:
+        """What it waits for its client to do, and since when (on trio's clock); None: for nothing, or no longer."""
+        return None if self._waits_for is None or self.is_sent_away else (self._waits_for, self._waits_since)
+
+    @property
+    def reads_since(self) -> float | None:
+        """Since when it reads a body of which there is a part (on trio's clock); None: it reads none, or no longer."""
+        reads = self._body_bytes > 0 and not (self._has_body_ended or self._is_over or self.is_sent_away)
+        return self._body_since if reads else None
+
+    def send_away(self) -> None:
+        """End it where it waits for its client: with 503 if a request has begun."""
+        self.is_sent_away = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def serve(self) -> None:
+        """Answer requests until there are no more."""
+        try:
+            while await self._answer_next():
+                pass
+        except _Ended as ended:
+            await self._refuse(ended)
+        except h11.RemoteProtocolError as error:
+            await self._refuse(_Ended(error.error_status_hint, "wanted HTTP/1.1"))
+        except _BROKEN:
+            self._is_broken = True
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Let the client take what it was answered, and go."""
+        if self._is_broken or self._h11.our_state is h11.IDLE:
+            return
+        patience = HURRIED_LINGER_S if self.is_sent_away else LINGER_S
+        with suppress(_Ended, *_BROKEN):
+            await self._stream.send_eof()
+            self._waits_since = trio.current_time()
+            with self._waiting(Waits.BEGIN, self._waits_since + patience):
+                while await self._stream.receive_some(READ_BYTES):
+                    pass
+
+    @contextmanager
+    def _waiting(self, waits: Waits, deadline: float) -> Generator[None, None, None]:
+        """Let the block wait for the client until a deadline, or until the server wants the room.
+
+        Raises:
+            _Ended: that was before the client did anything.
+        """
+        with trio.CancelScope(deadline=deadline) as scope:
+            self._scope, self._waits_for = scope, waits
+            self._room.changed()
+            try:
+                yield
+            finally:
+                self._scope = self._waits_for = None
+        if scope.cancelled_caught:
+            raise self._too_late()
+
+    def _too_late(self) -> _Ended:
+        if self.is_sent_away:
+            return _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "others need the connection")
+        return _Ended(HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly")
+
+    async def _read(self, waits: Waits, deadline: float) -> bool:
+        """Read what comes next; tell whether anything did.
+
+        Raises:
+            _Ended: nothing came in time.
+        """
+        if self.is_sent_away or trio.current_time() >= deadline:
+            raise self._too_late()
+        with self._waiting(waits, deadline):
+            data = await self._stream.receive_some(READ_BYTES)
+        if not data:
+            self._is_broken = self._is_over = True
+            return False
+        self._h11.receive_data(data)
+        return True
+
+    async def _write(self, data: bytes) -> None:
+        """Send this, in parts that each have their time.
+
+        Raises:
+            BrokenResourceError: the client has gone, or takes nothing.
+        """
+        view = memoryview(data)
+        for start in range(0, len(view), READ_BYTES):
+            self._waits_since = trio.current_time()
+            try:
+                with self._waiting(Waits.TAKE, self._waits_since + self._limits.send_s):
+                    await self._stream.send_all(view[start : start + READ_BYTES])
+            except _Ended:  # a part of it may be on its way: there is nothing more to be said here
+                raise trio.BrokenResourceError from None
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer_next(self) -> bool:
+        """Answer a request; tell whether there may be another one."""
+        request = await self._next_request()
+        if request is None:
+            return False
+        self._method = request.method.upper()
+        scope = self._scope_of(request)
+        try:
+            await self._app(scope, self._receive, self._send)
+            if not self._has_answered and not self._is_over:
+                raise RuntimeError("the application has not answered")
+        except Exception as error:
+            self._say(error)
+        finally:
+            self._room.release(self._body_bytes)
+        if self._is_over:
+            return False
+        if not self._has_started:
+            raise _Ended(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        if not self._has_answered or self.is_last:
+            return False
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        self._begin_request()
+        return True
+
+    def _say(self, error: Exception) -> None:
+        """Log what an application has raised, in a line. Its text is left out: there may be a recipient in it."""
+        if self._is_over:  # the application was told so, and this is its way to say that it has heard it
+            logger.debug("a request ended early: %s", type(error).__name__)
+            return
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+        logger.error(
+            "a request failed: %s",
+            type(error).__name__,
+            extra={"fields": {"at": place}},
+            exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
+        )
+
+    async def _next_request(self) -> h11.Request | None:
+        """Return the head of the next request; None: there is none."""
+        if self.is_last:
+            return None
+        limits = self._limits
+        self._waits_since = trio.current_time()
+        waits, patience = Waits.BEGIN, limits.head_s if self._is_first else limits.idle_s
+        self._is_first = False
+        while (event := self._h11.next_event()) is h11.NEED_DATA:
+            if waits is Waits.BEGIN and self._h11.trailing_data[0]:
+                waits, patience, self._waits_since = Waits.FINISH, limits.head_s, trio.current_time()
+            try:
+                if not await self._read(waits, self._waits_since + patience):
+                    return None
+            except _Ended:
+                if waits is Waits.BEGIN:
+                    return None
+                raise
+        return event if isinstance(event, h11.Request) else None
+
+    def _scope_of(self, request: h11.Request) -> Message:
+        """Return what the application is told of a request."""
+        headers = list(request.headers)
+        names = {name for name, _ in headers}
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise _Ended(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "wanted HTTP/1.1")
+        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted one length of the body")
+        if request.method == b"CONNECT":
+            raise _Ended(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
+        target = request.target
+        if (absolute := _ABSOLUTE.match(target)) is not None:
+            target = target[absolute.end() :]
+            target = target if target.startswith(b"/") else b"/" + target
+            headers = [(name, absolute[1] if name == b"host" else value) for name, value in headers]
+        elif not target.startswith(b"/") and target != b"*":
+            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a path")
+        if not all(_HOST.fullmatch(value) for name, value in headers if name == b"host"):
+            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a Host header with a host")
+        path, _, query = target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": request.http_version.decode("ascii"),
+            "method": request.method.decode("ascii").upper(),
+            "scheme": "http",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self._stream.socket.getpeername()[:2],
+            "server": self._stream.socket.getsockname()[:2],
+        }
+
+    # ── bodies ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _receive(self) -> Message:
+        """Return the next part of the body, or that the client has gone: the application's `receive`."""
+        await trio.lowlevel.checkpoint()  # what has come already may be of many small parts
+        if not self._is_over and not self._has_answered:
+            try:
+                if not self._has_body_ended:
+                    return await self._next_part()
+                await self._until_gone()
+            except _Ended as ended:
+                await self._refuse(ended)
+            except h11.RemoteProtocolError as error:
+                await self._refuse(_Ended(error.error_status_hint, "wanted a body as HTTP/1.1 has it"))
+            except _BROKEN:
+                self._is_broken = True
+            self._is_over = True
+        return {"type": "http.disconnect"}
+
+    async def _next_part(self) -> Message:
+        if self._h11.they_are_waiting_for_100_continue:
+            await self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+        if self._body_since is None:
+            self._body_since = trio.current_time()
+        while (event := self._h11.next_event()) is h11.NEED_DATA:
+            self._waits_since = self._body_since
+            in_time = self._limits.body_s + self._body_bytes / self._limits.body_bytes_per_s
+            if not await self._read(Waits.FINISH, self._body_since + in_time):
+                raise _Ended
+        if not isinstance(event, h11.Data):
+            self._has_body_ended = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        self._body_bytes += len(event.data)
+        if not self._room.hold(self, len(event.data)):
+            raise _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies are being read")
+        return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+
+    async def _until_gone(self) -> None:
+        """Wait until the client leaves; what it sends meanwhile is its next request."""
+        while len(self._h11.trailing_data[0]) < READ_BYTES:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                self._is_broken = True
+                return
+            self._h11.receive_data(data)
+        await trio.sleep_forever()
+
+    def _discard(self) -> None:
+        """Pass over a body that nobody wanted, as far as it has come; with all of it the connection can be kept."""
+        for _ in range(DISCARDED_MAX):
+            event = self._h11.next_event()
+            if isinstance(event, h11.EndOfMessage):
+                self._has_body_ended = True
+            if not isinstance(event, h11.Data):
+                return
+
+    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _send(self, message: Message) -> None:
+        """Send a part of the answer: the application's `send`. Once the client has gone it does nothing."""
+        if self._is_over:
+            await trio.lowlevel.checkpoint()
+            return
+        if message["type"] == "http.response.start":
+            self._head = self._h11.send(self._response_of(message))
+            self._has_started = True
+            return
+        written, self._head = self._head, b""
+        if (body := message.get("body", b"")) and self._has_content:
+            written += self._h11.send(h11.Data(data=body))
+        if has_ended := not message.get("more_body", False):
+            written += self._h11.send(h11.EndOfMessage())
+        try:
+            await self._write(written)
+        except _BROKEN:
+            self._is_broken = self._is_over = True
+        self._has_answered = has_ended
+
+    def _response_of(self, message: Message) -> h11.Response:
+        status, headers = message["status"], list(message.get("headers", []))
+        if not self._has_body_ended:
+            with suppress(h11.RemoteProtocolError):
+                self._discard()
+        if self.is_last or not self._has_body_ended:
+            headers.append((b"connection", b"close"))
+        self._has_content = self._method != b"HEAD" and status not in (204, 304)
+        return h11.Response(status_code=status, headers=[*headers, (b"date", _date(int(time.time())))])
+
+    async def _refuse(self, ended: _Ended) -> None:
+        """Answer what is wrong with a request, if that can still be done."""
+        may_answer = self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+        if ended.status is None or self._is_broken or not may_answer:
+            return
+        self._has_started = True
+        text = f'{{"detail":"{ended.why}"}}'.encode()
+        headers = [
+            (b"connection", b"close"),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(text)),
+            (b"date", _date(int(time.time()))),
+        ]
+        if ended.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append((b"retry-after", b"1"))
+        written = self._h11.send(h11.Response(status_code=ended.status, headers=headers))
+        written += b"" if self._method == b"HEAD" else self._h11.send(h11.Data(data=text))
+        written += self._h11.send(h11.EndOfMessage())
+        with trio.move_on_after(HURRIED_LINGER_S if self.is_sent_away else LINGER_S):
+            try:
+                await self._stream.send_all(written)
+                return
+            except _BROKEN:
+                pass
+        self._is_broken = True
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
