@@ -142,7 +142,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     Raises:
         TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
-        ValueError: `expires_after` is negative, or not a number.
+        ValueError: `expires_after` is negative, or not a number; or `metadata` is nested too deep for the stack.
     """
 
     notification_id: str
@@ -171,7 +171,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     def __post_init__(self) -> None:
         if type(self.metadata) is not FrozenDict and isinstance(self.metadata, Mapping):
-            msgspec.structs.force_setattr(self, "metadata", FrozenDict(self.metadata))
+            try:
+                frozen = FrozenDict(self.metadata)
+            except RecursionError:
+                raise ValueError("metadata: wanted lists and mappings that are nested less deep") from None
+            msgspec.structs.force_setattr(self, "metadata", frozen)
         if type(self.addresses) is not FrozenDict and isinstance(self.addresses, Mapping):
             msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
         # The same checks as check_types, in a twentieth of the time: a run makes millions of them.

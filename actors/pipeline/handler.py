@@ -24,6 +24,7 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
+from actors.domain.ids import check_id
 from actors.domain.store import LeaseLost, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
@@ -209,6 +210,7 @@ class Handler(Actor):
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
+            check_id(command.notification_id)
             return self._accept(command, self._prepare)
         except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
             logger.error("not accepted: %s", error)
@@ -223,6 +225,7 @@ class Handler(Actor):
             self._prepare(delivery)
 
         try:
+            check_id(submit.command.notification_id)
             if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:

@@ -116,6 +116,8 @@ class Server:
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
         """It outlives a pipeline, and so do its bulk runs."""
+        self._access = Access(())
+        """What is remembered of sessions and guesses, whatever the tokens are."""
         self._path = path
         self._store = store
         self._nursery = nursery
@@ -223,7 +225,7 @@ class Server:
         self.app.state.service = Service(
             notifier=notifier,
             dead_letters=self._dead_letters,
-            access=Access(config.tokens),
+            access=self._access.with_tokens(config.tokens),
             config=config,
             store=self._store,
             live_settings=live_settings,
@@ -272,10 +274,12 @@ class Server:
                 await self._change(load(self._path))
             except ConfigurationError as error:
                 self.status.settings_problems = tuple(error.problems)
+                self.metrics.count_reload(is_used=False)
                 for problem in error.problems:
                     logger.error("settings are not used: %s", problem)
                 return False
             self.status.settings_problems = ()
+            self.metrics.count_reload(is_used=True)
             return True
 
     async def _change(self, config: ServiceConfig) -> None:
@@ -288,7 +292,7 @@ class Server:
         else:
             self.config = self._incarnation.config = config
             service: Service = self.app.state.service
-            self.app.state.service = replace(service, config=config, access=Access(config.tokens))
+            self.app.state.service = replace(service, config=config, access=self._access.with_tokens(config.tokens))
             self.status.settings_read_at = datetime.now(UTC)
             await service.live_settings.reload()
         if "logs" in changed:

@@ -5,7 +5,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from actors.errors import ConfigurationError
-from actors.service.http.access import SESSION_COOKIE, SESSION_S, Access, Principal, Role, TokenConfig, require
+from actors.service.http.access import (
+    ENDED_MAX,
+    SESSION_COOKIE,
+    SESSION_S,
+    Access,
+    Principal,
+    Role,
+    TokenConfig,
+    require,
+)
+from actors.service.http.guesses import ADDRESSES_MAX, GUESS_S, GUESSES_MAX, address_of
 from actors.settings.base import validated
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
@@ -22,11 +32,11 @@ class State:
         self.access = access
 
 
-def request(path="/api/dead-letters", access=None, **headers):
+def request(path="/api/dead-letters", access=None, client="203.0.113.5", **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Request(
-        {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": pairs, "app": State(access)}
-    )
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": pairs, "app": State(access)}
+    return Request(scope | {"client": (client, 5)})
 
 
 class Clock:
@@ -73,6 +83,12 @@ def test_an_unknown_caller_is_told_apart_from_one_who_may_not():
     assert require(request(access=access, authorization=f"Bearer {OTTO}"), Role.READER).name == "ötto"
 
 
+def begun(access, token):
+    principal, session = access.begin_session(request(), token)
+    assert principal.name[1:] in ("nn", "tto")
+    return session
+
+
 def in_session(session, path="/console/dead-letters"):
     return request(path, cookie=f"{SESSION_COOKIE}={session}")
 
@@ -80,8 +96,8 @@ def in_session(session, path="/console/dead-letters"):
 def test_a_session_is_of_who_signed_in_for_a_shift_and_on_the_console_alone():
     clock = Clock()
     access = Access(TOKENS, clock=clock)
-    assert access.begin_session("nobody's-0123456789") is None
-    session = access.begin_session(OTTO)
+    assert access.begin_session(request(), "nobody's-0123456789") is None
+    session = begun(access, OTTO)
     assert access.who(in_session(session)) == Principal("ötto", Role.OPERATOR)
     assert access.who(in_session(session, "/api/bulks")) is None
     clock.now += SESSION_S - 1
@@ -91,7 +107,7 @@ def test_a_session_is_of_who_signed_in_for_a_shift_and_on_the_console_alone():
 
 
 def test_a_session_outlives_the_process_but_not_its_token():
-    session = Access(TOKENS).begin_session(ANN)
+    session = begun(Access(TOKENS), ANN)
     assert Access(TOKENS).who(in_session(session)) == Principal("ann", Role.READER)
     assert Access(TOKENS[:1]).who(in_session(session)) is None
     renamed = TokenConfig(name="anna", role="reader", secret=ANN)
@@ -100,7 +116,7 @@ def test_a_session_outlives_the_process_but_not_its_token():
 
 def test_no_one_makes_a_session_of_their_own():
     access = Access(TOKENS)
-    session = access.begin_session(ANN)
+    session = begun(access, ANN)
     name, end, rest = session.split(".", 2)
     for forged in (f"{name}.{int(end) + 1}.{rest}", f"b3R0bw==.{end}.{rest}", session[:-1], "", ".", "a.b.c.d"):
         assert access.who(in_session(forged)) is None
@@ -108,13 +124,137 @@ def test_no_one_makes_a_session_of_their_own():
 
 def test_a_form_is_of_the_session_it_was_made_for():
     access = Access(TOKENS)
-    one, other = (in_session(access.begin_session(OTTO)) for _ in range(2))
+    one, other = (in_session(begun(access, OTTO)) for _ in range(2))
     token = access.form_token(one)
     assert access.is_form_token(one, token)
     assert not access.is_form_token(other, token)
     assert not access.is_form_token(one, "")
     assert access.form_token(request("/console")) is None
     assert not access.is_form_token(request("/console"), token)
+
+
+def test_a_session_that_was_ended_is_over_and_no_other_is():
+    clock = Clock()
+    access = Access(TOKENS, clock=clock)
+    one, same, other = begun(access, OTTO), begun(access, OTTO), begun(access, ANN)
+    access.end_session(in_session(one))
+    access.end_session(in_session("no.1.session"))
+    assert access.who(in_session(one)) is None
+    assert access.form_token(in_session(one)) is None
+    assert access.who(in_session(same)).name == "ötto"
+    assert access.who(in_session(other)).name == "ann"
+    assert access.with_tokens(TOKENS).who(in_session(one)) is None  # after other tokens were read, too
+    assert access.with_tokens(TOKENS).who(in_session(other)) is not None
+
+
+def test_ended_sessions_take_little_room_and_stay_ended():
+    clock = Clock()
+    access = Access(TOKENS, clock=clock)
+    others = begun(access, ANN)
+    ended = []
+    for _ in range(ENDED_MAX + 100):
+        clock.now += 1
+        ended.append(begun(access, OTTO))
+        access.end_session(in_session(ended[-1]))
+    clock.now += 1
+    later = begun(access, OTTO)
+    assert not any(access.who(in_session(session)) for session in ended)
+    assert access.who(in_session(later)) is not None
+    assert access.who(in_session(others)) is not None  # someone else's is none of theirs
+    assert len(access._ended._ends_s[OTTO.encode()]) == ENDED_MAX
+    clock.now += SESSION_S
+    access.end_session(in_session(begun(access, OTTO)))
+    assert len(access._ended._ends_s[OTTO.encode()]) == 1
+
+
+# ── guesses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def asked(access, token, **request_):
+    """Return the status that a request with this token gets."""
+    try:
+        require(request(access=access, authorization=f"Bearer {token}", **request_), Role.READER)
+    except HTTPException as refused:
+        return refused.status_code
+    return 200
+
+
+def guesses(count, start=0):
+    return [f"guess-{number:012}" for number in range(start, start + count)]
+
+
+def test_guesses_of_tokens_are_limited_and_a_right_one_is_not_told_apart():
+    clock = Clock()
+    access = Access(TOKENS, timer=clock)
+    assert [asked(access, guess) for guess in guesses(GUESSES_MAX + 30)] == [401] * GUESSES_MAX + [429] * 30
+    assert asked(access, ANN) == 429
+    with pytest.raises(HTTPException) as refused:
+        require(request(access=access, authorization="Bearer x"), Role.READER)
+    assert 1 <= int(refused.value.headers["Retry-After"]) <= GUESS_S
+    clock.now += 3600
+    assert [asked(access, guess) for guess in guesses(GUESSES_MAX + 30)] == [401] * GUESSES_MAX + [429] * 30
+    seconds = 600
+    answers = []
+    for guess in guesses(seconds * 10):
+        clock.now += 0.1
+        answers.append(asked(access, guess))
+    assert answers.count(401) <= seconds / GUESS_S + 1
+
+
+def test_a_sign_in_is_a_guess_too():
+    clock = Clock()
+    access = Access(TOKENS, timer=clock)
+    for guess in guesses(GUESSES_MAX):
+        assert access.begin_session(request(), guess) is None
+        assert access.refusal(request(), guess).status_code == 401
+    assert access.begin_session(request(), OTTO) is None
+    assert access.refusal(request(), OTTO).status_code == 429
+    clock.now += GUESS_S
+    assert access.begin_session(request(), OTTO) is not None
+
+
+def test_no_stranger_locks_anyone_out_who_is_elsewhere_or_was_there_before():
+    clock = Clock()
+    access = Access(TOKENS, timer=clock)
+    assert asked(access, ANN) == 200
+    session = in_session(begun(access, OTTO))
+    for guess in guesses(1000):
+        asked(access, guess)
+    assert asked(access, ANN) == 200
+    assert asked(access, guesses(1)[0]) == 429
+    assert access.who(session) is not None
+    assert asked(access, OTTO, client="203.0.113.6") == 200
+    # not even those behind the same proxy
+    proxied = {"client": "127.0.0.1", "x_forwarded_for": "10.0.0.1, 198.51.100.7"}
+    for guess in guesses(1000):
+        asked(access, guess, **proxied)
+    assert asked(access, OTTO, **proxied) == 429
+    assert asked(access, OTTO, client="127.0.0.1", x_forwarded_for="198.51.100.8") == 200
+
+
+def test_guesses_take_little_room_wherever_they_come_from():
+    access = Access(TOKENS)
+    for number in range(ADDRESSES_MAX + 500):
+        asked(access, "guess-0123456789", client="10.0.0.1", x_forwarded_for=f"2001:db8:{number:x}::1")
+        asked(access, ANN, client="10.0.0.1", x_forwarded_for=f"2001:db8:{number:x}::1")
+    assert len(access._guesses._full_at) == len(access._guesses._proven) == ADDRESSES_MAX
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("203.0.113.5", "", "203.0.113.5"),
+        ("8.8.8.8", "198.51.100.7", "8.8.8.8"),
+        ("127.0.0.1", "1.1.1.1, 8.8.4.4", "8.8.4.4"),
+        ("10.1.2.3", "nonsense", "10.1.2.3"),
+        ("::ffff:8.8.8.8", "", "8.8.8.8"),
+        ("2a00:1450:4001:82a::200e", "", "2a00:1450:4001:82a::/64"),
+        ("fe80::1%eth0", "2a00::5", "2a00::/64"),
+        ("", "8.8.8.8", "?"),
+    ],
+)
+def test_the_address_that_is_counted(peer, forwarded_for, address):
+    assert address_of(peer, forwarded_for) == address
 
 
 def token_of(secret, **settings):

@@ -7,7 +7,8 @@ import pytest
 import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors.service.http.ingest import BODY_MAX, ITEMS_MAX
+from actors.service.http.bodies import BODY_MAX
+from actors.service.http.ingest import ITEMS_MAX
 
 
 async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):

@@ -20,13 +20,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.service.http.access import Access, Principal, Role
-from actors.service.http.ingest import body_of
+from actors.service.http.bodies import body_of
 
 FORM_TOKEN = "form_token"
 """The name of the field that shows that a form is of this session."""
 
 FORM_BYTES_MAX = 4 * 2**20
-"""The longest form that is read: the longest message that is accepted fits, with every character written as three."""
+"""The longest form of an operator: the longest message that is accepted fits, with every character written as three."""
+
+SMALL_FORM_BYTES_MAX = 2**14
+"""The longest form of a stranger: it signs in."""
 
 _FIELDS_MAX = 50
 
@@ -97,12 +100,16 @@ def allow(request: Request, role: Role) -> Principal:
     """Return who asks, if they are known and may do what `role` may.
 
     Raises:
-        HTTPException: 401 when they are unknown, 403 when they may not.
+        HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
+            403 when they may not.
     """
     access: Access = request.app.state.service.access
     principal = access.who(request)
     if principal is None:
-        raise HTTPException(401, "You are not signed in, or your session has ended.")
+        refusal = access.refusal(request)
+        if refusal.status_code == 401:
+            refusal.detail = "You are not signed in, or your session has ended."
+        raise refusal
     if not principal.may(role):
         raise HTTPException(
             403, f"This needs the role {role}; {principal.name} is signed in with the role {principal.role}."
@@ -110,8 +117,10 @@ def allow(request: Request, role: Role) -> Principal:
     return principal
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
     """Return the fields of a form; of several with one name the last.
+
+    What can be checked without reading it is to be checked before.
 
     Raises:
         HTTPException: 413 when it is too long, 415 when it is no form, 400 when it cannot be read.
@@ -119,8 +128,8 @@ async def read_form(request: Request) -> dict[str, str]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise HTTPException(415, "This is not a form of the console.")
-    too_long = HTTPException(413, f"A form may have {FORM_BYTES_MAX // 2**20} MiB at the most.")
-    body = await body_of(request, FORM_BYTES_MAX, too_long)
+    too_long = HTTPException(413, f"This form may have {bytes_max // 2**10:,} KiB at the most.")
+    body = await body_of(request, bytes_max, too_long)
     try:
         fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
     except ValueError:
@@ -139,12 +148,19 @@ def check_same_site(request: Request) -> None:
     if fetch_site is not None:
         if fetch_site != "same-origin":
             raise HTTPException(403, "The form was sent from another site.")
-    elif not origin or urlsplit(origin).netloc != request.headers.get("host"):
+    elif not (netloc := _netloc(origin)) or netloc != request.headers.get("host"):
         raise HTTPException(
             403,
             f"The form was sent from {origin or 'an unknown origin'} to {request.headers.get('host')}. "
             "A proxy in between has to pass on the Host header as it came.",
         )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # as of http://[
+        return ""
 
 
 def check_form_token(request: Request, form: Mapping[str, str]) -> None:
@@ -160,5 +176,6 @@ def check_form_token(request: Request, form: Mapping[str, str]) -> None:
 
 def sign_in_first(request: Request) -> Response:
     """Redirect a visitor who is not signed in to the sign-in page, which leads back to the page they wanted."""
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("ascii", "replace")
+    wanted = request.scope["path"] + (f"?{query}" if query else "")
     return RedirectResponse(f"/console/sign-in?next={quote(wanted)}", 303)

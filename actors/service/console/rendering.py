@@ -39,6 +39,7 @@ _TITLES = {
     404: "Not here",
     413: "Too long",
     415: "That is no form",
+    429: "Too many tries",
     503: "Not now",
 }
 
@@ -109,7 +110,10 @@ def refusal(request: Request, refused: HTTPException) -> Response:
         "text": refused.detail,
         "form_token": "" if who is None else Visit(request, who).form_token,
     }
-    return _page(request, who, "refusal.html", refused.status_code, context)
+    answer = _page(request, who, "refusal.html", refused.status_code, context)
+    if (wait := (refused.headers or {}).get("Retry-After")) is not None:
+        answer.headers["Retry-After"] = wait
+    return answer
 
 
 def render_outside(request: Request, template: str, *, status_code: int = 200, **context: Any) -> Response:
@@ -129,7 +133,7 @@ def _page(
     now, service = now_of(request), request.app.state.service
     text = _environment.get_template(template).render(
         who=who,
-        here=request.url.path,
+        here=request.scope["path"],
         now=now,
         FORM_TOKEN=FORM_TOKEN,
         clock=functools.partial(words.clock, now=now),

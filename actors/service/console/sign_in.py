@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actors.service.console.gate import check_form_token, check_same_site, read_form
+from actors.service.console.gate import SMALL_FORM_BYTES_MAX, check_form_token, check_same_site, read_form
 from actors.service.console.rendering import refusal, render_outside
 from actors.service.http.access import SESSION_COOKIE, SESSION_PATH, SESSION_S, Access, Role
-
-logger = logging.getLogger(__name__)
 
 
 async def sign_in_page(request: Request) -> Response:
@@ -30,21 +26,23 @@ async def sign_in(request: Request) -> Response:
     """Begin a session for the token that was sent, and redirect to the page that was asked for."""
     try:
         check_same_site(request)
-        form = await read_form(request)
+        form = await read_form(request, SMALL_FORM_BYTES_MAX)
     except HTTPException as refused:
         return refusal(request, refused)
     access: Access = request.app.state.service.access
     token = form.get("token", "").strip()
     wanted = _page_to_go_to(form.get("next", ""))
-    principal, session = access.bearer(token), access.begin_session(token)
-    problem = None
-    if principal is None or session is None:
-        problem = "No one has this token."
-        logger.warning("console: sign-in with an unknown token refused")
-    elif not principal.may(Role.READER):
+    begun = access.begin_session(request, token)
+    if begun is None:
+        answered = access.refusal(request, token)
+        if answered.status_code == 429:
+            return refusal(request, answered)
+        return _again(request, wanted, "No one has this token.")
+    principal, session = begun
+    if not principal.may(Role.READER):
         problem = f"This is the token of {principal.name}, which may {principal.role} and see nothing here."
-    if problem is not None or session is None:
-        return render_outside(request, "sign_in.html", status_code=403, next=wanted, problem=problem, signed_out=False)
+        return _again(request, wanted, problem)
+    access.end_session(request)  # the one before, whose cookie is replaced
     answer = RedirectResponse(wanted, 303)
     answer.set_cookie(
         SESSION_COOKIE,
@@ -58,13 +56,22 @@ async def sign_in(request: Request) -> Response:
     return answer
 
 
+def _again(request: Request, wanted: str, problem: str) -> Response:
+    return render_outside(request, "sign_in.html", status_code=403, next=wanted, problem=problem, signed_out=False)
+
+
 async def sign_out(request: Request) -> Response:
-    """End a session: its cookie is deleted."""
+    """End a session, here and in the browser: its cookie is deleted, and no copy of it works any more."""
+    access: Access = request.app.state.service.access
     try:
         check_same_site(request)
-        check_form_token(request, await read_form(request))
+        if access.form_token(request) is None:
+            check_form_token(request, {})
+        check_form_token(request, await read_form(request, SMALL_FORM_BYTES_MAX))
     except HTTPException as refused:
         return refusal(request, refused)
+    access = request.app.state.service.access
+    access.end_session(request)
     answer = RedirectResponse("/console/sign-in?out", 303)
     answer.delete_cookie(
         SESSION_COOKIE, path=SESSION_PATH, secure=_is_encrypted(request), httponly=True, samesite="strict"

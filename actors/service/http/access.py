@@ -3,12 +3,18 @@
 A session is a text that anyone may read and only the service can write: name, end, a random part, and an HMAC-SHA256
 over them whose key is derived from the token that was shown at the sign-in. So it needs no place of its own to be kept
 in, outlives a restart, holds at every node that has the same tokens, and ends when its token is taken away.
+
+Signing out ends it: this process remembers those that have been ended for as long as they would have lasted. Another
+node, or this one after a restart, does not know of it. The browser has deleted its cookie by then; to make a copy of it
+worthless everywhere, replace the token.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import math
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -18,7 +24,10 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from actors.service.http.guesses import Guesses, address_of
 from actors.service.tokens import Role as Role, TokenConfig as TokenConfig
+
+logger = logging.getLogger("retrylab.service")
 
 SESSION_COOKIE = "retrylab_session"
 """The name of the cookie that holds a session."""
@@ -36,6 +45,10 @@ _ALLOWED = {
 }
 
 
+ENDED_MAX = 1_000
+"""Sessions of a token that have been ended and are remembered one by one."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who asks."""
@@ -48,44 +61,115 @@ class Principal:
         return role in _ALLOWED[self.role]
 
 
-class Access:
-    """Knows the bearers of tokens. Nothing in it changes; a service whose tokens change has another one."""
+class EndedSessions:
+    """The sessions that have been ended before their time. Only who has a token can make it grow.
 
-    def __init__(self, tokens: Sequence[TokenConfig], *, clock: Callable[[], float] = time.time) -> None:
+    When a token has more of them than are remembered, all its sessions that began with or before the oldest are over.
+    """
+
+    def __init__(self) -> None:
+        self._ends_s: dict[bytes, dict[str, int]] = {}
+        """By token and signature, when a session would have ended."""
+        self._over_until_s: dict[bytes, int] = {}
+        """By token, the end of the latest session that is over with all before it."""
+
+    def add(self, token: bytes, signature: str, end_s: int, now_s: float) -> None:
+        """End a session that would have lasted until `end_s`."""
+        kept = {key: end for key, end in self._ends_s.get(token, {}).items() if end > now_s}
+        kept[signature] = end_s
+        if len(kept) > ENDED_MAX:
+            oldest = min(kept, key=kept.__getitem__)
+            self._over_until_s[token] = kept.pop(oldest)
+        self._ends_s[token] = kept
+
+    def has(self, token: bytes, signature: str, end_s: int) -> bool:
+        """Tell whether a session has been ended."""
+        return signature in self._ends_s.get(token, ()) or end_s <= self._over_until_s.get(token, 0)
+
+
+class Access:
+    """Knows the bearers of tokens; a service whose tokens change has another one, with the same memory."""
+
+    def __init__(
+        self,
+        tokens: Sequence[TokenConfig],
+        *,
+        ended: EndedSessions | None = None,
+        guesses: Guesses | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Know these tokens.
 
         Args:
             tokens: all there are.
+            ended: the sessions that have been ended; none when None.
+            guesses: the tokens that have been tried; none when None.
             clock: gives seconds since 1970, for the end of sessions.
+            timer: gives seconds that never go back, for the limit of guesses.
         """
         self._bearers = [(token.secret.reveal().encode(), Principal(token.name, token.role)) for token in tokens]
+        self._ended = EndedSessions() if ended is None else ended
+        self._guesses = Guesses() if guesses is None else guesses
         self._clock = clock
+        self._timer = timer
+
+    def with_tokens(self, tokens: Sequence[TokenConfig]) -> Access:
+        """Return one that knows these tokens, and what this one remembers."""
+        return Access(tokens, ended=self._ended, guesses=self._guesses, clock=self._clock, timer=self._timer)
 
     def who(self, request: HTTPConnection) -> Principal | None:
-        """Return who asks, by the token in the header or else by the session in the cookie; None: unknown."""
-        authorization = request.headers.get("authorization")
-        if authorization is not None:
-            scheme, _, token = authorization.partition(" ")
-            return self.bearer(token.strip()) if scheme.lower() == "bearer" else None
-        if not request.url.path.startswith(SESSION_PATH):
+        """Return who asks, by the token in the header or else by the session in the cookie; None: unknown, or too many
+        tokens have been tried from there.
+
+        Counts nothing: :meth:`refusal` does.
+        """
+        token = _token_of(request)
+        if token is not None:
+            found = self._look(request, token)
+            return None if found is None else found[1]
+        if "authorization" in request.headers or not request.scope["path"].startswith(SESSION_PATH):
             return None
         found = self._session(request.cookies.get(SESSION_COOKIE, ""))
         return None if found is None else found[1]
 
-    def bearer(self, token: str) -> Principal | None:
-        """Return whose token this is; None: no one's. How long that takes says nothing about the tokens there are."""
-        found = self._find(token)
-        return None if found is None else found[1]
+    def refusal(self, request: HTTPConnection, token: str | None = None) -> HTTPException:
+        """Return how a caller who is unknown is to be answered, and count the token that was tried.
 
-    def begin_session(self, token: str) -> str | None:
-        """Return the session that signing in with `token` begins, for the cookie; None: it is no one's token."""
-        found = self._find(token)
+        Args:
+            request: theirs.
+            token: what was tried; that of the header when None.
+        """
+        token = _token_of(request) if token is None else token
+        if token is not None:
+            address, now = _address_of(request), self._timer()
+            wait = self._guesses.wait(address, token, now)
+            if wait > 0:
+                text = "too many unknown tokens came from this address"
+                return HTTPException(429, text, {"Retry-After": str(math.ceil(wait))})
+            if self._guesses.was_wrong(address, now):
+                fields = {"address": address}
+                logger.warning("unknown tokens: no others are looked at for a while", extra={"fields": fields})
+        return HTTPException(401, "wanted a known token", {"WWW-Authenticate": "Bearer"})
+
+    def begin_session(self, request: HTTPConnection, token: str) -> tuple[Principal, str] | None:
+        """Return who signs in with `token`, and their session for the cookie; None: it is no one's token, or too many
+        have been tried from there."""
+        found = self._look(request, token)
         if found is None:
             return None
         secret, principal = found
         name = urlsafe_b64encode(principal.name.encode()).decode()
         content = f"{name}.{int(self._clock()) + SESSION_S}.{secrets.token_urlsafe(12)}"
-        return f"{content}.{_signature(secret, 'session', content)}"
+        return principal, f"{content}.{_signature(secret, 'session', content)}"
+
+    def end_session(self, request: HTTPConnection) -> None:
+        """End the session of a request, if it has one: no copy of its cookie works here any more."""
+        session = request.cookies.get(SESSION_COOKIE, "")
+        found = self._session(session)
+        if found is not None:
+            content, _, signature = session.rpartition(".")
+            self._ended.add(found[0], signature, _end_of(content), self._clock())
 
     def form_token(self, request: HTTPConnection) -> str | None:
         """Return what every form of this session has to carry, so that no other site can send one; None: no session.
@@ -101,6 +185,15 @@ class Access:
         wanted = self.form_token(request)
         return wanted is not None and hmac.compare_digest(wanted.encode(), given.encode())
 
+    def _look(self, request: HTTPConnection, token: str) -> tuple[bytes, Principal] | None:
+        address = _address_of(request)
+        if self._guesses.wait(address, token, self._timer()) > 0:
+            return None
+        found = self._find(token)
+        if found is not None:
+            self._guesses.was_right(address, token)
+        return found
+
     def _find(self, token: str) -> tuple[bytes, Principal] | None:
         given = token.encode(errors="replace")
         found = None
@@ -113,10 +206,28 @@ class Access:
         content, _, signature = session.rpartition(".")
         for secret, principal in self._bearers:
             if hmac.compare_digest(_signature(secret, "session", content).encode(), signature.encode()):
-                name, end_s, _ = content.split(".")
-                is_theirs = urlsafe_b64decode(name).decode() == principal.name  # tokens may be given another name
-                return (secret, principal) if is_theirs and self._clock() < int(end_s) else None
+                end_s = _end_of(content)
+                is_theirs = _name_of(content) == principal.name  # tokens may be given another name
+                is_over = self._clock() >= end_s or self._ended.has(secret, signature, end_s)
+                return (secret, principal) if is_theirs and not is_over else None
         return None
+
+
+def _name_of(content: str) -> str:
+    return urlsafe_b64decode(content.split(".")[0]).decode()
+
+
+def _end_of(content: str) -> int:
+    return int(content.split(".")[1])
+
+
+def _token_of(request: HTTPConnection) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _address_of(request: HTTPConnection) -> str:
+    return address_of(request.client.host if request.client else "", request.headers.get("x-forwarded-for", ""))
 
 
 def _signature(secret: bytes, purpose: str, content: str) -> str:
@@ -128,12 +239,13 @@ def require(request: HTTPConnection, role: Role) -> Principal:
     """Return who asks, if they may do what `role` may.
 
     Raises:
-        HTTPException: 401 when they are unknown, 403 when they may not.
+        HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
+            403 when they may not.
     """
     access: Access = request.app.state.service.access
     principal = access.who(request)
     if principal is None:
-        raise HTTPException(401, "wanted a known token", {"WWW-Authenticate": "Bearer"})
+        raise access.refusal(request)
     if not principal.may(role):
         raise HTTPException(403, f"wanted the role {role}, got {principal.role}")
     return principal

@@ -43,7 +43,7 @@ from actors.errors import ConfigurationError, EditRefused, UnknownChannel
 from actors.messages import NotificationChannel
 from actors.notifier import BreakerOverride
 from actors.service.http.access import Role, require
-from actors.service.http.ingest import content_of
+from actors.service.http.bodies import content_of
 from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S
 from actors.service.operations.dead_letters import DeadLetters

@@ -36,8 +36,7 @@ from actors.domain.user_preferences import UserPreferences
 from actors.errors import ConfigurationError, TemplateError
 from actors.messages import NotificationChannel
 from actors.service.http.access import Role, require
-from actors.service.http.ingest import body_of
-from actors.service.http.surrogates import NO_TEXT, has_half_a_character
+from actors.service.http.bodies import DEPTH_MAX, NO_TEXT, body_of, has_half_a_character, is_too_deep
 from actors.service.operations.json import parts_of, time_text
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
@@ -231,7 +230,7 @@ def _cursor(each: Suppression) -> str:
 def _limit(text: str | None) -> int:
     if text is None:
         return PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= PAGE_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= PAGE_MAX):
         raise ConfigurationError([f"limit: wanted a whole number from 1 to {PAGE_MAX:,}, got {text[:60]!r}"])
     return int(text)
 
@@ -297,6 +296,8 @@ async def _json(request: Request) -> dict[str, Any]:
     body = await _body(request)
     try:
         content = json.loads(body)
+        if is_too_deep(content):
+            raise ValueError(f"nested more than {DEPTH_MAX} deep")
         if has_half_a_character(content):  # which could not be answered, nor kept
             raise ValueError(NO_TEXT)
     except (ValueError, RecursionError) as error:

@@ -26,6 +26,9 @@ breaker_transitions             counter    breaker, to          transitions of c
 breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
                                            host, state
 faults_injected                 gauge                           faults that are on: a game day
+settings_reloads                counter    result               settings that were read again: used or refused
+settings_files_refused          gauge                           files of preferences, templates and suppressions of
+                                                                which the latest content cannot be used
 ==============================  =========  ===================  =====================================================
 
 Where each host of recipients has a breaker, `breaker_state` has those that are not closed: there may be thousands.
@@ -102,6 +105,12 @@ class Metrics:
             "delivery_time_seconds", "From acceptance until sent.", ("channel",), buckets=SECONDS, registry=registry
         )
         self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
+        self._reloads = Counter("settings_reloads", "Settings that were read again.", ("result",), registry=registry)
+        for result in ("used", "refused"):
+            self._reloads.labels(result)
+        self._files_refused = Gauge(
+            "settings_files_refused", "Watched files whose latest content cannot be used.", registry=registry
+        )
         self._count_of: dict[type, Callable[[Any], None]] = {
             NotificationRequested: self._on_requested,
             NotificationSent: self._on_sent,
@@ -200,6 +209,14 @@ class Metrics:
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""
         self._faults.set(count)
+
+    def count_reload(self, *, is_used: bool) -> None:
+        """Count settings that were read again, used or refused."""
+        self._reloads.labels("used" if is_used else "refused").inc()
+
+    def set_files_refused(self, count: int) -> None:
+        """Say of how many watched files the latest content cannot be used."""
+        self._files_refused.set(count)
 
     def text(self) -> bytes:
         """Return the metrics as Prometheus reads them (text format 0.0.4)."""

@@ -58,6 +58,8 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
 def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
     """Return what happened to a notification, of any node, that has not ended, or whose history is kept since it
     has."""
+    if "\0" in notification_id:  # which no text of PostgreSQL's can have
+        return None
     entry = entries(sql, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
     if entry is not None:
         return StoredHistory(entry.command, tuple(entry.events))
@@ -67,6 +69,8 @@ def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
     """Return what people have done, to one notification or to all, newest first."""
+    if notification_id is not None and "\0" in notification_id:
+        return []
     rows = sql.execute(
         "SELECT entry FROM audit WHERE %(id)s::text IS NULL OR notification_id = %(id)s ORDER BY seq DESC "
         "LIMIT %(limit)s",

@@ -32,7 +32,6 @@ pooler, one that pools by sessions.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import socket
@@ -47,7 +46,7 @@ from actors.domain.delivery import dead_letter_after
 from actors.domain.store import LeaseLost, LettersChanged, SettingsChange, StoredHistory, Takeover
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
-from actors.errors import StoreError, StoreFailed, Unstorable
+from actors.errors import StoreError, StoreFailed
 from actors.instants import NS_PER_S, ns
 from actors.kernel.effects import Effect
 from actors.messages import (
@@ -72,9 +71,6 @@ from actors.storage.postgres.worker import Outcome, Taken, Worker
 A = TypeVar("A")
 
 SHORTEST_LEASE = 1.0
-
-LONGEST_ID = 2_000
-"""Bytes of the longest id of a notification: PostgreSQL's indices take little more."""
 
 _SHARED = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded})
 
@@ -170,7 +166,6 @@ class PostgresStore(StoreOnDisk):
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
         if kind is NotificationRequested:
-            _check_id(notification_id)
             change.written = encode_command(command)
             change.before = self._open.get(notification_id)
             super().commit(event, command)
@@ -353,19 +348,6 @@ class PostgresStore(StoreOnDisk):
         """Record, in whichever thread, that nothing can be made durable any more."""
         self._failure = failure
         self._tell(self._is_lost)
-
-
-def _check_id(notification_id: str) -> None:
-    """Raise Unstorable for an id that PostgreSQL cannot have as a key."""
-    with contextlib.suppress(UnicodeEncodeError):  # which encode_command says more of
-        size = len(notification_id.encode())
-        if size > LONGEST_ID:
-            raise Unstorable(
-                f"notification {notification_id[:40]!r}… cannot be stored; wanted an id of at most {LONGEST_ID} bytes, "
-                f"got one of {size}"
-            )
-    if "\0" in notification_id:
-        raise Unstorable(f"notification {notification_id!r} cannot be stored; wanted an id without the character NUL")
 
 
 def _since_ns(entry: Entry) -> int:

@@ -1,0 +1,96 @@
+r"""Bodies of requests: how much of one is read, and what JSON is taken.
+
+Half of a surrogate pair, such as ``\ud800`` alone, JSON can write with an escape, and it is no text. msgspec says of it
+that the data was truncated, or names a byte; Python's own reader takes it, and only the answer, or the store, cannot be
+written.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+BODY_MAX = 2**20
+"""Bytes of a request's body."""
+
+DEPTH_MAX = 64
+"""How deep lists and objects may be nested in JSON. What is read, frozen, stored and sent again takes a piece of the
+stack for each level; Python's ends between 100 and 500 levels."""
+
+NO_TEXT = "half a surrogate pair is no text"
+
+_EXPLAINED_MAX = 2**16
+"""Bytes of a body that is read a second time, to say what is wrong with it."""
+
+
+async def content_of(request: Request) -> Any:
+    """Return what the body says.
+
+    Raises:
+        HTTPException: it is too long, or no JSON, or nested too deep.
+    """
+    too_long = HTTPException(413, f"wanted a body of at most {BODY_MAX:,} bytes")
+    body = await body_of(request, BODY_MAX, too_long)
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8, or too deep"
+        if _is_but_for_half_a_character(body):
+            reason = NO_TEXT
+        raise HTTPException(400, f"wanted JSON: {reason}") from None
+    if is_too_deep(content):
+        raise HTTPException(400, f"wanted JSON that is nested at most {DEPTH_MAX} deep")
+    return content
+
+
+async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:
+    """Return the body of a request; raise the error where it has more bytes, without reading them."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > at_most:
+        raise too_long
+    body = bytearray()
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > at_most:
+                raise too_long
+    return bytes(body)
+
+
+def is_too_deep(content: Any) -> bool:
+    """Return whether lists and mappings are nested deeper than :data:`DEPTH_MAX`; it needs no stack of its own."""
+    level = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def has_half_a_character(content: Any) -> bool:
+    """Return whether half of a surrogate pair is anywhere in what JSON says, keys included."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _is_but_for_half_a_character(body: bytes) -> bool:
+    """Return whether JSON that msgspec does not read is that otherwise, but for half of a surrogate pair."""
+    if len(body) > _EXPLAINED_MAX:
+        return False
+    try:
+        return has_half_a_character(json.loads(body))
+    except (ValueError, RecursionError):
+        return False
