@@ -89,7 +89,7 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS):
             notifier=notifier,
             dead_letters=DeadLetters(notifier, nursery),
             access=Access(tokens),
-            config=SimpleNamespace(faults=faults),
+            config=SimpleNamespace(faults=faults, notifier=None),
             store=store,
             metrics=metrics,
             breakers=watch,

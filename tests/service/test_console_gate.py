@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from actors.service.console.gate import FORM_BYTES_MAX, read_form
 from actors.service.http.access import SESSION_COOKIE
+from actors.service.http.guesses import GUESSES_MAX
 from actors.settings.faults import FaultConfig
 
 PAGES = [
@@ -93,6 +94,84 @@ async def test_who_has_signed_out_is_out(autojump_clock):
         assert (await browser.get("/console/dead-letters")).path == "/console/sign-in"
 
 
+async def test_a_copy_of_a_cookie_ends_with_its_session_and_so_does_the_one_before_a_sign_in(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+
+        async def sees(session):
+            thief = Browser(app_of(service))
+            thief.client.cookies.set(SESSION_COOKIE, session)
+            return (await thief.get("/console/dead-letters")).path == "/console/dead-letters"
+
+        other = Browser(app_of(service))
+        await other.sign_in(ANN)
+        first = browser.client.cookies[SESSION_COOKIE]
+        assert await sees(first)
+        await browser.sign_in(ANN)  # with the first cookie
+        second = browser.client.cookies[SESSION_COOKIE]
+        assert [await sees(first), await sees(second)] == [False, True]
+        await browser.send(await browser.get("/console"), "/console/sign-out")
+        assert not await sees(second)
+        assert await sees(other.client.cookies[SESSION_COOKIE])
+
+
+async def test_guesses_at_the_sign_in_are_limited(autojump_clock):
+    async with signed_in() as (service, browser):
+        stranger = Browser(app_of(service))
+        answers = [await stranger.sign_in(f"guess-{number:012}") for number in range(GUESSES_MAX + 2)]
+        assert [page.status for page in answers] == [403] * GUESSES_MAX + [429] * 2
+        assert "too many unknown tokens" in answers[-1].text()
+        assert int(answers[-1].response.headers["retry-after"]) >= 1
+        assert (await stranger.sign_in(ANN)).status == 429
+        assert (await browser.get("/console")).path == "/console"  # who is in stays in
+        assert (await browser.sign_in(OTTO)).status == 200  # and comes in again from where they were before
+
+
+async def test_a_strangers_form_is_small_and_read_only_when_all_else_is_right(autojump_clock):
+    async with running() as service:
+        kind = "application/x-www-form-urlencoded"
+
+        async def status(path, **headers):
+            headers = {
+                "host": HOST,
+                "content-type": kind,
+                **{name.replace("_", "-"): it for name, it in headers.items()},
+            }
+            scope = {
+                "type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "scheme": "http",
+                "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            }  # fmt: skip
+            statuses, read = [], []
+
+            async def receive():
+                read.append(1)
+                return {"type": "http.request", "body": b"x" * 9_000, "more_body": True}
+
+            async def send(message):
+                statuses.extend([message["status"]] if "status" in message else [])
+
+            await app_of(service)(scope, receive, send)
+            return statuses[0], len(read)
+
+        here = f"http://{HOST}"
+        assert await status("/console/sign-in", origin="http://evil.example", content_length="9") == (403, 0)
+        assert await status("/console/sign-in", origin=here, content_length="16385") == (413, 0)
+        assert await status("/console/sign-in", origin=here, content_type="text/plain") == (415, 0)
+        assert await status("/console/sign-in", origin=here) == (413, 2)
+        assert await status("/console/sign-out", origin=here, content_length="9") == (403, 0)
+        for path in ACTIONS:
+            assert await status(path, origin=here, content_length="9") == (401, 0)
+
+
+async def test_a_host_is_no_part_of_a_path(autojump_clock):
+    async with signed_in() as (service, browser):
+        session = browser.client.cookies[SESSION_COOKIE]
+        for host in ("[", f"{HOST}/console?", "a b"):
+            headers = [(b"host", host.encode()), (b"cookie", f"{SESSION_COOKIE}={session}".encode())]
+            scope = {"type": "http", "method": "GET", "query_string": b"", "headers": headers, "scheme": "http"}
+            assert service.access.who(Request(scope | {"path": "/api/audit"})) is None
+            assert service.access.who(Request(scope | {"path": "/console/audit"})).name == "otto"
+
+
 async def test_every_answer_forbids_scripts_frames_and_copies(autojump_clock):
     async with signed_in(DEAD) as (_, browser):
         pages = [await browser.get(path) for path in [*PAGES, *FOR_OPERATORS, "/console/nothing-here"]]
@@ -145,6 +224,8 @@ async def test_a_form_without_its_token_or_with_that_of_another_session_does_not
     [
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "null", "host": ""},
+        {"origin": "http://["},
         {},
         {"origin": f"http://{HOST}", "sec-fetch-site": "cross-site"},
         {"origin": f"http://{HOST}", "sec-fetch-site": "same-site"},

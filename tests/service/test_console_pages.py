@@ -432,6 +432,27 @@ async def test_an_operator_orders_a_breaker_about(autojump_clock):
         assert any("sms" in row[3] and row[4] == "the gateway asked us to" for row in audit)
 
 
+async def test_a_breaker_that_is_off_in_the_file_is_told_from_one_that_was_overridden(autojump_clock):
+    off = {"channels": {"email": {"circuit_breaker": {"enabled": False}}, "sms": {}}, "drain": 0}
+    async with signed_in(settings=off) as (_, browser):
+
+        def nexts(page):
+            return {row[0]: row[-1] for row in page.rows("Now")}
+
+        page = await browser.get(BREAKERS)
+        assert nexts(page) == {"email": "so in the settings; an operator may override it", "sms": ""}
+        assert "So in the settings: email (disabled)." in (await browser.get("/console")).text()
+        page = await browser.send(page, BREAKERS, breaker="sms", order="disable", why="x")
+        page = await browser.send(page, BREAKERS, breaker="email", order="close", why="x")
+        assert nexts(page) == {
+            "email": "by an operator's override; the settings say otherwise",
+            "sms": "by an operator's override, until the next one",
+        }
+        overview = (await browser.get("/console")).text()
+        assert "Overridden, until an operator changes it: sms (disabled)." in overview
+        assert "So in the settings" not in overview
+
+
 async def test_of_several_providers_each_can_be_ordered_about(autojump_clock):
     settings = {"channels": {"email": {"failover": {"backup": {}}}}, "drain": 0}
     async with signed_in(settings=settings) as (_, browser):

@@ -7,8 +7,9 @@ import pytest
 import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors.service.http.bodies import BODY_MAX
-from actors.service.http.ingest import ITEMS_MAX
+from actors import Notifier, SendNotification, Unstorable
+from actors.service.http.bodies import BODY_MAX, DEPTH_MAX
+from actors.service.http.ingest import HINTS_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
 
 
 async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):
@@ -194,3 +195,106 @@ async def test_a_request_that_is_being_answered_while_the_service_drains_is_answ
         assert refused.status_code == 503
         assert refused.headers["retry-after"].isdecimal()
     assert provider.taken == ["n-1"]
+
+
+# ── what a client may send to do harm ───────────────────────────────────────────────────────────────────────────────
+
+
+def nested(depth):
+    return json.loads('{"a":' * depth + "1" + "}" * depth)
+
+
+async def test_json_that_is_nested_too_deep_is_refused_wherever_it_comes_in(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        assert (await served.post("/notifications", email(0, metadata=nested(DEPTH_MAX - 1)))).status_code == 202
+        for depth in (DEPTH_MAX, 450, 900, 5_000):
+            body = json.dumps(email(1)).replace(
+                '"Hello"', '"Hello", "metadata": ' + '{"a":' * depth + "1" + "}" * depth
+            )
+            headers = {"authorization": f"Bearer {OTTO}"}
+            assert (await served.client.post("/notifications", content=body, headers=headers)).status_code == 400
+            edit = '{"edit": {"metadata": ' + "[" * depth + "]" * depth + "}}"
+            answer = await served.client.post("/api/dead-letters/n-0/retry", content=edit, headers=headers)
+            assert answer.status_code == 400
+            variables = '{"variables": ' + '{"a":' * depth + "1" + "}" * depth + "}"
+            answer = await served.client.post("/api/templates/x/preview", content=variables, headers=headers)
+            assert answer.status_code == 400
+
+
+async def test_a_notification_that_is_made_with_metadata_nested_too_deep_says_so():
+    metadata = "x"
+    for _ in range(3_000):
+        metadata = {"a": metadata}
+    with pytest.raises(ValueError, match="metadata: wanted lists and mappings that are nested less deep"):
+        SendNotification(notification_id="n", channel="email", recipient="a", message="m", metadata=metadata)
+
+
+BAD_IDS = ["a\0", "a\nb", "a\r", "a\u2028b", "a\x85", "a\x1b[31m", "x" * 2001, "é" * 1001]
+
+
+@pytest.mark.parametrize("store", ["memory", {"sqlite": "store.db"}])
+async def test_an_id_that_no_store_may_have_is_refused_at_the_door_of_every_store(tmp_path, store):
+    async with service(tmp_path, store=store) as served:
+        for bad in BAD_IDS:
+            answer = await served.post("/notifications", email(1, notification_id=bad))
+            assert answer.status_code == 422
+            assert [problem["field"] for problem in answer.json()["problems"]] == ["notification_id"]
+            answer = await served.post("/events", PLACED | {"order_id": bad})
+            assert answer.status_code == 422
+            assert answer.json()["problems"][0]["field"] == "order_id"
+        answer = await served.post("/events", PLACED | {"order_id": "x" * 1995})  # what is made of it is too long
+        assert answer.status_code == 422
+        assert "at most 2000 bytes" in answer.json()["notifications"][0]["problems"][0]["problem"]
+        for good in ("x" * 2000, "é" * 1000, "a b", "\N{PARTY POPPER}", "zero\u200bwidth"):
+            assert (await served.post("/notifications", email(1, notification_id=good))).status_code == 202
+        for path in ("/api/dead-letters/%00", "/api/audit?id=%00", "/api/dead-letters/a%0Ab"):
+            assert (await served.get(path)).status_code in (200, 404)
+        await served.server.notifier.wait_until_quiet()
+
+
+async def test_a_live_notifier_refuses_such_an_id_with_a_clear_error():
+    async with Notifier.open({"channels": {"email": {}}}, providers=Scripted()) as notifier:
+        for bad in BAD_IDS:
+            command = SendNotification(notification_id=bad, channel="email", recipient="a", message="m")
+            with pytest.raises(Unstorable, match=r"cannot be accepted; wanted an id (without|of at most 2000 bytes)"):
+                await notifier.send(command)
+        assert notifier.in_flight == 0
+
+
+@pytest.mark.parametrize("limit", ["9" * 30, "9" * 5000, "0", "-1", "1e3", "²", "1001"])
+async def test_a_long_limit_is_refused_and_no_error(tmp_path, autojump_clock, limit):
+    async with service(tmp_path) as served:
+        for path in ("/api/suppressions", "/api/dead-letters", "/api/audit", "/api/breakers"):
+            assert (await served.get(f"{path}?limit={limit}")).status_code == 422
+        session = {"authorization": f"Bearer {OTTO}"}
+        assert (await served.client.get(f"/console/audit?limit={limit}", headers=session)).status_code == 200
+
+
+async def test_a_list_is_refused_with_little_work_and_others_get_their_turn(tmp_path, autojump_clock, monkeypatch):
+    looked = 0
+
+    def close_matches(*_args, **_settings):
+        nonlocal looked
+        looked += 1
+        return []
+
+    monkeypatch.setattr("difflib.get_close_matches", close_matches)
+    items = [email(number, **{f"recipien{number}x{n}": 1 for n in range(40)}) for number in range(1000)]
+    events = [{"type": f"OrderPlace{number}"} for number in range(1000)]
+    for path, content in (("/notifications", items), ("/events", events)):
+        turns = looked = 0
+        async with service(tmp_path) as served, trio.open_nursery() as nursery:
+
+            async def others():
+                nonlocal turns
+                while True:
+                    await trio.lowlevel.checkpoint()
+                    turns += 1
+
+            nursery.start_soon(others)
+            answer = await served.post(path, content)
+            nursery.cancel_scope.cancel()
+        assert {each["status"] for each in answer.json()} == {"invalid"}
+        assert looked <= HINTS_MAX
+        assert turns > len(content) / ITEMS_AT_ONCE / 2
+        assert max(len(each["problems"]) for each in answer.json()) <= PROBLEMS_MAX + 1

@@ -187,7 +187,10 @@ async def test_settings_with_anything_wrong_change_nothing_and_all_of_it_is_logg
         assert (await served.post("/notifications", email(1))).status_code == 202
         health = (await served.get("/healthz", None)).json()
         assert health["settings"]["problems_of_the_last_reading"] > 0
+        assert await served.metric('settings_reloads_total{result="refused"}') == 1
+        assert await served.metric('settings_reloads_total{result="used"}') == 0
         assert await served.change()
+        assert await served.metric('settings_reloads_total{result="used"}') == 1
         health = (await served.get("/healthz", None)).json()
         assert health["settings"]["problems_of_the_last_reading"] == 0
 

@@ -90,6 +90,7 @@ def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
         notifier=at.notifier,
         dead_letters=at.letters,
         access=Access([TokenConfig(name=name, role=role, secret=secret) for name, role, secret in tokens]),
+        config=SimpleNamespace(notifier=None),
         store=at.notifier.pipeline.store,
         breakers=watch if watch is not None else BreakerWatch(),
         status=SimpleNamespace(draining=False),

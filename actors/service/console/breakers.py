@@ -85,7 +85,7 @@ async def order(visit: Visit) -> Response:
 def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Response:
     service = visit.request.app.state.service
     started = service.status.started_at
-    breakers = service.breakers.now(service.notifier.pipeline)
+    breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
     if len(breakers) > BREAKERS_SHOWN:
         breakers.sort(key=lambda breaker: breaker.state == BreakerState.CLOSED)
     return render(
@@ -114,9 +114,11 @@ def _row(breaker: BreakerNow, started: datetime) -> _Row:
         case BreakerState.CLOSED if breaker.ramping_until is not None:
             what, next_at = "lets a growing share through, all", breaker.ramping_until
         case BreakerState.CLOSED:
-            what = ""
+            what = "by an operator's override; the settings say otherwise" if breaker.overridden else ""
+        case _ if breaker.overridden:
+            what = "by an operator's override, until the next one"
         case _:
-            what = "an operator has to change it"
+            what = "so in the settings; an operator may override it"
     return _Row(breaker.name, breaker.host, breaker.state, breaker.since or started, what, next_at)
 
 

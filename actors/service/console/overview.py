@@ -82,7 +82,7 @@ class _Row:
 async def overview_page(visit: Visit) -> Response:
     """Show the metrics of every channel as they are now, and the problems."""
     service = visit.request.app.state.service
-    breakers = service.breakers.now(service.notifier.pipeline)
+    breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
     started = service.status.started_at
     by_channel = figures_of(service.metrics)
     total = Figures()
@@ -177,9 +177,11 @@ def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
         names = ", ".join(dict.fromkeys(breaker.name for breaker in shut))
         what = f"{counted(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
         troubles.append(Trouble(what, address("/breakers"), "Look at the breakers"))
-    if ordered := [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]:
-        names = ", ".join(dict.fromkeys(f"{breaker.name} ({breaker.state})" for breaker in ordered))
-        troubles.append(Trouble(f"Until an operator changes it: {names}.", address("/breakers"), "Change that"))
+    stays = [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]
+    for overridden, text in ((True, "Overridden, until an operator changes it"), (False, "So in the settings")):
+        named = dict.fromkeys(f"{each.name} ({each.state})" for each in stays if each.overridden is overridden)
+        if named:
+            troubles.append(Trouble(f"{text}: {', '.join(named)}.", address("/breakers"), "Look at the breakers"))
     if total.dead_letters:
         what = f"{counted(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
         troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))

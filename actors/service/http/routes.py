@@ -251,7 +251,7 @@ def _bulk_of(request: Request) -> Any:
 
 async def _list_breakers(request: Request) -> Response:
     query, service = _query(request, _BreakersQuery), request.app.state.service
-    now = service.breakers.now(service.notifier.pipeline)
+    now = service.breakers.now(service.notifier.pipeline, service.config.notifier)
     history = service.breakers.history(limit=query.limit, channel=query.channel)
     return _json(
         {

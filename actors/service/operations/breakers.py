@@ -11,6 +11,7 @@ from actors.messages import BreakerState, BreakerTransitioned, NotificationChann
 from actors.notifier import Pipeline
 from actors.pipeline.lane import Lane
 from actors.policies.breaker.breaker import Breaker
+from actors.settings.channel import NotifierConfig
 
 HISTORY_KEPT = 500
 """How many transitions are remembered; the log has more."""
@@ -46,6 +47,10 @@ class BreakerNow:
     refused: int
     """Requests refused since its last transition."""
 
+    overridden: bool
+    """Whether an operator has put it into another state than its settings say. False: it is as the settings have it, also
+    where that is disabled, forced-open or metrics-only."""
+
 
 class BreakerWatch:
     """Remembers the latest transitions of all breakers; gets them by :meth:`record`, as metrics and logs do."""
@@ -66,20 +71,30 @@ class BreakerWatch:
         fitting = [event for event in reversed(self._history) if channel in (None, event.breaker.partition("/")[0])]
         return fitting[:limit]
 
-    def now(self, pipeline: Pipeline) -> list[BreakerNow]:
+    def now(self, pipeline: Pipeline, settings: NotifierConfig | None = None) -> list[BreakerNow]:
         """Return the breakers of a pipeline as they are now, in the order of its channels and of their providers.
 
         Where each host has one, only hosts that something was sent to lately have; a channel none of whose hosts is
         known yet has no breaker here.
+
+        Args:
+            pipeline: the one that runs.
+            settings: in the file; those that the pipeline began with when None. They differ in operators' overrides
+                that were in force then.
         """
         system = pipeline.handler.actor.system
         since = {(event.breaker, event.host): event.at for event in self._history}
         return [
-            _breaker(channel, lane, host, breaker, system.epoch_ns, since)
+            _breaker(channel, lane, host, breaker, system.epoch_ns, since, _is_overridden(channel, lane, settings))
             for channel, stages in pipeline.wiring.stages.items()
             for lane in stages.lanes
             for host, breaker in lane.breakers()
         ]
+
+
+def _is_overridden(channel: NotificationChannel, lane: Lane, settings: NotifierConfig | None) -> bool:
+    own = lane.config if settings is None else settings.channels[channel].by_provider()[lane.provider_name]
+    return lane.begins is not own.circuit_breaker.begins
 
 
 def _breaker(
@@ -89,6 +104,7 @@ def _breaker(
     breaker: Breaker,
     epoch_ns: int,
     since: dict[tuple[str, str | None], datetime],
+    overridden: bool,
 ) -> BreakerNow:
     retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
     own_host = None if lane.breaker is not None else host
@@ -103,4 +119,5 @@ def _breaker(
         ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
         consecutive_failures=breaker.consecutive_failures,
         refused=breaker.refused,
+        overridden=overridden,
     )
