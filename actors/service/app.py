@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from actors.domain.store import Store
-from actors.errors import NotifierClosed, StoreError
+from actors.errors import NotifierClosed, StoreError, StoreFailed
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
@@ -43,13 +43,29 @@ def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
         routes=[*ingest.routes(), *health.routes(), *api.routes(), *settings_api.routes(), *console.routes()],
-        exception_handlers={HTTPException: _refused, NotifierClosed: _closed, StoreError: _closed},
+        exception_handlers={
+            HTTPException: _refused,
+            ClientDisconnect: _gone,
+            NotifierClosed: _closed,
+            StoreFailed: _closed,
+            StoreError: _unreachable,
+        },
     )
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Answer a client that has left in the middle of its body; it goes nowhere."""
+    return Response(status_code=400)
+
+
+async def _unreachable(_request: Request, _error: Exception) -> Response:
+    """Refuse a request because the store cannot be read now."""
+    return JSONResponse({"detail": "the store cannot be used now"}, 503, {"Retry-After": "1"})
 
 
 async def _closed(_request: Request, _error: Exception) -> Response:

@@ -281,6 +281,10 @@ class Connection:
                 raise RuntimeError("the application has not answered")
         except Exception as error:
             self._say(error)
+        except trio.Cancelled:  # the process ends: on a signal, or since its store has failed
+            with trio.CancelScope(shield=True):
+                await self._refuse(_Ended(HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping"))
+            raise
         finally:
             self._room.release(self._body_bytes)
         if self._is_over:
@@ -470,7 +474,7 @@ class Connection:
         written = self._h11.send(h11.Response(status_code=ended.status, headers=headers))
         written += b"" if self._method == b"HEAD" else self._h11.send(h11.Data(data=text))
         written += self._h11.send(h11.EndOfMessage())
-        with trio.move_on_after(HURRIED_LINGER_S if self.is_sent_away else LINGER_S):
+        with trio.move_on_after(HURRIED_LINGER_S if self.is_sent_away else LINGER_S):  # mostly it takes no time
             try:
                 await self._stream.send_all(written)
                 return

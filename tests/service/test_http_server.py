@@ -470,7 +470,22 @@ async def test_answers_hold_up_the_end_for_so_long_and_no_longer(mock_clock: Moc
             nursery.start_soon(at.server.stop)
             await wait_all_tasks_blocked()
             mock_clock.jump(3.1)
-        assert await everything(stream) == b""
+        assert status_of(await everything(stream)) == 503
+
+
+async def test_who_is_being_answered_when_the_process_ends_is_told_to_come_again():
+    async def wait(_request: Request) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with serving(application(wait=wait)) as at:
+        stream = await at.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        at.streams.clear()
+        await wait_all_tasks_blocked()
+    said = await everything(stream)
+    await stream.aclose()
+    assert status_of(said) == 503
+    assert b"retry-after: 1" in said.lower()
 
 
 async def test_an_application_hears_of_a_client_that_has_gone():

@@ -7,7 +7,7 @@ import pytest
 import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors import Notifier, SendNotification, Unstorable
+from actors import Notifier, SendNotification, StoreFailed, Unstorable
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
 
@@ -298,3 +298,29 @@ async def test_a_list_is_refused_with_little_work_and_others_get_their_turn(tmp_
         assert looked <= HINTS_MAX
         assert turns > len(content) / ITEMS_AT_ONCE / 2
         assert max(len(each["problems"]) for each in answer.json()) <= PROBLEMS_MAX + 1
+
+
+async def test_a_full_disk_is_a_503_for_who_is_being_answered_and_the_end(tmp_path, monkeypatch):
+    connect = sqlite3.connect
+
+    def connect_with_little_room(*args, **settings):
+        connection = connect(*args, **settings)
+        connection.execute("PRAGMA max_page_count = 40")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_with_little_room)
+    stream, statuses = None, []
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreFailed, match="disk is full"), flatten_subgroups=True):
+        async with service(tmp_path, store={"sqlite": "store.db"}, listen="127.0.0.1:0") as served:
+            (url,) = await served.server.listen()
+            stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+            for number in range(1000):
+                body = json.dumps(email(number, message="much " * 1000)).encode()
+                head = f"POST /notifications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {SHOP}\r\n"
+                await stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                statuses.append(await stream.receive_some())
+    statuses.append(await stream.receive_some())
+    await stream.aclose()
+    codes = [int(said[9:12]) for said in statuses if said]
+    assert codes.index(503) > 3
+    assert codes == [202] * codes.index(503) + [503] * codes.count(503)

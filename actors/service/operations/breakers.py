@@ -48,8 +48,8 @@ class BreakerNow:
     """Requests refused since its last transition."""
 
     overridden: bool
-    """Whether an operator has put it into another state than its settings say. False: it is as the settings have it, also
-    where that is disabled, forced-open or metrics-only."""
+    """Whether an operator has put it into another state than its settings say. False: it is as they have it, also where
+    that is disabled, forced-open or metrics-only."""
 
 
 class BreakerWatch:
