@@ -106,8 +106,18 @@ def attack_bytes(random: Random, name: str | None = None) -> bytes:
     return ATTACKS[name or random.choice(sorted(ATTACKS))](random)
 
 
-async def attack(random: Random, stream: trio.SocketStream, name: str | None = None) -> None:
-    """Send it, whole or in parts; then leave, at once or after an answer."""
+def count_in(sent: bytes) -> int:
+    """Return how many requests and frames there are in it, at the least."""
+    requests, _, frames = sent.partition(_PREFACE)
+    count = max(1, requests.count(b"\r\n\r\n"))
+    while len(frames) >= 9:
+        count += 1
+        frames = frames[9 + int.from_bytes(frames[:3], "big") :]
+    return count
+
+
+async def attack(random: Random, stream: trio.SocketStream, name: str | None = None) -> int:
+    """Send it, whole or in parts; then leave, at once or after an answer. Return how many requests and frames."""
     sent = attack_bytes(random, name)
     try:
         cut = random.randrange(len(sent) + 1)
@@ -118,3 +128,4 @@ async def attack(random: Random, stream: trio.SocketStream, name: str | None = N
             await stream.receive_some()
     except trio.BrokenResourceError:
         pass
+    return count_in(sent)
