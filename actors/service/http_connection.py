@@ -15,6 +15,7 @@ Content-Length beside Transfer-Encoding       400 and closed: two servers could 
 HTTP/2, other versions                        505 and closed
 an upgrade, such as to WebSocket or h2c       the request is answered as if it had not been asked for (RFC 9110, 7.8)
 what is no HTTP, or a head that is too long   400, 431
+a head or a body in very many small parts     400: a hundred kilobytes of them would take seconds to read
 ============================================  ========================================================================
 """
 
@@ -46,6 +47,9 @@ READ_BYTES: Final = 2**16
 LINGER_S: Final = 1.0
 """Seconds for a client to take the last answer: a connection that is closed with unread bytes is reset, and an answer
 that is on its way may be lost with it (RFC 9112, section 9.6)."""
+
+PARTS_MAX: Final = 1_000
+"""Parts in which a head or a body may come, beside one for each 64 bytes: each costs as much as a hundred bytes do."""
 
 HURRIED_LINGER_S: Final = 0.05
 """The same where somebody else waits for the room."""
@@ -159,7 +163,7 @@ class Connection:
 
     def _begin_request(self) -> None:
         self._method = b""
-        self._body_bytes = 0
+        self._body_bytes = self._body_parts = 0
         self._body_since: float | None = None
         self._has_body_ended = False
         self._head = b""
@@ -321,7 +325,10 @@ class Connection:
         self._waits_since = trio.current_time()
         waits, patience = Waits.BEGIN, limits.head_s if self._is_first else limits.idle_s
         self._is_first = False
+        parts = 0
         while (event := self._h11.next_event()) is h11.NEED_DATA:
+            if (parts := parts + 1) > PARTS_MAX:
+                raise _Ended(HTTPStatus.BAD_REQUEST, "the request comes in too many parts")
             if waits is Waits.BEGIN and self._h11.trailing_data[0]:
                 waits, patience, self._waits_since = Waits.FINISH, limits.head_s, trio.current_time()
             try:
@@ -401,6 +408,9 @@ class Connection:
             self._has_body_ended = True
             return {"type": "http.request", "body": b"", "more_body": False}
         self._body_bytes += len(event.data)
+        self._body_parts += 1
+        if self._body_parts > PARTS_MAX + self._body_bytes // 64:
+            raise _Ended(HTTPStatus.BAD_REQUEST, "the body comes in too many parts")
         if not self._room.hold(self, len(event.data)):
             raise _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies are being read")
         return {"type": "http.request", "body": bytes(event.data), "more_body": True}

@@ -190,8 +190,13 @@ def describe(annotation: Any) -> str:
     return "text"
 
 
+PROBLEMS_MAX = 100
+"""Problems of a group of settings that are told one by one: a request may have as many as fit into its body."""
+
+
 def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[InitErrorDetails]:
-    known = known_keys(model)
+    further = len(errors) - PROBLEMS_MAX
+    errors, known = errors[:PROBLEMS_MAX], known_keys(model)
     misspelt = {
         nearest(str(error["loc"][-1]), known)
         for error in errors
@@ -202,6 +207,9 @@ def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[I
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
             continue  # it is there, misspelt, which is reported already
         problems.append(InitErrorDetails(type=_plain(model, known, error), loc=error["loc"], input=error["input"]))
+    if further > 0:
+        text = {"text": f"and {further:,} further problems"}
+        problems.append(InitErrorDetails(type=PydanticCustomError("further", "{text}", text), loc=(), input=None))
     return problems
 
 

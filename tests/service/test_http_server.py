@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.service.http_connection import Limits
+from actors.service.http_connection import PARTS_MAX, Limits
 from actors.service.http_server import HttpServer
 
 OK = b"GET / HTTP/1.1\r\nHost: service\r\n\r\n"
@@ -341,6 +341,29 @@ async def test_a_body_that_is_refused_is_not_read():
             said = await answer(stream)  # what has come already keeps its connection
             assert status_of(said) == 401
             assert b"connection: close" not in said.lower()
+
+
+async def test_a_body_in_very_many_small_parts_is_refused_and_in_fair_ones_is_not():
+    def chunked(data: bytes, size: int) -> bytes:
+        chunks = [data[start : start + size] for start in range(0, len(data), size)]
+        return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+
+    head = b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving() as at:
+        assert await at.status(head + chunked(b"x" * 900, 1)) == 200
+        assert await at.status(head + chunked(b"x" * 500_000, 100)) == 200
+        said = await at.say(head + chunked(b"x" * 16_000, 1))
+        assert status_of(said) == 400
+        assert b"too many parts" in said
+
+
+async def test_a_head_in_very_many_parts_is_refused():
+    async with serving() as at:
+        stream = await at.connect(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        for _ in range(PARTS_MAX + 10):
+            await stream.send_all(b"x")
+            await wait_all_tasks_blocked()
+        assert status_of(await everything(stream)) == 400
 
 
 # ── many ────────────────────────────────────────────────────────────────────────────────────────────────────────────

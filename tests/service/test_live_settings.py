@@ -424,10 +424,10 @@ async def test_a_table_is_imported_as_a_whole_or_not_at_all_and_what_is_exported
             "l:3: address: wanted text that is not empty, got nothing",
         ]
         assert list(world.live.suppressions) == before
-    exported = world.live.export_suppressions()
+    exported = await world.live.export_suppressions()
     async with running() as other:
         assert await other.live.import_suppressions(exported, by="oda") == 2
-        assert other.live.export_suppressions() == exported
+        assert await other.live.export_suppressions() == exported
 
 
 @pytest.mark.parametrize("text", ["", " ", "a\x00b", "\ud800", "x" * 1001])

@@ -8,8 +8,8 @@ import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
 from actors import Notifier, SendNotification, StoreFailed, Unstorable
-from actors.service.http.bodies import BODY_MAX, DEPTH_MAX
-from actors.service.http.ingest import HINTS_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
+from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
+from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
 
 
 async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):
@@ -219,6 +219,17 @@ async def test_json_that_is_nested_too_deep_is_refused_wherever_it_comes_in(tmp_
             variables = '{"variables": ' + '{"a":' * depth + "1" + "}" * depth + "}"
             answer = await served.client.post("/api/templates/x/preview", content=variables, headers=headers)
             assert answer.status_code == 400
+
+
+async def test_what_takes_long_to_go_through_is_refused_before(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        many = [[]] * ITEM_VALUES_MAX
+        assert (await served.post("/notifications", email(1, metadata={"a": many[:-10]}))).status_code == 202
+        answer = await served.post("/notifications", [email(2, metadata={"a": many}), email(3)])
+        assert [each["code"] for each in answer.json()] == [422, 202]
+        assert answer.json()[0]["problems"] == [{"field": "", "problem": "wanted at most 10,000 values"}]
+        answer = await served.post("/notifications", email(4, metadata={"a": [[]] * VALUES_MAX}))
+        assert answer.status_code == 400
 
 
 async def test_a_notification_that_is_made_with_metadata_nested_too_deep_says_so():

@@ -136,7 +136,7 @@ async def test_a_table_comes_in_and_goes_out():
         assert answer.json() == {"imported": 2}
         exported = await client.get("/api/suppressions.csv")
         assert exported.headers["content-type"].startswith("text/csv")
-        assert exported.text == live.export_suppressions()
+        assert exported.text == await live.export_suppressions()
         wrong = await client.post("/api/suppressions", content=b"channel,address\n", headers=kind)
         assert (wrong.status_code, len(live.suppressions)) == (422, 2)
         assert (await client.post("/api/suppressions", content=b"\xff", headers=kind)).status_code == 400
@@ -172,7 +172,8 @@ async def test_templates_are_listed_with_what_is_wrong_and_tried_out(tmp_path):
         )
 
 
-async def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end():
+@pytest.mark.parametrize(("method", "path", "read"), [("PUT", "preferences/ann", 2), ("POST", "suppressions", 17)])
+async def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end(method, path, read):
     parts = iter([b" " * 2**20] * 100)
 
     async def receive():
@@ -188,8 +189,36 @@ async def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end():
         access = Access([TokenConfig(name="otto", role="operator", secret=TOKENS["operator"])])
         app.state.service = SimpleNamespace(access=access, live_settings=live)
         headers = [(b"authorization", f"Bearer {TOKENS['operator']}".encode())]
-        path = "/api/preferences/ann"
-        scope = {"type": "http", "method": "PUT", "path": path, "query_string": b"", "headers": headers}
+        headers.append((b"content-type", b"text/csv"))
+        scope = {"type": "http", "method": method, "path": f"/api/{path}", "query_string": b"", "headers": headers}
         await app(scope, receive, send)
     assert sent[0]["status"] == 413
-    assert len(list(parts)) == 100 - 17
+    assert len(list(parts)) == 100 - read
+
+
+async def test_thousands_of_wrong_keys_are_a_short_answer_after_little_work(monkeypatch):
+    looked = 0
+
+    def close_matches(*_args, **_settings):
+        nonlocal looked
+        looked += 1
+        return []
+
+    monkeypatch.setattr("difflib.get_close_matches", close_matches)
+    async with served() as (client, _):
+        for size, status in ((9_000, 422), (20_000, 400)):
+            looked = 0
+            wrong = {f"k{number}": 1 for number in range(size)}
+            for content in (wrong, {"channels": wrong}):
+                answer = await client.put(
+                    "/api/preferences/ann",
+                    json=content,
+                    headers={"authorization": f"Bearer {TOKENS['operator']}"},
+                )
+                assert answer.status_code == status
+                assert len(answer.json()["problems"]) <= 101
+            assert looked <= 4 * 101
+        table = ",".join(f"c{number}" for number in range(100_000))
+        headers = {"authorization": f"Bearer {TOKENS['operator']}", "content-type": "text/csv"}
+        answer = await client.post("/api/suppressions", content=table.encode(), headers=headers)
+        assert answer.json()["problems"] == ["table:1: wanted at most 6 columns, got 100,000"]

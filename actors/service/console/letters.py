@@ -18,7 +18,7 @@ from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, now_of, render
 from actors.service.console.timeline import steps_of
-from actors.service.http.bodies import DEPTH_MAX, is_too_deep
+from actors.service.http.bodies import problem_of_shape
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.queries import By
 from actors.settings.quantities import parse_duration, write_duration
@@ -213,8 +213,8 @@ def _metadata(text: str) -> dict[str, Any]:
         raise ValueError(f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if is_too_deep(value):
-        raise ValueError(f"it is nested more than {DEPTH_MAX} deep")
+    if (problem := problem_of_shape(value)) is not None:
+        raise ValueError(problem)
     if not isinstance(value, dict):
         raise ValueError(f"got {text.strip()!r:.40}")
     return value

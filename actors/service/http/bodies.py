@@ -22,14 +22,21 @@ DEPTH_MAX = 64
 """How deep lists and objects may be nested in JSON. What is read, frozen, stored and sent again takes a piece of the
 stack for each level; Python's ends between 100 and 500 levels."""
 
+VALUES_MAX = 100_000
+"""How many values and members there may be in JSON, all together: a million empty lists fit into a short body, and take
+a second to go through."""
+
+SETTINGS_VALUES_MAX = 10_000
+"""The same in what an operator sends."""
+
 NO_TEXT = "half a surrogate pair is no text"
 
 _EXPLAINED_MAX = 2**16
 """Bytes of a body that is read a second time, to say what is wrong with it."""
 
 
-async def content_of(request: Request) -> Any:
-    """Return what the body says.
+async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
+    """Return what the body says, which may have so many values.
 
     Raises:
         HTTPException: it is too long, or no JSON, or nested too deep.
@@ -43,8 +50,8 @@ async def content_of(request: Request) -> Any:
         if _is_but_for_half_a_character(body):
             reason = NO_TEXT
         raise HTTPException(400, f"wanted JSON: {reason}") from None
-    if is_too_deep(content):
-        raise HTTPException(400, f"wanted JSON that is nested at most {DEPTH_MAX} deep")
+    if (problem := problem_of_shape(content, values_max)) is not None:
+        raise HTTPException(400, problem)
     return content
 
 
@@ -62,10 +69,16 @@ async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:
     return bytes(body)
 
 
-def is_too_deep(content: Any) -> bool:
-    """Return whether lists and mappings are nested deeper than :data:`DEPTH_MAX`; it needs no stack of its own."""
-    level = [content] if isinstance(content, (dict, list)) else []
+def problem_of_shape(content: Any, values_max: int = VALUES_MAX) -> str | None:
+    """Return what is wrong with how lists and objects are nested, and how much is in them; None: nothing.
+
+    It takes no stack of its own, and looks no further than it has to.
+    """
+    level, left = [content] if isinstance(content, (dict, list)) else [], values_max
     for _ in range(DEPTH_MAX):
+        left -= sum(map(len, level))
+        if left < 0:
+            return f"wanted at most {values_max:,} values"
         level = [
             inner
             for outer in level
@@ -73,8 +86,8 @@ def is_too_deep(content: Any) -> bool:
             if isinstance(inner, (dict, list))
         ]
         if not level:
-            return False
-    return True
+            return None
+    return f"wanted lists and objects that are nested at most {DEPTH_MAX} deep"
 
 
 def has_half_a_character(content: Any) -> bool:

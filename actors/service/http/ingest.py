@@ -43,7 +43,7 @@ from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.service.http.access import Role, require
-from actors.service.http.bodies import content_of
+from actors.service.http.bodies import content_of, problem_of_shape
 from actors.settings.base import nearest, unknown
 
 ITEMS_MAX = 1_000
@@ -51,6 +51,9 @@ ITEMS_MAX = 1_000
 
 ITEMS_AT_ONCE = 10
 """Items of a list after which others may go on: a piece of a few milliseconds."""
+
+ITEM_VALUES_MAX = 10_000
+"""How many values there may be in an item, those of its metadata included."""
 
 PROBLEMS_MAX = 10
 """Problems that an item is told of."""
@@ -100,6 +103,8 @@ async def _receive(
     hints = _Hints()
     for number, item in enumerate(items, 1):
         try:
+            if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
+                raise _Invalid(("", problem))
             answers.append(submit(service.notifier, read(item, hints)))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))

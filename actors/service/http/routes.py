@@ -43,7 +43,7 @@ from actors.errors import ConfigurationError, EditRefused, UnknownChannel
 from actors.messages import NotificationChannel
 from actors.notifier import BreakerOverride
 from actors.service.http.access import Role, require
-from actors.service.http.bodies import content_of
+from actors.service.http.bodies import SETTINGS_VALUES_MAX, content_of
 from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S
 from actors.service.operations.dead_letters import DeadLetters
@@ -299,7 +299,7 @@ async def _body(request: Request, model: type[S]) -> S:
     """Return what the body asks for; none is as if it were an empty object."""
     headers = request.headers
     has_one = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-    return validated(model, await content_of(request) if has_one else {})
+    return validated(model, await content_of(request, SETTINGS_VALUES_MAX) if has_one else {})
 
 
 def _json(document: Any, status: int = HTTPStatus.OK) -> Response:

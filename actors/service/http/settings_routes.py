@@ -26,6 +26,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeAlias
 
+import trio
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -36,15 +37,22 @@ from actors.domain.user_preferences import UserPreferences
 from actors.errors import ConfigurationError, TemplateError
 from actors.messages import NotificationChannel
 from actors.service.http.access import Role, require
-from actors.service.http.bodies import DEPTH_MAX, NO_TEXT, body_of, has_half_a_character, is_too_deep
+from actors.service.http.bodies import (
+    BODY_MAX,
+    NO_TEXT,
+    SETTINGS_VALUES_MAX,
+    body_of,
+    has_half_a_character,
+    problem_of_shape,
+)
 from actors.service.operations.json import parts_of, time_text
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
 from actors.settings.base import Settings, validated
 from actors.settings.quantities import Text
 
-BODY_MAX = 16 * 2**20
-"""How long a body may be, in bytes: a table of some 200,000 suppressions."""
+TABLE_MAX = 16 * 2**20
+"""How long a table may be, in bytes: some 200,000 suppressions."""
 
 PAGE, PAGE_MAX = 100, 1_000
 
@@ -158,16 +166,21 @@ async def _list_suppressions(request: Request) -> Response:
     require(request, Role.READER)
     live, given = _live(request), request.query_params
     channel, source, address = given.get("channel"), given.get("source"), given.get("address", "")
-    found = sorted(
-        (
-            each
-            for each in live.suppressions
-            if channel in (None, each.channel)
-            and source in (None, each.source)
-            and normal_address(each.channel, address) in each.address
-        ),
-        key=lambda each: each.key,
-    )
+    known = list(live.suppressions)
+
+    def fitting() -> list[Suppression]:
+        return sorted(
+            (
+                each
+                for each in known
+                if channel in (None, each.channel)
+                and source in (None, each.source)
+                and normal_address(each.channel, address) in each.address
+            ),
+            key=lambda each: each.key,
+        )
+
+    found = await trio.to_thread.run_sync(fitting)  # there may be hundreds of thousands
     after = given.get("after")
     start = sum(_cursor(each) <= after for each in found) if after is not None else 0
     page = list(islice(found, start, start + _limit(given.get("limit"))))
@@ -184,7 +197,7 @@ async def _list_suppressions(request: Request) -> Response:
 async def _export_suppressions(request: Request) -> Response:
     require(request, Role.READER)
     return Response(
-        _live(request).export_suppressions(),
+        await _live(request).export_suppressions(),
         media_type="text/csv",
         headers={"Content-Disposition": 'attachment; filename="suppressions.csv"'},
     )
@@ -195,7 +208,7 @@ async def _add_suppressions(request: Request) -> Response:
     who = require(request, Role.OPERATOR)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/csv":
         try:
-            table = (await _body(request)).decode("utf-8-sig")
+            table = (await _body(request, TABLE_MAX)).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise _Unreadable(HTTPStatus.BAD_REQUEST, "wanted text in UTF-8") from None
         return JSONResponse({"imported": await _live(request).import_suppressions(table, by=who.name)})
@@ -293,11 +306,11 @@ def _not_found(why: str) -> Response:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    body = await _body(request)
+    body = await _body(request, BODY_MAX)
     try:
         content = json.loads(body)
-        if is_too_deep(content):
-            raise ValueError(f"nested more than {DEPTH_MAX} deep")
+        if (problem := problem_of_shape(content, SETTINGS_VALUES_MAX)) is not None:
+            raise ValueError(problem)
         if has_half_a_character(content):  # which could not be answered, nor kept
             raise ValueError(NO_TEXT)
     except (ValueError, RecursionError) as error:
@@ -307,6 +320,6 @@ async def _json(request: Request) -> dict[str, Any]:
     return content
 
 
-async def _body(request: Request) -> bytes:
-    too_long = _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {BODY_MAX:,} bytes")
-    return await body_of(request, BODY_MAX, too_long)
+async def _body(request: Request, at_most: int) -> bytes:
+    too_long = _Unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {at_most:,} bytes")
+    return await body_of(request, at_most, too_long)

@@ -225,9 +225,10 @@ class LiveSettings:
             await self._change(IMPORT, f"{len(found):,} addresses", by, None, suppressed=tuple(found))
         return len(found)
 
-    def export_suppressions(self) -> str:
+    async def export_suppressions(self) -> str:
         """Return all suppressions in force as a table."""
-        return write_suppressions(self.suppressions)
+        known = list(self.suppressions)
+        return await trio.to_thread.run_sync(write_suppressions, known)
 
     # ── templates ───────────────────────────────────────────────────────────────────────────────────────────────
 

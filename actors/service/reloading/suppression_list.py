@@ -97,6 +97,9 @@ def write_suppressions(suppressions: Iterable[Suppression]) -> str:
 
 
 def _wrong_columns(columns: list[str]) -> Iterator[str]:
+    if len(columns) > len(COLUMNS):
+        yield f"wanted at most {len(COLUMNS)} columns, got {len(columns):,}"
+        return
     for column in columns:
         if column not in COLUMNS:
             yield f"{column}: {unknown(column, COLUMNS, 'column')}"
