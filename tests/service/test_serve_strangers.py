@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 import trio
 from http_fuzz import attack
-from served import OTTO, email, write
-from test_serve_process import Process
+from served import OTTO, SHOP, email, write
+from test_serve_process import SERVE, Process
 
 AT_ONCE = 20
 """Strangers side by side."""
@@ -81,3 +84,46 @@ def test_a_service_outlives_its_strangers(tmp_path: Path, count: int):
     said = {line["event"] for line in logged}
     assert not any("exception" in line or "Traceback" in str(line) for line in process.lines)
     assert said <= {"NOTHING GOES OUT on email, sms: simulated"}
+
+
+async def slow_ones(port: int, release: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    """Have more slow clients than the service has descriptors: silent, in a head, in a form, in a body with a token."""
+    head = "POST /console/sign-in HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nContent-Length: 9000\r\n"
+    form = f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=".encode()
+    body = f"POST /events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {SHOP}\r\nContent-Length: 99\r\n\r\n[".encode()
+    streams = []
+    for number in range(200):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all((b"", b"GET /", form, body)[number % 4])
+        streams.append(stream)
+    task_status.started()
+    await release.wait()
+    for stream in streams:
+        stream.socket.close()
+
+
+@pytest.mark.integration
+async def test_slow_clients_of_a_service_with_few_descriptors_keep_out_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("test_serve_process.SERVE", ["sh", "-c", 'ulimit -n 100; exec "$0" "$@"', *SERVE])
+    settings = write(tmp_path / "service.yaml", listen="127.0.0.1:0", store={"sqlite": "store.db"})
+    process = Process(settings)
+    release = trio.Event()
+    try:
+        assert process.port is not None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(slow_ones, process.port, release)
+            for number in range(30):
+                asked = partial(process.ask, "POST", "/notifications", email(number))
+                assert (await trio.to_thread.run_sync(asked))[0] == 202
+            write(settings, listen="127.0.0.1:0", store={"sqlite": "store.db"}, channels={"email": {"timeout": "7s"}})
+            process.popen.send_signal(signal.SIGHUP)
+            await trio.to_thread.run_sync(process.wait_for, "settings read again")
+            assert await trio.to_thread.run_sync(process.end) == 0
+            release.set()
+    finally:
+        process.popen.kill()
+    assert not any("exception" in line for line in process.lines)
+    assert any(line["event"] == "stopped; nothing was in flight" for line in process.lines)
