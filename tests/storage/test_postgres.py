@@ -297,27 +297,12 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
 
 
 async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch):
-    monkeypatch.setattr(Worker, "_hint", lambda worker, sql: None)
+    monkeypatch.setattr(Worker, "_hint", lambda worker: None)
     look_often(monkeypatch)
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
         await happens(one, NotificationRequested, A)
         await happens(one, NotificationMovedToDeadLetter, A)
         await until(lambda: dead_ids(two) == ["a"])
-
-
-async def test_a_slow_transaction_of_another_is_not_missed(dsn):
-    """Its number is lower than those of what is committed before it, which are seen when it has ended."""
-    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
-        for each in (A, B):
-            await happens(one, NotificationRequested, each)
-        with psycopg.connect(dsn) as slow:
-            slow.execute("SELECT pg_current_xact_id()")
-            await happens(one, NotificationMovedToDeadLetter, A)
-            await trio.sleep(0.2)
-            assert dead_ids(two) == []
-        await happens(one, NotificationMovedToDeadLetter, B)
-        await until(lambda: dead_ids(two) == ["a", "b"])
-        await until(lambda: execute(dsn, "SELECT * FROM retrylab.changes") == [])  # when both have seen them
 
 
 # ── leases ──────────────────────────────────────────────────────────────────────────────────────────────────────────

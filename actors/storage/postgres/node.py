@@ -72,7 +72,7 @@ def register(sql: Sql, name: str, lease_s: float) -> tuple[int, str]:
         row = sql.execute(
             "INSERT INTO nodes (token, name, lease_until, seen) SELECT nextval('tokens'), %s, "
             "clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()) "
-            "RETURNING token, seen::text",
+            "RETURNING token, pg_current_snapshot()::text",
             (name, lease_s),
         ).fetchone()
     assert row is not None
@@ -142,7 +142,7 @@ def look_round(
         sql: the connection.
         token: of the node.
         lease_s: how long its lease is from now on, in seconds.
-        seen: until which transaction it has seen what changes.
+        seen: the snapshot of the database in which it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
         reaps: whether it may say of others that their lease has ended.
         retention: what to delete.
@@ -152,8 +152,8 @@ def look_round(
     """
     with sql.transaction():
         kept = sql.execute(
-            "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', seen = %s::xid8 "
-            "WHERE token = %s AND NOT gone",
+            "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', "
+            "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone",
             (lease_s, seen, token),
         )
         if kept.rowcount == 0:
@@ -172,8 +172,14 @@ def look_round(
                 "DELETE FROM nodes WHERE gone AND NOT EXISTS "
                 "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
             )
-        sql.execute("DELETE FROM changes WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1)")
-        forgotten = _forget(sql, retention) if retention.now_ns else 0
+        forgotten = sql.execute(
+            "DELETE FROM changes WHERE ctid = ANY(ARRAY(SELECT ctid FROM changes "
+            "WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1) "
+            "ORDER BY xid LIMIT %s FOR UPDATE SKIP LOCKED))",
+            (FORGOTTEN_AT_ONCE,),
+        ).rowcount
+        if retention.now_ns:
+            forgotten = max(forgotten, _forget(sql, retention))
     return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
 
 
@@ -215,23 +221,31 @@ def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return the state of the letters and settings that other nodes have changed, and until where that has been seen.
+    """Return the state of the letters and settings that other nodes have changed, and the snapshot that shows it.
 
-    A transaction is looked at when every one that began before it has ended: so none is passed by that is slower than
-    a later one. How things stand is read afterwards, and so it is no matter in which order they came to be so.
+    A snapshot says which transactions had not ended when it was taken: those that it lists, and all later ones. Only
+    their changes can be new in the next one. So each change is seen by the first look after its commit: none is passed
+    by that is slower than a later one, and none waits for a transaction of someone else, which may be open for hours.
+    How things stand is read afterwards, and so it is no matter in which order they came to be so.
+
+    Args:
+        sql: the connection.
+        token: of the node that looks.
+        seen: the snapshot that it has seen the changes of.
     """
     with sql.transaction():
-        row = sql.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
-        assert row is not None
-        (horizon,) = row
-        rows: Sequence[tuple[str | None, str | None, bytes | None]] = sql.execute(
-            "SELECT DISTINCT notification_id, kind, name FROM changes "
-            "WHERE xid >= %s::xid8 AND xid < %s::xid8 AND token <> %s",
-            (seen, horizon, token),
+        rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(
+            # One statement, so that the snapshot which is returned is the one that these changes are read in.
+            "SELECT pg_current_snapshot()::text, NULL, NULL, NULL UNION ALL "
+            "SELECT DISTINCT NULL, notification_id, kind, name FROM changes WHERE token <> %(token)s AND "
+            "(xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) OR "
+            "xid = ANY(ARRAY(SELECT pg_snapshot_xip(%(seen)s::pg_snapshot))))",
+            {"token": token, "seen": seen},
         ).fetchall()
-        ids = {notification_id for notification_id, _, _ in rows if notification_id is not None}
-        settings = {setting_named(kind, name) for _, kind, name in rows if kind is not None and name is not None}
-        return read_shared(sql, ids, settings), horizon
+        shown = next(snapshot for snapshot, *_ in rows if snapshot is not None)
+        ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}
+        settings = {setting_named(kind, name) for *_, kind, name in rows if kind is not None and name is not None}
+        return read_shared(sql, ids, settings), shown
 
 
 class Lease:

@@ -23,7 +23,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
                    `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
                    owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
-                   lost is not made twice; `seen`: what the node has seen of `changes`.
+                   lost is not made twice; `seen`: it has seen `changes` by all transactions before this one.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`.
 ``schema_versions`` Which migrations have been made, and when.

@@ -46,6 +46,9 @@ LOOK_ROUND = 1.0
 HINT_PAUSE = 0.05
 """Seconds between two hints to other nodes, at the least: a NOTIFY makes all transactions wait for each other."""
 
+HINT_PATIENCE = "100ms"
+"""For how long a hint waits for its turn; after that there is none."""
+
 DELETE_PAUSE = 10.0
 """Seconds between two looks for rows that are no longer needed."""
 
@@ -152,7 +155,7 @@ class Worker:
                 raise _Finished
             now = time.monotonic()
             if has_hint and now >= hints_at:
-                self._repeat(self._hint)
+                self._hint()
                 has_hint, hints_at = False, time.monotonic() + HINT_PAUSE
             if now >= looks_at or self._link.is_hinted():
                 deletes = now >= deletes_at
@@ -173,7 +176,7 @@ class Worker:
             self._to_do.put_down()
         with contextlib.suppress(psycopg.Error):  # then others wait until its lease has ended
             release(self._link.sql(), self._fencing_token)
-            self._hint(self._link.sql())
+            self._hint()
 
     def _next(self, until: float) -> Work | None:
         """Return the next work; None when it is time for something else."""
@@ -228,9 +231,15 @@ class Worker:
             yield shared
         return found.has_more
 
-    def _hint(self, sql: Sql) -> None:
-        """Tell other nodes that something has changed. They would find out."""
-        sql.execute("SELECT pg_notify(%s, '')", (self._schema,))
+    def _hint(self) -> None:
+        """Tell other nodes that something has changed. They would find out, so nothing waits for this to succeed.
+
+        A NOTIFY needs a lock of the whole server and room in its queue, both of which others may have for long.
+        """
+        with contextlib.suppress(psycopg.Error):  # a connection that is lost is noticed by what comes next
+            self._link.sql().execute(
+                "SELECT set_config('lock_timeout', %s, true), pg_notify(%s, '')", (HINT_PATIENCE, self._schema)
+            )
 
     def _repeat(self, work: Callable[[Sql], A]) -> A:
         """Do some work, again and again while the database cannot be reached."""
