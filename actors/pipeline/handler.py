@@ -24,7 +24,7 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
-from actors.domain.store import LeaseLost, Store, Takeover
+from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
     Overtaken,
@@ -108,6 +108,9 @@ class Handler(Actor):
             stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
+            stages.lease_holds = store.lease_holds
+        self._held: dict[str, Delivery] = {}
+        """What is sent when the store has its lease again."""
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -198,6 +201,14 @@ class Handler(Actor):
             elif notification_id not in self._deliveries:  # else it has been loaded meanwhile
                 self._deliveries[notification_id] = delivery
                 self._take_up(delivery)
+
+    @handles(LeaseRenewed)
+    def on_lease_renewed(self, _: LeaseRenewed) -> None:
+        """Go on with what waits for the lease, which may have expired or be unwanted by now."""
+        held, self._held = self._held, {}
+        for notification_id, delivery in held.items():
+            if self._deliveries.get(notification_id) is delivery:
+                self._prepare(delivery)
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -333,6 +344,9 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
+        if self._store.lease_holds is not None and not self._store.lease_holds():
+            self._hold(delivery)
+            return
         command = delivery.command
         if self._fallbacks is not None and delivery.falls_back_ns is None:
             delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
@@ -366,6 +380,14 @@ class Handler(Actor):
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
+
+    def _hold(self, delivery: Delivery) -> None:
+        """Have a notification wait for the lease; an attempt of it that is under way is of no interest any more."""
+        if delivery.current is not None:
+            if self._budgets is not None:
+                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
+            delivery.current = None
+        self._held[delivery.command.notification_id] = delivery
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""

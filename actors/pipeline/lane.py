@@ -256,6 +256,11 @@ class Lane:
         if self.adapts:
             self._adapt(outcome, now_ns, duration_ns, in_flight)
 
+    def take_back(self, permit: int, host: str, now_ns: int) -> None:
+        """Record that an attempt that was admitted is not made: that says nothing about the provider."""
+        self.in_flight -= 1
+        self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
+
     def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:
         throttled = isinstance(outcome, Transient) and outcome.throttled
         answered = isinstance(outcome, (Sent, Permanent, DeadDestination))

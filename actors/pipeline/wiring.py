@@ -47,6 +47,9 @@ class Stages:
     is_wanted: Callable[[SendNotification], bool] | None = None
     """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
 
+    lease_holds: Callable[[], bool] | None = None
+    """Tells whether an attempt may start now; asked before each. None: always."""
+
     @property
     def in_flight(self) -> int:
         """Attempts at the providers."""

@@ -413,24 +413,6 @@ async def test_a_node_that_is_started_anew_goes_on_at_once_and_the_earlier_one_e
             assert open_ids(later) == ["a"]
 
 
-async def test_a_node_that_is_frozen_in_the_middle_ends_when_others_may_take_over(dsn, monkeypatch):
-    """Its connection hangs: it does not even notice that it is lost."""
-
-    async def hang() -> None:
-        async with PostgresStore.open(dsn, node="one", lease=2) as one, Notifier.open(providers=Receiver(), store=one):
-            with psycopg.connect(dsn) as other:
-                other.execute("LOCK TABLE retrylab.notifications")
-                under_way = one.commit(event_of(NotificationRequested, A), A)
-                with pytest.raises(StoreFailed, match="has not reached the database for its lease of 2 s"):
-                    await under_way()
-            await trio.sleep_forever()
-
-    with trio.fail_after(PATIENCE_S), pytest.raises(StoreFailed, match="another node may take over what it has"):
-        await hang()
-    async with PostgresStore.open(dsn) as store:
-        assert open_ids(store) == []
-
-
 # ── the connection ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -512,25 +494,6 @@ async def test_a_database_that_goes_away_and_comes_back_loses_nothing(postgres_s
             await first.wait_until_quiet()
             await second.wait_until_quiet()
     assert sorted(receiver.taken) == ["before", "one", "two"]
-
-
-async def test_a_database_that_is_away_for_longer_than_the_lease_ends_the_node(postgres_server, dsn):
-    async def be_alone() -> None:
-        async with (
-            PostgresStore.open(dsn, node="one", lease=1) as one,
-            Notifier.open(SLOW, providers=Receiver(), store=one) as notifier,
-        ):
-            await notifier.send(A)
-            with database_away(postgres_server, dsn):
-                with pytest.raises(StoreFailed, match="has not reached the database for its lease of 1 s"):
-                    await notifier.send(B)
-                await trio.sleep_forever()
-
-    with trio.fail_after(PATIENCE_S), pytest.raises(StoreFailed, match="another node may take over"):
-        await be_alone()
-    async with PostgresStore.open(dsn, node="one") as one:
-        assert one.remembered.get("a", time.time_ns()) is not None or open_ids(one) == ["a"]
-        assert "b" not in open_ids(one)
 
 
 async def test_many_at_once_share_their_transactions(dsn):

@@ -2,14 +2,12 @@
 of.
 
 Everything here is for the one thread that does the SQL of a node. Each function makes transactions of its own, and may
-be called again when the connection was lost in it. A node counts its own lease as ended a bit before others may say so.
+be called again when the connection was lost in it.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from actors.domain.codec import decode_command, decode_event
@@ -246,35 +244,3 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}
         settings = {setting_named(kind, name) for *_, kind, name in rows if kind is not None and name is not None}
         return read_shared(sql, ids, settings), shown
-
-
-class Lease:
-    """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
-
-    def __init__(self, node: str, length_s: float, *, when_finished: Callable[[], None]) -> None:
-        """Get ready to be watched; `when_finished` is called in the thread that watches."""
-        self._length_s = length_s
-        self._when_finished = when_finished
-        self._ends = 0.0
-        """When it ends, by the node's own monotonic clock and at the earliest."""
-        self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
-        self._watched = threading.Event()
-        """Set when it need not be watched any more."""
-
-    def keep_from(self, began: float) -> None:
-        """Count it from an instant that was before it was prolonged; and end it a bit before others do."""
-        self._ends = began + 0.9 * self._length_s
-
-    def watch(self) -> None:
-        """Have it watched from now on, whatever the node's other thread hangs in."""
-        self._watcher.start()
-
-    def stop_watching(self) -> None:
-        """Stop watching it."""
-        self._watched.set()
-
-    def _watch(self) -> None:
-        while not self._watched.wait(max(0.0, self._ends - time.monotonic())):
-            if time.monotonic() >= self._ends:
-                self._when_finished()
-                return

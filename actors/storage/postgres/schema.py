@@ -118,7 +118,8 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
     """Return a connection whose unqualified names are those of the schema.
 
     Its transactions are durable when they are committed, and the server ends those of a node that has frozen before
-    others would have to wait for them for longer than its lease.
+    others would have to wait for them for longer than its lease. It waits for a lock for a third of its lease, so that
+    it can renew that in between.
 
     Raises:
         psycopg.Error: the database cannot be reached.
@@ -131,7 +132,7 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
             "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', CASE WHEN "
             "current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), "
             "set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false)",
-            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 1000)}ms"),
+            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 333)}ms"),
         )
     except BaseException:
         connection.close()
