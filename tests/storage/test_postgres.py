@@ -648,6 +648,20 @@ async def test_an_earlier_schema_is_brought_forward_by_one_of_those_who_start_at
     assert versions == [(number,) for number in range(1, len(later) + 1)]
 
 
+async def test_an_addition_is_made_once_and_a_release_that_does_not_know_it_runs_beside_it(dsn, monkeypatch):
+    async with PostgresStore.open(dsn, node="before") as before:
+        with monkeypatch.context() as later:
+            later.setattr(postgres_schema, "ADDITIONS", ("ALTER TABLE nodes ADD COLUMN more int NOT NULL DEFAULT 7",))
+            for round_ in range(2):
+                async with PostgresStore.open(dsn, node="after") as after:
+                    await happens(after, NotificationRequested, command(f"n{round_}"))
+                    assert execute(dsn, "SELECT DISTINCT more FROM retrylab.nodes") == [(7,)]
+        async with PostgresStore.open(dsn, node="before, too") as another:
+            await happens(another, NotificationRequested, A)
+        await happens(before, NotificationRequested, B)
+    assert execute(dsn, "SELECT addition FROM retrylab.schema_additions") == [(1,)]
+
+
 async def test_a_later_schema_is_refused_and_a_migration_that_fails_changes_nothing(dsn, monkeypatch):
     async with PostgresStore.open(dsn, node="one") as store:
         await happens(store, NotificationRequested, A)

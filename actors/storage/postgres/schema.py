@@ -27,6 +27,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`.
 ``schema_versions`` Which migrations have been made, and when.
+``schema_additions`` Which additions, and when.
 ================  ======================================================================================================
 """
 
@@ -110,6 +111,11 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """What takes a schema from each version to the next one, the first from nothing to version 1."""
 
+ADDITIONS: tuple[str, ...] = ()
+"""What a release adds that the one before it does without: tables, indices, columns with a default. They raise no
+version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
+beside is a migration."""
+
 OLDEST_SERVER = 140_000
 """The oldest version of PostgreSQL that is supported, as its `server_version_num`."""
 
@@ -141,7 +147,7 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
 
 
 def migrate(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Bring the schema to the newest version; only one node does that at a time.
+    """Bring the schema to the newest version, with all additions; only one node does that at a time.
 
     Raises:
         StoreError: it is of a later version than is known here, or the server is too old.
@@ -170,6 +176,15 @@ def migrate(connection: psycopg.Connection[Any], schema: str) -> None:
             logger.info("the schema %r becomes one of version %d", schema, number)
             connection.execute(migration.encode())
             connection.execute("INSERT INTO schema_versions VALUES (%s, now())", (number,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_additions (addition int PRIMARY KEY, since timestamptz NOT NULL)"
+        )
+        made = {number for (number,) in connection.execute("SELECT addition FROM schema_additions")}
+        for number, addition in enumerate(ADDITIONS, 1):
+            if number not in made:
+                logger.info("the schema %r gets addition %d", schema, number)
+                connection.execute(addition.encode())
+                connection.execute("INSERT INTO schema_additions VALUES (%s, now())", (number,))
 
 
 def _quoted(schema: str, connection: psycopg.Connection[Any]) -> str:
