@@ -34,6 +34,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.formatting import without_passwords
+
 if TYPE_CHECKING:
     from actors.messages import SendNotification
 
@@ -95,9 +97,10 @@ class TemplateError(RetrylabError):
 
 
 class ConfigurationError(RetrylabError):
-    """Settings that cannot be used. `problems` holds all of them, one line each."""
+    """Settings that cannot be used. `problems` holds all of them, one line each; no password of an address is shown."""
 
     def __init__(self, problems: list[str]) -> None:
+        problems = [without_passwords(problem) for problem in problems]
         super().__init__(problems)
         self.problems = problems
 

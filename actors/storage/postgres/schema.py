@@ -120,6 +120,32 @@ OLDEST_SERVER = 140_000
 """The oldest version of PostgreSQL that is supported, as its `server_version_num`."""
 
 
+def check_dsn(dsn: str) -> None:
+    """Check that a DSN can be read, and that libpq reads all of a password in it as the password: what it takes for the
+    host or the database is in its errors.
+
+    Raises:
+        StoreError: it cannot; the DSN is not shown.
+    """
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise _unreadable("got one that cannot be read") from None
+    if dsn.startswith(("postgresql://", "postgres://")):
+        authority, _, path = dsn.partition("://")[2].partition("/")
+        if authority.count("@") > 1 or "@" in path.partition("?")[0]:
+            raise _unreadable("got one with an @, : or / that is not percent-encoded, perhaps in its password")
+    if any(port and not port.isdecimal() for port in str(parts.get("port") or "").split(",")):
+        raise _unreadable("got one whose port is no number")
+
+
+def _unreadable(got: str) -> StoreError:
+    return StoreError(
+        "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or "
+        f"host=… dbname=…, {got}; it is not shown, as there may be a password in it"
+    )
+
+
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:
     """Return a connection whose unqualified names are those of the schema.
 

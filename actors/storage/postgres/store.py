@@ -66,6 +66,7 @@ from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, history_of
+from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Outcome, Taken, Worker
@@ -145,6 +146,7 @@ class PostgresStore(StoreOnDisk):
         """
         if not lease >= SHORTEST_LEASE:
             raise StoreError(f"lease: wanted at least {SHORTEST_LEASE:g} s, got {lease!r}")
+        check_dsn(dsn)
         store = cls(
             dsn,
             node=node if node is not None else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
