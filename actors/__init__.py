@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         IdempotencyConflict as IdempotencyConflict,
         InvariantBreach as InvariantBreach,
         NotifierClosed as NotifierClosed,
+        Overloaded as Overloaded,
         Overtaken as Overtaken,
         PermanentError as PermanentError,
         RetrylabError as RetrylabError,
@@ -114,7 +115,7 @@ _HOME_OF = {
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed "
-        "Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
+        "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService",

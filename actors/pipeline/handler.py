@@ -27,6 +27,7 @@ from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
+    Overloaded,
     Overtaken,
     StoreFailed,
     TemplateError,
@@ -64,6 +65,7 @@ from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates, filled_in
 from actors.pipeline.wiring import Stages, Wiring
+from actors.policies.admission import RETRY_AFTER
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class Handler(Actor):
         self._wiring = wiring
         self._stages = wiring.stages
         self._commits = wiring.commits
+        self._admission = wiring.admission
         self._store = store
         self._readiness = Readiness(self.system, store.suppressions, preferences)
         self._templates = templates
@@ -137,11 +140,15 @@ class Handler(Actor):
 
     def has_any(self) -> bool:
         """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""
-        return bool(self._deliveries)
+        return bool(self._deliveries or self._wiring.redrives)
 
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self._deliveries
+
+    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
+        """Tell whether one more may be accepted, where so many are on their way here already."""
+        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
@@ -158,6 +165,8 @@ class Handler(Actor):
         for notification_id, delivery in list(self._deliveries.items()):
             if notification_id not in self._commits.under_way:  # else it goes on when its commit is done
                 self._take_up(delivery)
+        for _ in range(len(self._wiring.redrives)):
+            self.actor_ref.tell(self._wiring.redrives.popleft())
 
     def _take_up(self, delivery: Delivery) -> None:
         """Go on with what comes from the store; it may have been accepted under other settings."""
@@ -220,8 +229,8 @@ class Handler(Actor):
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
-            return self._accept(command, self._prepare)
-        except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
+            return self._accept(command, self._prepare, asks_for_room=True)
+        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
 
@@ -234,7 +243,8 @@ class Handler(Actor):
             self._prepare(delivery)
 
         try:
-            if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
+            acceptance = self._accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.duplicates.append(submit.answer)
@@ -244,14 +254,19 @@ class Handler(Actor):
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.sender = submit.answer
-        except (IdempotencyConflict, UnknownChannel, Unstorable):
+        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable):
             submit.answer.set_exception()
         except StoreFailed:
             submit.answer.set_exception()
             raise
 
     def _accept(
-        self, command: SendNotification, go_on: Callable[[Delivery], None], instead_of: Delivery | None = None
+        self,
+        command: SendNotification,
+        go_on: Callable[[Delivery], None],
+        *,
+        asks_for_room: bool,
+        instead_of: Delivery | None = None,
     ) -> Acceptance:
         system, notification_id = self.system, command.notification_id
         now_ns = system.now_ns
@@ -260,6 +275,8 @@ class Handler(Actor):
             return self._repeated(command, known)
         if command.channel not in self._stages:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+        if asks_for_room and not self.has_room(critical=command.critical):
+            raise Overloaded(RETRY_AFTER)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         requested = NotificationRequested(
             at_ns=now_ns,
@@ -532,13 +549,16 @@ class Handler(Actor):
         if self._known_command(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self._accept(command, self._prepare, instead_of=delivery)
+            self._accept(command, self._prepare, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
+        if not self.has_room(critical=letter.command.critical):
+            self._wiring.redrives.append(redrive)
+            return
         if not self._store.is_dead_letter(letter.notification_id):
             if redrive.answer is not None:
                 redrive.answer.set(False)

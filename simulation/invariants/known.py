@@ -23,6 +23,7 @@ from simulation.invariants.liveness import Liveness
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.resuming import ResumePace
+from simulation.invariants.room import Room
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
@@ -58,6 +59,7 @@ KNOWN: dict[str, type[Invariant]] = {
         UserLimit,
         Quota,
         Bulkhead,
+        Room,
         AdaptiveRates,
         ConcurrencyLimits,
         AdaptiveThrottles,

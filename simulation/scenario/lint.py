@@ -14,6 +14,7 @@ from typing import Any
 from actors.domain.attempts import TIMED_OUT
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
+from actors.formatting import counted
 from actors.instants import seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.retry import total_wait
@@ -21,7 +22,7 @@ from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
-from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
+from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
 from actors.settings.file import located as placed
@@ -53,6 +54,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
         found += _channel(scenario, channel)
     found += _expiries(scenario)
     found += _thinking(scenario)
+    found += _room(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)
@@ -192,6 +194,29 @@ def _of_the_busiest_user(
         for entry in entries
         if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
     )
+
+
+def _room(scenario: Scenario) -> Iterator[Finding]:
+    """Yield that more may be pending in an outage than a live notifier accepts by default."""
+    most_live = NotifierConfig.model_fields["max_pending"].default
+    if scenario.max_pending is not None:
+        return
+    for number, fault in enumerate(scenario.faults):
+        if not fault.outage or fault.for_ is None or fault.provider is not None:
+            continue
+        arrive = sum(
+            _per_s(scenario, entry, channel) * fault.for_
+            for channel in scenario.channels_used
+            if channel in fault.channel
+            for entry in scenario.workload
+            if channel in entry.channels and not isinstance(entry, ClosedWorkload)
+        )
+        if arrive > most_live:
+            yield Finding(
+                ("faults", str(number), "for"),
+                f"{counted(round(arrive), 'notification')} arrive meanwhile, and a live notifier has at most "
+                f"{most_live:,} pending by default and refuses what is more; max_pending says so here",
+            )
 
 
 def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import textwrap
 from functools import partial
 from pathlib import Path
 
@@ -514,3 +515,22 @@ def test_a_whole_day_has_its_mean():
     assert expected_arrivals(arrivals, 86_400.0) == pytest.approx(86_400)
     halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_day=43_200.0)
     assert halves == pytest.approx(86_400, rel=1e-4)
+
+
+def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
+    text = """
+        duration: 1h
+        {bound}workload: [{{channel: email, arrivals: {{constant: {per_s}/s}}}}]
+        faults: [{{channel: email, at: 10m, for: 20m, outage: true}}]
+        channels: {{email: {{circuit_breaker: {{enabled: false}}}}}}
+        """
+
+    def of_room(**given):
+        return [finding for finding in said(textwrap.dedent(text.format(**given))) if "pending" in finding]
+
+    assert of_room(per_s=100, bound="") == [
+        "faults.0.for: 120,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
+        "default and refuses what is more; max_pending says so here"
+    ]
+    assert of_room(per_s=80, bound="") == []
+    assert of_room(per_s=100, bound="max_pending: 50000\n        ") == []

@@ -25,6 +25,7 @@ delivery_time_seconds           histogram  channel              from its accepta
 breaker_transitions             counter    breaker, to          transitions of circuit breakers
 breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
                                            host, state
+requests_overloaded             counter                         events and notifications that there was no room for
 faults_injected                 gauge                           faults that are on: a game day
 ==============================  =========  ===================  =====================================================
 
@@ -100,6 +101,9 @@ class Metrics:
         )
         self._delivery_time = Histogram(
             "delivery_time_seconds", "From acceptance until sent.", ("channel",), buckets=SECONDS, registry=registry
+        )
+        self._overloaded = Counter(
+            "requests_overloaded", "Events and notifications that were refused for lack of room.", registry=registry
         )
         self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
         self._count_of: dict[type, Callable[[Any], None]] = {
@@ -196,6 +200,10 @@ class Metrics:
             pipeline: returns the one that is running.
         """
         self.registry.register(_BreakerStates(pipeline))
+
+    def count_overloaded(self, count: int) -> None:
+        """Count events and notifications that were refused for lack of room."""
+        self._overloaded.inc(count)
 
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""
