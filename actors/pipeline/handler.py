@@ -57,6 +57,7 @@ from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
+from actors.pipeline.held import Held
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
@@ -112,8 +113,7 @@ class Handler(Actor):
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
-        self._held: dict[str, Delivery] = {}
-        """What is sent when the store has its lease again."""
+        self._held = Held(store)
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -214,10 +214,8 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        held, self._held = self._held, {}
-        for notification_id, delivery in held.items():
-            if self._deliveries.get(notification_id) is delivery:
-                self._prepare(delivery)
+        for delivery in self._held.release(self._deliveries):
+            self._prepare(delivery)
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -361,8 +359,7 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
-        if self._store.lease_holds is not None and not self._store.lease_holds():
-            self._hold(delivery)
+        if self._held.keeps(delivery, self._budgets, self.system.now_ns):
             return
         command = delivery.command
         if self._fallbacks is not None and delivery.falls_back_ns is None:
@@ -397,14 +394,6 @@ class Handler(Actor):
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
         self._entrances[command.channel](attempt)
-
-    def _hold(self, delivery: Delivery) -> None:
-        """Have a notification wait for the lease; an attempt of it that is under way is of no interest any more."""
-        if delivery.current is not None:
-            if self._budgets is not None:
-                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-            delivery.current = None
-        self._held[delivery.command.notification_id] = delivery
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
