@@ -373,7 +373,7 @@ async def test_a_lease_that_is_over_is_noticed(dsn, caplog, monkeypatch):
     monkeypatch.setattr(
         postgres_worker,
         "look_round",
-        lambda *given, reaps, **named: look_round(*given, reaps=reaps and bool(may_reap), **named),
+        lambda *given, reaps, **named: look_round(*given, reaps=lambda: reaps() and bool(may_reap), **named),
     )
     receiver = Receiver()
     async with PostgresStore.open(dsn, node="one") as one:

@@ -125,7 +125,7 @@ def test_every_change_is_seen_by_the_first_look_after_its_commit_and_by_no_other
         for number, (which, step) in enumerate([*steps, (0, "commit"), (0, "look")]):
             if step == "look":
                 # Another one prunes in between, which must not take away what this one has not seen.
-                look_round(reader, token, 60, seen=seen, via=1, reaps=False, retention=Retention(0, 0, 0))
+                look_round(reader, token, 60, seen=seen, via=1, reaps=lambda: False, retention=Retention(0, 0, 0))
                 shared, seen = changed(reader, token, seen)
                 assert set(shared.letters) == committed
                 committed = set()

@@ -101,7 +101,7 @@ def nodes(release_before, dsn) -> Generator[Callable[[str], Node], None, None]:
         node.kill()
 
 
-@pytest.mark.parametrize("first", ["before", "now"])
+@pytest.mark.parametrize("first", ["before", pytest.param("now", marks=pytest.mark.slow)])
 def test_point_13_the_release_before_runs_beside_this_one(nodes, dsn, first):
     """Whichever of them makes the tables; what each does the other sees, and takes over when that is gone."""
     one = nodes(first)

@@ -7,7 +7,7 @@ be called again when the connection was lost in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from actors.domain.codec import decode_command, decode_event
@@ -131,7 +131,7 @@ def load(sql: Sql, token: int) -> State:
 
 
 def look_round(
-    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, retention: Retention
+    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: Callable[[], bool], retention: Retention
 ) -> Round:
     """Keep the lease, notice leases that have ended, take over a share of what no living node has, and delete what is
     old.
@@ -142,7 +142,7 @@ def look_round(
         lease_s: how long its lease is from now on, in seconds.
         seen: the snapshot of the database in which it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
-        reaps: whether it may say of others that their lease has ended.
+        reaps: tells, when the lease is renewed, whether it may say of others that theirs has ended.
         retention: what to delete.
 
     Raises:
@@ -157,7 +157,7 @@ def look_round(
         if kept.rowcount == 0:
             raise Fenced
         expired = []
-        if reaps:
+        if reaps():
             expired = sql.execute(
                 "UPDATE nodes SET gone = true WHERE token IN (SELECT token FROM nodes WHERE NOT gone AND "
                 "lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING name"

@@ -43,6 +43,10 @@ A = TypeVar("A")
 LOOK_ROUND = 1.0
 """Seconds between two looks at what other nodes have done; less where leases are short."""
 
+LONG_BREAK = 0.75
+"""Which share of a lease may go by without a renewal before others may have lost theirs by the same cause: they renewed
+it up to a quarter of one earlier."""
+
 HINT_PAUSE = 0.05
 """Seconds between two hints to other nodes, at the least: a NOTIFY makes all transactions wait for each other."""
 
@@ -217,7 +221,7 @@ class Worker:
                 self._lease_s,
                 seen=self._seen,
                 via=self._via,
-                reaps=self._may_reap(began),
+                reaps=self._may_reap,
                 retention=Retention(self._remember_ids_ns, self._keep_audit_ns, now_ns),
             )
             self._renewed(began)
@@ -284,20 +288,21 @@ class Worker:
     def _renewed(self, began: float) -> None:
         """Record that the lease was renewed by what began at an instant."""
         now = self.lease.now()
-        if now - self._renewed_at > self._lease_s / 2:
+        if now - self._renewed_at > LONG_BREAK * self._lease_s:
             self._steady_since = now
         self._link.why = ""
         if self.lease.keep_from(began) and self._renewed_at:
             logger.warning("node %r has its lease again", self._node)
         self._renewed_at = now
 
-    def _may_reap(self, now: float) -> bool:
+    def _may_reap(self) -> bool:
         """Tell whether the node may say of others that their lease has ended.
 
         What has kept it from the database for long, be it a lock or the network, may have kept them from it too: then
         all come back first.
         """
-        if now - self._renewed_at > self._lease_s / 2:
+        now = self.lease.now()
+        if now - self._renewed_at > LONG_BREAK * self._lease_s:
             return False
         return now - max(self._link.since, self._steady_since) > self._lease_s / 3
 
