@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.faults import FaultConfig
-from simulation.reporting.windows import fault_text, windows
+from simulation.reporting.fault_windows import fault_text, windows
 from simulation.scenario import parse
 
 
