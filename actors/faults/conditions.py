@@ -31,7 +31,7 @@ DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
 
-class Throttle:
+class EnforcedQuota:
     """The quota that one window enforces."""
 
     def __init__(self, rate: Rate, retry_after: float | None) -> None:
@@ -79,7 +79,9 @@ class TimedFault:
         self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
         self.fault = fault
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
-        self.throttle = None if fault.throttle is None else Throttle(fault.throttle.rate, fault.throttle.retry_after)
+        self.throttle = (
+            None if fault.throttle is None else EnforcedQuota(fault.throttle.rate, fault.throttle.retry_after)
+        )
         self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
         self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
         self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
@@ -101,7 +103,7 @@ class Conditions(msgspec.Struct, frozen=True):
     latency_factor: float
     hangs: bool
     outage: bool
-    throttles: Sequence[Throttle]
+    throttles: Sequence[EnforcedQuota]
     flapping: Sequence[Flapping]
     countdowns: Sequence[Countdown]
     bursts: Sequence[BurstChain]

@@ -77,7 +77,7 @@ Hosts = Annotated[
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
 
 
-class Throttle(Settings):
+class QuotaFault(Settings):
     """A quota that the provider enforces: what goes over it is answered with `throttled`."""
 
     wanted_text: ClassVar[str] = "a quota such as {rate: 10/s, retry_after: 30s}"
@@ -174,7 +174,7 @@ class FaultConfig(Settings):
     hang: StrictBool = False
     """The provider never answers: attempts run into their timeout."""
 
-    throttle: Throttle | None = None
+    throttle: QuotaFault | None = None
     """A quota that the provider enforces."""
 
     permanent_rate: Share | None = None
