@@ -127,7 +127,7 @@ def tune(
 def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str, MetricKind]:
     """Return the kind of each objective's metric; nothing where one is wrong, which the search will report."""
     from actors.errors import ConfigurationError
-    from simulation.experiments.tuning.goal import DEFAULT_FIGURE
+    from simulation.experiments.tuning.goal import DEFAULT_METRIC
     from simulation.running.replicates import checked_metrics
     from simulation.scenario import load_each
     from simulation.scenario.metrics import metric_kind
@@ -136,7 +136,7 @@ def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str,
         (scenario,) = load_each(file, [sets])
         if isinstance(scenario, ConfigurationError):
             return {}
-        paths = checked_metrics(metrics or [DEFAULT_FIGURE], [scenario], "")
+        paths = checked_metrics(metrics or [DEFAULT_METRIC], [scenario], "")
         return {path: metric_kind(scenario.providers_used, path) for path in paths}
     except ConfigurationError:
         return {}
