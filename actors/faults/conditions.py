@@ -18,7 +18,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import FaultConfig, Flap
+from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig, Flap
 from actors.settings.quantities import Rate
 
 NEVER_NS = 2**62
@@ -29,6 +29,13 @@ PERMANENT = Permanent(reason="injected permanent failure")
 THROTTLED = "throttled"
 DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
+
+_CALM = SYSTEM_FAULT_KEYS | {
+    "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
+    "lost_reply_rate", "capacity",
+}  # fmt: skip
+"""Faults under which nothing but the draw decides: the ladder and the latency hold them, or they are not looked at for
+each attempt; a capacity makes that no instant of the run is calm. A fault that is not named here is looked at."""
 
 
 class EnforcedQuota:
@@ -114,7 +121,7 @@ class Conditions(msgspec.Struct, frozen=True):
     """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
 
     is_calm: bool
-    """Whether nothing but the draw decides, for every recipient."""
+    """Whether nothing but the draw decides, for every recipient. Then the provider does not ask the rules."""
 
     by_host: Mapping[str, Conditions]
     """What holds for recipients at the hosts that a window names; for all others it is this."""
@@ -178,26 +185,19 @@ class Forecast:
             (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
         )
         latencies = [timed.latency for timed in open_ if timed.latency is not None]
-        hangs = any(timed.fault.hang for timed in open_)
-        outage = any(timed.fault.outage for timed in open_)
-        throttles = [timed.throttle for timed in open_ if timed.throttle is not None]
-        flapping = [timed.flapping for timed in open_ if timed.flapping is not None]
-        countdowns = [timed.countdown for timed in open_ if timed.countdown is not None]
-        bursts = [timed.burst for timed in open_ if timed.burst is not None]
         return Conditions(
             until_ns=until_ns,
             latency=latencies[-1] if latencies else self._latency,
             latency_factor=factor,
-            hangs=hangs,
-            outage=outage,
-            throttles=throttles,
-            flapping=flapping,
-            countdowns=countdowns,
-            bursts=bursts,
+            hangs=any(timed.fault.hang for timed in open_),
+            outage=any(timed.fault.outage for timed in open_),
+            throttles=[timed.throttle for timed in open_ if timed.throttle is not None],
+            flapping=[timed.flapping for timed in open_ if timed.flapping is not None],
+            countdowns=[timed.countdown for timed in open_ if timed.countdown is not None],
+            bursts=[timed.burst for timed in open_ if timed.burst is not None],
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
-            is_calm=self._is_ever_calm
-            and not (hangs or outage or throttles or flapping or countdowns or bursts or by_host),
+            is_calm=self._is_ever_calm and not by_host and all(timed.fault.injects <= _CALM for timed in open_),
             by_host=by_host,
         )
 

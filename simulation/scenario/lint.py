@@ -24,7 +24,7 @@ from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
 from actors.settings.distribution_moments import share_above
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FAULT_KEYS, FaultConfig
 from actors.settings.file import located as placed
 from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
 from simulation.scenario import (
@@ -38,10 +38,7 @@ from simulation.scenario import (
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.model import HOST_OF_EVENTS
 
-_WITHOUT_EFFECT_AT_0 = (
-    "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "lost_reply_rate",
-    "duplicate_rate",
-)  # fmt: skip
+_WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
