@@ -19,6 +19,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    warn_of_varied,
 )
 
 DesignName = Literal["grid", "random", "latin-hypercube"]
@@ -82,9 +83,11 @@ def sweep(
 
     with exits_in_words(file, out):
         check_who_does_them(workers, dask)
+        space = parse_space(vary) if vary else None
+        warn_of_varied(file, sets, space)
         plan = Plan.of(
             file,
-            parse_space(vary) if vary else None,
+            space,
             replicates,
             design,
             samples,

@@ -19,6 +19,7 @@ from simulation.commands.shared import (
     option,
     path_option,
     set_option,
+    warn_of_varied,
 )
 
 if TYPE_CHECKING:
@@ -95,13 +96,15 @@ def tune(
     kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
     with exits_in_words(file, out):
         check_who_does_them(workers, dask)
+        space = parse_space(vary) if vary else None
+        warn_of_varied(file, sets, space)
         with watch_runs(
             quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
         ) as progress:
             try:
                 tuning = search(
                     file,
-                    parse_space(vary) if vary else None,
+                    space,
                     minimize=minimize or [],
                     maximize=maximize or [],
                     probability=_share("--probability", probability, low=0.0),
