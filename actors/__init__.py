@@ -31,7 +31,10 @@ if TYPE_CHECKING:
         Unstorable as Unstorable,
         WrongType as WrongType,
     )
-    from actors.faults.provider import NotificationService as NotificationService
+    from actors.faults.provider import (
+        NotificationService as NotificationService,
+        SimulatedProvider as SimulatedProvider,
+    )
     from actors.faults.queue import Load as Load
     from actors.faults.rules import FailureRule as FailureRule
     from actors.kernel.actor import (
@@ -118,7 +121,7 @@ _HOME_OF = {
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
-        "actors.faults.provider": "NotificationService",
+        "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",
         "actors.faults.rules": "FailureRule",
         "actors.kernel.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",

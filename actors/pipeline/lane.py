@@ -252,7 +252,7 @@ class Lane:
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:
-            _learn_of_trouble(breaker, outcome, permit, now_ns, duration_ns)
+            _record_failure_with_breaker(breaker, outcome, permit, now_ns, duration_ns)
         if self.adapts:
             self._adapt(outcome, now_ns, duration_ns, in_flight)
 
@@ -362,7 +362,9 @@ def lanes_of(channel: str, config: ChannelConfig, stream: Callable[[str], Random
     )
 
 
-def _learn_of_trouble(breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int) -> None:
+def _record_failure_with_breaker(
+    breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int
+) -> None:
     match outcome:
         case Transient() if outcome.throttled:
             breaker.record_neutral(permit, now_ns)

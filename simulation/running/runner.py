@@ -160,7 +160,7 @@ def run(
         runtime: the clock to run on: SimPy's, or trio's `MockClock`. Both give the same history.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
-            :data:`actors.faults.provider.FailureRule`. Give each run new ones if they remember anything.
+            :data:`actors.faults.rules.FailureRule`. Give each run new ones if they remember anything.
         providers: deliver, in place of the unreliable ones that the scenario describes; for every channel that it
             uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
             such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
