@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         IdempotencyConflict as IdempotencyConflict,
         InvariantBreach as InvariantBreach,
         NotifierClosed as NotifierClosed,
+        Overloaded as Overloaded,
         Overtaken as Overtaken,
         PermanentError as PermanentError,
         RetrylabError as RetrylabError,
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
         Unstorable as Unstorable,
         WrongType as WrongType,
     )
-    from actors.faults.provider import NotificationService as NotificationService
+    from actors.faults.provider import (
+        NotificationService as NotificationService,
+        SimulatedProvider as SimulatedProvider,
+    )
     from actors.faults.queue import Load as Load
     from actors.faults.rules import FailureRule as FailureRule
     from actors.kernel.actor import (
@@ -114,10 +118,10 @@ _HOME_OF = {
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
         "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed "
-        "Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
+        "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
-        "actors.faults.provider": "NotificationService",
+        "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",
         "actors.faults.rules": "FailureRule",
         "actors.kernel.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",

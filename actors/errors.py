@@ -10,6 +10,7 @@
     ├── IllegalTransition             a breaker's state has no such event (in actors.policies.breaker)
     ├── IdempotencyConflict           a known notification id came with another payload
     ├── UnknownChannel                a command for a channel that is not configured
+    ├── Overloaded                    as many notifications are pending as may be; not accepted
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
@@ -33,6 +34,8 @@ Arguments stay positional: SimPy rebuilds exceptions as ``type(e)(*e.args)``.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from actors.formatting import without_passwords
 
 if TYPE_CHECKING:
     from actors.messages import SendNotification
@@ -90,14 +93,27 @@ class UnknownChannel(RetrylabError):
     """A command names a channel that is not configured."""
 
 
+class Overloaded(RetrylabError):
+    """As many notifications are pending as may be. Nothing is accepted or remembered: send the same again later."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+        """Seconds to wait before that."""
+
+    def __str__(self) -> str:
+        return f"overloaded: as many notifications are pending as may be; send this again in {self.retry_after:g} s"
+
+
 class TemplateError(RetrylabError):
     """A template is unknown, or names a variable that the notification does not carry."""
 
 
 class ConfigurationError(RetrylabError):
-    """Settings that cannot be used. `problems` holds all of them, one line each."""
+    """Settings that cannot be used. `problems` holds all of them, one line each; no password of an address is shown."""
 
     def __init__(self, problems: list[str]) -> None:
+        problems = [without_passwords(problem) for problem in problems]
         super().__init__(problems)
         self.problems = problems
 

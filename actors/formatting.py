@@ -1,8 +1,9 @@
-"""Numbers with few digits, as people read them: never with an exponent because they are large."""
+"""Texts as people read them: numbers with few digits, never with an exponent because they are large; no passwords."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 
@@ -40,3 +41,27 @@ def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[
 
 LARGER_UNITS = ((120, 1, "s"), (120, 1 / 60, "min"), (48, 1 / 3600, "h"), (math.inf, 1 / 86_400, "d"))
 """Of durations from a second on."""
+
+
+_HIDDEN = "**********"
+_PASSWORD = re.compile(r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^\s'\"\])},]+)", re.IGNORECASE)
+_WORDS = re.compile(r"(\s+)")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the passwords in it of addresses such as ``postgresql://user:password@host/database``, and
+    those after ``password=``.
+
+    For texts that quote what someone has put at the wrong place. It takes time in proportion to their length.
+    """
+    if "assword" not in text and "ASSWORD" not in text and ":/" not in text:
+        return text
+    return _PASSWORD.sub(rf"\1{_HIDDEN}", "".join(map(_without_password, _WORDS.split(text))))
+
+
+def _without_password(word: str) -> str:
+    begin, end = word.find(":/"), word.rfind("@")
+    colon = word.find(":", begin + 2)
+    if begin < 0 or not 0 <= colon < end:
+        return word
+    return f"{word[: colon + 1]}{_HIDDEN}{word[end:]}"

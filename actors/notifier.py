@@ -55,6 +55,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
+from actors.policies.admission import Admission
 from actors.settings.base import validated
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
 from actors.storage.memory import MemoryStore
@@ -81,6 +82,7 @@ class Pipeline:
         notify: Notify | None = None,
         log: bool = True,
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
+        max_pending: int | None = None,
     ) -> None:
         """Start all actors.
 
@@ -94,6 +96,7 @@ class Pipeline:
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
+            max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -106,7 +109,10 @@ class Pipeline:
         self.bus = EventBus(system)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
-            announce, self.bus.subscribed, stages={channel: Stages(announce) for channel in channels}
+            announce,
+            self.bus.subscribed,
+            stages={channel: Stages(announce) for channel in channels},
+            admission=Admission(max_pending),
         )
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)
         self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(
@@ -130,6 +136,8 @@ class Pipeline:
                 provider.on_wired(system)
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
+        if max_pending is not None:
+            self.bus.has_room = self._has_room_for_event
         store.on_news = self._on_news
         subscribe_all(self.bus, frozenset(channels))
 
@@ -138,6 +146,9 @@ class Pipeline:
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
+
+    def _has_room_for_event(self) -> bool:
+        return self.handler.actor.has_room(critical=False, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.
@@ -233,6 +244,7 @@ class Notifier:
                     else Templates(variables={"platform": config.platform}),
                     notify=notify,
                     dead_letters=config.dead_letters,
+                    max_pending=config.max_pending,
                 )
                 events.watch(pipeline)
                 try:

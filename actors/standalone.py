@@ -35,6 +35,7 @@ _OF_A_PIPELINE = {
     "when_open": "a caller that meets it open is refused at once",
     "resume_rate": "no caller waits",
     "resume_doubling": "no caller waits",
+    "resume_rate_max": "no caller waits",
 }
 """The settings that mean nothing to a breaker alone, and why."""
 
@@ -67,8 +68,8 @@ class CircuitBreaker:
         Args:
             failure_threshold: consecutive failures that open it, at least 1; 5 when None.
             timeout: seconds of more than 0 that it stays open; 60 when None.
-            config: all that can be set, or a mapping of it, in place of these two; but for `per: host`, `when_open`,
-                `resume_rate` and `resume_doubling`, which only a pipeline can do.
+            config: all that can be set, or a mapping of it, in place of these two; but for `per: host`, `when_open`
+                and those of resuming (`resume_rate` and so on), which only a pipeline can do.
             name: in its transitions.
             on_transition: called with each of them.
             seed: of the jitter of `open_growth`; a random one when None, so that no two services are in step.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from actors.messages import Message, SendNotification
 from actors.outcomes import Ambiguous, Outcome
 
@@ -84,15 +86,21 @@ class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
 
 
 class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
-    """An attempt that has waited in a stage, and is not wanted any more now that it is its turn.
+    """An attempt that is not made now that it is its turn: the handler decides again.
 
-    Quiet hours have begun, or the user has switched the channel off: the handler decides again.
+    Quiet hours have begun while it waited, or the user has switched the channel off; or the node's lease is over.
     """
 
     attempt: Attempt
     charged: bool
     """Whether it was counted against the user's limit."""
 
+
+class Unsent(msgspec.Struct, frozen=True):
+    """The result of an effect that would have made an attempt, and has not: the node's lease was over when it began."""
+
+
+UNSENT = Unsent()
 
 EXPIRED = "expired"
 RATE_LIMIT_EXCEEDED = "rate limit exceeded"

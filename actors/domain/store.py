@@ -73,7 +73,11 @@ class LeaseLost(msgspec.Struct, frozen=True):
     why: str
 
 
-News: TypeAlias = Takeover | LettersChanged | LeaseLost
+class LeaseRenewed(msgspec.Struct, frozen=True):
+    """The lease, of which the store has said that it is over, holds again: what waits for it may be sent."""
+
+
+News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed
 
 
 class Store(Protocol):
@@ -85,6 +89,10 @@ class Store(Protocol):
     on_news: Callable[[News], None] | None
     """Called, in the thread of the system, with news from other nodes that share the store; set by the pipeline.
     What the store is asked reflects it already."""
+
+    lease_holds: Callable[[], bool] | None
+    """Tells whether this node may start an attempt now; if not, there is news when it may. None: it always may, as what
+    is in the store is its alone."""
 
     suppressions: Suppressions
     """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""

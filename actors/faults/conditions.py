@@ -18,7 +18,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import FaultConfig, Flap
+from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig, Flap
 from actors.settings.quantities import Rate
 
 NEVER_NS = 2**62
@@ -30,8 +30,15 @@ THROTTLED = "throttled"
 DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
+_CALM = SYSTEM_FAULT_KEYS | {
+    "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
+    "lost_reply_rate", "capacity",
+}  # fmt: skip
+"""Faults under which nothing but the draw decides: the ladder and the latency hold them, or they are not looked at for
+each attempt; a capacity makes that no instant of the run is calm. A fault that is not named here is looked at."""
 
-class Throttle:
+
+class EnforcedQuota:
     """The quota that one window enforces."""
 
     def __init__(self, rate: Rate, retry_after: float | None) -> None:
@@ -79,7 +86,9 @@ class TimedFault:
         self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
         self.fault = fault
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
-        self.throttle = None if fault.throttle is None else Throttle(fault.throttle.rate, fault.throttle.retry_after)
+        self.throttle = (
+            None if fault.throttle is None else EnforcedQuota(fault.throttle.rate, fault.throttle.retry_after)
+        )
         self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
         self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
         self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
@@ -101,7 +110,7 @@ class Conditions(msgspec.Struct, frozen=True):
     latency_factor: float
     hangs: bool
     outage: bool
-    throttles: Sequence[Throttle]
+    throttles: Sequence[EnforcedQuota]
     flapping: Sequence[Flapping]
     countdowns: Sequence[Countdown]
     bursts: Sequence[BurstChain]
@@ -112,7 +121,7 @@ class Conditions(msgspec.Struct, frozen=True):
     """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
 
     is_calm: bool
-    """Whether nothing but the draw decides, for every recipient."""
+    """Whether nothing but the draw decides, for every recipient. Then the provider does not ask the rules."""
 
     by_host: Mapping[str, Conditions]
     """What holds for recipients at the hosts that a window names; for all others it is this."""
@@ -176,26 +185,19 @@ class Forecast:
             (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
         )
         latencies = [timed.latency for timed in open_ if timed.latency is not None]
-        hangs = any(timed.fault.hang for timed in open_)
-        outage = any(timed.fault.outage for timed in open_)
-        throttles = [timed.throttle for timed in open_ if timed.throttle is not None]
-        flapping = [timed.flapping for timed in open_ if timed.flapping is not None]
-        countdowns = [timed.countdown for timed in open_ if timed.countdown is not None]
-        bursts = [timed.burst for timed in open_ if timed.burst is not None]
         return Conditions(
             until_ns=until_ns,
             latency=latencies[-1] if latencies else self._latency,
             latency_factor=factor,
-            hangs=hangs,
-            outage=outage,
-            throttles=throttles,
-            flapping=flapping,
-            countdowns=countdowns,
-            bursts=bursts,
+            hangs=any(timed.fault.hang for timed in open_),
+            outage=any(timed.fault.outage for timed in open_),
+            throttles=[timed.throttle for timed in open_ if timed.throttle is not None],
+            flapping=[timed.flapping for timed in open_ if timed.flapping is not None],
+            countdowns=[timed.countdown for timed in open_ if timed.countdown is not None],
+            bursts=[timed.burst for timed in open_ if timed.burst is not None],
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
-            is_calm=self._is_ever_calm
-            and not (hangs or outage or throttles or flapping or countdowns or bursts or by_host),
+            is_calm=self._is_ever_calm and not by_host and all(timed.fault.injects <= _CALM for timed in open_),
             by_host=by_host,
         )
 

@@ -47,9 +47,18 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             f"{value} lets nothing grow: every opening lasts {duration(breaker.timeout)}",
         )
     if breaker.when_open == "fail":
-        for key in ("resume_rate", "resume_doubling"):
+        for key in ("resume_rate", "resume_doubling", "resume_rate_max"):
             if key in breaker.model_fields_set:
-                yield ("circuit_breaker", key), "has no effect with when_open: fail, where nothing waits"
+                text = "has an effect only after a restart with when_open: fail, where nothing waits for the breaker"
+                yield ("circuit_breaker", key), text
+    elif breaker.resume_rate_max is not None and (flow := traffic.flow(config)):
+        most = breaker.resume_rate_max.per_second
+        if most <= flow:
+            yield (
+                ("circuit_breaker", "resume_rate_max"),
+                f"{rate(most)} is no more than the {rate(flow)} that arrive: the line behind a breaker that has closed "
+                "does not end while they do",
+            )
 
 
 def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:

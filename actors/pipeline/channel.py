@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import TIMED_OUT, Admitted, Provider
+from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider
 from actors.errors import DeliveryError, PermanentError, TransientError, described
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -38,17 +39,39 @@ class Channel(Actor):
     def on_start(self) -> None:
         assert self._stages.circuit_breaker is not None
         self._breaker = self._stages.circuit_breaker.actor
+        self._lease_holds = self._stages.lease_holds
 
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted) -> None:
         system = self.system
+        if self._lease_holds is not None and not self._lease_holds():
+            system.perform(self._breaker, _NOT_MADE, admitted)
+            return
         try:
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
         except Exception as error:
             effect = Foreseen(0, error)
         if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
             effect = ending_in_an_outcome(effect)
+            if self._lease_holds is not None:
+                effect = made_under_a_lease(effect, self._lease_holds)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
+
+
+_NOT_MADE = Foreseen(0, UNSENT)
+
+
+def made_under_a_lease(effect: Effect, lease_holds: Callable[[], bool]) -> Effect:
+    """Return an effect that looks at the lease again when it begins, which may be long after it was asked for: a
+    process can be stopped in between."""
+    if isinstance(effect, (Foreseen, Promise)):
+        return effect  # it is under way already
+    call = effect
+
+    async def attempt() -> Any:
+        return await call() if lease_holds() else UNSENT
+
+    return attempt
 
 
 def ending_in_an_outcome(effect: Effect) -> Effect:

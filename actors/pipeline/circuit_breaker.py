@@ -19,6 +19,7 @@ from typing import Literal
 from actors.domain.attempts import (
     EXPIRED,
     RATE_LIMIT_EXCEEDED,
+    UNSENT,
     Admitted,
     Attempt,
     FlushQueue,
@@ -143,15 +144,19 @@ class CircuitBreakerActor(Stage):
         self._has_news = False
         lane = self._lanes[admitted.lane]
         host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
-        lane.settle(
-            admitted.permit,
-            performed.result,
-            host,
-            self.system.now_ns,
-            performed.ended_ns - performed.started_ns,
-            admitted.in_flight,
-        )
-        self._to_handler(performed)
+        if performed.result is UNSENT:
+            lane.take_back(admitted.permit, host, self.system.now_ns)
+            self._to_handler(Requeued(attempt=admitted.attempt, charged=True))
+        else:
+            lane.settle(
+                admitted.permit,
+                performed.result,
+                host,
+                self.system.now_ns,
+                performed.ended_ns - performed.started_ns,
+                admitted.in_flight,
+            )
+            self._to_handler(performed)
         if self._lines:
             line = self._lines.get(host)
             # Only time, or a change of the breaker's state, releases those that go at a pace.

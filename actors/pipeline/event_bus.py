@@ -20,13 +20,14 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import msgspec
 from pykka import ActorDeadError
 
-from actors.errors import NotifierClosed, StoreFailed, WrongType
+from actors.errors import NotifierClosed, Overloaded, StoreFailed, WrongType
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
 from actors.kernel.async_handlers import is_async
 from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, Submit
+from actors.policies.admission import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class EventBus:
         self._system = system
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
+        self.has_room: Callable[[], bool] = lambda: True
+        """Tells whether what an event leads to may be accepted."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self._pending: dict[Future[Any], None] = {}
         """The answers that publications, commands and operations wait for, in order."""
@@ -150,6 +153,8 @@ class EventBus:
 
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and its type has no subscriber.
+            Overloaded: as many notifications are pending as may be; no subscriber gets it. What the subscribers to an
+                event that is taken return is never refused for that.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
@@ -164,6 +169,7 @@ class EventBus:
 
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and its type has no subscriber.
+            Overloaded: as many notifications are pending as may be; no subscriber gets it.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited): as :meth:`publish`.
@@ -187,6 +193,8 @@ class EventBus:
         self._check(event)
         if self._system.has_ended:
             raise NotifierClosed
+        if not self.has_room():
+            raise Overloaded(RETRY_AFTER)
         done: Future[None] = self._system.future_class()
         self.track(done)
         self.announce(event, done, submissions)
@@ -198,6 +206,7 @@ class EventBus:
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
             UnknownChannel: the command's channel is not configured.
+            Overloaded: as many notifications are pending as may be. Nothing of it is remembered.
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before its acceptance was durable; perhaps it is. Sent again with
                 the same id, it is accepted once.
@@ -206,7 +215,7 @@ class EventBus:
             WrongType: it is no SendNotification.
             NotifierClosed: the notifier is closed.
         """
-        return self._submit(command)
+        return self._submit(command, follows_event=False)
 
     def announce(
         self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None
@@ -233,13 +242,13 @@ class EventBus:
         hint = "; commands go to send()" if kind is SendNotification else ""
         raise WrongType(f"wanted an event: a domain event, or one of a type that has a subscriber; got {event!r}{hint}")
 
-    def _submit(self, command: SendNotification) -> Future[Acceptance]:
+    def _submit(self, command: SendNotification, *, follows_event: bool = True) -> Future[Acceptance]:
         if type(command) is not SendNotification:
             hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
             raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
         answer: Future[Acceptance] = self._system.future_class()
         try:
-            self.to_handler(Submit(command, answer))
+            self.to_handler(Submit(command, answer, follows_event))
         except ActorDeadError:  # the handler is always restarted: it is dead only when the notifier has ended
             raise NotifierClosed from None
         self.track(answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -25,9 +25,10 @@ from actors.domain.attempts import (
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.ids import check_id
-from actors.domain.store import LeaseLost, Store, Takeover
+from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
+    Overloaded,
     Overtaken,
     StoreFailed,
     TemplateError,
@@ -36,7 +37,7 @@ from actors.errors import (
 )
 from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
-from actors.kernel.effects import Performed
+from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
     NO_METADATA,
@@ -55,16 +56,19 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.alert import ChannelBroken
+from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
+from actors.pipeline.held import Held
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Unwanted
-from actors.pipeline.retries import RETRY_TIME_UP, Retries, succeeded
+from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates, filled_in
 from actors.pipeline.wiring import Stages, Wiring
+from actors.policies.admission import RETRY_AFTER
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
@@ -79,10 +83,10 @@ class _GoOn(Message, frozen=True, gc=False):
 class Handler(Actor):
     """Accepts notifications and brings each of them to an end.
 
-    When it is restarted it resumes every notification where the store says that it is. What was under way in the
-    stages is sent again and their answers to the old attempt are stale, so that nothing is lost; an attempt that was at
-    the provider then reaches it twice, with the same id. Its retry budgets are then as new, and what is sent again is a
-    first attempt to them.
+    When it is restarted it resumes every notification where the store says that it is, and what is due already at a
+    pace. What was under way in the stages is sent again and their answers to the old attempt are stale, so that nothing
+    is lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets are then as
+    new, and what is sent again is a first attempt to them.
     """
 
     supervision = Supervision(then="escalate")
@@ -99,6 +103,7 @@ class Handler(Actor):
         self._wiring = wiring
         self._stages = wiring.stages
         self._commits = wiring.commits
+        self._admission = wiring.admission
         self._store = store
         self._readiness = Readiness(self.system, store.suppressions, preferences)
         self._templates = templates
@@ -109,6 +114,10 @@ class Handler(Actor):
             stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
+            stages.lease_holds = store.lease_holds
+        self._held = Held(store)
+        self._backlog = Backlog(wiring.stages)
+        self._backlog_timer: Cancellable | None = None
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -135,11 +144,15 @@ class Handler(Actor):
 
     def has_any(self) -> bool:
         """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""
-        return bool(self._deliveries)
+        return bool(self._deliveries or self._wiring.redrives)
 
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self._deliveries
+
+    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
+        """Tell whether one more may be accepted, where so many are on their way here already."""
+        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
@@ -153,12 +166,34 @@ class Handler(Actor):
             for ref in stages.actors:
                 self.watch(ref)
             self._flush_stages(stages)
-        for notification_id, delivery in list(self._deliveries.items()):
-            if notification_id not in self._commits.under_way:  # else it goes on when its commit is done
+        under_way = self._commits.under_way  # which go on when their commits are done
+        self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
+        for _ in range(len(self._wiring.redrives)):
+            self.actor_ref.tell(self._wiring.redrives.popleft())
+
+    def _resume(self, deliveries: Iterable[Delivery]) -> None:
+        """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
+        for delivery in sorted(deliveries, key=due_since_ns):
+            is_to_be_sent = delivery.given_up is None and delivery.command.channel in self._stages
+            if is_to_be_sent and due_since_ns(delivery) <= self.now_ns:
+                self._backlog.add(delivery, self._last_start_ns(delivery), self.now_ns)
+            else:
                 self._take_up(delivery)
+        self.on_look_at_backlog()
+
+    @handles(LookAtBacklog)
+    def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
+        """Go on with those of the backlog whose turn it is. One look more does no harm."""
+        for delivery in self._backlog.due(self.now_ns):
+            delivery.due_ns = None
+            self._prepare(delivery)
+        if self._backlog_timer is not None:
+            self._backlog_timer.cancel()
+        wake_ns = self._backlog.wake_ns
+        self._backlog_timer = None if wake_ns is None else self.at(wake_ns, LOOK_AT_BACKLOG)
 
     def _take_up(self, delivery: Delivery) -> None:
-        """Go on with what comes from the store; it may have been accepted under other settings."""
+        """Go on with what was not in the pipeline; it may have been accepted under other settings."""
         if delivery.given_up is not None:
             self._dead_letter_as_decided(delivery)
         elif delivery.command.channel not in self._stages:
@@ -189,6 +224,7 @@ class Handler(Actor):
     @handles(Takeover)
     def on_takeover(self, taken: Takeover) -> None:
         """Go on with what another node had, as after a restart."""
+        deliveries = []
         for history in taken.histories:
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self.epoch_ns)
@@ -198,7 +234,13 @@ class Handler(Actor):
                 commit.taken_over = delivery
             elif notification_id not in self._deliveries:  # else it has been loaded meanwhile
                 self._deliveries[notification_id] = delivery
-                self._take_up(delivery)
+                deliveries.append(delivery)
+        self._resume(deliveries)
+
+    @handles(LeaseRenewed)
+    def on_lease_renewed(self, _: LeaseRenewed) -> None:
+        """Go on with what waits for the lease, which may have expired or be unwanted by now."""
+        self._resume(self._held.release(self._deliveries))
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -211,8 +253,8 @@ class Handler(Actor):
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
             check_id(command.notification_id)
-            return self._accept(command, self._prepare)
-        except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
+            return self._accept(command, self._begin, asks_for_room=True)
+        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
 
@@ -222,11 +264,12 @@ class Handler(Actor):
 
         def answer_and_prepare(delivery: Delivery) -> None:
             submit.answer.set(Acceptance.ACCEPTED)
-            self._prepare(delivery)
+            self._begin(delivery)
 
         try:
             check_id(submit.command.notification_id)
-            if self._accept(submit.command, answer_and_prepare) is Acceptance.DUPLICATE:
+            acceptance = self._accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.duplicates.append(submit.answer)
@@ -236,14 +279,19 @@ class Handler(Actor):
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.sender = submit.answer
-        except (IdempotencyConflict, UnknownChannel, Unstorable):
+        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable):
             submit.answer.set_exception()
         except StoreFailed:
             submit.answer.set_exception()
             raise
 
     def _accept(
-        self, command: SendNotification, go_on: Callable[[Delivery], None], instead_of: Delivery | None = None
+        self,
+        command: SendNotification,
+        go_on: Callable[[Delivery], None],
+        *,
+        asks_for_room: bool,
+        instead_of: Delivery | None = None,
     ) -> Acceptance:
         system, notification_id = self.system, command.notification_id
         now_ns = system.now_ns
@@ -252,6 +300,8 @@ class Handler(Actor):
             return self._repeated(command, known)
         if command.channel not in self._stages:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+        if asks_for_room and not self.has_room(critical=command.critical):
+            raise Overloaded(RETRY_AFTER)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         requested = NotificationRequested(
             at_ns=now_ns,
@@ -289,6 +339,11 @@ class Handler(Actor):
                 f"notification id {command.notification_id!r} is known already, with a different payload"
             )
         return Acceptance.DUPLICATE
+
+    def _begin(self, delivery: Delivery) -> None:
+        """Send one on its way that is new, as its acceptance is durable."""
+        self._stages[delivery.command.channel].lanes[0].note_arrival(delivery.command, delivery.fresh_since_ns)
+        self._prepare(delivery)
 
     # ── preferences and quiet hours ─────────────────────────────────────────────────────────────────────────────
 
@@ -336,21 +391,13 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
+        if self._held.keeps(delivery, self._budgets, self.system.now_ns):
+            return
         command = delivery.command
-        if self._fallbacks is not None and delivery.falls_back_ns is None:
-            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
-        if command.expires_after is None and delivery.falls_back_ns is None:
-            expires_at_ns = None
-        else:
-            expires_at_ns = delivery.sent_until_ns
-            if expires_at_ns is not None and self.system.now_ns > expires_at_ns:
-                self._dead_letter(delivery, EXPIRED)
-                return
-        if delivery.attempts and (retry_until_ns := self._retries.last_start_ns(delivery)) is not None:
-            if self.system.now_ns > retry_until_ns:
-                self._dead_letter(delivery, RETRY_TIME_UP)
-                return
-            expires_at_ns = sooner(expires_at_ns, retry_until_ns)
+        until_ns = self._last_start_ns(delivery)
+        if until_ns is not None and self.system.now_ns > until_ns:
+            self._dead_letter(delivery, self._retries.reason_of_expiry(delivery, self.system.now_ns))
+            return
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
                 command = filled_in(self._templates, command)
@@ -361,14 +408,25 @@ class Handler(Actor):
             command=command,
             number=delivery.attempts + 1,
             charged=delivery.charged,
-            expires_at_ns=expires_at_ns,
+            expires_at_ns=until_ns,
             edits=delivery.edits,
         )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
+        if self._backlog:
+            self._backlog.charge(command.channel, self.system.now_ns)
         self._entrances[command.channel](attempt)
+
+    def _last_start_ns(self, delivery: Delivery) -> int | None:
+        """Return the last instant at which the next attempt may start; a time limit of this channel runs from now."""
+        command = delivery.command
+        if self._fallbacks is not None and delivery.falls_back_ns is None:
+            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
+        has_limit = command.expires_after is not None or delivery.falls_back_ns is not None
+        until_ns = delivery.sent_until_ns if has_limit else None
+        return sooner(until_ns, self._retries.last_start_ns(delivery)) if delivery.attempts else until_ns
 
     def _delivery_of(self, attempt: Attempt) -> Delivery | None:
         """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
@@ -513,13 +571,16 @@ class Handler(Actor):
         if self._known_command(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self._accept(command, self._prepare, instead_of=delivery)
+            self._accept(command, self._begin, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
+        if not self.has_room(critical=letter.command.critical):
+            self._wiring.redrives.append(redrive)
+            return
         if not self._store.is_dead_letter(letter.notification_id):
             if redrive.answer is not None:
                 redrive.answer.set(False)
@@ -559,7 +620,7 @@ class Handler(Actor):
         del self._deliveries[notification_id]
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
-            self._take_up(commit.taken_over)
+            self._resume([commit.taken_over])
         try:
             acceptance = self._repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:

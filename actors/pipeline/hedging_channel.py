@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.domain.attempts import TIMED_OUT, Admitted, Provider
+from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider, Unsent
 from actors.kernel.actor import handles
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
-from actors.pipeline.channel import Channel, ending_in_an_outcome
+from actors.pipeline.channel import Channel, ending_in_an_outcome, made_under_a_lease
 from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.states import NOT_CLOSED
@@ -91,10 +91,10 @@ class HedgingChannel(Channel):
     failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
 
     An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
-    notification again since another stage crashed; not the breaker, by being open or half-open by then; not the quota
-    and the adaptive rate, which are charged for it; and not the retry budget, to which it is a retry, with the late
-    answer an ambiguous failure. Else the attempt gets no more copies. Extra copies count as no attempts: not in the
-    lane's `in_flight`, and for no slot of its bulkhead.
+    notification again since another stage crashed; not the node's lease, by being over; not the breaker, by being open
+    or half-open by then; not the quota and the adaptive rate, which are charged for it; and not the retry budget, to
+    which it is a retry, with the late answer an ambiguous failure. Else the attempt gets no more copies. Extra copies
+    count as no attempts: not in the lane's `in_flight`, and for no slot of its bulkhead.
     """
 
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
@@ -123,12 +123,15 @@ class HedgingChannel(Channel):
         self._plan(flight, self._schedule.after_send(flight.sent, now_ns))
 
     def _effect(self, flight: _Flight) -> Effect:
+        if self._lease_holds is not None and not self._lease_holds():
+            return Foreseen(0, UNSENT)
         effect: Effect
         try:
             effect = self._attempt(flight.admitted.attempt, self.system.now_ns)
         except Exception as error:
             effect = Foreseen(0, error)
-        return ending_in_an_outcome(effect)
+        effect = ending_in_an_outcome(effect)
+        return effect if self._lease_holds is None else made_under_a_lease(effect, self._lease_holds)
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +143,10 @@ class HedgingChannel(Channel):
             return  # another answer came in first while this one was on its way here
         flight.copies.remove(copy)
         copy.effect = None  # which refers to this message and so to the copy: the two would wait for the collector
-        if isinstance(outcome, (Transient, Ambiguous)):
+        if outcome is UNSENT:
+            self._settle(copy, None)
+            self._not_sent(flight)
+        elif isinstance(outcome, (Transient, Ambiguous)):
             self._settle(copy, False)
             self._failed(flight, outcome)
         else:
@@ -166,11 +172,21 @@ class HedgingChannel(Channel):
             self._plan(flight, next_ns)
         self._end_if_nothing_follows(flight)
 
+    def _not_sent(self, flight: _Flight) -> None:
+        """Send no more copies: the lease was over when this one was to go."""
+        flight.sent -= 1
+        flight.gets_more = False
+        self._plan(flight, None)
+        if flight.sent == 0:
+            self._end(flight, UNSENT)
+        else:
+            self._end_if_nothing_follows(flight)
+
     def _end_if_nothing_follows(self, flight: _Flight) -> None:
         if not flight.copies and flight.timer is None:
             self._end(flight, flight.failure if flight.ambiguous is None else flight.ambiguous)
 
-    def _end(self, flight: _Flight, outcome: Outcome) -> None:
+    def _end(self, flight: _Flight, outcome: Outcome | Unsent) -> None:
         flight.is_over = True
         self._plan(flight, None)
         for copy in flight.copies:
@@ -228,6 +244,8 @@ class HedgingChannel(Channel):
         """
         lane, attempt, is_current = self._lane, flight.admitted.attempt, self._stages.is_current
         if is_current is not None and not is_current(attempt):
+            return None
+        if self._lease_holds is not None and not self._lease_holds():
             return None
         if lane.breaker_of(lane.host_of(attempt), now_ns).state in NOT_CLOSED:
             return None

@@ -40,6 +40,7 @@ class Journal:
         self._system = handler.system
         self._store = store
         self._commits = wiring.commits
+        self._redrives = wiring.redrives
         self._announce = wiring.announce
         self._subscribed = wiring.subscribed
         self._deliveries = deliveries
@@ -70,6 +71,8 @@ class Journal:
         kind = type(event)
         if kind in _ENDING:
             self._deliveries.pop(event.notification_id, None)
+            if self._redrives:  # there is room for one again
+                self._handler.actor_ref.tell(self._redrives.popleft())
         self._system.record(event)
         if kind in self._subscribed:
             self._announce(event)

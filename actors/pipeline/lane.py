@@ -13,16 +13,16 @@ from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from actors.messages import BreakerState
+from actors.messages import BreakerState, SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
-from actors.policies.breaker.recovery import Pace
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.rate_limit.limiter import Limiter, make_limiter
+from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
 from actors.settings.channel import PRIMARY, ChannelConfig
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Lane:
         provider: the provider's name; None where the channel has only one.
         config: the settings that hold for this provider.
         stream: returns the random stream of a name.
+        arrivals: the new ones of its channel, all together and by host.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Lane:
         provider: str | None,
         config: ChannelConfig,
         stream: Callable[[str], Random],
+        arrivals: Arrivals,
     ) -> None:
         self.number = number
         self.provider = provider
@@ -124,6 +126,7 @@ class Lane:
             )
         self.paces: dict[str, Pace] = {}
         """By host, while attempts that waited for the breaker resume."""
+        self._arrivals = arrivals
         self._slots = config.max_in_flight
         self._concurrency = (
             None
@@ -163,7 +166,8 @@ class Lane:
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
-            pace.release(now_ns)  # let through by a ramp or not: what resumes is the traffic of which a share goes
+            # Let through by a ramp or not: what resumes is the traffic of which a share goes.
+            self._release(pace, host, now_ns)
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
                 return Blocked(BlockReason.PACE, pace.next_ns)
@@ -252,9 +256,14 @@ class Lane:
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:
-            _learn_of_trouble(breaker, outcome, permit, now_ns, duration_ns)
+            _record_failure_with_breaker(breaker, outcome, permit, now_ns, duration_ns)
         if self.adapts:
             self._adapt(outcome, now_ns, duration_ns, in_flight)
+
+    def take_back(self, permit: int, host: str, now_ns: int) -> None:
+        """Record that an attempt that was admitted is not made: that says nothing about the provider."""
+        self.in_flight -= 1
+        self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
 
     def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:
         throttled = isinstance(outcome, Transient) and outcome.throttled
@@ -274,13 +283,28 @@ class Lane:
 
     def resume_paced(self, host: str, now_ns: int) -> None:
         """Release those at `host` that wait for the breaker one after the other from now on, not as one herd."""
-        config = self.config.circuit_breaker
-        self.paces[host] = Pace(config.resume_rate, config.resume_doubling, now_ns)
+        self.paces[host] = Pace(self.config.circuit_breaker, now_ns)
+
+    def note_arrival(self, command: SendNotification, at_ns: int) -> None:
+        """Count a new notification of its channel, which was accepted at this instant."""
+        self._arrivals.note(None, at_ns)
+        if self.breaker is None:
+            self._arrivals.note(recipient_host(command.recipient), at_ns)
+
+    def ceiling_per_s(self, now_ns: int) -> float:
+        """Return how many of its channel may go a second at most while others resume."""
+        return ceiling_per_s(self.config.circuit_breaker, self._arrivals.per_second(None, now_ns))
+
+    def _release(self, pace: Pace, host: str, now_ns: int) -> None:
+        """Count one at `host` that goes at a pace now."""
+        arriving = self._arrivals.per_second(host if self.breaker is None else None, now_ns)
+        pace.release(now_ns)
+        pace.charge(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))
 
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
         """Let those at `host` that the ramp has refused ask again at a pace; return when the first of them may."""
         self.resume_paced(host, now_ns)
-        self.paces[host].release(now_ns)  # the one that has just asked
+        self._release(self.paces[host], host, now_ns)  # the one that has just asked
         return self.paces[host].next_ns
 
     def none_waits(self, host: str) -> None:
@@ -351,13 +375,16 @@ def breaker_name(channel: str, number: int, provider: str | None) -> str:
 def lanes_of(channel: str, config: ChannelConfig, stream: Callable[[str], Random]) -> tuple[Lane, ...]:
     """Return a lane for each provider of a channel, in the order in which they are tried."""
     settings = config.by_provider()
+    arrivals = Arrivals()
     return tuple(
-        Lane(number, channel, name if len(settings) > 1 else None, own, stream)
+        Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals)
         for number, (name, own) in enumerate(settings.items())
     )
 
 
-def _learn_of_trouble(breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int) -> None:
+def _record_failure_with_breaker(
+    breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int
+) -> None:
     match outcome:
         case Transient() if outcome.throttled:
             breaker.record_neutral(permit, now_ns)

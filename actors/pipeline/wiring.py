@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
+from actors.policies.admission import Admission
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
+    from actors.pipeline.orders import Redrive
     from actors.policies.rate_limit.limiter import Limiter
     from actors.policies.retry.budgets import Budget
 
@@ -47,6 +50,9 @@ class Stages:
     is_wanted: Callable[[SendNotification], bool] | None = None
     """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
 
+    lease_holds: Callable[[], bool] | None = None
+    """Tells whether an attempt may start now; asked before each. None: always."""
+
     @property
     def in_flight(self) -> int:
         """Attempts at the providers."""
@@ -80,6 +86,12 @@ class Wiring:
     dead_letter_queue: ActorRef[Any] | None = None
     alert: ActorRef[Any] | None = None
     stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
+
+    admission: Admission = field(default_factory=lambda: Admission(None))
+    """Tells how many notifications may be pending."""
+
+    redrives: deque[Redrive] = field(default_factory=deque)
+    """Those that wait at the handler until there is room."""
 
     commits: Commits = field(default_factory=Commits)
     """The handler's commits that are under way; a restarted one waits for them too."""

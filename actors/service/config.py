@@ -34,7 +34,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.service.tokens import TokenConfig
 from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
-from actors.settings.base import NotEmpty, Settings, at_key, check_one_given
+from actors.settings.base import NOT_SHOWN, NotEmpty, Settings, at_key, check_one_given
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.csv_column import DataFile
 from actors.settings.faults import FaultConfig
@@ -44,6 +44,9 @@ from actors.settings.secret import Secret
 from actors.settings.transports import ApiUrl
 
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
+
+_DSN = re.compile(r"\bpostgres(?:ql)?:/|\bpassword\s*=")
+"""What a path has in it that is none."""
 
 
 def _address(value: Any, _unit_required: bool) -> str | None:
@@ -81,6 +84,10 @@ class StoreConfig(Settings):
         for key in ("node", "lease"):
             if self.postgres is None and key in self.model_fields_set:
                 raise at_key(key, wanted(f"{key} only with postgres"), getattr(self, key))
+        if self.sqlite is not None and _DSN.search(self.sqlite):
+            raise at_key(
+                "sqlite", wanted("the path of a file; what names a database goes to postgres", NOT_SHOWN), None
+            )
         if self.lease < 1:
             raise at_key("lease", wanted("a lease of at least 1s"), self.lease)
         return self

@@ -30,7 +30,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, check_one_given, known_keys
 from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from actors.settings.quantities import wanted
 from actors.settings.transports import FcmConfig, SmtpConfig, TwilioConfig, WebhookConfig, WebPushConfig
 
@@ -193,7 +193,7 @@ class TransportsConfig(Settings):
 
 def is_of_a_provider(fault: FaultConfig) -> bool:
     """Tell whether a fault is one that can be injected between the service and a provider."""
-    return not fault.injects & {"crash", "clock_step", "duplicate_rate", "reorder"}
+    return not fault.injects & SYSTEM_FAULT_KEYS
 
 
 def open_transports(

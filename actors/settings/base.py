@@ -28,6 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from actors.errors import ConfigurationError
+from actors.formatting import without_passwords
 from actors.settings.quantities import Wanted, wanted
 
 NOT_SHOWN = "a value that is not shown"
@@ -137,7 +138,9 @@ def _line(problem: ErrorDetails) -> str:
     if problem["type"] != "wanted":
         return f"{place}{problem['msg']}"
     context = problem.get("ctx", {})
-    return f"{place}wanted {context['what']}, got {context.get('got') or repr(problem['input'])[:100]}"
+    return (
+        f"{place}wanted {context['what']}, got {context.get('got') or without_passwords(repr(problem['input']))[:100]}"
+    )
 
 
 def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:

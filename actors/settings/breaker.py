@@ -153,10 +153,15 @@ class CircuitBreakerConfig(Settings):
     """A notification that meets an open breaker waits and uses up no attempt, or fails at once and does."""
 
     resume_rate: PositiveRate = Rate(10.0, 1.0)
-    """The pace at which waiting notifications resume when it has closed; it grows until none waits."""
+    """The pace at which waiting notifications resume when it has closed; it grows until none waits. After a restart or
+    a takeover what is due already resumes at this pace too, also where there is no breaker."""
 
     resume_doubling: PositiveDuration = 10.0
     """How long it takes that pace to double."""
+
+    resume_rate_max: PositiveRate | None = None
+    """The ceiling of that pace. None: ten times `resume_rate`, or twice the rate at which new notifications have come
+    in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join."""
 
     per: Literal["channel", "host"] = "channel"
     """One for the whole channel, or one for each host of recipients (the domain of an address or of a URL)."""
@@ -187,6 +192,8 @@ class CircuitBreakerConfig(Settings):
             problems["open_growth"] = "a max of at least the timeout"
         if self.half_open_max is None and "half_open_then" in given:
             problems["half_open_then"] = "half_open_then only with half_open_max"
+        if self.resume_rate_max is not None and self.resume_rate_max.per_second < self.resume_rate.per_second:
+            problems["resume_rate_max"] = "a resume_rate_max of at least the resume_rate"
         if not self.enabled and "initial_state" in given and self.initial_state != "disabled":
             problems["enabled"] = "enabled: true with an initial_state other than disabled"
         if problems:

@@ -218,6 +218,10 @@ class NotifierConfig(Settings):
     remember_ids: PositiveDuration = 86_400.0
     """How long the id of a notification that has ended is remembered; the same id is not sent again meanwhile."""
 
+    max_pending: PositiveWholeNumber | None = 100_000
+    """How many notifications may be accepted and not ended. One that would be more is refused (`Overloaded`; 429 over
+    HTTP); the last twentieth of the room is for critical ones. None: no bound."""
+
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""
 

@@ -2,9 +2,9 @@
 
 Rates are shares of the attempts that a fault meets, between 0 and 1; a fault left out injects nothing.
 
-Most faults are the provider's, and :mod:`actors.faults.provider` says in which order they are looked at. Crashes and
+Most faults are the provider's, and :mod:`actors.faults.rules` says in which order they are looked at. Crashes and
 clock steps hit the system itself: a simulation injects them (:mod:`simulation.running.system_faults`), and so it does
-with messages that come twice or late.
+with messages that come twice or late (:mod:`simulation.engine.message_faults`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ Hosts = Annotated[
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
 
 
-class Throttle(Settings):
+class QuotaFault(Settings):
     """A quota that the provider enforces: what goes over it is answered with `throttled`."""
 
     wanted_text: ClassVar[str] = "a quota such as {rate: 10/s, retry_after: 30s}"
@@ -174,7 +174,7 @@ class FaultConfig(Settings):
     hang: StrictBool = False
     """The provider never answers: attempts run into their timeout."""
 
-    throttle: Throttle | None = None
+    throttle: QuotaFault | None = None
     """A quota that the provider enforces."""
 
     permanent_rate: Share | None = None
@@ -236,7 +236,14 @@ class FaultConfig(Settings):
 
 
 _NOT_FAULTS = {"channel", "provider", "host", "at", "for_", "restart_after"}
-_OF_NO_HOST = frozenset({"capacity", "duplicate_rate", "reorder", "crash", "clock_step"})
+
+FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
+"""The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""
+
+SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "clock_step"})
+"""Those that hit the system or its messages, and no provider. Only a simulation injects them."""
+
+_OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity"}
 
 
 def _crash(value: Any, info: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from actors.formatting import without_passwords
 from actors.settings.quantities import WHOLE_NUMBER_MAX
 
 CHARACTERS_MAX = 2**20
@@ -152,9 +153,9 @@ def show(node: Node | None) -> str:
         return "nothing"
     if isinstance(node, ScalarNode):
         if isinstance(node.value, str):
-            return _shortened(repr(node.value[:200]), 60)
+            return _shortened(repr(without_passwords(node.value)[:200]), 60)
         return _shortened(node.written, 60)
-    return _shortened(_flow(node), 60)
+    return _shortened(without_passwords(_flow(node)), 60)
 
 
 def _flow(node: Node) -> str:

@@ -50,6 +50,7 @@ class MemoryStore:
     """
 
     on_news: Callable[[News], None] | None = None
+    lease_holds: Callable[[], bool] | None = None
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS) -> None:
         self.remembered = RememberedIds(remember_ids_ns)

@@ -2,7 +2,7 @@
 
 What failed before a connection stood was not sent; once it stood, that is not known. Redirects are not followed, no
 proxy is taken from the environment, no cookie is kept, and of an answer only a bounded part is read. A notification's
-id is any text; :func:`as_header_value` writes it in the characters that a header may hold.
+id is any text; :func:`header_value` writes it in the characters that a header may hold.
 """
 
 from __future__ import annotations

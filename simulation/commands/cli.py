@@ -33,12 +33,12 @@ def main() -> None:
     # Python itself would flush at exit, too late to report a failure.
     trouble = _flush(sys.stdout) or trouble
     if trouble is not None:
-        code = Exit.NOBODY_READS if isinstance(trouble, BrokenPipeError) else Exit.BAD_INPUT
+        code = Exit.NO_ONE_READS if isinstance(trouble, BrokenPipeError) else Exit.BAD_INPUT
         if code == Exit.BAD_INPUT:
             with suppress(OSError):  # that cannot be said either
                 _say(f"{trouble.filename or 'output'}: {trouble.strerror}")
     if isinstance(_flush(sys.stderr), BrokenPipeError):
-        code = Exit.NOBODY_READS
+        code = Exit.NO_ONE_READS
     sys.exit(code)
 
 

@@ -19,6 +19,7 @@ from simulation.commands.shared import (
     path_option,
     refuse,
     save,
+    warn_of_varied,
 )
 
 
@@ -51,9 +52,11 @@ def compare(
     with exits_in_words(file, None), watch_runs(quiet=as_json) as progress:
         if out is not None:
             check_folder(out, DOCUMENT, [file])
+        varied = parse_vary(vary or [])
+        warn_of_varied(file, sets, varied)
         comparison = compare_settings(
             file,
-            parse_vary(vary or []),
+            varied,
             replicates=replicates,
             seed=seed,
             metrics=metrics or None,

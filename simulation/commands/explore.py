@@ -33,7 +33,7 @@ def explore(
     ] = None,
     as_json: Annotated[bool, json_option("the result as ")] = False,
 ) -> None:
-    """Run many small cases of a scenario, with faults and operations drawn by seeds, and every invariant on.
+    """Run many small cases of a scenario, with faults and operations drawn by seeds, checking every invariant.
 
     Exit code 0: no case broke, and everything that the settings make possible happened in some case; 1: a case broke,
     or something never happened; 2: bad input; 130: interrupted, with how many were run.

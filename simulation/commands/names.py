@@ -16,7 +16,7 @@ class Exit(IntEnum):
     INVARIANT_BROKEN = 3
     WORKER_LOST = 4
     INTERRUPTED = 130
-    NOBODY_READS = 141
+    NO_ONE_READS = 141
     """The reader of the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
 
 
@@ -37,20 +37,20 @@ _SERVICE = (*_SHELL, "h11", "httpx2", "prometheus_client", "starlette")
 COMMANDS = {
     "run": Command("simulation.commands.run", "lab", _LAB),
     "lint": Command("simulation.commands.run", "lab", _LAB),
-    "compare": Command("simulation.commands.compare", "lab", _LAB),
-    "explore": Command("simulation.commands.explore", "lab", _LAB),
     "plot": Command("simulation.commands.plot", "lab", _LAB),
-    "fit": Command("simulation.commands.fit", "lab", _LAB),
-    "serve": Command("simulation.commands.serve", "service", _SERVICE),
+    "compare": Command("simulation.commands.compare", "lab", _LAB),
     "sweep": Command("simulation.commands.sweep", "lab", _LAB),
     "tune": Command("simulation.commands.tune", "lab", _LAB),
-    "validate": Command("simulation.commands.validate", "lab", _LAB),
+    "explore": Command("simulation.commands.explore", "lab", _LAB),
+    "fit": Command("simulation.commands.fit", "lab", _LAB),
     "whatif": Command("simulation.commands.whatif", "lab", _LAB),
     "replay": Command("simulation.commands.replay", "lab", _LAB),
+    "validate": Command("simulation.commands.validate", "lab", _LAB),
     "schema": Command("simulation.commands.schema", "lab", _SHELL),
+    "serve": Command("simulation.commands.serve", "service", _SERVICE),
     "dlq": Command("simulation.commands.dlq", "service", _SHELL),
 }
-"""In the order in which the help lists them."""
+"""In the order in which the help lists them: run, choose settings, find what breaks, use real logs, operate."""
 
 
 def missing(name: str | None) -> str | None:

@@ -58,7 +58,8 @@ def plot(
         Path | None,
         path_option(
             "PATH",
-            "Write here: a name that ends in .png or .svg, or a directory. DIR, or this one for a FILE, when left out.",
+            "Write here: a name that ends in .png or .svg, or a directory. Default: DIR itself; for a FILE, the "
+            "current directory.",
         ),
     ] = None,
     notification: Annotated[
@@ -66,9 +67,10 @@ def plot(
         option("The notification whose timeline to draw; the one with the most attempts when left out.", metavar="ID"),
     ] = None,
     channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
-    figure: Annotated[
+    metric: Annotated[
         str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
+    figure: Annotated[str | None, option("The former name of --metric.", hidden=True)] = None,
     x: Annotated[str | None, _of_a_sweep("the setting on the x axis.")] = None,
     y: Annotated[str | None, _of_a_sweep("the setting on the y axis.")] = None,
     by: Annotated[str | None, _of_a_sweep("the setting with a line for each value.")] = None,
@@ -85,7 +87,10 @@ def plot(
     from actors.errors import ConfigurationError
     from simulation.reporting.plots.kinds import Options
 
-    options = Options(notification, channel, figure, x, y, by, gain, cost)
+    if figure is not None:
+        say("warning: --figure is deprecated: use --metric")
+        metric = figure if metric is None else metric
+    options = Options(notification, channel, metric, x, y, by, gain, cost)
     names = [kind.value for kind in kinds or []]
     with exits_in_words(source, None):
         _check_out(out)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RuntimeName = Literal["simpy", "trio"]
 """The clock to run on."""
 
-Files = Annotated[list[Path], argument("FILE...", "Scenario files.")]
+Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
 
 
 def run(

@@ -12,7 +12,7 @@ import typer
 from simulation.commands.names import Exit as Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from simulation.experiments.comparison import Comparison
     from simulation.results.result import Result
@@ -122,6 +122,30 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"interrupted{kept}")
         raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[str] | None) -> None:
+    """Say which of the varied settings cannot change anything; what is wrong with the file is said elsewhere.
+
+    Args:
+        file: the scenario's file.
+        sets: the overrides it is loaded with.
+        varied: the paths. None: those of the file's own sweep.
+    """
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+    from simulation.scenario.lint import lint_varied
+
+    if not file.is_file():  # a pipe can be read only once
+        return
+    try:
+        scenario = load(file, sets=sets or [])
+    except ConfigurationError:
+        return
+    if varied is None:
+        varied = [] if scenario.sweep is None else list(scenario.sweep.vary)
+    for text in lint_varied(scenario, varied):
+        say(f"warning: --vary {text}")
 
 
 def check_who_does_them(workers: int | None, dask: str | None) -> None:

@@ -19,6 +19,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    warn_of_varied,
 )
 
 DesignName = Literal["grid", "random", "latin-hypercube"]
@@ -42,9 +43,11 @@ def sweep(
         ),
     ] = None,
     replicates: Annotated[
-        int | None, option("Runs of each combination, on consecutive seeds.", min=1, show_default="10")
+        int | None, option("Runs of each combination, on consecutive seeds; 10 when left out.", min=1)
     ] = None,
-    design: Annotated[DesignName | None, option("Every combination, or samples of them.", show_default="grid")] = None,
+    design: Annotated[
+        DesignName | None, option("Every combination (grid), or samples of them; grid when left out.")
+    ] = None,
     samples: Annotated[int | None, option("How many combinations, where the design is no grid.", min=1)] = None,
     seed: FirstSeed = None,
     metrics: Annotated[
@@ -63,7 +66,7 @@ def sweep(
             "Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.", metavar="ADDRESS"
         ),
     ] = None,
-    as_json: Annotated[bool, json_option("the cells as ")] = False,
+    as_json: Annotated[bool, json_option("the result of each combination as ")] = False,
 ) -> None:
     """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
 
@@ -80,9 +83,11 @@ def sweep(
 
     with exits_in_words(file, out):
         check_who_does_them(workers, dask)
+        space = parse_space(vary) if vary else None
+        warn_of_varied(file, sets, space)
         plan = Plan.of(
             file,
-            parse_space(vary) if vary else None,
+            space,
             replicates,
             design,
             samples,

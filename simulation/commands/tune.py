@@ -19,6 +19,7 @@ from simulation.commands.shared import (
     option,
     path_option,
     set_option,
+    warn_of_varied,
 )
 
 if TYPE_CHECKING:
@@ -95,13 +96,15 @@ def tune(
     kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
     with exits_in_words(file, out):
         check_who_does_them(workers, dask)
+        space = parse_space(vary) if vary else None
+        warn_of_varied(file, sets, space)
         with watch_runs(
             quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
         ) as progress:
             try:
                 tuning = search(
                     file,
-                    parse_space(vary) if vary else None,
+                    space,
                     minimize=minimize or [],
                     maximize=maximize or [],
                     probability=_share("--probability", probability, low=0.0),
@@ -127,7 +130,7 @@ def tune(
 def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str, MetricKind]:
     """Return the kind of each objective's metric; nothing where one is wrong, which the search will report."""
     from actors.errors import ConfigurationError
-    from simulation.experiments.tuning.goal import DEFAULT_FIGURE
+    from simulation.experiments.tuning.goal import DEFAULT_METRIC
     from simulation.running.replicates import checked_metrics
     from simulation.scenario import load_each
     from simulation.scenario.metrics import metric_kind
@@ -136,7 +139,7 @@ def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str,
         (scenario,) = load_each(file, [sets])
         if isinstance(scenario, ConfigurationError):
             return {}
-        paths = checked_metrics(metrics or [DEFAULT_FIGURE], [scenario], "")
+        paths = checked_metrics(metrics or [DEFAULT_METRIC], [scenario], "")
         return {path: metric_kind(scenario.providers_used, path) for path in paths}
     except ConfigurationError:
         return {}

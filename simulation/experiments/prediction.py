@@ -27,7 +27,7 @@ from simulation.scenario.loading import given
 from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99
-FIGURES = ("sent_fraction", "retry_amplification")
+METRICS = ("sent_fraction", "retry_amplification")
 """What is predicted by default, besides how often each breaker opens."""
 
 
@@ -126,7 +126,7 @@ def predict(
 
     Args:
         scenario: a file, or a scenario that has been loaded.
-        figures: of the summary, by path; :data:`FIGURES` and how often each breaker opens when None.
+        figures: of the summary, by path; :data:`METRICS` and how often each breaker opens when None.
         confidence: with which all metrics of a run are in their intervals, if it goes as in the simulation.
         replicates: how many runs; as few as it takes when None.
         seed: of the first run, the others count up from it; the one after the scenario's own when None. A run that is
@@ -143,7 +143,7 @@ def predict(
     """
     scenario = given(scenario, sets)
     if figures is None:
-        figures = [*FIGURES, *(f"breaker.{name}.opened" for name in scenario.breakers)]
+        figures = [*METRICS, *(f"breaker.{name}.opened" for name in scenario.breakers)]
     paths = checked_metrics(figures, [scenario], "figures")
     needed = replicates_needed(confidence, len(paths))
     check_counts(replicates=replicates, workers=workers)

@@ -1,4 +1,4 @@
-"""Exploration: many small cases of a scenario, each drawn by a seed and run with every invariant on."""
+"""Exploration: many small cases of a scenario, each drawn by a seed and checked against every invariant."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 REPLICATES = 5
 
-FIGURES = ("notifications", "attempts", "failures", "retry_amplification", "sent_fraction", "p50_s", "p99_s", "max_s")
+METRICS = ("notifications", "attempts", "failures", "retry_amplification", "sent_fraction", "p50_s", "p99_s", "max_s")
 """What is compared: counts, attempts a notification, the share that was sent at last, and the times from arrival until
 then in seconds."""
 
@@ -83,7 +83,7 @@ class WhatIf:
     seeds: tuple[int, ...]
     log: AttemptLog
     channels: dict[str, dict[str, Replayed]]
-    """The metrics by channel, and in it by name as :data:`FIGURES` has them."""
+    """The metrics by channel, and in it by name as :data:`METRICS` has them."""
 
     notes: tuple[str, ...]
 
@@ -169,13 +169,13 @@ def whatif(
     policies, log = _both(scenario, sets, source, columns)
     seeds = tuple(seeds_of(policies.seed if seed is None else seed, replicates))
     replayed = _scenario(policies, log)
-    runs = [_figures_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
+    runs = [_metrics_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
     channels = {}
     for name in dict.fromkeys(log.channel.tolist()):
-        recorded = _figures_of_log(log.where(log.channel == name))
+        recorded = _metrics_of_log(log.where(log.channel == name))
         channels[name] = {
             metric: Replayed(recorded[metric], tuple(value for run in runs if (value := run[name][metric]) is not None))
-            for metric in FIGURES
+            for metric in METRICS
         }
     return WhatIf(replayed, seeds, log, channels, (*log.notes, *_notes(log, policies)))
 
@@ -293,7 +293,7 @@ def _providers(
     return found
 
 
-def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
+def _metrics_of_log(log: AttemptLog) -> dict[str, float | None]:
     """Return the metrics of the record; a notification arrives with its first attempt."""
     count = int(log.first.sum()) if not log.knows_notifications else len(np.unique(log.notification))
     numbers, at = np.unique(log.notification, return_inverse=True)
@@ -303,10 +303,10 @@ def _figures_of_log(log: AttemptLog) -> dict[str, float | None]:
     ended = np.full(len(numbers), np.inf)
     np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))
     times = (ended - arrived)[np.isfinite(ended)]
-    return _figures(count, len(log), int((~sent).sum()), times)
+    return _metrics(count, len(log), int((~sent).sum()), times)
 
 
-def _figures_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, float | None]]:
+def _metrics_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, float | None]]:
     notifications, attempts = result.notifications, result.attempts
     attempts = attempts[~attempts["refused"]]
     metrics = {}
@@ -315,11 +315,11 @@ def _figures_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, floa
         sent = of_channel[of_channel["outcome"] == "sent"]
         times = (sent["finished_at"] - sent["requested_at"]).to_numpy(dtype="float64")
         made = attempts[attempts["channel"] == name]
-        metrics[name] = _figures(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
+        metrics[name] = _metrics(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
     return metrics
 
 
-def _figures(notifications: int, attempts: int, failures: int, times_s: Floats) -> dict[str, float | None]:
+def _metrics(notifications: int, attempts: int, failures: int, times_s: Floats) -> dict[str, float | None]:
     p50, p99, most = (float(np.quantile(times_s, q)) if len(times_s) else None for q in (0.5, 0.99, 1.0))
     return {
         "notifications": float(notifications),
@@ -333,4 +333,4 @@ def _figures(notifications: int, attempts: int, failures: int, times_s: Floats) 
     }
 
 
-__all__ = ["FIGURES", "Replayed", "WhatIf", "whatif"]
+__all__ = ["METRICS", "Replayed", "WhatIf", "whatif"]

@@ -50,6 +50,9 @@ class Context:
     remember_ids_ns: int = 86_400 * 10**9
     """How long the id of a notification that has ended is not sent again."""
 
+    max_pending: int | None = None
+    """How many notifications may be accepted and not ended. None: no bound."""
+
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""
 

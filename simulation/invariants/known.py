@@ -22,7 +22,8 @@ from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.rates import AdaptiveRates
-from simulation.invariants.resuming import ResumePace
+from simulation.invariants.resuming import RestartPace, ResumePace
+from simulation.invariants.room import Room
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
@@ -53,11 +54,13 @@ KNOWN: dict[str, type[Invariant]] = {
         BreakerDecisions,
         OpenBreaker,
         ResumePace,
+        RestartPace,
         FailoverOrder,
         Fallbacks,
         UserLimit,
         Quota,
         Bulkhead,
+        Room,
         AdaptiveRates,
         ConcurrencyLimits,
         AdaptiveThrottles,

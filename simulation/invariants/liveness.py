@@ -170,6 +170,10 @@ def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
         if of == channel:
             own_here, for_each_here = _at_provider(config)
             own, for_each = own + own_here, max(for_each, for_each_here)
+    if any(fault.crash is not None for fault in context.faults):
+        for_each += (
+            1.0 / context.channels[channel].circuit_breaker.resume_rate.per_second
+        )  # once more, before it sets out
     limit = context.channels[channel].rate_limit
     if limit is not None:
         own += max(rate.period for rate in limit.limits)

@@ -1,16 +1,52 @@
-"""Behind a breaker that has closed, its waiters resume one after the other, and not as one herd."""
+"""What has waited resumes one after the other, and not as one herd: behind a breaker that has closed, and after a
+restart of the process."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
-from actors.instants import NS_PER_S
-from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.instants import NS_PER_S, ns
+from actors.messages import (
+    ActorFailed,
+    BreakerState,
+    BreakerTransitioned,
+    DeferralCause,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationRedriven,
+    NotificationRequested,
+)
+from actors.pipeline.handler import Handler
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
+from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
+
+MINUTE_NS = 60 * NS_PER_S
+
+
+class _Ceilings:
+    """How many of each channel may go a second while others resume."""
+
+    def __init__(self) -> None:
+        self._arrived: dict[NotificationChannel, deque[int]] = {}
+
+    def arrive(self, event: NotificationRequested) -> None:
+        """Count a new one."""
+        self._arrived.setdefault(event.channel, deque()).append(event.at_ns)
+
+    def per_second(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
+        """Return the ceiling: the setting, else ten times the `resume_rate` or twice the arrivals of a minute."""
+        if config.resume_rate_max is not None:
+            return config.resume_rate_max.per_second
+        arrived = self._arrived.get(channel, deque())
+        while arrived and arrived[0] <= now_ns - MINUTE_NS:
+            arrived.popleft()
+        return max(10 * config.resume_rate.per_second, 2 * len(arrived) / 60)
 
 
 @dataclass(slots=True)
@@ -20,11 +56,14 @@ class _Closed:
     since_ns: int
     latest_ns: int | None = None
     """When the latest of its waiters went."""
+    ceiling: float = 0.0
+    """How many might go a second then."""
 
 
 class ResumePace(Invariant):
-    """The waiters of an open circuit breaker resume at its `resume_rate`, which doubles again and again, and
-    no two of them closer together than that: what could not go in time is not made up for.
+    """The waiters of an open circuit breaker resume at its `resume_rate`, which doubles again and again up to its
+    ceiling, and no two of them closer together than that: what could not go in time is not made up for. The ceiling is
+    `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute.
 
     Unless an actor has failed since: then the waiters are not known any more.
     """
@@ -36,6 +75,12 @@ class ResumePace(Invariant):
         super().__init__(context)
         self._closed: dict[BreakerKey, _Closed] = {}
         self._crashes = 0
+        self._ceilings = _Ceilings()
+
+    @observes(NotificationRequested)
+    def on_requested(self, event: NotificationRequested) -> Objection:
+        self._ceilings.arrive(event)
+        return None
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
@@ -67,10 +112,11 @@ class ResumePace(Invariant):
         ):
             return None
         before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
+        ceiling, closed.ceiling = closed.ceiling, self._ceilings.per_second(made.channel, config, made.at_ns)
         if before_ns is None:
             return None
         doublings = (before_ns - closed.since_ns) / NS_PER_S / config.resume_doubling
-        least_ns = _apart_ns(config, doublings)
+        least_ns = max(_apart_ns(config, doublings), NS_PER_S / ceiling - 2.0)
         if made.at_ns - before_ns >= least_ns:
             return None
         return (
@@ -87,3 +133,112 @@ def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
     rate = config.resume_rate.per_second * 2.0**doublings
     doubling = config.resume_doubling
     return doubling * math.log2(1.0 + math.log(2.0) / (rate * doubling)) * NS_PER_S * (1.0 - 1e-6) - 2.0
+
+
+@dataclass(slots=True)
+class _Restarted:
+    """A channel since the process has crashed."""
+
+    back_ns: int
+    """When it is back; not later."""
+    overdue: set[str] = field(default_factory=set)
+    """What was due by then, and has not gone since."""
+    ceiling: float = 0.0
+    """The highest since."""
+    gone: int = 0
+    """How many of the overdue have gone."""
+
+
+class RestartPace(Invariant):
+    """What is overdue when the process is back after a crash goes at the channel's `resume_rate`, which doubles again
+    and again up to the ceiling, whether there is a circuit breaker or not: at no instant have more of it gone.
+
+    Unless the handler has failed since: then all that is in flight is due again. Does not apply where the wall clock
+    steps, as what the store has is due by that.
+    """
+
+    name = "restart-pace"
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._ceilings = _Ceilings()
+        self._restarted: dict[NotificationChannel, _Restarted] = {}
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return super().applies(context) and not context.steps_the_clock
+
+    @observes(NotificationRequested)
+    def on_requested(self, event: NotificationRequested) -> Objection:
+        self._ceilings.arrive(event)
+        if event.channel in self._restarted:
+            self._look_up(event.channel, event.at_ns)
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == Handler.__name__:
+            self._restarted.clear()
+        if event.actor != PROCESS:
+            return None
+        back_ns = event.at_ns + self._down_ns(event.at_ns)
+        self._restarted = {channel: _Restarted(back_ns) for channel in self.context.channels}
+        lifecycles = self.context.lifecycles
+        for notification_id in lifecycles.in_flight():
+            lifecycle = lifecycles.get(notification_id)
+            assert lifecycle is not None
+            if _due_ns(lifecycle) <= back_ns:
+                self._restarted[lifecycle.history[0].channel].overdue.add(notification_id)
+        for channel in self._restarted:
+            self._look_up(channel, event.at_ns)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        restarted = self._restarted.get(made.channel)
+        if restarted is None or made.notification_id not in restarted.overdue:
+            return None
+        restarted.overdue.discard(made.notification_id)
+        restarted.gone += 1
+        config = self.context.channels[made.channel].circuit_breaker
+        most = 1 + _released(config, restarted.ceiling, (made.at_ns - restarted.back_ns + 2) / NS_PER_S)
+        if restarted.gone <= most * (1 + 1e-6):
+            return None
+        after = f"{seconds_text(made.at_ns - restarted.back_ns)} after it, of at most {most:.0f}"
+        return f"{restarted.gone} of those overdue at a restart have gone on {made.channel} {after}"
+
+    def _look_up(self, channel: NotificationChannel, now_ns: int) -> None:
+        restarted, config = self._restarted[channel], self.context.channels[channel].circuit_breaker
+        restarted.ceiling = max(restarted.ceiling, self._ceilings.per_second(channel, config, now_ns))
+
+    def _down_ns(self, at_ns: int) -> int:
+        """Return for how long the process is down that crashes at this instant, at the least."""
+        downs = [
+            ns(fault.restart_after or 0.0)
+            for fault in self.context.faults
+            if fault.crash == "process" and ns(fault.at) == at_ns
+        ]
+        return min(downs, default=0)
+
+
+def _due_ns(lifecycle: Lifecycle) -> int:
+    """Return when one in flight is to go on by what the store knows of it: at once, unless it waits for an instant."""
+    for event in reversed(lifecycle.history):
+        match event:
+            case NotificationFailed(next_retry_at_ns=due_ns) if due_ns is not None:
+                return int(due_ns)
+            case NotificationDeferred(cause=DeferralCause.QUIET_HOURS, resumes_at_ns=due_ns) if due_ns is not None:
+                return int(due_ns)
+            case NotificationFailed() | NotificationRequested() | NotificationRedriven():
+                break
+    return 0
+
+
+def _released(config: CircuitBreakerConfig, ceiling: float, seconds: float) -> float:
+    """Return the integral of the rate from its beginning."""
+    rate, doubling = config.resume_rate.per_second, config.resume_doubling
+    capped_s = doubling * math.log2(ceiling / rate)
+    growing_s = min(seconds, capped_s)
+    grown = rate * doubling / math.log(2.0) * (math.pow(2.0, growing_s / doubling) - 1.0)
+    return grown + ceiling * max(0.0, seconds - capped_s)

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from actors.formatting import plain_number
-from simulation.results.formatting import NOTHING, amplification_text, duration_text
+from simulation.results.formatting import NOTHING, amplification_text, duration_text, refusal_cause
 from simulation.results.result import REPORT_FILE, Result
 
 WIDTH_OF_A_FILE = 120
@@ -33,7 +33,7 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
     print_table(_figures_table(summary))
     if refused := summary["refused_arrivals"]:
-        console.print(f"{refused:,} arrivals refused while the process was down", highlight=False)
+        console.print(f"{refused:,} arrivals refused: {refusal_cause(result.scenario)}", highlight=False)
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
         value = NOTHING if expectation["value"] is None else plain_number(expectation["value"], 6)

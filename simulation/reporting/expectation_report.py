@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
+from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots.breakers import Spans, spans_of
 from simulation.reporting.plots.time_axis import ticks_s, unit_of
 from simulation.reporting.sparklines import axis, in_cells, sparkline, windows_line
-from simulation.reporting.windows import windows
 from simulation.results.counters import by_type
 from simulation.results.formatting import duration_text
 from simulation.results.result import Result

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
 from simulation.scenario.metrics import MetricKind
+
+if TYPE_CHECKING:
+    from simulation.scenario.model import Scenario
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
@@ -32,6 +35,13 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
         result = f"{counted(len(expectations), 'expectation')} met"
     sent = f"{summary['sent']:,} of {counted(summary['accepted'], 'notification')} sent"
     return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, result])
+
+
+def refusal_cause(scenario: Scenario) -> str:
+    """Return why arrivals of a run of a scenario can have been refused."""
+    causes = ["the process was down"] if scenario.crashes_as_a_whole else []
+    causes += ["there was no room"] if scenario.max_pending is not None else []
+    return ", or ".join(causes)
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

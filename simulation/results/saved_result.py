@@ -25,7 +25,7 @@ STAND_IN = "0\n"
 
 
 class SavedResult:
-    """The result of a run as :meth:`simulation.Result.save` left it: the same summary, scenario and tables.
+    """The result of a run as :func:`simulation.save` left it: the same summary, scenario and tables.
 
     What a run has in memory only, its history, is not there.
     """

@@ -160,7 +160,7 @@ def run(
         runtime: the clock to run on: SimPy's, or trio's `MockClock`. Both give the same history.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
         rules: failure rules by channel, beside what the scenario says goes wrong; see
-            :data:`actors.faults.provider.FailureRule`. Give each run new ones if they remember anything.
+            :data:`actors.faults.rules.FailureRule`. Give each run new ones if they remember anything.
         providers: deliver, in place of the unreliable ones that the scenario describes; for every channel that it
             uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
             such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
@@ -258,6 +258,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         faults=scenario.faults,
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
+        max_pending=scenario.max_pending,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -333,6 +334,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         templates=_templates(scenario),
         notify=_ignore_alert,
         dead_letters=scenario.dead_letters,
+        max_pending=scenario.max_pending,
         log=False,
     )
     service = Service(system, store, recorder, make)
@@ -340,8 +342,8 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         checker.context.pipeline = lambda: service.pipeline
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
-    # Where the process never crashes, arrivals go to the one pipeline that there is, by the shortest way.
-    gate = service if scenario.crashes_as_a_whole else None
+    # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
+    gate = service if scenario.crashes_as_a_whole or scenario.max_pending is not None else None
     send = service.pipeline.handler.tell if gate is None else gate.send
     announce = service.pipeline.bus.announce if gate is None else gate.announce
     for number, entry in enumerate(scenario.workload):

@@ -11,18 +11,22 @@ provider a second time if it had been there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from actors.errors import InvariantBreach, NotifierClosed
+from actors.errors import InvariantBreach, NotifierClosed, Overloaded
 from actors.instants import seconds
 from actors.kernel.actor import ActorRef
+from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
-from actors.messages import ActorFailed, BreakerTransitioned
+from actors.messages import ActorFailed, BreakerTransitioned, SendNotification
 from actors.notifier import Pipeline
+from actors.pipeline.orders import Acceptance, Submit
+from actors.policies.admission import RETRY_AFTER
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.results.recorder import Recorder
-from simulation.running.workload import ENDS, Clients, Forgotten
+from simulation.running.workload import ENDS, Clients, Forgotten, TurnedAway
 
 RESTART = "restart"
 """What a breaker's transition is caused by when its state is lost with the process."""
@@ -71,22 +75,39 @@ class Service:
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def send(self, command: Any) -> None:
+    def send(self, command: SendNotification) -> None:
         """Send a command to the handler.
 
         Raises:
             NotifierClosed: the process is down.
         """
         self._check_up()
-        self.pipeline.handler.tell(command)
+        if self.pipeline.wiring.admission.max_pending is None:
+            self.pipeline.handler.tell(command)
+            return
+        answer: Future[Acceptance] = self._system.future_class()
+        answer.when_done(partial(self._count_if_refused, command.notification_id, answer))
+        self.pipeline.handler.tell(Submit(command, answer))
+
+    def _count_if_refused(self, notification_id: str, answer: Future[Acceptance]) -> None:
+        try:
+            answer.get(timeout=0)
+        except Overloaded:
+            self._recorder.refused_arrivals += 1
+            for clients in self._clients:
+                clients.tell(TurnedAway(notification_id))
 
     def announce(self, event: Any) -> None:
         """Publish a domain event on the bus.
 
         Raises:
             NotifierClosed: the process is down.
+            Overloaded: as many notifications are pending as may be.
         """
         self._check_up()
+        if not self.pipeline.bus.has_room():
+            self._recorder.refused_arrivals += 1
+            raise Overloaded(RETRY_AFTER)
         self.pipeline.bus.announce(event)
 
     def _check_up(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from actors.errors import ConfigurationError, NotifierClosed
+from actors.errors import ConfigurationError, NotifierClosed, Overloaded
 from actors.instants import ns, seconds, utc
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.messages import (
@@ -46,6 +46,12 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
     """The process has crashed, and knows of no other notifications that are under way than of these."""
 
     known: frozenset[str]
+
+
+class TurnedAway(msgspec.Struct, frozen=True, gc=False):
+    """This notification was not accepted, for lack of room."""
+
+    notification_id: str
 
 
 ROUNDS_AT_ONCE = 1000
@@ -93,7 +99,7 @@ class Source(Actor):
     def on_arrive(self, _: _Arrive) -> None:
         try:  # noqa: SIM105  # suppress() costs something for each arrival
             self._send(self._make(self._arrived))
-        except NotifierClosed:
+        except (NotifierClosed, Overloaded):
             pass  # refused, which is counted where it is
         self._arrived += 1
         next_ns = next(self._times, None)
@@ -165,6 +171,10 @@ class Clients(Actor):
     def on_forgotten(self, message: Forgotten) -> None:
         for notification_id in [each for each in self._waiting if each not in message.known]:
             self._let_go_on(notification_id)
+
+    @handles(TurnedAway)
+    def on_turned_away(self, message: TurnedAway) -> None:
+        self._let_go_on(message.notification_id)
 
     def _let_go_on(self, notification_id: str) -> None:
         """Have the client that waits for this notification think of its next one."""

@@ -7,13 +7,14 @@ fault that is there to show something, is no finding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
+from actors.formatting import counted
 from actors.instants import seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.retry import total_wait
@@ -21,9 +22,9 @@ from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
-from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
+from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
 from actors.settings.distribution_moments import share_above
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FAULT_KEYS, FaultConfig
 from actors.settings.file import located as placed
 from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
 from simulation.scenario import (
@@ -37,10 +38,7 @@ from simulation.scenario import (
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.model import HOST_OF_EVENTS
 
-_WITHOUT_EFFECT_AT_0 = (
-    "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "lost_reply_rate",
-    "duplicate_rate",
-)  # fmt: skip
+_WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
@@ -51,13 +49,33 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found: list[Finding] = []
     for channel in scenario.channels_used:
         found += _channel(scenario, channel)
+    found += _unused(scenario)
     found += _expiries(scenario)
     found += _thinking(scenario)
+    found += _room(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)
     found += _expectations(scenario)
     return list(dict.fromkeys(found))
+
+
+def lint_varied(scenario: Scenario, paths: Collection[str]) -> list[str]:
+    """Return which settings are varied to no effect, as nothing arrives on their channel: ``path: …``.
+
+    Args:
+        scenario: what is varied.
+        paths: of the settings. Where they decide what arrives, nothing is said.
+    """
+    if any(path.startswith("workload") or ".fallback" in path for path in paths):
+        return []
+    idle = {str(channel) for channel in NotificationChannel} - {str(channel) for channel in _with_arrivals(scenario)}
+    keys = {path: path.split(".") for path in paths}
+    return [
+        f"{path}: nothing arrives on {channel}: it has no effect"
+        for path, (first, *rest) in keys.items()
+        if first == "channels" and (channel := rest[0] if rest else "") in idle
+    ]
 
 
 def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[str]:
@@ -116,6 +134,13 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             meets_channel_faults=meets_channel_faults,
         )
         yield from _horizon(scenario, channel, config)
+
+
+def _unused(scenario: Scenario) -> Iterator[Finding]:
+    """Yield the settings of channels to which nothing leads."""
+    for channel in _without_arrivals(scenario):
+        if scenario.channel_config(channel).model_fields_set:
+            yield Finding(("channels", channel), f"nothing arrives on {channel}: its settings have no effect")
 
 
 def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -192,6 +217,29 @@ def _of_the_busiest_user(
         for entry in entries
         if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
     )
+
+
+def _room(scenario: Scenario) -> Iterator[Finding]:
+    """Yield that more may be pending in an outage than a live notifier accepts by default."""
+    most_live = NotifierConfig.model_fields["max_pending"].default
+    if scenario.max_pending is not None:
+        return
+    for number, fault in enumerate(scenario.faults):
+        if not fault.outage or fault.for_ is None or fault.provider is not None:
+            continue
+        arrive = sum(
+            _per_s(scenario, entry, channel) * fault.for_
+            for channel in scenario.channels_used
+            if channel in fault.channel
+            for entry in scenario.workload
+            if channel in entry.channels and not isinstance(entry, ClosedWorkload)
+        )
+        if arrive > most_live:
+            yield Finding(
+                ("faults", str(number), "for"),
+                f"{counted(round(arrive), 'notification')} arrive meanwhile, and a live notifier has at most "
+                f"{most_live:,} pending by default and refuses what is more; max_pending says so here",
+            )
 
 
 def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -352,7 +400,12 @@ def _holds(expectation: Expectation, value: float) -> bool:
 
 
 def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
-    """Return the channels to which neither the workload nor a fallback leads."""
+    """Return the channels in use to which neither the workload nor a fallback leads."""
+    busy = _with_arrivals(scenario)
+    return [channel for channel in scenario.channels_used if channel not in busy]
+
+
+def _with_arrivals(scenario: Scenario) -> set[NotificationChannel]:
     busy: set[NotificationChannel] = set()
     for entry in scenario.workload:
         for channel in entry.channels:
@@ -361,4 +414,4 @@ def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
                 busy.add(way)
                 fallback = scenario.channel_config(way).fallback
                 way = None if fallback is None else fallback.channel
-    return [channel for channel in scenario.channels_used if channel not in busy]
+    return busy

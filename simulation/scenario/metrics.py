@@ -80,7 +80,7 @@ PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT}
 """Of each provider of a channel that has several."""
 
 MEANINGS = {
-    "refused_arrivals": "arrivals while the process was down, which are lost",
+    "refused_arrivals": "arrivals while the process was down, or for which there was no room; they are lost",
     "simulated_s": "how long the run lasted on its own clock",
     "accepted": "notifications that were accepted; one that comes again with the same id is a duplicate",
     "sent": "notifications that were sent",

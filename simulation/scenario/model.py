@@ -312,6 +312,10 @@ class Scenario(Settings):
     remember_ids: PositiveDuration = 86400.0
     """How long a notification's id is remembered, so that a second one with it is not sent."""
 
+    max_pending: PositiveWholeNumber | None = None
+    """How many notifications may be accepted and not ended; an arrival that would be more is refused, and lost to this
+    service. The last twentieth of the room is for critical ones. None: no bound; live it is 100,000."""
+
     commit_latency: Duration = 0.0
     """How long the store takes to make a change durable; a crash of the process forgets what is not."""
 

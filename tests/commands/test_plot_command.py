@@ -117,8 +117,17 @@ def swept(here, monkeypatch):
 
 def test_a_sweep_is_drawn_too(swept):
     assert written(plot(swept)) == [str(swept / "lines.png")]
-    heatmap = plot(swept, "--figure", "delivery_time_s.p99", "--y", "channels.email.retry.jitter")
+    heatmap = plot(swept, "--metric", "delivery_time_s.p99", "--y", "channels.email.retry.jitter")
     assert written(heatmap) == [str(swept / "heatmap.png")]
+
+
+def test_the_former_name_of_an_option_still_works_and_says_what_to_use(swept):
+    warning = "warning: --figure is deprecated: use --metric"
+    drawn = plot(swept, "--figure", "delivery_time_s.p99", "--y", "channels.email.retry.jitter")
+    assert (written(drawn), drawn.err) == ([str(swept / "heatmap.png")], [warning])
+    refused = plot(swept, "--figure", "nonsense")
+    assert (refused.code, refused.err[0]) == (2, warning)
+    assert "nonsense" in refused.err[1]
 
 
 def test_a_sweep_that_was_saved_is_opened_and_what_it_cannot_show_is_left_out_of_all(here):
@@ -152,8 +161,8 @@ def test_all_of_a_run_without_notifications_is_all_but_the_timeline():
         (["run", "--set", "seed=3"], "--set: wanted only with a FILE"),
         (["."], r"\.: wanted the directory of a saved run or sweep, with summary\.json or sweep\.json in it"),
         (["nowhere"], "nowhere: no such file"),
-        (["nowhere", "--figure", "sent"], "nowhere: no such file"),
-        ([".", "--figure", "sent"], r"\.: wanted the directory of a saved run or sweep"),
+        (["nowhere", "--metric", "sent"], "nowhere: no such file"),
+        ([".", "--metric", "sent"], r"\.: wanted the directory of a saved run or sweep"),
         (["small.yaml", "--set", "duration=soon"], "--set duration: wanted a duration"),
         (["small.yaml", "--kind", "raster", "--out", "small.yaml/x.png"], "--out small.yaml: "),
     ],

@@ -16,7 +16,7 @@ from actors import NotificationService, Notifier, SendNotification
 from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README", "scenarios", "experiments", "fitting", "testing", "notebooks", "service")
+DOCUMENTS = ("README", "scenarios", "experiments", "fitting", "testing", "notebooks", "embedding")
 PYTHON = [(name, number) for name in DOCUMENTS for number in range(len(blocks(name, "python")))]
 
 
@@ -138,7 +138,7 @@ def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
 
 def shared(words):
     """Return the one code that the README and the guide to services both show."""
-    (code,) = {block for name in ("README", "service") for block in blocks(name, "python") if words in block}
+    (code,) = {block for name in ("README", "embedding") for block in blocks(name, "python") if words in block}
     return code
 
 
@@ -150,7 +150,7 @@ def test_the_service_shown_sends_what_it_says():
 
 
 async def test_the_redrive_shown_sends_what_was_dead_lettered_for_that_reason(autojump_clock, nursery, capsys):
-    (code,) = (block for block in blocks("service", "python") if "DeadLetters" in block)
+    (code,) = (block for block in blocks("embedding", "python") if "DeadLetters" in block)
     shown = {}
     exec(code, shown)
     config = {"channels": {"email": {"circuit_breaker": {"enabled": False}, "retry": {"max_attempts": 3}}}}
@@ -170,7 +170,7 @@ async def test_the_redrive_shown_sends_what_was_dead_lettered_for_that_reason(au
 
 
 def test_the_commands_of_a_live_service_are_such_as_there_are():
-    (block,) = (block for block in blocks("service", "sh") if block.startswith("retrylab serve"))
+    (block,) = (block for block in blocks("embedding", "sh") if block.startswith("retrylab serve"))
     for line in block.splitlines():
         _, *words = shlex.split(line, comments=True)
         run_result = CliRunner().invoke(app, [*words, "--help"])
@@ -178,7 +178,7 @@ def test_the_commands_of_a_live_service_are_such_as_there_are():
 
 
 async def test_the_pause_shown_sends_nothing_until_it_is_over(autojump_clock):
-    (code,) = (block for block in blocks("service", "python") if "operate_breaker" in block)
+    (code,) = (block for block in blocks("embedding", "python") if "operate_breaker" in block)
     shown = {}
     exec(code, shown)
     async with Notifier.open({"channels": {"email": {}}}, providers=NotificationService()) as notifier:

@@ -40,7 +40,7 @@ def test_arrivals_that_were_refused_are_told():
     words = ("run", STEADY, "--set", "duration=90s")
     done = retrylab(*words, "--set", crash, "--set", "expect=[refused_arrivals > 0]")
     assert (done.returncode, done.stderr) == (0, "")
-    assert " arrivals refused while the process was down" in done.stdout
+    assert " arrivals refused: the process was down\n" in done.stdout
     assert "refused while" not in retrylab(*words).stdout
 
 
@@ -145,7 +145,7 @@ def test_out_that_cannot_be_written_is_bad_input(tmp_path):
 @pytest.mark.parametrize("command", ["run", "compare"])
 def test_what_cannot_be_saved_is_printed_all_the_same(command, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    vary = ["--vary", "channels.push.retry.max_attempts=1,2", "--replicates", "1", "--workers", "1"]
+    vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "1", "--workers", "1"]
     vary = vary if command == "compare" else []
     words = [command, STEADY, *vary, "--set", "duration=5s", "--set", "expect=[]", "--out", tmp_path / "file"]
     plain = retrylab(*words)

@@ -46,6 +46,16 @@ def sweep(*arguments):
     return retrylab("sweep", *arguments)
 
 
+def test_a_setting_of_a_channel_on_which_nothing_arrives_is_warned_of(path, tmp_path):
+    vary = ("--vary", "channels.push.retry.max_attempts=1,3", "--replicates", 2, *ALONE)
+    warning = "warning: --vary channels.push.retry.max_attempts: nothing arrives on push: it has no effect\n"
+    done = sweep(path, *vary, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, warning)
+    assert retrylab("compare", path, *vary).stderr == warning
+    done = retrylab("tune", path, *vary, "--set", "expect=[dead_lettered >= 0]", "--probability", "50%")
+    assert done.stderr.startswith(warning)
+
+
 def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
     done = sweep(path, *VARY, "--out", tmp_path / "out", "--workers", 1)
     assert (done.returncode, done.stderr) == (0, "")

@@ -64,6 +64,7 @@ faults = st.builds(
             {"hang": True},
             {"fail_first": 3},
             {"failure_rate": 0.5},
+            {"channel_fault_rate": 0.4},
             {"permanent_rate": 0.3, "dead_destination_rate": 0.3},
             {"lost_reply_rate": 0.5},
             {"latency": {"exponential": {"mean": 1.0}}},

@@ -11,6 +11,7 @@ from worlds import World, email, on_both_clocks
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
+from actors.faults.conditions import Forecast
 from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
@@ -116,6 +117,18 @@ def test_an_outage_answers_after_the_latency_that_holds():
     provider = service(fault(outage=True, latency="2s", latency_factor=3), latency=0.5)
     assert provider.attempt(ATTEMPT, 0).delay_ns == 6 * S
     assert service(fault(outage=True), latency=0.5).attempt(ATTEMPT, 0).delay_ns == S // 2
+
+
+class NewerFault(FaultConfig):
+    """A fault with a key that was added to the model, and of which nothing else knows yet."""
+
+    brownout: bool = False
+
+
+def test_a_new_fault_is_looked_at_for_each_attempt():
+    newer = NewerFault.model_validate({"channel": "all", "at": 10, "for": 10, "brownout": True, "failure_rate": 0.1})
+    forecast = Forecast(lambda: 0.1, 0.0, [newer], RandomStreams(0), "provider", is_ever_calm=True)
+    assert [forecast.at(at * S).is_calm for at in (9, 10, 19, 20)] == [True, False, False, True]
 
 
 def test_the_last_latency_counts_and_all_factors_multiply():

@@ -18,7 +18,7 @@ needs_a_shell = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(
 @pytest.mark.integration
 @needs_a_shell
 def test_in_a_trio_service(tmp_path):
-    Guide(GUIDES / "trio-service.md").run(tmp_path)
+    Guide(GUIDES / "trio-example.md").run(tmp_path)
 
 
 @pytest.mark.integration
@@ -41,5 +41,5 @@ def test_several_nodes(tmp_path):
 
 @pytest.mark.integration
 @needs_a_shell
-def test_a_service_of_its_own(tmp_path):
-    Guide(GUIDES / "serve.md").run(tmp_path)
+def test_a_process_of_its_own(tmp_path):
+    Guide(GUIDES / "service-process.md").run(tmp_path)

@@ -166,6 +166,7 @@ def fresh(context: Context) -> Context:
         channels=context.channels,
         faults=context.faults,
         preferences=context.preferences,
+        max_pending=context.max_pending,
         in_flight_now=context.in_flight_now,
         pipeline=context.pipeline,
     )

@@ -14,6 +14,7 @@ from histories import (
     dead,
     deferred,
     failed,
+    fresh,
     made,
     redriven,
     requested,
@@ -21,11 +22,13 @@ from histories import (
     suppressed,
 )
 
+from actors.messages import SendNotification
 from actors.outcomes import Transient
+from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
-from simulation.invariants import Checker, Context
+from simulation.invariants import Checker, Context, MessageSent
 
 FAILS = Transient()
 THROTTLED = Transient(throttled=True)
@@ -69,6 +72,36 @@ def test_what_is_lost_without_a_crash_is_named_at_the_end():
     context = Context(channels={EMAIL: ChannelConfig()}, pipeline=lambda: Holding())
     check_breach("nothing-lost", [requested(0)], "at the end of the run, the pipeline knows nothing of n", context, 9)
     assert breach_of("nothing-lost", [requested(0), sent(1)], context_of(), end=9) is None
+
+
+# ── room ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def told(name, critical=False):
+    command = SendNotification(notification_id=name, channel=EMAIL, recipient="ann", message="Hi", critical=critical)
+    return MessageSent(at_ns=0, sender=None, receiver=Handler, message=command)
+
+
+def test_nothing_is_accepted_by_itself_while_there_is_no_room():
+    def context():
+        return Context(channels={EMAIL: ChannelConfig()}, max_pending=2)
+
+    first = [told("a"), requested(0, "a")]
+    text = "b is accepted as number 2 of those that are pending"
+    check_breach("room", [*first, told("b"), requested(0, "b")], text, context())
+    for well in (
+        [sent(1, "a"), told("b"), requested(1, "b")],
+        [told("b", critical=True), requested(0, "b")],
+        [requested(0, "b"), requested(0, "c")],  # an event led to them
+    ):
+        assert breach_of("room", [*first, *well], context()) is None
+
+
+def test_nothing_is_redriven_while_there_is_no_room():
+    context = Context(channels={EMAIL: ChannelConfig()}, max_pending=1)
+    events = [requested(0, "a"), dead(1, "a"), told("b"), requested(2, "b"), redriven(3, "a")]
+    check_breach("room", events, "a is redriven while as many are pending as may be", context)
+    assert breach_of("room", [*events[:-1], sent(3, "b"), redriven(3, "a")], fresh(context)) is None
 
 
 # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -255,6 +255,54 @@ def test_those_who_waited_resume_at_a_pace():
     assert breach_of("resume-pace", [*waiting, closes, made(10, "a"), made(11, "b"), made(12, "c")], context) is None
 
 
+def test_the_pace_of_resuming_has_a_ceiling():
+    ids = [f"n{number}" for number in range(40)]
+    waiting = [event for id in ids for event in (requested(0, id), deferred(1, 10, DeferralCause.CIRCUIT_BREAKER, id))]
+    waiting.append(breaker(10, "half-open", "closed", "recover"))
+    breaks = {"resume_rate": "1/s", "resume_doubling": 0.1}
+
+    def resumed(per_s, count=40):
+        return [made(20 + number / per_s, id) for number, id in enumerate(ids[:count])]
+
+    assert breach_of("resume-pace", [*waiting, *resumed(10)], context_of(circuit_breaker=breaks)) is None
+    check_breach("resume-pace", [*waiting, *resumed(20, 2)], "of at least 0.0999", context_of(circuit_breaker=breaks))
+    lower = context_of(circuit_breaker={**breaks, "resume_rate_max": "5/s"})
+    check_breach("resume-pace", [*waiting, *resumed(10, 2)], "of at least 0.1999", lower)
+    # Twice what arrived in the last minute: of 640 that is 21.3 a second.
+    load = [requested(10 + number / 100, f"load{number}") for number in range(600)]
+    assert breach_of("resume-pace", [*waiting, *load, *resumed(20)], context_of(circuit_breaker=breaks)) is None
+
+
+def back_after_a_crash(apart, count):
+    """Return a history in which five are under way in a crash, and so many go so many seconds apart afterwards."""
+    before = [event for number in range(5) for event in (requested(number, f"n{number}"), made(number, f"n{number}"))]
+    new = [requested(10, "new"), made(10, "new")]
+    return [
+        *before,
+        crashed(10, "process"),
+        *new,
+        *(made(10 + apart * number, f"n{number}") for number in range(count)),
+    ]
+
+
+def test_after_a_restart_what_is_overdue_goes_at_a_pace_and_new_ones_pass():
+    slow = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 60, "enabled": False}}
+    assert breach_of("restart-pace", back_after_a_crash(1.0, 5), context_of(**slow)) is None
+    check_breach("restart-pace", back_after_a_crash(0.5, 2), "2 of those overdue at a restart", context_of(**slow))
+    check_breach("restart-pace", back_after_a_crash(0.0, 2), "0 s after it, of at most 1", context_of(**slow))
+
+
+def test_after_a_restart_what_is_due_later_goes_at_its_time():
+    slow = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 60}}
+    waiting = [event for id in "abc" for event in (requested(0, id), made(0, id), failed(1, again=20, id=id))]
+    in_time = [*waiting, crashed(10, "process"), *(made(20, id, number=2) for id in "abc")]
+    assert breach_of("restart-pace", in_time, context_of(**slow)) is None
+    late = [*waiting, crashed(30, "process"), *(made(30, id, number=2) for id in "ab")]
+    check_breach("restart-pace", late, "2 of those overdue", context_of(**slow))
+    of_the_handler = [*waiting, crashed(30), *(made(30, id, number=2) for id in "abc")]
+    assert breach_of("restart-pace", of_the_handler, context_of(**slow)) is None
+
+
 # ── limits, letters, summaries ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -97,7 +97,11 @@ RULES = [
      "circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the first, before the "
      "breaker can be half-open after 30s: what meets it just opened is dead-lettered"),
     ({"circuit_breaker": {"when_open": "fail", "timeout": 5, "resume_rate": "5/s"}, "retry": {"max_attempts": 5}}, {},
-     "circuit_breaker.resume_rate: has no effect with when_open: fail, where nothing waits"),
+     "circuit_breaker.resume_rate: has an effect only after a restart with when_open: fail, where nothing waits for "
+     "the breaker"),
+    ({"circuit_breaker": {"resume_rate_max": "20/s"}}, {"arrivals_per_s": 20},
+     "circuit_breaker.resume_rate_max: 20/s is no more than the 20/s that arrive: the line behind a breaker that has "
+     "closed does not end while they do"),
     ({"circuit_breaker": {"window": {"calls": 100}, "slow_call": {"duration": 10}}}, {},
      "circuit_breaker.slow_call.duration: 10s is never exceeded: an attempt ends at the timeout of 10s, "
      "so no call is slow"),

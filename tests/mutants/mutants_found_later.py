@@ -68,7 +68,7 @@ MUTANTS = (
     ),
     mutant(
         "pace-catches-up",
-        "actors/policies/breaker/recovery.py",
+        "actors/policies/resuming.py",
         "What could not go in time goes in a burst.",
         ("        self._start_ns += max(0, now_ns - self.next_ns)\n", ""),
         expected="resume-pace",
@@ -165,5 +165,47 @@ MUTANTS = (
             "[event.at_ns - event.started_ns for event in sent]",
         ),
         expected="summary",
+    ),
+    mutant(
+        "all-at-once-after-a-restart",
+        "actors/pipeline/handler.py",
+        "What the store has is due, so it is sent.",
+        ("            if is_to_be_sent and due_since_ns(delivery) <= self.now_ns:\n", "            if False:\n"),
+        expected="restart-pace",
+    ),
+    mutant(
+        "restarts-begin-with-the-same-ones",
+        "actors/pipeline/handler.py",
+        "What was accepted first goes first, however often it has failed already.",
+        ("in sorted(deliveries, key=due_since_ns):", "in list(deliveries):"),
+        expected="expectations",
+    ),
+    mutant(
+        "resuming-without-a-ceiling",
+        "actors/policies/resuming.py",
+        "It doubles until none waits, and is paced all the same.",
+        ("        apart_ns = math.ceil(NS_PER_S / ceiling)\n", "        apart_ns = 1\n"),
+        expected="restart-pace",
+    ),
+    mutant(
+        "the-ceiling-feeds-on-what-resumes",
+        "actors/pipeline/handler.py",
+        "What is sent on its way has arrived.",
+        (
+            "        obstacle = self._readiness.obstacle(delivery.command)\n",
+            "        self._stages[delivery.command.channel].lanes[0].note_arrival(delivery.command, self.now_ns)\n"
+            "        obstacle = self._readiness.obstacle(delivery.command)\n",
+        ),
+        expected="resume-pace",
+    ),
+    mutant(
+        "no-ceiling-after-a-restart",
+        "actors/pipeline/handler.py",
+        "The breaker has the ceiling.",
+        (
+            "        if self._backlog:\n            self._backlog.charge(",
+            "        if False:\n            self._backlog.charge(",
+        ),
+        expected="restart-pace",
     ),
 )

@@ -13,6 +13,7 @@ from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.lane import Blocked, BlockReason, Lane, breaker_name, lanes_of
 from actors.policies.breaker.breaker import BreakerEvent, Transition
+from actors.policies.resuming import Arrivals
 from actors.settings.channel import ChannelConfig
 
 S = 1_000_000_000
@@ -21,7 +22,7 @@ OK, DOWN, THROTTLED = Sent(), Transient(reason="down"), Transient(throttled=True
 
 def lane_of(**settings: Any) -> Lane:
     config = ChannelConfig.model_validate(settings)
-    return Lane(0, "email", None, config, lambda name: Random(name))
+    return Lane(0, "email", None, config, lambda name: Random(name), Arrivals())
 
 
 def admit(lane: Lane, at: float, host: str = "") -> int:

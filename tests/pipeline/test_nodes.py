@@ -157,6 +157,26 @@ async def test_what_is_taken_over_is_known_by_its_id_and_told_twice_is_sent_once
     assert receiver.taken == ["Hello"]
 
 
+async def test_what_is_taken_over_goes_at_a_pace_and_new_ones_pass(store, autojump_clock):
+    config = {"channels": {"push": {"circuit_breaker": {"resume_rate": "2/s", "resume_doubling": "1h"}}}}
+    receiver = Receiver()
+    async with Notifier.open(config, providers=receiver, store=store) as notifier:
+        await trio.sleep(100)
+        histories = []
+        for number in range(30):
+            command = msgspec.structs.replace(A, notification_id=str(number), message=str(number))
+            histories.append(accepted_elsewhere(notifier, command))
+            MemoryStore.commit(store, histories[-1].events[0], command)
+        store.on_news(Takeover(tuple(histories[:20])))
+        store.on_news(Takeover(tuple(histories[20:])))
+        await trio.sleep(5.1)
+        await notifier.send(A)
+        await trio.sleep(0.1)
+        assert receiver.taken == [*map(str, range(11)), "Hello"]
+        await notifier.wait_until_quiet()
+    assert [int(each) for each in receiver.taken if each != "Hello"] == list(range(30))
+
+
 async def test_what_was_accepted_for_a_channel_that_is_not_configured_is_a_dead_letter(store, autojump_clock):
     async with Notifier.open({"channels": {"email": {}}}, providers=Receiver(), store=store) as notifier:
         take_over(notifier, store, A)

@@ -13,7 +13,7 @@ from plot_samples import result_of
 import simulation
 from actors.errors import WrongType
 from simulation.reporting import plots
-from simulation.reporting.windows import windows
+from simulation.reporting.fault_windows import windows
 from simulation.scenario import parse
 
 
@@ -182,8 +182,8 @@ def test_windows_are_shaded_and_labelled_and_no_data_is_behind_their_labels(plot
 
 
 def test_more_windows_than_there_are_lines_for_are_counted():
+    from simulation.reporting.fault_windows import Window
     from simulation.reporting.plots.shading import LANES_MAX, labels_of
-    from simulation.reporting.windows import Window
 
     found = [Window("x" * 60, ((float(place), float(place) + 1),)) for place in range(7)]
     labels, left_out = labels_of(found, 100.0, 6.0)

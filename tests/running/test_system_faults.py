@@ -277,12 +277,14 @@ def test_what_was_at_the_provider_is_sent_again_and_no_one_gets_the_first_answer
     log: list[tuple[float, str]] = []
     result = run({"at": 10, "crash": "process"}, email={"provider": {"latency": "3s"}}, log=log)
     # The answer for that of 7 s is due at the instant of the crash, and comes behind it.
-    assert [each for at, each in log if at == 10] == ["email-0-7", "email-0-8", "email-0-9", "email-0-10"]
+    # What was under way is resumed at a pace; that of 10 s is new, and passes.
+    assert [each for at, each in log if 10 <= at < 11] == ["email-0-7", "email-0-10", "email-0-8", "email-0-9"]
     assert result.summary["refused_arrivals"] == 0
     assert result.summary["attempts"] == result.summary["sent"] == 20
     assert len(log) == 23
     sent = {event.notification_id: event for event in result.history if isinstance(event, NotificationSent)}
-    assert [sent[f"email-0-{number}"].at_ns / S for number in (6, 7, 8, 9, 10)] == [9, 13, 13, 13, 13]
+    sent_at = [sent[f"email-0-{number}"].at_ns / S for number in (6, 7, 8, 9, 10)]
+    assert sent_at == pytest.approx([9, 13, 13.1, 13.2, 13], abs=0.01)
     assert sent["email-0-7"].requested_at_ns == 7 * S
 
 
@@ -359,8 +361,9 @@ def test_clients_that_are_refused_or_forgotten_think_again() -> None:
     )
     # Each is sent 200 ms after it was thought of, and its client knows another 100 ms later.
     assert [at for at in times(result, NotificationSent) if at < 6] == [1.2] * 3 + [2.5] * 3 + [3.8] * 3
-    # The next ones, of 4.9 s, were accepted at 5.0 s; so they are sent when it is back.
-    assert [at for at in times(result, NotificationSent) if 6 < at < 9] == [8.15] * 3
+    # The next ones, of 4.9 s, were accepted at 5.0 s; so they are sent when it is back, at a pace.
+    back = [at for at in times(result, NotificationSent) if 6 < at < 9]
+    assert back == pytest.approx([8.15, 8.25, 8.35], abs=0.01)
     assert ended(result)
 
     result = run(

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import textwrap
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from actors.pipeline.retries import BUDGET_SPENT
 from simulation.scenario import load, parse
 from simulation.scenario.arrivals import Arrivals, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
-from simulation.scenario.lint import lint_scenario, located
+from simulation.scenario.lint import lint_scenario, lint_varied, located
 
 ROOT = Path(__file__).parents[2]
 TIMES = "duration: 10m\n"
@@ -178,6 +179,10 @@ channels:
           "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.2: always holds, as a share is between 0 and 1"]),
+        (HEAD + "channels: {push: {retry: {max_attempts: 8}, fallback: {channel: sms}}, sms: {timeout: 5s}, "
+         "webhook: {}}",
+         ["channels.sms: nothing arrives on sms: its settings have no effect",
+          "channels.push: nothing arrives on push: its settings have no effect"]),
         # What email dead-letters arrives on push, and what push dead-letters on webhook.
         (HEAD + "channels: {email: {fallback: {channel: push}}, push: {fallback: {channel: webhook}}, webhook: {}}\n"
          "faults: [{channel: webhook, outage: true}]\n"
@@ -191,6 +196,16 @@ channels:
 )  # fmt: skip
 def test_what_it_says(text, warnings):
     assert said(text) == warnings
+
+
+def test_what_is_varied_where_nothing_arrives_has_no_effect():
+    scenario = parse(HEAD + "channels: {email: {fallback: {channel: sms}}}")
+    email, sms, push = (f"channels.{name}.retry.max_attempts" for name in ("email", "sms", "push"))
+    said = f"{push}: nothing arrives on push: it has no effect"
+    assert lint_varied(scenario, [email, push, sms, "seed"]) == [said]
+    assert lint_varied(scenario, [push, "workload.0.channel"]) == []
+    assert lint_varied(scenario, [push, "channels.sms.fallback.channel"]) == []
+    assert lint_varied(parse(TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 20/s}}]"), [email, sms]) == []
 
 
 @pytest.mark.parametrize(
@@ -258,6 +273,7 @@ def test_each_finding_stands_at_its_setting_in_the_order_of_the_file(wrong):
         [":7:18", "channels.email.circuit_breaker.when_open"],
         [":8:14", "channels.email.timeout"],
         [":12:13", "channels.email.quota.rate"],
+        [":13:8", "channels.sms"],
         [":15:26", "faults.0.at"],
     ]
 
@@ -368,7 +384,7 @@ def test_run_says_them_on_stderr_and_goes_on(wrong):
     assert done.returncode == 0
     assert "channels" in json.loads(done.stdout)
     lines = done.stderr.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[1] == (
         "warning: wrong.yaml:8:14: channels.email.timeout: 100ms is shorter than the provider's median latency of "
         "250ms: 100% of the attempts will time out"
@@ -405,6 +421,7 @@ def test_a_result_has_them_and_its_summary_and_digest_do_not(wrong):
         "channels.email.circuit_breaker.when_open",
         "channels.email.timeout",
         "channels.email.quota.rate",
+        "channels.sms",
         "faults.0.at",
     ]
     assert "warnings" not in result.summary
@@ -514,3 +531,22 @@ def test_a_whole_day_has_its_mean():
     assert expected_arrivals(arrivals, 86_400.0) == pytest.approx(86_400)
     halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_day=43_200.0)
     assert halves == pytest.approx(86_400, rel=1e-4)
+
+
+def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
+    text = """
+        duration: 1h
+        {bound}workload: [{{channel: email, arrivals: {{constant: {per_s}/s}}}}]
+        faults: [{{channel: email, at: 10m, for: 20m, outage: true}}]
+        channels: {{email: {{circuit_breaker: {{enabled: false}}}}}}
+        """
+
+    def of_room(**given):
+        return [finding for finding in said(textwrap.dedent(text.format(**given))) if "pending" in finding]
+
+    assert of_room(per_s=100, bound="") == [
+        "faults.0.for: 120,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
+        "default and refuses what is more; max_pending says so here"
+    ]
+    assert of_room(per_s=80, bound="") == []
+    assert of_room(per_s=100, bound="max_pending: 50000\n        ") == []

@@ -8,6 +8,7 @@ import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
 from actors import Notifier, SendNotification, StoreFailed, Unstorable
+from actors.outcomes import Sent
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
 
@@ -51,6 +52,37 @@ async def test_each_item_of_a_list_has_a_result_and_those_that_are_fine_go_on(tm
     ]
     assert sent == ["n-1", "n-4"]
     assert fine.status_code == 202
+
+
+async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is_remembered(
+    tmp_path, autojump_clock, monkeypatch
+):
+    may_go_on = trio.Event()
+
+    async def wait(attempt):
+        await may_go_on.wait()
+        return Sent()
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    async with service(tmp_path, max_pending=20) as served:
+        batch = [email(number) for number in range(25)]
+        in_a_list = await served.post("/notifications", batch)
+        alone = await served.post("/notifications", email(30))
+        event = await served.post("/events", PLACED)
+        critical = await served.post("/notifications", email("c", critical=True))
+        counted = await served.metric("requests_overloaded_total")
+        may_go_on.set()
+        await served.server.notifier.wait_until_quiet()
+        again = await served.post("/notifications", batch)
+        await served.server.notifier.wait_until_quiet()
+        sent = [event.notification_id for event in served.server.notifier.sent_notifications]
+    assert [one["code"] for one in in_a_list.json()] == [202] * 19 + [429] * 6
+    assert (in_a_list.status_code, alone.status_code, event.status_code, critical.status_code) == (207, 429, 429, 202)
+    for refused in (in_a_list, alone, event):
+        assert int(refused.headers["retry-after"]) >= 1
+    assert counted == 6 + 1 + 1
+    assert [one["status"] for one in again.json()] == ["duplicate"] * 19 + ["accepted"] * 6
+    assert sorted(sent) == sorted([f"n-{number}" for number in range(25)] + ["n-c"])
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ class World:
         notify: Callable[[str], Any] | None = None,
         log: bool = False,
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
+        max_pending: int | None = None,
         **channels: Mapping[str, Any],
     ) -> Pipeline:
         """Start the pipeline; settings by the channels' names; email with its defaults when none is given."""
@@ -179,6 +180,7 @@ class World:
             notify=notify if notify is not None else self.alerts.append,
             log=log,
             dead_letters=dead_letters,
+            max_pending=max_pending,
         )
         # What a store brings from an earlier run is in flight before this one's first event.
         self.history.in_flight = self.pipeline.in_flight

@@ -14,6 +14,7 @@ status        code
 accepted      202   it is in the store
 duplicate     202   the same was accepted before; nothing happens
 conflict      409   the id was accepted before, with something else in it
+overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
 
@@ -23,6 +24,7 @@ to several notifications; its result lists them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -37,7 +39,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
-from actors.errors import IdempotencyConflict, UnknownChannel, Unstorable
+from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
 from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
@@ -61,7 +63,7 @@ PROBLEMS_MAX = 10
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
 
-_CODES = {"accepted": 202, "duplicate": 202, "conflict": 409, "invalid": 422}
+_CODES = {"accepted": 202, "duplicate": 202, "conflict": 409, "invalid": 422, "overloaded": 429}
 _EVENTS: dict[str, type[Any]] = {event.__name__: event for event in get_args(DomainEvent)}
 
 T = TypeVar("T")
@@ -108,14 +110,19 @@ async def _receive(
             answers.append(submit(service.notifier, read(item, hints)))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
+        except Overloaded as overloaded:
+            answers.append(_already(_overloaded(overloaded)))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     results = [await answer() for answer in answers]
     for result in results:
         result["code"] = _CODES[result["status"]]
+    waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
+    service.metrics.count_overloaded(len(waits))
+    headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
-        return JSONResponse(results[0], results[0]["code"])
-    return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207)
+        return JSONResponse(results[0], results[0]["code"], headers)
+    return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
 
 
 def _taking(request: Request) -> Any:
@@ -236,6 +243,10 @@ def _result(status: str, **others: Any) -> Result:
     return {"status": status, **others}
 
 
+def _overloaded(error: Overloaded, **others: Any) -> Result:
+    return _result("overloaded", retry_after=math.ceil(error.retry_after), **others)
+
+
 def _already(result: Result) -> _Answer:
     async def answer() -> Result:
         return result
@@ -250,7 +261,7 @@ def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answ
         outcome: Acceptance | Exception
         try:
             outcome = await accepted
-        except (IdempotencyConflict, UnknownChannel, Unstorable) as error:
+        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             outcome = error
         return _of(Submission(command, outcome))
 
@@ -279,6 +290,8 @@ def _of(submission: Submission) -> Result:
         case UnknownChannel():
             problems = [{"field": "channel", "problem": "not a channel that this service has"}]
             return _result("invalid", notification_id=notification_id, problems=problems)
+        case Overloaded():
+            return _overloaded(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
             what = "not one that could be stored and read again as it is" if of_id is None else of_id

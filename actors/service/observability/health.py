@@ -1,7 +1,8 @@
 """How the service is: ``GET /healthz``, ``/healthz/live`` and ``/healthz/ready``, and its metrics: ``GET /metrics``.
 
 They need no token, and say nothing of any notification or user. ``/healthz/live`` is 200 for as long as the process
-answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down.
+answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down, or has not
+reached its database for as long as its lease.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ async def health(request: Request) -> Response:
     """Say how the service is."""
     service = request.app.state.service
     status: Status = service.status
+    has_lease = _has_lease(service)
+    is_ready = has_lease and not status.draining
     answer = {
-        "status": "draining" if status.draining else "ready",
+        "status": "draining" if status.draining else "ready" if has_lease else "without a lease",
         "live": True,
-        "ready": not status.draining,
+        "ready": is_ready,
         "started_at": status.started_at.isoformat(),
         "settings": {
             "read_at": None if status.settings_read_at is None else status.settings_read_at.isoformat(),
@@ -68,7 +71,7 @@ async def health(request: Request) -> Response:
             for fault in service.config.faults
         ],
     }
-    return JSONResponse(answer, 503 if status.draining else 200)
+    return JSONResponse(answer, 200 if is_ready else 503)
 
 
 async def live(_request: Request) -> Response:
@@ -78,8 +81,15 @@ async def live(_request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """Say whether events are taken."""
-    draining: bool = request.app.state.service.status.draining
-    return JSONResponse({"ready": not draining}, 503 if draining else 200)
+    service = request.app.state.service
+    is_ready = not service.status.draining and _has_lease(service)
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+def _has_lease(service: Any) -> bool:
+    """Tell whether the node may send."""
+    lease_holds = service.notifier.pipeline.store.lease_holds
+    return lease_holds is None or lease_holds()
 
 
 async def metrics(request: Request) -> Response:

@@ -25,6 +25,7 @@ delivery_time_seconds           histogram  channel              from its accepta
 breaker_transitions             counter    breaker, to          transitions of circuit breakers
 breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
                                            host, state
+requests_overloaded             counter                         events and notifications that there was no room for
 faults_injected                 gauge                           faults that are on: a game day
 settings_reloads                counter    result               settings that were read again: used or refused
 settings_files_refused          gauge                           files of preferences, templates and suppressions of
@@ -103,6 +104,9 @@ class Metrics:
         )
         self._delivery_time = Histogram(
             "delivery_time_seconds", "From acceptance until sent.", ("channel",), buckets=SECONDS, registry=registry
+        )
+        self._overloaded = Counter(
+            "requests_overloaded", "Events and notifications that were refused for lack of room.", registry=registry
         )
         self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
         self._reloads = Counter("settings_reloads", "Settings that were read again.", ("result",), registry=registry)
@@ -205,6 +209,10 @@ class Metrics:
             pipeline: returns the one that is running.
         """
         self.registry.register(_BreakerStates(pipeline))
+
+    def count_overloaded(self, count: int) -> None:
+        """Count events and notifications that were refused for lack of room."""
+        self._overloaded.inc(count)
 
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""

@@ -11,11 +11,11 @@ import logging
 import os
 import selectors
 import socket
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from actors.optional_dependencies import needs
+from actors.storage.postgres import lease
 from actors.storage.postgres.schema import connected
 from actors.storage.self_pipe import SelfPipe
 
@@ -25,18 +25,20 @@ with needs("postgres"):
 Sql = psycopg.Connection[Any]
 
 
+logger = logging.getLogger(__name__)
+
+_CONFLICTS = (psycopg.errors.TransactionRollback, psycopg.errors.LockNotAvailable)
+"""Errors after which the connection is as good as before."""
+
+
 def columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     """Return rows as the arrays that a statement with `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-with needs("postgres"):
-    import psycopg
-
-logger = logging.getLogger(__name__)
-
-_CONFLICTS = (psycopg.errors.TransactionRollback, psycopg.errors.LockNotAvailable)
-"""Errors after which the connection is as good as before."""
+def in_one_line(error: psycopg.Error) -> str:
+    """Return what an error says first; then come the statement, and the place in it."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class Link:
@@ -44,11 +46,15 @@ class Link:
 
     def __init__(self, dsn: str, schema: str, lease_s: float) -> None:
         self.since = 0.0
-        """Since when there is one, without a break; by the monotonic clock."""
+        """Since when there is one, without a break; by the clock of leases."""
         self.losses = 0
-        """How often it was lost."""
+        """How often it was lost, or work had to be done again."""
+        self.lost_at = 0.0
+        """When that was the last time, by the clock of leases."""
         self.why = ""
-        """Why it was lost the last time, for people; empty while there is one."""
+        """Why the latest work could not be done, for people; empty where it could."""
+        self._is_away = False
+        """Whether the database cannot be reached."""
         self._dsn, self._schema, self._lease_s = dsn, schema, lease_s
         self._sql: Sql | None = None
         self._hinted = False
@@ -63,20 +69,22 @@ class Link:
             self._sql = connected(self._dsn, self._schema, lease_s=self._lease_s)
             self._sql.add_notify_handler(self._take_hint)
             self._sql.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._schema)))
-            self.since = time.monotonic()
-            if self.why:
+            self.since = lease.clock()
+            if self._is_away:
                 logger.warning("the database is back")
-            self.why = ""
+            self._is_away = False
         return self._sql
 
     def lose(self, error: psycopg.Error) -> None:
         """Record that it is broken, or that its work has to be done again."""
         self.losses += 1
+        self.lost_at = lease.clock()
+        self.why = f" ({in_one_line(error)})"
         if self._sql is not None and not self._sql.closed and isinstance(error, _CONFLICTS):
             return
-        if not self.why:
-            logger.warning("the database cannot be reached: %s", str(error).strip())
-        self.why = f" ({str(error).strip()})"
+        if not self._is_away:
+            logger.warning("the database cannot be reached: %s", in_one_line(error))
+        self._is_away = True
         self.cut()
 
     def cut(self) -> None:

@@ -2,13 +2,11 @@
 of.
 
 Everything here is for the one thread that does the SQL of a node. Each function makes transactions of its own, and may
-be called again when the connection was lost in it. A node counts its own lease as ended a bit before others may say so.
+be called again when the connection was lost in it.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -72,7 +70,7 @@ def register(sql: Sql, name: str, lease_s: float) -> tuple[int, str]:
         row = sql.execute(
             "INSERT INTO nodes (token, name, lease_until, seen) SELECT nextval('tokens'), %s, "
             "clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()) "
-            "RETURNING token, seen::text",
+            "RETURNING token, pg_current_snapshot()::text",
             (name, lease_s),
         ).fetchone()
     assert row is not None
@@ -133,7 +131,7 @@ def load(sql: Sql, token: int) -> State:
 
 
 def look_round(
-    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: bool, retention: Retention
+    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: Callable[[], bool], retention: Retention
 ) -> Round:
     """Keep the lease, notice leases that have ended, take over a share of what no living node has, and delete what is
     old.
@@ -142,9 +140,9 @@ def look_round(
         sql: the connection.
         token: of the node.
         lease_s: how long its lease is from now on, in seconds.
-        seen: until which transaction it has seen what changes.
+        seen: the snapshot of the database in which it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
-        reaps: whether it may say of others that their lease has ended.
+        reaps: tells, when the lease is renewed, whether it may say of others that theirs has ended.
         retention: what to delete.
 
     Raises:
@@ -152,14 +150,14 @@ def look_round(
     """
     with sql.transaction():
         kept = sql.execute(
-            "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', seen = %s::xid8 "
-            "WHERE token = %s AND NOT gone",
+            "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', "
+            "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone",
             (lease_s, seen, token),
         )
         if kept.rowcount == 0:
             raise Fenced
         expired = []
-        if reaps:
+        if reaps():
             expired = sql.execute(
                 "UPDATE nodes SET gone = true WHERE token IN (SELECT token FROM nodes WHERE NOT gone AND "
                 "lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING name"
@@ -172,8 +170,14 @@ def look_round(
                 "DELETE FROM nodes WHERE gone AND NOT EXISTS "
                 "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
             )
-        sql.execute("DELETE FROM changes WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1)")
-        forgotten = _forget(sql, retention) if retention.now_ns else 0
+        forgotten = sql.execute(
+            "DELETE FROM changes WHERE ctid = ANY(ARRAY(SELECT ctid FROM changes "
+            "WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1) "
+            "ORDER BY xid LIMIT %s FOR UPDATE SKIP LOCKED))",
+            (FORGOTTEN_AT_ONCE,),
+        ).rowcount
+        if retention.now_ns:
+            forgotten = max(forgotten, _forget(sql, retention))
     return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
 
 
@@ -215,52 +219,28 @@ def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return the state of the letters and settings that other nodes have changed, and until where that has been seen.
+    """Return the state of the letters and settings that other nodes have changed, and the snapshot that shows it.
 
-    A transaction is looked at when every one that began before it has ended: so none is passed by that is slower than
-    a later one. How things stand is read afterwards, and so it is no matter in which order they came to be so.
+    A snapshot says which transactions had not ended when it was taken: those that it lists, and all later ones. Only
+    their changes can be new in the next one. So each change is seen by the first look after its commit: none is passed
+    by that is slower than a later one, and none waits for a transaction of someone else, which may be open for hours.
+    How things stand is read afterwards, and so it is no matter in which order they came to be so.
+
+    Args:
+        sql: the connection.
+        token: of the node that looks.
+        seen: the snapshot that it has seen the changes of.
     """
     with sql.transaction():
-        row = sql.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
-        assert row is not None
-        (horizon,) = row
-        rows: Sequence[tuple[str | None, str | None, bytes | None]] = sql.execute(
-            "SELECT DISTINCT notification_id, kind, name FROM changes "
-            "WHERE xid >= %s::xid8 AND xid < %s::xid8 AND token <> %s",
-            (seen, horizon, token),
+        rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(
+            # One statement, so that the snapshot which is returned is the one that these changes are read in.
+            "SELECT pg_current_snapshot()::text, NULL, NULL, NULL UNION ALL "
+            "SELECT DISTINCT NULL, notification_id, kind, name FROM changes WHERE token <> %(token)s AND "
+            "(xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) OR "
+            "xid = ANY(ARRAY(SELECT pg_snapshot_xip(%(seen)s::pg_snapshot))))",
+            {"token": token, "seen": seen},
         ).fetchall()
-        ids = {notification_id for notification_id, _, _ in rows if notification_id is not None}
-        settings = {setting_named(kind, name) for _, kind, name in rows if kind is not None and name is not None}
-        return read_shared(sql, ids, settings), horizon
-
-
-class Lease:
-    """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
-
-    def __init__(self, node: str, length_s: float, *, when_finished: Callable[[], None]) -> None:
-        """Get ready to be watched; `when_finished` is called in the thread that watches."""
-        self._length_s = length_s
-        self._when_finished = when_finished
-        self._ends = 0.0
-        """When it ends, by the node's own monotonic clock and at the earliest."""
-        self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
-        self._watched = threading.Event()
-        """Set when it need not be watched any more."""
-
-    def keep_from(self, began: float) -> None:
-        """Count it from an instant that was before it was prolonged; and end it a bit before others do."""
-        self._ends = began + 0.9 * self._length_s
-
-    def watch(self) -> None:
-        """Have it watched from now on, whatever the node's other thread hangs in."""
-        self._watcher.start()
-
-    def stop_watching(self) -> None:
-        """Stop watching it."""
-        self._watched.set()
-
-    def _watch(self) -> None:
-        while not self._watched.wait(max(0.0, self._ends - time.monotonic())):
-            if time.monotonic() >= self._ends:
-                self._when_finished()
-                return
+        shown = next(snapshot for snapshot, *_ in rows if snapshot is not None)
+        ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}
+        settings = {setting_named(kind, name) for *_, kind, name in rows if kind is not None and name is not None}
+        return read_shared(sql, ids, settings), shown

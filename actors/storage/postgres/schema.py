@@ -23,10 +23,11 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
                    `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
                    owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
-                   lost is not made twice; `seen`: what the node has seen of `changes`.
+                   lost is not made twice; `seen`: it has seen `changes` by all transactions before this one.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`.
 ``schema_versions`` Which migrations have been made, and when.
+``schema_additions`` Which additions, and when.
 ================  ======================================================================================================
 """
 
@@ -110,15 +111,47 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """What takes a schema from each version to the next one, the first from nothing to version 1."""
 
+ADDITIONS: tuple[str, ...] = ()
+"""What a release adds that the one before it does without: tables, indices, columns with a default. They raise no
+version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
+beside is a migration."""
+
 OLDEST_SERVER = 140_000
 """The oldest version of PostgreSQL that is supported, as its `server_version_num`."""
+
+
+def check_dsn(dsn: str) -> None:
+    """Check that a DSN can be read, and that libpq reads all of a password in it as the password: what it takes for the
+    host or the database is in its errors.
+
+    Raises:
+        StoreError: it cannot; the DSN is not shown.
+    """
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise _unreadable("got one that cannot be read") from None
+    if dsn.startswith(("postgresql://", "postgres://")):
+        authority, _, path = dsn.partition("://")[2].partition("/")
+        if authority.count("@") > 1 or "@" in path.partition("?")[0]:
+            raise _unreadable("got one with an @, : or / that is not percent-encoded, perhaps in its password")
+    if any(port and not port.isdecimal() for port in str(parts.get("port") or "").split(",")):
+        raise _unreadable("got one whose port is no number")
+
+
+def _unreadable(got: str) -> StoreError:
+    return StoreError(
+        "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or "
+        f"host=… dbname=…, {got}; it is not shown, as there may be a password in it"
+    )
 
 
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:
     """Return a connection whose unqualified names are those of the schema.
 
     Its transactions are durable when they are committed, and the server ends those of a node that has frozen before
-    others would have to wait for them for longer than its lease.
+    others would have to wait for them for longer than its lease. It waits for a lock for a third of its lease, so that
+    it can renew that in between.
 
     Raises:
         psycopg.Error: the database cannot be reached.
@@ -131,7 +164,7 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
             "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', CASE WHEN "
             "current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), "
             "set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false)",
-            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 1000)}ms"),
+            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 333)}ms"),
         )
     except BaseException:
         connection.close()
@@ -140,7 +173,7 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
 
 
 def migrate(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Bring the schema to the newest version; only one node does that at a time.
+    """Bring the schema to the newest version, with all additions; only one node does that at a time.
 
     Raises:
         StoreError: it is of a later version than is known here, or the server is too old.
@@ -169,6 +202,15 @@ def migrate(connection: psycopg.Connection[Any], schema: str) -> None:
             logger.info("the schema %r becomes one of version %d", schema, number)
             connection.execute(migration.encode())
             connection.execute("INSERT INTO schema_versions VALUES (%s, now())", (number,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_additions (addition int PRIMARY KEY, since timestamptz NOT NULL)"
+        )
+        made = {number for (number,) in connection.execute("SELECT addition FROM schema_additions")}
+        for number, addition in enumerate(ADDITIONS, 1):
+            if number not in made:
+                logger.info("the schema %r gets addition %d", schema, number)
+                connection.execute(addition.encode())
+                connection.execute("INSERT INTO schema_additions VALUES (%s, now())", (number,))
 
 
 def _quoted(schema: str, connection: psycopg.Connection[Any]) -> str:

@@ -8,8 +8,9 @@ one together.
 **Ownership.** A node owns what it accepted, redrove or took over, for as long as its lease holds, which it keeps
 up by every transaction and by looking round about once a second. Each opening of a store has a fencing token of its
 own. Every transaction begins with the node's row, so a node whose lease another one has declared over writes nothing
-any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that has not reached the
-database for its lease ends by itself, just before another one may take over what it has.
+any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that could not renew its
+lease in time starts no attempt from just before the instant at which another one may take over what it has; it goes on
+by itself when it has renewed it and nobody was faster.
 
 **Taking over.** A living node notices that the lease of another one has ended (or that it has closed its store, or was
 restarted under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
@@ -43,7 +44,7 @@ from typing import TypeVar
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
-from actors.domain.store import LeaseLost, LettersChanged, SettingsChange, StoredHistory, Takeover
+from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, News, SettingsChange, StoredHistory, Takeover
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed
@@ -64,6 +65,7 @@ from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, history_of
+from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Outcome, Taken, Worker
@@ -101,7 +103,9 @@ class PostgresStore(StoreOnDisk):
             remember_ids_ns=remember_ids_ns,
             keep_audit_ns=keep_audit_ns,
             when_lost=self._lose,
+            when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
+        self.lease_holds = self._worker.lease.holds
 
     @classmethod
     @asynccontextmanager
@@ -126,7 +130,7 @@ class PostgresStore(StoreOnDisk):
                 over at once what that had; and if that is still alive, it ends. None: a new name, so that after a
                 crash others take over when the lease has ended.
             lease: seconds for which a node keeps what it has when it cannot reach the database; at least 1. After a
-                crash, it takes so long until others take over; and a database may be away for so long.
+                crash, it takes so long until others take over. While the database is away for longer, nothing is sent.
             schema: in which the tables are.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
             keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
@@ -138,6 +142,7 @@ class PostgresStore(StoreOnDisk):
         """
         if not lease >= SHORTEST_LEASE:
             raise StoreError(f"lease: wanted at least {SHORTEST_LEASE:g} s, got {lease!r}")
+        check_dsn(dsn)
         store = cls(
             dsn,
             node=node if node is not None else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -307,7 +312,7 @@ class PostgresStore(StoreOnDisk):
             if written is not None:
                 self.suppressions.add(decode_suppression(written))
 
-    def _tell_news(self, news: Takeover | LettersChanged | LeaseLost) -> None:
+    def _tell_news(self, news: News) -> None:
         if self.on_news is not None:
             self.on_news(news)
 

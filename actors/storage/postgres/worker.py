@@ -16,8 +16,8 @@ from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres.batch import Batch, Fenced
 from actors.storage.postgres.connection import Link, Sql
+from actors.storage.postgres.lease import Lease
 from actors.storage.postgres.node import (
-    Lease,
     Retention,
     Round,
     State,
@@ -43,8 +43,15 @@ A = TypeVar("A")
 LOOK_ROUND = 1.0
 """Seconds between two looks at what other nodes have done; less where leases are short."""
 
+LONG_BREAK = 0.75
+"""Which share of a lease may go by without a renewal before others may have lost theirs by the same cause: they renewed
+it up to a quarter of one earlier."""
+
 HINT_PAUSE = 0.05
 """Seconds between two hints to other nodes, at the least: a NOTIFY makes all transactions wait for each other."""
+
+HINT_PATIENCE = "100ms"
+"""For how long a hint waits for its turn; after that there is none."""
 
 DELETE_PAUSE = 10.0
 """Seconds between two looks for rows that are no longer needed."""
@@ -78,9 +85,14 @@ class Worker:
         remember_ids_ns: int,
         keep_audit_ns: int,
         when_lost: Callable[[str], None],
+        when_renewed: Callable[[], None],
     ) -> None:
-        """Get ready to start; `when_lost` gets the reason why nothing can be made durable any more, once and in any
-        thread."""
+        """Get ready to start.
+
+        Args:
+            when_lost: gets the reason why nothing can be made durable any more, once and in any thread.
+            when_renewed: called, in any thread, when who was told that the lease is over may ask again.
+        """
         self._to_do = to_do
         self._node = node
         self._schema = schema
@@ -89,7 +101,11 @@ class Worker:
         self._keep_audit_ns = keep_audit_ns
         self._when_lost = when_lost
         self._link = Link(dsn, schema, lease_s)
-        self._lease = Lease(node, lease_s, when_finished=self._lease_has_expired)
+        self.lease = Lease(node, lease_s, when_over=self._lease_is_over, when_renewed=when_renewed)
+        self._renewed_at = 0.0
+        """When the lease was renewed the last time, by the clock of leases."""
+        self._steady_since = 0.0
+        """Since when it has been renewed without a long break."""
         self._lock = threading.Lock()
         """Guards that it fails once."""
         self._failed = threading.Event()
@@ -111,8 +127,7 @@ class Worker:
             migrate(sql, self._schema)
             self._fencing_token, self._seen = register(sql, self._node, self._lease_s)
             state = load(sql, self._fencing_token)
-            began = time.monotonic()
-            keep_lease(sql, self._fencing_token, self._lease_s)
+            self._keep_lease(sql)
         except Fenced:
             raise StoreError(
                 "the store in PostgreSQL cannot be opened: "
@@ -120,7 +135,6 @@ class Worker:
             ) from None
         except (psycopg.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StoreError(f"the store in PostgreSQL cannot be opened: {str(error).strip()}") from error
-        self._lease.keep_from(began)
         return state
 
     def serve(self) -> Iterator[Outcome]:
@@ -128,7 +142,7 @@ class Worker:
 
         It ends before that when nothing can be made durable any more.
         """
-        self._lease.watch()
+        self.lease.watch()
         try:
             yield from self._serve()
         except _Finished:
@@ -140,7 +154,7 @@ class Worker:
 
     def close(self) -> None:
         """Release everything."""
-        self._lease.stop_watching()
+        self.lease.stop_watching()
         self._link.cut()
         self._to_do.self_pipe.close()
 
@@ -152,7 +166,7 @@ class Worker:
                 raise _Finished
             now = time.monotonic()
             if has_hint and now >= hints_at:
-                self._repeat(self._hint)
+                self._hint()
                 has_hint, hints_at = False, time.monotonic() + HINT_PAUSE
             if now >= looks_at or self._link.is_hinted():
                 deletes = now >= deletes_at
@@ -173,7 +187,7 @@ class Worker:
             self._to_do.put_down()
         with contextlib.suppress(psycopg.Error):  # then others wait until its lease has ended
             release(self._link.sql(), self._fencing_token)
-            self._hint(self._link.sql())
+            self._hint()
 
     def _next(self, until: float) -> Work | None:
         """Return the next work; None when it is time for something else."""
@@ -188,9 +202,9 @@ class Worker:
         batch.number = self._batches
 
         def write(sql: Sql) -> bool:
-            began = time.monotonic()
+            began = self.lease.now()
             is_news = batch.write(sql, self._fencing_token, self._lease_s, self._remember_ids_ns)
-            self._lease.keep_from(began)
+            self._renewed(began)
             return is_news
 
         return self._repeat(write)
@@ -200,17 +214,17 @@ class Worker:
         now_ns = self._to_do.latest_ns if deletes else 0
 
         def look(sql: Sql) -> Round:
-            began = time.monotonic()
+            began = self.lease.now()
             found = look_round(
                 sql,
                 self._fencing_token,
                 self._lease_s,
                 seen=self._seen,
                 via=self._via,
-                reaps=began - self._link.since > self._lease_s / 3,
+                reaps=self._may_reap,
                 retention=Retention(self._remember_ids_ns, self._keep_audit_ns, now_ns),
             )
-            self._lease.keep_from(began)
+            self._renewed(began)
             return found
 
         losses = self._link.losses
@@ -228,9 +242,15 @@ class Worker:
             yield shared
         return found.has_more
 
-    def _hint(self, sql: Sql) -> None:
-        """Tell other nodes that something has changed. They would find out."""
-        sql.execute("SELECT pg_notify(%s, '')", (self._schema,))
+    def _hint(self) -> None:
+        """Tell other nodes that something has changed. They would find out, so nothing waits for this to succeed.
+
+        A NOTIFY needs a lock of the whole server and room in its queue, both of which others may have for long.
+        """
+        with contextlib.suppress(psycopg.Error):  # a connection that is lost is noticed by what comes next
+            self._link.sql().execute(
+                "SELECT set_config('lock_timeout', %s, true), pg_notify(%s, '')", (HINT_PATIENCE, self._schema)
+            )
 
     def _repeat(self, work: Callable[[Sql], A]) -> A:
         """Do some work, again and again while the database cannot be reached."""
@@ -245,20 +265,72 @@ class Worker:
                 if self._failed.wait(pause):
                     raise _Finished from None
                 pause = min(2 * pause, longest, self._lease_s / 6)
+                if isinstance(error, psycopg.errors.LockNotAvailable):
+                    # Whatever that lock is on, the node's own row may be free.
+                    with contextlib.suppress(psycopg.Error):
+                        self._keep_lease(self._link.sql())
             except psycopg.Error as error:
                 logger.exception("the store of node %r failed", self._node)
                 self._fail(f"the store cannot be written: {str(error).strip()}")
 
-    # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
+    # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _lease_has_expired(self) -> None:
-        """Fail, even if the thread of the SQL is stuck; called in another one."""
-        with contextlib.suppress(_Finished):
-            self._fail(
-                f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
-                f"{self._link.why}: another node may take over what it has"
+    def _keep_lease(self, sql: Sql) -> None:
+        """Renew the lease alone.
+
+        Raises:
+            Fenced: it has ended, and that has been noticed.
+        """
+        began = self.lease.now()
+        keep_lease(sql, self._fencing_token, self._lease_s)
+        self._renewed(began)
+
+    def _renewed(self, began: float) -> None:
+        """Record that the lease was renewed by what began at an instant."""
+        now = self.lease.now()
+        if now - self._renewed_at > LONG_BREAK * self._lease_s:
+            self._steady_since = now
+        self._link.why = ""
+        if self.lease.keep_from(began) and self._renewed_at:
+            logger.warning("node %r has its lease again", self._node)
+        self._renewed_at = now
+
+    def _may_reap(self) -> bool:
+        """Tell whether the node may say of others that their lease has ended.
+
+        What has kept it from the database for long, be it a lock or the network, may have kept them from it too: then
+        all come back first.
+        """
+        now = self.lease.now()
+        if now - self._renewed_at > LONG_BREAK * self._lease_s:
+            return False
+        return now - max(self._link.since, self._steady_since) > self._lease_s / 3
+
+    def _lease_is_over(self, times: int) -> None:
+        """Say that nothing is sent any more, and free the thread of the SQL if that is stuck; called in another one.
+
+        The lease is renewed as soon as the database is there, unless another node has noticed meanwhile. A store that
+        is being closed waits no longer.
+        """
+        if self._to_do.is_closing:
+            with contextlib.suppress(_Finished):
+                self._fail(
+                    f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
+                    f"{self._link.why}: another node may take over what it has"
+                )
+        elif times == 1:
+            logger.warning(
+                "node %r has not renewed its lease of %g s%s: it sends nothing until it has",
+                self._node,
+                self._lease_s,
+                self._link.why,
             )
-        self._link.shut()
+        is_stuck = self.lease.now() - max(self._renewed_at, self._link.lost_at) > self._lease_s / 2
+        # Less and less often: perhaps it is not stuck, and its work takes that long.
+        if self._failed.is_set() or (is_stuck and times & (times - 1) == 0):
+            self._link.shut()
+
+    # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
 
     def _fail(self, failure: str) -> NoReturn:
         """Make nothing durable any more."""

@@ -12,7 +12,7 @@ from simulation.running.replicates import kinds_of_metrics
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
 
-DEFAULT_FIGURE = "requests"
+DEFAULT_METRIC = "requests"
 """What is made small by default: the load on the providers."""
 
 
@@ -114,7 +114,7 @@ def goal(
     if problems:
         raise ConfigurationError(problems)
     return Goal(
-        tuple(objectives.values()) or (Objective(DEFAULT_FIGURE),), scenario.expect, probability, confidence, replicates
+        tuple(objectives.values()) or (Objective(DEFAULT_METRIC),), scenario.expect, probability, confidence, replicates
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from actors.formatting import counted, plain_number
 from actors.settings.channel import ChannelConfig
 from actors.settings.retry import RetryConfig
+from simulation.reporting.fault_windows import Span, windows
 from simulation.reporting.html.words import count, percent, plain_duration, shortened
 from simulation.reporting.plots.backoff import envelope, policy_text
 from simulation.reporting.plots.panels import bins, peak
-from simulation.reporting.windows import Span, windows
 
 if TYPE_CHECKING:
     from simulation.results.result import Result

@@ -12,7 +12,7 @@ from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
 from simulation.reporting.html.steps import OUTCOMES
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
-from simulation.results.formatting import NOTHING
+from simulation.results.formatting import NOTHING, refusal_cause
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -66,7 +66,7 @@ def tiles(result: Result) -> list[Tile]:
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if summary["refused_arrivals"]:
-        found.append(Tile("refused", count(summary["refused_arrivals"]), "arrived while the process was down", "care"))
+        found.append(Tile("refused", count(summary["refused_arrivals"]), refusal_cause(result.scenario), "care"))
     amplification = summary["retry_amplification"]
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [

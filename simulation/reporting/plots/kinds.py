@@ -21,8 +21,8 @@ from simulation.reporting.plots.sweep_table import SweepSource, cells_of
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
 
-FIGURE = "sent_fraction"
-"""Of the summary, what is drawn of a sweep unless it is said otherwise."""
+METRIC = "sent_fraction"
+"""Of the summary: what is drawn of a sweep when no metric is given."""
 
 
 class Options(NamedTuple):
@@ -30,7 +30,7 @@ class Options(NamedTuple):
 
     notification: str | None = None
     channel: str | None = None
-    figure: str | None = None
+    metric: str | None = None
     x: str | None = None
     y: str | None = None
     by: str | None = None
@@ -77,15 +77,15 @@ def _backoff(run: PlottedRun, options: Options) -> Figure:
 
 
 def _lines(sweep: SweepSource, options: Options) -> Figure:
-    return figure_of(sweep_lines(sweep, options.figure or FIGURE, x=options.x, by=options.by))
+    return figure_of(sweep_lines(sweep, options.metric or METRIC, x=options.x, by=options.by))
 
 
 def _heatmap(sweep: SweepSource, options: Options) -> Figure:
-    return figure_of(sweep_heatmap(sweep, options.figure or FIGURE, x=options.x, y=options.y))
+    return figure_of(sweep_heatmap(sweep, options.metric or METRIC, x=options.x, y=options.y))
 
 
 def _pareto(sweep: SweepSource, options: Options) -> Figure:
-    return figure_of(pareto(sweep, gain=options.gain or FIGURE, cost=options.cost or "requests"))
+    return figure_of(pareto(sweep, gain=options.gain or METRIC, cost=options.cost or "requests"))
 
 
 OF_A_RUN: dict[str, PlotKind] = {
@@ -103,8 +103,8 @@ OF_A_RUN: dict[str, PlotKind] = {
 """The first is what is drawn when no kind is asked for."""
 
 OF_A_SWEEP: dict[str, PlotKind] = {
-    "lines": PlotKind(_lines, ("figure", "x", "by")),
-    "heatmap": PlotKind(_heatmap, ("figure", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
+    "lines": PlotKind(_lines, ("metric", "x", "by")),
+    "heatmap": PlotKind(_heatmap, ("metric", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
     "pareto": PlotKind(_pareto, ("gain", "cost")),
 }
 """The same for a sweep."""

@@ -6,6 +6,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.header import header, write_header
@@ -16,7 +17,6 @@ from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, draw_level,
 from simulation.reporting.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
 from simulation.reporting.plots.source import PlottedRun, arrivals_end_of, check_run, end_of
 from simulation.reporting.plots.time_axis import draw_time_axis
-from simulation.reporting.windows import windows
 from simulation.results.formatting import duration_text
 
 # Heights in inches.

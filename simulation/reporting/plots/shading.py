@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
+from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import GREY, NOTE_ROOM, NOTE_SIZE, NOTES_AT, PANEL_WIDTH, SMALL_SIZE
 from simulation.reporting.plots.text import POINTS_PER_INCH, cut, drawable, width_in, wrap
-from simulation.reporting.windows import Window
 
 WINDOWS_MAX = 12
 FAULT, QUIET, TAG = "#e69f00", "#56b4e9", "#7a4f00"

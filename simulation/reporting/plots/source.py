@@ -8,7 +8,7 @@ import pandas as pd
 
 from actors.errors import WrongType
 from actors.instants import NS_PER_S
-from simulation.reporting.windows import Window, windows
+from simulation.reporting.fault_windows import Window, windows
 from simulation.scenario import Scenario
 
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
+from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots.canvas import canvas, size_in
 from simulation.reporting.plots.layout import NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above
@@ -23,7 +24,6 @@ from simulation.reporting.plots.source import PlottedRun, check_run, end_of, tak
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.reporting.plots.waits import Attempt, Course, Wait, course_of
-from simulation.reporting.windows import Window, windows
 from simulation.results.formatting import duration_text
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35

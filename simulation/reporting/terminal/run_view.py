@@ -13,9 +13,9 @@ from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker.states import NOT_CLOSED
+from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
 from simulation.reporting.terminal.pace import Pace, time_left
-from simulation.reporting.windows import Window, windows
 from simulation.results.counters import BreakerNow
 from simulation.results.formatting import NOTHING, amplification_text, duration_text
 from simulation.results.progress import RunSnapshot

@@ -1,4 +1,4 @@
-"""The public names with their signatures, a line each: ``python tests/faces/signatures.py`` writes the reviewed list.
+"""The public names with signatures, a line each: ``python tests/public_names/signatures.py`` writes the reviewed list.
 
 A change of that list is a change for users: it belongs into the changelog, and by the policy there it may need a
 release in which the old name still works.

@@ -1,4 +1,4 @@
-"""The two faces: what `actors` and `simulation` give, to a run and to a type checker, is one reviewed list."""
+"""The public names: what `actors` and `simulation` give, to a run and to a type checker, is one reviewed list."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import actors
 import simulation
 
 ROOT = Path(__file__).parents[2]
-FACES = {"actors": actors, "simulation": simulation}
+PACKAGES = {"actors": actors, "simulation": simulation}
 
 
 def for_type_checkers(package: str) -> dict[str, str]:
-    """Return the module of each name that the face imports for type checkers only."""
+    """Return the module of each name that the package imports for type checkers only."""
     tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     names = {}
@@ -30,21 +30,21 @@ def for_type_checkers(package: str) -> dict[str, str]:
     return names
 
 
-@pytest.mark.parametrize("package", FACES)
-def test_each_name_is_where_the_face_says(package: str) -> None:
-    face = FACES[package]
-    for name, module in face._HOME_OF.items():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_name_is_where_the_package_says(package: str) -> None:
+    imported = PACKAGES[package]
+    for name, module in imported._HOME_OF.items():
         defined = vars(importlib.import_module(module))
         assert name in defined, f"{package}.{name}: wanted it in {module}"
-        assert getattr(face, name) is defined[name]
+        assert getattr(imported, name) is defined[name]
 
 
-@pytest.mark.parametrize("package", FACES)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_type_checker_sees_the_same_names_from_the_same_modules(package: str) -> None:
-    face = FACES[package]
-    modules = {name: module.rpartition(".")[0] for name, module in getattr(face, "_MODULES", {}).items()}
-    assert for_type_checkers(package) == face._HOME_OF | modules
-    assert set(face.__all__) == set(for_type_checkers(package)) == set(dir(face))
+    imported = PACKAGES[package]
+    modules = {name: module.rpartition(".")[0] for name, module in getattr(imported, "_MODULES", {}).items()}
+    assert for_type_checkers(package) == imported._HOME_OF | modules
+    assert set(imported.__all__) == set(for_type_checkers(package)) == set(dir(imported))
     assert (ROOT / package / "py.typed").is_file()
 
 
@@ -55,21 +55,21 @@ def test_nothing_else_is_there() -> None:
         exec("from simulation import Nonsense")
 
 
-@pytest.mark.parametrize("package", FACES)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_public_name_is_hidden_by_a_module(package: str) -> None:
     there = {path.stem for path in (ROOT / package).iterdir()} - {"__init__", "py"}
-    hidden = there & set(FACES[package]._HOME_OF)
+    hidden = there & set(PACKAGES[package]._HOME_OF)
     assert hidden == set()
 
 
-def test_nothing_inside_imports_from_a_face() -> None:
+def test_nothing_inside_imports_a_public_name() -> None:
     found = []
-    faces = {ROOT / package / "__init__.py" for package in FACES}
-    for path in sorted({*ROOT.glob("actors/**/*.py"), *ROOT.glob("simulation/**/*.py")} - faces):
+    inits = {ROOT / package / "__init__.py" for package in PACKAGES}
+    for path in sorted({*ROOT.glob("actors/**/*.py"), *ROOT.glob("simulation/**/*.py")} - inits):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = node.names if isinstance(node, ast.Import) else []
             module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
-            if module in FACES or any(each.name in FACES for each in named):
+            if module in PACKAGES or any(each.name in PACKAGES for each in named):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
     assert found == []
 
@@ -78,7 +78,7 @@ def test_the_public_names_and_their_signatures_are_those_reviewed() -> None:
     reviewed, now = REVIEWED.read_text(encoding="utf-8").splitlines(), public_names().splitlines()
     gone = "\n".join(f"- {line}" for line in reviewed if line not in now)
     new = "\n".join(f"+ {line}" for line in now if line not in reviewed)
-    assert now == reviewed, f"review, then write it with `python tests/faces/signatures.py`:\n{gone}\n{new}"
+    assert now == reviewed, f"review, then write it with `python tests/public_names/signatures.py`:\n{gone}\n{new}"
 
 
 USER = """

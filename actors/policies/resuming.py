@@ -1,0 +1,114 @@
+"""Resuming what waited: behind a breaker that has closed, after a restart, and after a takeover from another node.
+
+A provider that has just come back does not meet all of them at once, and one that is still down fails only a few before
+the breaker knows. The pace begins low and doubles again and again, up to a ceiling that follows the load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+
+from actors.instants import NS_PER_S, ns
+from actors.settings.breaker import CircuitBreakerConfig
+
+_MINUTE = 60
+_PER_RESUME_RATE = 10.0
+_PER_ARRIVAL = 2.0
+
+
+def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
+    """Return how many a second may go at most while others resume.
+
+    That is `resume_rate_max`; by default ten times `resume_rate`, or twice the rate of new ones where that is more: a
+    ceiling below the load would never let a line end that new ones join.
+
+    Args:
+        config: the settings.
+        arriving_per_s: how many new ones have arrived a second in the last minute.
+    """
+    if config.resume_rate_max is not None:
+        return config.resume_rate_max.per_second
+    return max(_PER_RESUME_RATE * config.resume_rate.per_second, _PER_ARRIVAL * arriving_per_s)
+
+
+class Arrivals:
+    """How many new ones have arrived in the last minute, by host, and under None all together; none counts again.
+
+    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a key with no arrivals in it.
+    """
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        self._seconds: OrderedDict[str | None, deque[list[int]]] = OrderedDict()
+        """By key, the one with the earliest latest arrival first: each second with arrivals, and how many."""
+
+    def note(self, key: str | None, at_ns: int) -> None:
+        """Count one that arrived at this instant."""
+        second = at_ns // NS_PER_S
+        seconds = self._seconds.get(key)
+        if seconds is None:
+            self._seconds[key] = deque([[second, 1]])
+            self._forget_before(second - _MINUTE)
+        elif seconds[-1][0] >= second:
+            seconds[-1][1] += 1
+        else:
+            seconds.append([second, 1])
+            if seconds[0][0] <= second - _MINUTE:
+                seconds.popleft()
+            self._seconds.move_to_end(key)
+
+    def per_second(self, key: str | None, now_ns: int) -> float:
+        """Return how many of a key have arrived a second, on average over the last minute."""
+        last = now_ns // NS_PER_S - _MINUTE
+        return sum(count for second, count in self._seconds.get(key, ()) if second > last) / _MINUTE
+
+    def _forget_before(self, last: int) -> None:
+        """Forget the keys whose latest arrival was in this second, or earlier."""
+        while self._seconds and next(iter(self._seconds.values()))[-1][0] <= last:
+            self._seconds.popitem(last=False)
+
+
+class Pace:
+    """A release rate that starts at `resume_rate`, doubles with every `resume_doubling`, and has a ceiling.
+
+    So a provider that has just come back does not meet all waiting callers at once, and yet the line empties in the end
+    whatever the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1)
+    have been released by t; solved for t this is the instant of the k-th release. Under the ceiling all count that go,
+    those too that pass by without waiting; but these hold the others up to no less than `resume_rate`.
+    """
+
+    __slots__ = ("_doubling", "_free_ns", "_held_until_ns", "_longest_ns", "_rate", "_released", "_start_ns", "next_ns")
+
+    def __init__(self, config: CircuitBreakerConfig, start_ns: int) -> None:
+        self._rate = config.resume_rate.per_second
+        self._doubling = config.resume_doubling
+        self._longest_ns = ns(1.0 / self._rate)
+        self._start_ns = start_ns
+        self._released = 0
+        self._free_ns = start_ns
+        """From when on the ceiling allows one more."""
+        self._held_until_ns = start_ns
+        """Until when the ceiling holds up the next one at most."""
+        self.next_ns = start_ns
+        """The earliest instant at which the next one may go; the first may go at once."""
+
+    def release(self, now_ns: int) -> None:
+        """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
+        self._start_ns += max(0, now_ns - self.next_ns)
+        self._released += 1
+        k = self._released
+        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
+        self._held_until_ns = now_ns + self._longest_ns
+
+    def charge(self, now_ns: int, ceiling: float) -> None:
+        """Count one under the ceiling, of so many a second: one that is released now, or one that passes by."""
+        apart_ns = math.ceil(NS_PER_S / ceiling)
+        # However many pass by at once, they are paid off within a second.
+        self._free_ns = min(max(self._free_ns, now_ns) + apart_ns, now_ns + max(apart_ns, NS_PER_S))
+        allowed_ns = min(self._free_ns, self._held_until_ns)
+        if allowed_ns > self.next_ns:
+            self._start_ns += allowed_ns - self.next_ns
+            self.next_ns = allowed_ns

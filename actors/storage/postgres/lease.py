@@ -1,0 +1,111 @@
+"""A node's lease by its own clock: whether it may send, and who is told when that changes.
+
+Others take over by the clock of the database alone. A node counts its lease from before it asked for it, by a clock
+that goes on while the machine sleeps, and as over a bit before others may say so. So whatever stops a node (a signal, a
+machine that sleeps or is moved), it knows when it goes on that others may have what it had.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+SHARE = 0.9
+"""What share of its lease a node uses: clocks do not all go at the same rate."""
+
+
+def clock_that_counts_sleep() -> Callable[[], float]:
+    """Return the monotonic clock, in seconds, that goes on while the machine sleeps.
+
+    That is CLOCK_BOOTTIME where there is one (Linux, Android, OpenBSD). On macOS CLOCK_MONOTONIC does that, which is
+    not the clock that Python calls monotonic. On other systems it is Python's monotonic clock, which does it on
+    Windows.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        boot_time: int = time.CLOCK_BOOTTIME
+        return lambda: time.clock_gettime(boot_time)
+    if sys.platform == "darwin":
+        return lambda: time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic
+
+
+clock = clock_that_counts_sleep()
+"""The clock of leases."""
+
+
+class Lease:
+    """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
+
+    def __init__(
+        self,
+        node: str,
+        length_s: float,
+        *,
+        when_over: Callable[[int], None],
+        when_renewed: Callable[[], None],
+    ) -> None:
+        """Get ready to be watched.
+
+        Args:
+            node: its name, for the thread.
+            length_s: how long the lease is, in seconds.
+            when_over: called in the thread that watches when the lease is over, and again each time that as long a
+                time has passed; with how often that has been since it was renewed, from 1 on.
+            when_renewed: called in the thread that renews it, when :meth:`holds` has said no since the last time.
+        """
+        self._length_s = length_s
+        self._when_over = when_over
+        self._when_renewed = when_renewed
+        self._ends = 0.0
+        """When it is over, by the node's own clock and at the earliest."""
+        self._was_refused = False
+        """Whether one who asked has to be told when it is renewed."""
+        self._lock = threading.Lock()
+        """Guards both: who is refused at the instant of the renewal would never be told."""
+        self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
+        self._watched = threading.Event()
+        """Set when it need not be watched any more."""
+
+    def keep_from(self, began: float) -> bool:
+        """Count it from an instant before it was asked for, and end it a bit before others do; tell whether it was
+        over."""
+        with self._lock:
+            was_over = clock() >= self._ends
+            self._ends = began + SHARE * self._length_s
+            is_news = self._was_refused and clock() < self._ends
+            if is_news:
+                self._was_refused = False
+        if is_news:
+            self._when_renewed()
+        return was_over
+
+    def holds(self) -> bool:
+        """Tell whether it is not over; who is told that it is hears of its renewal. In any thread."""
+        with self._lock:
+            holds = clock() < self._ends
+            self._was_refused |= not holds
+            return holds
+
+    def now(self) -> float:
+        """Return the present instant, by the clock that it goes by."""
+        return clock()
+
+    def watch(self) -> None:
+        """Have it watched from now on, whatever the node's other thread hangs in."""
+        self._watcher.start()
+
+    def stop_watching(self) -> None:
+        """Stop watching it."""
+        self._watched.set()
+
+    def _watch(self) -> None:
+        times, pause = 0, self._ends - clock()
+        while not self._watched.wait(max(0.0, pause)):
+            pause = self._ends - clock()
+            if pause > 0:
+                times = 0
+                continue
+            times, pause = times + 1, SHARE * self._length_s
+            self._when_over(times)

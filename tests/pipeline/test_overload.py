@@ -1,0 +1,211 @@
+"""At most so many notifications are pending; one more is refused at the door, and nothing that was let in ever is."""
+
+import logging
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from worlds import EMAIL, SMS, Scripted, email, on_both_clocks, simulate
+
+import simulation
+from actors.errors import Overloaded
+from actors.messages import (
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+    OrderPlaced,
+)
+from actors.outcomes import Permanent
+from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.policies.admission import Admission
+from actors.settings.channel import NotifierConfig
+
+FAILS_FOR_GOOD = Permanent(reason="no such address")
+
+
+def ids(world):
+    return [event.notification_id for event in world.events(NotificationRequested)]
+
+
+def placed(order_id="7"):
+    return OrderPlaced(
+        order_id=order_id,
+        user_id="ann",
+        customer_email="ann@example.org",
+        customer_phone="+4930123456",
+        total_amount=1,
+        placed_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@given(st.integers(1, 10**6), st.integers(0, 2 * 10**6))
+def test_the_last_part_of_the_room_is_for_critical_ones(max_pending, pending):
+    admission = Admission(max_pending)
+    assert admission.has_room(pending, critical=True) == (pending < max_pending)
+    assert admission.has_room(pending, critical=False) <= admission.has_room(pending, critical=True)
+    assert admission.has_room(0, critical=False)
+    if max_pending >= 20:
+        assert not admission.has_room(max_pending - max_pending // 20, critical=False)
+        assert admission.has_room(max_pending - max_pending // 20 - 2, critical=False)
+
+
+def test_what_is_refused_is_not_remembered_and_taken_when_there_is_room():
+    def scenario(world):
+        world.open(Scripted(latency=10.0), max_pending=2, email={})
+        world.send(email("a"), email("b"))  # of two places one is for critical ones
+        world.send(email("a"), at=1)  # known, and so no question of room
+        world.send(email("c", critical=True), email("d", critical=True), at=2)
+        world.send(email("b"), at=20)
+
+    world = on_both_clocks(scenario)
+    assert ids(world) == ["a", "c", "b"]
+    assert world.notes == ["accepted", "Overloaded", "duplicate", "accepted", "Overloaded", "accepted"]
+    assert len(world.sent_ids()) == 3
+
+
+def test_one_that_was_told_to_the_handler_is_refused_in_the_log(caplog):
+    def scenario(world):
+        world.open(Scripted(latency=10.0), max_pending=1, email={})
+        world.at(0, lambda: [world.pipeline.handler.tell(email(name)) for name in "ab"])
+
+    with caplog.at_level(logging.ERROR):
+        world = simulate(scenario)
+    assert ids(world) == ["a"]
+    assert "not accepted: overloaded: as many notifications are pending as may be" in caplog.text
+
+
+def test_an_event_is_refused_as_a_whole_or_taken_as_a_whole():
+    def scenario(world):
+        world.open(Scripted(latency=10.0), max_pending=2, email={}, sms={})
+        for at, order_id in ((0, "1"), (1, "2"), (20, "2")):
+            world.at(at, publish, world, order_id)
+
+    def publish(world, order_id):
+        try:
+            world.note_answer(world.pipeline.bus.publish(placed(order_id)))
+        except Overloaded as error:
+            world.notes.append(type(error).__name__)
+
+    world = on_both_clocks(scenario)
+    # The first leads to two notifications, of which the second is one more than there may be by itself.
+    assert world.notes == [None, "Overloaded", None]
+    assert len(ids(world)) == 4
+    assert {event.channel for event in world.events(NotificationRequested)} == {EMAIL, SMS}
+
+
+def test_events_that_are_published_at_once_count_before_they_are_handled():
+    def scenario(world):
+        world.open(Scripted(latency=10.0), max_pending=5, email={}, sms={})
+        world.at(0, publish_many, world)
+
+    def publish_many(world):
+        for order_id in range(100):
+            try:
+                world.pipeline.bus.publish(placed(str(order_id)))
+            except Overloaded as error:
+                world.notes.append(type(error).__name__)
+
+    world = on_both_clocks(scenario)
+    assert world.notes.count("Overloaded") == 100 - 4
+    assert len(ids(world)) == 8
+
+
+def test_a_fallback_is_never_refused():
+    def scenario(world):
+        world.open(
+            {EMAIL: Scripted([FAILS_FOR_GOOD] * 9), SMS: Scripted(latency=10.0)},
+            max_pending=1,
+            email={"fallback": {"channel": "sms"}},
+            sms={},
+        )
+        world.send(email("a", addresses={SMS: "+4930123456"}))
+
+    world = on_both_clocks(scenario)
+    assert [event.channel for event in world.events(NotificationRequested)] == [EMAIL, SMS]
+    assert len(world.sent_ids()) == 1
+
+
+def test_a_redrive_waits_for_room_and_is_done_then():
+    def scenario(world):
+        world.open(Scripted([FAILS_FOR_GOOD, FAILS_FOR_GOOD], latency=lambda _: 10.0), max_pending=2, email={})
+        world.send(email("a"))
+        world.send(email("b"), at=15)
+        world.send(email("c", critical=True), email("d", critical=True), at=30)
+        for name in "ab":
+            world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id=name, by="otto"), at=31)
+
+    world = on_both_clocks(scenario)
+    assert world.times(NotificationMovedToDeadLetter) == [10.0, 25.0]
+    assert sorted(world.sent_ids()) == ["a", "b", "c", "d"]
+    assert [event.at_ns / 1e9 for event in world.events(NotificationSent)] == [40.0, 40.0, 50.0, 60.0]
+
+
+def test_a_restarted_handler_does_not_forget_redrives_that_wait():
+    def scenario(world):
+        pipeline = world.open(Scripted([FAILS_FOR_GOOD], latency=10.0), max_pending=1, email={})
+        world.send(email("a"))
+        world.send(email("b", critical=True), at=30)
+        world.ask(pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="a", by="otto"), at=31)
+        world.at(32, lambda: pipeline.handler.tell("nonsense"))
+
+    world = on_both_clocks(scenario)
+    assert set(world.sent_ids()) == {"a", "b"}
+
+
+def test_what_a_restart_finds_is_never_refused():
+    def first(world):
+        world.open(Scripted(latency=100.0), max_pending=10, email={})
+        world.send(*[email(str(number)) for number in range(9)])
+        world.at(5, world.pipeline.kill)
+
+    def second(world):
+        world.open(store=store, max_pending=3, email={})
+        world.send(email("new"), at=1)
+
+    store = None
+
+    def keep(world):
+        nonlocal store
+        first(world)
+        store = world.store
+
+    simulate(keep, until=6)
+    world = simulate(second)
+    assert set(world.sent_ids()) == {*map(str, range(9)), "new"}
+
+
+OVERLOAD = """
+name: overload
+duration: 60s
+max_pending: {most}
+workload:
+  - {{channel: email, arrivals: {{poisson: 20/s}}}}
+  - {{channel: email, critical: true, arrivals: {{poisson: 0.5/s}}}}
+  - {{event: OrderPlaced, arrivals: {{poisson: 2/s}}}}
+  - {{channel: email, clients: 5, think: 1s}}
+channels:
+  email: {{provider: {{latency: {{constant: 100ms}}}}, max_in_flight: 1}}
+  sms: {{}}
+"""
+
+
+@settings(max_examples=5, deadline=None)
+@given(most=st.integers(1, 200), seed=st.integers(0, 2**31))
+def test_the_law_of_room_holds_under_overload(most, seed):
+    scenario = simulation.parse(OVERLOAD.format(most=most))
+    result = simulation.run(scenario, seed=seed, invariants="all")
+    assert result.summary["refused_arrivals"] > 0
+    assert result.summary["in_flight"] == 0  # all that was accepted has ended, and every client got its answer
+
+
+def test_without_a_bound_the_same_arrivals_are_all_accepted():
+    bounded = simulation.run(simulation.parse(OVERLOAD.format(most=100_000)), seed=1).summary
+    unbounded = simulation.run(simulation.parse(OVERLOAD.format(most="null")), seed=1).summary
+    assert bounded["refused_arrivals"] == 0
+    assert bounded["digest"] == unbounded["digest"]
+
+
+@pytest.mark.parametrize(("most", "wanted"), [(None, None), (3, 3)])
+def test_live_there_is_a_bound_by_default(most, wanted):
+    assert NotifierConfig().max_pending == 100_000
+    assert NotifierConfig(max_pending=most).max_pending == wanted

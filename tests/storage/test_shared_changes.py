@@ -1,0 +1,143 @@
+"""How a node sees what others have changed: at its next look after the commit, whatever else is open on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings, strategies as st
+from shelves import change, command, event_of, suppression
+
+from actors.domain.user_preferences import UserPreferences
+from actors.messages import NotificationMovedToDeadLetter, NotificationRedriven, NotificationRequested
+from actors.storage.postgres import worker as postgres_worker
+from actors.storage.postgres.node import Retention, changed, look_round, register
+from actors.storage.postgres.schema import connected, migrate
+from actors.storage.postgres.store import PostgresStore
+
+PATIENCE_S = 60
+A, B = command("a"), command("b")
+
+
+async def until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while not holds():
+            await trio.sleep(0.01)
+
+
+async def happens(store, kind, command, at_s: float = 0) -> None:
+    await store.commit(event_of(kind, command, at_s), command)()
+
+
+def dead_ids(store) -> list[str]:
+    return [letter.notification_id for letter in store.dead_letters()]
+
+
+def rows_of_changes(dsn: str) -> int:
+    with psycopg.connect(dsn) as sql:
+        return sql.execute("SELECT count(*) FROM retrylab.changes").fetchone()[0]
+
+
+@contextmanager
+def transaction_of_a_stranger(url: str) -> Generator[psycopg.Connection, None, None]:
+    """Have a transaction open, which has its number, for as long as the block lasts."""
+    with psycopg.connect(url) as sql:
+        sql.execute("SELECT pg_current_xact_id()")
+        yield sql
+        sql.rollback()
+
+
+@pytest.mark.parametrize("where", ["in the same database", "in another database"])
+@pytest.mark.parametrize("hints", [True, False])
+async def test_point_5_nodes_see_changes_while_a_stranger_has_a_transaction_open(
+    postgres_server, dsn, monkeypatch, where, hints
+):
+    """Suppressions, preferences, letters and redrives, with and without NOTIFY."""
+    if not hints:
+        monkeypatch.setattr(postgres_worker.Worker, "_hint", lambda worker: None)
+    url = dsn if where == "in the same database" else postgres_server.url
+    wants = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": None})
+    with transaction_of_a_stranger(url):
+        async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+            made = (suppression("ann@example.org", "complaint"),)
+            await one.change(change(suppressed=made, preferences={"ann": wants}))()
+            await until(lambda: list(two.suppressions) == list(one.suppressions) and two.preferences == {"ann": wants})
+            for each in (A, B):
+                await happens(one, NotificationRequested, each)
+                await happens(one, NotificationMovedToDeadLetter, each)
+            await until(lambda: dead_ids(two) == ["a", "b"])
+            await happens(two, NotificationRedriven, A, 1)
+            await until(lambda: dead_ids(one) == ["b"])
+
+
+async def test_a_slow_transaction_of_another_node_is_not_missed_and_others_do_not_wait_for_it(dsn):
+    """Its number is lower than those of what is committed before it."""
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+        for each in (A, B):
+            await happens(one, NotificationRequested, each)
+        with psycopg.connect(dsn) as slow:
+            slow.execute("INSERT INTO retrylab.settings VALUES ('user', 'digest', 'ann', '{}', false)")
+            slow.execute("INSERT INTO retrylab.changes (token, kind, name) VALUES (0, 'user', 'ann')")
+            await happens(one, NotificationMovedToDeadLetter, A)
+            await until(lambda: dead_ids(two) == ["a"])
+            slow.execute("DELETE FROM retrylab.settings")
+            slow.execute(
+                "INSERT INTO retrylab.settings SELECT 'user', sha256('ann'), 'ann', convert_to(%s, 'UTF8'), false",
+                (UserPreferences().written(),),
+            )
+            assert not two.preferences
+        await until(lambda: "ann" in two.preferences and "ann" in one.preferences)
+        await happens(one, NotificationMovedToDeadLetter, B)
+        await until(lambda: dead_ids(two) == ["a", "b"])
+        await until(lambda: rows_of_changes(dsn) == 0)  # when both have seen them
+
+
+async def test_a_hint_that_cannot_be_given_holds_nothing_up(dsn, monkeypatch):
+    """A NOTIFY waits for any other on the server whose commit hangs, and fails when the server's queue is full."""
+    monkeypatch.setattr(postgres_worker, "HINT_PATIENCE", "no duration, so that the statement fails")
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+        await happens(one, NotificationRequested, A)
+        await happens(one, NotificationMovedToDeadLetter, A)
+        await until(lambda: dead_ids(two) == ["a"])
+        assert one._worker._link.losses == 0
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["change", "commit", "roll back", "look"])), max_size=25)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_every_change_is_seen_by_the_first_look_after_its_commit_and_by_no_other(dsn, steps):
+    """However the transactions of several writers overlap, one of them a stranger's that stays open."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(connected(dsn, "retrylab", lease_s=60)) for _ in range(6)]
+        reader, *writers, stranger = opened
+        migrate(reader, "retrylab")
+        for sql in (*writers, stranger):
+            sql.autocommit = False
+        token, seen = register(reader, "reader", 60)
+        stranger.execute("SELECT pg_current_xact_id()")
+        written: list[set[str]] = [set() for _ in writers]
+        committed: set[str] = set()
+        for number, (which, step) in enumerate([*steps, (0, "commit"), (0, "look")]):
+            if step == "look":
+                # Another one prunes in between, which must not take away what this one has not seen.
+                look_round(reader, token, 60, seen=seen, via=1, reaps=lambda: False, retention=Retention(0, 0, 0))
+                shared, seen = changed(reader, token, seen)
+                assert set(shared.letters) == committed
+                committed = set()
+            elif step == "change":
+                writers[which].execute(
+                    "INSERT INTO changes (token, notification_id) VALUES (%s, %s)", (token + 1, str(number))
+                )
+                written[which].add(str(number))
+            else:
+                if step == "commit":
+                    writers[which].commit()
+                    committed |= written[which]
+                else:
+                    writers[which].rollback()
+                written[which] = set()
