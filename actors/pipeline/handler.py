@@ -34,7 +34,7 @@ from actors.errors import (
     UnknownChannel,
     Unstorable,
 )
-from actors.instants import sooner
+from actors.instants import ns, sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
@@ -54,6 +54,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
+from actors.pipeline import isolation
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.commits import Commit
@@ -123,6 +124,7 @@ class Handler(Actor):
         self._deliveries = {each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns)}
         for delivery in self._deliveries.values():
             delivery.keep_from_the_future(self.now_ns)
+            self._take_care(delivery)
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
@@ -169,6 +171,17 @@ class Handler(Actor):
         self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
         for _ in range(len(self._wiring.redrives)):
             self.actor_ref.tell(self._wiring.redrives.popleft())
+
+    def _take_care(self, delivery: Delivery) -> None:
+        """Take note of the part that it may have had in the death of the process before."""
+        delivery.caution = caution = self._store.cautions.pop(delivery.command.notification_id, None)
+        if caution is None or not caution.deaths:
+            return
+        if caution.deaths >= isolation.DEATHS_MAX:
+            delivery.given_up = isolation.REASON
+        else:
+            after_pause_ns = self.now_ns + ns(isolation.pause_s(caution))
+            delivery.due_ns = after_pause_ns if delivery.due_ns is None else max(delivery.due_ns, after_pause_ns)
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
         """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
@@ -228,6 +241,7 @@ class Handler(Actor):
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self.epoch_ns)
             delivery.keep_from_the_future(self.now_ns)
+            self._take_care(delivery)
             commit = self._commits.opening(notification_id)
             if commit is not None:
                 commit.taken_over = delivery
@@ -407,6 +421,7 @@ class Handler(Actor):
             charged=delivery.charged,
             expires_at_ns=until_ns,
             edits=delivery.edits,
+            caution=delivery.caution,
         )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
@@ -448,6 +463,7 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is no longer under way
+        delivery.caution = None  # its process has outlived it
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
