@@ -103,7 +103,7 @@ def test_the_others_wait_for_some_time_only_and_longer_each_time_in_a_row(suspic
         world.send(email("new"), at=1)
 
     world = simulate(scenario)
-    assert dict((name, begin) for name, begin, _ in provider.spans) == {"a": 0.0, "new": others_at}
+    assert {name: begin for name, begin, _ in provider.spans} == {"a": 0.0, "new": others_at}
     assert store.marks == [("a", True), ("a", "no more")]
     assert sorted(world.sent_ids()) == ["a", "new"]
 
