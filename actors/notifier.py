@@ -152,7 +152,7 @@ class Pipeline:
             listener.tell(news)
 
     def _has_room_for_event(self) -> bool:
-        return self.handler.actor.has_room(critical=False, besides=self.bus.under_way)
+        return self.handler.actor.intake.has_room(critical=False, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from actors.domain.attempts import (
     EXPIRED,
     Admitted,
@@ -48,7 +46,6 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
-    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
     SendNotification,
@@ -60,6 +57,7 @@ from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.held import Held
+from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
@@ -68,7 +66,6 @@ from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates, filled_in
 from actors.pipeline.wiring import Stages, Wiring
-from actors.policies.admission import RETRY_AFTER
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
@@ -103,7 +100,6 @@ class Handler(Actor):
         self._wiring = wiring
         self._stages = wiring.stages
         self._commits = wiring.commits
-        self._admission = wiring.admission
         self._store = store
         self._readiness = Readiness(self.system, store.suppressions, preferences)
         self._templates = templates
@@ -130,6 +126,8 @@ class Handler(Actor):
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._journal = Journal(self, store, wiring, self._deliveries)
         self._commit = self._journal.commit
+        self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
+        """To be asked whether there is room."""
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -150,10 +148,6 @@ class Handler(Actor):
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self._deliveries
-
-    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
-        """Tell whether one more may be accepted, where so many are on their way here already."""
-        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
@@ -265,7 +259,7 @@ class Handler(Actor):
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
-            return self._accept(command, self._begin, asks_for_room=True)
+            return self.intake.accept(command, self._begin, asks_for_room=True)
         except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
@@ -279,7 +273,7 @@ class Handler(Actor):
             self._begin(delivery)
 
         try:
-            acceptance = self._accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            acceptance = self.intake.accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
             if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
@@ -295,61 +289,6 @@ class Handler(Actor):
         except StoreFailed:
             submit.answer.set_exception()
             raise
-
-    def _accept(
-        self,
-        command: SendNotification,
-        go_on: Callable[[Delivery], None],
-        *,
-        asks_for_room: bool,
-        instead_of: Delivery | None = None,
-    ) -> Acceptance:
-        system, notification_id = self.system, command.notification_id
-        now_ns = system.now_ns
-        known = self._known_command(notification_id)
-        if known is not None:
-            return self._repeated(command, known)
-        if command.channel not in self._stages:
-            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
-        if asks_for_room and not self.has_room(critical=command.critical):
-            raise Overloaded(RETRY_AFTER)
-        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
-        requested = NotificationRequested(
-            at_ns=now_ns,
-            epoch_ns=system.epoch_ns,
-            notification_id=notification_id,
-            channel=command.channel,
-            user_id=command.recipient if command.user_id is None else command.user_id,
-        )
-        if instead_of is not None:
-            delivery.requested_at_ns = instead_of.requested_at_ns
-            requested = msgspec.structs.replace(
-                requested,
-                instead_of=instead_of.command.notification_id,
-                waited_since_ns=instead_of.requested_at_ns,
-            )
-        try:
-            self._commit(requested, delivery, go_on)
-        except Unstorable:
-            del self._deliveries[notification_id]
-            raise
-        return Acceptance.ACCEPTED
-
-    def _known_command(self, notification_id: str) -> SendNotification | None:
-        """Return the command that this id came with, if it is in flight or has ended lately."""
-        delivery, system = self._deliveries.get(notification_id), self.system
-        if delivery is None:
-            return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
-        return delivery.known_as
-
-    def _repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
-        conflict = command != known
-        self._journal.ignore_duplicate(command, conflict)
-        if conflict:
-            raise IdempotencyConflict(
-                f"notification id {command.notification_id!r} is known already, with a different payload"
-            )
-        return Acceptance.DUPLICATE
 
     def _begin(self, delivery: Delivery) -> None:
         """Send one on its way that is new, as its acceptance is durable."""
@@ -581,17 +520,17 @@ class Handler(Actor):
         command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
         if command is None:
             return
-        if self._known_command(command.notification_id) is not None:
+        if self.intake.known(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self._accept(command, self._begin, asks_for_room=False, instead_of=delivery)
+            self.intake.accept(command, self._begin, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
-        if not self.has_room(critical=letter.command.critical):
+        if not self.intake.has_room(critical=letter.command.critical):
             self._wiring.redrives.append(redrive)
             return
         if not self._store.is_dead_letter(letter.notification_id):
@@ -635,7 +574,7 @@ class Handler(Actor):
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
         try:
-            acceptance = self._repeated(command, command if overtaken.known is None else overtaken.known)
+            acceptance = self.intake.repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:
             if not commit.waiting:
                 logger.error("not accepted: %s", error)
