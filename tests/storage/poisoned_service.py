@@ -21,7 +21,6 @@ from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
 from actors.pipeline import isolation
 
-LEASE = 1.5
 CONFIG = {"channels": {"push": {"max_in_flight": 10}}}
 
 
@@ -55,7 +54,7 @@ async def main(path: str, notifications: int) -> None:
     isolation.PAUSE_S = 0.05  # no one kills this process over and over
     deadly = Deadly()
     opened: AbstractAsyncContextManager[Any] = (
-        PostgresStore.open(path, lease=LEASE) if path.startswith("postgresql:") else SqliteStore.open(path)
+        PostgresStore.open(path, node="one") if path.startswith("postgresql:") else SqliteStore.open(path)
     )
     async with opened as store, Notifier.open(CONFIG, providers=deadly, store=store) as notifier:
         for number in range(notifications):
