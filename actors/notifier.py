@@ -48,6 +48,7 @@ from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
+from actors.pipeline.isolation import Isolation
 from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
@@ -120,8 +121,11 @@ class Pipeline:
         )
         self.handler: ActorRef[Handler] = system.spawn(Handler, channels, wiring, store, preferences, templates)
         wiring.handler = self.handler
+        if store.outlives_process:
+            wiring.isolation = system.spawn(Isolation, store, wiring.stages.values())
         for channel, config in channels.items():
             stages = wiring.stages[channel]
+            stages.isolation = wiring.isolation
             stages.handler = self.handler
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
@@ -148,7 +152,7 @@ class Pipeline:
             listener.tell(news)
 
     def _has_room_for_event(self) -> bool:
-        return self.handler.actor.has_room(critical=False, besides=self.bus.under_way)
+        return self.handler.actor.intake.has_room(critical=False, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.
@@ -158,6 +162,8 @@ class Pipeline:
         stages = [ref for stages in self.wiring.stages.values() for ref in stages.actors]
         for ref in (self.handler, *stages, self.dead_letter_queue, self.alert, *self.bus.actors):
             self._system.kill(ref)
+        if self.wiring.isolation is not None:
+            self._system.kill(self.wiring.isolation)
 
     @property
     def in_flight(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from actors.domain.caution import Caution
 from actors.messages import Message, SendNotification
 from actors.outcomes import Ambiguous, Outcome
 
@@ -33,6 +34,9 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
 
     edits: int = 0
     """How often the payload was edited since it was accepted."""
+
+    caution: Caution | None = None
+    """What is known of the part that its notification had in the death of an earlier process. None: nothing."""
 
     @property
     def idempotency_key(self) -> str:
@@ -65,6 +69,12 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
 
     hedges: int = 0
     """Hedged copies of it."""
+
+
+class Begin(Message, frozen=True, gc=False):
+    """It is the turn of an attempt that was admitted and has waited for its channel to be free of others."""
+
+    admitted: Admitted
 
 
 class Refused(Message, frozen=True, kw_only=True, gc=False):

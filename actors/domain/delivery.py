@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.domain.attempts import Attempt
+from actors.domain.caution import Caution
 from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterMessage,
@@ -70,6 +71,9 @@ class Delivery(msgspec.Struct, gc=False):
 
     edits: int = 0
     """How often it was redriven with another payload."""
+
+    caution: Caution | None = None
+    """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
 
     @property
     def known_as(self) -> SendNotification:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from actors.domain.audit import AuditEntry
+from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery
 from actors.domain.remembered_ids import RememberedIds
 from actors.domain.suppressions import Key, Suppression, Suppressions
@@ -83,6 +84,9 @@ News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed
 class Store(Protocol):
     """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
 
+    outlives_process: bool
+    """Whether what is in it is found by another process after this one has died."""
+
     remembered: RememberedIds
     """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
 
@@ -93,6 +97,10 @@ class Store(Protocol):
     lease_holds: Callable[[], bool] | None
     """Tells whether this node may start an attempt now; if not, there is news when it may. None: it always may, as what
     is in the store is its alone."""
+
+    cautions: dict[str, Caution]
+    """By notification, what is known of those that had not ended when a process died from which this one has them;
+    taken out by the handler."""
 
     suppressions: Suppressions
     """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""
@@ -112,6 +120,20 @@ class Store(Protocol):
                 store was first. Nothing happens, and the store answers as if it had not been handed over.
             StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
         """
+
+    def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
+        """Record that an attempt of a notification is about to start; returns and raises what `note` does.
+
+        The next event of the notification takes the mark away. One that is found by the process after this one says
+        that the attempt was under way when this one died.
+
+        Args:
+            notification_id: one of `cautions`.
+            alone: whether no other attempt is under way.
+        """
+
+    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
+        """Record that others are under way beside the attempt that is marked, if it still is; as `mark`."""
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
         """Return what has not ended, in the order of acceptance, for a handler that starts again.

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider
+from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Provider
 from actors.errors import DeliveryError, PermanentError, TransientError, described
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.isolation import Enter
 from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 
@@ -40,9 +41,21 @@ class Channel(Actor):
         assert self._stages.circuit_breaker is not None
         self._breaker = self._stages.circuit_breaker.actor
         self._lease_holds = self._stages.lease_holds
+        self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
 
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted) -> None:
+        isolation = self._isolation
+        if isolation is not None and (admitted.attempt.caution is not None or isolation.is_busy):
+            isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
+        else:
+            self._begin(admitted)
+
+    @handles(Begin)
+    def on_begin(self, begin: Begin) -> None:
+        self._begin(begin.admitted)
+
+    def _begin(self, admitted: Admitted) -> None:
         system = self.system
         if self._lease_holds is not None and not self._lease_holds():
             system.perform(self._breaker, _NOT_MADE, admitted)

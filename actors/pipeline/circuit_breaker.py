@@ -32,6 +32,7 @@ from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
 from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
+from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
@@ -98,6 +99,7 @@ class CircuitBreakerActor(Stage):
 
     def on_start(self) -> None:
         super().on_start()
+        self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
@@ -157,6 +159,8 @@ class CircuitBreakerActor(Stage):
                 admitted.in_flight,
             )
             self._to_handler(performed)
+        if self._isolation is not None and self._isolation.is_busy:
+            self._isolation.actor_ref.tell(AttemptEnded(admitted.attempt))
         if self._lines:
             line = self._lines.get(host)
             # Only time, or a change of the breaker's state, releases those that go at a pace.

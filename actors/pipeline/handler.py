@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from actors.domain.attempts import (
     EXPIRED,
     Admitted,
@@ -35,7 +33,7 @@ from actors.errors import (
     UnknownChannel,
     Unstorable,
 )
-from actors.instants import sooner
+from actors.instants import ns, sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
@@ -49,17 +47,18 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
-    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
     SendNotification,
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
+from actors.pipeline import isolation
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.held import Held
+from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
@@ -68,7 +67,6 @@ from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates, filled_in
 from actors.pipeline.wiring import Stages, Wiring
-from actors.policies.admission import RETRY_AFTER
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
@@ -103,7 +101,6 @@ class Handler(Actor):
         self._wiring = wiring
         self._stages = wiring.stages
         self._commits = wiring.commits
-        self._admission = wiring.admission
         self._store = store
         self._readiness = Readiness(self.system, store.suppressions, preferences)
         self._templates = templates
@@ -124,11 +121,14 @@ class Handler(Actor):
         self._deliveries = {each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns)}
         for delivery in self._deliveries.values():
             delivery.keep_from_the_future(self.now_ns)
+            self._take_care(delivery)
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
         self._journal = Journal(self, store, wiring, self._deliveries)
         self._commit = self._journal.commit
+        self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
+        """To be asked whether there is room."""
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -150,10 +150,6 @@ class Handler(Actor):
         """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self._deliveries
 
-    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
-        """Tell whether one more may be accepted, where so many are on their way here already."""
-        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
-
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
     def on_start(self) -> None:
@@ -170,6 +166,17 @@ class Handler(Actor):
         self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
         for _ in range(len(self._wiring.redrives)):
             self.actor_ref.tell(self._wiring.redrives.popleft())
+
+    def _take_care(self, delivery: Delivery) -> None:
+        """Take note of the part that it may have had in the death of the process before."""
+        delivery.caution = caution = self._store.cautions.pop(delivery.command.notification_id, None)
+        if caution is None or not caution.deaths:
+            return
+        if caution.deaths >= isolation.DEATHS_MAX:
+            delivery.given_up = isolation.REASON
+        else:
+            after_pause_ns = self.now_ns + ns(isolation.pause_s(caution))
+            delivery.due_ns = after_pause_ns if delivery.due_ns is None else max(delivery.due_ns, after_pause_ns)
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
         """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
@@ -229,6 +236,7 @@ class Handler(Actor):
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self.epoch_ns)
             delivery.keep_from_the_future(self.now_ns)
+            self._take_care(delivery)
             commit = self._commits.opening(notification_id)
             if commit is not None:
                 commit.taken_over = delivery
@@ -253,7 +261,7 @@ class Handler(Actor):
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
             check_id(command.notification_id)
-            return self._accept(command, self._begin, asks_for_room=True)
+            return self.intake.accept(command, self._begin, asks_for_room=True)
         except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
@@ -268,7 +276,7 @@ class Handler(Actor):
 
         try:
             check_id(submit.command.notification_id)
-            acceptance = self._accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            acceptance = self.intake.accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
             if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
@@ -284,61 +292,6 @@ class Handler(Actor):
         except StoreFailed:
             submit.answer.set_exception()
             raise
-
-    def _accept(
-        self,
-        command: SendNotification,
-        go_on: Callable[[Delivery], None],
-        *,
-        asks_for_room: bool,
-        instead_of: Delivery | None = None,
-    ) -> Acceptance:
-        system, notification_id = self.system, command.notification_id
-        now_ns = system.now_ns
-        known = self._known_command(notification_id)
-        if known is not None:
-            return self._repeated(command, known)
-        if command.channel not in self._stages:
-            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
-        if asks_for_room and not self.has_room(critical=command.critical):
-            raise Overloaded(RETRY_AFTER)
-        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
-        requested = NotificationRequested(
-            at_ns=now_ns,
-            epoch_ns=system.epoch_ns,
-            notification_id=notification_id,
-            channel=command.channel,
-            user_id=command.recipient if command.user_id is None else command.user_id,
-        )
-        if instead_of is not None:
-            delivery.requested_at_ns = instead_of.requested_at_ns
-            requested = msgspec.structs.replace(
-                requested,
-                instead_of=instead_of.command.notification_id,
-                waited_since_ns=instead_of.requested_at_ns,
-            )
-        try:
-            self._commit(requested, delivery, go_on)
-        except Unstorable:
-            del self._deliveries[notification_id]
-            raise
-        return Acceptance.ACCEPTED
-
-    def _known_command(self, notification_id: str) -> SendNotification | None:
-        """Return the command that this id came with, if it is in flight or has ended lately."""
-        delivery, system = self._deliveries.get(notification_id), self.system
-        if delivery is None:
-            return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
-        return delivery.known_as
-
-    def _repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
-        conflict = command != known
-        self._journal.ignore_duplicate(command, conflict)
-        if conflict:
-            raise IdempotencyConflict(
-                f"notification id {command.notification_id!r} is known already, with a different payload"
-            )
-        return Acceptance.DUPLICATE
 
     def _begin(self, delivery: Delivery) -> None:
         """Send one on its way that is new, as its acceptance is durable."""
@@ -410,6 +363,7 @@ class Handler(Actor):
             charged=delivery.charged,
             expires_at_ns=until_ns,
             edits=delivery.edits,
+            caution=delivery.caution,
         )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
@@ -451,6 +405,7 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is no longer under way
+        delivery.caution = None  # its process has outlived it
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
@@ -568,17 +523,17 @@ class Handler(Actor):
         command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
         if command is None:
             return
-        if self._known_command(command.notification_id) is not None:
+        if self.intake.known(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self._accept(command, self._begin, asks_for_room=False, instead_of=delivery)
+            self.intake.accept(command, self._begin, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
-        if not self.has_room(critical=letter.command.critical):
+        if not self.intake.has_room(critical=letter.command.critical):
             self._wiring.redrives.append(redrive)
             return
         if not self._store.is_dead_letter(letter.notification_id):
@@ -622,7 +577,7 @@ class Handler(Actor):
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
         try:
-            acceptance = self._repeated(command, command if overtaken.known is None else overtaken.known)
+            acceptance = self.intake.repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:
             if not commit.waiting:
                 logger.error("not accepted: %s", error)

@@ -109,8 +109,7 @@ class HedgingChannel(Channel):
         assert self._stages.circuit_breaker is not None
         self._to_breaker = self.route(self._stages.circuit_breaker)
 
-    @handles(Admitted)
-    def on_admitted(self, admitted: Admitted) -> None:
+    def _begin(self, admitted: Admitted) -> None:
         now_ns = self.system.now_ns
         self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._incarnation_mark)))
 

@@ -43,6 +43,9 @@ class Stages:
     lanes: tuple[Lane, ...] = ()
     """The providers in the order in which they are tried."""
 
+    isolation: ActorRef[Any] | None = None
+    """Gives attempts their turns where one may have to be alone. None: there is never any need to."""
+
     is_current: Callable[[Attempt], bool] | None = None
     """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification again when
     another stage crashed. None: it always does."""
@@ -85,6 +88,7 @@ class Wiring:
     handler: ActorRef[Any] | None = None
     dead_letter_queue: ActorRef[Any] | None = None
     alert: ActorRef[Any] | None = None
+    isolation: ActorRef[Any] | None = None
     stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
 
     admission: Admission = field(default_factory=lambda: Admission(None))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
+from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery, dead_letter_after, state_after
 from actors.domain.remembered_ids import RememberedIds
 from actors.domain.store import News, SettingsChange, StoredHistory
@@ -49,6 +50,7 @@ class MemoryStore:
     redriven or discarded the latest 1,000.
     """
 
+    outlives_process = False
     on_news: Callable[[News], None] | None = None
     lease_holds: Callable[[], bool] | None = None
 
@@ -59,6 +61,7 @@ class MemoryStore:
         self._closed: dict[str, StoredHistory] = {}
         """What has ended since an operator acted on it, the oldest first."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
+        self.cautions: dict[str, Caution] = {}  # always empty, as it dies with its process
         self.suppressions = Suppressions()
         self.preferences: dict[str, UserPreferences] = {}
 
@@ -95,6 +98,12 @@ class MemoryStore:
             suppression = suppression_from(event, command.recipient)
             if suppression is not None:
                 self.suppressions.add(suppression)
+        return None
+
+    def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
+        return None
+
+    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
         return None
 
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:

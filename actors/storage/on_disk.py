@@ -24,6 +24,8 @@ ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded}
 class StoreOnDisk(MemoryStore):
     """Answers from memory, and fails as a whole: what could not be made durable stops it for good."""
 
+    outlives_process = True
+
     def __init__(self, name: str, *, remember_ids_ns: int) -> None:
         """Get ready to run; `name` is its name in messages."""
         super().__init__(remember_ids_ns=remember_ids_ns)

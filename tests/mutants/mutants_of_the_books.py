@@ -12,7 +12,7 @@ FIGURES = "simulation/results/counters.py"
 MUTANTS = (
     mutant(
         "check-then-act",
-        HANDLER,
+        "actors/pipeline/intake.py",
         "An id is known when it has ended, so that two that arrive together are both new.",
         (
             "        return delivery.known_as\n",

@@ -30,7 +30,9 @@ from actors.messages import (
 )
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
+from actors.storage.postgres import marks
 from actors.storage.postgres.connection import Sql, columns
+from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.reading import Shared, read_shared
 from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_suppressions
 
@@ -126,6 +128,15 @@ class Batch:
         self.turns[-1].notes.append((len(self.promises), entry))
         return promise
 
+    def mark(self, mark: Mark) -> None:
+        """Take in what is to be written before an attempt."""
+        self.promises.append(mark)
+        self.turns[-1].marks[mark.notification_id] = mark
+
+    def take_mark_away(self, notification_id: str) -> None:
+        """Take in that an attempt has ended."""
+        self.turns[-1].marks[notification_id] = None
+
     def change(self, change: SettingsChange) -> Promise:
         """Take in a change of settings; return the promise that it is durable."""
         self.turns.append(_Turn())  # in a turn of its own, between what is before and after it
@@ -178,7 +189,7 @@ _ENDS = frozenset({NotificationSent, NotificationSuppressed})
 class _Turn:
     """Changes of which each is of another notification, so that those of a kind may be written together."""
 
-    __slots__ = ("change", "discarded", "ended", "history", "ids", "moved", "notes", "redriven", "requested")
+    __slots__ = ("change", "discarded", "ended", "history", "ids", "marks", "moved", "notes", "redriven", "requested")
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -191,6 +202,8 @@ class _Turn:
         self.notes: list[tuple[int, AuditEntry]] = []
         """Entries of the audit trail that are about no event, with their places in the batch."""
         self.change: SettingsChange | None = None
+        self.marks: dict[str, Mark | None] = {}
+        """Those that are so in the end; None: it has none."""
 
     def add(self, change: Change) -> None:
         """Take a change in."""
@@ -251,6 +264,9 @@ class _Turn:
         shared += [(token, None, *named(setting)) for setting in settings]
         if shared:
             sql.execute(_SHARE, columns(shared))
+        if self.marks:
+            marks.write(sql, [mark for mark in self.marks.values() if mark is not None])
+            marks.take_away(sql, [each for each, mark in self.marks.items() if mark is None])
 
     def _write_requested(self, sql: Sql, batch: Batch, token: int, base: int, remember_ids_ns: int) -> None:
         # In the order of their ids, so that two nodes with the same ones never wait for each other.

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from actors.domain.caution import Caution
 from actors.domain.codec import decode_command, decode_event
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import Entry
+from actors.storage.postgres import marks
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.reading import Shared, entries, read_shared
@@ -48,6 +50,9 @@ class State(NamedTuple):
 
     settings: dict[Setting, bytes | None]
     """What is set, in writing."""
+
+    cautions: dict[str, Caution]
+    """What is known of all that it has taken over, by notification."""
 
 
 class Round(NamedTuple):
@@ -94,13 +99,16 @@ def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
 
 def release(sql: Sql, token: int) -> None:
     """Let others take over what a node has, at once."""
-    sql.execute("UPDATE nodes SET gone = true WHERE token = %s", (token,))
+    with sql.transaction():
+        marks.take_back(sql, token)
+        sql.execute("UPDATE nodes SET gone = true WHERE token = %s", (token,))
 
 
 def load(sql: Sql, token: int) -> State:
     """Take over all that no living node has, and return that with what all nodes share."""
     with sql.transaction():
         sql.execute(_TAKE.format(limit="ALL").encode(), {"token": token, "via": 0})
+        marks.count(sql, token, 0)
     with sql.transaction():
         rows = sql.execute(
             "WITH present AS (SELECT notification_id, seq, requested, command FROM notifications "
@@ -123,10 +131,13 @@ def load(sql: Sql, token: int) -> State:
             binary=True,
         ).fetchall()
         settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
+        own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
+        cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
     return State(
         changes,
         [(decode_command(command), at_ns) for command, at_ns in reversed(remembered)],
         {setting_named(kind, name): value for kind, name, value in settings},
+        cautions,
     )
 
 
@@ -166,6 +177,7 @@ def look_round(
         taken = 0
         if gone != (0,):
             taken = sql.execute(_TAKE.format(limit=TAKEN_AT_ONCE).encode(), {"token": token, "via": via}).rowcount
+            marks.count(sql, token, via)
             sql.execute(
                 "DELETE FROM nodes WHERE gone AND NOT EXISTS "
                 "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
@@ -178,6 +190,7 @@ def look_round(
         ).rowcount
         if retention.now_ns:
             forgotten = max(forgotten, _forget(sql, retention))
+            marks.forget(sql)
     return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
 
 
@@ -213,9 +226,10 @@ def _forget(sql: Sql, retention: Retention) -> int:
     return max(rows)
 
 
-def taken_over(sql: Sql, token: int, via: int) -> dict[str, Entry]:
-    """Return what the take-over of this number has brought."""
-    return entries(sql, "state = 'open' AND owner = %s AND via = %s", (token, via))
+def taken_over(sql: Sql, token: int, via: int) -> tuple[dict[str, Entry], dict[str, Caution]]:
+    """Return what the take-over of this number has brought, and what is known of that."""
+    taken = entries(sql, "state = 'open' AND owner = %s AND via = %s", (token, via))
+    return taken, marks.cautions(sql, taken)
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:

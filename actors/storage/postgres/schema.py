@@ -26,6 +26,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    lost is not made twice; `seen`: it has seen `changes` by all transactions before this one.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`.
+``marks``          Which attempts are under way of what was taken over, see :mod:`actors.storage.postgres.marks`.
 ``schema_versions`` Which migrations have been made, and when.
 ``schema_additions`` Which additions, and when.
 ================  ======================================================================================================
@@ -111,7 +112,17 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """What takes a schema from each version to the next one, the first from nothing to version 1."""
 
-ADDITIONS: tuple[str, ...] = ()
+ADDITIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE marks (
+        notification_id text COLLATE "C" PRIMARY KEY,
+        under_way boolean NOT NULL,  -- whether an attempt of it is under way at its owner
+        alone boolean NOT NULL,  -- and no other one is there
+        suspicions int NOT NULL,
+        deaths int NOT NULL
+    );
+    """,
+)
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no
 version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
 beside is a migration."""

@@ -42,6 +42,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from actors.domain.audit import AuditEntry
+from actors.domain.caution import Caution
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
 from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, News, SettingsChange, StoredHistory, Takeover
@@ -63,6 +64,7 @@ from actors.storage.memory import DAY_NS, Entry, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
+from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, history_of
 from actors.storage.postgres.schema import check_dsn
@@ -93,6 +95,8 @@ class PostgresStore(StoreOnDisk):
         """The name of this node."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: news of them meanwhile is outdated."""
+        self._marked: dict[str, Caution] = {}
+        """What is known of those whose attempts have a mark, or will have one."""
         self._to_do = ToDo()
         self._worker = Worker(
             self._to_do,
@@ -194,8 +198,34 @@ class PostgresStore(StoreOnDisk):
         if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
             keys.append(setting_of(command))
         self._under_way.update(keys)
-        self._to_do.put(change.at_ns, keys, lambda batch: batch.add(change))
+        is_marked = self._marked.pop(notification_id, None) is not None
+
+        def add(batch: Batch) -> None:
+            if is_marked:
+                batch.take_mark_away(notification_id)
+            batch.add(change)
+
+        self._to_do.put(change.at_ns, keys, add)
         return change
+
+    def mark(self, notification_id: str, *, alone: bool) -> Effect:
+        """Hand over the mark of an attempt; see :meth:`Store.mark`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
+        """
+        self._check_open()
+        mark = Mark(notification_id, self._marked[notification_id], alone)
+        self._to_do.put(0, (), lambda batch: batch.mark(mark))
+        return mark
+
+    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
+        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
+        """
+        return self.mark(notification_id, alone=False) if notification_id in self._marked else None
 
     def note(self, entry: AuditEntry) -> Effect:
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
@@ -250,7 +280,7 @@ class PostgresStore(StoreOnDisk):
             case Query():
                 outcome.end()
             case Taken():
-                self._take_over(outcome.entries)
+                self._take_over(outcome.entries, outcome.cautions)
             case Shared():
                 self._take_in_shared(outcome)
 
@@ -273,9 +303,10 @@ class PostgresStore(StoreOnDisk):
             if not promise.is_kept:
                 promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
 
-    def _take_over(self, taken: dict[str, Entry]) -> None:
+    def _take_over(self, taken: dict[str, Entry], cautions: dict[str, Caution]) -> None:
         """Take over what another node had."""
         self._open.update(taken)
+        self._be_careful(cautions)
         self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
     def _take_in_shared(self, shared: Shared) -> None:
@@ -348,6 +379,11 @@ class PostgresStore(StoreOnDisk):
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         for setting, written in state.settings.items():
             self._set(setting, written)
+        self._be_careful(state.cautions)
+
+    def _be_careful(self, cautions: dict[str, Caution]) -> None:
+        self.cautions.update(cautions)
+        self._marked.update(cautions)
 
     def _lose(self, failure: str) -> None:
         """Record, in whichever thread, that nothing can be made durable any more."""

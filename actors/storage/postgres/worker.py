@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 
+from actors.domain.caution import Caution
 from actors.errors import StoreError
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
@@ -64,6 +65,8 @@ class Taken(NamedTuple):
     """What another node had, and this one has from now on."""
 
     entries: dict[str, Entry]
+    cautions: dict[str, Caution]
+    """What is known of the part that each may have had in the death of that one."""
 
 
 Outcome: TypeAlias = Batch | Query | Taken | Shared
@@ -232,11 +235,11 @@ class Worker:
         for name in found.expired:
             logger.warning("the lease of node %r has ended; others take over what it had", name)
         if found.taken or losses != self._link.losses:  # one whose answer was lost may have taken some
-            taken = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
+            taken, cautions = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
             self._via += 1
             if taken:
                 logger.warning("node %r takes over %d notifications", self._node, len(taken))
-                yield Taken(taken)
+                yield Taken(taken, cautions)
         shared, self._seen = self._repeat(lambda sql: changed(sql, self._fencing_token, self._seen))
         if shared.letters or shared.settings:
             yield shared

@@ -28,6 +28,7 @@ import msgspec
 import trio
 
 from actors.domain.audit import AuditEntry
+from actors.domain.caution import Caution
 from actors.domain.codec import encode_command, encode_event, encode_events
 from actors.domain.store import SettingsChange, StoredHistory
 from actors.domain.suppressions import Key, Suppression, normal_address, suppression_from
@@ -44,6 +45,7 @@ from actors.messages import (
 )
 from actors.storage.memory import DAY_NS, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.sqlite import marks
 from actors.storage.sqlite.file import SqliteFile
 from actors.storage.sqlite.reading import SqliteHistories, audit_entries, closed_history
 
@@ -64,6 +66,13 @@ class Retention(NamedTuple):
     remember_ids_ns: int
     keep_audit_ns: int
     """Of the audit trail, and of the history of what operators acted on."""
+
+
+class Mark(NamedTuple):
+    """What is written before an attempt."""
+
+    caution: Caution
+    alone: bool
 
 
 _BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
@@ -89,6 +98,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._retention = Retention(remember_ids_ns, keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
+        self._marked: dict[str, Caution] = {}
+        """What is known of those that have a mark in the file, or will have one before their next attempt."""
         self._to_do: deque[_Batch | _Query] = deque()
         self._news = threading.Condition()
         """Guards the work, and notifies the thread when there is some."""
@@ -159,6 +170,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._seq += 1
         with self._news:
             batch = self._batch_to_fill()
+            if self._marked.pop(event.notification_id, None) is not None:
+                batch.mark(event.notification_id, None)
             batch.add(self._seq, event, command, written, history)
             if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
@@ -195,6 +208,26 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             for user_id, preferences in change.preferences.items():
                 batch.prefer(user_id, preferences)
         return batch
+
+    def mark(self, notification_id: str, *, alone: bool) -> Effect:
+        """Hand over the mark of an attempt; see :meth:`Store.mark`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, or the store is closed.
+        """
+        self._check_open()
+        with self._news:
+            batch = self._batch_to_fill()
+            batch.mark(notification_id, Mark(self._marked[notification_id], alone))
+        return batch
+
+    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
+        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
+
+        Raises:
+            StoreFailed: an earlier change could not be made durable, or the store is closed.
+        """
+        return self.mark(notification_id, alone=False) if notification_id in self._marked else None
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification; see :meth:`Store.past`.
@@ -247,6 +280,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 self._load(file.connection)
                 self._tell(self._opened.set)
                 self._serve(file.connection)
+                if self._failure is None:
+                    marks.end(file.connection)
             except Exception as error:
                 self._not_opened = error
             finally:
@@ -293,6 +328,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Read the whole state into memory."""
         try:
             self._seq = self.replay(sql)
+            self.cautions = marks.begin(sql, self._open)
+            self._marked = dict(self.cautions)
         except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}") from error
 
@@ -340,6 +377,10 @@ class _Batch(Promise):
         """Take an entry of the audit trail in."""
         self.turns[-1].audit += (seq, entry.notification_id, entry.at_ns, encode_event(entry))
 
+    def mark(self, notification_id: str, mark: Mark | None) -> None:
+        """Take in the mark of a notification from now on; None: it has none."""
+        self.turns[-1].marks[notification_id] = mark
+
     def suppress(self, key: Key, suppression: Suppression | None) -> None:
         """Take in how an address is suppressed from now on; None: it is not."""
         self.turns[-1].suppressions[key] = suppression
@@ -358,6 +399,7 @@ class _Turn:
         "ended",
         "history",
         "ids",
+        "marks",
         "preferences",
         "remembered",
         "requested",
@@ -374,6 +416,7 @@ class _Turn:
         self.audit: list[Any] = []
         self.closed: list[Any] = []
         # What is so in the end, None where nothing is.
+        self.marks: dict[str, Mark | None] = {}
         self.suppressions: dict[Key, Suppression | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
 
@@ -420,6 +463,11 @@ class _Turn:
         if self.closed:
             _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
             _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - retention.keep_audit_ns)
+        for notification_id, mark in self.marks.items():
+            if mark is None:
+                marks.take_away(sql, notification_id)
+            else:
+                marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
         if self.suppressions:
             self._write_suppressions(sql)
         if self.preferences:

@@ -1,0 +1,19 @@
+"""What a store knows of a notification that had not ended when its process died."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Caution(msgspec.Struct, frozen=True, gc=False):
+    """The part that a notification may have had in the death of its process. An outcome of an attempt ends it."""
+
+    suspicions: int = 0
+    """How many times in a row a process has died while an attempt of it was under way."""
+
+    deaths: int = 0
+    """How many of those times nothing else was under way."""
+
+    def after_death(self, *, was_alone: bool) -> Caution:
+        """Return what is known when the process has died once more while an attempt of it was under way."""
+        return Caution(self.suspicions + 1, self.deaths + was_alone)

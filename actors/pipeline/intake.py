@@ -1,0 +1,118 @@
+"""The intake: accepts a command once, if its channel is known and there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from actors.domain.delivery import Delivery
+from actors.domain.store import Store
+from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
+from actors.kernel.runtime import Runtime
+from actors.messages import NotificationRequested, SendNotification
+from actors.pipeline.journal import Journal
+from actors.pipeline.orders import Acceptance
+from actors.pipeline.wiring import Wiring
+from actors.policies.admission import RETRY_AFTER
+
+
+class Intake:
+    """What the handler takes in. It puts into `deliveries` what is accepted.
+
+    Args:
+        system: says what time it is.
+        store: knows the ids of what has ended lately.
+        wiring: of the pipeline.
+        journal: writes down what is accepted.
+        deliveries: what is in flight, by notification.
+    """
+
+    def __init__(
+        self, system: Runtime, store: Store, wiring: Wiring, journal: Journal, deliveries: dict[str, Delivery]
+    ) -> None:
+        self._system = system
+        self._store = store
+        self._stages = wiring.stages
+        self._admission = wiring.admission
+        self._journal = journal
+        self._deliveries = deliveries
+
+    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
+        """Tell whether one more may be accepted, where so many are on their way to the handler already."""
+        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
+
+    def accept(
+        self,
+        command: SendNotification,
+        go_on: Callable[[Delivery], None],
+        *,
+        asks_for_room: bool,
+        instead_of: Delivery | None = None,
+    ) -> Acceptance:
+        """Accept a command, or recognise one that is known.
+
+        Args:
+            command: it.
+            go_on: called with its delivery when that is durable.
+            asks_for_room: whether it is refused where there is no room.
+            instead_of: of a fallback, what it is sent in place of.
+
+        Raises:
+            IdempotencyConflict: its id is known, with another payload.
+            UnknownChannel: its channel is not configured.
+            Overloaded: there is no room.
+            Unstorable: it would not come back from the store as it is.
+            StoreFailed: it cannot be made durable.
+        """
+        system, notification_id = self._system, command.notification_id
+        now_ns = system.now_ns
+        known = self.known(notification_id)
+        if known is not None:
+            return self.repeated(command, known)
+        if command.channel not in self._stages:
+            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+        if asks_for_room and not self.has_room(critical=command.critical):
+            raise Overloaded(RETRY_AFTER)
+        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
+        requested = NotificationRequested(
+            at_ns=now_ns,
+            epoch_ns=system.epoch_ns,
+            notification_id=notification_id,
+            channel=command.channel,
+            user_id=command.recipient if command.user_id is None else command.user_id,
+        )
+        if instead_of is not None:
+            delivery.requested_at_ns = instead_of.requested_at_ns
+            requested = msgspec.structs.replace(
+                requested,
+                instead_of=instead_of.command.notification_id,
+                waited_since_ns=instead_of.requested_at_ns,
+            )
+        try:
+            self._journal.commit(requested, delivery, go_on)
+        except Unstorable:
+            del self._deliveries[notification_id]
+            raise
+        return Acceptance.ACCEPTED
+
+    def known(self, notification_id: str) -> SendNotification | None:
+        """Return the command that this id came with, if it is in flight or has ended lately."""
+        delivery, system = self._deliveries.get(notification_id), self._system
+        if delivery is None:
+            return self._store.remembered.get(notification_id, system.epoch_ns + system.now_ns)
+        return delivery.known_as
+
+    def repeated(self, command: SendNotification, known: SendNotification) -> Acceptance:
+        """Record that the id of a command came before, with the command that is known.
+
+        Raises:
+            IdempotencyConflict: that is another one.
+        """
+        conflict = command != known
+        self._journal.ignore_duplicate(command, conflict)
+        if conflict:
+            raise IdempotencyConflict(
+                f"notification id {command.notification_id!r} is known already, with a different payload"
+            )
+        return Acceptance.DUPLICATE

@@ -1,0 +1,161 @@
+"""Isolation: what may have ended its process is sent alone, so that it is known whether it did.
+
+A notification whose attempt ends the process (a crash in native code, memory that runs out) would be tried for ever,
+with all others beside it: the next process finds it where it was, as it was. So what had not ended when a process died
+is sent with care:
+
+* An attempt of it is marked in the store before it starts. The mark goes with its outcome; one that is there after
+  another death says that it was under way.
+* Those that had a mark are suspects. A suspect is sent while no other attempt is under way, on any channel. All others
+  wait meanwhile, for `HOLD_S` at most, and four times as long each further time in a row.
+* A death in that time is counted. Counted once or twice, it waits for `PAUSE_S` each before it is tried again, so that
+  someone who kills processes in a row does not meet the same one each time. Counted `DEATHS_MAX` times, it is
+  dead-lettered.
+
+A process that finds nothing which another one left when it died marks nothing, and nothing waits in it. Queues that
+count how often a message was delivered (the receive count of SQS, the delivery count of RabbitMQ's quorum queues) count
+all that was in flight beside the one that is to blame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pykka
+
+from actors.domain.attempts import Admitted, Attempt, Begin
+from actors.domain.caution import Caution
+from actors.errors import StoreFailed
+from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.effects import Cancellable, Performed
+from actors.messages import Message
+
+if TYPE_CHECKING:
+    from actors.domain.store import Store
+    from actors.pipeline.wiring import Stages
+
+DEATHS_MAX = 3
+REASON = "its process has ended three times while nothing else was being sent"
+"""Why a notification is dead-lettered that has been counted so often."""
+
+PAUSE_S = 10.0
+HOLD_S = 2.0
+
+
+def pause_s(caution: Caution) -> float:
+    """Return for how many seconds after the start of its process it is not sent."""
+    return PAUSE_S * caution.deaths
+
+
+def hold_s(caution: Caution) -> float:
+    """Return for how many seconds all others wait for it."""
+    return HOLD_S * 4.0 ** (caution.suspicions - 1)
+
+
+class Enter(msgspec.Struct, frozen=True):
+    """Have this channel begin an attempt when it is its turn."""
+
+    channel: pykka.ActorRef[Any]
+    admitted: Admitted
+
+
+class AttemptEnded(Message, frozen=True, gc=False):
+    """An attempt is no longer under way."""
+
+    attempt: Attempt
+
+
+class _HoldIsOver(Message, frozen=True, gc=False):
+    """The others have waited long enough."""
+
+    admitted: Admitted
+
+
+class Isolation(Actor):
+    """Gives attempts at all providers their turns while one of them is alone, or waits to be."""
+
+    supervision = Supervision(then="escalate")
+
+    def __init__(self, store: Store, stages: Collection[Stages]) -> None:
+        super().__init__()
+        self._store = store
+        self._stages = stages
+        self._waiting: deque[Enter] = deque()
+        self._alone: Admitted | None = None
+        self._hold: Cancellable | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others have to wait for their turns."""
+        return self._alone is not None or bool(self._waiting)
+
+    @handles(Enter)
+    def on_enter(self, enter: Enter) -> None:
+        self._waiting.append(enter)
+        self._take_turns()
+
+    @handles(AttemptEnded)
+    def on_attempt_ended(self, ended: AttemptEnded) -> None:
+        if self._alone is not None and self._alone.attempt is ended.attempt:
+            self._let_others_go()
+        self._take_turns()
+
+    def _take_turns(self) -> None:
+        while self._waiting and self._alone is None:
+            enter = self._waiting[0]
+            caution = enter.admitted.attempt.caution
+            is_suspect = caution is not None and caution.suspicions > 0
+            if is_suspect and self._under_way() > 0:
+                return
+            self._waiting.popleft()
+            if is_suspect:
+                self._alone = enter.admitted
+            effect = None
+            if caution is not None:
+                effect = self._store.mark(enter.admitted.attempt.command.notification_id, alone=is_suspect)
+            if effect is None:
+                self._begin(enter)
+            else:
+                self.perform(effect, enter)
+
+    def _begin(self, enter: Enter) -> None:
+        admitted = enter.admitted
+        if admitted is self._alone and admitted.attempt.caution is not None:
+            self._hold = self.after(hold_s(admitted.attempt.caution), _HoldIsOver(admitted))
+        enter.channel.tell(Begin(admitted))
+
+    @handles(_HoldIsOver)
+    def on_hold_is_over(self, hold: _HoldIsOver) -> None:
+        """Let the others go on, when the store says that this one is no longer alone: any may be to blame then."""
+        if hold.admitted is not self._alone:
+            return
+        effect = self._store.mark_as_not_alone(hold.admitted.attempt.command.notification_id)
+        if effect is None:
+            self._let_others_go()
+            self._take_turns()
+        else:
+            self.perform(effect, hold)
+
+    @handles(Performed)
+    def on_performed(self, performed: Performed) -> None:
+        request = performed.request
+        if performed.result is not None:
+            raise performed.result if isinstance(performed.result, Exception) else StoreFailed(repr(performed.result))
+        if type(request) is Enter:
+            self._begin(request)
+        elif request.admitted is self._alone:
+            self._let_others_go()
+            self._take_turns()
+
+    def _let_others_go(self) -> None:
+        self._alone = None
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+
+    def _under_way(self) -> int:
+        """Return how many attempts have begun, or are about to, and have not ended."""
+        return sum(stages.in_flight for stages in self._stages) - len(self._waiting)

@@ -1,0 +1,82 @@
+"""The marks of attempts in a store of PostgreSQL: which of them were under way when their node died.
+
+A node cannot know of what it takes over whether the other one has died or was stopped; so it is careful with all of it.
+Only what was marked is suspected, and a mark is made only with what was taken over, and lasts until an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from actors.domain.caution import Caution
+from actors.kernel.effects import Promise
+from actors.storage.postgres.connection import Sql
+
+
+class Mark(Promise):
+    """What is to be written before an attempt of a notification, and the promise that it is."""
+
+    __slots__ = ("alone", "caution", "notification_id")
+
+    def __init__(self, notification_id: str, caution: Caution, alone: bool) -> None:
+        super().__init__()
+        self.notification_id = notification_id
+        self.caution = caution
+        self.alone = alone
+
+
+def write(sql: Sql, marks: Iterable[Mark]) -> None:
+    """Write marks, within a transaction."""
+    for mark in marks:
+        sql.execute(
+            "INSERT INTO marks VALUES (%s, true, %s, %s, %s) ON CONFLICT (notification_id) DO UPDATE SET "
+            "under_way = true, alone = excluded.alone, suspicions = excluded.suspicions, deaths = excluded.deaths",
+            (mark.notification_id, mark.alone, mark.caution.suspicions, mark.caution.deaths),
+        )
+
+
+def take_away(sql: Sql, notification_ids: Sequence[str]) -> None:
+    """Delete the marks of notifications, within a transaction."""
+    sql.execute("DELETE FROM marks WHERE notification_id = ANY(%s)", (notification_ids,))
+
+
+def count(sql: Sql, token: int, via: int) -> None:
+    """Count what was under way among those that a node takes over now, within the transaction of that.
+
+    Args:
+        sql: the connection.
+        token: of the node.
+        via: the number of the take-over.
+    """
+    sql.execute(
+        "UPDATE marks SET suspicions = suspicions + 1, deaths = deaths + alone::int, under_way = false, alone = false "
+        "FROM notifications AS taken WHERE marks.under_way AND taken.notification_id = marks.notification_id "
+        "AND taken.state = 'open' AND taken.owner = %s AND taken.via = %s",
+        (token, via),
+    )
+
+
+def take_back(sql: Sql, token: int) -> None:
+    """Record that no attempt is under way any more at a node that ends by itself."""
+    sql.execute(
+        "UPDATE marks SET under_way = false FROM notifications AS own WHERE marks.under_way "
+        "AND own.notification_id = marks.notification_id AND own.state = 'open' AND own.owner = %s",
+        (token,),
+    )
+
+
+def cautions(sql: Sql, notification_ids: Iterable[str]) -> dict[str, Caution]:
+    """Return what is known of notifications that have been taken over."""
+    found = {notification_id: Caution() for notification_id in notification_ids}
+    rows = sql.execute(
+        "SELECT notification_id, suspicions, deaths FROM marks WHERE notification_id = ANY(%s)", (list(found),)
+    )
+    return found | {notification_id: Caution(suspicions, deaths) for notification_id, suspicions, deaths in rows}
+
+
+def forget(sql: Sql) -> None:
+    """Delete the marks of what has ended at a node that knows of none."""
+    sql.execute(
+        "DELETE FROM marks WHERE NOT EXISTS (SELECT FROM notifications AS known "
+        "WHERE known.notification_id = marks.notification_id AND known.state = 'open')"
+    )

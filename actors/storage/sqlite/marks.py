@@ -1,0 +1,69 @@
+"""The marks of attempts in a store of SQLite: which of them were under way when a process died.
+
+The tables are made where they are missing, and are no part of the schema's versions: a release that knows nothing of
+them leaves them as they are, and what it does looks like a death at worst.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from actors.domain.caution import Caution
+
+TABLES = (
+    # One row while a process has the file; one that is found when it is opened was left by a process that died.
+    "CREATE TABLE IF NOT EXISTS running (since TEXT NOT NULL)",
+    """
+    CREATE TABLE IF NOT EXISTS marks (
+        notification_id TEXT PRIMARY KEY,
+        under_way INTEGER NOT NULL,  -- whether an attempt of it is under way
+        alone INTEGER NOT NULL,  -- and no other one
+        suspicions INTEGER NOT NULL,
+        deaths INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+
+def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution]:
+    """Record that a process has the file; return what it has to be careful with, by notification.
+
+    That is all that had not ended when the process before it died; and, however that one ended, what is known from
+    earlier deaths.
+    """
+    sql.execute("BEGIN IMMEDIATE")
+    for table in TABLES:
+        sql.execute(table)
+    (runs,) = sql.execute("SELECT count(*) FROM running").fetchone()
+    open_ids = set(open_ids)
+    cautions = {notification_id: Caution() for notification_id in open_ids} if runs else {}
+    for notification_id, under_way, alone, suspicions, deaths in sql.execute("SELECT * FROM marks"):
+        if notification_id in open_ids:
+            died = bool(runs and under_way)
+            caution = Caution(suspicions, deaths)
+            cautions[notification_id] = caution.after_death(was_alone=bool(alone)) if died else caution
+    sql.execute("DELETE FROM marks")
+    for notification_id, caution in cautions.items():
+        if caution.suspicions:
+            write(sql, notification_id, caution, under_way=False, alone=False)
+    sql.execute("DELETE FROM running")
+    sql.execute("INSERT INTO running VALUES (datetime('now'))")
+    sql.execute("COMMIT")
+    return cautions
+
+
+def end(sql: sqlite3.Connection) -> None:
+    """Record that the process gives the file back by itself."""
+    sql.execute("DELETE FROM running")
+
+
+def write(sql: sqlite3.Connection, notification_id: str, caution: Caution, *, under_way: bool, alone: bool) -> None:
+    """Write the mark of a notification, within a transaction."""
+    row = (notification_id, under_way, alone, caution.suspicions, caution.deaths)
+    sql.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", row)
+
+
+def take_away(sql: sqlite3.Connection, notification_id: str) -> None:
+    """Delete the mark of a notification, within a transaction."""
+    sql.execute("DELETE FROM marks WHERE notification_id = ?", (notification_id,))
