@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT, Admitted, Provider
-from actors.errors import DeliveryError, PermanentError, TransientError, described
+from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Effect, Foreseen, Promise
@@ -78,7 +78,7 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
 
 def _no_effect(got: str) -> Ambiguous:
     """Return the outcome of an attempt that a provider gave no effect for; what it did instead is unknown."""
-    return Ambiguous(reason=f"wanted an effect: an async function, Foreseen or a Promise, got {got}")
+    return Ambiguous(reason=shortened(f"wanted an effect: an async function, Foreseen or a Promise, got {got}"))
 
 
 def outcome_of(result: Any) -> Outcome:
@@ -100,7 +100,7 @@ def outcome_of(result: Any) -> Outcome:
         case Exception() as error:
             return Ambiguous(reason=described(error))
         case other:
-            return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
+            return Ambiguous(reason=shortened(f"the provider returned {other!r}, which is no outcome"))
 
 
 def _plain(given: Outcome) -> Outcome:
@@ -142,6 +142,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, Exception):
         return described(value)
     try:
-        return str(value)
+        return shortened(str(value))
     except Exception:  # of its own __str__
         return f"{type(value).__name__}, which cannot be shown"
