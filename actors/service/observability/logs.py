@@ -71,11 +71,15 @@ _LOGGED: dict[type, tuple[str, ...]] = {
 
 _HIDDEN = "…"
 
+HIDE_LENGTH_MAX = 4_000
+"""Characters of a text that are logged; reasons are shorter."""
+
+# Linear, whatever the text: no word is begun twice, and where a repetition may have to give back, it is short.
+_MAILBOX = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]++@[^\s@<>"'(),;]++""")
 _LOOKS_PRIVATE = re.compile(
     r"""
-    [^\s@<>"'(),;:]+@[^\s@<>"'(),;]+        # a mailbox
-    | (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
-    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,}\d(?!\w)  # a phone number, and no date
+    (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
+    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,60}\d(?!\w)  # a phone number, and no date
     | \b(?:whsec_|eyJ|Bearer\s)\S+          # keys and tokens
     | [A-Za-z0-9_~+/=:-]{40,}               # of a device, or any other long key
     """,
@@ -84,8 +88,11 @@ _LOOKS_PRIVATE = re.compile(
 
 
 def hide(text: str) -> str:
-    """Return a text without what looks like an address, a phone number or a key."""
-    return _LOOKS_PRIVATE.sub(_HIDDEN, text)
+    """Return a text without what looks like an address, a phone number or a key; of a long one, its beginning."""
+    if len(text) > HIDE_LENGTH_MAX:
+        # By whole words: half of an address or a key may no longer look like one.
+        text = text[:HIDE_LENGTH_MAX].rpartition(" ")[0] + _HIDDEN
+    return _LOOKS_PRIVATE.sub(_HIDDEN, _MAILBOX.sub(_HIDDEN, text))
 
 
 def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
