@@ -165,3 +165,27 @@ def test_text_for_people_is_a_line_with_its_fields():
     assert stream.getvalue() == (
         "1970-01-01T00:00:00.000+00:00 warning to SendNotification n-1 attempt=2 reason=…[31mbusy"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("550 <ann@example.com> is full", "550 <…> is full"),
+        ("12 345 678/90-ann@example.com", "12 345 …"),
+        ("https://ann:hush@hooks.example.com/x timed out", "https://… timed out"),
+        ("no +49 30 123456 here, 2026-01-31", "no … here, 2026-01-31"),
+        ("key " + "k" * 40 + " of it", "key … of it"),
+        ("a b@c:d,e@f", "a …,…"),
+        ("1" * 33, "…"),
+    ],
+)
+def test_what_looks_private_is_hidden(text, shown):
+    assert logs.hide(text) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "a@" * 60_000, "1 (" * 60_000, "://" * 60_000, "a.b " * 60_000])
+def test_a_text_of_any_length_is_logged_in_part_and_never_with_half_an_address(text):
+    shown = logs.hide(text + " ann@example.com")
+    assert len(shown) <= logs.HIDE_LENGTH_MAX
+    assert shown.endswith("…")
+    assert logs.hide("word " * 799 + "ann@example.com is here").split()[-1] == "word…"
