@@ -26,6 +26,7 @@ import msgspec
 
 from actors.errors import TemplateError, described, shortened
 from actors.messages import SendNotification
+from actors.settings.whole_file import read_whole
 
 logger = logging.getLogger(__name__)
 
@@ -126,11 +127,14 @@ class Templates:
     def _add(self, name: str, path: Path) -> None:
         """Add the template in a file."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            content = read_whole(path, _FILE_BYTES_MAX)
+            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError:
             raise TemplateError(f"{path}: wanted text in UTF-8") from None
         except OSError as error:
             raise TemplateError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        if len(content) > _FILE_BYTES_MAX:
+            raise TemplateError(f"{path}: too long: wanted at most {_FILE_BYTES_MAX:,} bytes")
         subject, line = None, 1
         if text.startswith("Subject:"):
             first, _, text = text.partition("\n")
@@ -248,6 +252,8 @@ def template_files(directory: Path) -> list[Path]:
         if path.suffix in (".txt", ".html") and not path.name.startswith(".") and path.stem
     )
 
+
+_FILE_BYTES_MAX = 2**20
 
 _NAME_SHOWN = 100
 """Characters of the name of a template that is unknown."""

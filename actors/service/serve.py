@@ -269,7 +269,8 @@ class Server:
             if self.status.draining:
                 return False
             try:
-                await self._change(load(self._path))
+                # In a thread: a pipe may keep it waiting for seconds.
+                await self._change(await trio.to_thread.run_sync(load, self._path))
             except ConfigurationError as error:
                 self.status.settings_problems = tuple(error.problems)
                 for problem in error.problems:
