@@ -28,7 +28,7 @@ from actors.faults.build import Providers, checked_providers, unreliable_provide
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
-from actors.kernel.async_handlers import is_async
+from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import ActorSystem
 from actors.lint.channel import lint
@@ -81,6 +81,7 @@ class Pipeline:
         notify: Notify | None = None,
         log: bool = True,
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
+        subscriber_timeout: float = 60.0,
     ) -> None:
         """Start all actors.
 
@@ -94,6 +95,7 @@ class Pipeline:
             notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
+            subscriber_timeout: seconds that an async subscriber may take.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -103,7 +105,7 @@ class Pipeline:
             raise ConfigurationError(problems)
         self._system = system
         self.store = store
-        self.bus = EventBus(system)
+        self.bus = EventBus(system, subscriber_timeout)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
             announce, self.bus.subscribed, stages={channel: Stages(announce) for channel in channels}
@@ -233,6 +235,7 @@ class Notifier:
                     else Templates(variables={"platform": config.platform}),
                     notify=notify,
                     dead_letters=config.dead_letters,
+                    subscriber_timeout=config.subscriber_timeout,
                 )
                 events.watch(pipeline)
                 try:
@@ -314,8 +317,8 @@ class Events:
         if self._on_event is not None:
             try:
                 self._on_event(event)
-            except Exception:
-                logger.exception("on_event raised on %s", type(event).__name__)
+            except BaseException as error:
+                logger.error("on_event raised on %s", type(event).__name__, exc_info=failure(error))
         self._look()
 
     def watch(self, pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from actors.domain.attempts import TIMED_OUT, Admitted, Provider
 from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.lane import Lane
@@ -44,8 +45,8 @@ class Channel(Actor):
         system = self.system
         try:
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
-        except Exception as error:
-            effect = Foreseen(0, error)
+        except BaseException as error:
+            effect = Foreseen(0, failure(error))
         if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
             effect = ending_in_an_outcome(effect)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
@@ -70,8 +71,8 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
             if not inspect.isawaitable(called):
                 return _no_effect(f"a plain function, which returned {called!r}")
             return outcome_of(await called)
-        except Exception as error:
-            return outcome_of(error)
+        except BaseException as error:
+            return outcome_of(failure(error))
 
     return attempt
 
@@ -86,7 +87,7 @@ def outcome_of(result: Any) -> Outcome:
 
     What it does not know may have been sent, so it is ambiguous.
     """
-    while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
+    while isinstance(result, BaseExceptionGroup) and len(result.exceptions) == 1:
         result = result.exceptions[0]  # a nursery inside the transport wrapped it
     match result:
         case Sent() if type(result) is Sent:
@@ -97,7 +98,7 @@ def outcome_of(result: Any) -> Outcome:
             return Transient(reason=_reason_of(error), retry_after=_seconds(error.retry_after))
         case PermanentError() as error:
             return Permanent(reason=_reason_of(error))
-        case Exception() as error:
+        case BaseException() as error:
             return Ambiguous(reason=described(error))
         case other:
             return Ambiguous(reason=shortened(f"the provider returned {other!r}, which is no outcome"))

@@ -25,6 +25,7 @@ from typing import Any, Self
 import msgspec
 
 from actors.errors import TemplateError, described, shortened
+from actors.kernel.async_handlers import failure
 from actors.messages import SendNotification
 from actors.settings.whole_file import read_whole
 
@@ -280,8 +281,8 @@ def filled_in(templates: Templates, command: SendNotification) -> SendNotificati
         filled = templates.fill_in(command)
     except TemplateError as error:
         raise TemplateError(shortened(str(error))) from None
-    except Exception as error:
-        logger.exception("templates raised on notification %r", command.notification_id)
+    except BaseException as error:
+        logger.error("templates raised on notification %r", command.notification_id, exc_info=failure(error))
         raise TemplateError(f"templates raised {described(error)}") from error
     if (
         type(filled) is not SendNotification
