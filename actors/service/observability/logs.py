@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, described
 from actors.instants import NS_PER_S
 from actors.messages import (
     ActorFailed,
@@ -122,6 +122,28 @@ def log_event(event: RecordedEvent) -> None:
     level = LEVEL_OF.get(type(event), logging.DEBUG)
     if events.isEnabledFor(level):
         events.log(level, type(event).__name__, extra={"fields": fields_of(event)})
+
+
+def log_end(error: BaseException) -> None:
+    """Log what ends the service: the first line of each error within, and of what each was raised from.
+
+    Unlike any other error, it is shown with what it says: nobody can mend a store of which only is said that it failed.
+    """
+    causes: dict[str, None] = {}
+    waiting: list[BaseException | None] = [error]
+    for _ in range(_CAUSES_MAX):
+        found = waiting.pop(0) if waiting else None
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        elif found is not None:
+            causes[described(found).partition("\n")[0]] = None
+            waiting.append(found.__cause__ or (None if found.__suppress_context__ else found.__context__))
+    fields = {"cause": "; ".join(causes)}
+    logging.getLogger(__name__).critical("the service has failed", extra={"fields": fields})
+
+
+_CAUSES_MAX = 20
+"""Errors that are looked at; one may be the cause of itself."""
 
 
 def fields_of(event: RecordedEvent) -> dict[str, Any]:
