@@ -33,18 +33,29 @@ Arguments stay positional: SimPy rebuilds exceptions as ``type(e)(*e.args)``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from actors.formatting import without_passwords
 
 if TYPE_CHECKING:
     from actors.messages import SendNotification
 
+REASON_LENGTH_MAX: Final = 1_000
+"""Characters of a reason, or of a provider's answer, that are kept: it is stored, logged and grouped by."""
+
+
+def shortened(text: str) -> str:
+    """Return a text with at most REASON_LENGTH_MAX characters; one that was cut ends in an ellipsis."""
+    return text if len(text) <= REASON_LENGTH_MAX else text[: REASON_LENGTH_MAX - 1] + "…"
+
 
 def described(error: BaseException) -> str:
-    """Return the class of an error and its text, where it has one; also of one whose own ``__str__`` raises."""
+    """Return the class of an error and its text, where it has one; also of one whose own ``__str__`` raises.
+
+    It has at most REASON_LENGTH_MAX characters.
+    """
     try:
-        return f"{type(error).__name__}: {error}".rstrip(": ")
+        return shortened(f"{type(error).__name__}: {error}".rstrip(": "))
     except Exception:
         return f"{type(error).__name__}, which cannot be shown"
 

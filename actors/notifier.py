@@ -28,7 +28,7 @@ from actors.faults.build import Providers, checked_providers, unreliable_provide
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
-from actors.kernel.async_handlers import is_async
+from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import ActorSystem
 from actors.lint.channel import lint
@@ -84,6 +84,7 @@ class Pipeline:
         log: bool = True,
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         max_pending: int | None = None,
+        subscriber_timeout: float = 60.0,
     ) -> None:
         """Start all actors.
 
@@ -98,6 +99,7 @@ class Pipeline:
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
+            subscriber_timeout: seconds that an async subscriber may take.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -107,7 +109,7 @@ class Pipeline:
             raise ConfigurationError(problems)
         self._system = system
         self.store = store
-        self.bus = EventBus(system)
+        self.bus = EventBus(system, subscriber_timeout)
         announce = self.bus.announce
         wiring = self.wiring = Wiring(
             announce,
@@ -251,6 +253,7 @@ class Notifier:
                     notify=notify,
                     dead_letters=config.dead_letters,
                     max_pending=config.max_pending,
+                    subscriber_timeout=config.subscriber_timeout,
                 )
                 events.watch(pipeline)
                 try:
@@ -332,8 +335,8 @@ class Events:
         if self._on_event is not None:
             try:
                 self._on_event(event)
-            except Exception:
-                logger.exception("on_event raised on %s", type(event).__name__)
+            except BaseException as error:
+                logger.error("on_event raised on %s", type(event).__name__, exc_info=failure(error))
         self._look()
 
     def watch(self, pipeline: Pipeline) -> None:

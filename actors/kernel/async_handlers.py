@@ -8,15 +8,21 @@ is the dispatcher's, on any clock.
 from __future__ import annotations
 
 import inspect
+import logging
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from actors.kernel.effects import Cancellable
 from actors.kernel.runtime import Runtime
 
 if TYPE_CHECKING:
     import pykka
+
+
+logger = logging.getLogger(__name__)
 
 
 def is_async(function: object) -> bool:
@@ -86,6 +92,26 @@ class HandlerCancelled(BaseException):
     As trio's Cancelled, a BaseException, so that ``except Exception`` does not swallow it; and as with that, whatever
     the handler goes on to wait for inside the scope is cancelled too.
     """
+
+
+_NO_FAILURES = (HandlerCancelled, trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+
+
+def failure(error: BaseException) -> BaseException:
+    """Return what somebody else's code has raised, as the failure of what it was called for.
+
+    That is so for a SystemExit, too: a library in a provider ends its attempt with it and not the service. A
+    cancellation, or an interrupt by whoever runs all this, is no failure: it is raised here, also out of a group.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        passed_on, rest = error.split(_NO_FAILURES)
+        if passed_on is not None:
+            if rest is not None:
+                logger.error("raised when it was cancelled", exc_info=rest)
+            raise passed_on
+    elif isinstance(error, _NO_FAILURES):
+        raise error
+    return error
 
 
 class Scope:

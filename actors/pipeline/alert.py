@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from actors.instants import ns
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
-from actors.kernel.async_handlers import is_async
+from actors.kernel.async_handlers import failure, is_async
 from actors.messages import Message, NotificationChannel
 
 logger = logging.getLogger(__name__)
@@ -81,8 +81,8 @@ class AdminAlert(Actor):
         else:
             try:
                 self._notify(alert.text)
-            except Exception:
-                logger.exception("could not raise the alert %r", alert.text)
+            except BaseException as error:
+                logger.error("could not raise the alert %r", alert.text, exc_info=failure(error))
 
 
 class _Bring(Message, frozen=True, kw_only=True, gc=False):
@@ -102,6 +102,6 @@ class _Messenger(Actor):
     async def on_bring(self, bring: _Bring) -> None:
         try:
             await self._notify(bring.text)
-        except Exception:
-            logger.exception("could not raise the alert %r", bring.text)
+        except BaseException as error:
+            logger.error("could not raise the alert %r", bring.text, exc_info=failure(error))
         self.stop()

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Provider
-from actors.errors import DeliveryError, PermanentError, TransientError, described
+from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.isolation import Enter
@@ -62,8 +63,8 @@ class Channel(Actor):
             return
         try:
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
-        except Exception as error:
-            effect = Foreseen(0, error)
+        except BaseException as error:
+            effect = Foreseen(0, failure(error))
         if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
             effect = ending_in_an_outcome(effect)
             if self._lease_holds is not None:
@@ -106,15 +107,15 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
             if not inspect.isawaitable(called):
                 return _no_effect(f"a plain function, which returned {called!r}")
             return outcome_of(await called)
-        except Exception as error:
-            return outcome_of(error)
+        except BaseException as error:
+            return outcome_of(failure(error))
 
     return attempt
 
 
 def _no_effect(got: str) -> Ambiguous:
     """Return the outcome of an attempt that a provider gave no effect for; what it did instead is unknown."""
-    return Ambiguous(reason=f"wanted an effect: an async function, Foreseen or a Promise, got {got}")
+    return Ambiguous(reason=shortened(f"wanted an effect: an async function, Foreseen or a Promise, got {got}"))
 
 
 def outcome_of(result: Any) -> Outcome:
@@ -122,7 +123,7 @@ def outcome_of(result: Any) -> Outcome:
 
     What it does not know may have been sent, so it is ambiguous.
     """
-    while isinstance(result, ExceptionGroup) and len(result.exceptions) == 1:
+    while isinstance(result, BaseExceptionGroup) and len(result.exceptions) == 1:
         result = result.exceptions[0]  # a nursery inside the transport wrapped it
     match result:
         case Sent() if type(result) is Sent:
@@ -133,10 +134,10 @@ def outcome_of(result: Any) -> Outcome:
             return Transient(reason=_reason_of(error), retry_after=_seconds(error.retry_after))
         case PermanentError() as error:
             return Permanent(reason=_reason_of(error))
-        case Exception() as error:
+        case BaseException() as error:
             return Ambiguous(reason=described(error))
         case other:
-            return Ambiguous(reason=f"the provider returned {other!r}, which is no outcome")
+            return Ambiguous(reason=shortened(f"the provider returned {other!r}, which is no outcome"))
 
 
 def _plain(given: Outcome) -> Outcome:
@@ -178,6 +179,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, Exception):
         return described(value)
     try:
-        return str(value)
+        return shortened(str(value))
     except Exception:  # of its own __str__
         return f"{type(value).__name__}, which cannot be shown"

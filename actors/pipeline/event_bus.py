@@ -1,7 +1,8 @@
 """The event bus: domain events and notification events go to the subscribers to their type.
 
 Subscribers are plain or ``async def`` functions, several to an event. Each gets the event in an actor of its own, so
-they run side by side; one that raises is reported, and the others neither notice nor wait. A subscriber may return the
+they run side by side; one that raises is reported, and the others neither notice nor wait. An async one that takes too
+long is cancelled and reported alike; a plain one that does not return stops everything. A subscriber may return the
 commands that the event leads to (one, or several), or send them itself::
 
     @bus.subscribe(OrderPlaced)
@@ -22,7 +23,8 @@ from pykka import ActorDeadError
 
 from actors.errors import NotifierClosed, Overloaded, StoreFailed, WrongType
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
-from actors.kernel.async_handlers import is_async
+from actors.kernel.async_handlers import failure, is_async
+from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
 from actors.messages import DomainEvent, RecordedEvent, SendNotification
@@ -81,11 +83,39 @@ class _Call(msgspec.Struct, frozen=True):
     publication: _Publication
 
 
+class _Run:
+    """One call of an async subscriber under way."""
+
+    __slots__ = ("call", "is_over", "subscriber", "timer")
+
+    def __init__(self, subscriber: _AsyncSubscriber, call: _Call) -> None:
+        self.subscriber = subscriber
+        self.call = call
+        self.is_over = False
+        """Whether it has been counted as done: by its end, or by its deadline."""
+        self.timer: Cancellable
+        """Of its deadline."""
+
+
+class _TooLate(msgspec.Struct, frozen=True):
+    """The deadline of a call."""
+
+    run: _Run
+    task: ActorRef[Any]
+
+
 class EventBus:
     """The interface for callers: subscribe to types of events, publish events, send commands."""
 
-    def __init__(self, system: ActorSystem) -> None:
+    def __init__(self, system: ActorSystem, subscriber_timeout: float) -> None:
+        """Begin without subscribers.
+
+        Args:
+            system: the clock to run on.
+            subscriber_timeout: seconds that an async subscriber may take.
+        """
         self._system = system
+        self._subscriber_timeout = subscriber_timeout
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
         self.has_room: Callable[[], bool] = lambda: True
@@ -125,8 +155,11 @@ class EventBus:
             raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
-            actor_class = _AsyncSubscriber if is_async(function) else _PlainSubscriber
-            ref = self._system.spawn(actor_class, function, self._submit)
+            ref: ActorRef[Any]
+            if is_async(function):
+                ref = self._system.spawn(_AsyncSubscriber, function, self._submit, self._subscriber_timeout)
+            else:
+                ref = self._system.spawn(_PlainSubscriber, function, self._submit)
             for event_type in event_types:
                 self._subscribers.setdefault(event_type, []).append((function, ref))
             return function
@@ -286,11 +319,11 @@ class _PlainSubscriber(Actor):
     def on_call(self, call: _Call) -> None:
         try:
             self._send(commands_of(self._function(call.event)), call.publication)
-        except Exception as error:
-            self._failed(call, error)
+        except BaseException as error:
+            self._failed(call, failure(error))
         call.publication.one_done()
 
-    def _failed(self, call: _Call, error: Exception) -> None:
+    def _failed(self, call: _Call, error: BaseException) -> None:
         if isinstance(error, (StoreFailed, NotifierClosed)):
             call.publication.failure = error
         else:
@@ -304,24 +337,53 @@ class _PlainSubscriber(Actor):
 
 
 class _AsyncSubscriber(_PlainSubscriber):
-    """Calls one coroutine function, each time in a task of its own."""
+    """Calls one coroutine function, each time in a task of its own, which has so long."""
+
+    def __init__(
+        self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]], timeout: float
+    ) -> None:
+        super().__init__(function, submit)
+        self._timeout = timeout
 
     @handles(_Call)
     def on_call(self, call: _Call) -> None:
-        self.spawn(_Task).tell(_Run(self, call))
+        run = _Run(self, call)
+        task = self.spawn(_Task)
+        run.timer = self.after(self._timeout, _TooLate(run, task))
+        task.tell(run)
 
-    async def call(self, call: _Call) -> None:
+    async def call(self, run: _Run) -> None:
         """Call the function, then send what it returned."""
+        call = run.call
         try:
-            self._send(commands_of(await self._function(call.event)), call.publication)
-        except Exception as error:
-            self._failed(call, error)
-        call.publication.one_done()
+            result = await self._function(call.event)
+            if not run.is_over:
+                self._send(commands_of(result), call.publication)
+        except BaseException as error:
+            raised = failure(error)
+            if run.is_over:
+                logger.error("subscriber %r raised when it was cancelled", self._function, exc_info=raised)
+            else:
+                self._failed(call, raised)
+        self._end(run)
 
+    @handles(_TooLate)
+    def on_too_late(self, late: _TooLate) -> None:
+        if not late.run.is_over:
+            logger.error(
+                "subscriber %r was cancelled on %r: not done in %g s",
+                self._function,
+                late.run.call.event,
+                self._timeout,
+            )
+            self._end(late.run)
+            self.system.kill(late.task)  # also of one that keeps cancellations out: it holds nobody any more
 
-class _Run(msgspec.Struct, frozen=True):
-    subscriber: _AsyncSubscriber
-    call: _Call
+    def _end(self, run: _Run) -> None:
+        if not run.is_over:
+            run.is_over = True
+            run.timer.cancel()
+            run.call.publication.one_done()
 
 
 class _Task(Actor):
@@ -331,8 +393,9 @@ class _Task(Actor):
 
     @handles(_Run)
     async def on_run(self, run: _Run) -> None:
-        await run.subscriber.call(run.call)
-        self.stop()
+        await run.subscriber.call(run)
+        if not self.actor_stopped.is_set():  # else its deadline has removed it
+            self.stop()
 
 
 def _settle(command: SendNotification, answer: Future[Acceptance], publication: _Publication) -> None:

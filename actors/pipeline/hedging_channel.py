@@ -6,6 +6,7 @@ import msgspec
 
 from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider, Unsent
 from actors.kernel.actor import handles
+from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.pipeline.channel import Channel, ending_in_an_outcome, made_under_a_lease
@@ -127,8 +128,8 @@ class HedgingChannel(Channel):
         effect: Effect
         try:
             effect = self._attempt(flight.admitted.attempt, self.system.now_ns)
-        except Exception as error:
-            effect = Foreseen(0, error)
+        except BaseException as error:
+            effect = Foreseen(0, failure(error))
         effect = ending_in_an_outcome(effect)
         return effect if self._lease_holds is None else made_under_a_lease(effect, self._lease_holds)
 

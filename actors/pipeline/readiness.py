@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from actors.domain.suppressions import Suppressions, SuppressionSource
 from actors.instants import NS_PER_S, since_1970_ns, utc
+from actors.kernel.async_handlers import failure
 from actors.kernel.runtime import Runtime
 from actors.messages import SendNotification
 from actors.pipeline.preferences import Preferences
@@ -64,8 +65,8 @@ class Readiness:
         now_ns = self._system.now_ns
         try:
             wanted_at_ns = self._wanted_at_ns(self._preferences, command)
-        except Exception:
-            logger.exception("preferences raised on notification %r", command.notification_id)
+        except BaseException as error:
+            logger.error("preferences raised on notification %r", command.notification_id, exc_info=failure(error))
             return NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False)
         if wanted_at_ns is None:
             return Unwanted(SWITCHED_OFF)
@@ -83,7 +84,8 @@ class Readiness:
             return True
         try:
             return self._wanted_at_ns(self._preferences, command) == self._system.now_ns
-        except Exception:
+        except BaseException as error:
+            failure(error)
             return False  # it is requeued then, and `obstacle` asks again and logs what is raised
 
     def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:

@@ -1,7 +1,8 @@
 """Templates: subject and body by name and language, filled in in a sandbox.
 
-``{name}`` stands for a variable. A template that says ``{{`` or ``{%`` is Jinja's, with all that it can do. Variables
-are the notification's metadata, beside `recipient`, `user_id`, `notification_id`, `subject` and `message`.
+``{name}`` stands for a variable. A template that says ``{{`` or ``{%`` is Jinja's, with all that it can do in a bounded
+number of steps. Variables are the notification's metadata, beside `recipient`, `user_id`, `notification_id`, `subject`
+and `message`, and those that all templates have, which the metadata cannot replace.
 
 A team edits them as files of a directory, in UTF-8. ``welcome.txt`` is the template `welcome`, ``welcome.de.txt`` the
 same in German, for notifications whose metadata has ``lang: de``; the first is for those in any other language. With
@@ -23,8 +24,10 @@ from typing import Any, Self
 
 import msgspec
 
-from actors.errors import TemplateError, described
+from actors.errors import TemplateError, described, shortened
+from actors.kernel.async_handlers import failure
 from actors.messages import SendNotification
+from actors.settings.whole_file import read_whole
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +60,12 @@ class Templates:
 
     def __init__(self, templates: Mapping[str, Template] = BUILT_IN, *, variables: Mapping[str, Any] | None = None):
         """Take templates, and variables that all of them have (such as `platform`)."""
-        from jinja2 import StrictUndefined
-        from jinja2.sandbox import SandboxedEnvironment
+        from actors.pipeline.template_sandbox import BoundedEnvironment
 
         self._templates = dict(templates)
         self._variables = dict(variables or {})
         self._environments = {
-            (is_jinja, html): SandboxedEnvironment(
-                undefined=StrictUndefined,
+            (is_jinja, html): BoundedEnvironment(
                 autoescape=html,
                 keep_trailing_newline=True,
                 **({} if is_jinja else _SINGLE_BRACES),
@@ -127,11 +128,14 @@ class Templates:
     def _add(self, name: str, path: Path) -> None:
         """Add the template in a file."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            content = read_whole(path, _FILE_BYTES_MAX)
+            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError:
             raise TemplateError(f"{path}: wanted text in UTF-8") from None
         except OSError as error:
             raise TemplateError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        if len(content) > _FILE_BYTES_MAX:
+            raise TemplateError(f"{path}: too long: wanted at most {_FILE_BYTES_MAX:,} bytes")
         subject, line = None, 1
         if text.startswith("Subject:"):
             first, _, text = text.partition("\n")
@@ -176,6 +180,7 @@ class Templates:
         language = metadata.get("lang")
         template = self._templates.get(f"{name}.{language}") or self._templates.get(name)
         if template is None:
+            name = name if len(name) <= _NAME_SHOWN else name[:_NAME_SHOWN] + "…"
             raise TemplateError(f"template {name!r} is unknown; known are {', '.join(sorted(self._templates))}")
         variables = {
             "recipient": command.recipient,
@@ -183,8 +188,8 @@ class Templates:
             "notification_id": command.notification_id,
             "subject": command.subject,
             "message": command.message,
-            **self._variables,
             **metadata,
+            **self._variables,  # the operator's words, which no client may put others in place of
         }
         subject = command.subject
         if template.subject is not None:
@@ -197,9 +202,13 @@ class Templates:
     def _render(self, name: str, text: str, html: bool, variables: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError as JinjaError, UndefinedError
 
+        from actors.pipeline.template_sandbox import TooMuch, render
+
         try:
             compiled = self._compiled.get((text, html)) or self._compile(text, html)
-            return str(compiled.render(variables))
+            return render(compiled, variables)
+        except TooMuch as error:
+            raise TemplateError(f"template {name!r}: {error}") from None
         except _Broken as broken:
             raise TemplateError(f"template {name!r}: {broken.why}") from None
         except UndefinedError as error:
@@ -245,6 +254,11 @@ def template_files(directory: Path) -> list[Path]:
     )
 
 
+_FILE_BYTES_MAX = 2**20
+
+_NAME_SHOWN = 100
+"""Characters of the name of a template that is unknown."""
+
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """What a tag of a language looks like, roughly (RFC 5646): ``de``, ``pt-BR``, ``zh-Hant``."""
 
@@ -265,15 +279,15 @@ def filled_in(templates: Templates, command: SendNotification) -> SendNotificati
     """
     try:
         filled = templates.fill_in(command)
-    except TemplateError:
-        raise
-    except Exception as error:
-        logger.exception("templates raised on notification %r", command.notification_id)
+    except TemplateError as error:
+        raise TemplateError(shortened(str(error))) from None
+    except BaseException as error:
+        logger.error("templates raised on notification %r", command.notification_id, exc_info=failure(error))
         raise TemplateError(f"templates raised {described(error)}") from error
     if (
         type(filled) is not SendNotification
         or filled.notification_id != command.notification_id
         or filled.channel != command.channel
     ):
-        raise TemplateError(f"templates: wanted the notification with its text filled in, got {filled!r}")
+        raise TemplateError(shortened(f"templates: wanted the notification with its text filled in, got {filled!r}"))
     return filled

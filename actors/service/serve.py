@@ -39,7 +39,7 @@ from typing import Any
 import trio
 
 from actors.domain.store import Store
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, StoreError
 from actors.kernel.randomness import RandomStreams
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
@@ -271,7 +271,11 @@ class Server:
             if self.status.draining:
                 return False
             try:
-                await self._change(load(self._path))
+                if self._path.is_file():
+                    config = load(self._path)
+                else:  # a pipe, which may keep its reader waiting for seconds, or nothing
+                    config = await trio.to_thread.run_sync(load, self._path)
+                await self._change(config)
             except ConfigurationError as error:
                 self.status.settings_problems = tuple(error.problems)
                 self.metrics.count_reload(is_used=False)
@@ -372,6 +376,14 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
         OSError: the address to listen at is not available.
     """
     logs.set_up(config.logs)
+    try:
+        return await _serve(path, config, announce)
+    except* StoreError as group:
+        logs.log_end(group)
+        raise
+
+
+async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with Server.open(path, config) as server:
             for url in await server.listen():

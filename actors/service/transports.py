@@ -32,7 +32,15 @@ from actors.settings.base import Settings, check_one_given, known_keys
 from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from actors.settings.quantities import wanted
-from actors.settings.transports import FcmConfig, SmtpConfig, TwilioConfig, WebhookConfig, WebPushConfig
+from actors.settings.transports import (
+    KEY_FILE_BYTES_MAX,
+    FcmConfig,
+    SmtpConfig,
+    TwilioConfig,
+    WebhookConfig,
+    WebPushConfig,
+)
+from actors.settings.whole_file import read_whole
 
 _OF_A_KEY_FILE = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
 
@@ -43,7 +51,7 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
         return value
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("type") != "service_account":

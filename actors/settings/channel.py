@@ -225,6 +225,9 @@ class NotifierConfig(Settings):
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""
 
+    subscriber_timeout: PositiveDuration = 60.0
+    """How long an async subscriber may take for an event; then it is cancelled, and `publish` waits for it no more."""
+
     dead_letters: DeadLettersConfig = DeadLettersConfig(keep=30 * 86_400.0, at_most=100_000)
     """How many dead letters are kept, and for how long."""
 

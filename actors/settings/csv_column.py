@@ -14,8 +14,10 @@ from typing import Annotated
 from pydantic import AfterValidator, ValidationInfo
 
 from actors.settings.quantities import Text, wanted
+from actors.settings.whole_file import read_whole
 
-_BYTES_MAX = 64 * 2**20
+BYTES_MAX = 64 * 2**20
+"""Of a data file."""
 
 
 def _resolve(file: str, info: ValidationInfo) -> str:
@@ -73,15 +75,14 @@ def read_file(path: Path) -> str:
         PydanticCustomError: it cannot be read, is too long or not in UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES_MAX + 1)
+        content = read_whole(path, BYTES_MAX)
     except FileNotFoundError:
         raise wanted("a CSV file that exists") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise wanted(f"a CSV file that can be read ({reason[:1].lower()}{reason[1:]})") from None
-    if len(content) > _BYTES_MAX:
-        raise wanted(f"a CSV file of at most {_BYTES_MAX >> 20} MiB")
+    if len(content) > BYTES_MAX:
+        raise wanted(f"a CSV file of at most {BYTES_MAX >> 20} MiB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from actors.errors import ConfigurationError
 from actors.settings.base import Settings
 from actors.settings.quantities import FROM_FILE
+from actors.settings.whole_file import read_whole
 from actors.settings.yaml_tree import (
     CHARACTERS_MAX,
     ListNode,
@@ -63,8 +64,7 @@ def text_of(path: Path) -> str:
     """
     bytes_max = 4 * CHARACTERS_MAX
     try:
-        with path.open("rb") as file:
-            content = file.read(bytes_max + 1)
+        content = read_whole(path, bytes_max)
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: no such file"]) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.settings.base import NOT_SHOWN
 from actors.settings.quantities import wanted
+from actors.settings.whole_file import read_whole
 
 HIDDEN = "**********"
 
@@ -104,8 +105,7 @@ def _from_elsewhere(source: Mapping[Any, Any], directory: str) -> tuple[str | No
         case {"file": str(name), **others} if not others:
             path = Path(directory, name)
             try:
-                with path.open("rb") as file:
-                    text = file.read(_LENGTH_MAX).decode("utf-8-sig")
+                text = read_whole(path, _LENGTH_MAX)[:_LENGTH_MAX].decode("utf-8-sig")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "no UTF-8 text"
                 return None, f"{path}: {reason[:1].lower()}{reason[1:]}"

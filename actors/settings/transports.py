@@ -20,6 +20,10 @@ from actors.settings.base import NotEmpty, Settings, at_key, validated
 from actors.settings.csv_column import DataFile
 from actors.settings.quantities import Duration, PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
 from actors.settings.secret import Secret
+from actors.settings.whole_file import read_whole
+
+KEY_FILE_BYTES_MAX = 2**20
+"""Of the key file of a service account."""
 
 
 def _port(value: Any, _unit_required: bool) -> int | None:
@@ -264,7 +268,7 @@ class FcmConfig(HttpSettings):
             ConfigurationError: it is no such file.
         """
         try:
-            held = json.loads(path.read_bytes())
+            held = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
         except (OSError, ValueError):
             held = None
         if not isinstance(held, dict) or held.get("type") != "service_account":

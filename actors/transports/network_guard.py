@@ -24,22 +24,37 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
+# Written out, by the registries of IANA (RFC 6890), since what the library takes for global changed within Python 3.11.
+_NOT_PUBLIC: tuple[Network, ...] = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.0.0.0/24",  # Oracle's cloud has its metadata there, at 192.0.0.192
+            "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+            "224.0.0.0/3",  # multicast, reserved and broadcast
+            "168.63.129.16/32",  # of the internet by number alone: the host of each virtual machine at Azure
+            "2001::/23", "2001:db8::/32", "3fff::/20",
+        ),
+    )
+)  # fmt: skip
 
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is one of the internet: not private, link-local, loopback, multicast or reserved.
 
-    An IPv6 address that stands for an IPv4 one is as public as that: mapped, 6to4, Teredo, NAT64 (RFC 6052).
+    Nor is one public that the hosts of a cloud provider answer at. An IPv6 address that stands for an IPv4 one is as
+    public as that: mapped, translated (RFC 2765), 6to4, Teredo, ISATAP, NAT64 (RFC 6052).
     """
     if isinstance(address, ipaddress.IPv6Address):
         if (embedded := _embedded(address)) is not None:
             return is_public(embedded)
-        if address in _SITE_LOCAL or address in _NAT64_LOCAL or address in _COMPATIBLE:
+        if address not in _GLOBAL_UNICAST:
             return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    return not any(address in network for network in _NOT_PUBLIC)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -49,7 +64,10 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+    is_isatap = (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE  # RFC 5214, 6.1
+    if is_isatap or address in _NAT64 or address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
 
 
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):

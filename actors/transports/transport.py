@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
+from actors.settings.whole_file import read_whole
+
+_CA_FILE_BYTES_MAX = 16 * 2**20
 
 ANSWER_LENGTH_MAX = 1_000
 """Characters of a provider's answer that are kept with an outcome."""
@@ -42,8 +46,12 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
         ConfigurationError: there is no such file, or no certificate in it.
     """
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
+        if ca_file is None:
+            return ssl.create_default_context()
+        # Read here, since OpenSSL waits for ever for a pipe. What is not ASCII stands in comments.
+        held = read_whole(Path(ca_file), _CA_FILE_BYTES_MAX).decode("ascii", "ignore")
+        return ssl.create_default_context(cadata=held)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             [f"ca_file: wanted a file of certificates in PEM, got {ca_file!r} ({error})"]
         ) from None

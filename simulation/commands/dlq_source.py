@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.settings.whole_file import read_whole
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -239,7 +241,7 @@ def source(
         raise CannotAsk("--url: wanted the URL of a running service, here or in RETRYLAB_URL, got none")
     if token_file is not None:
         try:
-            token = token_file.read_text().strip()
+            token = read_whole(token_file, 2**16).decode().strip()
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise CannotAsk(f"--token-file {token_file}: {reason}") from None

@@ -17,6 +17,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
+from actors.settings.whole_file import check_is_file
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.words import NAMES, kind_of
 from simulation.results.files import read_table
@@ -85,6 +86,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
     try:
         if path.is_dir():
             path = path / "attempts.parquet"
+        check_is_file(path)
         frame = _of_file(path)
         if len(frame.columns) == 1 and _other_separator(path) is not None:
             raise ValueError("one field in each line")

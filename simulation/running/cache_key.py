@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from actors.settings.csv_column import BYTES_MAX
+from actors.settings.whole_file import read_whole
 from simulation.scenario import Scenario
 from simulation.scenario.writing import as_data
 
@@ -44,7 +46,7 @@ def _with_contents(data: Any) -> Any:
     """Return the plain data of a scenario with a hash of each data file in the place of its path."""
     if isinstance(data, Mapping):
         return {
-            key: hashlib.sha256(Path(value).read_bytes()).hexdigest()
+            key: hashlib.sha256(read_whole(Path(value), BYTES_MAX)).hexdigest()
             if key in ("file", "empirical") and isinstance(value, str)
             else _with_contents(value)
             for key, value in data.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
+from actors.errors import ConfigurationError
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
 from actors.formatting import counted
@@ -25,7 +26,7 @@ from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FAULT_KEYS, FaultConfig
-from actors.settings.file import located as placed
+from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
 from simulation.scenario import (
     ChannelWorkload,
@@ -96,8 +97,8 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
 
 def _tree(path: Path) -> Node:
     try:
-        return read(path.read_text(encoding="utf-8-sig"), Place(str(path), 1, 1))
-    except (OSError, UnicodeDecodeError, Unreadable):  # it is another one by now, or a pipe
+        return read(text_of(path), Place(str(path), 1, 1))
+    except (ConfigurationError, Unreadable):  # it is another one by now, or a pipe
         return ScalarNode(Place(str(path)), None, "")
 
 

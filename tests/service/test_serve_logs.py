@@ -9,11 +9,12 @@ import trio
 from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors.errors import TransientError
+from actors.errors import StoreError, StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
-from actors.service.config import LogsConfig
+from actors.service.config import LogsConfig, load
 from actors.service.observability import logs
+from actors.service.serve import serve
 
 PRIVATE = ["Ann's body", "The subject", "ann@example.com", "+4930123456", SHOP, OTTO, "whsec_", "device-token", "hush"]
 COMMAND = SendNotification(
@@ -165,3 +166,64 @@ def test_text_for_people_is_a_line_with_its_fields():
     assert stream.getvalue() == (
         "1970-01-01T00:00:00.000+00:00 warning to SendNotification n-1 attempt=2 reason=…[31mbusy"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("550 <ann@example.com> is full", "550 <…> is full"),
+        ("12 345 678/90-ann@example.com", "12 345 …"),
+        ("https://ann:hush@hooks.example.com/x timed out", "https://… timed out"),
+        ("no +49 30 123456 here, 2026-01-31", "no … here, 2026-01-31"),
+        ("key " + "k" * 40 + " of it", "key … of it"),
+        ("a b@c:d,e@f", "a …,…"),
+        ("1" * 33, "…"),
+    ],
+)
+def test_what_looks_private_is_hidden(text, shown):
+    assert logs.hide(text) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "a@" * 60_000, "1 (" * 60_000, "://" * 60_000, "a.b " * 60_000])
+def test_a_text_of_any_length_is_logged_in_part_and_never_with_half_an_address(text):
+    shown = logs.hide(text + " ann@example.com")
+    assert len(shown) <= logs.HIDE_LENGTH_MAX
+    assert shown.endswith("…")
+    assert logs.hide("word " * 799 + "ann@example.com is here").split()[-1] == "word…"
+
+
+def test_the_cause_of_what_ends_the_service_is_in_the_log(written):
+    try:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise StoreFailed("shop.db: disk I/O error\nDETAIL: Ann's body") from error
+    except StoreFailed as error:
+        logs.log_end(ExceptionGroup("The subject", [ExceptionGroup("", [error]), StoreFailed("of ann@example.com")]))
+    [line] = lines(written)
+    assert (line["level"], line["event"]) == ("critical", "the service has failed")
+    assert line["cause"] == (
+        "StoreFailed: of …; StoreFailed: shop.db: disk I/O error; OSError: [Errno 28] No space left on device"
+    )
+    assert leaked(written.getvalue()) == []
+
+
+def test_a_cause_that_is_its_own_comes_to_an_end(written):
+    first, second = StoreFailed("first"), StoreFailed("second")
+    first.__cause__, second.__cause__ = second, first
+    logs.log_end(first)
+    assert lines(written)[0]["cause"] == "StoreFailed: first; StoreFailed: second"
+
+
+async def test_a_store_that_fails_says_so_in_the_log_before_the_service_ends(tmp_path, capsys, written):
+    path = tmp_path / "service.yaml"
+    text = (
+        f"transports: {{email: {{simulated: true}}}}\nstore: {{sqlite: {tmp_path}/none/such.db}}\nlisten: 127.0.0.1:0\n"
+    )
+    path.write_text(text + f"tokens: [{{name: shop, role: ingest, secret: {SHOP}}}]\nlogs: {{format: json}}\n")
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await serve(path, load(path), print)
+    assert raised.value.split(StoreError)[1] is None
+    ended = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "the service has failed" in line]
+    assert ended[0]["level"] == "critical"
+    assert "unable to open database file" in ended[0]["cause"]

@@ -236,7 +236,8 @@ async def test_urls_that_are_refused(url, reason):
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1",
+    ["168.63.129.16", "0xa83f8110", "2822734096", "[::ffff:a83f:8110]",
+     "127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1",
      "169.254.169.254", "[fe80::1]", "224.0.0.1"],
 )  # fmt: skip
 async def test_our_own_network_is_refused_however_it_is_written(host):
@@ -251,12 +252,21 @@ NOT_PUBLIC = [
     "192.168.1.1", "198.18.0.1", "203.0.113.9", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1",
     "::127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:a00:1::1",
     "2001:0:808:808:0:0:f5ff:fffe", "2001:db8::1", "fc00::1", "fd12::1", "fe80::1", "fe80::1%1", "fec0::1", "ff02::1",
+    "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "2002:a83f:8110::1",  # Azure
+    "100.100.100.200", "192.0.0.192", "192.0.0.8", "fd00:ec2::254", "fd20:ce::254",  # Alibaba, Oracle, Amazon, Google
+    "::ffff:0:10.0.0.1", "2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:127.0.0.1", "2001::1", "3fff::1", "100::1",
+    "4000::1", "5f00::1", "::ffff:0:0", "64:ff9b::7f00:1", "198.51.100.1", "192.88.99.1", "250.0.0.1",
 ]  # fmt: skip
 PUBLIC = [
     "1.1.1.1",
     "8.8.8.8",
     "172.32.0.1",
+    "168.63.129.15",
+    "168.63.129.17",
+    "192.0.1.1",
+    "223.255.255.255",
     "2606:4700::1111",
+    "2a00:1450::1",
     "::ffff:8.8.8.8",
     "64:ff9b::8.8.8.8",
     "2002:808:808::1",
@@ -275,6 +285,8 @@ def test_an_ipv4_address_is_as_public_in_every_disguise(address):
         ipaddress.IPv6Address(0xFFFF << 32 | number),
         ipaddress.IPv6Address(0x0064FF9B << 96 | number),
         ipaddress.IPv6Address(0x2002 << 112 | number << 80),
+        ipaddress.IPv6Address(0xFFFF << 48 | number),
+        ipaddress.IPv6Address(0x26064700 << 96 | 0x5EFE << 32 | number),
         ipaddress.IPv6Address(0x20010000 << 96 | 0x08080808 << 64 | number ^ 0xFFFFFFFF),
     ]
     assert {is_public(disguise) for disguise in disguises} == {is_public(address)}
@@ -284,7 +296,7 @@ def test_networks_that_are_allowed():
     guard = GuardedNetwork([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")])
     permitted = ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "8.8.8.8"]
     assert [text for text in (*permitted, *NOT_PUBLIC) if guard.permits(ipaddress.ip_address(text))] == [
-        *permitted, "10.1.2.3", "::ffff:10.0.0.1", "fd12::1",
+        *permitted, "10.1.2.3", "::ffff:10.0.0.1", "fd12::1", "fd00:ec2::254", "fd20:ce::254",
     ]  # fmt: skip
 
 

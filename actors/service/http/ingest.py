@@ -213,8 +213,12 @@ def _of_msgspec(text: str) -> tuple[str, str]:
     """Return the field and the problem of a message such as ``Expected `str`, got `int` - at `$.order_id```."""
     if (said_by_us := re.fullmatch(r"(\w+): (wanted .*)", text)) is not None:
         return said_by_us[1], said_by_us[2]
-    match = re.fullmatch(r"(?s)(.*?) - at (?:`key` in )?`\$\.?(.*)`", text)
-    what, field = (match[1], match[2]) if match else (text, "")
+    what, at, path = text.rpartition(" - at ")  # the last one: a value before it may say the same
+    path = path.removeprefix("`key` in ")
+    if at and path.startswith("`$") and path.endswith("`"):
+        field = path[2:-1].removeprefix(".")
+    else:
+        what, field = text, ""
     if "missing required field" in what:
         return "", what
     if field in ("channel", "addresses") and "Invalid enum value" in what:

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, described
 from actors.instants import NS_PER_S
 from actors.messages import (
     ActorFailed,
@@ -71,11 +71,15 @@ _LOGGED: dict[type, tuple[str, ...]] = {
 
 _HIDDEN = "…"
 
+HIDE_LENGTH_MAX = 4_000
+"""Characters of a text that are logged; reasons are shorter."""
+
+# Linear, whatever the text: no word is begun twice, and where a repetition may have to give back, it is short.
+_MAILBOX = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]++@[^\s@<>"'(),;]++""")
 _LOOKS_PRIVATE = re.compile(
     r"""
-    [^\s@<>"'(),;:]+@[^\s@<>"'(),;]+        # a mailbox
-    | (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
-    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,}\d(?!\w)  # a phone number, and no date
+    (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
+    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,60}\d(?!\w)  # a phone number, and no date
     | \b(?:whsec_|eyJ|Bearer\s)\S+          # keys and tokens
     | [A-Za-z0-9_~+/=:-]{40,}               # of a device, or any other long key
     """,
@@ -84,8 +88,11 @@ _LOOKS_PRIVATE = re.compile(
 
 
 def hide(text: str) -> str:
-    """Return a text without what looks like an address, a phone number or a key."""
-    return _LOOKS_PRIVATE.sub(_HIDDEN, text)
+    """Return a text without what looks like an address, a phone number or a key; of a long one, its beginning."""
+    if len(text) > HIDE_LENGTH_MAX:
+        # By whole words: half of an address or a key may no longer look like one.
+        text = text[:HIDE_LENGTH_MAX].rpartition(" ")[0] + _HIDDEN
+    return _LOOKS_PRIVATE.sub(_HIDDEN, _MAILBOX.sub(_HIDDEN, text))
 
 
 def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
@@ -115,6 +122,28 @@ def log_event(event: RecordedEvent) -> None:
     level = LEVEL_OF.get(type(event), logging.DEBUG)
     if events.isEnabledFor(level):
         events.log(level, type(event).__name__, extra={"fields": fields_of(event)})
+
+
+def log_end(error: BaseException) -> None:
+    """Log what ends the service: the first line of each error within, and of what each was raised from.
+
+    Unlike any other error, it is shown with what it says: nobody can mend a store of which only is said that it failed.
+    """
+    causes: dict[str, None] = {}
+    waiting: list[BaseException | None] = [error]
+    for _ in range(_CAUSES_MAX):
+        found = waiting.pop(0) if waiting else None
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        elif found is not None:
+            causes[described(found).partition("\n")[0]] = None
+            waiting.append(found.__cause__ or (None if found.__suppress_context__ else found.__context__))
+    fields = {"cause": "; ".join(causes)}
+    logging.getLogger(__name__).critical("the service has failed", extra={"fields": fields})
+
+
+_CAUSES_MAX = 20
+"""Errors that are looked at; one may be the cause of itself."""
 
 
 def fields_of(event: RecordedEvent) -> dict[str, Any]:

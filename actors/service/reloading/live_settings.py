@@ -39,6 +39,7 @@ from actors.service.operations.dead_letters import done
 from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
 from actors.service.reloading.watched_file import WatchedFile
 from actors.settings.file import load_settings
+from actors.settings.whole_file import read_whole
 
 POLL_S = 2.0
 """How often files are looked at, in seconds."""
@@ -269,9 +270,16 @@ def _suppressions_in(path: Path) -> Iterable[Suppression]:
     return read_suppressions(_text_of(path), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE)
 
 
+_LIST_BYTES_MAX = 256 * 2**20
+"""Of a list of suppressions: some three million of them."""
+
+
 def _text_of(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = read_whole(path, _LIST_BYTES_MAX)
+        if len(content) > _LIST_BYTES_MAX:
+            raise ConfigurationError([f"{path}: too long: wanted at most {_LIST_BYTES_MAX:,} bytes"])
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: no such file"]) from None
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,22 @@ import msgspec
 
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.settings.csv_column import read_file, reading_by
+from actors.settings.whole_file import check_is_file
 from simulation.running.runner import Runtime
 from simulation.scenario import Scenario, parse
 
 FORMAT: Literal[1] = 1
 """Changes when older versions could not replay what newer ones write, or the other way round."""
+
+_RATIO_MAX = 100
+"""How much larger a trace is unpacked, at most. What a run writes shrinks to a tenth or a thirtieth; nothing but zeros
+shrinks to a thousandth."""
+
+_UNPACKED_FREE = 16 * 2**20
+"""Bytes that any trace may unpack to."""
+
+_LINE_BYTES_MAX = 256 * 2**20
+"""Of a line; the first one holds the scenario and its data files."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
@@ -78,6 +90,8 @@ class Trace:
         first = last = b""
         count = -2  # neither the header nor the ending is an event
         for line in self._lines():
+            if not line.startswith(b"{"):
+                raise self._refusal("wanted a trace, got something else")
             first = first or line
             last = line
             count += 1
@@ -148,8 +162,16 @@ class Trace:
 
     def _lines(self) -> Iterator[bytes]:
         try:
-            with gzip.open(self.path) as file:
-                for line in file:
+            check_is_file(self.path)
+            with self.path.open("rb") as packed, gzip.open(packed) as file:
+                allowed = max(_UNPACKED_FREE, _RATIO_MAX * os.fstat(packed.fileno()).st_size)
+                while line := file.readline(min(allowed, _LINE_BYTES_MAX) + 1):
+                    allowed -= len(line)
+                    if allowed < 0 or len(line) > _LINE_BYTES_MAX:
+                        raise self._refusal(
+                            f"wanted a trace, got one that unpacks to more than {_RATIO_MAX} times its size, "
+                            "or has lines as no run writes them"
+                        )
                     yield line.rstrip(b"\n")
         except gzip.BadGzipFile:
             raise self._refusal("wanted a trace, got something else") from None

@@ -1,0 +1,67 @@
+"""Reads a file as a whole, whatever stands at its path: never without an end, and never more than is wanted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from pathlib import Path
+from typing import Final
+
+PIPE_PATIENCE_S: Final = 5.0
+"""How long a pipe may say nothing, in seconds of the machine's clock."""
+
+
+def check_is_file(path: Path) -> None:
+    """Check that a path is one of a regular file, which can be opened without a wait, and more than once.
+
+    Raises:
+        OSError: it is none.
+        ValueError: there is a NUL in the path.
+    """
+    _check_mode(os.stat(path).st_mode)
+
+
+def _check_mode(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file")
+
+
+def read_whole(path: Path, bytes_max: int) -> bytes:
+    """Return what is in a file or a pipe, and not more than a byte more than `bytes_max`.
+
+    A pipe, such as a shell makes of ``<(…)``, is read until its writers have closed it. One that nobody writes to would
+    be waited for for ever when it is opened in the usual way; a device may have no end.
+
+    Args:
+        path: of the file.
+        bytes_max: at which reading stops; more than that is there when the result is longer.
+
+    Raises:
+        OSError: there is none, it cannot be read, it is neither a file nor a pipe, or the pipe says nothing for
+            PIPE_PATIENCE_S.
+        ValueError: there is a NUL in the path.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        is_pipe = stat.S_ISFIFO(mode)
+        if not is_pipe:
+            _check_mode(mode)
+        content = bytearray()
+        while len(content) <= bytes_max:
+            if is_pipe and not select.select([descriptor], [], [], PIPE_PATIENCE_S)[0]:
+                raise TimeoutError(errno.ETIMEDOUT, f"is a pipe, to which nothing is written in {PIPE_PATIENCE_S:g} s")
+            try:
+                chunk = os.read(descriptor, min(2**20, bytes_max + 1 - len(content)))
+            except BlockingIOError:
+                continue
+            if not chunk:
+                break
+            content += chunk
+        return bytes(content)
+    finally:
+        os.close(descriptor)
