@@ -82,7 +82,7 @@ MUTANTS = (
         "Subscribers are trusted not to raise.",
         (
             "            self._send(commands_of(self._function(call.event)), call.publication)\n"
-            "        except Exception as error:\n",
+            "        except BaseException as error:\n",
             "            self._send(commands_of(self._function(call.event)), call.publication)\n"
             "        except ZeroDivisionError as error:\n",
         ),
