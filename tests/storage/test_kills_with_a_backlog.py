@@ -1,0 +1,112 @@
+"""Services with a long line behind a slow provider, killed again and again: what waits goes on at a pace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from bisect import bisect_left
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from actors.policies.resuming import ceiling_per_s
+from actors.settings.breaker import CircuitBreakerConfig
+
+pytestmark = pytest.mark.integration
+
+SERVICE = Path(__file__).with_name("backlog_service.py")
+NUMBERS = 10**6
+CEILING = ceiling_per_s(CircuitBreakerConfig(), 0.0)
+PATIENCE_S = 900
+
+
+class Life:
+    """One process of the service."""
+
+    def __init__(self, store: str, first: int, count: int) -> None:
+        argv = [sys.executable, str(SERVICE), store, str(first), str(count)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lines: list[list[str]] = []
+        self._has_started = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith("\n"):
+                self.lines.append(line.split())
+                if line == "started\n":
+                    self._has_started.set()
+        self._has_started.set()
+
+    def wait_until_started(self) -> None:
+        assert self._has_started.wait(PATIENCE_S)
+        assert self.process.poll() is None, "it has ended by itself"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._join()
+
+    def finish(self) -> None:
+        """Let it end by itself once it has sent all that it has."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self._join()
+        assert self.lines[-1] == ["quiet"]
+
+    def _join(self) -> None:
+        assert self.process.wait(PATIENCE_S) is not None
+        self._reader.join(PATIENCE_S)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def said(self, what: str) -> list[str]:
+        return [line[1] for line in self.lines if line[0] == what]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kills", "backlog"),
+    [
+        (1, 2, 60),
+        pytest.param(1, 50, 5000, marks=pytest.mark.slow),
+        pytest.param(2, 50, 5000, marks=pytest.mark.slow),
+    ],
+)
+def test_a_backlog_survives_kills_and_goes_on_at_a_pace(nodes, kills, backlog, tmp_path, request):
+    store = str(tmp_path / "store.db") if nodes == 1 else request.getfixturevalue("dsn")
+    random = Random(kills)
+    running = [Life(store, node * NUMBERS, backlog // nodes) for node in range(nodes)]
+    lives = list(running)
+    for kill in range(kills):
+        for life in running:
+            life.wait_until_started()
+        time.sleep(random.uniform(0.2, 3.0))
+        number = kill % nodes
+        running[number].kill()
+        running[number] = Life(store, (nodes + kill) * NUMBERS, 0)
+        lives.append(running[number])
+    for life in running:
+        life.finish()
+    accepted = {number for life in lives for number in life.said("accepted")}
+    sent = [number for life in lives for number in life.said("sent")]
+    begun = sorted(float(line[2]) for life in lives for line in life.lines if line[0] == "begun")
+    most = max(bisect_left(begun, start + 1) - place for place, start in enumerate(begun))
+    twice = len([number for life in lives for number in life.said("begun")]) - len(set(sent))
+    letters = {number for life in lives for number in life.said("letter")}
+    print(
+        f"{len(accepted):,} accepted over {kills} kills of {nodes} nodes, {len(set(sent)):,} sent, "
+        f"{twice} begun again, {most} in a second at most, {len(letters)} dead letters"
+    )
+    assert len(accepted) >= backlog
+    begun_ids = {number for life in lives for number in life.said("begun")}
+    assert accepted <= begun_ids
+    assert accepted <= set(sent) | {life.said("begun")[-1] for life in lives if life.said("begun")}
+    assert not letters
+    assert not any(line == ["opened"] for life in lives for line in life.lines)
+    assert most <= CEILING * nodes
+    assert twice <= kills  # one is at the provider at a time
