@@ -284,7 +284,7 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
                 except Overtaken as overtaken:
                     second.append((store, str(overtaken)))
             [(winner, done)], [(loser, text)] = first, second
-            assert text == "another node was first with notification 'a'"
+            assert text == "notification 'a' is known already, or another node was first"
             assert open_ids(loser) == dead_ids(loser) == []
             assert open_ids(winner) == (["a"] if done is NotificationRedriven else [])
             assert len(loser.suppressions) == len(winner.suppressions) == (0 if done is NotificationRedriven else 1)
@@ -544,7 +544,7 @@ async def test_a_database_that_is_away_for_longer_than_the_lease_ends_the_node(p
     with trio.fail_after(PATIENCE_S), pytest.raises(StoreFailed, match="another node may take over"):
         await be_alone()
     async with PostgresStore.open(dsn, node="one") as one:
-        assert one.remembered.get("a", time.time_ns()) is not None or open_ids(one) == ["a"]
+        assert await one.recall("a", time.time_ns()) is not None or open_ids(one) == ["a"]
         assert "b" not in open_ids(one)
 
 
