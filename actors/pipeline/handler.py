@@ -47,6 +47,7 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
+    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
     SendNotification,
@@ -569,13 +570,18 @@ class Handler(Actor):
             commit.sender = answer
 
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
-        """Leave a notification to the node that was first, unless this one has taken it over since."""
+        """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
         self._commits.end(commit)
         del self._deliveries[notification_id]
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
+        elif self._wiring.redrives:  # there is room for one again
+            self.actor_ref.tell(self._wiring.redrives.popleft())
+        if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
+            self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
+            return
         try:
             acceptance = self.intake.repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:
