@@ -133,7 +133,7 @@ class Pipeline:
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
-            stages.lanes = lanes_of(channel, config, system.streams.stream)
+            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:

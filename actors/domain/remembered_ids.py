@@ -51,8 +51,9 @@ class RememberedIds:
 
     def add(self, command: SendNotification, now_ns: int) -> None:
         """Remember the id of a command from now on."""
-        steady_ns = self.steady_ns(now_ns)
-        self._forget_old(steady_ns - self.ttl_ns)
+        steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
+        if self._ended_ns and self._ended_ns[0] <= steady_ns - self.ttl_ns:
+            self._forget_old(steady_ns - self.ttl_ns)
         self.latest_ns = max(self.latest_ns, steady_ns)
         self._payloads[command.notification_id] = command
         self._ended.append(command.notification_id)
