@@ -69,7 +69,7 @@ class PushProvider(HttpTransport):
         self._token = GoogleToken(config, self._http, clock)
         self._url = f"{config.base_url}/v1/projects/{config.project_id}/messages:send"
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         try:
             content = msgspec.json.encode({"message": message_of(attempt.command)})
         except (UnicodeEncodeError, TypeError) as error:

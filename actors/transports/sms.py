@@ -102,7 +102,7 @@ class SmsProvider(HttpTransport):
             "content-type": "application/x-www-form-urlencoded",
         }
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         number = e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
         if number is None:
