@@ -93,7 +93,9 @@ TABLE = [
     (error(502), Ambiguous(reason="HTTP 502")),
     (error(401), ChannelFault(reason="HTTP 401")),
     (error(403), ChannelFault(reason="HTTP 403")),
-    (error(401, "THIRD_PARTY_AUTH_ERROR"), ChannelFault(reason="HTTP 401 THIRD_PARTY_AUTH_ERROR")),
+    (error(401, "THIRD_PARTY_AUTH_ERROR"), Permanent(reason="HTTP 401 THIRD_PARTY_AUTH_ERROR")),
+    (error(408), Transient(reason="HTTP 408")),
+    (error(425), Transient(reason="HTTP 425")),
     (error(404), ChannelFault(reason="HTTP 404")),
     (error(302, location="/elsewhere"), ChannelFault(reason="HTTP 302")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
@@ -249,9 +251,9 @@ async def test_who_is_cancelled_while_renewing_leaves_the_renewal_to_the_next_on
 # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def sent(**more: Any) -> dict[str, Any]:
+async def sent(wanted_for: float | None = None, **more: Any) -> dict[str, Any]:
     async with http_server(Fcm()) as server, provider_of(server) as provider:
-        assert type(await outcome_of(provider, push(**more))) is Sent
+        assert type(await outcome_of(provider, push(**more), wanted_for=wanted_for)) is Sent
     (request,) = messages(server)
     message: dict[str, Any] = request.json["message"]
     return message
@@ -271,12 +273,51 @@ async def test_a_plain_message():
 
 
 async def test_a_message_with_everything():
-    metadata = {"badge": 3, "sound": "bell", "deep_link": "shop://orders/17", "data": {"order": 17, "paid": True}}
+    metadata = {
+        "badge": 3,
+        "sound": "bell",
+        "deep_link": "shop://orders/17",
+        "data": {"order": 17, "paid": True, "items": [{"name": "Tür"}], "of": {"a": None}, "to": "Ann"},
+    }
     message = await sent(metadata=metadata)
-    assert message["data"] == {"order": "17", "paid": "True", "deep_link": "shop://orders/17"}
+    assert message["data"] == {
+        "order": "17",
+        "paid": "true",
+        "items": '[{"name":"Tür"}]',
+        "of": '{"a":null}',
+        "to": "Ann",
+        "deep_link": "shop://orders/17",
+    }
     assert message["android"]["notification"]["notification_count"] == 3
     assert message["android"]["notification"]["sound"] == "bell"
     assert message["apns"]["payload"]["aps"] == {"badge": 3, "sound": "bell"}
+
+
+@pytest.mark.parametrize(
+    ("wanted_for", "ttl", "expiration"),
+    [
+        (90.9, "90", f"{NOW + 90:.0f}"),
+        (0.9, "0", "0"),
+        (0.0, "0", "0"),
+        (30 * 86400.0, "2419200", f"{NOW + 30 * 86400:.0f}"),  # four weeks, the most that FCM takes
+    ],
+)
+async def test_neither_fcm_nor_apns_keeps_a_message_for_longer_than_it_is_wanted(wanted_for, ttl, expiration):
+    message = await sent(wanted_for)
+    assert message["android"]["ttl"] == f"{ttl}s"
+    assert message["apns"]["headers"]["apns-expiration"] == expiration
+    assert message["webpush"]["headers"]["TTL"] == ttl
+    unlimited = await sent()
+    assert "ttl" not in unlimited["android"]
+    assert list(unlimited["apns"]["headers"]) == ["apns-collapse-id"]
+    assert "webpush" not in unlimited
+
+
+async def test_data_that_cannot_be_written_is_refused_before_anything_is_sent():
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        for data in ({"a": ["\ud800"]}, {"\ud800": 1}):
+            assert type(await outcome_of(provider, push(metadata={"data": data}))) is Permanent
+    assert server.connections == 0
 
 
 async def test_text_that_cannot_be_written_is_refused_before_anything_is_sent():
