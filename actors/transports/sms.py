@@ -9,8 +9,8 @@ code 21211, 21614, 21610             DeadDestination no such number, no mobile n
 401; code 20003, 20005, 20006, 20008 ChannelFault    the login is wrong, the account is closed, may not do this, or may
                                                      only test [2]
 code 30002                           ChannelFault    the account is suspended [2]
-code 21603, 21606, 21659, 21660      ChannelFault    no sender, or one that sends no SMS, is not Twilio's, or is another
-                                                     account's [2]
+code 21212, 21601, 21603, 21606,     ChannelFault    no sender, or one that is no number, sends no SMS, is not Twilio's,
+21659, 21660                                         or is another account's [2]
 code 21701, 21703, 21705             ChannelFault    no such messaging service, or one without a number [2]
 404, or code 20404                   ChannelFault    no such account, or `base_url` is not where the API is [2]
 3xx                                  ChannelFault    `base_url` is not where the API is
@@ -18,7 +18,8 @@ code 21701, 21703, 21705             ChannelFault    no such messaging service, 
                                      throttled
 code 21611, 30001                    Transient,      the sender's queue is full [2]
                                      throttled
-503                                  Transient       not now; after Retry-After [1]
+503, code 21730                      Transient       not now: after Retry-After; maintenance [1] [2]
+408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
 other 4xx                            Permanent       it does not take this message [1]
 other 5xx                            Ambiguous       it may have taken the message before it failed
 no connection                        Transient       nothing was said
@@ -32,7 +33,8 @@ a recipient that is no phone number  Permanent       refused here
 | [2] https://www.twilio.com/docs/api/errors, one page for each code
 
 Twilio has no idempotency key for messages: an ambiguous attempt that is made again may arrive twice. Other providers
-have one (`idempotency_header`).
+have one (`idempotency_header`). A message waits in the provider's queue for no longer than its notification is wanted;
+then it fails with code 30036.
 """
 
 from __future__ import annotations
@@ -67,9 +69,14 @@ DEAD_CODES: Final = frozenset({21211, 21614, 21610})
 """Invalid number, not a mobile number, unsubscribed."""
 
 FAULT_CODES: Final = frozenset(
-    {20003, 20005, 20006, 20008, 20404, 21603, 21606, 21659, 21660, 21701, 21703, 21705, 30002}
+    {20003, 20005, 20006, 20008, 20404, 21212, 21601, 21603, 21606, 21659, 21660, 21701, 21703, 21705, 30002}
 )
 """Of the account and the sender: no message goes out before they are put right."""
+
+MAINTENANCE_CODE: Final = 21730
+
+QUEUED_FOR_MAX_S: Final = 36_000
+"""Ten hours, the longest that Twilio keeps a message, and what it does when it is not told."""
 
 THROTTLED_CODES: Final = frozenset({20429, 21611, 30001})
 """Too many requests; the sender's queue is full, found at once or later."""
@@ -108,7 +115,7 @@ class SmsProvider(HttpTransport):
         if number is None:
             return Permanent(reason="not a phone number")
         try:
-            content = urlencode(self._form(command, number)).encode()
+            content = urlencode(self._form(command, number, wanted_for)).encode()
         except UnicodeEncodeError:
             return Permanent(reason="text with half a surrogate pair")
         headers = self._headers
@@ -116,7 +123,7 @@ class SmsProvider(HttpTransport):
             headers = headers | {self._config.idempotency_header: header_value(attempt.idempotency_key)}
         return outcome_of_answer(await self._http.post(self._url, headers, content))
 
-    def _form(self, command: SendNotification, number: str) -> dict[str, str]:
+    def _form(self, command: SendNotification, number: str, wanted_for: float | None) -> dict[str, str]:
         form = {"To": number, "Body": command.message}
         if self._config.sender is not None:
             form["From"] = self._config.sender
@@ -127,6 +134,8 @@ class SmsProvider(HttpTransport):
             query = urlencode({"notification_id": command.notification_id})
             joint = "?" if "?" not in url else "" if url.endswith(("?", "&")) else "&"
             form["StatusCallback"] = f"{url}{joint}{query}{mark}{fragment}"
+        if wanted_for is not None and wanted_for < QUEUED_FOR_MAX_S:
+            form["ValidityPeriod"] = str(max(1, int(wanted_for)))
         return form
 
     def has_signed(self, url: str, form: Mapping[str, str], signature: str) -> bool:
@@ -187,7 +196,7 @@ def outcome_of_answer(answer: Answer) -> Outcome:
         return DeadDestination(reason=reason, answer=text)
     if status == 429 or code in THROTTLED_CODES:
         return Transient(reason=reason, answer=text, retry_after=answer.retry_after, throttled=True)
-    if status == 503:
+    if status in (408, 425, 503) or code == MAINTENANCE_CODE:
         return Transient(reason=reason, answer=text, retry_after=answer.retry_after)
     if status >= 500:
         return Ambiguous(reason=reason, answer=text)

@@ -54,7 +54,8 @@ TABLE = [
     (error(401), ChannelFault(reason="HTTP 401")),
     (error(403, 20003), ChannelFault(reason="HTTP 403, code 20003")),
     *((error(403, code), ChannelFault(reason=f"HTTP 403, code {code}")) for code in (20005, 20006, 20008, 30002)),
-    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21603, 21606, 21659, 21660)),
+    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21212, 21601, 21603, 21606)),
+    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21659, 21660)),
     *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21701, 21703, 21705)),
     (error(429, 20429), Transient(reason="HTTP 429, code 20429", throttled=True)),
     (error(400, 20429), Transient(reason="HTTP 400, code 20429", throttled=True)),
@@ -64,6 +65,9 @@ TABLE = [
         Transient(reason="HTTP 429", throttled=True, retry_after=30.0),
     ),
     (error(503), Transient(reason="HTTP 503")),
+    (error(400, 21730), Transient(reason="HTTP 400, code 21730")),
+    (error(408), Transient(reason="HTTP 408")),
+    (error(425), Transient(reason="HTTP 425")),
     (error(503, Retry_After="9"), Transient(reason="HTTP 503", retry_after=9.0)),
     (error(301, location="https://elsewhere.example"), ChannelFault(reason="HTTP 301")),
     (error(400, 21602), Permanent(reason="HTTP 400, code 21602")),
@@ -112,9 +116,9 @@ async def test_a_timeout_leaves_nothing_behind():
         assert type(await outcome_of(provider, text())) is Sent
 
 
-async def sent(command: SendNotification, **settings: Any) -> Request:
+async def sent(command: SendNotification, wanted_for: float | None = None, **settings: Any) -> Request:
     async with http_server([Reply(201)]) as server, provider_of(server, **settings) as provider:
-        assert type(await outcome_of(provider, command)) is Sent
+        assert type(await outcome_of(provider, command, wanted_for=wanted_for)) is Sent
     (request,) = server.requests
     return request
 
@@ -162,6 +166,13 @@ async def test_the_request_with_all_settings():
 async def test_the_status_callback_is_as_configured_and_knows_the_notification(configured, wanted):
     request = await sent(text(notification_id="n"), status_callback=configured)
     assert request.form["StatusCallback"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted_for", "period"), [(90.9, "90"), (0.0, "1"), (35_999.9, "35999"), (36_000.0, None), (None, None)]
+)
+async def test_the_provider_keeps_no_message_for_longer_than_it_is_wanted(wanted_for, period):
+    assert (await sent(text(), wanted_for)).form.get("ValidityPeriod") == period
 
 
 async def test_what_an_operator_has_edited_is_another_message_of_the_same_notification():
@@ -272,6 +283,7 @@ def test_a_national_number_is_read_as_a_valid_one_or_not_at_all(digits, region):
         ("failed", "21614", DeadDestination),
         ("failed", "21611", Transient),
         ("undelivered", "30004", Permanent),
+        ("failed", "30036", Permanent),
         ("undelivered", "30007", Permanent),
         ("failed", None, Permanent),
         ("failed", "what?", Permanent),
