@@ -174,7 +174,7 @@ class TwilioConfig(HttpSettings):
     """Where the provider reports the outcome of a message; the notification's id is added to it. None: nowhere."""
 
     country_code: CountryCode | None = None
-    """Of numbers that have none and whose notification names none either; they are refused when None."""
+    """Of national numbers whose notification names none either; they are refused when None, or not valid there."""
 
     idempotency_header: HeaderName | None = None
     """The header in which this provider takes an idempotency key. None: it has none, as Twilio."""
@@ -295,7 +295,8 @@ class WebPushConfig(TargetSettings):
     """Where the people of a push service reach us."""
 
     ttl: Duration = 86400.0
-    """How long a message waits for a browser that is offline, where the notification does not say."""
+    """How long a message waits for a browser that is offline, where the notification does not say; not beyond its
+    expiry."""
 
     urgency: Literal["very-low", "low", "normal", "high"] = "normal"
     """Of a message whose notification does not say."""

@@ -17,6 +17,8 @@ certificate does not verify        ChannelFault    nothing was said, and nothing
 anything else                      ChannelFault    the account or its key is not known there (RFC 6749, 5.2)
 ================================== =============== ================================================================
 
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+
 Whoever wants a token while one is asked for shares its answer, a failure too, and no token is asked for before the
 Retry-After of a failure is over.
 """

@@ -3,7 +3,7 @@
 ==================================== =============== ==============================================================
 FCM                                  outcome         because
 ==================================== =============== ==============================================================
-2xx                                  Sent            it has taken the message
+2xx                                  Sent            it has taken the message [4]
 UNREGISTERED                         DeadDestination the app is gone from that device [1]
 SENDER_ID_MISMATCH                   Permanent       the token belongs to another project [1]
 THIRD_PARTY_AUTH_ERROR               Permanent       the project has no valid key for this token's platform, APNs or Web
@@ -13,7 +13,7 @@ QUOTA_EXCEEDED, 429                  Transient,      too fast; after Retry-After
                                      throttled
 INTERNAL, UNAVAILABLE, 500, 503      Transient       it says so; after Retry-After [1] [2]
 408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
-other 5xx                            Ambiguous       it may have taken the message before it failed
+other 5xx                            Ambiguous       it may have taken the message before it failed (RFC 9110, 15.6)
 401, 403                             ChannelFault    the account may not send, also with a new access token, which is
                                                      tried at once [3]
 404 without UNREGISTERED, 3xx        ChannelFault    there is no such project, or `base_url` is wrong [3]
@@ -28,6 +28,9 @@ lost after the request went out      Ambiguous       it may have taken the messa
 | [1] https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 | [2] https://firebase.google.com/docs/cloud-messaging/scale-fcm
 | [3] https://cloud.google.com/apis/design/errors
+| [4] https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
+
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
 
 FCM has no idempotency key. But a message shows under a tag made from the notification's id, and a copy of it replaces
 the one that is there. Neither FCM nor APNs keeps it for a device for longer than its notification is wanted.

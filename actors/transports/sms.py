@@ -13,7 +13,7 @@ code 21212, 21601, 21603, 21606,     ChannelFault    no sender, or one that is n
 21659, 21660                                         or is another account's [2]
 code 21701, 21703, 21705             ChannelFault    no such messaging service, or one without a number [2]
 404, or code 20404                   ChannelFault    no such account, or `base_url` is not where the API is [2]
-3xx                                  ChannelFault    `base_url` is not where the API is
+3xx                                  ChannelFault    `base_url` is not where the API is (RFC 9110, 15.4)
 429, or code 20429                   Transient,      too fast; after Retry-After [1]
                                      throttled
 code 21611, 30001                    Transient,      the sender's queue is full [2]
@@ -21,7 +21,7 @@ code 21611, 30001                    Transient,      the sender's queue is full 
 503, code 21730                      Transient       not now: after Retry-After; maintenance [1] [2]
 408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
 other 4xx                            Permanent       it does not take this message [1]
-other 5xx                            Ambiguous       it may have taken the message before it failed
+other 5xx                            Ambiguous       it may have taken the message before it failed [1]
 no connection                        Transient       nothing was said
 certificate does not verify          ChannelFault    nothing was said, and nothing will be
 lost after the request went out      Ambiguous       it may have taken the message
@@ -31,6 +31,8 @@ a recipient that is no phone number  Permanent       refused here
 
 | [1] https://www.twilio.com/docs/usage/twilios-response
 | [2] https://www.twilio.com/docs/api/errors, one page for each code
+
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
 
 Twilio has no idempotency key for messages: an ambiguous attempt that is made again may arrive twice. Other providers
 have one (`idempotency_header`). A message waits in the provider's queue for no longer than its notification is wanted;

@@ -14,7 +14,8 @@ while none ever took a message
 408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
 503                                  Transient       not now; after Retry-After (RFC 9110, 15.6.4)
 other 4xx, 3xx                       Permanent       it does not take this message; redirects are not followed
-other 5xx                            Ambiguous       it may have taken the message before it failed
+                                                     (RFC 9110, 15.4 and 15.5)
+other 5xx                            Ambiguous       it may have taken the message before it failed (RFC 9110, 15.6)
 no connection, a certificate that    Transient       nothing was said
 does not verify
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`: browsers choose
@@ -25,6 +26,8 @@ or an unknown urgency
 an error that is cut off             Transient       it has not taken the message
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
+
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
 
 A message has a topic made from the notification's id, unless the metadata names another: of several with the same topic
 a push service keeps the last one, so that a browser that was offline gets no copies. It keeps none for longer than the

@@ -13,6 +13,7 @@ import trio
 from attempts import outcome_of
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from documented import answers_in_table, words_of
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from tls_certificate import Tls
 
@@ -20,6 +21,7 @@ from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.transports import FcmConfig
+from actors.transports import google_token, push as push_transport
 from actors.transports.google_token import GoogleToken, outcome_of_answer as token_outcome
 from actors.transports.http_exchange import Answer, Failed
 from actors.transports.push import PushProvider
@@ -104,6 +106,12 @@ TABLE = [
     (DROP, Ambiguous(reason="connection lost before the answer")),
     (error(404, "UNREGISTERED")._replace(cut_off=True), Transient(reason="answer cut off")),
 ]
+
+
+def test_each_answer_that_the_documentation_names_is_tested():
+    documented = answers_in_table(push_transport)
+    assert len(documented) >= 10
+    assert documented - words_of(*TABLE) == set()
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
@@ -194,39 +202,45 @@ async def test_what_has_nothing_to_do_with_the_token_does_not_renew_it():
     assert script.handed_out == 1
 
 
-@pytest.mark.parametrize(
-    ("reply", "wanted"),
-    [
-        (Reply(400, {"error": "invalid_grant"}), ChannelFault(reason="no access token: HTTP 400")),
-        (Reply(401, {"error": "invalid_client"}), ChannelFault(reason="no access token: HTTP 401")),
-        (Reply(200, {"expires_in": 3600}), ChannelFault(reason="no access token: HTTP 200")),
-        (Reply(200, {"access_token": "secret-1\n"}), ChannelFault(reason="no access token: HTTP 200")),
-        (Reply(200, {"access_token": ["secret-1"]}), ChannelFault(reason="no access token: HTTP 200")),
-        (Reply(307, b"", {"location": "/elsewhere"}), ChannelFault(reason="no access token: HTTP 307")),
-        (Reply(408), Transient(reason="no access token: HTTP 408")),
-        (Reply(425), Transient(reason="no access token: HTTP 425")),
-        (Reply(400, {"error": "temporarily_unavailable"}), Transient(reason="no access token: HTTP 400")),
-        (Reply(403, {"error": "server_error"}), Transient(reason="no access token: HTTP 403")),
-        (
-            Reply(400, {"error": "what", "error_description": "internal_failure"}, {"retry-after": "3"}),
-            Transient(reason="no access token: HTTP 400", retry_after=3.0),
-        ),
-        (Reply(400, {"error": ["server_error"]}), ChannelFault(reason="no access token: HTTP 400")),
-        (Reply(200, "secret-1"), ChannelFault(reason="no access token: HTTP 200")),
-        (
-            Reply(429, b"", {"retry-after": "5"}),
-            Transient(reason="no access token: HTTP 429", throttled=True, retry_after=5.0),
-        ),
-        (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
-        (DROP, Transient(reason="no access token: connection lost before the answer")),
-        (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
-        (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
-        (
-            Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
-            Transient(reason="no access token: answer cut off", retry_after=5.0),
-        ),
-    ],
-)
+TOKEN_TABLE = [
+    (Reply(400, {"error": "invalid_grant"}), ChannelFault(reason="no access token: HTTP 400")),
+    (Reply(401, {"error": "invalid_client"}), ChannelFault(reason="no access token: HTTP 401")),
+    (Reply(200, {"expires_in": 3600}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(200, {"access_token": "secret-1\n"}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(200, {"access_token": ["secret-1"]}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(307, b"", {"location": "/elsewhere"}), ChannelFault(reason="no access token: HTTP 307")),
+    (Reply(408), Transient(reason="no access token: HTTP 408")),
+    (Reply(425), Transient(reason="no access token: HTTP 425")),
+    (Reply(400, {"error": "temporarily_unavailable"}), Transient(reason="no access token: HTTP 400")),
+    (Reply(403, {"error": "server_error"}), Transient(reason="no access token: HTTP 403")),
+    (
+        Reply(400, {"error": "what", "error_description": "internal_failure"}, {"retry-after": "3"}),
+        Transient(reason="no access token: HTTP 400", retry_after=3.0),
+    ),
+    (Reply(400, {"error": ["server_error"]}), ChannelFault(reason="no access token: HTTP 400")),
+    (Reply(200, "secret-1"), ChannelFault(reason="no access token: HTTP 200")),
+    (
+        Reply(429, b"", {"retry-after": "5"}),
+        Transient(reason="no access token: HTTP 429", throttled=True, retry_after=5.0),
+    ),
+    (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
+    (DROP, Transient(reason="no access token: connection lost before the answer")),
+    (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+    (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+    (
+        Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
+        Transient(reason="no access token: answer cut off", retry_after=5.0),
+    ),
+]
+
+
+def test_each_answer_of_the_token_endpoint_that_the_documentation_names_is_tested():
+    documented = answers_in_table(google_token)
+    assert len(documented) >= 6
+    assert documented - words_of(*TOKEN_TABLE) == set()
+
+
+@pytest.mark.parametrize(("reply", "wanted"), TOKEN_TABLE)
 async def test_no_access_token(reply, wanted):
     async with http_server(Fcm(tokens=[reply])) as server, provider_of(server) as provider:
         outcome = await outcome_of(provider, push())
