@@ -172,11 +172,14 @@ def e164(recipient: str, country_code: Any) -> str | None:
         return None
     if text.startswith("+") and not has_optional_prefix:
         return text if len(text) <= E164_LENGTH_MAX else None
-    country = str(country_code or "").removeprefix("+")
-    if not text.startswith("+") and not re.fullmatch(r"[0-9]{1,3}", country, re.ASCII):
-        return None
+    region = None
+    if not text.startswith("+"):
+        country = str(country_code).removeprefix("+")
+        if not re.fullmatch(r"[0-9]{1,3}", country, re.ASCII):
+            return None
+        region = phonenumbers.region_code_for_country_code(int(country))
     try:
-        number = phonenumbers.parse(text, phonenumbers.region_code_for_country_code(int(country or 0)))
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(number):

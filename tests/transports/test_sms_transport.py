@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import phonenumbers
@@ -219,6 +220,10 @@ async def test_the_country_is_that_of_the_notification_before_that_of_the_settin
         ("+49 30 123456", "+1", "+4930123456"),
         ("+39 (0)6 12345678", None, "+390612345678"),  # which keeps its zero
         ("(030) 123456", "+49", "+4930123456"),
+        ("+49 (0)30 123456", "DE", "+4930123456"),
+        ("+49 (0)30 1", "+49", None),
+        ("+999 (0)30 123456", None, None),
+        ("030 123456", {}, None),
         ("49 30 123456", "+49", "+4930123456"),
         ("8 (912) 345-67-89", "+7", "+79123456789"),
         ("555-0123", "+1", None),  # without its area
@@ -260,6 +265,15 @@ def test_national_numbers_of_all_countries_are_read_as_their_people_write_them(k
             assert e164(national, number.country_code) == e164(wanted, None) == wanted
             read += 1
     assert read > 200
+
+
+PARTS = st.lists(st.sampled_from(["+", "00", "(0)", "0", "1", "49", "7", "8", "39", " ", "-", "(", ")", "x", "٤"]))
+
+
+@given(PARTS, st.none() | st.sampled_from(["+1", 7, "39", "+49", "DE", "+", "0", True, {}]) | st.text(max_size=3))
+def test_whatever_is_written_is_a_number_in_e164_or_none(parts, country_code):
+    number = e164("".join(parts), country_code)
+    assert number is None or re.fullmatch(r"\+[1-9][0-9]{6,14}", number)
 
 
 @given(st.from_regex(r"[0-9]{1,16}", fullmatch=True), st.sampled_from(REGIONS))
