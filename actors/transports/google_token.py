@@ -145,8 +145,8 @@ class GoogleToken:
                 reason = f"no access token: {outcome.reason}"
                 outcome = Transient(reason=reason, answer=outcome.answer, retry_after=wait)
             raise Failed(outcome) from None
-        if answer.cut_off:
-            raise Failed(Transient(reason="no access token: answer cut off", retry_after=answer.retry_after))
+        if answer.cut_off and answer.status < 300:
+            raise Failed(Transient(reason="no access token: answer cut off"))
         said = answer.json
         text = said.get("access_token")
         if not (200 <= answer.status < 300 and isinstance(text, str) and re.fullmatch(r"[\x21-\x7e]+", text)):
