@@ -20,7 +20,7 @@ anything else                      ChannelFault    the account or its key is not
 What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
 
 Whoever wants a token while one is asked for shares its answer, a failure too, and no token is asked for before the
-Retry-After of a failure is over.
+Retry-After of a failure is over, or an hour.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ ASSERTION_LIFE_S: Final = 3600
 TOKEN_LIFE_S: Final = 3600.0
 """Of a token whose answer does not say: as long as Google's last."""
 
+HEEDED_FOR_MAX_S: Final = 3600.0
+"""After this a token is asked for again, whatever the Retry-After of a failure said."""
+
 REPEATABLE_ERRORS: Final = frozenset({"temporarily_unavailable", "server_error", "internal_failure"})
 
 
@@ -69,15 +72,25 @@ class _Token(msgspec.Struct, frozen=True):
 
 class _Failure(msgspec.Struct, frozen=True):
     outcome: Outcome
-    until: float
-    """When the next one may be asked for, on trio's clock."""
+    at: float
+    """On trio's clock."""
+
+    @property
+    def wait_s(self) -> float:
+        """What is left of its Retry-After."""
+        asked_s = self.outcome.retry_after if isinstance(self.outcome, Transient) else None
+        return 0.0 if asked_s is None else max(0.0, self.at + asked_s - trio.current_time())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a token may be asked for again."""
+        return self.wait_s == 0 or trio.current_time() >= self.at + HEEDED_FOR_MAX_S
 
     def shared(self) -> Failed:
-        """Return this failure as it is now, with what is left of its Retry-After."""
+        """Return this failure as it is now."""
         outcome = self.outcome
         if isinstance(outcome, Transient) and outcome.retry_after is not None:
-            left_s = max(0.0, self.until - trio.current_time())
-            outcome = msgspec.structs.replace(outcome, retry_after=left_s)
+            outcome = msgspec.structs.replace(outcome, retry_after=self.wait_s)
         return Failed(outcome)
 
 
@@ -114,24 +127,20 @@ class GoogleToken:
                 if self._token is not None and self._clock() < self._token.renew_at:
                     return self._token.text
                 failure = self._failure
-                if failure is not None and (failure is not failure_before or trio.current_time() < failure.until):
+                if failure is not None and (failure is not failure_before or not failure.is_over):
                     raise failure.shared()
                 is_renewing = True
                 try:
                     self._token = await self._renewed()
                 except Failed as failed:
-                    self._note(failed.outcome)
+                    self._failure = _Failure(failed.outcome, trio.current_time())
                     raise
                 self._failure = None
                 return self._token.text
         outcome = Transient(reason="no access token: no answer in time")
         if is_renewing:  # and whoever waits now has not run yet
-            self._note(outcome)
+            self._failure = _Failure(outcome, trio.current_time())
         raise Failed(outcome)
-
-    def _note(self, outcome: Outcome) -> None:
-        wait_s = outcome.retry_after if isinstance(outcome, Transient) else None
-        self._failure = _Failure(outcome, trio.current_time() + (wait_s or 0.0))
 
     async def _renewed(self) -> _Token:
         content = urlencode({"grant_type": GRANT, "assertion": self._assertion()}).encode()

@@ -342,6 +342,16 @@ async def test_a_failure_is_over_with_its_retry_after(autojump_clock):
     assert len(endpoint.asked) == 2
 
 
+async def test_a_token_is_asked_for_again_after_an_hour_whatever_was_said(autojump_clock):
+    endpoint = TokenEndpoint((0, Failed(Transient(reason="busy", retry_after=1e9))), (0, answer_with(access_token="a")))
+    token = token_of(endpoint)
+    assert (await outcome_within(token, 10)).retry_after == 1e9
+    await trio.sleep(3599)
+    assert (await outcome_within(token, 10)).retry_after == pytest.approx(1e9 - 3599)
+    await trio.sleep(1)
+    assert await outcome_within(token, 10) == "a"
+
+
 async def test_a_failure_is_no_longer_shared_once_a_token_is_there(autojump_clock):
     endpoint = TokenEndpoint((1, Failed(ChannelFault(reason="no"))), (1, answer_with(access_token="a")))
     token = token_of(endpoint)
