@@ -359,6 +359,7 @@ class Handler(Actor):
             number=delivery.attempts + 1,
             charged=delivery.charged,
             expires_at_ns=until_ns,
+            wanted_until_ns=delivery.expires_at_ns,
             edits=delivery.edits,
             caution=delivery.caution,
         )
