@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
 import pytest
 import trio
 
@@ -25,6 +26,10 @@ SERVICE = Path(__file__).with_name("backlog_service.py")
 NUMBERS = 10**6
 CEILING = ceiling_per_s(CircuitBreakerConfig(), 0.0)
 PATIENCE_S = 900
+ORPHANED = """
+    SELECT count(*) FROM retrylab.notifications LEFT JOIN retrylab.nodes ON token = owner
+    WHERE state = 'open' AND (token IS NULL OR gone OR lease_until < clock_timestamp())
+"""
 
 
 class Life:
@@ -73,6 +78,16 @@ class Life:
         return [line[1] for line in self.lines if line[0] == what]
 
 
+def wait_until_taken_over(dsn: str) -> None:
+    """Wait until the nodes that run have all that the killed ones had: one that has nothing of its own would end."""
+    time.sleep(4)  # longer than a lease
+    until = time.monotonic() + PATIENCE_S
+    with psycopg.connect(dsn, autocommit=True) as sql:
+        while sql.execute(ORPHANED).fetchone() != (0,):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+
+
 async def check_ended(path: str, notification_ids: set[str]) -> None:
     """Check that nothing in a store has not ended, and that these have."""
     opened: AbstractAsyncContextManager[Any] = (
@@ -106,6 +121,8 @@ def test_a_backlog_survives_kills_and_goes_on_at_a_pace(nodes, kills, backlog, t
         running[number].kill()
         running[number] = Life(store, (nodes + kill) * NUMBERS, 0)
         lives.append(running[number])
+    if nodes > 1:
+        wait_until_taken_over(store)
     for life in running:
         life.finish()
     accepted = {number for life in lives for number in life.said("accepted")}
