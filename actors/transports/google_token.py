@@ -6,7 +6,8 @@ the token endpoint                 outcome         because
 2xx with a token                   (the token)     it lasts as long as `expires_in` says
 429                                Transient,      too fast; after Retry-After
                                    throttled
-5xx, no connection, lost, cut off  Transient       no message was sent yet
+5xx, no connection, lost, an       Transient       no message was sent yet
+answer of 2xx or 4xx cut off
 certificate does not verify        ChannelFault    nothing was said, and nothing will be
 anything else                      ChannelFault    the account or its key is not known there
 ================================== =============== ================================================================
@@ -87,7 +88,7 @@ class GoogleToken:
                 reason = f"no access token: {outcome.reason}"
                 outcome = Transient(reason=reason, answer=outcome.answer, retry_after=wait)
             raise Failed(outcome) from None
-        if answer.cut_off:
+        if answer.cut_off and answer.status < 300:
             raise Failed(Transient(reason="no access token: answer cut off"))
         said = answer.json
         text, lasts_s = said.get("access_token"), said.get("expires_in")

@@ -67,7 +67,7 @@ class Answer(msgspec.Struct, frozen=True):
     at: float
     """When it came, in seconds since 1970."""
     cut_off: bool = False
-    """Whether its body did not come to an end; only so where the status is of a success."""
+    """Whether its body did not come to an end, or not in time. The status counts all the same."""
 
     @property
     def text(self) -> str:
@@ -127,6 +127,8 @@ class HttpExchange:
         network: Who connects; anywhere when None.
         is_ours: Whether there is one server, of our provider: then a certificate that does not verify is a fault of the
             channel, and else of one recipient.
+        errors_in_body: Whether only the body says what an error of 4xx means, but for a 429. With its body cut off it
+            is no answer then: a failure that may pass, since nothing was done. One of 5xx may have done something.
 
     Raises:
         ConfigurationError: the certificates to trust cannot be read.
@@ -139,6 +141,7 @@ class HttpExchange:
         *,
         network: httpcore2.AsyncNetworkBackend | None = None,
         is_ours: bool = True,
+        errors_in_body: bool = True,
     ) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls_context(config.ca_file),
@@ -150,6 +153,7 @@ class HttpExchange:
         self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
         self._clock = clock
         self._is_ours = is_ours
+        self._errors_in_body = errors_in_body
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Answer:
         """Return the answer to a POST.
@@ -192,7 +196,8 @@ class HttpExchange:
         headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         body, cut_off = await self._body(response)
         answer = Answer(response.status, headers_received, body, self._clock(), cut_off is not None)
-        if cut_off is not None and response.status >= 300:  # what it says may matter, and nothing has been done
+        is_unread = cut_off is not None and 400 <= response.status < 500 and response.status != 429
+        if is_unread and self._errors_in_body:
             raise Failed(Transient(reason="answer cut off", answer=cut_off, retry_after=answer.retry_after))
         return answer
 

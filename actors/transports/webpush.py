@@ -19,7 +19,7 @@ multicast or reserved address                        their push service, and wha
 no subscription, no https URL, a     Permanent       refused here
 message that is too large, a topic
 or an unknown urgency
-an error that is cut off             Transient       it has not taken the message
+an answer whose body is cut off      by its status   the status has come
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 
@@ -98,7 +98,8 @@ class WebPushProvider(HttpTransport):
         if not isinstance(config, WebPushConfig):
             config = validated(WebPushConfig, config)
         self._vapid = _vapid(config)
-        self._http = HttpExchange(config, clock, network=GuardedNetwork(config.allow_networks), is_ours=False)
+        network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
         self._config = config
         self._clock = clock
 
