@@ -26,6 +26,7 @@ from actors.errors import described
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
+from actors.transports.http_connections import CheckedNetwork, check_behind
 from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
 
 with needs("live"):
@@ -148,7 +149,7 @@ class HttpExchange:
             max_connections=config.connections,
             max_keepalive_connections=config.connections,
             keepalive_expiry=config.idle_max,
-            network_backend=network,
+            network_backend=CheckedNetwork(httpcore2.TrioBackend() if network is None else network),
         )
         self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
         self._clock = clock
@@ -216,6 +217,8 @@ class HttpExchange:
                             break
             if patience.cancelled_caught:
                 cut_off = f"no end of it within {patience_s:.2g} s"
+            elif len(body) < BODY_SIZE_MAX:
+                check_behind(response)
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             cut_off = _described(error)
         finally:

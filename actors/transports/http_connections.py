@@ -1,0 +1,104 @@
+"""Connections over HTTP: kept for the next request, unless something is left on them.
+
+What a server sends behind its answer would be taken for the answer to the next request, which may be another tenant's
+(response desynchronisation). So a connection on which anything is unread, in the socket, in TLS or in the parser, is
+closed before it is used again. What comes only after the next request has gone out cannot be told from its answer.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from actors.optional_dependencies import needs
+
+with needs("live"):
+    import httpcore2
+
+
+class CheckedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects over another network, and looks at each connection before a request goes out over it."""
+
+    def __init__(self, network: httpcore2.AsyncNetworkBackend) -> None:
+        self._network = network
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect as the other network does."""
+        return CheckedStream(await self._network.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class CheckedStream(httpcore2.AsyncNetworkStream):
+    """One connection."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._is_answered = False
+        self.is_spoiled = False
+        """Whether something was read that no request has asked for."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read some bytes; none at the end."""
+        self._is_answered = True
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write all of it.
+
+        Raises:
+            ConnectionNotAvailable: a request begins, and something behind the answer before it is unread; the pool
+                closes this connection and takes another one.
+        """
+        if self._is_answered:
+            self._is_answered = False
+            if self.is_spoiled or self._has_unread():
+                raise httpcore2.ConnectionNotAvailable
+        await self._stream.write(buffer, timeout)
+
+    def _has_unread(self) -> bool:
+        """Tell whether the server has sent something, or its end."""
+        if self._stream.get_extra_info("is_readable"):
+            return True
+        tls = self._stream.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            tls.read(1)  # what was received with the answer, in a record of its own; this never waits
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            return True
+        return True
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return this connection with TLS from here on."""
+        return CheckedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the library asks for."""
+        return self._stream.get_extra_info(info)
+
+
+def check_behind(response: httpcore2.Response) -> None:
+    """Keep a connection from being used again whose answer, which has been read to its end, has something behind it."""
+    stream: Any = response.stream
+    try:
+        # The library keeps what its parser has left over, and has no other way to ask for it.
+        left = stream._stream._connection._h11_state.trailing_data[0]
+    except AttributeError:
+        left = b"?"  # not to be known: better a new connection each time than another one's answer
+    if left:
+        response.extensions["network_stream"].is_spoiled = True
