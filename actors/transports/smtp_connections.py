@@ -163,14 +163,23 @@ class SmtpConnection:
         return smtp.docmd(_base64(second)) if code == 334 else (code, text)
 
     def reset(self) -> bool:
-        """Make ready for another mail; tell whether the connection is still alive."""
+        """Make ready for another mail; tell whether the connection is still alive, with no reply that is unread."""
         try:
+            if self._has_unread():  # it would be taken for the reply to RSET, and each later one for the next one's
+                return False
             self._socket.settimeout(self._config.connect_timeout)
             code, _ = self._smtp.rset()
             self._socket.settimeout(self._config.timeout)
         except (OSError, smtplib.SMTPException):
             return False
         return code == 250
+
+    def _has_unread(self) -> bool:
+        self._socket.settimeout(0)
+        try:
+            return self._smtp.file is not None and bool(self._smtp.file.peek(1))
+        except ssl.SSLWantReadError:
+            return False
 
     def send(self, mail: Mail) -> Outcome:
         """Send a mail over it, and return its outcome."""

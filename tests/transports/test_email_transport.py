@@ -474,6 +474,17 @@ async def test_a_connection_that_the_server_has_closed_costs_no_attempt():
         assert len(server.sessions) == 4
 
 
+@pytest.mark.parametrize("security", ["none", "starttls"])
+async def test_a_reply_that_nothing_has_asked_for_is_not_taken_for_the_next_one(tls: Tls, security):
+    context = {} if security == "none" else {security: tls.server}
+    with mail_server(Script(DATA=["250 taken\r\n250 unasked"]), **context) as server:
+        async with EmailProvider(server.settings(security=security, ca_file=tls.ca_file)) as provider:
+            kinds = [type(await outcome_of(provider, mail())) for _ in range(3)]
+        assert kinds == [Sent] * 3
+        assert len(server.script.mails) == 3
+        assert server.script.said["RSET"] == 1  # on the second connection
+
+
 @pytest.mark.parametrize(("settings", "connections"), [({"mails_per_connection": 2}, 2), ({"idle_max": 1e-9}, 4)])
 async def test_a_connection_is_not_used_forever(settings, connections):
     with mail_server() as server:
