@@ -1,4 +1,4 @@
-"""Connections over HTTP: kept for the next request, unless something is left on them.
+"""Connections over HTTP: kept for the next request unless something is left on them, and shared between hosts.
 
 What a server sends behind its answer would be taken for the answer to the next request, which may be another tenant's
 (response desynchronisation). So a connection on which anything is unread, in the socket, in TLS or in the parser, is
@@ -8,13 +8,19 @@ closed before it is used again. What comes only after the next request has gone 
 from __future__ import annotations
 
 import ssl
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
+
+import trio
 
 from actors.optional_dependencies import needs
 
 with needs("live"):
     import httpcore2
+
+SPARE = 4
+"""A host gets no more connections than so many times what is free: however many one host has, another one gets some."""
 
 
 class CheckedNetwork(httpcore2.AsyncNetworkBackend):
@@ -102,3 +108,60 @@ def check_behind(response: httpcore2.Response) -> None:
         left = b"?"  # not to be known: better a new connection each time than another one's answer
     if left:
         response.extensions["network_stream"].is_spoiled = True
+
+
+class HostShares:
+    """How many connections each host may have.
+
+    One host may have all of `connections` at once; a quarter more is there for the others. What is free bounds what
+    each may have (:data:`SPARE`), so that several slow hosts together leave some free, too.
+
+    Args:
+        connections: to one host.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self.total = self._free = connections + -(-connections // SPARE)
+        """To all hosts together."""
+        self._per_host = connections
+        self._used: Counter[bytes] = Counter()
+        self._waiting: dict[bytes, deque[trio.Event]] = {}
+
+    async def acquire(self, host: bytes) -> None:
+        """Wait for a connection to this host; first come, first served."""
+        if host not in self._waiting and self._has_room(host):
+            self._take(host)
+            return
+        turn = trio.Event()
+        waiting = self._waiting.setdefault(host, deque())
+        waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            waiting.remove(turn)
+            if not waiting:
+                del self._waiting[host]
+            raise
+
+    def release(self, host: bytes) -> None:
+        """Give a connection back, to whoever waits for one."""
+        self._free += 1
+        self._used[host] -= 1
+        if not self._used[host]:
+            del self._used[host]
+        for other in list(self._waiting):
+            if not self._free:
+                break
+            waiting = self._waiting[other]
+            while waiting and self._has_room(other):
+                self._take(other)
+                waiting.popleft().set()
+            if not waiting:
+                del self._waiting[other]
+
+    def _has_room(self, host: bytes) -> bool:
+        return self._used[host] < min(self._per_host, SPARE * self._free)
+
+    def _take(self, host: bytes) -> None:
+        self._free -= 1
+        self._used[host] += 1

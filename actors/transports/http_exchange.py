@@ -26,7 +26,7 @@ from actors.errors import described
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
-from actors.transports.http_connections import CheckedNetwork, check_behind
+from actors.transports.http_connections import CheckedNetwork, HostShares, check_behind
 from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
 
 with needs("live"):
@@ -127,7 +127,7 @@ class HttpExchange:
         clock: The time in seconds since 1970.
         network: Who connects; anywhere when None.
         is_ours: Whether there is one server, of our provider: then a certificate that does not verify is a fault of the
-            channel, and else of one recipient.
+            channel, and all connections may go there. Else of one recipient, who takes none of the others' connections.
         errors_in_body: Whether only the body says what an error of 4xx means, but for a 429. With its body cut off it
             is no answer then: a failure that may pass, since nothing was done. One of 5xx may have done something.
 
@@ -144,13 +144,16 @@ class HttpExchange:
         is_ours: bool = True,
         errors_in_body: bool = True,
     ) -> None:
+        self._shares = None if is_ours else HostShares(config.connections)
+        connections = config.connections if self._shares is None else self._shares.total
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls_context(config.ca_file),
-            max_connections=config.connections,
-            max_keepalive_connections=config.connections,
+            max_connections=connections,
+            max_keepalive_connections=connections,
             keepalive_expiry=config.idle_max,
             network_backend=CheckedNetwork(httpcore2.TrioBackend() if network is None else network),
         )
+        self._connect_timeout = config.connect_timeout
         self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
         self._clock = clock
         self._is_ours = is_ours
@@ -180,8 +183,20 @@ class HttpExchange:
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
+        if self._shares is None:
+            return await self._answer(assembled)
+        with trio.move_on_after(self._connect_timeout) as patience:
+            await self._shares.acquire(assembled.url.host)
+        if patience.cancelled_caught:
+            raise Failed(Transient(reason="no connection free"))
         try:
-            response = await self._pool.handle_async_request(assembled)
+            return await self._answer(assembled)
+        finally:
+            self._shares.release(assembled.url.host)
+
+    async def _answer(self, request: httpcore2.Request) -> Answer:
+        try:
+            response = await self._pool.handle_async_request(request)
         except TargetRefused as error:
             raise Failed(Permanent(reason="target address not allowed", answer=str(error))) from None
         except httpcore2.PoolTimeout:

@@ -1,19 +1,23 @@
-"""Connections over HTTP: what a server sends unasked is nobody's answer, wherever it waits."""
+"""Connections over HTTP: what a server sends unasked is nobody's answer, and no host takes them all."""
 
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from typing import Any
 
 import httpcore2
 import pytest
 import trio
-from http_servers import Request, Said, http_server
+import trio.testing
+from http_servers import HANG, Reply, Request, Said, http_server
+from hypothesis import given, strategies as st
 from tls_certificate import Tls
 
+from actors.outcomes import Transient
 from actors.settings.transports import HttpSettings
-from actors.transports.http_connections import CheckedStream, check_behind
-from actors.transports.http_exchange import HttpExchange
+from actors.transports.http_connections import SPARE, CheckedStream, HostShares, check_behind
+from actors.transports.http_exchange import Failed, HttpExchange
 
 
 def answer(status: int, body: str) -> bytes:
@@ -140,3 +144,97 @@ async def test_what_comes_in_a_tls_record_of_its_own_is_not_taken_for_the_next_a
         await exchange.aclose()
         nursery.cancel_scope.cancel()
     assert connections == (3 if behind else 1)
+
+
+# ── one host and the others ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def until(condition: Any) -> None:
+    with trio.fail_after(60):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def test_a_host_that_does_not_answer_takes_none_of_the_connections_of_others():
+    async with http_server([HANG]) as slow, http_server([Reply(200)]) as other, trio.open_nursery() as nursery:
+        exchange = HttpExchange(HttpSettings(connections=8, connect_timeout=60), lambda: 0.0, is_ours=False)
+        for _ in range(30):
+            nursery.start_soon(exchange.post, slow.url, {}, b"")
+        await until(lambda: slow.connections == 8)
+        url = other.url.replace("127.0.0.1", "localhost")
+        for _ in range(3):
+            assert (await exchange.post(url, {}, b"")).status == 200
+        assert (slow.connections, len(slow.requests)) == (8, 8)
+        nursery.cancel_scope.cancel()
+    await exchange.aclose()
+
+
+async def test_who_waits_for_a_host_in_vain_has_said_nothing_and_leaves_no_trace():
+    async with http_server([HANG]) as slow, trio.open_nursery() as nursery:
+        exchange = HttpExchange(HttpSettings(connections=1, connect_timeout=0.05), lambda: 0.0, is_ours=False)
+        nursery.start_soon(exchange.post, slow.url, {}, b"")
+        await slow.hangs.wait()
+        for _ in range(3):
+            with pytest.raises(Failed) as caught:
+                await exchange.post(slow.url, {}, b"")
+            assert caught.value.outcome == Transient(reason="no connection free")
+        assert len(slow.requests) == 1
+        nursery.cancel_scope.cancel()
+    async with http_server([Reply(200)]) as well:
+        assert (await exchange.post(well.url, {}, b"")).status == 200
+    await exchange.aclose()
+
+
+@pytest.mark.parametrize(("connections", "total"), [(1, 2), (4, 5), (100, 125)])
+async def test_one_host_may_have_all_and_the_next_one_finds_some(connections, total):
+    shares = HostShares(connections)
+    assert shares.total == total
+    async with trio.open_nursery() as nursery:
+        for _ in range(connections):
+            await shares.acquire(b"slow")
+        nursery.start_soon(shares.acquire, b"slow")
+        await trio.testing.wait_all_tasks_blocked()
+        await shares.acquire(b"other")
+        nursery.cancel_scope.cancel()
+
+
+@given(st.integers(1, 12), st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=60))
+def test_nobody_waits_for_what_is_there_and_a_host_leaves_one_free(connections, steps):
+    """Each step has a host wait for a connection (0, 1), give one back (2), or leave the queue (3)."""
+
+    async def run() -> None:
+        shares = HostShares(connections)
+        has: Counter[str] = Counter()
+        served: dict[str, list[int]] = {host: [] for host in "abc"}
+        waiting: dict[str, list[tuple[int, trio.CancelScope]]] = {host: [] for host in "abc"}
+
+        async def wait(host: str, number: int, scope: trio.CancelScope) -> None:
+            with scope:
+                await shares.acquire(host.encode())
+                has[host] += 1
+                served[host].append(number)
+                waiting[host] = [each for each in waiting[host] if each[0] != number]
+
+        async with trio.open_nursery() as nursery:
+            for number, (host, action) in enumerate(steps):
+                if action < 2:
+                    scope = trio.CancelScope()
+                    waiting[host].append((number, scope))
+                    nursery.start_soon(wait, host, number, scope)
+                elif action == 2 and has[host]:
+                    has[host] -= 1
+                    shares.release(host.encode())
+                elif action == 3 and waiting[host]:
+                    waiting[host].pop()[1].cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                free = shares.total - has.total()
+                assert free >= 0
+                for each in "abc":
+                    assert has[each] <= connections
+                    assert not waiting[each] or has[each] >= min(connections, SPARE * free)
+                    assert served[each] == sorted(served[each])
+                if len(+has) == 1 and has.total() >= SPARE:
+                    assert free
+            nursery.cancel_scope.cancel()
+
+    trio.run(run)
