@@ -1,5 +1,21 @@
 """One request over HTTP, and what is known when it did not go well.
 
+==================================== =============== ==============================================================
+the request                          outcome         because
+==================================== =============== ==============================================================
+answered                             (an answer)     its status counts, also where its body is cut off or slow
+answered with 4xx but 429, its body  Transient,      where only the body says what it means (`errors_in_body`); it is
+cut off or slow                      or an answer    refused, so that nothing was done (RFC 9110, 15.5)
+no URL, or no header that there is   Permanent       nothing can be sent
+to an address that is not allowed    Permanent       refused here, and nothing was said
+no connection free, none opened      Transient       nothing was said
+within `connect_timeout`
+a certificate that does not verify   ChannelFault,   nothing was said; Transient where the server is a recipient's
+                                     or Transient    (RFC 9110, 4.3.4)
+lost before the answer, or one that  Ambiguous       it may have been handled (RFC 9110, 9.2.2)
+is none
+==================================== =============== ==============================================================
+
 What failed before a connection stood was not sent; once it stood, that is not known. Redirects are not followed, no
 proxy is taken from the environment, no cookie is kept, and of an answer only a bounded part is read. A notification's
 id is any text; :func:`header_value` writes it in the characters that a header may hold.

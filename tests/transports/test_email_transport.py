@@ -446,6 +446,21 @@ async def test_no_mail_goes_to_a_server_whose_certificate_does_not_verify(tls: T
     assert server.script.said == {}
 
 
+@pytest.mark.parametrize(
+    ("reply", "kind", "reason"),
+    [
+        (b"454 4.7.0 not now\r\n", Transient, "SMTP 454 before any mail"),
+        (b"501 5.5.4 what?\r\n", ChannelFault, "SMTP 501 before any mail"),
+        (b"", Transient, "no connection"),
+    ],
+)
+async def test_what_a_reply_to_starttls_means(tls: Tls, reply, kind, reason):
+    with raw_server(b"220 hello\r\n", b"250-hello\r\n250 STARTTLS\r\n", reply) as server:
+        async with EmailProvider(server.settings(security="starttls", ca_file=tls.ca_file)) as provider:
+            outcome = await outcome_of(provider, mail())
+    assert (type(outcome), outcome.reason) == (kind, reason)
+
+
 async def test_what_was_said_in_the_clear_is_not_taken_for_said_over_tls(tls: Tls):
     injected = b"220 go on\r\n250 injected\r\n"
     with raw_server(b"220 hello\r\n", b"250-hello\r\n250 STARTTLS\r\n", injected, None) as server:

@@ -167,6 +167,23 @@ async def test_what_is_no_url(url):
     assert (type(outcome), outcome.reason) == (Permanent, "not a URL")
 
 
+async def test_what_is_no_header():
+    async with http_server([Reply(200)]) as server:
+        with pytest.raises(Failed) as caught:
+            await exchange_of().post(server.url, {"x-key": "a\r\nb"}, b"")
+        assert server.requests == []
+    assert (type(caught.value.outcome), caught.value.outcome.reason) == (Permanent, "no request that could be sent")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"what?\r\n\r\n", b"HTTP/1.1 101 x\r\nupgrade: x\r\n\r\n", b"HTTP/1.1 200 x\r\nx: " + b"y" * 200_000]
+)
+async def test_an_answer_that_is_none(answer):
+    async with http_server(lambda _: answer) as server:
+        outcome = await failure(exchange_of(), server.url)
+    assert (type(outcome), outcome.reason) == (Ambiguous, "connection lost before the answer")
+
+
 # ── Retry-After ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
